@@ -1,0 +1,1 @@
+"""Plain data and arithmetic: no sockets, no clock, no screen."""

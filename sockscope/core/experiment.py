@@ -1,0 +1,238 @@
+"""What is run: a :class:`Tuning` can change while the run goes on, the rest of an :class:`Experiment` cannot.
+
+Both are frozen. ``faults()`` collects everything that is wrong; ``validated()`` raises all of it at once.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, Self
+
+from sockscope.core.fields import FieldSpec, Kind, Value, spec_of
+from sockscope.core.framing import LENGTH_HEADER_BYTES, MAX_FRAME_BYTES
+from sockscope.core.sequence import SEQUENCE_BYTES
+from sockscope.errors import ConfigError, Fault
+
+MAX_CLIENTS = 10_000
+MAX_UDP_PAYLOAD_BYTES = 65_507
+"""65,535 less the 20 bytes of an IPv4 header and the 8 of a UDP header (RFC 768, RFC 791)."""
+MAX_SECONDS = 3_600.0
+LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1"}
+
+
+def _field(default: Value, key: str, label: str, kind: Kind, doc: str, **rest: Any) -> Any:
+    return field(default=default, metadata={"spec": FieldSpec(key, label, kind, doc, **rest)})
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Everything that can be turned while the run goes on. Field docs, units and ranges: ``FieldSpec``."""
+
+    transport: str = _field("tcp", "transport", "transport", Kind.CHOICE,
+        "what carries the requests", choices=("tcp", "udp"))  # fmt: skip
+    family: str = _field("ipv4", "family", "family", Kind.CHOICE,
+        "address family", choices=("ipv4", "ipv6"))  # fmt: skip
+    framing: str = _field("length", "framing", "framing", Kind.CHOICE,
+        "how TCP messages are told apart", choices=("length", "newline", "fixed", "none"))  # fmt: skip
+    clients: int = _field(100, "clients", "clients", Kind.COUNT,
+        "clients that run at once", low=1, high=MAX_CLIENTS)  # fmt: skip
+    permits: int = _field(50, "permits", "permits", Kind.COUNT,
+        "requests that may be in flight at once; 0 = no limit",
+        high=MAX_CLIENTS, zero_word="off")  # fmt: skip
+    request_bytes: int = _field(64, "size", "request", Kind.BYTES,
+        "bytes of one request, its framing not counted", low=1, high=MAX_FRAME_BYTES)  # fmt: skip
+    service_time_s: float = _field(0.005, "service_time", "service", Kind.DURATION,
+        "time the server awaits before it answers", high=60, smallest_step=0.001)  # fmt: skip
+    think_time_s: float = _field(0.0, "think_time", "think", Kind.DURATION,
+        "pause of a client between an answer and its next request", high=60, smallest_step=0.001)  # fmt: skip
+    lifetime: int = _field(0, "lifetime", "lifetime", Kind.COUNT,
+        "requests per connection: a number, request (one) or run (never closed)",
+        high=1_000_000_000, zero_word="run", words=(("request", 1),))  # fmt: skip
+    request_timeout_s: float = _field(1.0, "timeout", "timeout", Kind.DURATION,
+        "time a client waits for an answer", low=0.001, high=MAX_SECONDS, smallest_step=0.001)  # fmt: skip
+    connect_timeout_s: float = _field(3.0, "connect_timeout", "connect", Kind.DURATION,
+        "time a client waits for a connection", low=0.001, high=MAX_SECONDS, smallest_step=0.001)  # fmt: skip
+    no_delay: bool = _field(True, "no_delay", "no delay", Kind.FLAG,
+        "TCP_NODELAY: send small writes at once")  # fmt: skip
+    rcvbuf_bytes: int = _field(0, "rcvbuf", "rcvbuf", Kind.BYTES,
+        "SO_RCVBUF to ask for; 0 = the system's choice", high=1 << 30, zero_word="system",
+        smallest_step=1000)  # fmt: skip
+    sndbuf_bytes: int = _field(0, "sndbuf", "sndbuf", Kind.BYTES,
+        "SO_SNDBUF to ask for; 0 = the system's choice", high=1 << 30, zero_word="system",
+        smallest_step=1000)  # fmt: skip
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield everything that is wrong with this tuning."""
+        ranges_hold = True
+        for fault in _range_faults(self):
+            ranges_hold = False
+            yield fault
+        if not ranges_hold or self.transport != "udp":
+            return
+        if self.request_bytes > MAX_UDP_PAYLOAD_BYTES:
+            yield Fault(
+                "size", self.request_bytes,
+                f"a UDP datagram carries at most {MAX_UDP_PAYLOAD_BYTES:,} B; make it smaller or use TCP",
+            )  # fmt: skip
+        if self.request_bytes < SEQUENCE_BYTES:
+            yield Fault(
+                "size", self.request_bytes,
+                f"a UDP request needs {SEQUENCE_BYTES} B for its sequence number; make it larger or use TCP",
+            )  # fmt: skip
+
+    def validated(self) -> Self:
+        """Return self, or raise :class:`ConfigError` with every fault."""
+        if faults := list(self.faults()):
+            raise ConfigError(faults)
+        return self
+
+    def changes_to(self, other: Tuning) -> dict[str, tuple[Value, Value]]:
+        """Return ``{attribute: (value here, value in other)}`` for each field that differs."""
+        return {
+            f.name: (getattr(self, f.name), getattr(other, f.name))
+            for f in fields(self)
+            if getattr(self, f.name) != getattr(other, f.name)
+        }
+
+    def needs_new_sockets(self, other: Tuning) -> bool:
+        """Tell whether the change from here to ``other`` must roll the connections over."""
+        changed = self.changes_to(other).keys()
+        if changed & {"transport", "family", "framing", "rcvbuf_bytes", "sndbuf_bytes"}:
+            return True
+        return other.transport == "tcp" and other.framing == "fixed" and "request_bytes" in changed
+
+    @property
+    def wire_bytes(self) -> int:
+        """Bytes of one request as written to the socket, framing included."""
+        if self.transport == "udp":
+            return self.request_bytes
+        return self.request_bytes + {"length": LENGTH_HEADER_BYTES, "newline": 1}.get(self.framing, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One run: what is fixed for its whole length, and the tuning that it starts with."""
+
+    tuning: Tuning = field(default_factory=Tuning)
+    role: str = _field("both", "role", "role", Kind.CHOICE,
+        "what runs here: both, or one of them", choices=("both", "server", "swarm"))  # fmt: skip
+    target: str = _field("", "target", "target", Kind.TEXT,
+        "host:port (numeric) that a swarm alone aims at")  # fmt: skip
+    allow_remote: bool = _field(False, "allow_remote", "allow remote", Kind.FLAG,
+        "let the swarm aim at another machine than this one")  # fmt: skip
+    loop: str = _field("uvloop", "loop", "loop", Kind.CHOICE,
+        "event loop under everything", choices=("uvloop", "asyncio"))  # fmt: skip
+    bind: str = _field("", "bind", "bind", Kind.TEXT,
+        "numeric address that the server listens on; empty = loopback")  # fmt: skip
+    port: int = _field(0, "port", "port", Kind.COUNT,
+        "port of the server; 0 = the kernel chooses", high=65_535)  # fmt: skip
+    duration_s: float = _field(0.0, "duration", "duration", Kind.DURATION,
+        "length of the run; 0 = until stopped", high=31_536_000, zero_word="for ever")  # fmt: skip
+    requests: int = _field(0, "requests", "requests", Kind.COUNT,
+        "stop after this many requests; 0 = no limit", high=1e15, zero_word="no limit")  # fmt: skip
+    warmup_s: float = _field(0.0, "warmup", "warm-up", Kind.DURATION,
+        "time at the start that the figures leave out", high=MAX_SECONDS)  # fmt: skip
+    backlog: int = _field(4_096, "backlog", "backlog", Kind.COUNT,
+        "connections the kernel may queue until they are accepted", low=1, high=65_535)  # fmt: skip
+    max_connections: int = _field(20_000, "max_connections", "max connections", Kind.COUNT,
+        "connections the server holds at once; more are closed at accept", low=1, high=1_000_000)  # fmt: skip
+    idle_timeout_s: float = _field(0.0, "idle_timeout", "idle timeout", Kind.DURATION,
+        "the server closes a connection that is silent this long; 0 = never",
+        high=MAX_SECONDS, zero_word="off")  # fmt: skip
+    seed: int = _field(1, "seed", "seed", Kind.COUNT,
+        "seed of everything random (backoff jitter)", high=1 << 62)  # fmt: skip
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield everything that is wrong with this experiment, its tuning included."""
+        yield from self.tuning.faults()
+        yield from _range_faults(self)
+        if self.bind and self.role != "swarm":
+            yield from _address_faults("bind", self.bind, self.bind, self.tuning.family)
+        if self.role == "swarm":
+            host, port = split_address(self.target)
+            if not 0 < port < 65_536:
+                yield Fault("target", self.target, "is not an address with a port, such as 127.0.0.1:7007")
+                return
+            yield from _address_faults("target", self.target, host, self.tuning.family)
+            if not self.allow_remote and not is_loopback(host):
+                yield Fault("target", self.target, "is another machine; only with --allow-remote")
+
+    def validated(self) -> Self:
+        """Return self, or raise :class:`ConfigError` with every fault."""
+        if faults := list(self.faults()):
+            raise ConfigError(faults)
+        return self
+
+    def with_values(self, values: Mapping[str, Value]) -> Experiment:
+        """Return a copy in which the fields named by their keys (``service_time``) have new values."""
+        own: dict[str, Any] = {}
+        tuned: dict[str, Any] = {}
+        for key, value in values.items():
+            entry = FIELDS[key]
+            (tuned if entry.live else own)[entry.attribute] = value
+        return replace(self, tuning=replace(self.tuning, **tuned), **own)
+
+    def value(self, key: str) -> Value:
+        """Return the value of the field with this key, whether live or fixed."""
+        entry = FIELDS[key]
+        found: Value = getattr(self.tuning if entry.live else self, entry.attribute)
+        return found
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Return host and port of ``127.0.0.1:80`` or ``[::1]:80``; port 0 when there is none."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port) if port.isascii() and port.isdigit() else 0
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a numeric host is this machine's loopback."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _address_faults(key: str, shown: str, host: str, family: str) -> Iterator[Fault]:
+    try:
+        version = ipaddress.ip_address(host.partition("%")[0]).version
+    except ValueError:
+        yield Fault(key, shown, "is not a numeric IPv4 or IPv6 address, such as 127.0.0.1")
+        return
+    if f"ipv{version}" != family:
+        yield Fault(key, shown, f"is not an address of the family {family}")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldEntry:
+    """Where a field lives: its attribute name, whether it is live, and its description."""
+
+    attribute: str
+    live: bool
+    spec: FieldSpec
+
+
+def _range_faults(config: Tuning | Experiment) -> Iterator[Fault]:
+    for f in fields(config):
+        if "spec" in f.metadata:
+            spec = spec_of(f)
+            value = getattr(config, f.name)
+            if why := spec.check(value):
+                yield Fault(spec.key, value, why)
+
+
+def _entries() -> dict[str, FieldEntry]:
+    def rows(owner: type, live: bool) -> Iterator[tuple[str, FieldEntry]]:
+        owned: tuple[Field[Any], ...] = fields(owner)
+        for f in owned:
+            if "spec" in f.metadata:
+                spec = spec_of(f)
+                yield spec.key, FieldEntry(f.name, live, spec)
+
+    return {**dict(rows(Tuning, live=True)), **dict(rows(Experiment, live=False))}
+
+
+FIELDS: Mapping[str, FieldEntry] = _entries()
+"""Every field by its key, the live ones first."""

@@ -1,0 +1,270 @@
+"""What the engine tells its readers: frozen copies, taken at one moment, in which every counter is
+cumulative since the run began (or since the figures were cleared). Readers subtract.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import Enum
+
+from sockscope.core.connection import ConnectionView
+from sockscope.core.events import Event
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.histogram import Histogram
+
+
+class RunState(Enum):
+    """Where in its life the run is."""
+
+    IDLE = "idle"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Cumulative counts of one role, in events and bytes.
+
+    At the swarm ``requests`` were sent, ``responses`` came back; at the server ``requests`` arrived and
+    ``responses`` were sent. ``errors`` are requests that failed other than by timeout, and at the server
+    connections that sent garbage. ``connections_failed`` are connection attempts that failed other than by
+    refusal or timeout. ``datagrams_lost`` are requests that were not answered in time nor later (swarm),
+    or numbers that never arrived (server); ``datagrams_late`` came after the timeout.
+    """
+
+    requests: int = 0
+    responses: int = 0
+    timeouts: int = 0
+    errors: int = 0
+    reads: int = 0
+    writes: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    connections_opened: int = 0
+    connections_closed: int = 0
+    connections_refused: int = 0
+    connections_reset: int = 0
+    connections_timed_out: int = 0
+    connections_failed: int = 0
+    connections_rejected: int = 0
+    datagrams_sent: int = 0
+    datagrams_received: int = 0
+    datagrams_lost: int = 0
+    datagrams_late: int = 0
+    datagrams_reordered: int = 0
+    datagrams_duplicated: int = 0
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __sub__(self, other: Totals) -> Totals:
+        return Totals(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class LimiterStatistics:
+    """The semaphore: ``permits`` (0 = no limit), and who holds and who waits for one.
+
+    ``wait_s`` is the time that all admitted requests together have waited, ``waited`` how many of the
+    ``acquired`` had to wait at all; both cumulative.
+    """
+
+    permits: int = 0
+    in_flight: int = 0
+    waiting: int = 0
+    acquired: int = 0
+    waited: int = 0
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SocketOption:
+    """A socket option as asked for and as the kernel has it; None where it was not asked for or not told."""
+
+    name: str
+    requested: int | None
+    effective: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and its answer in the list of exchanges, without its payload.
+
+    ``record_id`` asks :meth:`Engine.capture` for the bytes. ``head`` are the first bytes of the request.
+    ``service_time_s`` is None when no answer came. ``outcome``: ``ok``, ``timeout``, ``garbage``, ...
+    """
+
+    record_id: int
+    time_s: float
+    conn_id: int
+    request_bytes: int
+    response_bytes: int
+    service_time_s: float | None
+    outcome: str
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Captured bytes: at most the first 256, the real length, and where one read ended in them."""
+
+    data: bytes
+    real_length: int
+    reads: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSide:
+    """What the server saw of an exchange; times on the same monotonic clock as the client's."""
+
+    conn_id: int
+    read_s: float
+    answered_s: float
+    request: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One exchange with its bytes, from both ends where both ends are here.
+
+    ``answered`` by the server is None when its record was overwritten or the server is elsewhere.
+    """
+
+    exchange: Exchange
+    local_address: str
+    remote_address: str
+    transport: str
+    framing: str
+    request: Payload
+    response: Payload | None
+    server: ServerSide | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionQuery:
+    """Which connections the reader wants to see; ``role`` is ``server`` or ``client``."""
+
+    role: str = "server"
+    sort: str = "conn_id"
+    reverse: bool = False
+    limit: int = 100
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """How far a reader has read (numbers of the next event and exchange), how much it takes at once (the
+    newest), and which connections it looks at."""
+
+    events: int = 0
+    exchanges: int = 0
+    most_events: int = 1_000
+    most_exchanges: int = 200
+    connections: ConnectionQuery | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RoleSnapshot:
+    """One role (``server`` or ``client``) at one moment.
+
+    ``clients_*`` and ``limiter`` are the swarm's. ``rolling`` counts connections that are still to be
+    replaced since a knob needed new sockets, ``draining`` those that an address no longer in use still
+    serves. ``captures_overwritten`` counts exchanges that the capture ring has let go, ``events_missed``
+    lines that this reader did not get.
+    """
+
+    role: str
+    transport: str
+    address: str
+    totals: Totals
+    connections_open: int
+    draining: int = 0
+    rolling: int = 0
+    socket_options: tuple[SocketOption, ...] = ()
+    events: tuple[Event, ...] = ()
+    events_missed: int = 0
+    events_cursor: int = 0
+    exchanges: tuple[Exchange, ...] = ()
+    exchanges_missed: int = 0
+    exchanges_cursor: int = 0
+    captures_overwritten: int = 0
+    connections: tuple[ConnectionView, ...] = ()
+    connections_matching: int = 0
+    clients: int = 0
+    clients_connecting: int = 0
+    clients_retrying: int = 0
+    in_flight: int = 0
+    last_trouble: str = ""
+    limiter: LimiterStatistics = field(default_factory=LimiterStatistics)
+    service_time: Histogram = field(default_factory=Histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelUdp:
+    """This machine's UDP counters since the run began (``/proc/net/snmp`` and ``snmp6``, Linux)."""
+
+    in_datagrams: int
+    out_datagrams: int
+    in_errors: int
+    rcvbuf_errors: int
+
+    def __sub__(self, other: KernelUdp) -> KernelUdp:
+        return KernelUdp(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Resources:
+    """What the process uses. Times, switches and ``loop_lag`` are cumulative; the rest is of this moment."""
+
+    cpu_s: float
+    rss_bytes: int
+    descriptors: int | None
+    descriptor_limit: int
+    voluntary_switches: int
+    involuntary_switches: int
+    loop_lag: Histogram
+    kernel_udp: KernelUdp | None
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Everything at one moment. ``time_s`` is monotonic; ``elapsed_s`` counts since the run began,
+    ``measured_s`` since the figures were cleared last (the end of the warm-up, or ``R``)."""
+
+    time_s: float
+    started_s: float
+    measured_since_s: float
+    state: RunState
+    experiment: Experiment
+    tuning: Tuning
+    generation: int
+    loop_name: str
+    server: RoleSnapshot | None
+    swarm: RoleSnapshot | None
+    resources: Resources
+    events: tuple[Event, ...] = ()
+    events_missed: int = 0
+    events_cursor: int = 0
+    error: str = ""
+    warming_up: bool = False
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return self.time_s - self.started_s
+
+    @property
+    def measured_s(self) -> float:
+        """Seconds that the cumulative figures cover."""
+        return self.time_s - self.measured_since_s
+
+    @property
+    def main(self) -> RoleSnapshot:
+        """The role whose counts are the run's: the swarm when there is one, else the server."""
+        role = self.swarm or self.server
+        assert role is not None
+        return role

@@ -1,0 +1,154 @@
+"""Numbers with units, read from and written for people.
+
+Reading: ``10k`` clients, ``64K`` bytes, ``250ms``, ``1m30s``. In byte sizes ``k M G`` followed by
+nothing or ``B`` follow the custom of network tools: a capital or binary suffix (``K``, ``KiB``, ``M``,
+``G``) is a power of 1,024, and ``k``/``kB`` is 1,000. In counts every suffix is a power of 1,000.
+
+Writing: three significant digits, a space, the unit; thousands are separated by commas.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+_COUNT_SUFFIX = {"": 1, "k": 1_000, "K": 1_000, "m": 1_000_000, "M": 1_000_000}
+_BYTE_SUFFIX = {
+    "": 1, "B": 1,
+    "k": 1_000, "kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000,
+    "K": 1 << 10, "KB": 1 << 10, "KiB": 1 << 10,
+    "M": 1 << 20, "MiB": 1 << 20, "G": 1 << 30, "GiB": 1 << 30,
+}  # fmt: skip
+_DURATION_SUFFIX = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NUMBER = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-zµ]*)\s*")
+_DURATION = re.compile(r"([0-9][0-9_,]*(?:\.[0-9]*)?|\.[0-9]+)\s*(ns|us|µs|ms|s|m|h)\s*")
+
+DASH = "–"
+"""What stands for a figure that is not known yet."""
+
+
+def _number(text: str, suffixes: dict[str, int], what: str, example: str) -> int:
+    match = _NUMBER.fullmatch(text)
+    if match is None or match[2] not in suffixes:
+        raise ValueError(f"not a {what} (for example {example})")
+    value = float(match[1].replace(",", "").replace("_", "")) * suffixes[match[2]]
+    if not value.is_integer():
+        raise ValueError(f"not a whole number (for example {example})")
+    return int(value)
+
+
+def parse_count(text: str) -> int:
+    """Return the whole number in ``text`` (``"10k"`` is 10,000); raise ValueError with the reason."""
+    return _number(text, _COUNT_SUFFIX, "number", "250 or 10k")
+
+
+def parse_bytes(text: str) -> int:
+    """Return the number of bytes in ``text`` (``"64K"`` is 65,536); raise ValueError with the reason."""
+    return _number(text, _BYTE_SUFFIX, "size", "64, 64K or 1MiB")
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds in ``text`` (``"250ms"``, ``"1m30s"``, or a bare number of seconds).
+
+    Raises ValueError with the reason.
+    """
+    text = text.strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        pieces = list(_DURATION.finditer(text))
+        if not pieces or "".join(piece[0] for piece in pieces) != text:
+            raise ValueError("not a duration (for example 250ms, 5s or 1m30s)") from None
+        seconds = sum(
+            float(piece[1].replace(",", "").replace("_", "")) * _DURATION_SUFFIX[piece[2]] for piece in pieces
+        )
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError("not a duration (for example 250ms, 5s or 1m30s)")
+    return round(seconds, 12)
+
+
+def _significant(value: float) -> str:
+    """Return ``value`` (0 <= value < 1,000) with three significant digits."""
+    if value >= 99.95:
+        return f"{value:.0f}"
+    if value >= 9.995:
+        return f"{value:.1f}"
+    return f"{value:.2f}"
+
+
+def _scaled(value: float, steps: tuple[tuple[float, str], ...]) -> str:
+    for size, unit in steps[:-1]:
+        if abs(value) >= size * 0.9995:
+            return f"{_significant(value / size)} {unit}"
+    size, unit = steps[-1]
+    return f"{_significant(value / size)} {unit}"
+
+
+def format_count(value: float | None) -> str:
+    """Return a whole number with its thousands separated (``9,914``), or a dash for None."""
+    return DASH if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def format_bytes(value: float | None) -> str:
+    """Return a byte count in decimal units (``647 kB``), or a dash for None."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if abs(value) < 999.5:
+        return f"{value:.0f} B"
+    return _scaled(value, ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")))
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return a latency or interval (``10.3 ms``, ``5.00 s``), or a dash for None."""
+    if seconds is None or not math.isfinite(seconds):
+        return DASH
+    if seconds == 0:
+        return "0 ms"
+    if seconds >= 119.95:
+        return format_elapsed(seconds)
+    return _scaled(seconds, ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")))
+
+
+def format_elapsed(seconds: float) -> str:
+    """Return the time on a clock face: ``00:01:42``."""
+    whole = max(0, int(seconds))
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def format_age(seconds: float) -> str:
+    """Return an age that is short and of even width: ``4.2 s``, ``1:42``, ``2:03:04``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def format_ratio(value: float | None) -> str:
+    """Return a share as a percentage (0.62 -> ``62 %``), or a dash for None."""
+    return DASH if value is None or not math.isfinite(value) else f"{value * 100:.0f} %"
+
+
+def format_change(before: float | None, after: float | None) -> str:
+    """Return the change from ``before`` to ``after`` as a signed percentage, or a dash."""
+    if before is None or after is None or not before:
+        return DASH
+    return f"{(after - before) / before * 100:+.0f} %"
+
+
+def exact_bytes(value: int) -> str:
+    """Return a byte count that :func:`parse_bytes` reads back to exactly ``value``."""
+    for size, suffix in ((1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")):
+        if value and value % size == 0:
+            return f"{value // size}{suffix}"
+    return str(value)
+
+
+def exact_duration(seconds: float) -> str:
+    """Return a duration that :func:`parse_duration` reads back to ``seconds``."""
+    for size, suffix in ((3600.0, "h"), (60.0, "m"), (1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        scaled = round(seconds / size, 9)
+        if scaled >= 1 and scaled == int(scaled):
+            return f"{int(scaled)}{suffix}"
+    return f"{seconds:.9g}s" if seconds else "0s"

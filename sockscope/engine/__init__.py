@@ -1,0 +1,1 @@
+"""Sockets and asyncio: servers, swarms, and the engine that runs them. Knows nothing of screens."""

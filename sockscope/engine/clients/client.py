@@ -1,0 +1,350 @@
+"""One simulated client in a closed loop: ask, wait for the answer, think, ask again.
+
+The transport (:mod:`tcp`, :mod:`udp`) connects, writes and recognises answers; what happens between an
+answer and the next request is here. A client lives longer than its connections: it makes a new one when
+one ends, until it is retired.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from time import perf_counter_ns
+from typing import Protocol
+
+from sockscope.core.connection import Address, ConnectionRecord, format_address
+from sockscope.core.events import CloseReason
+from sockscope.core.experiment import Tuning
+from sockscope.core.snapshot import SocketOption
+from sockscope.engine.limiter import Limiter, Waiter
+from sockscope.engine.recorder import Clip, Recorder
+
+
+class ClientState(Enum):
+    """What a client is doing."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    WAITING = "waiting"
+    """For a permit."""
+    IN_FLIGHT = "in flight"
+    THINKING = "thinking"
+    PARKED = "parked"
+    """The traffic is paused."""
+    BACKING_OFF = "backing off"
+    CLOSING = "closing"
+    GONE = "gone"
+
+
+class Surroundings(Protocol):
+    """What a client needs of its swarm."""
+
+    tuning: Tuning
+    limiter: Limiter
+    recorder: Recorder
+    generation: int
+    socket_generation: int
+    paused: bool
+    loop: asyncio.AbstractEventLoop
+    source: str
+
+    def steady(self) -> bool:
+        """Whether a client may send its next request straight from the callback of its last answer."""
+        ...
+
+    def request_bytes_for(self, client: Client) -> bytes:
+        """Return the payload of a client's requests."""
+        ...
+
+    def may_send(self) -> bool:
+        """Take one request from the run's budget; False when none is left."""
+        ...
+
+    def want_connection(self, client: Client) -> None:
+        """Queue a client up for a connection."""
+        ...
+
+    def client_gone(self, client: Client) -> None:
+        """A retired client has closed its connection."""
+        ...
+
+    def trouble(self, reason: CloseReason, text: str) -> None:
+        """Remember why a client could not go on."""
+        ...
+
+    def backoff_s(self, failures: int) -> float:
+        """Return how long to wait after so many failures in a row."""
+        ...
+
+
+class Client:
+    """The closed loop of one client."""
+
+    __slots__ = (
+        "_backoff", "_expect", "_failures", "_holds_permit", "_in_flight_kept", "_on_round_trip", "_reason",
+        "_reason_text", "_retiring", "_sent_ns", "_socket_generation", "_steady", "_think", "_waiter",
+        "_wire", "number", "record", "state", "swarm",
+    )  # fmt: skip
+
+    record: ConnectionRecord | None
+
+    def __init__(self, swarm: Surroundings, number: int) -> None:
+        self.swarm = swarm
+        self.number = number
+        self.record = None
+        self.state = ClientState.IDLE
+        self._on_round_trip = swarm.recorder.on_round_trip
+        self._wire = b""
+        self._in_flight_kept: Clip = b""
+        # The bytes that, read at once, are exactly the answer; None while something else is under way.
+        self._expect: bytes | None = None
+        self._sent_ns = 0
+        self._steady = False
+        self._holds_permit = False
+        self._waiter: Waiter | None = None
+        self._think: asyncio.TimerHandle | None = None
+        self._backoff: asyncio.TimerHandle | None = None
+        self._failures = 0
+        self._retiring = False
+        self._reason: CloseReason | None = None
+        self._reason_text = ""
+        self._socket_generation = -1
+
+    # What a transport does.
+
+    async def connect(self, target: Address) -> None:
+        """Make a connection and call :meth:`connected`; raises OSError or TimeoutError."""
+        raise NotImplementedError
+
+    def transmit(self) -> None:
+        """Write the request; ``_wire`` holds it (or its template)."""
+        raise NotImplementedError
+
+    def prepare(self, payload: bytes) -> None:
+        """Make ``_wire`` from the payload."""
+        raise NotImplementedError
+
+    def hang_up(self) -> None:
+        """Close the connection; :meth:`lost` follows."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Close the connection without waiting for anything; :meth:`lost` follows."""
+        raise NotImplementedError
+
+    def socket_options(self, tuning: Tuning) -> list[SocketOption]:
+        """Return the socket's options, requested and effective; empty while there is no socket."""
+        raise NotImplementedError
+
+    # The loop.
+
+    def connected(self, transport: str, local: Address, remote: Address) -> None:
+        """A connection is there: register it and begin to ask."""
+        self.record = self.swarm.recorder.on_open(transport, local, remote, self.swarm.generation)
+        self._reason, self._reason_text = None, ""
+        self._wire = b""
+        self._steady = False
+        self.ask()
+
+    def ask(self) -> None:
+        """Go on with whatever comes before the next request."""
+        swarm = self.swarm
+        if self._retiring:
+            self.leave(CloseReason.RETIRED)
+        elif self._socket_generation != swarm.socket_generation:
+            self.leave(CloseReason.ROLLED)
+        elif swarm.paused:
+            self.state = ClientState.PARKED
+        elif swarm.limiter.try_acquire():
+            self._send()
+        else:
+            self.state = ClientState.WAITING
+            self._waiter = swarm.limiter.enqueue(self._admitted)
+
+    def _admitted(self) -> None:
+        self._waiter = None
+        swarm = self.swarm
+        if swarm.paused or self._retiring or self._socket_generation != swarm.socket_generation:
+            swarm.limiter.release()
+            self.ask()
+            return
+        self._send()
+
+    def _send(self) -> None:
+        self._holds_permit = True
+        swarm = self.swarm
+        if not swarm.may_send():
+            self._release()
+            self.state = ClientState.PARKED
+            return
+        record = self.record
+        assert record is not None
+        if not self._steady:
+            self.prepare(swarm.request_bytes_for(self))
+            record.expect_in(len(self._wire))
+            record.expect_out(len(self._wire))
+            self._steady = swarm.steady()
+        self.state = ClientState.IN_FLIGHT
+        self._sent_ns = perf_counter_ns()
+        record.frames_out += 1
+        self.transmit()
+
+    def answered(self) -> None:
+        """An answer came and was recorded; do what comes between two requests."""
+        self._sent_ns = 0
+        self._expect = None
+        self._failures = 0
+        self._release()
+        record = self.record
+        if record is None or self.state is not ClientState.IN_FLIGHT:
+            return
+        tuning = self.swarm.tuning
+        if tuning.lifetime and record.frames_out >= tuning.lifetime:
+            self.leave(CloseReason.LIFETIME)
+        elif tuning.think_time_s and not self._retiring:
+            self.state = ClientState.THINKING
+            self._think = self.swarm.loop.call_later(tuning.think_time_s, self._thought)
+        else:
+            self.ask()
+
+    def _thought(self) -> None:
+        self._think = None
+        self.ask()
+
+    def timed_out(self, now_ns: int) -> None:
+        """The answer did not come in time (called by the swarm's watch)."""
+        self.swarm.recorder.timeouts += 1
+        self._note_failed_exchange("timeout")
+        self._sent_ns = 0
+        self._release()
+        self.leave(CloseReason.TIMEOUT)
+
+    def _note_failed_exchange(self, outcome: str) -> None:
+        if self.record is not None and self._sent_ns:
+            self.swarm.recorder.round_trips.append(
+                (self._sent_ns, 0, self.record, self.record.frames_out, self._in_flight_kept, None, outcome)
+            )
+
+    def _release(self) -> None:
+        if self._holds_permit:
+            self._holds_permit = False
+            self.swarm.limiter.release()
+
+    # Leaving and coming back.
+
+    def leave(self, reason: CloseReason, text: str = "") -> None:
+        """Close the connection for a reason of ours; :meth:`lost` follows."""
+        if self._reason is None:
+            self._reason, self._reason_text = reason, text
+        self.state = ClientState.CLOSING
+        self._expect = None
+        # After a fault there may be a peer that does not read; waiting to write would wait for ever.
+        if reason.is_fault:
+            self.abort()
+        else:
+            self.hang_up()
+
+    def lost(self, reason: CloseReason, text: str = "") -> None:
+        """The connection is gone; ``reason`` is what the transport says, ours goes first."""
+        if self._reason is not None:
+            reason, text = self._reason, self._reason_text
+        swarm = self.swarm
+        if self._sent_ns:
+            swarm.recorder.errors += 1
+            self._note_failed_exchange(reason.value)
+            self._sent_ns = 0
+        self._stop_waiting()
+        if self.record is not None:
+            swarm.recorder.on_close(self.record, reason, text)
+            self.record = None
+        self._expect = None
+        if self._retiring or reason is CloseReason.STOPPED:
+            self.state = ClientState.GONE
+            swarm.client_gone(self)
+        elif reason in (CloseReason.LIFETIME, CloseReason.ROLLED, CloseReason.CLOSED):
+            swarm.want_connection(self)
+        else:
+            self.back_off(reason, text)
+
+    def back_off(self, reason: CloseReason, text: str) -> None:
+        """Try again after a while, longer after each failure in a row."""
+        self._failures += 1
+        self.state = ClientState.BACKING_OFF
+        self.swarm.trouble(reason, text)
+        self._backoff = self.swarm.loop.call_later(self.swarm.backoff_s(self._failures), self._retry)
+
+    def _retry(self) -> None:
+        self._backoff = None
+        self.swarm.want_connection(self)
+
+    def _stop_waiting(self) -> None:
+        for timer in (self._think, self._backoff):
+            if timer is not None:
+                timer.cancel()
+        self._think = self._backoff = None
+        if self._waiter is not None:
+            self.swarm.limiter.forget(self._waiter)
+            self._waiter = None
+        self._release()
+
+    # From the swarm.
+
+    def retune(self) -> None:
+        """The tuning changed: look at it before the next request, and go at once if nothing is under way."""
+        self._steady = False
+        if self.state in (ClientState.WAITING, ClientState.THINKING, ClientState.PARKED):
+            if self._socket_generation != self.swarm.socket_generation:
+                self._stop_waiting()
+                self.leave(CloseReason.ROLLED)
+            elif self.state is ClientState.THINKING and not self.swarm.tuning.think_time_s:
+                self._stop_waiting()
+                self.ask()
+
+    def unpark(self) -> None:
+        """The traffic goes on."""
+        if self.state is ClientState.PARKED:
+            self.ask()
+
+    def retire(self) -> None:
+        """Finish the request in flight, close, and do not come back."""
+        if self._retiring:
+            return
+        self._retiring = True
+        self._steady = False
+        match self.state:
+            case ClientState.IN_FLIGHT | ClientState.CONNECTING | ClientState.CLOSING | ClientState.GONE:
+                pass
+            case ClientState.BACKING_OFF | ClientState.IDLE:
+                self._stop_waiting()
+                self.state = ClientState.GONE
+                self.swarm.client_gone(self)
+            case _:
+                self._stop_waiting()
+                self.leave(CloseReason.RETIRED)
+
+    def stop(self) -> None:
+        """End now, whatever is under way."""
+        self._retiring = True
+        self._stop_waiting()
+        if self.record is not None:
+            if self._reason is None:
+                self._reason = CloseReason.STOPPED
+            self.state = ClientState.CLOSING
+            self.abort()
+        elif self.state is not ClientState.GONE:
+            self.state = ClientState.GONE
+            self.swarm.client_gone(self)
+
+    @property
+    def needs_rolling(self) -> bool:
+        """Whether its connection is older than the sockets that the tuning calls for."""
+        return self.record is not None and self._socket_generation != self.swarm.socket_generation
+
+    def overdue(self, before_ns: int) -> bool:
+        """Whether its request was sent before ``before_ns`` and is not answered."""
+        return 0 < self._sent_ns < before_ns
+
+    @property
+    def remote(self) -> str:
+        """Where it is connected to."""
+        return format_address(self.record.remote_address) if self.record else ""

@@ -1,0 +1,329 @@
+"""The swarm: keeps as many clients alive as the tuning says, and is their surroundings."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+from time import perf_counter, perf_counter_ns
+
+from sockscope.core.connection import Address, format_address
+from sockscope.core.events import CloseReason
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.ring import Ring
+from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, ServerSide, SocketOption
+from sockscope.engine.clients.client import Client, ClientState
+from sockscope.engine.clients.tcp import TcpClient
+from sockscope.engine.clients.udp import UdpClient
+from sockscope.engine.limiter import Limiter
+from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.recorder import Recorder, RoundTrip
+from sockscope.engine.role import Assignment
+from sockscope.engine.views import (
+    capture_of_round_trip,
+    connection_views,
+    exchange_of_round_trip,
+    message_number,
+)
+
+MOST_CONNECTING = 128
+"""Connections that are made at once: enough to ramp 1,000 clients in a moment, few enough not to freeze
+the loop, which spends about 0.1 ms on each."""
+SHARED_PAYLOAD_BYTES = 1_024
+"""From this size on all clients send the same bytes object, so that 10,000 of them fit into memory."""
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MOST_S = 2.0
+_CLIENTS: dict[str, type[Client]] = {"tcp": TcpClient, "udp": UdpClient}
+_FILLER = b"abcdefghijklmnopqrstuvwxyz 0123456789 "
+
+FindAnswer = Callable[[Address, int, int, int], ServerSide | None]
+"""Given a client's address, the times between which the answer lies (ns) and the request's number on its
+connection: the server's record of it."""
+
+
+class Swarm:
+    """N clients against one address."""
+
+    def __init__(self, experiment: Experiment, find_answer: FindAnswer | None = None) -> None:
+        self.tuning: Tuning = experiment.tuning
+        self.limiter = Limiter(experiment.tuning.permits)
+        self.recorder = Recorder("client")
+        self.generation = 0
+        self.socket_generation = 0
+        self.paused = False
+        self.source = ""
+        self.loop = asyncio.get_running_loop()
+        self._find_answer = find_answer
+        self._target: Address = ("", 0)
+        self._clients: dict[int, Client] = {}
+        self._active: list[Client] = []
+        self._next_number = 1
+        self._queue: deque[Client] = deque()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._budget = experiment.requests or None
+        self._random = random.Random(experiment.seed)
+        self._watch: asyncio.TimerHandle | None = None
+        self._last_trouble = ""
+        self._stopping = False
+        self._payload: bytes = b""
+        self._held: Ring[RoundTrip] | None = None
+
+    # The role.
+
+    async def start(self, assignment: Assignment) -> Address:
+        """Begin to make clients; they connect while the loop goes on."""
+        self._take(assignment)
+        self._resize()
+        self._look_for_overdue()
+        return self._target
+
+    async def apply(self, assignment: Assignment) -> Address:
+        """Take over a tuning; connections that need new sockets are replaced one after the other."""
+        before, target = self.tuning, self._target
+        self._take(assignment)
+        if before.needs_new_sockets(assignment.tuning) or target != assignment.address:
+            self.socket_generation += 1
+        if before.transport != assignment.tuning.transport:
+            for client in self._active:
+                client.retire()
+            self._active = []
+        self.limiter.resize(assignment.tuning.permits)
+        for client in list(self._clients.values()):
+            client.retune()
+        self._resize()
+        return self._target
+
+    def _take(self, assignment: Assignment) -> None:
+        self.tuning = assignment.tuning
+        self.generation = assignment.generation
+        self._target = assignment.address
+        size = assignment.tuning.request_bytes
+        self._payload = _filled(b"sockscope ", size) if size >= SHARED_PAYLOAD_BYTES else b""
+
+    def _resize(self) -> None:
+        wanted = self.tuning.clients
+        while len(self._active) > wanted:
+            self._active.pop().retire()
+        make = _CLIENTS[self.tuning.transport]
+        while len(self._active) < wanted:
+            client = make(self, self._next_number)
+            self._next_number += 1
+            self._clients[client.number] = client
+            self._active.append(client)
+            self._queue.append(client)
+        self._pump()
+
+    def pause(self, paused: bool) -> None:
+        """Stop or resume making requests; what is in flight is answered."""
+        self.paused = paused
+        for client in list(self._clients.values()):
+            client.retune()
+            if not paused:
+                client.unpark()
+
+    async def stop(self, grace_s: float) -> None:
+        """Let requests in flight finish for at most ``grace_s``, then close everything."""
+        self._stopping = True
+        self.pause(True)
+        deadline = perf_counter() + grace_s
+        while self.limiter.in_flight and perf_counter() < deadline:
+            await asyncio.sleep(0.005)
+        if self._watch is not None:
+            self._watch.cancel()
+        self._queue.clear()
+        for task in list(self._connecting):
+            task.cancel()
+        if self._connecting:
+            await asyncio.wait(self._connecting)
+        for client in list(self._clients.values()):
+            client.stop()
+        # Aborted transports tell their protocols in the next turn of the loop; the books close there.
+        for _ in range(100):
+            if not self._clients:
+                break
+            await asyncio.sleep(0)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the run's budget of requests is spent and everything is answered."""
+        return self._budget == 0 and not self.limiter.in_flight
+
+    # Surroundings of a client.
+
+    def steady(self) -> bool:
+        """Whether nothing stands between an answer and the next request."""
+        tuning = self.tuning
+        return not (
+            self.paused
+            or tuning.permits
+            or tuning.think_time_s
+            or tuning.lifetime
+            or self._budget is not None
+        )
+
+    def request_bytes_for(self, client: Client) -> bytes:
+        """Return the payload of a client's requests: readable, without a newline, told apart by client."""
+        return self._payload or _filled(b"client %05d " % client.number, self.tuning.request_bytes)
+
+    def may_send(self) -> bool:
+        """Take one request from the budget, if there is a budget."""
+        if self._budget is None:
+            return True
+        self._budget = max(0, (left := self._budget) - 1)
+        return left > 0
+
+    def want_connection(self, client: Client) -> None:
+        """Queue a client up for a connection."""
+        client.state = ClientState.IDLE
+        self._queue.append(client)
+        self._pump()
+
+    def client_gone(self, client: Client) -> None:
+        """Forget a retired client."""
+        self._clients.pop(client.number, None)
+
+    def trouble(self, reason: CloseReason, text: str) -> None:
+        """Remember what keeps clients from going on."""
+        self._last_trouble = text or reason.value
+
+    def backoff_s(self, failures: int) -> float:
+        """Return the wait before the next try: doubling up to 2 s, and half of it at random."""
+        most = min(BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 16), BACKOFF_MOST_S)
+        return most * (0.5 + self._random.random() / 2)
+
+    # Connecting.
+
+    def _pump(self) -> None:
+        while self._queue and len(self._connecting) < MOST_CONNECTING and not self._stopping:
+            client = self._queue.popleft()
+            if client.state is not ClientState.IDLE:
+                continue
+            client.state = ClientState.CONNECTING
+            task = self.loop.create_task(self._connect(client))
+            self._connecting.add(task)
+            task.add_done_callback(self._connected)
+
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        self._pump()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.loop.call_exception_handler({"message": "a client failed to connect", "exception": error})
+
+    async def _connect(self, client: Client) -> None:
+        try:
+            await client.connect(self._target)
+        except OSError as error:
+            self._connect_failed(client, error)
+
+    def _connect_failed(self, client: Client, error: OSError) -> None:
+        recorder = self.recorder
+        reason = close_reason(error)
+        if error.errno == errno.EADDRNOTAVAIL and self._another_source():
+            self.want_connection(client)
+            return
+        if reason is CloseReason.REFUSED:
+            recorder.refused += 1
+        elif reason is CloseReason.TIMEOUT:
+            recorder.connect_timeouts += 1
+        else:
+            recorder.connect_failures += 1
+        text = "no connection in time" if reason is CloseReason.TIMEOUT else describe(error)
+        recorder.on_error(text, address=format_address(self._target), reason=reason)
+        client.lost(reason, text)
+
+    def _another_source(self) -> bool:
+        """Go over to the next loopback source address when this one's ephemeral ports are used up."""
+        if not self._target[0].startswith("127."):
+            return False
+        last = int(self.source.rpartition(".")[2]) if self.source else 1
+        if last >= 254:
+            return False
+        self.source = f"127.0.0.{last + 1}"
+        return True
+
+    # Watching.
+
+    def _look_for_overdue(self) -> None:
+        timeout_s = self.tuning.request_timeout_s
+        now = perf_counter_ns()
+        before = now - int(timeout_s * 1e9)
+        for client in [c for c in self._clients.values() if c.overdue(before)]:
+            client.timed_out(now)
+        self._watch = self.loop.call_later(min(max(timeout_s / 20, 0.002), 0.1), self._look_for_overdue)
+
+    # For readers.
+
+    def snapshot(self, cursors: Cursors) -> RoleSnapshot:
+        """Return the figures of this moment."""
+        recorder = self.recorder
+        events = recorder.events.since(cursors.events, cursors.most_events)
+        captures = recorder.round_trips.since(cursors.exchanges, cursors.most_exchanges)
+        first = recorder.round_trips.count - len(captures.items)
+        states = Counter(client.state for client in self._clients.values())
+        query = cursors.connections
+        views, matching = (
+            connection_views(recorder, query, perf_counter(), lambda _: None)
+            if query is not None and query.role == "client"
+            else ((), 0)
+        )
+        return RoleSnapshot(
+            role="client",
+            transport=self.tuning.transport,
+            address=format_address(self._target),
+            totals=recorder.totals(),
+            connections_open=len(recorder.live),
+            rolling=sum(client.needs_rolling for client in self._clients.values()),
+            socket_options=self._socket_options(),
+            events=tuple(events.items),
+            events_missed=events.missed,
+            events_cursor=events.cursor,
+            exchanges=tuple(exchange_of_round_trip(first + i, t) for i, t in enumerate(captures.items)),
+            exchanges_missed=captures.missed,
+            exchanges_cursor=captures.cursor,
+            captures_overwritten=recorder.round_trips.oldest,
+            connections=views,
+            connections_matching=matching,
+            clients=len(self._active),
+            clients_connecting=states[ClientState.CONNECTING] + states[ClientState.IDLE],
+            clients_retrying=states[ClientState.BACKING_OFF],
+            in_flight=self.limiter.in_flight,
+            last_trouble=self._last_trouble,
+            limiter=self.limiter.statistics(),
+            service_time=recorder.service_time.copy(),
+        )
+
+    def _socket_options(self) -> tuple[SocketOption, ...]:
+        for client in self._active:
+            if options := client.socket_options(self.tuning):
+                return tuple(options)
+        return ()
+
+    def hold(self, held: bool) -> None:
+        """Keep the captures of this moment, or let them go."""
+        self._held = self.recorder.round_trips.copy() if held else None
+
+    def capture(self, record_id: int) -> Capture | None:
+        """Return one exchange with its bytes, and the server's side of it when the server is here."""
+        trip = (self._held or self.recorder.round_trips).get(record_id)
+        if trip is None:
+            return None
+        server = None
+        if self._find_answer is not None:
+            until_ns = trip[1] or perf_counter_ns()
+            server = self._find_answer(trip[2].local_address, trip[0], until_ns, message_number(trip))
+        return capture_of_round_trip(record_id, trip, self.tuning.framing, server)
+
+    def close_connection(self, conn_id: int) -> bool:
+        """Close one client's connection; it comes back with a new one."""
+        for client in self._clients.values():
+            if client.record is not None and client.record.conn_id == conn_id:
+                client.leave(CloseReason.CLOSED)
+                return True
+        return False
+
+
+def _filled(head: bytes, size: int) -> bytes:
+    body = head + _FILLER * (max(0, size - len(head)) // len(_FILLER) + 1)
+    return body[:size]

@@ -1,0 +1,167 @@
+"""The TCP client: an asyncio ``Protocol`` that is its own connection, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from time import perf_counter_ns
+from typing import cast
+
+from sockscope.core.connection import Address
+from sockscope.core.events import CloseReason
+from sockscope.core.experiment import Tuning
+from sockscope.core.framing import Decoder, FramingError, decoder_for, encode
+from sockscope.core.snapshot import SocketOption
+from sockscope.engine.clients.client import Client, ClientState, Surroundings
+from sockscope.engine.options import buffer_options, family_of, no_delay_option, set_buffers, set_no_delay
+from sockscope.engine.os_errors import close_reason
+from sockscope.engine.recorder import clip
+
+# linux/in.h: let several destinations share a local port when the source address is bound first.
+_IP_BIND_ADDRESS_NO_PORT = 24
+
+
+class TcpClient(Client, asyncio.Protocol):
+    """A client that speaks TCP."""
+
+    __slots__ = ("_decoder", "_framing", "_write", "transport")
+
+    transport: asyncio.Transport | None
+
+    def __init__(self, swarm: Surroundings, number: int) -> None:
+        super().__init__(swarm, number)
+        self.transport = None
+        self._framing = ""
+        self._decoder: Decoder = decoder_for("none", 0)
+
+    async def connect(self, target: Address) -> None:
+        """Connect within the tuning's connect timeout; raises OSError or TimeoutError."""
+        tuning = self.swarm.tuning
+        self._socket_generation = self.swarm.socket_generation
+        self._framing = tuning.framing
+        self._decoder = decoder_for(tuning.framing, tuning.request_bytes)
+        loop = self.swarm.loop
+        sock = socket.socket(family_of(target[0]), socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            set_buffers(sock, tuning)
+            set_no_delay(sock, tuning.no_delay)
+            if self.swarm.source:
+                with contextlib.suppress(OSError):  # older than Linux 4.2: binding alone does as well
+                    sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+                sock.bind((self.swarm.source, 0))
+            # Over loopback the handshake is done inside the first call, and the second says so.
+            failed = sock.connect_ex(target)
+            if failed == errno.EINPROGRESS:
+                failed = sock.connect_ex(target)
+            if failed not in (0, errno.EISCONN):
+                async with asyncio.timeout(tuning.connect_timeout_s):
+                    await loop.sock_connect(sock, target)
+            await loop.create_connection(lambda: self, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    def prepare(self, payload: bytes) -> None:
+        """Frame the payload once; every request on this connection is the same bytes."""
+        self._wire = encode(self._framing, payload)
+        self._in_flight_kept = clip(self._wire)
+
+    def transmit(self) -> None:
+        """Write the request."""
+        self._expect = self._wire
+        self._write(self._wire)
+
+    def hang_up(self) -> None:
+        """Close after what is still to be written."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def socket_options(self, tuning: Tuning) -> list[SocketOption]:
+        """Return TCP_NODELAY and the buffer sizes."""
+        if self.transport is None or self.transport.is_closing():
+            return []
+        sock = self.transport.get_extra_info("socket")
+        return [no_delay_option(sock, tuning), *buffer_options(sock, tuning)]
+
+    # From the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Go to work."""
+        self.transport = cast(asyncio.Transport, transport)
+        self._write = self.transport.write
+        local = transport.get_extra_info("sockname") or ("0.0.0.0", 0)
+        remote = transport.get_extra_info("peername") or ("0.0.0.0", 0)
+        self.connected("tcp", local[:2], remote[:2])
+
+    def data_received(self, data: bytes) -> None:
+        """Recognise the answer; the hot path of a swarm."""
+        if data == self._expect:
+            now = perf_counter_ns()
+            record = self.record
+            record.frames_in += 1  # type: ignore[union-attr]  # there is one while something is expected
+            kept = self._in_flight_kept
+            self._on_round_trip(self._sent_ns, now, record, kept, kept)  # type: ignore[arg-type]
+            if self._steady:
+                self._sent_ns = now
+                record.frames_out += 1  # type: ignore[union-attr]
+                self._write(data)
+            else:
+                self.answered()
+            return
+        self._piecewise(data)
+
+    def _piecewise(self, data: bytes) -> None:
+        """Take a read that is not the whole answer in one."""
+        now = perf_counter_ns()
+        record = self.record
+        if record is None:
+            return
+        record.odd_read(len(data))
+        if self.state is ClientState.CLOSING:
+            return
+        try:
+            frames = self._decoder.feed(data)
+        except FramingError as error:
+            self._garbage(str(error))
+            return
+        if frames and not self._sent_ns:
+            # With no framing, the rest of an answer that came in two reads looks like this.
+            if self._framing != "none":
+                self._garbage("an answer that was not asked for")
+            return
+        for frame in frames:
+            if frame.wire != self._wire and self._framing != "none":
+                self._garbage("the answer is not the request: the server does not echo")
+                return
+            record.odd_frames_in(1)
+            kept = self._in_flight_kept
+            whole = frame.wire == self._wire and not frame.reads
+            response = kept if whole else clip(frame.wire, frame.reads)
+            self._on_round_trip(self._sent_ns, now, record, kept, response)
+            self.answered()
+            return
+        self._expect = None
+
+    def _garbage(self, why: str) -> None:
+        self.swarm.recorder.errors += 1
+        self._note_failed_exchange("garbage")
+        self._sent_ns = 0
+        self._release()
+        self.leave(CloseReason.GARBAGE, why)
+
+    def eof_received(self) -> bool:
+        """The server finished sending; there is nothing left to hear."""
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the loop of the client."""
+        self.transport = None
+        self.lost(close_reason(error), "" if error is None else str(error))

@@ -1,0 +1,82 @@
+"""What this machine and process allow; checked before a run starts, not found out in the middle of it."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.errors import ResourceLimitError
+
+RESERVED_DESCRIPTORS = 64
+"""Left for the program itself: terminal, files, the loop, connections in the backlog."""
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open descriptors to the hard one; return the limit in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = 1 << 20
+    if soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        except (OSError, ValueError):
+            # Some systems refuse a soft limit as high as the hard one they report; the soft one stays.
+            return soft
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def descriptor_limit() -> int:
+    """Return how many descriptors this process may open."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft
+
+
+def open_descriptors() -> int | None:
+    """Return how many descriptors are open, cheaply; None where that cannot be told.
+
+    Since Linux 6.2 the size of ``/proc/self/fd`` is that number; before, and on other systems with
+    ``/dev/fd``, the entries are counted.
+    """
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        try:
+            size = os.stat(folder).st_size if folder.startswith("/proc") else 0
+            return size or len(os.listdir(folder))
+        except OSError:
+            continue
+    return None
+
+
+def descriptors_needed(role: str, tuning: Tuning) -> int:
+    """Return how many sockets the experiment opens in this process.
+
+    With both roles here, each TCP connection has two ends and each UDP client one.
+    """
+    ends = 2 if role == "both" and tuning.transport == "tcp" else 1
+    clients = 0 if role == "server" else tuning.clients
+    return clients * ends + RESERVED_DESCRIPTORS
+
+
+def check_descriptors(experiment: Experiment, tuning: Tuning) -> None:
+    """Raise ResourceLimitError when the descriptor limit does not allow so many clients."""
+    limit = descriptor_limit()
+    needed = descriptors_needed(experiment.role, tuning)
+    if needed <= limit:
+        return
+    ends = descriptors_needed(experiment.role, tuning) - RESERVED_DESCRIPTORS
+    possible = max(0, (limit - RESERVED_DESCRIPTORS) * tuning.clients // max(1, ends))
+    raise ResourceLimitError(
+        "descriptors",
+        limit,
+        f"{tuning.clients:,} clients need {needed:,} descriptors, but this process may open {limit:,}; "
+        f"use at most {possible:,} clients, or raise the limit first: ulimit -n {needed}",
+    )
+
+
+def read_number(path: str) -> int | None:
+    """Return the whole number in a file of ``/proc/sys``, or None where there is no such file."""
+    try:
+        return int(Path(path).read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None

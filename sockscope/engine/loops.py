@@ -1,0 +1,55 @@
+"""Which event loop runs, and how a process is made ready to measure."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from sockscope.errors import ConfigError
+
+if sys.platform != "win32":
+    import uvloop
+
+    class UvLoop(uvloop.Loop):
+        """uvloop's loop without eager tasks.
+
+        Textual asks for ``asyncio.eager_task_factory``; uvloop hands a task factory keywords that the eager
+        one of Python 3.13.0 to 3.13.2 does not take, and the order in which tasks start would differ
+        between versions of Python.
+        """
+
+        def set_task_factory(self, factory: Any) -> None:
+            """Set the task factory, unless it is the eager one."""
+            if factory is not getattr(asyncio, "eager_task_factory", None):
+                super().set_task_factory(factory)
+
+
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes the loop called ``uvloop`` or ``asyncio``; raise ConfigError if it is not here."""
+    if name == "asyncio":
+        return asyncio.SelectorEventLoop
+    if sys.platform == "win32":
+        raise ConfigError.of("loop", name, "uvloop does not exist for Windows; use asyncio")
+    return UvLoop
+
+
+def loop_name(loop: asyncio.AbstractEventLoop) -> str:
+    """Return ``uvloop`` or ``asyncio``."""
+    return (
+        "uvloop"
+        if type(loop).__module__.startswith("uvloop") or "UvLoop" in type(loop).__name__
+        else "asyncio"
+    )
+
+
+def calm_allocator() -> None:
+    """Lift glibc's dynamic mmap and trim thresholds to 16 and 32 MiB by freeing one large block.
+
+    asyncio's own loop allocates 256 KiB for every read. Below the thresholds glibc takes that from its
+    heap; above them each read is an mmap and a munmap, and the same server is three times slower,
+    depending on what the process freed before (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    block = bytes(16 << 20)
+    del block

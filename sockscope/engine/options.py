@@ -1,0 +1,86 @@
+"""Socket options: set as asked, and read back as the kernel has them."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from sockscope.core.experiment import Tuning
+from sockscope.core.snapshot import SocketOption
+
+_TCP_INFO = getattr(socket, "TCP_INFO", None)
+# struct tcp_info (linux/tcp.h): eight bytes, then 32-bit words; unacked is word 4 and sacked word 5 (on a
+# listener: the accept queue and its limit), rtt is word 15, in microseconds.
+_UNACKED, _SACKED, _RTT = 4, 5, 15
+_WORDS = struct.Struct("=8x16I")
+
+
+def set_buffers(sock: socket.socket, tuning: Tuning) -> None:
+    """Ask for the receive and send buffer sizes of ``tuning``; 0 leaves the system's choice."""
+    if tuning.rcvbuf_bytes:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, tuning.rcvbuf_bytes)
+    if tuning.sndbuf_bytes:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, tuning.sndbuf_bytes)
+
+
+def set_no_delay(sock: socket.socket, no_delay: bool) -> None:
+    """Switch TCP_NODELAY."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(no_delay))
+
+
+def tcp_info_words(sock: socket.socket) -> tuple[int, ...] | None:
+    """Return the first 16 words of the kernel's TCP_INFO, or None where there is none."""
+    if _TCP_INFO is None:
+        return None
+    try:
+        raw = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _WORDS.size)
+    except OSError:
+        return None
+    return _WORDS.unpack(raw) if len(raw) == _WORDS.size else None
+
+
+def rtt_s(sock: socket.socket) -> float | None:
+    """Return the kernel's smoothed round-trip time in seconds, or None."""
+    words = tcp_info_words(sock)
+    return words[_RTT] / 1e6 if words else None
+
+
+def listener_backlog(sock: socket.socket) -> int | None:
+    """Return how many connections the kernel queues at a listener (it may cap what was asked), or None."""
+    words = tcp_info_words(sock)
+    return words[_SACKED] if words else None
+
+
+def buffer_options(sock: socket.socket, tuning: Tuning, prefix: str = "") -> list[SocketOption]:
+    """Return requested and effective buffer sizes. Linux doubles what is asked (socket(7))."""
+    return [
+        SocketOption(f"{prefix}SO_RCVBUF", tuning.rcvbuf_bytes or None, _get(sock, socket.SO_RCVBUF)),
+        SocketOption(f"{prefix}SO_SNDBUF", tuning.sndbuf_bytes or None, _get(sock, socket.SO_SNDBUF)),
+    ]
+
+
+def no_delay_option(sock: socket.socket, tuning: Tuning, prefix: str = "") -> SocketOption:
+    """Return requested and effective TCP_NODELAY."""
+    effective: int | None
+    try:
+        effective = int(bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)))
+    except OSError:
+        effective = None
+    return SocketOption(f"{prefix}TCP_NODELAY", int(tuning.no_delay), effective)
+
+
+def _get(sock: socket.socket, option: int) -> int | None:
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, option)
+    except OSError:
+        return None
+
+
+def reuse_address_option(sock: socket.socket) -> SocketOption:
+    """Return requested and effective SO_REUSEADDR of a listener."""
+    return SocketOption("SO_REUSEADDR", 1, _get(sock, socket.SO_REUSEADDR))
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """Return the address family of a numeric host."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

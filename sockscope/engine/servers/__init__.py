@@ -1,0 +1,1 @@
+"""The server models, one file each, and the role that runs them."""

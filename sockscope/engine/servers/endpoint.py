@@ -1,0 +1,83 @@
+"""What every server model offers to the server role."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+from sockscope.core.connection import Address
+from sockscope.core.events import CloseReason
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.snapshot import SocketOption
+from sockscope.engine.options import family_of, set_buffers
+from sockscope.engine.os_errors import listen_error
+from sockscope.engine.recorder import Recorder
+from sockscope.engine.role import Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class ServerContext:
+    """What a model is given: the run's fixed part and the recorder it writes to."""
+
+    experiment: Experiment
+    recorder: Recorder
+
+
+class Endpoint(Protocol):
+    """One listening socket (or UDP socket) with everything that came in through it."""
+
+    address: Address
+
+    def apply(self, tuning: Tuning, generation: int) -> None:
+        """Take over a tuning that needs no new endpoint."""
+        ...
+
+    def drain(self) -> None:
+        """Accept nobody new; serve who is here."""
+        ...
+
+    @property
+    def drained(self) -> bool:
+        """Whether nobody is served any more."""
+        ...
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that are open here."""
+        ...
+
+    def socket_of(self, conn_id: int) -> socket.socket | None:
+        """Return the socket of a connection for a look at its kernel counters, or None."""
+        ...
+
+    def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
+        """Close one connection; False when it is not one of these."""
+        ...
+
+    def socket_options(self) -> list[SocketOption]:
+        """Return the options, requested and effective."""
+        ...
+
+    def close(self, reason: CloseReason) -> None:
+        """Close everything now."""
+        ...
+
+
+def bound_socket(kind: socket.SocketKind, assignment: Assignment) -> socket.socket:
+    """Return a non-blocking socket bound to the assignment's address; raise ListenError."""
+    address = assignment.address
+    try:
+        sock = socket.socket(family_of(address[0]), kind)
+    except OSError as error:
+        raise listen_error(address, error) from error
+    try:
+        sock.setblocking(False)
+        if kind is socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        set_buffers(sock, assignment.tuning)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise listen_error(address, error) from error
+    return sock

@@ -1,0 +1,194 @@
+"""The server as a role: the endpoint in use, and those that are being drained after a change."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from bisect import bisect_left
+from dataclasses import replace
+from time import perf_counter
+
+from sockscope.core.connection import Address, format_address
+from sockscope.core.events import CloseReason
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.ring import Ring
+from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
+from sockscope.engine.recorder import Answered, Recorder
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.registry import model_for
+from sockscope.engine.servers.udp_datagram import UdpEndpoint
+from sockscope.engine.views import (
+    capture_of_answer,
+    connection_views,
+    exchange_of_answer,
+    message_number,
+    server_side_of,
+)
+
+DRAIN_S = 5.0
+"""How long connections of an endpoint that is no longer used may go on."""
+
+
+class Server:
+    """Serves one address at a time with the model that the tuning's transport calls for."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._recorder = Recorder("server")
+        self._context = ServerContext(experiment, self._recorder)
+        self._endpoint: Endpoint | None = None
+        self._assignment: Assignment | None = None
+        self._draining: dict[Endpoint, asyncio.Task[None]] = {}
+        self._held: Ring[Answered] | None = None
+
+    async def start(self, assignment: Assignment) -> Address:
+        """Listen; raises ListenError."""
+        self._endpoint = model_for(assignment.tuning.transport).open(self._context, assignment)
+        self._assignment = assignment
+        return self._endpoint.address
+
+    async def apply(self, assignment: Assignment) -> Address:
+        """Take over a tuning. A new transport or family gets a new endpoint; the old one drains."""
+        endpoint, before = self._endpoint, self._assignment
+        assert endpoint is not None
+        assert before is not None
+        if _same_place(before.tuning, assignment.tuning):
+            endpoint.apply(assignment.tuning, assignment.generation)
+        else:
+            self._endpoint = model_for(assignment.tuning.transport).open(self._context, assignment)
+            endpoint.drain()
+            self._draining[endpoint] = asyncio.create_task(self._finish(endpoint))
+        for old in self._draining:
+            old.apply(
+                replace(assignment.tuning, transport=before.tuning.transport, family=before.tuning.family),
+                assignment.generation,
+            )
+        self._assignment = assignment
+        return self._endpoint.address if self._endpoint else endpoint.address
+
+    async def _finish(self, endpoint: Endpoint) -> None:
+        deadline = perf_counter() + DRAIN_S
+        try:
+            while not endpoint.drained and perf_counter() < deadline:
+                await asyncio.sleep(0.05)
+        finally:
+            endpoint.close(CloseReason.ROLLED)
+            self._draining.pop(endpoint, None)
+
+    def pause(self, paused: bool) -> None:
+        """Nothing to do: who asks nothing is served nothing."""
+
+    @property
+    def exhausted(self) -> bool:
+        """A server is never done."""
+        return False
+
+    def _endpoints(self) -> list[Endpoint]:
+        return [*([self._endpoint] if self._endpoint else []), *self._draining]
+
+    def socket_of(self, conn_id: int) -> socket.socket | None:
+        """Return the socket of a connection, or None."""
+        for endpoint in self._endpoints():
+            if sock := endpoint.socket_of(conn_id):
+                return sock
+        return None
+
+    def snapshot(self, cursors: Cursors) -> RoleSnapshot:
+        """Return the figures of this moment."""
+        recorder = self._recorder
+        events = recorder.events.since(cursors.events, cursors.most_events)
+        captures = recorder.answers.since(cursors.exchanges, cursors.most_exchanges)
+        first = recorder.answers.count - len(captures.items)
+        totals = recorder.totals()
+        for endpoint in self._endpoints():
+            if isinstance(endpoint, UdpEndpoint):
+                lost, reordered, duplicated = endpoint.sequence_counts()
+                totals = replace(
+                    totals,
+                    datagrams_lost=totals.datagrams_lost + lost,
+                    datagrams_reordered=totals.datagrams_reordered + reordered,
+                    datagrams_duplicated=totals.datagrams_duplicated + duplicated,
+                )
+        views, matching = (), 0
+        if cursors.connections is not None and cursors.connections.role == "server":
+            views, matching = connection_views(recorder, cursors.connections, perf_counter(), self.socket_of)  # type: ignore[assignment]
+        return RoleSnapshot(
+            role="server",
+            transport=self._assignment.tuning.transport if self._assignment else "",
+            address=format_address(self._endpoint.address) if self._endpoint else "",
+            totals=totals,
+            connections_open=len(recorder.live),
+            draining=sum(endpoint.open_connections for endpoint in self._draining),
+            socket_options=tuple(self._endpoint.socket_options()) if self._endpoint else (),
+            events=tuple(events.items),
+            events_missed=events.missed,
+            events_cursor=events.cursor,
+            exchanges=tuple(exchange_of_answer(first + i, a) for i, a in enumerate(captures.items)),
+            exchanges_missed=captures.missed,
+            exchanges_cursor=captures.cursor,
+            captures_overwritten=recorder.answers.oldest,
+            connections=views,
+            connections_matching=matching,
+        )
+
+    def hold(self, held: bool) -> None:
+        """Keep the captures of this moment, or let them go."""
+        self._held = self._recorder.answers.copy() if held else None
+
+    def capture(self, record_id: int) -> Capture | None:
+        """Return one exchange as the server saw it."""
+        answer = (self._held or self._recorder.answers).get(record_id)
+        if answer is None or self._assignment is None:
+            return None
+        return capture_of_answer(record_id, answer, self._assignment.tuning.framing)
+
+    def find_answer(self, client: Address, since_ns: int, until_ns: int, number: int) -> ServerSide | None:
+        """Return the answer to message ``number`` of the connection from ``client``, if it is still here.
+
+        Captures lie in the order of their answers, so the answer lies between the times at which the
+        client sent the request and (with a margin for the order of callbacks) received it.
+        """
+        ring = self._held or self._recorder.answers
+        numbers = range(ring.oldest, ring.count)
+        first = bisect_left(numbers, since_ns, key=lambda n: _answered_ns(ring, n))
+        for candidate in numbers[first:]:
+            answer = ring.get(candidate)
+            if answer is None or answer[1] > until_ns:
+                return None
+            if answer[2].remote_address == client and message_number(answer) == number:
+                return server_side_of(answer)
+        return None
+
+    def close_connection(self, conn_id: int) -> bool:
+        """Close one connection."""
+        return any(e.close_connection(conn_id, CloseReason.CLOSED) for e in self._endpoints())
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop accepting, wait for the connections to go, then close what is left."""
+        endpoints = self._endpoints()
+        for task in self._draining.values():
+            task.cancel()
+        for endpoint in endpoints:
+            endpoint.drain()
+        deadline = perf_counter() + grace_s
+        while perf_counter() < deadline and any(
+            not e.drained for e in endpoints if not isinstance(e, UdpEndpoint)
+        ):
+            await asyncio.sleep(0.01)
+        for endpoint in endpoints:
+            endpoint.close(CloseReason.STOPPED)
+        # Aborted transports tell their protocols in the next turn of the loop; the books close there.
+        for _ in range(100):
+            if not self._recorder.live:
+                break
+            await asyncio.sleep(0)
+        self._endpoint = None
+
+
+def _answered_ns(ring: Ring[Answered], number: int) -> int:
+    answer = ring.get(number)
+    return answer[1] if answer is not None else 0
+
+
+def _same_place(before: Tuning, after: Tuning) -> bool:
+    return (before.transport, before.family) == (after.transport, after.family)

@@ -1,0 +1,402 @@
+"""The ``protocol`` model: an asyncio ``Protocol`` per connection, callbacks all the way.
+
+One connection is served in order: its next request waits until the one before is answered, as a handler
+coroutine would do it. Nothing grows without bound: a connection whose peer does not read its answers, or
+that has many requests queued, is not read from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections import deque
+from time import perf_counter, perf_counter_ns
+from typing import cast
+
+from sockscope.core.connection import Address, ConnectionRecord, ConnectionState, format_address
+from sockscope.core.events import CloseReason
+from sockscope.core.experiment import Tuning
+from sockscope.core.framing import Frame, FramingError, decoder_for
+from sockscope.core.snapshot import SocketOption
+from sockscope.engine.options import (
+    buffer_options,
+    listener_backlog,
+    no_delay_option,
+    reuse_address_option,
+    set_buffers,
+    set_no_delay,
+)
+from sockscope.engine.os_errors import close_reason, describe, listen_error
+from sockscope.engine.recorder import Clip, clip
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.endpoint import ServerContext, bound_socket
+
+ACCEPTS_PER_TURN = 64
+"""Connections accepted in one turn of the loop. uvloop alone accepts one, which starves under load."""
+ACCEPT_PAUSE_S = 0.25
+"""Pause after the process ran out of descriptors, so that a full listener does not spin the loop."""
+MOST_QUEUED_FRAMES = 1_024
+"""Requests of one connection that may wait before it is no longer read from."""
+
+
+class TcpConnection(asyncio.Protocol):
+    """One accepted connection."""
+
+    __slots__ = (
+        "_decoder",
+        "_delay_s",
+        "_on_answer",
+        "_queue",
+        "_reason",
+        "_reason_text",
+        "_repeat",
+        "_timer",
+        "_writable",
+        "_write",
+        "endpoint",
+        "idle_since_s",
+        "reads_seen",
+        "record",
+        "transport",
+    )  # fmt: skip
+
+    record: ConnectionRecord
+    transport: asyncio.Transport
+
+    def __init__(self, endpoint: TcpEndpoint) -> None:
+        self.endpoint = endpoint
+        tuning = endpoint.tuning
+        self._decoder = decoder_for(tuning.framing, tuning.request_bytes)
+        self._delay_s = tuning.service_time_s
+        self._on_answer = endpoint.context.recorder.on_answer
+        # The last whole frame, while nothing else is under way. Equal bytes in one read are, whatever the
+        # framing, exactly one frame again: that is the fast path.
+        self._repeat: bytes | None = None
+        self._queue: deque[tuple[int, bytes, Clip]] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._writable = True
+        self._reason: CloseReason | None = None
+        self._reason_text = ""
+        self.reads_seen = -1
+        self.idle_since_s = 0.0
+
+    # From the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Register with the recorder; no byte has been read yet."""
+        self.transport = cast(asyncio.Transport, transport)
+        self._write = self.transport.write
+        endpoint = self.endpoint
+        local = transport.get_extra_info("sockname") or endpoint.address
+        # A peer that is gone before it was accepted has no address any more.
+        remote = transport.get_extra_info("peername") or ("0.0.0.0", 0)
+        self.record = endpoint.context.recorder.on_open("tcp", local[:2], remote[:2], endpoint.generation)
+        endpoint.connections[self.record.conn_id] = self
+        set_no_delay(transport.get_extra_info("socket"), endpoint.tuning.no_delay)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what is complete; the hot path of a server."""
+        if data == self._repeat:
+            now = perf_counter_ns()
+            record = self.record
+            record.frames_in += 1
+            if self._delay_s:
+                self._serve_later(now, data, data if len(data) <= 256 else clip(data))
+                return
+            record.frames_out += 1
+            self._write(data)
+            self._on_answer(now, now, record, data if len(data) <= 256 else clip(data))
+            return
+        self._cut(data)
+
+    def eof_received(self) -> bool:
+        """Answer what was asked before the peer closed its side, then close ours."""
+        if held := self._decoder.pending_bytes:
+            self._reason_text = f"{held:,} B of an unfinished frame"
+        if self._queue:
+            self.record.state = ConnectionState.HALF_CLOSED
+            self._repeat = None
+            return True
+        return False
+
+    def pause_writing(self) -> None:
+        """The peer does not read: stop reading from it, so that nothing piles up here."""
+        self._writable = False
+        self._repeat = None
+        self._stop_timer()
+        if self.record.state is ConnectionState.OPEN:
+            self.record.state = ConnectionState.PAUSED
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self._writable = True
+        if self._queue:
+            self._answer_next()
+        if self.record.state is ConnectionState.PAUSED:
+            self.record.state = ConnectionState.OPEN
+            self.transport.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Close the books."""
+        self._stop_timer()
+        self._repeat = None
+        self._queue = None
+        reason = self._reason or close_reason(error)
+        text = self._reason_text
+        if reason is CloseReason.OS_ERROR and error is not None:
+            text = describe(error)
+        self.endpoint.forget(self, reason, text)
+
+    # Serving.
+
+    def _cut(self, data: bytes) -> None:
+        """Take a read that is not the frame before once more."""
+        now = perf_counter_ns()
+        record = self.record
+        record.odd_read(len(data))
+        if self._reason is not None:
+            return
+        try:
+            frames = self._decoder.feed(data)
+        except FramingError as error:
+            self.endpoint.context.recorder.errors += 1
+            self.close(CloseReason.GARBAGE, str(error))
+            return
+        record.odd_frames_in(len(frames))
+        for frame in frames:
+            self._serve(now, frame)
+        if frames and not self._decoder.pending_bytes and self._writable:
+            self._repeat = frames[-1].wire
+            record.expect_in(len(self._repeat))
+            record.expect_out(len(self._repeat))
+        else:
+            self._repeat = None
+
+    def _serve(self, now: int, frame: Frame) -> None:
+        kept = clip(frame.wire, frame.reads)
+        if self._delay_s or self._queue or not self._writable:
+            self._serve_later(now, frame.wire, kept)
+        else:
+            self._answer(now, now, frame.wire, kept)
+
+    def _answer(self, read_ns: int, answered_ns: int, wire: bytes, kept: Clip) -> None:
+        record = self.record
+        record.odd_write(len(wire))
+        record.odd_frames_out(1)
+        self._write(wire)
+        self._on_answer(read_ns, answered_ns, record, kept)
+
+    def _serve_later(self, now: int, wire: bytes, kept: Clip) -> None:
+        queue = self._queue
+        if queue is None:
+            queue = self._queue = deque()
+        queue.append((now, wire, kept))
+        if self._timer is None and self._writable:
+            self._timer = self.endpoint.call_later(self._delay_s, self._answer_next)
+        if len(queue) == MOST_QUEUED_FRAMES:
+            self.transport.pause_reading()
+
+    def _answer_next(self) -> None:
+        self._timer = None
+        queue = self._queue
+        if not queue:
+            return
+        if len(queue) == MOST_QUEUED_FRAMES and self.record.state is ConnectionState.OPEN:
+            self.transport.resume_reading()
+        read_ns, wire, kept = queue.popleft()
+        self._answer(read_ns, perf_counter_ns(), wire, kept)
+        if not queue:
+            if self.record.state is ConnectionState.HALF_CLOSED:
+                self.transport.close()
+        elif self._writable and self._timer is None:
+            self._timer = self.endpoint.call_later(self._delay_s, self._answer_next)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # From the endpoint.
+
+    def retune(self, tuning: Tuning) -> None:
+        """Take over what can change on an open connection."""
+        self._delay_s = tuning.service_time_s
+        if not self.transport.is_closing():
+            set_no_delay(self.transport.get_extra_info("socket"), tuning.no_delay)
+
+    def close(self, reason: CloseReason, text: str = "", *, abort: bool = False) -> None:
+        """Close with a reason of ours; ``abort`` does not wait for what is still to be written."""
+        if self._reason is None:
+            self._reason, self._reason_text = reason, text
+        self._repeat = None
+        self._stop_timer()
+        if abort:
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+
+class TcpEndpoint:
+    """A listener and its connections."""
+
+    def __init__(self, context: ServerContext, assignment: Assignment) -> None:
+        self.context = context
+        self.tuning = assignment.tuning
+        self.generation = assignment.generation
+        self.connections: dict[int, TcpConnection] = {}
+        loop = asyncio.get_running_loop()
+        self.call_later = loop.call_later
+        self._loop = loop
+        self._accepting: set[asyncio.Task[None]] = set()
+        self._accept_pause: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._listener: socket.socket | None = bound_socket(socket.SOCK_STREAM, assignment)
+        try:
+            self._listener.listen(context.experiment.backlog)
+        except OSError as error:
+            self._listener.close()
+            raise listen_error(assignment.address, error) from error
+        self.address: Address = self._listener.getsockname()[:2]
+        self._loop.add_reader(self._listener, self._accept)
+        self._watch_idle()
+
+    # Accepting.
+
+    def _accept(self) -> None:
+        listener = self._listener
+        if listener is None:
+            return
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, remote = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._accept_failed(error)
+                return
+            recorder = self.context.recorder
+            if len(self.connections) + len(self._accepting) >= self.context.experiment.max_connections:
+                recorder.rejected += 1
+                recorder.on_error(
+                    f"not accepted: {self.context.experiment.max_connections:,} connections are open already",
+                    address=format_address(remote[:2]),
+                    reason=CloseReason.LIMIT,
+                )
+                sock.close()
+                continue
+            task = self._loop.create_task(self._adopt(sock))
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
+
+    async def _adopt(self, sock: socket.socket) -> None:
+        try:
+            sock.setblocking(False)
+            _, connection = await self._loop.connect_accepted_socket(lambda: TcpConnection(self), sock)
+        except OSError as error:
+            sock.close()
+            self.context.recorder.on_error(f"accepted, then lost: {describe(error)}")
+            return
+        if self._closed:
+            connection.close(CloseReason.STOPPED, abort=True)
+
+    def _accept_failed(self, error: OSError) -> None:
+        # ECONNABORTED and the like concern one peer; without descriptors the listener stays readable and
+        # would spin the loop, so it is left alone for a moment.
+        self.context.recorder.on_error(f"cannot accept: {describe(error)}", reason=CloseReason.OS_ERROR)
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM) and self._listener:
+            self._loop.remove_reader(self._listener)
+            self._accept_pause = self._loop.call_later(ACCEPT_PAUSE_S, self._accept_again)
+
+    def _accept_again(self) -> None:
+        self._accept_pause = None
+        if self._listener is not None:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _watch_idle(self) -> None:
+        limit_s = self.context.experiment.idle_timeout_s
+        if not limit_s:
+            return
+        now = perf_counter()
+        for connection in list(self.connections.values()):
+            reads = connection.record.reads
+            if reads != connection.reads_seen:
+                connection.reads_seen, connection.idle_since_s = reads, now
+            elif now - connection.idle_since_s >= limit_s:
+                connection.close(CloseReason.IDLE, abort=True)
+        self._idle_timer = self._loop.call_later(max(limit_s / 8, 0.01), self._watch_idle)
+
+    # From the role.
+
+    def apply(self, tuning: Tuning, generation: int) -> None:
+        """Take over a tuning; connections accepted from now on get its framing and buffers."""
+        self.tuning, self.generation = tuning, generation
+        if self._listener is not None:
+            set_buffers(self._listener, tuning)
+        for connection in self.connections.values():
+            connection.retune(tuning)
+
+    def drain(self) -> None:
+        """Close the listener; connections go on."""
+        if self._accept_pause is not None:
+            self._accept_pause.cancel()
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    @property
+    def drained(self) -> bool:
+        """Whether no connection is left."""
+        return not self.connections and not self._accepting
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that are open."""
+        return len(self.connections)
+
+    def socket_of(self, conn_id: int) -> socket.socket | None:
+        """Return the (wrapped) socket of a connection."""
+        connection = self.connections.get(conn_id)
+        if connection is None or connection.transport.is_closing():
+            return None
+        return cast(socket.socket, connection.transport.get_extra_info("socket"))
+
+    def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
+        """Close one connection after what is to be written."""
+        connection = self.connections.get(conn_id)
+        if connection is None:
+            return False
+        connection.close(reason)
+        return True
+
+    def forget(self, connection: TcpConnection, reason: CloseReason, text: str) -> None:
+        """Called by a connection that is closed."""
+        self.connections.pop(connection.record.conn_id, None)
+        self.context.recorder.on_close(connection.record, reason, text)
+
+    def socket_options(self) -> list[SocketOption]:
+        """Return the listener's options and those of one accepted connection."""
+        found: list[SocketOption] = []
+        if self._listener is not None:
+            found.append(reuse_address_option(self._listener))
+            found.append(
+                SocketOption("backlog", self.context.experiment.backlog, listener_backlog(self._listener))
+            )
+        for conn_id in self.connections:
+            if sock := self.socket_of(conn_id):
+                found.append(no_delay_option(sock, self.tuning))
+                found.extend(buffer_options(sock, self.tuning))
+                break
+        return found
+
+    def close(self, reason: CloseReason) -> None:
+        """Close the listener and abort every connection."""
+        self._closed = True
+        self.drain()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        for connection in list(self.connections.values()):
+            connection.close(reason, abort=True)

@@ -1,0 +1,93 @@
+"""Every exception that SockScope raises on purpose.
+
+::
+
+    SockscopeError              one sentence that a user can act on, plus an exit code
+    ├── ConfigError             what was asked for cannot be run; names every faulty field
+    ├── EngineError             the run could not start or go on
+    │   ├── ListenError         an address cannot be listened on
+    │   └── ResourceLimitError  this machine's limits do not allow the experiment
+    └── StateError              the operation does not fit the state of the run
+
+What a *peer* does (a reset, a refusal, a timeout, garbage) is data, never one of these: see
+:class:`sockscope.core.events.CloseReason`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_THRESHOLD = 3
+EXIT_INVALID = 4
+EXIT_INTERRUPTED = 130
+
+
+class SockscopeError(Exception):
+    """Base of the tree; ``exit_code`` is what the command line ends with."""
+
+    exit_code = EXIT_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One field that is wrong: its name, the value that was given, and why it does not do."""
+
+    field: str
+    value: object
+    why: str
+
+    def __str__(self) -> str:
+        shown = repr(self.value) if isinstance(self.value, str) else str(self.value)
+        return f"{self.field} = {shown[:60]}: {self.why}"
+
+
+class ConfigError(SockscopeError):
+    """The experiment or tuning that was asked for is not possible; ``faults`` names every reason."""
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(map(str, self.faults)))
+
+    @classmethod
+    def of(cls, field: str, value: object, why: str) -> ConfigError:
+        """Return the error for a single faulty field."""
+        return cls([Fault(field, value, why)])
+
+
+class EngineError(SockscopeError):
+    """The run could not start or could not go on."""
+
+
+class ListenError(EngineError):
+    """An address cannot be listened on; ``os_error`` is what the kernel said."""
+
+    def __init__(self, address: str, os_error: OSError, advice: str) -> None:
+        self.address = address
+        self.os_error = os_error
+        super().__init__(f"cannot listen on {address}: {advice}")
+
+
+class ResourceLimitError(EngineError):
+    """A limit of this machine or process is too low for the experiment."""
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, resource: str, limit: int, message: str) -> None:
+        self.resource = resource
+        self.limit = limit
+        super().__init__(message)
+
+
+class StateError(SockscopeError):
+    """The operation does not fit the state of the run."""
+
+    def __init__(self, state: str, operation: str) -> None:
+        self.state = state
+        self.operation = operation
+        super().__init__(f"cannot {operation} while the run is {state}")

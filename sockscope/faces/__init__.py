@@ -1,0 +1,1 @@
+"""Faces: what people and programs see of an engine (a dashboard, text, JSON)."""
