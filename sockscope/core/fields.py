@@ -111,7 +111,7 @@ class FieldSpec:
             return None if value in self.choices else f"must be {self._wanted()}"
         if isinstance(value, str) or self.kind in (Kind.TEXT, Kind.FLAG):
             return None
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             return "must be finite"
         if value < self.low:
             return f"must be at least {self.format(self.low)}"

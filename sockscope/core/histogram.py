@@ -1,90 +1,99 @@
-"""A log-linear histogram of durations: integer buckets that add up exactly.
+"""A log-linear histogram of durations: integer counts in buckets that add up exactly.
 
-Values are whole nanoseconds. Each power of two is cut into 64 equal buckets, so a bucket is at most
-1/64 = 1.6 % wide, and two histograms (of two windows, or of two processes) merge by adding their counts.
-The layout is that of HdrHistogram with 64 sub-buckets. Percentiles answer with the upper edge of their
-bucket: never below the true value, at most 1.6 % above it.
+The bucket of a duration is the upper half of its IEEE 754 single-precision number: sign, exponent and the
+first seven bits of the fraction. Each power of two is thereby cut into 128 equal buckets, so a bucket is at
+most 1/128 = 0.8 % wide, whatever the magnitude; and a batch of durations is sorted into buckets by
+reinterpreting an array, without a line of Python per value. Two histograms (of two windows, or of two
+processes) merge by adding their counts. Percentiles answer with the upper edge of their bucket: never
+below the true value, at most 0.8 % above it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import struct
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
-SUB_BUCKETS = 64
-_SHIFT_BIAS = 7
-MAX_VALUE_NS = (1 << 43) - 1
-"""Largest value that is told apart: 2.4 hours; anything longer counts as this."""
-BUCKETS = SUB_BUCKETS * (43 - 7 + 2)
-
-
-def bucket_of(value_ns: int) -> int:
-    """Return the index of the bucket that holds ``value_ns`` (0 <= value_ns <= MAX_VALUE_NS)."""
-    shift = (value_ns | SUB_BUCKETS).bit_length() - _SHIFT_BIAS
-    return (shift << 6) + (value_ns >> shift)
+RELATIVE_ERROR = 1 / 128
+_UPPER_HALF = 1 if sys.byteorder == "little" else 0
 
 
-def upper_edge_ns(bucket: int) -> int:
-    """Return the largest value, in nanoseconds, that falls into ``bucket``."""
-    if bucket < 2 * SUB_BUCKETS:
-        return bucket
-    shift = (bucket >> 6) - 1
-    return (((bucket - (shift << 6)) + 1) << shift) - 1
+def bucket_of(seconds: float) -> int:
+    """Return the bucket that holds a duration (0 or more)."""
+    return int.from_bytes(struct.pack(">f", seconds)[:2], "big")
 
 
-def _middle_ns(bucket: int) -> float:
-    if bucket < 2 * SUB_BUCKETS:
-        return float(bucket)
-    shift = (bucket >> 6) - 1
-    return ((bucket - (shift << 6)) << shift) + ((1 << shift) - 1) / 2
+def lower_edge_s(bucket: int) -> float:
+    """Return the smallest duration in ``bucket``, in seconds."""
+    edge: float = struct.unpack(">f", bucket.to_bytes(2, "big") + b"\0\0")[0]
+    return edge
+
+
+def upper_edge_s(bucket: int) -> float:
+    """Return the end of ``bucket`` in seconds, the smallest duration of the next one."""
+    return lower_edge_s(bucket + 1) if bucket else 0.0
 
 
 class Histogram:
-    """Counts per bucket. ``counts`` is public because the hot path adds to it in place."""
+    """How many durations fell into each bucket."""
 
     __slots__ = ("counts",)
 
-    def __init__(self, counts: Iterable[int] | None = None) -> None:
-        self.counts: list[int] = [0] * BUCKETS if counts is None else list(counts)
+    def __init__(self, counts: Mapping[int, int] | None = None) -> None:
+        self.counts: Counter[int] = Counter(counts or {})
 
-    def add(self, value_ns: int) -> None:
-        """Count one value in nanoseconds."""
-        self.counts[bucket_of(min(max(value_ns, 0), MAX_VALUE_NS))] += 1
+    def add(self, seconds: float) -> None:
+        """Count one duration in seconds; a negative one counts as 0."""
+        self.counts[bucket_of(max(seconds, 0.0))] += 1
+
+    def add_all(self, durations: Iterable[float]) -> None:
+        """Count many durations in seconds (each 0 or more) at once."""
+        halves = memoryview(array("f", durations)).cast("B").cast("H")
+        self.counts.update(halves[_UPPER_HALF::2])
 
     def copy(self) -> Histogram:
         """Return an independent copy."""
         return Histogram(self.counts)
 
     def __add__(self, other: Histogram) -> Histogram:
-        return Histogram(map(int.__add__, self.counts, other.counts))
+        merged = Histogram(self.counts)
+        merged.counts.update(other.counts)
+        return merged
 
     def __sub__(self, other: Histogram) -> Histogram:
         """Return what was added since ``other``, an earlier copy of this one."""
-        return Histogram(map(int.__sub__, self.counts, other.counts))
+        return Histogram(self.counts - other.counts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Histogram) and +self.counts == +other.counts
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
 
     @property
     def total(self) -> int:
-        """How many values were counted."""
-        return sum(self.counts)
+        """How many durations were counted."""
+        return self.counts.total()
 
     def percentiles(self, ratios: Sequence[float]) -> list[float | None]:
         """Return, for each ratio (ascending, 0.99 = p99), the value in seconds; None when empty.
 
-        The value is the smallest bucket edge that at least ``ratio`` of the values do not exceed.
+        The value is the smallest bucket edge that at least ``ratio`` of the durations do not exceed.
         """
-        occupied = [(bucket, count) for bucket, count in enumerate(self.counts) if count]
-        total = sum(count for _, count in occupied)
+        total = self.total
         if not total:
             return [None] * len(ratios)
         found: list[float | None] = []
-        walk = iter(occupied)
+        walk = iter(sorted(self.counts.items()))
         passed = 0
-        edge = 0
+        edge = 0.0
         for ratio in ratios:
             while passed < ratio * total - 1e-9 or not passed:
                 bucket, count = next(walk)
                 passed += count
-                edge = upper_edge_ns(bucket)
-            found.append(edge / 1e9)
+                edge = upper_edge_s(bucket)
+            found.append(edge)
         return found
 
     def percentile(self, ratio: float) -> float | None:
@@ -94,19 +103,16 @@ class Histogram:
     @property
     def max_s(self) -> float | None:
         """Upper edge of the highest occupied bucket in seconds, or None when empty."""
-        return self.percentile(1.0)
+        return upper_edge_s(max(self.counts)) if self.total else None
 
     @property
     def mean_s(self) -> float | None:
-        """Mean of the bucket middles in seconds (within 0.8 % of the true mean), or None when empty."""
-        total = 0
-        weighted = 0.0
-        for bucket, count in enumerate(self.counts):
-            if count:
-                total += count
-                weighted += count * _middle_ns(bucket)
-        return weighted / total / 1e9 if total else None
+        """Mean of the bucket middles in seconds (within 0.4 % of the true mean), or None when empty."""
+        total = self.total
+        if not total:
+            return None
+        return sum(n * (lower_edge_s(b) + upper_edge_s(b)) / 2 for b, n in self.counts.items()) / total
 
     def occupied(self) -> list[tuple[float, int]]:
         """Return ``(upper edge in seconds, count)`` of each bucket that holds something, ascending."""
-        return [(upper_edge_ns(bucket) / 1e9, count) for bucket, count in enumerate(self.counts) if count]
+        return [(upper_edge_s(bucket), count) for bucket, count in sorted(self.counts.items())]

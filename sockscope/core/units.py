@@ -28,6 +28,8 @@ DASH = "–"
 
 
 def _number(text: str, suffixes: dict[str, int], what: str, example: str) -> int:
+    if text.lstrip().startswith("-"):
+        raise ValueError(f"negative; must be 0 or more (for example {example})")
     match = _NUMBER.fullmatch(text)
     if match is None or match[2] not in suffixes:
         raise ValueError(f"not a {what} (for example {example})")
@@ -53,6 +55,8 @@ def parse_duration(text: str) -> float:
     Raises ValueError with the reason.
     """
     text = text.strip()
+    if text.startswith("-"):
+        raise ValueError("negative; must be 0 or more (for example 250ms, 5s or 1m30s)")
     try:
         seconds = float(text)
     except ValueError:

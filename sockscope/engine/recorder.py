@@ -1,21 +1,24 @@
 """The only object that a protocol writes to.
 
-One recorder belongs to one role. Frequent things (a round trip, an answered request) go through two
-functions made once per recorder, whose state lies in local cells: a method call, an attribute look-up and
-an allocation less per message are what keeps recording within a few per cent. Rare things (open, close,
-error) are ordinary methods. A connection's counters live in its :class:`ConnectionRecord`.
+One recorder belongs to one role. What is frequent, an exchange, is one call of ``on_exchange``, which
+extends a list and returns: the list is folded into the histogram and the capture ring a few dozen times a
+second, in bulk. Rare things (open, close, error) are ordinary methods. A connection's
+counters live in its :class:`ConnectionRecord`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import sub
 from time import perf_counter
+from typing import Any, cast
 
 from sockscope.core.connection import Address, ConnectionRecord, ConnectionState, format_address
 from sockscope.core.events import CloseReason, Event, EventKind
-from sockscope.core.histogram import SUB_BUCKETS, Histogram
-from sockscope.core.ring import Ring
+from sockscope.core.histogram import Histogram
+from sockscope.core.ring import Ring, RingPage
 from sockscope.core.snapshot import Payload, Totals
 
 CAPTURES = 10_000
@@ -27,12 +30,17 @@ EVENTS = 10_000
 CLOSED_CONNECTIONS = 1_000
 """Closed connections that are remembered."""
 
+FOLD_S = 0.02
+"""How often exchanges are folded into histogram and ring: often enough to stay far below a millisecond."""
+
 Clip = bytes | Payload
 """Captured bytes: as they are when they are few and came in one read, else a Payload."""
-RoundTrip = tuple[int, int, ConnectionRecord, int, Clip, Clip | None, str]
-"""A client's capture: sent and answered (ns), connection, number on it, request, answer, outcome."""
-Answered = tuple[int, int, ConnectionRecord, int, Clip]
-"""A server's capture: read and answered (ns), connection, number on it, request."""
+Exchanged = tuple[float, float, ConnectionRecord, Clip, Clip | str]
+"""One exchange: begin, end, connection, request, and the answer or the word for what came instead
+(``timeout``). A client's exchange begins when the request is written and ends when the answer is read (0 =
+never); a server's begins when the request is read and ends when it is answered. Seconds on
+``time.perf_counter``."""
+_COLUMNS = 5
 
 
 def clip(data: bytes, reads: tuple[int, ...] = ()) -> Clip:
@@ -47,6 +55,50 @@ def payload_of(kept: Clip) -> Payload:
     return kept if isinstance(kept, Payload) else Payload(kept, len(kept))
 
 
+class CaptureRing:
+    """The last exchanges, a ring per column, numbered like a :class:`Ring`."""
+
+    def __init__(self, capacity: int) -> None:
+        self._columns: list[Ring[Any]] = [Ring(capacity) for _ in range(_COLUMNS)]
+
+    def extend(self, columns: Sequence[list[Any]]) -> None:
+        """Store exchanges given as columns of equal length."""
+        for ring, column in zip(self._columns, columns, strict=True):
+            ring.extend(column)
+
+    @property
+    def count(self) -> int:
+        """Number of the next exchange."""
+        return self._columns[0].count
+
+    @property
+    def oldest(self) -> int:
+        """Number of the oldest exchange that is still here (also: how many were overwritten)."""
+        return self._columns[0].oldest
+
+    def get(self, number: int) -> Exchanged | None:
+        """Return the exchange with this number, or None when it is gone or not there yet."""
+        if not self.oldest <= number < self.count:
+            return None
+        return cast(Exchanged, tuple(ring.get(number) for ring in self._columns))
+
+    def since(self, cursor: int, most: int | None = None) -> RingPage[Exchanged]:
+        """Return the exchanges from number ``cursor`` on, at most the newest ``most`` of them."""
+        pages = [ring.since(cursor, most) for ring in self._columns]
+        items = cast(list[Exchanged], list(zip(*(page.items for page in pages), strict=True)))
+        return RingPage(items, pages[0].missed, pages[0].cursor)
+
+    def newest_first(self) -> Iterator[Exchanged]:
+        """Yield everything that is here, the newest first."""
+        return cast(Iterator[Exchanged], zip(*(r.newest_first() for r in self._columns), strict=True))
+
+    def copy(self) -> CaptureRing:
+        """Return a ring that later exchanges do not change."""
+        twin = CaptureRing(0)
+        twin._columns = [ring.copy() for ring in self._columns]
+        return twin
+
+
 class Recorder:
     """Counters, histogram, captures and log of one role (``server`` or ``client``)."""
 
@@ -55,11 +107,12 @@ class Recorder:
         self.live: dict[int, ConnectionRecord] = {}
         self.closed: deque[ConnectionRecord] = deque(maxlen=CLOSED_CONNECTIONS)
         self.events: Ring[Event] = Ring(EVENTS)
-        self.round_trips: Ring[RoundTrip] = Ring(CAPTURES)
-        self.answers: Ring[Answered] = Ring(CAPTURES)
+        self.exchanges = CaptureRing(CAPTURES)
         self.service_time = Histogram()
-        self.on_round_trip = _round_trip_function(self.service_time, self.round_trips)
-        self.on_answer = _answer_function(self.answers)
+        # Flat, five items per exchange: a list of tuples would be garbage to collect, thousands at a time.
+        self._journal: list[Any] = []
+        self.on_exchange: Callable[[Exchanged], None] = self._journal.extend
+        self._fold_timer: asyncio.TimerHandle | None = None
         self.timeouts = 0
         self.errors = 0
         self.opened = 0
@@ -74,6 +127,40 @@ class Recorder:
         self.duplicated = 0
         self._retired = _sums(())
         self._next_conn_id = 1
+
+    # Exchanges.
+
+    def start(self) -> None:
+        """Begin to fold exchanges on the running loop."""
+        loop = asyncio.get_running_loop()
+
+        def fold_again() -> None:
+            self.fold()
+            self._fold_timer = loop.call_later(FOLD_S, fold_again)
+
+        fold_again()
+
+    def stop(self) -> None:
+        """End the folding; what is recorded afterwards is folded by the next reader."""
+        if self._fold_timer is not None:
+            self._fold_timer.cancel()
+            self._fold_timer = None
+
+    def fold(self) -> None:
+        """Move what was recorded into the histogram (of a client) and the capture ring."""
+        journal = self._journal
+        if not journal:
+            return
+        columns = [journal[i::_COLUMNS] for i in range(_COLUMNS)]
+        journal.clear()
+        if self.role == "client":
+            self.service_time.add_all(map(sub, columns[1], columns[0]))
+        self.exchanges.extend(columns)
+
+    def on_unanswered(self, sent_s: float, record: ConnectionRecord, request: Clip, outcome: str) -> None:
+        """Keep the bytes of a client's request that got no answer; it has no service time."""
+        self.fold()
+        self.exchanges.extend([[sent_s], [0.0], [record], [request], [outcome]])
 
     # Rare: connections and the log.
 
@@ -172,51 +259,15 @@ def _sums(records: Iterable[ConnectionRecord]) -> list[int]:
     for r in records:
         # Written out instead of using the record's properties: with 10,000 connections it runs 20,000
         # times per snapshot, on the loop that it observes.
-        plain_in = r.frames_in - r.in_mark
-        plain_out = r.frames_out - r.out_mark
-        frames_in += r.frames_in
-        frames_out += r.frames_out
-        calls_in = r.in_calls + plain_in
-        calls_out = r.out_calls + plain_out
-        reads += calls_in
-        writes += calls_out
-        bytes_in += r.in_bytes + plain_in * r.in_same
-        bytes_out += r.out_bytes + plain_out * r.out_same
+        exchanges = r.exchanges
+        same = (exchanges - r.same_since) * r.same_bytes
+        frames_in += exchanges + r.odd_frames_in
+        frames_out += exchanges + r.odd_frames_out
+        reads += exchanges + r.odd_reads
+        writes += exchanges + r.odd_writes
+        bytes_in += same + r.odd_bytes_in
+        bytes_out += same + r.odd_bytes_out
         if r.transport == "udp":
-            datagrams_in += calls_in
-            datagrams_out += calls_out
+            datagrams_in += exchanges + r.odd_reads
+            datagrams_out += exchanges + r.odd_writes
     return [frames_in, frames_out, reads, writes, bytes_in, bytes_out, datagrams_in, datagrams_out]
-
-
-def _round_trip_function(
-    histogram: Histogram, ring: Ring[RoundTrip]
-) -> Callable[[int, int, ConnectionRecord, Clip, Clip], None]:
-    counts = histogram.counts
-    slots = ring.slots
-    capacity = ring.capacity
-
-    def on_round_trip(
-        sent_ns: int, answered_ns: int, record: ConnectionRecord, request: Clip, response: Clip
-    ) -> None:
-        """Count one answered request and keep its bytes. The connection's frame counters are not touched."""
-        took = answered_ns - sent_ns
-        shift = (took | SUB_BUCKETS).bit_length() - 7
-        counts[(shift << 6) + (took >> shift)] += 1
-        number = ring.count
-        slots[number % capacity] = (sent_ns, answered_ns, record, record.frames_out, request, response, "ok")
-        ring.count = number + 1
-
-    return on_round_trip
-
-
-def _answer_function(ring: Ring[Answered]) -> Callable[[int, int, ConnectionRecord, Clip], None]:
-    slots = ring.slots
-    capacity = ring.capacity
-
-    def on_answer(read_ns: int, answered_ns: int, record: ConnectionRecord, request: Clip) -> None:
-        """Keep the bytes of one request that was answered."""
-        number = ring.count
-        slots[number % capacity] = (read_ns, answered_ns, record, record.frames_out, request)
-        ring.count = number + 1
-
-    return on_answer

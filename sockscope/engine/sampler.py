@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from time import perf_counter_ns
+from time import perf_counter
 
 import psutil
 
@@ -27,19 +27,19 @@ class Sampler:
         self._loop = asyncio.get_running_loop()
         self._process = psutil.Process()
         self._lag = Histogram()
-        self._due_ns = 0
+        self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._kernel_udp_before = kernel_udp()
 
     def start(self) -> None:
         """Begin the heartbeat."""
-        self._due_ns = perf_counter_ns() + int(HEARTBEAT_S * 1e9)
+        self._due_s = perf_counter() + HEARTBEAT_S
         self._timer = self._loop.call_later(HEARTBEAT_S, self._beat)
 
     def _beat(self) -> None:
-        now = perf_counter_ns()
-        self._lag.add(now - self._due_ns)
-        self._due_ns = now + int(HEARTBEAT_S * 1e9)
+        now = perf_counter()
+        self._lag.add(now - self._due_s)
+        self._due_s = now + HEARTBEAT_S
         self._timer = self._loop.call_later(HEARTBEAT_S, self._beat)
 
     def stop(self) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from sockscope.core.connection import ConnectionRecord, ConnectionView, format_address, view_of
+from sockscope.core.ring import RingPage
 from sockscope.core.sequence import number_of
-from sockscope.core.snapshot import Capture, ConnectionQuery, Exchange, Payload, ServerSide
+from sockscope.core.snapshot import Capture, ConnectionQuery, Exchange, ServerSide
 from sockscope.engine.options import rtt_s
-from sockscope.engine.recorder import Answered, Recorder, RoundTrip, payload_of
+from sockscope.engine.recorder import CaptureRing, Exchanged, Recorder, payload_of
 
 HEAD_BYTES = 32
 """First bytes of a request that the list of exchanges shows."""
@@ -63,77 +64,59 @@ def _view(
     return view_of(record, role, now_s, rtt_s(sock) if sock is not None else None)
 
 
-def message_number(captured: RoundTrip | Answered) -> int:
-    """Return what both ends call the message: its place on a TCP connection, its number in UDP."""
-    if captured[2].transport == "udp":
-        return number_of(payload_of(captured[4]).data)
-    return captured[3]
+def exchanges_of(page: RingPage[Exchanged]) -> tuple[Exchange, ...]:
+    """Return the list entries of captured exchanges."""
+    first = page.cursor - len(page.items)
+    return tuple(exchange_of(first + i, item) for i, item in enumerate(page.items))
 
 
-def exchange_of_round_trip(number: int, trip: RoundTrip) -> Exchange:
-    """Return the list entry of a client's capture."""
-    sent_ns, answered_ns, record, _, request, response, outcome = trip
+def exchange_of(number: int, captured: Exchanged) -> Exchange:
+    """Return the list entry of one captured exchange."""
+    begin_s, end_s, record, request, answer = captured
     wire = payload_of(request)
     return Exchange(
         record_id=number,
-        time_s=sent_ns / 1e9,
+        time_s=begin_s,
         conn_id=record.conn_id,
         request_bytes=wire.real_length,
-        response_bytes=payload_of(response).real_length if response is not None else 0,
-        service_time_s=(answered_ns - sent_ns) / 1e9 if answered_ns else None,
-        outcome=outcome,
+        response_bytes=0 if isinstance(answer, str) else payload_of(answer).real_length,
+        service_time_s=end_s - begin_s if end_s else None,
+        outcome=answer if isinstance(answer, str) else "ok",
         head=wire.data[:HEAD_BYTES],
     )
 
 
-def exchange_of_answer(number: int, answer: Answered) -> Exchange:
-    """Return the list entry of a server's capture."""
-    read_ns, answered_ns, record, _, request = answer
-    wire = payload_of(request)
-    return Exchange(
-        record_id=number,
-        time_s=read_ns / 1e9,
-        conn_id=record.conn_id,
-        request_bytes=wire.real_length,
-        response_bytes=wire.real_length,
-        service_time_s=(answered_ns - read_ns) / 1e9,
-        outcome="ok",
-        head=wire.data[:HEAD_BYTES],
-    )
-
-
-def capture_of_round_trip(number: int, trip: RoundTrip, framing: str, server: ServerSide | None) -> Capture:
-    """Return a client's capture with its bytes."""
-    record = trip[2]
+def capture_of(number: int, captured: Exchanged, framing: str, server: ServerSide | None = None) -> Capture:
+    """Return one captured exchange with its bytes."""
+    _, _, record, request, answer = captured
     return Capture(
-        exchange=exchange_of_round_trip(number, trip),
+        exchange=exchange_of(number, captured),
         local_address=format_address(record.local_address),
         remote_address=format_address(record.remote_address),
         transport=record.transport,
         framing=framing if record.transport == "tcp" else "datagram",
-        request=payload_of(trip[4]),
-        response=payload_of(trip[5]) if trip[5] is not None else None,
+        request=payload_of(request),
+        response=None if isinstance(answer, str) else payload_of(answer),
         server=server,
     )
 
 
-def capture_of_answer(number: int, answer: Answered, framing: str) -> Capture:
-    """Return a server's capture with its bytes; an echo answers with what it read."""
-    record = answer[2]
-    request = payload_of(answer[4])
-    return Capture(
-        exchange=exchange_of_answer(number, answer),
-        local_address=format_address(record.local_address),
-        remote_address=format_address(record.remote_address),
-        transport=record.transport,
-        framing=framing if record.transport == "tcp" else "datagram",
-        request=request,
-        response=Payload(request.data, request.real_length),
-        server=None,
-    )
+def find_answer(answers: CaptureRing, seen_by_client: Exchanged) -> ServerSide | None:
+    """Return the server's capture of an exchange, or None when it is no longer in the ring.
 
-
-def server_side_of(answer: Answered) -> ServerSide:
-    """Return what a server's capture adds to the client's."""
-    read_ns, answered_ns, record, _, request = answer
-    return ServerSide(record.conn_id, read_ns / 1e9, answered_ns / 1e9, payload_of(request))
+    A client has one request outstanding, so what the server answered to its address while it waited is the
+    answer. A UDP request that was never answered may have been read by the server all the same; its
+    sequence number tells.
+    """
+    sent_s, answered_s, client, request, _ = seen_by_client
+    number = number_of(payload_of(request).data) if client.transport == "udp" else 0
+    for read_s, replied_s, record, received, _ in answers.newest_first():
+        if answered_s and read_s > answered_s:
+            continue
+        if replied_s < sent_s:
+            return None
+        if record.remote_address == client.local_address and (
+            not number or number_of(payload_of(received).data) == number
+        ):
+            return ServerSide(record.conn_id, read_s, replied_s, payload_of(received))
+    return None

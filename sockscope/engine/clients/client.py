@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from time import perf_counter_ns
+from time import perf_counter
 from typing import Protocol
 
 from sockscope.core.connection import Address, ConnectionRecord, format_address
@@ -81,8 +81,8 @@ class Client:
     """The closed loop of one client."""
 
     __slots__ = (
-        "_backoff", "_expect", "_failures", "_holds_permit", "_in_flight_kept", "_on_round_trip", "_reason",
-        "_reason_text", "_retiring", "_sent_ns", "_socket_generation", "_steady", "_think", "_waiter",
+        "_backoff", "_expect", "_failures", "_holds_permit", "_kept", "_on_exchange", "_reason",
+        "_reason_text", "_retiring", "_sent_s", "_socket_generation", "_steady", "_think", "_waiter",
         "_wire", "number", "record", "state", "swarm",
     )  # fmt: skip
 
@@ -93,12 +93,13 @@ class Client:
         self.number = number
         self.record = None
         self.state = ClientState.IDLE
-        self._on_round_trip = swarm.recorder.on_round_trip
+        self._on_exchange = swarm.recorder.on_exchange
         self._wire = b""
-        self._in_flight_kept: Clip = b""
+        # What the recorder keeps of the request, and of an answer that is as expected.
+        self._kept: Clip = b""
         # The bytes that, read at once, are exactly the answer; None while something else is under way.
         self._expect: bytes | None = None
-        self._sent_ns = 0
+        self._sent_s = 0.0
         self._steady = False
         self._holds_permit = False
         self._waiter: Waiter | None = None
@@ -181,17 +182,16 @@ class Client:
         assert record is not None
         if not self._steady:
             self.prepare(swarm.request_bytes_for(self))
-            record.expect_in(len(self._wire))
-            record.expect_out(len(self._wire))
+            record.expect(len(self._wire))
             self._steady = swarm.steady()
         self.state = ClientState.IN_FLIGHT
-        self._sent_ns = perf_counter_ns()
-        record.frames_out += 1
+        self._sent_s = perf_counter()
+        record.odd_write(len(self._wire))
         self.transmit()
 
     def answered(self) -> None:
         """An answer came and was recorded; do what comes between two requests."""
-        self._sent_ns = 0
+        self._sent_s = 0.0
         self._expect = None
         self._failures = 0
         self._release()
@@ -211,19 +211,17 @@ class Client:
         self._think = None
         self.ask()
 
-    def timed_out(self, now_ns: int) -> None:
+    def timed_out(self) -> None:
         """The answer did not come in time (called by the swarm's watch)."""
         self.swarm.recorder.timeouts += 1
         self._note_failed_exchange("timeout")
-        self._sent_ns = 0
+        self._sent_s = 0.0
         self._release()
         self.leave(CloseReason.TIMEOUT)
 
     def _note_failed_exchange(self, outcome: str) -> None:
-        if self.record is not None and self._sent_ns:
-            self.swarm.recorder.round_trips.append(
-                (self._sent_ns, 0, self.record, self.record.frames_out, self._in_flight_kept, None, outcome)
-            )
+        if self.record is not None and self._sent_s:
+            self.swarm.recorder.on_unanswered(self._sent_s, self.record, self._kept, outcome)
 
     def _release(self) -> None:
         if self._holds_permit:
@@ -249,10 +247,10 @@ class Client:
         if self._reason is not None:
             reason, text = self._reason, self._reason_text
         swarm = self.swarm
-        if self._sent_ns:
+        if self._sent_s:
             swarm.recorder.errors += 1
             self._note_failed_exchange(reason.value)
-            self._sent_ns = 0
+            self._sent_s = 0.0
         self._stop_waiting()
         if self.record is not None:
             swarm.recorder.on_close(self.record, reason, text)
@@ -340,9 +338,9 @@ class Client:
         """Whether its connection is older than the sockets that the tuning calls for."""
         return self.record is not None and self._socket_generation != self.swarm.socket_generation
 
-    def overdue(self, before_ns: int) -> bool:
-        """Whether its request was sent before ``before_ns`` and is not answered."""
-        return 0 < self._sent_ns < before_ns
+    def overdue(self, before_s: float) -> bool:
+        """Whether its request was sent before ``before_s`` and is not answered."""
+        return 0 < self._sent_s < before_s
 
     @property
     def remote(self) -> str:

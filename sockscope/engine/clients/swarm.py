@@ -7,26 +7,20 @@ import errno
 import random
 from collections import Counter, deque
 from collections.abc import Callable
-from time import perf_counter, perf_counter_ns
+from time import perf_counter
 
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.ring import Ring
 from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, ServerSide, SocketOption
 from sockscope.engine.clients.client import Client, ClientState
 from sockscope.engine.clients.tcp import TcpClient
 from sockscope.engine.clients.udp import UdpClient
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.os_errors import close_reason, describe
-from sockscope.engine.recorder import Recorder, RoundTrip
+from sockscope.engine.recorder import CaptureRing, Exchanged, Recorder
 from sockscope.engine.role import Assignment
-from sockscope.engine.views import (
-    capture_of_round_trip,
-    connection_views,
-    exchange_of_round_trip,
-    message_number,
-)
+from sockscope.engine.views import capture_of, connection_views, exchanges_of
 
 MOST_CONNECTING = 128
 """Connections that are made at once: enough to ramp 1,000 clients in a moment, few enough not to freeze
@@ -38,9 +32,8 @@ BACKOFF_MOST_S = 2.0
 _CLIENTS: dict[str, type[Client]] = {"tcp": TcpClient, "udp": UdpClient}
 _FILLER = b"abcdefghijklmnopqrstuvwxyz 0123456789 "
 
-FindAnswer = Callable[[Address, int, int, int], ServerSide | None]
-"""Given a client's address, the times between which the answer lies (ns) and the request's number on its
-connection: the server's record of it."""
+FindAnswer = Callable[[Exchanged], ServerSide | None]
+"""Given an exchange as the client saw it, return what the server saw of it."""
 
 
 class Swarm:
@@ -68,12 +61,13 @@ class Swarm:
         self._last_trouble = ""
         self._stopping = False
         self._payload: bytes = b""
-        self._held: Ring[RoundTrip] | None = None
+        self._held: CaptureRing | None = None
 
     # The role.
 
     async def start(self, assignment: Assignment) -> Address:
         """Begin to make clients; they connect while the loop goes on."""
+        self.recorder.start()
         self._take(assignment)
         self._resize()
         self._look_for_overdue()
@@ -132,6 +126,7 @@ class Swarm:
             await asyncio.sleep(0.005)
         if self._watch is not None:
             self._watch.cancel()
+        self.recorder.stop()
         self._queue.clear()
         for task in list(self._connecting):
             task.cancel()
@@ -247,10 +242,9 @@ class Swarm:
 
     def _look_for_overdue(self) -> None:
         timeout_s = self.tuning.request_timeout_s
-        now = perf_counter_ns()
-        before = now - int(timeout_s * 1e9)
-        for client in [c for c in self._clients.values() if c.overdue(before)]:
-            client.timed_out(now)
+        before_s = perf_counter() - timeout_s
+        for client in [c for c in self._clients.values() if c.overdue(before_s)]:
+            client.timed_out()
         self._watch = self.loop.call_later(min(max(timeout_s / 20, 0.002), 0.1), self._look_for_overdue)
 
     # For readers.
@@ -258,9 +252,9 @@ class Swarm:
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
         """Return the figures of this moment."""
         recorder = self.recorder
+        recorder.fold()
         events = recorder.events.since(cursors.events, cursors.most_events)
-        captures = recorder.round_trips.since(cursors.exchanges, cursors.most_exchanges)
-        first = recorder.round_trips.count - len(captures.items)
+        captures = recorder.exchanges.since(cursors.exchanges, cursors.most_exchanges)
         states = Counter(client.state for client in self._clients.values())
         query = cursors.connections
         views, matching = (
@@ -279,10 +273,10 @@ class Swarm:
             events=tuple(events.items),
             events_missed=events.missed,
             events_cursor=events.cursor,
-            exchanges=tuple(exchange_of_round_trip(first + i, t) for i, t in enumerate(captures.items)),
+            exchanges=exchanges_of(captures),
             exchanges_missed=captures.missed,
             exchanges_cursor=captures.cursor,
-            captures_overwritten=recorder.round_trips.oldest,
+            captures_overwritten=recorder.exchanges.oldest,
             connections=views,
             connections_matching=matching,
             clients=len(self._active),
@@ -302,18 +296,19 @@ class Swarm:
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment, or let them go."""
-        self._held = self.recorder.round_trips.copy() if held else None
+        self.recorder.fold()
+        self._held = self.recorder.exchanges.copy() if held else None
 
     def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, and the server's side of it when the server is here."""
-        trip = (self._held or self.recorder.round_trips).get(record_id)
-        if trip is None:
+        self.recorder.fold()
+        found = (self._held or self.recorder.exchanges).get(record_id)
+        if found is None:
             return None
         server = None
         if self._find_answer is not None:
-            until_ns = trip[1] or perf_counter_ns()
-            server = self._find_answer(trip[2].local_address, trip[0], until_ns, message_number(trip))
-        return capture_of_round_trip(record_id, trip, self.tuning.framing, server)
+            server = self._find_answer(found)
+        return capture_of(record_id, found, self.tuning.framing, server)
 
     def close_connection(self, conn_id: int) -> bool:
         """Close one client's connection; it comes back with a new one."""

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import errno
 import socket
-from time import perf_counter_ns
+from time import perf_counter
 from typing import cast
 
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
-from sockscope.core.framing import Decoder, FramingError, decoder_for, encode
+from sockscope.core.framing import Decoder, Frame, FramingError, decoder_for, encode
 from sockscope.core.snapshot import SocketOption
 from sockscope.engine.clients.client import Client, ClientState, Surroundings
 from sockscope.engine.options import buffer_options, family_of, no_delay_option, set_buffers, set_no_delay
@@ -67,7 +67,7 @@ class TcpClient(Client, asyncio.Protocol):
     def prepare(self, payload: bytes) -> None:
         """Frame the payload once; every request on this connection is the same bytes."""
         self._wire = encode(self._framing, payload)
-        self._in_flight_kept = clip(self._wire)
+        self._kept = clip(self._wire)
 
     def transmit(self) -> None:
         """Write the request."""
@@ -104,56 +104,51 @@ class TcpClient(Client, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Recognise the answer; the hot path of a swarm."""
         if data == self._expect:
-            now = perf_counter_ns()
+            now = perf_counter()
             record = self.record
-            record.frames_in += 1  # type: ignore[union-attr]  # there is one while something is expected
-            kept = self._in_flight_kept
-            self._on_round_trip(self._sent_ns, now, record, kept, kept)  # type: ignore[arg-type]
+            self._on_exchange((self._sent_s, now, record, self._kept, self._kept))  # type: ignore[arg-type]
             if self._steady:
-                self._sent_ns = now
-                record.frames_out += 1  # type: ignore[union-attr]
+                # The next request goes out here and now, so its clock is this one.
+                self._sent_s = now
                 self._write(data)
+                record.exchanges += 1  # type: ignore[union-attr]
             else:
+                record.odd_read(len(data), 1)  # type: ignore[union-attr]
                 self.answered()
             return
         self._piecewise(data)
 
     def _piecewise(self, data: bytes) -> None:
         """Take a read that is not the whole answer in one."""
-        now = perf_counter_ns()
+        now = perf_counter()
         record = self.record
         if record is None:
             return
-        record.odd_read(len(data))
-        if self.state is ClientState.CLOSING:
-            return
-        try:
-            frames = self._decoder.feed(data)
-        except FramingError as error:
-            self._garbage(str(error))
-            return
-        if frames and not self._sent_ns:
-            # With no framing, the rest of an answer that came in two reads looks like this.
-            if self._framing != "none":
-                self._garbage("an answer that was not asked for")
-            return
-        for frame in frames:
-            if frame.wire != self._wire and self._framing != "none":
-                self._garbage("the answer is not the request: the server does not echo")
-                return
-            record.odd_frames_in(1)
-            kept = self._in_flight_kept
-            whole = frame.wire == self._wire and not frame.reads
-            response = kept if whole else clip(frame.wire, frame.reads)
-            self._on_round_trip(self._sent_ns, now, record, kept, response)
-            self.answered()
-            return
+        frames: list[Frame] = []
+        garbage = ""
+        if self.state is not ClientState.CLOSING:
+            try:
+                frames = self._decoder.feed(data)
+            except FramingError as error:
+                garbage = str(error)
+        record.odd_read(len(data), len(frames))
         self._expect = None
+        if frames and self._framing != "none":
+            if not self._sent_s:
+                garbage = "an answer that was not asked for"
+            elif frames[0].wire != self._wire:
+                garbage = "the answer is not the request: the server does not echo"
+        if garbage:
+            self._garbage(garbage)
+        elif frames and self._sent_s:
+            response = clip(frames[0].wire, frames[0].reads)
+            self._on_exchange((self._sent_s, now, record, self._kept, response))
+            self.answered()
 
     def _garbage(self, why: str) -> None:
         self.swarm.recorder.errors += 1
         self._note_failed_exchange("garbage")
-        self._sent_ns = 0
+        self._sent_s = 0.0
         self._release()
         self.leave(CloseReason.GARBAGE, why)
 

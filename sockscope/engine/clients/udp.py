@@ -6,7 +6,7 @@ An answer is the outstanding one, a late one (its request had timed out), or a d
 from __future__ import annotations
 
 import socket
-from time import perf_counter_ns
+from time import perf_counter
 
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
@@ -16,7 +16,7 @@ from sockscope.core.snapshot import SocketOption
 from sockscope.engine.clients.client import Client, ClientState, Surroundings
 from sockscope.engine.options import buffer_options, family_of, set_buffers
 from sockscope.engine.os_errors import close_reason, describe
-from sockscope.engine.recorder import clip
+from sockscope.engine.recorder import CAPTURE_BYTES, clip
 
 READS_PER_TURN = 16
 
@@ -74,7 +74,7 @@ class UdpClient(Client):
         """Send the next number."""
         self._number += 1
         self._expect = wire = self._number.to_bytes(SEQUENCE_BYTES, "big") + self._tail
-        self._in_flight_kept = wire if len(wire) <= 256 else clip(wire)
+        self._kept = wire if len(wire) <= CAPTURE_BYTES else clip(wire)
         try:
             self._transmit(wire)
         except BlockingIOError:
@@ -94,17 +94,17 @@ class UdpClient(Client):
         if data != self._expect:
             self._odd(data)
             return
-        now = perf_counter_ns()
-        record = self.record
-        record.frames_in += 1  # type: ignore[union-attr]  # there is one while something is expected
+        now = perf_counter()
         self._answered_number = self._number
-        kept = self._in_flight_kept
-        self._on_round_trip(self._sent_ns, now, record, kept, kept)  # type: ignore[arg-type]
+        record = self.record
+        self._on_exchange((self._sent_s, now, record, self._kept, self._kept))  # type: ignore[arg-type]
         if self._steady:
-            self._sent_ns = now
-            record.frames_out += 1  # type: ignore[union-attr]
+            # The next request goes out here and now, so its clock is this one.
+            self._sent_s = now
+            record.exchanges += 1  # type: ignore[union-attr]
             self.transmit()
         else:
+            record.odd_read(len(data), 1)  # type: ignore[union-attr]
             self.answered()
 
     def _odd(self, data: bytes) -> None:
@@ -127,7 +127,7 @@ class UdpClient(Client):
             recorder.errors += 1
             recorder.on_error("a datagram that is no answer", record, reason=CloseReason.GARBAGE)
 
-    def timed_out(self, now_ns: int) -> None:
+    def timed_out(self) -> None:
         """Give the request up; the socket stays, and a late answer will be counted as such."""
         recorder = self.swarm.recorder
         recorder.timeouts += 1

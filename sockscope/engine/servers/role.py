@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from bisect import bisect_left
 from dataclasses import replace
 from time import perf_counter
 
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.ring import Ring
 from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
-from sockscope.engine.recorder import Answered, Recorder
+from sockscope.engine.recorder import CaptureRing, Exchanged, Recorder
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import model_for
 from sockscope.engine.servers.udp_datagram import UdpEndpoint
-from sockscope.engine.views import (
-    capture_of_answer,
-    connection_views,
-    exchange_of_answer,
-    message_number,
-    server_side_of,
-)
+from sockscope.engine.views import capture_of, connection_views, exchanges_of, find_answer
 
 DRAIN_S = 5.0
 """How long connections of an endpoint that is no longer used may go on."""
@@ -39,12 +31,13 @@ class Server:
         self._endpoint: Endpoint | None = None
         self._assignment: Assignment | None = None
         self._draining: dict[Endpoint, asyncio.Task[None]] = {}
-        self._held: Ring[Answered] | None = None
+        self._held: CaptureRing | None = None
 
     async def start(self, assignment: Assignment) -> Address:
         """Listen; raises ListenError."""
         self._endpoint = model_for(assignment.tuning.transport).open(self._context, assignment)
         self._assignment = assignment
+        self._recorder.start()
         return self._endpoint.address
 
     async def apply(self, assignment: Assignment) -> Address:
@@ -96,9 +89,9 @@ class Server:
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
         """Return the figures of this moment."""
         recorder = self._recorder
+        recorder.fold()
         events = recorder.events.since(cursors.events, cursors.most_events)
-        captures = recorder.answers.since(cursors.exchanges, cursors.most_exchanges)
-        first = recorder.answers.count - len(captures.items)
+        captures = recorder.exchanges.since(cursors.exchanges, cursors.most_exchanges)
         totals = recorder.totals()
         for endpoint in self._endpoints():
             if isinstance(endpoint, UdpEndpoint):
@@ -123,41 +116,31 @@ class Server:
             events=tuple(events.items),
             events_missed=events.missed,
             events_cursor=events.cursor,
-            exchanges=tuple(exchange_of_answer(first + i, a) for i, a in enumerate(captures.items)),
+            exchanges=exchanges_of(captures),
             exchanges_missed=captures.missed,
             exchanges_cursor=captures.cursor,
-            captures_overwritten=recorder.answers.oldest,
+            captures_overwritten=recorder.exchanges.oldest,
             connections=views,
             connections_matching=matching,
         )
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment, or let them go."""
-        self._held = self._recorder.answers.copy() if held else None
+        self._recorder.fold()
+        self._held = self._recorder.exchanges.copy() if held else None
 
     def capture(self, record_id: int) -> Capture | None:
         """Return one exchange as the server saw it."""
-        answer = (self._held or self._recorder.answers).get(record_id)
-        if answer is None or self._assignment is None:
+        self._recorder.fold()
+        found = (self._held or self._recorder.exchanges).get(record_id)
+        if found is None or self._assignment is None:
             return None
-        return capture_of_answer(record_id, answer, self._assignment.tuning.framing)
+        return capture_of(record_id, found, self._assignment.tuning.framing)
 
-    def find_answer(self, client: Address, since_ns: int, until_ns: int, number: int) -> ServerSide | None:
-        """Return the answer to message ``number`` of the connection from ``client``, if it is still here.
-
-        Captures lie in the order of their answers, so the answer lies between the times at which the
-        client sent the request and (with a margin for the order of callbacks) received it.
-        """
-        ring = self._held or self._recorder.answers
-        numbers = range(ring.oldest, ring.count)
-        first = bisect_left(numbers, since_ns, key=lambda n: _answered_ns(ring, n))
-        for candidate in numbers[first:]:
-            answer = ring.get(candidate)
-            if answer is None or answer[1] > until_ns:
-                return None
-            if answer[2].remote_address == client and message_number(answer) == number:
-                return server_side_of(answer)
-        return None
+    def find_answer(self, seen_by_client: Exchanged) -> ServerSide | None:
+        """Return what this server saw of an exchange, if that is still here."""
+        self._recorder.fold()
+        return find_answer(self._held or self._recorder.exchanges, seen_by_client)
 
     def close_connection(self, conn_id: int) -> bool:
         """Close one connection."""
@@ -177,17 +160,13 @@ class Server:
             await asyncio.sleep(0.01)
         for endpoint in endpoints:
             endpoint.close(CloseReason.STOPPED)
+        self._recorder.stop()
         # Aborted transports tell their protocols in the next turn of the loop; the books close there.
         for _ in range(100):
             if not self._recorder.live:
                 break
             await asyncio.sleep(0)
         self._endpoint = None
-
-
-def _answered_ns(ring: Ring[Answered], number: int) -> int:
-    answer = ring.get(number)
-    return answer[1] if answer is not None else 0
 
 
 def _same_place(before: Tuning, after: Tuning) -> bool:

@@ -11,7 +11,7 @@ import asyncio
 import errno
 import socket
 from collections import deque
-from time import perf_counter, perf_counter_ns
+from time import perf_counter
 from typing import cast
 
 from sockscope.core.connection import Address, ConnectionRecord, ConnectionState, format_address
@@ -46,7 +46,8 @@ class TcpConnection(asyncio.Protocol):
     __slots__ = (
         "_decoder",
         "_delay_s",
-        "_on_answer",
+        "_kept",
+        "_on_exchange",
         "_queue",
         "_reason",
         "_reason_text",
@@ -69,11 +70,12 @@ class TcpConnection(asyncio.Protocol):
         tuning = endpoint.tuning
         self._decoder = decoder_for(tuning.framing, tuning.request_bytes)
         self._delay_s = tuning.service_time_s
-        self._on_answer = endpoint.context.recorder.on_answer
+        self._on_exchange = endpoint.context.recorder.on_exchange
         # The last whole frame, while nothing else is under way. Equal bytes in one read are, whatever the
         # framing, exactly one frame again: that is the fast path.
         self._repeat: bytes | None = None
-        self._queue: deque[tuple[int, bytes, Clip]] | None = None
+        self._kept: Clip = b""
+        self._queue: deque[tuple[float, bytes, Clip]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writable = True
         self._reason: CloseReason | None = None
@@ -98,15 +100,14 @@ class TcpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer what is complete; the hot path of a server."""
         if data == self._repeat:
-            now = perf_counter_ns()
-            record = self.record
-            record.frames_in += 1
+            now = perf_counter()
             if self._delay_s:
-                self._serve_later(now, data, data if len(data) <= 256 else clip(data))
+                self.record.odd_read(len(data), 1)
+                self._serve_later(now, data, self._kept)
                 return
-            record.frames_out += 1
             self._write(data)
-            self._on_answer(now, now, record, data if len(data) <= 256 else clip(data))
+            self.record.exchanges += 1
+            self._on_exchange((now, now, self.record, self._kept, self._kept))
             return
         self._cut(data)
 
@@ -153,42 +154,41 @@ class TcpConnection(asyncio.Protocol):
 
     def _cut(self, data: bytes) -> None:
         """Take a read that is not the frame before once more."""
-        now = perf_counter_ns()
+        now = perf_counter()
         record = self.record
-        record.odd_read(len(data))
         if self._reason is not None:
+            record.odd_read(len(data))
             return
         try:
             frames = self._decoder.feed(data)
         except FramingError as error:
+            record.odd_read(len(data))
             self.endpoint.context.recorder.errors += 1
             self.close(CloseReason.GARBAGE, str(error))
             return
-        record.odd_frames_in(len(frames))
+        record.odd_read(len(data), len(frames))
         for frame in frames:
             self._serve(now, frame)
         if frames and not self._decoder.pending_bytes and self._writable:
-            self._repeat = frames[-1].wire
-            record.expect_in(len(self._repeat))
-            record.expect_out(len(self._repeat))
+            self._repeat = wire = frames[-1].wire
+            self._kept = clip(wire)
+            record.expect(len(wire))
         else:
             self._repeat = None
 
-    def _serve(self, now: int, frame: Frame) -> None:
+    def _serve(self, now: float, frame: Frame) -> None:
         kept = clip(frame.wire, frame.reads)
         if self._delay_s or self._queue or not self._writable:
             self._serve_later(now, frame.wire, kept)
         else:
             self._answer(now, now, frame.wire, kept)
 
-    def _answer(self, read_ns: int, answered_ns: int, wire: bytes, kept: Clip) -> None:
-        record = self.record
-        record.odd_write(len(wire))
-        record.odd_frames_out(1)
+    def _answer(self, read_s: float, answered_s: float, wire: bytes, kept: Clip) -> None:
+        self.record.odd_write(len(wire))
         self._write(wire)
-        self._on_answer(read_ns, answered_ns, record, kept)
+        self._on_exchange((read_s, answered_s, self.record, kept, kept))
 
-    def _serve_later(self, now: int, wire: bytes, kept: Clip) -> None:
+    def _serve_later(self, now: float, wire: bytes, kept: Clip) -> None:
         queue = self._queue
         if queue is None:
             queue = self._queue = deque()
@@ -205,8 +205,8 @@ class TcpConnection(asyncio.Protocol):
             return
         if len(queue) == MOST_QUEUED_FRAMES and self.record.state is ConnectionState.OPEN:
             self.transport.resume_reading()
-        read_ns, wire, kept = queue.popleft()
-        self._answer(read_ns, perf_counter_ns(), wire, kept)
+        read_s, wire, kept = queue.popleft()
+        self._answer(read_s, perf_counter(), wire, kept)
         if not queue:
             if self.record.state is ConnectionState.HALF_CLOSED:
                 self.transport.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from time import perf_counter, perf_counter_ns
+from time import perf_counter
 
 from sockscope.core.connection import Address, ConnectionRecord
 from sockscope.core.events import CloseReason
@@ -18,7 +18,7 @@ from sockscope.core.sequence import SequenceTracker, number_of
 from sockscope.core.snapshot import SocketOption
 from sockscope.engine.options import buffer_options, set_buffers
 from sockscope.engine.os_errors import describe
-from sockscope.engine.recorder import clip
+from sockscope.engine.recorder import CAPTURE_BYTES, clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import ServerContext, bound_socket
 
@@ -72,7 +72,7 @@ class UdpEndpoint:
         recvfrom = self._socket.recvfrom
         sendto = self._socket.sendto
         peers = self._peers
-        on_answer = self.context.recorder.on_answer
+        on_exchange = self.context.recorder.on_exchange
         for _ in range(READS_PER_TURN):
             try:
                 data, remote = recvfrom(65_536)
@@ -82,7 +82,7 @@ class UdpEndpoint:
                 # An ICMP error of an earlier answer; the socket itself is fine.
                 self.context.recorder.on_error(describe(error))
                 continue
-            now = perf_counter_ns()
+            now = perf_counter()
             peer = peers.get(remote)
             if peer is None:
                 peer = self._new_peer(remote)
@@ -90,21 +90,22 @@ class UdpEndpoint:
                     continue
             record = peer.record
             size = len(data)
-            if size != record.in_same:
-                record.expect_in(size)
-                record.expect_out(size)
-            record.frames_in += 1
             peer.tracker.arrived(number_of(data))
             if self._delay_s:
+                record.odd_read(size, 1)
                 self._serve_later(now, data, peer, remote)
                 continue
             try:
                 sendto(data, remote)
             except OSError as error:
+                record.odd_read(size, 1)
                 self._answer_failed(error, record)
                 continue
-            record.frames_out += 1
-            on_answer(now, now, record, data if size <= 256 else clip(data))
+            if size != record.same_bytes:
+                record.expect(size)
+            record.exchanges += 1
+            kept = data if size <= CAPTURE_BYTES else clip(data)
+            on_exchange((now, now, record, kept, kept))
 
     def _new_peer(self, remote: tuple[str, int]) -> UdpPeer | None:
         recorder = self.context.recorder
@@ -115,7 +116,7 @@ class UdpEndpoint:
         peer = self._peers[remote] = UdpPeer(record)
         return peer
 
-    def _serve_later(self, now: int, data: bytes, peer: UdpPeer, remote: tuple[str, int]) -> None:
+    def _serve_later(self, now: float, data: bytes, peer: UdpPeer, remote: tuple[str, int]) -> None:
         def answer() -> None:
             self._in_service.discard(handle)
             peer.in_service -= 1
@@ -126,8 +127,8 @@ class UdpEndpoint:
                 self._answer_failed(error, record)
                 return
             record.odd_write(len(data))
-            record.odd_frames_out(1)
-            self.context.recorder.on_answer(now, perf_counter_ns(), record, clip(data))
+            kept = clip(data)
+            self.context.recorder.on_exchange((now, perf_counter(), record, kept, kept))
 
         peer.in_service += 1
         handle = self._loop.call_later(self._delay_s, answer)

@@ -1,0 +1,347 @@
+"""Bare Python echo pairs on the running loop: both ends here, nothing observed but one counter per client.
+
+Rules of this file:
+- the callbacks do the least that keeps the loop closed: read, count, write. No framing, no clock, no check:
+  a client takes one read for one answer, which holds on loopback up to `LARGEST_MESSAGE_BYTES`;
+- everything is connected before the first message, and warming up is not timed;
+- a run that lost a peer or a datagram raises `BaselineError`: it has no figure;
+- whatever was opened is closed when the function returns or raises.
+
+The loop is the caller's, and the figure depends on it. On the stdlib loop it also depends on the state of
+malloc: run it in a process of its own, in a stated environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from time import perf_counter
+from typing import Any, Protocol, cast
+
+from benchmarks.baselines import BaselineError
+
+LOOPBACK = "127.0.0.1"
+LARGEST_MESSAGE_BYTES = 16 * 1024
+UDP_BUFFER_BYTES = 4 * 1024 * 1024
+"""Asked for at the server's UDP socket; the kernel grants at most net.core.rmem_max."""
+DATAGRAMS_PER_WAKE_UP = 64
+CONNECTS_AT_ONCE = 100
+SETUP_LIMIT_S = 30.0
+CLOSE_LIMIT_S = 10.0
+ANSWER_LIMIT_S = 1.0
+
+
+async def bare_tcp(connections: int, size: int, seconds: float, *, warmup: float) -> float:
+    """Round trips per second of a bare `asyncio.Protocol` at both ends of every connection."""
+    message = _message(connections, size, seconds)
+    async with _tcp_ends(connections) as (clients, ends):
+        round_trips_per_s = await _timed(clients, message, seconds, warmup)
+        if len(ends) != 2 * connections:
+            raise BaselineError(f"only {len(ends)} of {2 * connections} ends were open at the end")
+    return round_trips_per_s
+
+
+async def bare_udp(connections: int, size: int, seconds: float, *, warmup: float) -> float:
+    """Round trips per second of a bare `asyncio.DatagramProtocol` at both ends; the clients are connected."""
+    message = _message(connections, size, seconds)
+    async with _udp_ends(connections) as clients:
+        round_trips_per_s = await _timed(clients, message, seconds, warmup)
+        await _all_still_answered(clients)
+    return round_trips_per_s
+
+
+async def bare_udp_reader(connections: int, size: int, seconds: float, *, warmup: float) -> float:
+    """Round trips per second of plain UDP sockets under `loop.add_reader`; the clients are connected."""
+    message = _message(connections, size, seconds)
+    with _udp_sockets(connections, size) as clients:
+        round_trips_per_s = await _timed(clients, message, seconds, warmup)
+        await _all_still_answered(clients)
+    return round_trips_per_s
+
+
+# -- the callbacks ------------------------------------------------------------------------------------------
+
+
+class _Ends:
+    """The transports that are open, of servers and clients alike.
+
+    A client counts once its connect has returned: one that is cancelled before is closed by the loop, and
+    uvloop does not tell its protocol.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.BaseTransport] = set()
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, transport: asyncio.BaseTransport) -> None:
+        if not transport.is_closing():
+            self._open.add(transport)
+            self._changed.set()
+
+    def discard(self, transport: asyncio.BaseTransport) -> None:
+        self._open.discard(transport)
+        self._changed.set()
+
+    async def reach(self, count: int) -> None:
+        while len(self._open) != count:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def close(self) -> None:
+        """Close all of them, and those that a listener accepts meanwhile."""
+        while self._open:
+            self._changed.clear()
+            for transport in tuple(self._open):
+                transport.close()
+            await self._changed.wait()
+
+
+class _End(asyncio.BaseProtocol):
+    """What all protocols here share: they say when they go."""
+
+    __slots__ = ("_ends", "_transport")
+
+    def __init__(self, ends: _Ends) -> None:
+        self._ends = ends
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ends.discard(self._transport)
+
+
+class _StreamServer(_End, asyncio.Protocol):
+    __slots__ = ("_write",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._ends.add(transport)
+        self._write = cast(asyncio.Transport, transport).write
+
+    def data_received(self, data: bytes) -> None:
+        self._write(data)
+
+
+class _StreamClient(_End, asyncio.Protocol):
+    __slots__ = ("_write", "round_trips")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._write = cast(asyncio.Transport, transport).write
+        self.round_trips = 0
+
+    def start(self, message: bytes) -> None:
+        self._write(message)
+
+    def data_received(self, data: bytes) -> None:
+        self.round_trips += 1
+        self._write(data)
+
+
+class _DatagramServer(_End, asyncio.DatagramProtocol):
+    __slots__ = ("_sendto",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._sendto = cast(asyncio.DatagramTransport, transport).sendto
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        self._sendto(data, addr)
+
+
+class _DatagramClient(_End, asyncio.DatagramProtocol):
+    __slots__ = ("_sendto", "round_trips")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._sendto = cast(asyncio.DatagramTransport, transport).sendto
+        self.round_trips = 0
+
+    def start(self, message: bytes) -> None:
+        self._sendto(message)
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        self.round_trips += 1
+        self._sendto(data)
+
+
+class _SocketServer:
+    __slots__ = ("_recvfrom", "_sendto", "_size")
+
+    def __init__(self, sock: socket.socket, size: int) -> None:
+        self._recvfrom = sock.recvfrom
+        self._sendto = sock.sendto
+        self._size = size
+
+    def readable(self) -> None:
+        try:
+            for _ in range(DATAGRAMS_PER_WAKE_UP):
+                self._sendto(*self._recvfrom(self._size))
+        except BlockingIOError:
+            return
+
+
+class _SocketClient:
+    __slots__ = ("_recv", "_send", "_size", "round_trips")
+
+    def __init__(self, sock: socket.socket, size: int) -> None:
+        self._recv = sock.recv
+        self._send = sock.send
+        self._size = size
+        self.round_trips = 0
+
+    def start(self, message: bytes) -> None:
+        self._send(message)
+
+    def readable(self) -> None:
+        data = self._recv(self._size)
+        self.round_trips += 1
+        self._send(data)
+
+
+# -- opening and closing ------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _tcp_ends(connections: int) -> AsyncIterator[tuple[list[_StreamClient], _Ends]]:
+    loop = asyncio.get_running_loop()
+    ends = _Ends()
+    server = await loop.create_server(lambda: _StreamServer(ends), LOOPBACK, 0, backlog=CONNECTS_AT_ONCE)
+    address = server.sockets[0].getsockname()
+    clients: list[_StreamClient] = []
+
+    async def connect() -> None:
+        transport, client = await loop.create_connection(lambda: _StreamClient(ends), *address)
+        ends.add(transport)
+        clients.append(client)
+
+    try:
+        await _connect_all(connect, connections, ends, 2 * connections)
+        yield clients, ends
+    finally:
+        server.close()
+        async with asyncio.timeout(CLOSE_LIMIT_S):
+            await ends.close()
+            await server.wait_closed()
+
+
+@asynccontextmanager
+async def _udp_ends(connections: int) -> AsyncIterator[list[_DatagramClient]]:
+    loop = asyncio.get_running_loop()
+    ends = _Ends()
+    clients: list[_DatagramClient] = []
+    server = _udp_server_socket()
+    address = server.getsockname()
+
+    async def connect() -> None:
+        opened = loop.create_datagram_endpoint(lambda: _DatagramClient(ends), remote_addr=address)
+        transport, client = await opened
+        ends.add(transport)
+        clients.append(client)
+
+    try:
+        transport, _ = await loop.create_datagram_endpoint(lambda: _DatagramServer(ends), sock=server)
+        ends.add(transport)
+        await _connect_all(connect, connections, ends, 1 + connections)
+        yield clients
+    finally:
+        async with asyncio.timeout(CLOSE_LIMIT_S):
+            await ends.close()
+
+
+@contextmanager
+def _udp_sockets(connections: int, size: int) -> Iterator[list[_SocketClient]]:
+    loop = asyncio.get_running_loop()
+    clients: list[_SocketClient] = []
+    with ExitStack() as stack:
+
+        def watch(sock: socket.socket, readable: Callable[[], None]) -> None:
+            loop.add_reader(sock, readable)
+            stack.callback(loop.remove_reader, sock)
+
+        server = stack.enter_context(_udp_server_socket())
+        watch(server, _SocketServer(server, size).readable)
+        for _ in range(connections):
+            sock = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            sock.setblocking(False)
+            sock.connect(server.getsockname())
+            clients.append(_SocketClient(sock, size))
+            watch(sock, clients[-1].readable)
+        yield clients
+
+
+def _udp_server_socket() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+        sock.bind((LOOPBACK, 0))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connect_all(
+    connect: Callable[[], Coroutine[Any, Any, None]], connections: int, ends: _Ends, count: int
+) -> None:
+    """Connect in batches, which spare the backlog, until `count` ends are open."""
+    try:
+        async with asyncio.timeout(SETUP_LIMIT_S):
+            for first in range(0, connections, CONNECTS_AT_ONCE):
+                async with asyncio.TaskGroup() as batch:
+                    for _ in range(min(CONNECTS_AT_ONCE, connections - first)):
+                        batch.create_task(connect())
+            await ends.reach(count)
+    except ExceptionGroup as failures:
+        raise BaselineError(f"a client could not connect: {failures.exceptions[0]}") from failures
+    except TimeoutError:
+        raise BaselineError(f"only {len(ends)} of {count} ends were open after {SETUP_LIMIT_S:g} s") from None
+
+
+# -- the measurement ----------------------------------------------------------------------------------------
+
+
+class _Client(Protocol):
+    round_trips: int
+
+    def start(self, message: bytes) -> None: ...
+
+
+def _message(connections: int, size: int, seconds: float) -> bytes:
+    if connections < 1 or seconds <= 0:
+        raise ValueError(f"there is nothing to measure with {connections} connections in {seconds} s")
+    if not 1 <= size <= LARGEST_MESSAGE_BYTES:
+        raise ValueError(f"a message has 1 to {LARGEST_MESSAGE_BYTES} bytes, not {size}")
+    return bytes(size)
+
+
+async def _timed(clients: Sequence[_Client], message: bytes, seconds: float, warmup: float) -> float:
+    for client in clients:
+        client.start(message)
+    await asyncio.sleep(warmup)
+    before = sum(client.round_trips for client in clients)
+    start_s = perf_counter()
+    await asyncio.sleep(seconds)
+    elapsed_s = perf_counter() - start_s
+    return (sum(client.round_trips for client in clients) - before) / elapsed_s
+
+
+async def _all_still_answered(clients: Sequence[_Client]) -> None:
+    """Let each client have one more answer: one that gets none lost a datagram, some time in the run."""
+    loop = asyncio.get_running_loop()
+    waiting = [(client, client.round_trips) for client in clients]
+    deadline_s = loop.time() + ANSWER_LIMIT_S
+    while waiting and loop.time() < deadline_s:
+        await asyncio.sleep(0.01)
+        waiting = [(client, seen) for client, seen in waiting if client.round_trips == seen]
+    if waiting:
+        raise BaselineError(
+            f"{len(waiting)} of {len(clients)} clients got no answer; use fewer or raise net.core.rmem_max"
+        )

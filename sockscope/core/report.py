@@ -1,0 +1,206 @@
+"""From a snapshot to the objects that ``--json``, ``--json-stream`` and ``--csv`` write.
+
+``docs/json.md`` tells what each field means. A figure that is not known is None, never 0; the fields that
+are there do not depend on the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from sockscope.core.experiment import FIELDS
+from sockscope.core.fields import Value
+from sockscope.core.histogram import Histogram
+from sockscope.core.snapshot import (
+    KernelUdp,
+    LimiterStatistics,
+    Resources,
+    RoleSnapshot,
+    Snapshot,
+    SocketOption,
+    Totals,
+)
+
+SCHEMA_VERSION = 1
+
+SERVER_FIELDS = frozenset(
+    {"service_time", "bind", "port", "backlog", "max_connections", "idle_timeout"}
+)  # fmt: skip
+"""Keys of the fields that only a server has; a swarm alone does not know them."""
+CLIENT_FIELDS = frozenset(
+    {"clients", "permits", "think_time", "lifetime", "timeout", "connect_timeout", "requests", "seed",
+     "target", "allow_remote"}
+)  # fmt: skip
+"""Keys of the fields that only clients have; a server alone does not know them."""
+
+_PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
+_TOTALS = tuple(f.name for f in fields(Totals))
+_LIMITER = tuple(f.name for f in fields(LimiterStatistics))
+_KERNEL_UDP = tuple(f.name for f in fields(KernelUdp))
+
+FIGURES: Mapping[str, tuple[str, ...]] = {
+    "service_time_s": (*_PERCENTILES, "mean", "count"),
+    "rates": ("requests_per_s", "bytes_per_s"),
+    "totals": _TOTALS,
+    "resources": (
+        "cpu_ratio", "cpu_s", "rss_bytes", "loop_lag_p50_s", "loop_lag_p99_s", "loop_lag_max_s",
+        "descriptors", "descriptor_limit", "voluntary_switches", "involuntary_switches",
+    ),
+    "clients": ("running", "connecting", "retrying", "connections_open", "in_flight"),
+    "limiter": _LIMITER,
+    "server": (*_TOTALS, "connections_open"),
+    "kernel_udp": _KERNEL_UDP,
+}  # fmt: skip
+"""The sections of figures and the names in each, in the order in which short names are looked up."""
+
+
+def report(snapshot: Snapshot, environment: Mapping[str, object]) -> dict[str, Any]:
+    """Return the object of ``--json``: what ran, where, and the figures that ``snapshot`` covers."""
+    swarm, server = snapshot.swarm, snapshot.server
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "type": "summary",
+        "experiment": _experiment(snapshot),
+        "environment": dict(environment),
+        "address": (server.address if server is not None else "") or snapshot.main.address,
+        "loop": snapshot.loop_name,
+        "error": snapshot.error or None,
+        "last_trouble": (swarm.last_trouble if swarm is not None else "") or None,
+        "tunings": snapshot.generation,
+        **_figures(snapshot),
+        "captures": {
+            "recorded": snapshot.main.exchanges_cursor,
+            "overwritten": snapshot.main.captures_overwritten,
+            "events_missed": snapshot.events_missed,
+        },
+        "socket_options": {"client": _options(swarm), "server": _options(server)},
+    }
+
+
+def interval(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the object of ``--json-stream`` for one window (see :func:`sockscope.core.window.window`)."""
+    return {"schema_version": SCHEMA_VERSION, "type": "interval", **_figures(snapshot)}
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value of a nested mapping with its dotted name (``totals.requests``)."""
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from flat(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", inner
+
+
+def payload_bytes_per_s(snapshot: Snapshot) -> float | None:
+    """Return the payload bytes of the answers per second: at the clients received, at a server alone sent.
+
+    Framing is taken off as the tuning of this moment has it.
+    """
+    role = snapshot.main
+    carried = role.totals.bytes_in if role is snapshot.swarm else role.totals.bytes_out
+    framing = snapshot.tuning.wire_bytes - snapshot.tuning.request_bytes
+    return _per_s(max(0, carried - role.totals.responses * framing), snapshot)
+
+
+def requests_per_s(snapshot: Snapshot) -> float | None:
+    """Return the answered requests per second, or None when no time has passed."""
+    return _per_s(snapshot.main.totals.responses, snapshot)
+
+
+def cpu_ratio(snapshot: Snapshot) -> float | None:
+    """Return the processor time per time of this process (1.0 = one core), or None when no time passed."""
+    return _per_s(snapshot.resources.cpu_s, snapshot)
+
+
+def _per_s(amount: float, snapshot: Snapshot) -> float | None:
+    return amount / snapshot.measured_s if snapshot.measured_s > 0 else None
+
+
+def _figures(snapshot: Snapshot) -> dict[str, Any]:
+    swarm, server = snapshot.swarm, snapshot.server
+    return {
+        "state": snapshot.state.value,
+        "warming_up": snapshot.warming_up,
+        "elapsed_s": snapshot.elapsed_s,
+        "duration_s": snapshot.measured_s,
+        "totals": _named("totals", swarm.totals if swarm is not None else None),
+        "rates": {
+            "requests_per_s": requests_per_s(snapshot),
+            "bytes_per_s": payload_bytes_per_s(snapshot),
+        },
+        "service_time_s": _service_time(swarm.service_time if swarm is not None else None),
+        "clients": _clients(swarm),
+        "limiter": _named("limiter", swarm.limiter if swarm is not None else None),
+        "server": {
+            **_named("totals", server.totals if server is not None else None),
+            "connections_open": server.connections_open if server is not None else None,
+        },
+        "resources": _resources(snapshot.resources, cpu_ratio(snapshot)),
+        "kernel_udp": _named("kernel_udp", snapshot.resources.kernel_udp),
+    }
+
+
+def _named(section: str, values: object | None) -> dict[str, Any]:
+    """Return the figures of a section by name; each is None when there are no values."""
+    return {name: getattr(values, name, None) for name in FIGURES[section]}
+
+
+def _experiment(snapshot: Snapshot) -> dict[str, Value | None]:
+    """Return every field as it is now, and None for those of a role that does not run here."""
+    experiment, tuning = snapshot.experiment, snapshot.tuning
+    unknown = {"server": CLIENT_FIELDS, "swarm": SERVER_FIELDS}.get(experiment.role, frozenset())
+    return {
+        entry.attribute: (
+            None if key in unknown else getattr(tuning if entry.live else experiment, entry.attribute)
+        )
+        for key, entry in FIELDS.items()
+    }
+
+
+def _service_time(histogram: Histogram | None) -> dict[str, float | None]:
+    if histogram is None:
+        return dict.fromkeys(FIGURES["service_time_s"])
+    values = histogram.percentiles(tuple(_PERCENTILES.values()))
+    return {
+        **dict(zip(_PERCENTILES, values, strict=True)),
+        "mean": histogram.mean_s,
+        "count": histogram.total,
+    }
+
+
+def _clients(swarm: RoleSnapshot | None) -> dict[str, int | None]:
+    if swarm is None:
+        return dict.fromkeys(FIGURES["clients"])
+    return {
+        "running": swarm.clients,
+        "connecting": swarm.clients_connecting,
+        "retrying": swarm.clients_retrying,
+        "connections_open": swarm.connections_open,
+        "in_flight": swarm.in_flight,
+    }
+
+
+def _resources(resources: Resources, ratio: float | None) -> dict[str, float | None]:
+    p50, p99, most = resources.loop_lag.percentiles((0.5, 0.99, 1.0))
+    return {
+        "cpu_ratio": ratio,
+        "cpu_s": resources.cpu_s,
+        "rss_bytes": resources.rss_bytes,
+        "loop_lag_p50_s": p50,
+        "loop_lag_p99_s": p99,
+        "loop_lag_max_s": most,
+        "descriptors": resources.descriptors,
+        "descriptor_limit": resources.descriptor_limit,
+        "voluntary_switches": resources.voluntary_switches,
+        "involuntary_switches": resources.involuntary_switches,
+    }
+
+
+def _options(role: RoleSnapshot | None) -> list[dict[str, Any]] | None:
+    return [_option(option) for option in role.socket_options] if role is not None else None
+
+
+def _option(option: SocketOption) -> dict[str, Any]:
+    return {"name": option.name, "requested": option.requested, "effective": option.effective}

@@ -1,0 +1,58 @@
+"""What happened between two snapshots of the same run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sockscope.core.snapshot import LimiterStatistics, Resources, RoleSnapshot, Snapshot
+
+
+def window(before: Snapshot, after: Snapshot) -> Snapshot:
+    """Return ``after`` with its cumulative figures counted from ``before`` on.
+
+    ``measured_s`` of the result is the length of the window. When the figures were cleared in between
+    (the end of the warm-up), the window begins there.
+    """
+    if after.measured_since_s != before.measured_since_s:
+        return after
+    return replace(
+        after,
+        measured_since_s=before.time_s,
+        server=_role(before.server, after.server),
+        swarm=_role(before.swarm, after.swarm),
+        resources=_resources(before.resources, after.resources),
+    )
+
+
+def _role(before: RoleSnapshot | None, after: RoleSnapshot | None) -> RoleSnapshot | None:
+    if before is None or after is None:
+        return after
+    return replace(
+        after,
+        totals=after.totals - before.totals,
+        service_time=after.service_time - before.service_time,
+        limiter=_limiter(before.limiter, after.limiter),
+    )
+
+
+def _limiter(before: LimiterStatistics, after: LimiterStatistics) -> LimiterStatistics:
+    return replace(
+        after,
+        acquired=after.acquired - before.acquired,
+        waited=after.waited - before.waited,
+        wait_s=after.wait_s - before.wait_s,
+    )
+
+
+def _resources(before: Resources, after: Resources) -> Resources:
+    kernel = after.kernel_udp
+    if kernel is not None and before.kernel_udp is not None:
+        kernel = kernel - before.kernel_udp
+    return replace(
+        after,
+        cpu_s=after.cpu_s - before.cpu_s,
+        voluntary_switches=after.voluntary_switches - before.voluntary_switches,
+        involuntary_switches=after.involuntary_switches - before.involuntary_switches,
+        loop_lag=after.loop_lag - before.loop_lag,
+        kernel_udp=kernel,
+    )

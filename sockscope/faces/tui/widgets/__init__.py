@@ -1,0 +1,1 @@
+"""Widgets that can draw anything; they know nothing of SockScope."""

@@ -1,0 +1,511 @@
+"""A graph of braille lines over time.
+
+    graph = Graph("Throughput", unit="req/s")
+    graph.show([Series("TCP", times, values)], now=now, markers=[Marker(when, "permits 20→50")])
+
+`show` replaces the data. It draws the whole picture at once into strips and asks the screen to repaint only
+the rows that came out different; `render_line` hands the strips over. Everything that is remembered between
+two calls (how far the axis reaches, how wide its labels and the figures of the legend are) grows at once
+and shrinks late, so that nothing jumps while numbers change.
+
+Times are seconds of any clock that the caller likes; the right edge is `now`. Data and text come from
+outside and are not trusted: nan is a gap, values beyond the axis stick to its edge, text goes through
+`plain`.
+
+The height decides what is drawn: one row holds the first series as a block spark; up to four hold the
+legend and the bare curves; from five on there are axes, from nine on the time axis has a rule.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from math import ceil, floor, isfinite, log10, nan
+from typing import ClassVar, Literal
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from sockscope.faces.tui.widgets.braille import DOTS_X, DOTS_Y, PATTERNS, Frame
+from sockscope.faces.tui.widgets.grid import SERIES_INKS, Grid, Ink
+from sockscope.faces.tui.widgets.legend import Entry, Piece, legend
+from sockscope.faces.tui.widgets.plain import DASH, pad, plain, shorten
+from sockscope.faces.tui.widgets.plot import (
+    Area,
+    Marker,
+    Series,
+    draw_cursor,
+    draw_curves,
+    draw_limit,
+    draw_markers,
+    draw_time_axis,
+    draw_value_axis,
+    value_at,
+)
+from sockscope.faces.tui.widgets.spark import spark
+from sockscope.faces.tui.widgets.ticks import (
+    Held,
+    Reach,
+    Tick,
+    age_exact,
+    decade_ticks,
+    round_top,
+    si,
+    time_ticks,
+    value_ticks,
+)
+
+__all__ = ["Graph", "Marker", "Series", "spark"]
+
+DEFAULT_WINDOW_S = 30.0
+WIDTHS_SHRINK_AFTER_S = 10.0
+"""Labels and figures keep the width they once needed for so long."""
+
+_AXES_FROM_HEIGHT = 5
+_RULE_FROM_HEIGHT = 9
+_SMALLEST_PLOT_WIDTH = 10
+_ROWS_PER_TICK = 2
+_MOST_TICKS = 6
+_LIMIT_IN_SIGHT = 2.5
+"""Up to so many times the largest value a limit counts for the axis; a farther one would flatten curves."""
+
+_SMALLEST_LOGARITHM = -9.0
+_INK_PARTS = (
+    *("axis", "marker", "cursor", "limit", "legend", "title"),
+    *("series-1", "series-2", "series-3", "series-4"),
+)
+"""Component classes in the order of the inks after `Ink.BASE`."""
+
+
+class Graph(Widget):
+    """Lines over time, with axes, a legend, markers, a limit and a cursor.
+
+    Args:
+        title: What is shown, in front of the legend; leave it empty when a border says it. format_value:
+        How a value is written, at the axis and in the legend. unit: Unit of the values, written once, after
+        the title. y_min: Where the axis starts (of a linear scale). y_max: Where it ends; `None` lets it
+        follow the data. scale: `"linear"` or `"log"`; values that are not positive lie on the lower edge of
+        a logarithmic scale. empty_text: What is written as long as there is no data.
+    """
+
+    ALLOW_SELECT = False
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "graph--series-1",
+        "graph--series-2",
+        "graph--series-3",
+        "graph--series-4",
+        "graph--axis",
+        "graph--marker",
+        "graph--cursor",
+        "graph--limit",
+        "graph--legend",
+        "graph--title",
+    }
+
+    DEFAULT_CSS = """
+    Graph {
+        width: 1fr;
+        height: 1fr;
+        min-height: 1;
+
+        & > .graph--series-1 { color: $text-primary; }
+        & > .graph--series-2 { color: $text-success; }
+        & > .graph--series-3 { color: $text-error; }
+        & > .graph--series-4 { color: $foreground; }
+        & > .graph--axis { color: $foreground 45%; }
+        & > .graph--marker { color: $text-accent; }
+        & > .graph--cursor { color: $foreground; text-style: bold; }
+        & > .graph--limit { color: $foreground 60%; }
+        & > .graph--legend { color: $foreground 75%; }
+        & > .graph--title { color: $foreground; text-style: bold; }
+    }
+    """
+
+    class Clicked(Message):
+        """A place in the plot was clicked."""
+
+        def __init__(self, graph: Graph, time: float) -> None:
+            super().__init__()
+            self.graph = graph
+            self.time = time
+
+        @property
+        def control(self) -> Graph:
+            """The graph that was clicked."""
+            return self.graph
+
+    def __init__(
+        self,
+        title: str = "",
+        *,
+        format_value: Callable[[float], str] = si,
+        unit: str = "",
+        y_min: float = 0.0,
+        y_max: float | None = None,
+        scale: Literal["linear", "log"] = "linear",
+        empty_text: str = "no data yet",
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._title = plain(title)
+        self._unit = plain(unit)
+        self._format_value = format_value
+        self._y_min = y_min
+        self._y_max = y_max
+        self._is_log = scale == "log"
+        self._empty_text = empty_text
+        self._series: tuple[Series, ...] = ()
+        self._markers: tuple[Marker, ...] = ()
+        self._limit: tuple[str, float] | None = None
+        self._now = 0.0
+        self._window = DEFAULT_WINDOW_S
+        self._cursor: float | None = None
+        self._top = Reach(self._round_up, self._y_min)
+        self._bottom = Reach(lambda negated: float(ceil(negated)))
+        self._gutter = Held(0, WIDTHS_SHRINK_AFTER_S)
+        self._field = Held(0, WIDTHS_SHRINK_AFTER_S)
+        self._plot: tuple[Area, Frame] | None = None
+        self._strips: list[Strip] = []
+        self._is_stale = True
+        self._ink_styles: list[Style] = []
+        self._ink_background: object = None
+
+    # What the caller sets ---------------------------------------------------------------------------------
+
+    def show(
+        self,
+        series: Sequence[Series],
+        *,
+        now: float,
+        markers: Sequence[Marker] = (),
+        window: float | None = None,
+        limit: tuple[str, float] | None = None,
+    ) -> None:
+        """Replace the data and repaint what changed.
+
+        Args:
+            series: The curves, the most important one first; it is drawn on top.
+            now: The time of the right edge.
+            markers: Events to mark in the plot.
+            window: Seconds from the left edge to the right one; `None` leaves them as they are.
+            limit: Label and value of a level dashed line.
+        """
+        self._series = tuple(
+            Series(plain(curve.label), tuple(curve.times), tuple(curve.values)) for curve in series
+        )
+        self._markers = tuple(Marker(marker.time, plain(marker.label)) for marker in markers)
+        self._limit = None if limit is None or not isfinite(limit[1]) else (plain(limit[0]), limit[1])
+        self._now = now
+        if window is not None and window > 0:
+            self._window = window
+        self._redraw()
+
+    @property
+    def window(self) -> float:
+        """Seconds from the left edge to the right one."""
+        return self._window
+
+    @window.setter
+    def window(self, seconds: float) -> None:
+        if seconds > 0 and seconds != self._window:
+            self._window = seconds
+            self._redraw()
+
+    @property
+    def cursor(self) -> float | None:
+        """The time whose values the legend shows, in the clock of the data; `None` for the latest."""
+        return self._cursor
+
+    @cursor.setter
+    def cursor(self, time: float | None) -> None:
+        if time != self._cursor:
+            self._cursor = time
+            self._redraw()
+
+    @property
+    def empty_text(self) -> str:
+        """What is written as long as there is no data: what will appear, and which key makes it appear."""
+        return self._empty_text
+
+    @empty_text.setter
+    def empty_text(self, text: str) -> None:
+        if text != self._empty_text:
+            self._empty_text = text
+            self._redraw()
+
+    @property
+    def title(self) -> str:
+        """What is shown, in front of the legend."""
+        return self._title
+
+    @title.setter
+    def title(self, title: str) -> None:
+        if plain(title) != self._title:
+            self._title = plain(title)
+            self._redraw()
+
+    # What the screen asks for -----------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """Hand over one row of the picture."""
+        if self._is_stale:
+            self._strips = self._draw()
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.size.width, self._styles()[Ink.BASE])
+
+    def notify_style_update(self) -> None:
+        """Forget everything that holds a colour."""
+        super().notify_style_update()
+        self._ink_styles = []
+        self._is_stale = True
+
+    def on_resize(self) -> None:
+        """Draw anew in the new size."""
+        self._is_stale = True
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Tell which time was clicked."""
+        offset = event.get_content_offset(self)
+        if offset is None or self._plot is None:
+            return
+        area, frame = self._plot
+        if not (0 <= offset.x - area.x < area.width and 0 <= offset.y - area.y < area.height):
+            return
+        time = frame.time((offset.x - area.x) * DOTS_X + 0.5)
+        event.stop()
+        self.post_message(self.Clicked(self, min(max(time, self._now - self._window), self._now)))
+
+    # Drawing ----------------------------------------------------------------------------------------------
+
+    def _redraw(self) -> None:
+        """Draw now, and repaint only rows that came out different."""
+        self._is_stale = True
+        if not self.is_mounted or not self.size:
+            # The reach of the axes is the memory of a graph, so that of a hidden one is kept as well.
+            self._value_range()
+            return
+        before, self._strips = self._strips, self._draw()
+        width = self.size.width
+        if len(before) != len(self._strips):
+            self.refresh()
+            return
+        changed = [
+            Region(0, y, width, 1)
+            for y, (old, new) in enumerate(zip(before, self._strips, strict=True))
+            if old != new
+        ]
+        if changed:
+            self.refresh(*changed)
+
+    def _draw(self) -> list[Strip]:
+        width, height = self.size
+        grid = Grid(width, height)
+        self._is_stale = False
+        self._plot = None
+        if width and height:
+            if not any(self._known_values()):
+                self._draw_empty(grid)
+            elif height == 1:
+                self._draw_spark(grid)
+            else:
+                self._draw_legend(grid)
+                self._draw_plot(grid)
+        return grid.strips(self._styles())
+
+    def _draw_empty(self, grid: Grid) -> None:
+        if grid.height > 2:
+            left, _right = legend(self._title, self._unit, "", (), grid.width)
+            self._write(grid, 0, left)
+        lines = _wrap(plain(self._empty_text), max(grid.width - 2, 1))[: grid.height]
+        top = (grid.height - len(lines)) // 2
+        for row, line in enumerate(lines, top):
+            grid.text((grid.width - cell_len(line)) // 2, row, line, Ink.LEGEND)
+
+    def _draw_spark(self, grid: Grid) -> None:
+        """One row: name, spark and value of the first series; the value is the last thing to go."""
+        curve = self._series[0]
+        value = pad(self._format(value_at(curve, self._legend_time)), self._value_width(), "right")
+        room = grid.width - cell_len(value)
+        if room < 0:
+            return
+        grid.text(room, 0, value, SERIES_INKS[0])
+        label = shorten(self._title or curve.label, max(min(room // 3, 24), 3)) if room >= 8 else ""
+        start = cell_len(label) + 1 if label else 0
+        grid.text(0, 0, label, Ink.LEGEND)
+        if room - 1 > start:
+            first, last = self._in_window(curve.times)
+            grid.text(start, 0, spark(curve.values[first:last], room - 1 - start), SERIES_INKS[0])
+
+    def _draw_legend(self, grid: Grid) -> None:
+        width = self._value_width()
+        entries = [
+            Entry(
+                PATTERNS[number % len(PATTERNS)],
+                curve.label,
+                pad(self._format(value_at(curve, self._legend_time)), width, "right"),
+                SERIES_INKS[number % len(SERIES_INKS)],
+            )
+            for number, curve in enumerate(self._series)
+        ]
+        lead = "" if self._cursor is None else pad(age_exact(self._now - self._cursor), 7, "right")
+        left, right = legend(self._title, self._unit, lead, entries, grid.width)
+        self._write(grid, 0, left)
+        self._write(grid, grid.width - sum(cell_len(text) for text, _ink in right), right)
+
+    def _draw_plot(self, grid: Grid) -> None:
+        bottom, top = self._value_range()
+        with_axes = grid.height >= _AXES_FROM_HEIGHT
+        with_rule = grid.height >= _RULE_FROM_HEIGHT
+        rows = grid.height - 1 - (1 + with_rule if with_axes else 0)
+        ticks = self._ticks(bottom, top, rows) if with_axes else []
+        gutter = self._gutter.update(max((cell_len(tick.label) for tick in ticks), default=0), self._now) + 1
+        with_axes = with_axes and grid.width - gutter >= _SMALLEST_PLOT_WIDTH
+        if not with_axes:
+            rows, gutter = grid.height - 1, 0
+        area = Area(gutter, 1, grid.width - gutter, rows)
+        frame = self._frame(area, bottom, top)
+        self._plot = area, frame
+        draw_curves(grid, area, frame, [self._to_scale(curve) for curve in self._series])
+        if with_axes:
+            draw_value_axis(grid, area, frame, ticks)
+            time_axis = time_ticks(self._window, area.width)
+            draw_time_axis(grid, area, frame, self._now, time_axis, rule=with_rule)
+        if self._cursor is not None:
+            draw_cursor(grid, area, frame, self._cursor)
+        draw_markers(grid, area, frame, self._markers)
+        if self._limit is not None:
+            draw_limit(grid, area, frame, self._limit[0], self._scaled(self._limit[1]))
+
+    def _write(self, grid: Grid, x: int, pieces: Sequence[Piece]) -> None:
+        for text, ink in pieces:
+            grid.text(x, 0, text, ink)
+            x += cell_len(text)
+
+    # Numbers ----------------------------------------------------------------------------------------------
+
+    @property
+    def _legend_time(self) -> float:
+        return self._now if self._cursor is None else self._cursor
+
+    def _format(self, value: float) -> str:
+        return DASH if value != value else plain(self._format_value(value))
+
+    def _value_width(self) -> int:
+        """Cells for a value in the legend: those of the widest one, and of the one at the right edge."""
+        times = {self._now, self._legend_time}
+        widths = (cell_len(self._format(value_at(curve, time))) for curve in self._series for time in times)
+        return self._field.update(max(widths, default=0), self._now)
+
+    def _in_window(self, times: Sequence[float]) -> tuple[int, int]:
+        """The part of a series that is in sight, and one point more to the left to come from."""
+        first = bisect_left(times, self._now - self._window)
+        return max(first - 1, 0), bisect_right(times, self._now)
+
+    def _known_values(self) -> Iterator[bool]:
+        """Whether there is any figure at all, in the window or outside it."""
+        return (value == value for curve in self._series for value in curve.values)
+
+    def _values_in_sight(self) -> Iterator[float]:
+        slices = []
+        for curve in self._series:
+            first, last = self._in_window(curve.times)
+            slices.append(curve.values[first:last])
+        return filter(isfinite, chain.from_iterable(slices))
+
+    def _value_range(self) -> tuple[float, float]:
+        """Bottom and top of the axis; for a logarithmic one their exponents."""
+        if self._is_log:
+            return self._log_range()
+        if self._y_max is not None and self._y_max > self._y_min:
+            return self._y_min, self._y_max
+        maximum = max(self._values_in_sight(), default=self._y_min)
+        if self._limit is not None:
+            limit = self._limit[1]
+            if maximum <= self._y_min or limit - self._y_min <= _LIMIT_IN_SIGHT * (maximum - self._y_min):
+                # A little more than the limit, or its line would lie on the upper edge.
+                maximum = max(maximum, limit + (limit - self._y_min) * 0.02)
+        return self._y_min, self._top.update(maximum, self._now)
+
+    def _log_range(self) -> tuple[float, float]:
+        seen = [value for value in self._values_in_sight() if value > 0]
+        if self._limit is not None and self._limit[1] > 0 and seen:
+            seen.append(self._limit[1])
+        highest = max(log10(max(seen)), _SMALLEST_LOGARITHM) if seen else 0.0
+        lowest = max(log10(min(seen)), _SMALLEST_LOGARITHM) if seen else 0.0
+        self._bottom.bottom = -highest
+        bottom = -self._bottom.update(-lowest, self._now)
+        self._top.bottom = bottom
+        top = self._top.update(highest, self._now)
+        if self._y_max is not None and self._y_max > 0:
+            top = log10(self._y_max)
+        return bottom, max(top, bottom + 1.0)
+
+    def _round_up(self, value: float) -> float:
+        if self._is_log:
+            return log10(round_top(10.0 ** min(value, 300.0), (1, 2, 5, 10)))
+        return self._y_min + round_top(value - self._y_min)
+
+    def _ticks(self, bottom: float, top: float, rows: int) -> list[Tick]:
+        most = min(max((rows - 1) // _ROWS_PER_TICK + 1, 2), _MOST_TICKS)
+        if self._is_log:
+            return decade_ticks(bottom, top, most, self._format)
+        return value_ticks(bottom, top, most, self._format)
+
+    def _scaled(self, value: float) -> float:
+        if not self._is_log:
+            return value
+        return log10(value) if value > 0 else -400.0
+
+    def _to_scale(self, curve: Series) -> Series:
+        """The part of a curve that is in sight, in the units of the axis."""
+        first, last = self._in_window(curve.times)
+        values = curve.values[first:last]
+        if self._is_log:
+            values = [nan if value != value else self._scaled(value) for value in values]
+        return Series(curve.label, curve.times[first:last], values)
+
+    def _frame(self, area: Area, bottom: float, top: float) -> Frame:
+        width, height = area.width * DOTS_X, area.height * DOTS_Y
+        per_second = max(width - 1, 1) / self._window
+        return Frame(
+            width=width,
+            height=height,
+            first_column=floor(self._now * per_second) - width + 1,
+            columns_per_second=per_second,
+            top=top,
+            rows_per_unit=(height - 1) / (top - bottom),
+        )
+
+    # Styles -----------------------------------------------------------------------------------------------
+
+    def _styles(self) -> list[Style]:
+        """Styles by ink, looked up again only when the style sheet or the background has changed."""
+        background = self.background_colors
+        if not self._ink_styles or background != self._ink_background:
+            self._ink_background = background
+            base = self.rich_style
+            named = [self.get_component_rich_style(f"graph--{part}") for part in _INK_PARTS]
+            self._ink_styles = [base, base, *named]
+        return self._ink_styles
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Break a text into lines of at most `width` cells, between words where possible."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += " " + word
+        else:
+            lines.append(shorten(word, width))
+    return lines

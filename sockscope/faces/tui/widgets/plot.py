@@ -1,0 +1,194 @@
+"""What is drawn inside a graph: curves, axes, markers, limit and cursor, each on a `Grid` at a given place.
+
+The order of drawing is the order of importance: curves first, then words that look for a free place, then
+lines, which fill only what was left. So nothing that explains a curve hides it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import nan
+
+from rich.cells import cell_len
+
+from sockscope.faces.tui.widgets.braille import DOTS_X, DOTS_Y, PATTERNS, Frame, cells, trace
+from sockscope.faces.tui.widgets.grid import SERIES_INKS, Grid, Ink
+from sockscope.faces.tui.widgets.plain import ELLIPSIS, shorten
+from sockscope.faces.tui.widgets.ticks import Tick
+
+_FIGURE = re.compile(r"\d")
+_LABELS_FROM = (24, 4)
+"""Cells of width and height below which markers are lines without labels."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: values at times in ascending seconds; a nan interrupts it."""
+
+    label: str
+    times: Sequence[float]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Something that happened at a time."""
+
+    time: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Area:
+    """The cells of a grid that belong to the plot."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def cell_of(self, column: int) -> int:
+        """The cell, counted from the grid's left edge, of a dot column."""
+        return self.x + column // DOTS_X
+
+    def row_of(self, dot_row: int) -> int:
+        """The row, counted from the grid's top, of a dot row."""
+        return self.y + dot_row // DOTS_Y
+
+
+def draw_curves(grid: Grid, area: Area, frame: Frame, series: Sequence[Series]) -> None:
+    """Draw all curves; the first one is on top."""
+    for number in range(len(series) - 1, -1, -1):
+        curve = series[number]
+        columns = trace(frame, curve.times, curve.values, PATTERNS[number % len(PATTERNS)])
+        grid.dots(cells(columns), area.x, area.y, SERIES_INKS[number % len(SERIES_INKS)])
+
+
+def draw_value_axis(grid: Grid, area: Area, frame: Frame, ticks: Sequence[Tick]) -> None:
+    """Draw the vertical axis left of the plot, with labels that end at it."""
+    rule = area.x - 1
+    for row in range(area.y, area.y + area.height):
+        grid.put(rule, row, "│", Ink.AXIS)
+    for tick in ticks:
+        row = area.row_of(frame.row(tick.value))
+        grid.text(rule - cell_len(tick.label), row, tick.label + "┤", Ink.AXIS)
+
+
+def draw_time_axis(
+    grid: Grid, area: Area, frame: Frame, now: float, ticks: Sequence[Tick], *, rule: bool
+) -> None:
+    """Draw the labels of the time axis under the plot, and a rule with ticks between if asked for."""
+    below = area.y + area.height
+    places = [
+        min(max(area.cell_of(frame.column(now - tick.value)), area.x), grid.width - 1) for tick in ticks
+    ]
+    if rule:
+        grid.text(area.x - 1, below, "└" + "─" * area.width, Ink.AXIS)
+        for place in places:
+            grid.text(place, below, "┬" if place < grid.width - 1 else "┐", Ink.AXIS)
+        below += 1
+    for tick, place in zip(ticks, places, strict=True):
+        length = len(tick.label)
+        start = min(max(place - length // 2, area.x), grid.width - length)
+        if grid.is_free(start - 1, below, length + 1) or (
+            start == area.x and grid.is_free(start, below, length)
+        ):
+            grid.text(start, below, tick.label, Ink.AXIS)
+
+
+def draw_markers(grid: Grid, area: Area, frame: Frame, markers: Sequence[Marker]) -> None:
+    """Draw a dotted line for each marker in sight and write its label beside it, newest first."""
+    shown = sorted(
+        (marker for marker in markers if 0 <= frame.column(marker.time) < frame.width),
+        key=lambda marker: marker.time,
+        reverse=True,
+    )
+    places = [area.cell_of(frame.column(marker.time)) for marker in shown]
+    with_labels = area.width >= _LABELS_FROM[0] and area.height >= _LABELS_FROM[1]
+    for number, (marker, place) in enumerate(zip(shown, places, strict=True)):
+        if with_labels and marker.label and (number == 0 or place != places[number - 1]):
+            _write_beside(grid, area, place, marker.label, must=number == 0)
+    for place in places:
+        for row in range(area.y, area.y + area.height):
+            grid.put(place, row, "┆", Ink.MARKER)
+
+
+def _write_beside(grid: Grid, area: Area, place: int, label: str, *, must: bool) -> None:
+    """Write a label beside a line: whole if there is room near the top, else fewer words, else nothing."""
+    rows = range(area.y, area.y + (area.height if must else (area.height + 1) // 2))
+    for text in _shorter(label, area.width - 1):
+        length = cell_len(text)
+        for row in rows:
+            for start in (place + 1, place - length):
+                inside = area.x <= start and start + length <= area.x + area.width
+                # With its line and a space at the other end, or two labels would read as one.
+                first = min(start - 1, place)
+                if inside and grid.is_free(first, row, min(length + 2, grid.width - first)):
+                    grid.text(start, row, text, Ink.MARKER)
+                    return
+    if must:
+        # Curves fill the plot: what was just changed is worth a few of their cells.
+        room_right = area.x + area.width - place - 1
+        text = next(_shorter(label, max(room_right, place - area.x)), "")
+        start = place + 1 if cell_len(text) <= room_right else place - cell_len(text)
+        grid.text(start, area.y, text, Ink.MARKER)
+
+
+def _shorter(label: str, most: int) -> Iterator[str]:
+    """The label, then ever shorter forms of at most `most` cells; a figure is kept whole or dropped."""
+    words = label.split()
+    if cell_len(label) <= most:
+        yield label
+    for count in range(len(words) - 1, 0, -1):
+        # After a figure the ellipsis stands apart: "20…" could be a longer figure that was cut.
+        text = " ".join(words[:count]) + (" " if _FIGURE.search(words[count - 1]) else "") + ELLIPSIS
+        if cell_len(text) <= most:
+            yield text
+    if len(words) == 1 and not _FIGURE.search(label):
+        yield shorten(label, most)
+
+
+def draw_limit(grid: Grid, area: Area, frame: Frame, label: str, value: float) -> None:
+    """Draw a level dashed line with its label; a limit above the axis is named at the top with an arrow."""
+    text = shorten(label, max(area.width - 2, 0))
+    above = (frame.top - value) * frame.rows_per_unit < -0.5
+    row = area.row_of(frame.row(value))
+    if above:
+        text = shorten(label, max(area.width - 4, 0)) + " ▲"
+    length = cell_len(text)
+    for beside in (row, row - 1, row + 1):
+        if not area.y <= beside < area.y + area.height:
+            continue
+        for start in range(area.x + area.width - length - 1, area.x, -1):
+            if grid.is_free(start, beside, length):
+                grid.text(start, beside, text, Ink.LIMIT)
+                break
+        else:
+            continue
+        break
+    if not above:
+        for place in range(area.x, area.x + area.width):
+            grid.put(place, row, "╌", Ink.LIMIT)
+
+
+def draw_cursor(grid: Grid, area: Area, frame: Frame, time: float) -> None:
+    """Draw the line of a time that is being looked at; curves stay visible under it."""
+    column = frame.column(time)
+    if not 0 <= column < frame.width:
+        return
+    place = area.cell_of(column)
+    for row in range(area.y, area.y + area.height):
+        if grid.is_free(place, row, 1):
+            grid.put(place, row, "│", Ink.CURSOR)
+        else:
+            grid.tint(place, row, Ink.CURSOR)
+
+
+def value_at(series: Series, time: float) -> float:
+    """The last value at or before a time; nan if there is none, or if the series was interrupted there."""
+    count = min(len(series.times), len(series.values))
+    found = bisect_right(series.times, time, 0, count)
+    return series.values[found - 1] if found else nan
