@@ -65,11 +65,7 @@ async def bare_udp_reader(connections: int, size: int, seconds: float, *, warmup
 
 
 class _Ends:
-    """The transports that are open, of servers and clients alike.
-
-    A client counts once its connect has returned: one that is cancelled before is closed by the loop, and
-    uvloop does not tell its protocol.
-    """
+    """The transports that are open, of servers and clients alike."""
 
     def __init__(self) -> None:
         self._open: set[asyncio.BaseTransport] = set()
@@ -212,23 +208,32 @@ class _SocketClient:
 async def _tcp_ends(connections: int) -> AsyncIterator[tuple[list[_StreamClient], _Ends]]:
     loop = asyncio.get_running_loop()
     ends = _Ends()
-    server = await loop.create_server(lambda: _StreamServer(ends), LOOPBACK, 0, backlog=CONNECTS_AT_ONCE)
-    address = server.sockets[0].getsockname()
+    servers: list[asyncio.AbstractServer] = []
     clients: list[_StreamClient] = []
 
-    async def connect() -> None:
-        transport, client = await loop.create_connection(lambda: _StreamClient(ends), *address)
-        ends.add(transport)
-        clients.append(client)
+    async def open_all() -> None:
+        server = await loop.create_server(lambda: _StreamServer(ends), LOOPBACK, 0, backlog=CONNECTS_AT_ONCE)
+        servers.append(server)
+        address = server.sockets[0].getsockname()
+
+        async def connect() -> None:
+            transport, client = await loop.create_connection(lambda: _StreamClient(ends), *address)
+            ends.add(transport)
+            clients.append(client)
+
+        await _in_batches(connect, connections)
+        await ends.reach(2 * connections)
 
     try:
-        await _connect_all(connect, connections, ends, 2 * connections)
+        await _set_up(open_all(), ends, 2 * connections)
         yield clients, ends
     finally:
-        server.close()
+        for server in servers:
+            server.close()
         async with asyncio.timeout(CLOSE_LIMIT_S):
             await ends.close()
-            await server.wait_closed()
+            for server in servers:
+                await server.wait_closed()
 
 
 @asynccontextmanager
@@ -236,19 +241,23 @@ async def _udp_ends(connections: int) -> AsyncIterator[list[_DatagramClient]]:
     loop = asyncio.get_running_loop()
     ends = _Ends()
     clients: list[_DatagramClient] = []
-    server = _udp_server_socket()
-    address = server.getsockname()
 
-    async def connect() -> None:
-        opened = loop.create_datagram_endpoint(lambda: _DatagramClient(ends), remote_addr=address)
-        transport, client = await opened
-        ends.add(transport)
-        clients.append(client)
+    async def open_all() -> None:
+        sock = _udp_server_socket()
+        address = sock.getsockname()
+        server, _ = await loop.create_datagram_endpoint(lambda: _DatagramServer(ends), sock=sock)
+        ends.add(server)
+
+        async def connect() -> None:
+            opened = loop.create_datagram_endpoint(lambda: _DatagramClient(ends), remote_addr=address)
+            transport, client = await opened
+            ends.add(transport)
+            clients.append(client)
+
+        await _in_batches(connect, connections)
 
     try:
-        transport, _ = await loop.create_datagram_endpoint(lambda: _DatagramServer(ends), sock=server)
-        ends.add(transport)
-        await _connect_all(connect, connections, ends, 1 + connections)
+        await _set_up(open_all(), ends, 1 + connections)
         yield clients
     finally:
         async with asyncio.timeout(CLOSE_LIMIT_S):
@@ -288,21 +297,31 @@ def _udp_server_socket() -> socket.socket:
     return sock
 
 
-async def _connect_all(
-    connect: Callable[[], Coroutine[Any, Any, None]], connections: int, ends: _Ends, count: int
-) -> None:
-    """Connect in batches, which spare the backlog, until `count` ends are open."""
+async def _set_up(opening: Coroutine[Any, Any, None], ends: _Ends, count: int) -> None:
+    """Open all, in bounded time. When cancelled, first let it end: uvloop leaves half-made endpoints open."""
+    task = asyncio.create_task(opening)
     try:
-        async with asyncio.timeout(SETUP_LIMIT_S):
-            for first in range(0, connections, CONNECTS_AT_ONCE):
-                async with asyncio.TaskGroup() as batch:
-                    for _ in range(min(CONNECTS_AT_ONCE, connections - first)):
-                        batch.create_task(connect())
-            await ends.reach(count)
-    except ExceptionGroup as failures:
-        raise BaselineError(f"a client could not connect: {failures.exceptions[0]}") from failures
-    except TimeoutError:
-        raise BaselineError(f"only {len(ends)} of {count} ends were open after {SETUP_LIMIT_S:g} s") from None
+        done, _ = await asyncio.wait([task], timeout=SETUP_LIMIT_S)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=CLOSE_LIMIT_S)
+        task.cancel()
+        raise
+    if not done:
+        task.cancel()
+        raise BaselineError(f"only {len(ends)} of {count} ends were open after {SETUP_LIMIT_S:g} s")
+    try:
+        task.result()
+    except OSError as error:
+        raise BaselineError(f"cannot open all ends: {error}") from error
+
+
+async def _in_batches(connect: Callable[[], Coroutine[Any, Any, None]], connections: int) -> None:
+    """Connect all; in batches, which spare the backlog, and each batch to its end even where one fails."""
+    for first in range(0, connections, CONNECTS_AT_ONCE):
+        batch = range(first, min(first + CONNECTS_AT_ONCE, connections))
+        outcomes = await asyncio.gather(*(connect() for _ in batch), return_exceptions=True)
+        for failure in filter(None, outcomes):
+            raise failure
 
 
 # -- the measurement ----------------------------------------------------------------------------------------

@@ -147,7 +147,10 @@ class Experiment:
     def faults(self) -> Iterator[Fault]:
         """Yield everything that is wrong with this experiment, its tuning included."""
         yield from self.tuning.faults()
-        yield from _range_faults(self)
+        own_faults = list(_range_faults(self))
+        yield from own_faults
+        if any(fault.field in ("role", "bind", "target") for fault in own_faults):
+            return
         if self.bind and self.role != "swarm":
             yield from _address_faults("bind", self.bind, self.bind, self.tuning.family)
         if self.role == "swarm":

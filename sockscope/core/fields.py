@@ -107,9 +107,9 @@ class FieldSpec:
 
     def check(self, value: Value) -> str | None:
         """Return why ``value`` is not allowed here, or None when it is."""
-        if self.kind is Kind.CHOICE:
-            return None if value in self.choices else f"must be {self._wanted()}"
-        if isinstance(value, str) or self.kind in (Kind.TEXT, Kind.FLAG):
+        if not self._fits(value):
+            return f"must be {self._wanted()}"
+        if isinstance(value, str | bool):
             return None
         if isinstance(value, float) and not math.isfinite(value):
             return "must be finite"
@@ -118,6 +118,19 @@ class FieldSpec:
         if value > self.high:
             return f"must be at most {self.format(self.high)}"
         return None
+
+    def _fits(self, value: Value) -> bool:
+        match self.kind:
+            case Kind.CHOICE:
+                return value in self.choices
+            case Kind.TEXT:
+                return isinstance(value, str)
+            case Kind.FLAG:
+                return isinstance(value, bool)
+            case Kind.DURATION:
+                return isinstance(value, int | float) and not isinstance(value, bool)
+            case _:
+                return isinstance(value, int) and not isinstance(value, bool)
 
     def format(self, value: Value) -> str:
         """Return ``value`` for people."""

@@ -106,7 +106,7 @@ class NewlineDecoder(_Buffered):
 
     def _frame_end(self, start: int, searched: int) -> int:
         end = self._held.find(b"\n", searched) + 1
-        if not end and len(self._held) - start > self._limit:
+        if (end - 1 if end else len(self._held)) - start > self._limit:
             raise FramingError(f"no newline within {self._limit:,} B")
         return end
 

@@ -46,7 +46,7 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """Count one duration in seconds; a negative one counts as 0."""
-        self.counts[bucket_of(max(seconds, 0.0))] += 1
+        self.counts[bucket_of(max(0.0, seconds))] += 1
 
     def add_all(self, durations: Iterable[float]) -> None:
         """Count many durations in seconds (each 0 or more) at once."""

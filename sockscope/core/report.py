@@ -73,7 +73,6 @@ def report(snapshot: Snapshot, environment: Mapping[str, object]) -> dict[str, A
         "captures": {
             "recorded": snapshot.main.exchanges_cursor,
             "overwritten": snapshot.main.captures_overwritten,
-            "events_missed": snapshot.events_missed,
         },
         "socket_options": {"client": _options(swarm), "server": _options(server)},
     }

@@ -23,14 +23,15 @@ class SequenceTracker:
     ``highest``: the highest number seen (0 = none). ``unique``: how many distinct numbers arrived.
     ``duplicated``: datagrams whose number had arrived before. ``reordered``: datagrams that arrived after
     one with a higher number. A peer that does not number its datagrams is noticed by a number that jumps
-    more than 2**20 ahead; ``numbered`` then turns False and nothing is counted any more.
+    more than 2**20 ahead; ``numbered`` then turns False, and nothing is missing, duplicated or reordered
+    any more. ``after`` is the last number of a stream that is taken up again.
     """
 
     __slots__ = ("_missing", "duplicated", "highest", "numbered", "reordered", "unique")
 
-    def __init__(self) -> None:
-        self.highest = 0
-        self.unique = 0
+    def __init__(self, after: int = 0) -> None:
+        self.highest = after
+        self.unique = after
         self.duplicated = 0
         self.reordered = 0
         self.numbered = True

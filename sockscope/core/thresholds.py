@@ -113,7 +113,7 @@ _NUMBER = _Unit(_parse_number, lambda value: f"{value:,.6g}" if value % 1 else f
 
 def _unit_of(figure: str) -> _Unit:
     section, _, name = figure.partition(".")
-    if name.endswith("bytes_per_s") or name.endswith("_bytes") or name.startswith("bytes_"):
+    if name.endswith(("bytes_per_s", "_bytes")) or name.startswith("bytes_"):
         return _BYTES
     if name.endswith("_ratio"):
         return _RATIO

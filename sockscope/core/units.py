@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 
 _COUNT_SUFFIX = {"": 1, "k": 1_000, "K": 1_000, "m": 1_000_000, "M": 1_000_000}
 _BYTE_SUFFIX = {
@@ -19,9 +20,12 @@ _BYTE_SUFFIX = {
     "K": 1 << 10, "KB": 1 << 10, "KiB": 1 << 10,
     "M": 1 << 20, "MiB": 1 << 20, "G": 1 << 30, "GiB": 1 << 30,
 }  # fmt: skip
-_DURATION_SUFFIX = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NUMBER = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-zµ]*)\s*")
-_DURATION = re.compile(r"([0-9][0-9_,]*(?:\.[0-9]*)?|\.[0-9]+)\s*(ns|us|µs|ms|s|m|h)\s*")
+_DURATION_SUFFIX = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0,
+                    "h": 3600.0}  # fmt: skip
+_DIGITS = r"((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)(?:\.[0-9]*)?|\.[0-9]+)"
+_NUMBER = re.compile(rf"\s*{_DIGITS}\s*([A-Za-zµ]*)\s*")
+_DURATION = re.compile(rf"{_DIGITS}\s*(ns|us|µs|ms|s|min|m|h)\s*")
+_LARGEST = 1 << 63
 
 DASH = "–"
 """What stands for a figure that is not known yet."""
@@ -33,8 +37,10 @@ def _number(text: str, suffixes: dict[str, int], what: str, example: str) -> int
     match = _NUMBER.fullmatch(text)
     if match is None or match[2] not in suffixes:
         raise ValueError(f"not a {what} (for example {example})")
-    value = float(match[1].replace(",", "").replace("_", "")) * suffixes[match[2]]
-    if not value.is_integer():
+    value = Decimal(match[1].replace(",", "").replace("_", "")) * suffixes[match[2]]
+    if value > _LARGEST:
+        raise ValueError(f"far too large (for example {example})")
+    if value % 1:
         raise ValueError(f"not a whole number (for example {example})")
     return int(value)
 
@@ -152,7 +158,7 @@ def exact_bytes(value: int) -> str:
 def exact_duration(seconds: float) -> str:
     """Return a duration that :func:`parse_duration` reads back to ``seconds``."""
     for size, suffix in ((3600.0, "h"), (60.0, "m"), (1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        scaled = round(seconds / size, 9)
-        if scaled >= 1 and scaled == int(scaled):
-            return f"{int(scaled)}{suffix}"
-    return f"{seconds:.9g}s" if seconds else "0s"
+        text = f"{round(seconds / size)}{suffix}"
+        if seconds >= size and parse_duration(text) == seconds:
+            return text
+    return f"{seconds:.12f}".rstrip("0").rstrip(".") + "s"

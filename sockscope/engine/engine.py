@@ -130,6 +130,7 @@ class Engine:
             self.state = RunState.STOPPING
         if self._watcher is not None:
             self._watcher.cancel()
+            await asyncio.wait([self._watcher])
         await self._stop_roles(grace_s)
         if not failed:
             self.state = RunState.STOPPED

@@ -142,7 +142,6 @@ class Client:
     def connected(self, transport: str, local: Address, remote: Address) -> None:
         """A connection is there: register it and begin to ask."""
         self.record = self.swarm.recorder.on_open(transport, local, remote, self.swarm.generation)
-        self._reason, self._reason_text = None, ""
         self._wire = b""
         self._steady = False
         self.ask()
@@ -234,6 +233,7 @@ class Client:
         """Close the connection for a reason of ours; :meth:`lost` follows."""
         if self._reason is None:
             self._reason, self._reason_text = reason, text
+        self._stop_waiting()
         self.state = ClientState.CLOSING
         self._expect = None
         # After a fault there may be a peer that does not read; waiting to write would wait for ever.
@@ -246,6 +246,7 @@ class Client:
         """The connection is gone; ``reason`` is what the transport says, ours goes first."""
         if self._reason is not None:
             reason, text = self._reason, self._reason_text
+            self._reason = None
         swarm = self.swarm
         if self._sent_s:
             swarm.recorder.errors += 1
@@ -292,11 +293,13 @@ class Client:
         self._steady = False
         if self.state in (ClientState.WAITING, ClientState.THINKING, ClientState.PARKED):
             if self._socket_generation != self.swarm.socket_generation:
-                self._stop_waiting()
                 self.leave(CloseReason.ROLLED)
-            elif self.state is ClientState.THINKING and not self.swarm.tuning.think_time_s:
-                self._stop_waiting()
-                self.ask()
+            elif self._think is not None:
+                self._think.cancel()
+                left_s = max(0.0, self._think.when() - self.swarm.loop.time())
+                self._think = self.swarm.loop.call_later(
+                    min(left_s, self.swarm.tuning.think_time_s), self._thought
+                )
 
     def unpark(self) -> None:
         """The traffic goes on."""
@@ -317,7 +320,6 @@ class Client:
                 self.state = ClientState.GONE
                 self.swarm.client_gone(self)
             case _:
-                self._stop_waiting()
                 self.leave(CloseReason.RETIRED)
 
     def stop(self) -> None:

@@ -131,13 +131,15 @@ class TcpClient(Client, asyncio.Protocol):
                 frames = self._decoder.feed(data)
             except FramingError as error:
                 garbage = str(error)
-        record.odd_read(len(data), len(frames))
         self._expect = None
         if frames and self._framing != "none":
             if not self._sent_s:
                 garbage = "an answer that was not asked for"
             elif frames[0].wire != self._wire:
                 garbage = "the answer is not the request: the server does not echo"
+            elif len(frames) > 1 or self._decoder.pending_bytes:
+                garbage = "more than the answer: the server does not echo"
+        record.odd_read(len(data), 0 if garbage else len(frames))
         if garbage:
             self._garbage(garbage)
         elif frames and self._sent_s:

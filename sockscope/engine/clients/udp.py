@@ -13,12 +13,10 @@ from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
 from sockscope.core.sequence import SEQUENCE_BYTES, WINDOW, number_of
 from sockscope.core.snapshot import SocketOption
-from sockscope.engine.clients.client import Client, ClientState, Surroundings
+from sockscope.engine.clients.client import Client, Surroundings
 from sockscope.engine.options import buffer_options, family_of, set_buffers
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.recorder import CAPTURE_BYTES, clip
-
-READS_PER_TURN = 16
 
 
 class UdpClient(Client):
@@ -144,14 +142,12 @@ class UdpClient(Client):
             return
         if isinstance(error, ConnectionRefusedError):
             self.swarm.recorder.refused += 1
-        if self.state is not ClientState.CLOSING:
-            self._reason, self._reason_text = close_reason(error), describe(error)
         # Not from inside the send: the caller still works with this connection.
-        self.swarm.loop.call_soon(self._drop, self._socket)
+        self.swarm.loop.call_soon(self._drop, self._socket, error)
 
-    def _drop(self, sock: socket.socket | None) -> None:
+    def _drop(self, sock: socket.socket | None, error: OSError) -> None:
         if sock is not None and sock is self._socket:
-            self.hang_up()
+            self.leave(close_reason(error), describe(error))
 
     def hang_up(self) -> None:
         """Close the socket."""

@@ -149,8 +149,11 @@ class Server:
     async def stop(self, grace_s: float) -> None:
         """Stop accepting, wait for the connections to go, then close what is left."""
         endpoints = self._endpoints()
-        for task in self._draining.values():
+        finishing = list(self._draining.values())
+        for task in finishing:
             task.cancel()
+        if finishing:
+            await asyncio.wait(finishing)
         for endpoint in endpoints:
             endpoint.drain()
         deadline = perf_counter() + grace_s
@@ -163,7 +166,7 @@ class Server:
         self._recorder.stop()
         # Aborted transports tell their protocols in the next turn of the loop; the books close there.
         for _ in range(100):
-            if not self._recorder.live:
+            if all(endpoint.drained for endpoint in endpoints):
                 break
             await asyncio.sleep(0)
         self._endpoint = None

@@ -65,9 +65,8 @@ class TcpConnection(asyncio.Protocol):
     record: ConnectionRecord
     transport: asyncio.Transport
 
-    def __init__(self, endpoint: TcpEndpoint) -> None:
+    def __init__(self, endpoint: TcpEndpoint, tuning: Tuning) -> None:
         self.endpoint = endpoint
-        tuning = endpoint.tuning
         self._decoder = decoder_for(tuning.framing, tuning.request_bytes)
         self._delay_s = tuning.service_time_s
         self._on_exchange = endpoint.context.recorder.on_exchange
@@ -133,11 +132,12 @@ class TcpConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The peer reads again."""
         self._writable = True
-        if self._queue:
-            self._answer_next()
         if self.record.state is ConnectionState.PAUSED:
             self.record.state = ConnectionState.OPEN
-            self.transport.resume_reading()
+            if len(self._queue or ()) < MOST_QUEUED_FRAMES:
+                self.transport.resume_reading()
+        if self._queue:
+            self._answer_next()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Close the books."""
@@ -169,7 +169,8 @@ class TcpConnection(asyncio.Protocol):
         record.odd_read(len(data), len(frames))
         for frame in frames:
             self._serve(now, frame)
-        if frames and not self._decoder.pending_bytes and self._writable:
+        in_turn = self._delay_s or not self._queue
+        if frames and not self._decoder.pending_bytes and self._writable and in_turn:
             self._repeat = wire = frames[-1].wire
             self._kept = clip(wire)
             record.expect(len(wire))
@@ -223,6 +224,8 @@ class TcpConnection(asyncio.Protocol):
     def retune(self, tuning: Tuning) -> None:
         """Take over what can change on an open connection."""
         self._delay_s = tuning.service_time_s
+        if self._queue:
+            self._repeat = None
         if not self.transport.is_closing():
             set_no_delay(self.transport.get_extra_info("socket"), tuning.no_delay)
 
@@ -265,11 +268,11 @@ class TcpEndpoint:
 
     # Accepting.
 
-    def _accept(self) -> None:
+    def _accept(self, most: int = ACCEPTS_PER_TURN) -> None:
         listener = self._listener
         if listener is None:
             return
-        for _ in range(ACCEPTS_PER_TURN):
+        for _ in range(most):
             try:
                 sock, remote = listener.accept()
             except BlockingIOError:
@@ -287,20 +290,26 @@ class TcpEndpoint:
                 )
                 sock.close()
                 continue
-            task = self._loop.create_task(self._adopt(sock))
+            task = self._loop.create_task(self._adopt(sock, self.tuning))
             self._accepting.add(task)
             task.add_done_callback(self._accepting.discard)
 
-    async def _adopt(self, sock: socket.socket) -> None:
+    async def _adopt(self, sock: socket.socket, tuning: Tuning) -> None:
         try:
             sock.setblocking(False)
-            _, connection = await self._loop.connect_accepted_socket(lambda: TcpConnection(self), sock)
+            _, connection = await self._loop.connect_accepted_socket(
+                lambda: TcpConnection(self, tuning), sock
+            )
         except OSError as error:
             sock.close()
             self.context.recorder.on_error(f"accepted, then lost: {describe(error)}")
             return
         if self._closed:
             connection.close(CloseReason.STOPPED, abort=True)
+
+    def _accept_backlog(self) -> None:
+        """Accept who has connected by now, and may have sent requests as the tuning was until now."""
+        self._accept(self.context.experiment.backlog)
 
     def _accept_failed(self, error: OSError) -> None:
         # ECONNABORTED and the like concern one peer; without descriptors the listener stays readable and
@@ -332,6 +341,8 @@ class TcpEndpoint:
 
     def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; connections accepted from now on get its framing and buffers."""
+        if tuning.framing != self.tuning.framing:
+            self._accept_backlog()
         self.tuning, self.generation = tuning, generation
         if self._listener is not None:
             set_buffers(self._listener, tuning)
@@ -339,7 +350,8 @@ class TcpEndpoint:
             connection.retune(tuning)
 
     def drain(self) -> None:
-        """Close the listener; connections go on."""
+        """Close the listener; connections go on, those too that the kernel has made already."""
+        self._accept_backlog()
         if self._accept_pause is not None:
             self._accept_pause.cancel()
         if self._listener is not None:

@@ -26,6 +26,10 @@ READS_PER_TURN = 64
 """Datagrams read in one turn of the loop, so that a flood cannot keep the loop for itself."""
 PEER_SILENCE_S = 30.0
 """Without an idle timeout of the experiment, a peer is forgotten after this much silence."""
+CROWDED_SILENCE_S = 1.0
+"""The same while more than half of the connections that may be are remembered."""
+WATCH_S = 0.5
+"""How often silent peers are looked for, at the most."""
 DRAIN_SILENCE_S = 0.25
 """A draining socket is done when nothing came for this long."""
 
@@ -35,9 +39,9 @@ class UdpPeer:
 
     __slots__ = ("idle_since_s", "in_service", "reads_seen", "record", "tracker")
 
-    def __init__(self, record: ConnectionRecord) -> None:
+    def __init__(self, record: ConnectionRecord, tracker: SequenceTracker) -> None:
         self.record = record
-        self.tracker = SequenceTracker()
+        self.tracker = tracker
         self.in_service = 0
         self.reads_seen = -1
         self.idle_since_s = 0.0
@@ -51,20 +55,25 @@ class UdpEndpoint:
         self.tuning = assignment.tuning
         self.generation = assignment.generation
         self._peers: dict[tuple[str, int], UdpPeer] = {}
+        # The last number of peers that were forgotten: what they send next does not tell of a loss.
+        self._left_off: dict[tuple[str, int], int] = {}
         self._loop = asyncio.get_running_loop()
         self._delay_s = assignment.tuning.service_time_s
         self._in_service: set[asyncio.TimerHandle] = set()
+        self._reads_seen = -1
         self._last_read_s = perf_counter()
         self._draining = False
-        self._retired_lost = 0
         self._socket = bound_socket(socket.SOCK_DGRAM, assignment)
         self.address: Address = self._socket.getsockname()[:2]
         self._loop.add_reader(self._socket, self._readable)
-        self._watcher = self._loop.call_later(self._silence_s / 8, self._watch_idle)
+        self._watch_idle()
 
     @property
     def _silence_s(self) -> float:
-        return self.context.experiment.idle_timeout_s or PEER_SILENCE_S
+        experiment = self.context.experiment
+        silence_s = experiment.idle_timeout_s or PEER_SILENCE_S
+        crowded = len(self._peers) * 2 > experiment.max_connections
+        return min(silence_s, CROWDED_SILENCE_S) if crowded else silence_s
 
     # Serving.
 
@@ -83,14 +92,14 @@ class UdpEndpoint:
                 self.context.recorder.on_error(describe(error))
                 continue
             now = perf_counter()
-            peer = peers.get(remote)
+            number = number_of(data)
+            peer = peers.get(remote) or self._new_peer(remote, number)
             if peer is None:
-                peer = self._new_peer(remote)
-                if peer is None:
-                    continue
+                continue
+            if not peer.tracker.arrived(number) and number == 1 and not peer.in_service:
+                peer = self._begin_anew(remote, peer)
             record = peer.record
             size = len(data)
-            peer.tracker.arrived(number_of(data))
             if self._delay_s:
                 record.odd_read(size, 1)
                 self._serve_later(now, data, peer, remote)
@@ -107,13 +116,23 @@ class UdpEndpoint:
             kept = data if size <= CAPTURE_BYTES else clip(data)
             on_exchange((now, now, record, kept, kept))
 
-    def _new_peer(self, remote: tuple[str, int]) -> UdpPeer | None:
+    def _new_peer(self, remote: tuple[str, int], number: int) -> UdpPeer | None:
         recorder = self.context.recorder
         if len(self._peers) >= self.context.experiment.max_connections or self._draining:
             recorder.rejected += 1
             return None
-        record = recorder.on_open("udp", self.address, remote[:2], self.generation)
-        peer = self._peers[remote] = UdpPeer(record)
+        left_off = self._left_off.pop(remote, 0)
+        return self._remember(remote, SequenceTracker(left_off if left_off < number else 0))
+
+    def _begin_anew(self, remote: tuple[str, int], before: UdpPeer) -> UdpPeer:
+        """A peer counts from 1 again: it is another socket, to which the kernel gave the same port."""
+        before.tracker.duplicated -= 1
+        self._forget(remote, CloseReason.EOF)
+        return self._remember(remote, SequenceTracker(after=1))
+
+    def _remember(self, remote: tuple[str, int], tracker: SequenceTracker) -> UdpPeer:
+        record = self.context.recorder.on_open("udp", self.address, remote[:2], self.generation)
+        peer = self._peers[remote] = UdpPeer(record, tracker)
         return peer
 
     def _serve_later(self, now: float, data: bytes, peer: UdpPeer, remote: tuple[str, int]) -> None:
@@ -121,6 +140,8 @@ class UdpEndpoint:
             self._in_service.discard(handle)
             peer.in_service -= 1
             record = peer.record
+            if record.closed_s is not None:
+                return
             try:
                 self._socket.sendto(data, remote)
             except OSError as error:
@@ -140,13 +161,14 @@ class UdpEndpoint:
 
     def _watch_idle(self) -> None:
         now = perf_counter()
+        silence_s = self._silence_s
         for remote, peer in list(self._peers.items()):
             reads = peer.record.reads
             if reads != peer.reads_seen:
                 peer.reads_seen, peer.idle_since_s = reads, now
-            elif now - peer.idle_since_s >= self._silence_s and not peer.in_service:
+            elif now - peer.idle_since_s >= silence_s and not peer.in_service:
                 self._forget(remote, CloseReason.IDLE)
-        self._watcher = self._loop.call_later(max(self._silence_s / 8, 0.01), self._watch_idle)
+        self._watcher = self._loop.call_later(min(max(silence_s / 8, 0.01), WATCH_S), self._watch_idle)
 
     def _forget(self, remote: tuple[str, int], reason: CloseReason) -> None:
         peer = self._peers.pop(remote)
@@ -154,6 +176,9 @@ class UdpEndpoint:
         recorder.lost += peer.tracker.missing
         recorder.reordered += peer.tracker.reordered
         recorder.duplicated += peer.tracker.duplicated
+        self._left_off[remote] = peer.tracker.highest
+        if len(self._left_off) > self.context.experiment.max_connections:
+            del self._left_off[next(iter(self._left_off))]
         recorder.on_close(peer.record, reason)
 
     def sequence_counts(self) -> tuple[int, int, int]:
@@ -182,7 +207,9 @@ class UdpEndpoint:
         """Whether no answer is due and nothing came lately."""
         reads = sum(peer.record.reads for peer in self._peers.values())
         now = perf_counter()
-        if reads != getattr(self, "_reads_seen", -1):
+        if self._socket.fileno() < 0:
+            return True
+        if reads != self._reads_seen:
             self._reads_seen, self._last_read_s = reads, now
         return not self._in_service and now - self._last_read_s >= DRAIN_SILENCE_S
 

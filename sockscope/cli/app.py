@@ -1,0 +1,265 @@
+"""The ``sockscope`` command and its subcommands.
+
+What a command needs is imported when it runs: ``--help`` and ``--version`` load neither the engine nor
+the dashboard.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sockscope import __version__
+from sockscope.cli.flags import experiment_flags, typed
+from sockscope.cli.spec import Given, Layer, build, read_environment, read_flags, read_spec, to_toml
+from sockscope.core.experiment import Experiment
+from sockscope.core.fields import Value
+from sockscope.core.units import format_duration, parse_duration
+from sockscope.errors import EXIT_INTERRUPTED, EXIT_USAGE, ConfigError, Fault, SockscopeError
+
+if TYPE_CHECKING:
+    from sockscope.faces.output import Plan
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+Params = Mapping[str, Any]
+
+DEFAULT_DURATION_S = 10.0
+"""How long ``run`` and ``swarm`` last when neither a duration nor a number of requests is given."""
+SHORTEST_INTERVAL_S = 0.01
+_HELP = {"help_option_names": ["-h", "--help"]}
+_TIMED = {"duration": "10 s, or until -n is reached"}
+
+
+class App(click.Group):
+    """A group whose commands end with exit codes and sentences instead of tracebacks."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except SockscopeError as error:
+            click.echo(f"sockscope: {_printable(_sentence(error))}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(EXIT_INTERRUPTED)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    _occupy_standard_descriptors()
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character shows a question mark instead.
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        app(prog_name="sockscope")
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+@click.group(cls=App, invoke_without_command=True, context_settings=_HELP)
+@click.version_option(__version__, message="sockscope %(version)s")
+@experiment_flags("both")
+@click.pass_context
+def app(ctx: click.Context, /, **params: Any) -> None:
+    """See what sockets do: real servers, real clients, and every knob turns while they run.
+
+    Without a subcommand the dashboard opens. A field can also be given in a TOML file (--spec) or as an
+    environment variable (SOCKSCOPE_CLIENTS=200); a flag goes before both. Numbers take suffixes:
+    10k, 64K, 250ms, 5m.
+    """
+    if ctx.invoked_subcommand is not None:
+        _refuse_flags_before(ctx.invoked_subcommand, params)
+        return
+    experiment = _experiment(params)
+    if params["print_spec"]:
+        click.echo(to_toml(experiment), nl=False)
+        return
+    if not _on_terminal():
+        click.echo("sockscope: the dashboard needs a terminal; without one, use: sockscope run", err=True)
+        ctx.exit(EXIT_USAGE)
+    from sockscope.faces.tui.run import run_dashboard
+
+    ctx.exit(run_dashboard(experiment))
+
+
+def output_flags(command: F) -> F:
+    """Add the flags that tell what a headless run writes, and where."""
+    options = (
+        click.option("--json", "json", is_flag=True, help="Write one JSON object at the end."),
+        click.option("--json-stream", "json_stream", is_flag=True, help="Write a JSON object per interval."),
+        click.option("--csv", "csv", is_flag=True, help="Write a line of CSV per interval."),
+        click.option("-i", "--interval", default="1s", show_default=True, metavar="TIME",
+                     help="Length of an interval."),
+        click.option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout."),
+        click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
+        click.option("--fail-if", multiple=True, metavar="CONDITION",
+                     help="Exit with 3 if this holds at the end, such as 'p99>20ms'; may be repeated."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@app.command(context_settings=_HELP)
+@experiment_flags("both", **_TIMED)
+@output_flags
+@click.pass_context
+def run(ctx: click.Context, /, **params: Any) -> None:
+    """Run server and clients without a screen, and sum up."""
+    _run(ctx, params, _experiment(params, timed=True))
+
+
+@app.command(context_settings=_HELP)
+@experiment_flags("server")
+@output_flags
+@click.pass_context
+def serve(ctx: click.Context, /, **params: Any) -> None:
+    """Run only the server, for any client, until Ctrl+C.
+
+    The first line on stdout is its address.
+    """
+    _run(ctx, params, _experiment(params, {"role": "server"}))
+
+
+@app.command(context_settings=_HELP)
+@click.argument("target", metavar="HOST:PORT", required=False)
+@experiment_flags("swarm", **_TIMED)
+@output_flags
+@click.pass_context
+def swarm(ctx: click.Context, /, target: str | None, **params: Any) -> None:
+    """Run only the clients, against any echo server."""
+    _run(ctx, params, _swarm_experiment(target, params))
+
+
+@app.command(context_settings=_HELP)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+@click.pass_context
+def doctor(ctx: click.Context, /, as_json: bool) -> None:
+    """Tell what this machine allows, and the fix for each lack."""
+    from sockscope.cli.doctor import examine, to_json, to_text
+
+    checks = examine()
+    click.echo(to_json(checks) if as_json else to_text(checks))
+    ctx.exit(int(any(check.fatal for check in checks)))
+
+
+def _experiment(params: Params, fixed: Mapping[str, Value] | None = None, timed: bool = False) -> Experiment:
+    """Return the experiment of the flags, the environment and the file that ``params`` names."""
+    layers = _layers(params)
+    told = _given(layers).keys() & {"duration", "requests"}
+    default = {"duration": DEFAULT_DURATION_S} if timed and not told else {}
+    return build(layers, default, fixed or {})
+
+
+def _swarm_experiment(typed_target: str | None, params: Params) -> Experiment:
+    # Everything else is checked first: looking a name up can take seconds.
+    draft = _experiment(params, {"role": "both", "bind": "", "target": ""}, timed=True)
+    given = _given(_layers(params))
+    target = typed_target or (str(given["target"].raw) if "target" in given else "")
+    if not target:
+        raise click.UsageError("HOST:PORT is missing: which echo server should the clients aim at?")
+    from sockscope.cli.resolve import resolve
+
+    address, family = resolve(target, draft.tuning.family if "family" in given else None)
+    fixed: dict[str, Value] = {"role": "swarm", "target": address, "family": family, "service_time": 0.0}
+    return draft.with_values(fixed).validated()
+
+
+def _layers(params: Params) -> list[Layer]:
+    spec = [read_spec(params["spec"])] if params["spec"] else []
+    return [*spec, read_environment(os.environ), read_flags(typed(params))]
+
+
+def _given(layers: list[Layer]) -> dict[str, Given]:
+    return {key: value for layer in layers for key, value in layer.items()}
+
+
+def _run(ctx: click.Context, params: Params, experiment: Experiment) -> None:
+    plan = _plan(params)
+    if params["print_spec"]:
+        click.echo(to_toml(experiment), nl=False)
+        return
+    from sockscope.cli.environment import environment
+    from sockscope.faces.headless import run_headless
+
+    ctx.exit(run_headless(experiment, plan, environment()))
+
+
+def _plan(params: Params) -> Plan:
+    """Return what is to be written and judged; raises ConfigError with every fault."""
+    from sockscope.core.thresholds import Threshold
+    from sockscope.faces.output import Form, Plan
+
+    faults: list[Fault] = []
+
+    def parsed(flag: str, text: str, parse: Callable[[str], T]) -> list[T]:
+        try:
+            return [parse(text)]
+        except ValueError as error:
+            faults.append(Fault(flag, text, str(error)))
+            return []
+
+    interval = parsed("--interval", params["interval"], _parse_interval)
+    thresholds = [t for text in params["fail_if"] for t in parsed("--fail-if", text, Threshold.parse)]
+    forms = [form for form in (Form.JSON, Form.JSON_STREAM, Form.CSV) if params[form.value]]
+    if len(forms) > 1:
+        names = " and ".join("--" + form.value.replace("_", "-") for form in forms)
+        raise click.UsageError(f"{names} exclude each other")
+    if params["output"] == "":
+        faults.append(Fault("--output", "", "is empty"))
+    if faults:
+        raise ConfigError(faults)
+    return Plan(
+        form=forms[0] if forms else Form.TEXT,
+        path=params["output"],
+        interval_s=interval[0],
+        quiet=params["quiet"],
+        thresholds=tuple(thresholds),
+    )
+
+
+def _parse_interval(text: str) -> float:
+    interval_s = parse_duration(text)
+    if interval_s < SHORTEST_INTERVAL_S:
+        raise ValueError(f"must be at least {format_duration(SHORTEST_INTERVAL_S)}")
+    return interval_s
+
+
+def _occupy_standard_descriptors() -> None:
+    """Give closed standard streams (``>&-``) to the null device, lest a socket gets their number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+def _on_terminal() -> bool:
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+def _refuse_flags_before(command: str, params: Params) -> None:
+    """Flags belong after the command that they are for; before it they would be lost without a word."""
+    before = [*read_flags(typed(params)).values()]
+    names = [value.name for value in before] + [
+        f"--{n.replace('_', '-')}" for n in ("spec", "print_spec") if params[n]
+    ]
+    if names:
+        raise click.UsageError(f"{names[0]} belongs after the command: sockscope {command} {names[0]} ...")
+
+
+def _sentence(error: SockscopeError) -> str:
+    """Return the message; several faults stand below each other."""
+    if isinstance(error, ConfigError) and len(error.faults) > 1:
+        lines = [f"  {fault}" for fault in error.faults]
+        return "\n".join([f"{len(lines)} things are wrong:", *lines])
+    return str(error)
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` without control characters: it may come from a file or a variable."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,223 @@
+"""``sockscope doctor``: what this machine allows, and the fix for each lack."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sockscope.cli.environment import usable_cores, version_of
+from sockscope.core.experiment import LOOPBACK, MAX_CLIENTS, Experiment
+from sockscope.core.units import format_bytes, format_count
+from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed, read_number
+from sockscope.engine.options import family_of, tcp_info_words
+from sockscope.engine.sampler import kernel_udp
+
+_ALL_DATAGRAMS_BYTES = 4 << 20
+"""A receive buffer that holds a burst of 10,000 small datagrams."""
+_PORTS_WANTED = 10_000
+_BACKLOG_WANTED = Experiment().backlog
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. ``fix`` is what to do when it is not ``ok``; ``fatal`` stops any run."""
+
+    name: str
+    ok: bool
+    text: str
+    fix: str = ""
+    fatal: bool = False
+
+
+def examine() -> list[Check]:
+    """Look at everything; takes a few milliseconds and changes nothing."""
+    return [check for look in _LOOKS for check in look()]
+
+
+def to_text(checks: Iterable[Check]) -> str:
+    """Return a line per check, and below each lack its fix."""
+    lines = []
+    for check in checks:
+        lines.append(f"{'ok' if check.ok else '!!'}  {check.name:<18}{check.text}")
+        if not check.ok and check.fix:
+            lines.append(f"    {'':18}{check.fix}")
+    return "\n".join(lines)
+
+
+def to_json(checks: Iterable[Check]) -> str:
+    """Return the checks as one JSON object."""
+    checks = list(checks)
+    return json.dumps(
+        {
+            "schema_version": 1,
+            "type": "doctor",
+            "can_run": not any(check.fatal for check in checks),
+            "checks": [asdict(check) for check in checks],
+        },
+        indent=2,
+    )
+
+
+def _python() -> Iterator[Check]:
+    cores = usable_cores()
+    yield Check("Python", True, f"{platform.python_version()} on {platform.system()} {platform.release()}")
+    yield Check(
+        "cores", (cores or 2) > 1, f"{cores or 'unknown'}",
+        "with one core, the dashboard and the traffic take turns; expect higher loop lag",
+    )  # fmt: skip
+
+
+def _uvloop() -> Iterator[Check]:
+    version = version_of("uvloop")
+    missing = version is None
+    yield Check(
+        "uvloop", not missing, version or "not installed",
+        "pip install uvloop", fatal=missing and sys.platform != "win32",
+    )  # fmt: skip
+
+
+def _descriptors() -> Iterator[Check]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = (1 << 20) if hard == resource.RLIM_INFINITY else hard
+    clients = max(0, (most - RESERVED_DESCRIPTORS) // 2)
+    wanted = 2 * MAX_CLIENTS + RESERVED_DESCRIPTORS
+    least = descriptors_needed("both", Experiment().tuning) - 2 * (Experiment().tuning.clients - 1)
+    yield Check(
+        "descriptors",
+        most >= wanted,
+        f"soft {_limit(soft)}, hard {_limit(hard)}: "
+        f"{format_count(min(clients, MAX_CLIENTS))} TCP clients with their server",
+        f"for {MAX_CLIENTS:,} clients: ulimit -Hn {wanted} as root, or LimitNOFILE= in the service",
+        fatal=most < least,
+    )
+
+
+def _limit(value: int) -> str:
+    return "unlimited" if value == resource.RLIM_INFINITY else format_count(value)
+
+
+def _ports() -> Iterator[Check]:
+    try:
+        low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    except (OSError, ValueError):
+        yield Check("ephemeral ports", True, "cannot be read on this system")
+        return
+    count = high - low + 1
+    yield Check(
+        "ephemeral ports",
+        count >= _PORTS_WANTED,
+        f"{low}-{high}: {format_count(count)} connections per source address",
+        "sudo sysctl net.ipv4.ip_local_port_range='32768 60999'",
+    )
+
+
+def _kernel_limits() -> Iterator[Check]:
+    yield _at_least(
+        "somaxconn", "net.core.somaxconn", _BACKLOG_WANTED, format_count,
+        "connections may wait to be accepted",
+    )  # fmt: skip
+    yield _at_least(
+        "rmem_max", "net.core.rmem_max", _ALL_DATAGRAMS_BYTES, format_bytes,
+        "is the most that --rcvbuf gets",
+    )  # fmt: skip
+    yield _at_least(
+        "wmem_max", "net.core.wmem_max", _ALL_DATAGRAMS_BYTES, format_bytes,
+        "is the most that --sndbuf gets",
+    )  # fmt: skip
+
+
+def _at_least(name: str, key: str, wanted: int, show: Callable[[float | None], str], what: str) -> Check:
+    value = read_number("/proc/sys/" + key.replace(".", "/"))
+    if value is None:
+        return Check(name, True, "cannot be read on this system")
+    return Check(name, value >= wanted, f"{show(value)} {what}", f"sudo sysctl {key}={wanted}")
+
+
+def _loopback() -> Iterator[Check]:
+    usable: dict[str, bool] = {}
+    for family, host in LOOPBACK.items():
+        for kind, name in ((socket.SOCK_STREAM, "TCP"), (socket.SOCK_DGRAM, "UDP")):
+            why = _bind_fails(host, kind)
+            usable[f"{name} {family}"] = not why
+            yield Check(
+                f"{name} {host}", not why, why or "can be bound",
+                "sudo sysctl net.ipv6.conf.lo.disable_ipv6=0, or use -4" if family == "ipv6"
+                else "sudo ip link set lo up",
+                fatal=family == "ipv4" and bool(why),
+            )  # fmt: skip
+
+
+def _bind_fails(host: str, kind: socket.SocketKind) -> str:
+    try:
+        with socket.socket(family_of(host), kind) as sock:
+            sock.bind((host, 0))
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    return ""
+
+
+def _observation() -> Iterator[Check]:
+    yield Check(
+        "UDP counters", kernel_udp() is not None,
+        "the kernel's losses can be read" if kernel_udp() is not None else "there is no /proc/net/snmp",
+        "datagrams that the kernel drops are not shown on this system",
+    )  # fmt: skip
+    readable = _tcp_info_readable()
+    yield Check(
+        "TCP_INFO", readable, "round-trip times can be read" if readable else "not on this system",
+        "the kernel's round-trip time of a connection is not shown",
+    )  # fmt: skip
+    allowed = _may_capture()
+    yield Check(
+        "raw capture", True,
+        "allowed (AF_PACKET)" if allowed else "not allowed (AF_PACKET needs root); not needed",
+    )  # fmt: skip
+
+
+def _tcp_info_readable() -> bool:
+    try:
+        with socket.socket() as sock:
+            return tcp_info_words(sock) is not None
+    except OSError:
+        return False
+
+
+def _may_capture() -> bool:
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def _terminal() -> Iterator[Check]:
+    term = os.environ.get("TERM", "")
+    yield Check(
+        "terminal", term not in ("", "dumb"), f"TERM={term or '(not set)'}, {_colours(term)}",
+        "the dashboard needs a terminal that moves its cursor: TERM=xterm-256color",
+    )  # fmt: skip
+    encoding = (sys.stdout.encoding or "") if sys.stdout is not None else ""
+    yield Check(
+        "UTF-8", encoding.lower().replace("-", "") == "utf8", encoding or "unknown",
+        "graphs are drawn with braille characters: export LANG=C.UTF-8",
+    )  # fmt: skip
+
+
+def _colours(term: str) -> str:
+    if os.environ.get("NO_COLOR"):
+        return "no colours (NO_COLOR is set)"
+    if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        return "16 million colours"
+    return "256 colours" if "256" in term else "16 colours or fewer"
+
+
+_LOOKS: tuple[Callable[[], Iterator[Check]], ...] = (
+    _python, _uvloop, _descriptors, _ports, _kernel_limits, _loopback, _observation, _terminal,
+)  # fmt: skip

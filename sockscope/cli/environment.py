@@ -1,0 +1,38 @@
+"""What the figures were taken on, gathered without importing what it names."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+
+from sockscope import __version__
+
+
+def environment() -> dict[str, str | int | None]:
+    """Return versions, kernel and cores; a package that is not installed is None."""
+    return {
+        "sockscope": __version__,
+        "python": platform.python_version(),
+        "uvloop": version_of("uvloop"),
+        "textual": version_of("textual"),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "kernel": platform.release(),
+        "cores": usable_cores(),
+    }
+
+
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def usable_cores() -> int | None:
+    """Return how many cores this process may use, or None where that cannot be told."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count()

@@ -1,0 +1,57 @@
+"""From what happened in a window to the figures that people read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sockscope.core.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of one window; None is not known (no answer in the window, say), never a zero.
+
+    Rates are per second of the window, latencies in seconds, ratios of one core. ``bytes_per_s`` counts
+    both directions at the clients (at the server when there are none). ``wait_s`` is the mean wait for a
+    permit of those that had to wait.
+    """
+
+    length_s: float
+    requests_per_s: float | None
+    bytes_per_s: float | None
+    p50_s: float | None
+    p99_s: float | None
+    max_s: float | None
+    cpu_ratio: float | None
+    lag_p50_s: float | None
+    lag_p99_s: float | None
+    lag_max_s: float | None
+    wait_s: float | None
+    opened_per_s: float | None
+
+
+def figures(window: Snapshot) -> Figures:
+    """Return the figures of a window, as :func:`sockscope.core.window.window` cuts it out."""
+    length = window.measured_s
+    role = window.main
+    p50, p99, longest = role.service_time.percentiles((0.5, 0.99, 1.0))
+    lag_p50, lag_p99, lag_max = window.resources.loop_lag.percentiles((0.5, 0.99, 1.0))
+    totals = role.totals
+
+    def rate(count: float) -> float | None:
+        return count / length if length > 0 else None
+
+    return Figures(
+        length_s=length,
+        requests_per_s=rate(totals.responses),
+        bytes_per_s=rate(totals.bytes_in + totals.bytes_out),
+        p50_s=p50,
+        p99_s=p99,
+        max_s=longest,
+        cpu_ratio=rate(window.resources.cpu_s),
+        lag_p50_s=lag_p50,
+        lag_p99_s=lag_p99,
+        lag_max_s=lag_max,
+        wait_s=role.limiter.wait_s / role.limiter.waited if role.limiter.waited else None,
+        opened_per_s=rate(totals.connections_opened),
+    )

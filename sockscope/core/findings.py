@@ -1,0 +1,119 @@
+"""Who is the limit: rules from a window of the run to one sentence with its evidence.
+
+A closed loop always has a limit: something that everybody waits for. The rules are tried in order and the
+first that holds speaks; each names the figures it stands on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sockscope.core import units
+from sockscope.core.figures import Figures, figures
+from sockscope.core.snapshot import RunState, Snapshot
+
+CPU_FULL_RATIO = 0.93
+"""From this share of one core on, the loop's CPU is the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What limits the run: a word, and the sentence with the evidence."""
+
+    limit: str
+    text: str
+
+
+def limit_of(window: Snapshot) -> Finding:
+    """Return what limits the run in a window of it."""
+    shown = figures(window)
+    for rule in (_not_running, _no_server, _timeouts, _cpu, _permits, _server_alone, _service, _think):
+        if (finding := rule(window, shown)) is not None:
+            return finding
+    return Finding("latency", "each client waits for its own answer; more clients ask more")
+
+
+def _not_running(window: Snapshot, _: Figures) -> Finding | None:
+    if window.state is RunState.PAUSED:
+        return Finding("paused", "the traffic is paused; p lets it go on")
+    if window.state is not RunState.RUNNING:
+        return Finding("run", f"the run is {window.state.value}")
+    return None
+
+
+def _no_server(window: Snapshot, _: Figures) -> Finding | None:
+    swarm = window.swarm
+    if swarm is None or not swarm.clients_retrying:
+        return None
+    return Finding(
+        "server",
+        f"{swarm.clients_retrying:,} of {swarm.clients:,} clients have no connection and try again: "
+        f"{swarm.last_trouble.lower()}",
+    )
+
+
+def _timeouts(window: Snapshot, _: Figures) -> Finding | None:
+    totals = window.main.totals
+    if not totals.timeouts or totals.timeouts * 20 < totals.requests:
+        return None
+    share = units.format_ratio(totals.timeouts / max(1, totals.requests))
+    return Finding(
+        "timeouts",
+        f"{share} of the requests time out after {units.format_duration(window.tuning.request_timeout_s)}",
+    )
+
+
+def _cpu(window: Snapshot, shown: Figures) -> Finding | None:
+    if shown.cpu_ratio is None or shown.cpu_ratio < CPU_FULL_RATIO:
+        return None
+    who = "server, clients and screen share it" if window.swarm and window.server else "one loop runs on it"
+    waits = ""
+    if (
+        window.swarm is not None
+        and shown.p50_s is not None
+        and window.tuning.service_time_s < shown.p50_s / 2
+    ):
+        waits = f"; the latency is {window.swarm.in_flight:,} requests queueing for the loop"
+    return Finding("CPU", f"{units.format_ratio(shown.cpu_ratio)} of one core; {who}{waits}")
+
+
+def _permits(window: Snapshot, shown: Figures) -> Finding | None:
+    limiter = window.main.limiter
+    if not limiter.permits or not limiter.waiting or limiter.in_flight < limiter.permits:
+        return None
+    each = f", {units.format_duration(shown.wait_s)} each" if shown.wait_s is not None else ""
+    return Finding(
+        "semaphore",
+        f"{limiter.in_flight:,} of {limiter.permits:,} permits in flight, "
+        f"{limiter.waiting:,} clients waiting{each}",
+    )
+
+
+def _server_alone(window: Snapshot, _: Figures) -> Finding | None:
+    if window.swarm is not None:
+        return None
+    return Finding(
+        "clients", f"the server waits for requests of {window.main.connections_open:,} connections"
+    )
+
+
+def _service(window: Snapshot, shown: Figures) -> Finding | None:
+    tuning = window.tuning
+    if window.server is None or shown.p50_s is None or tuning.service_time_s < shown.p50_s / 2:
+        return None
+    return Finding(
+        "service time",
+        f"{units.format_duration(tuning.service_time_s)} of the {units.format_duration(shown.p50_s)} "
+        "per request is service; more clients ask more",
+    )
+
+
+def _think(window: Snapshot, shown: Figures) -> Finding | None:
+    tuning = window.tuning
+    if shown.p50_s is None or tuning.think_time_s < shown.p50_s:
+        return None
+    return Finding(
+        "think time",
+        f"clients think {units.format_duration(tuning.think_time_s)} "
+        f"and wait {units.format_duration(shown.p50_s)}",
+    )

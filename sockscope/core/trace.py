@@ -1,0 +1,122 @@
+"""The memory of a run for whoever draws it: series, markers, and what each change did."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, fields
+
+from sockscope.core.events import Event, EventKind
+from sockscope.core.figures import Figures, figures
+from sockscope.core.series import TimeSeries
+from sockscope.core.snapshot import Snapshot
+from sockscope.core.window import window
+
+POINTS = 3_000
+"""Points kept per series: ten minutes at five a second."""
+EDGE_S = 3.0
+"""Length of the windows before and after a change that are compared."""
+SETTLE_S = 0.4
+"""Left out after a change, while queues of before drain."""
+HEADLINE_S = 1.0
+"""Length of the window that the large figures are of."""
+GAP_S = 2.0
+"""A longer silence between two snapshots is drawn as a gap."""
+
+
+@dataclass(slots=True)
+class Change:
+    """One tuning while the run went on; ``after`` is None until enough time has passed."""
+
+    generation: int
+    time_s: float
+    text: str
+    before: Figures | None
+    after: Figures | None = None
+    start: Snapshot | None = None
+
+
+class Trace:
+    """Absorbs snapshots and keeps what is needed to draw the past of a run.
+
+    ``series`` holds one :class:`TimeSeries` per field of :class:`Figures`, and the gauges ``clients``,
+    ``connections``, ``in_flight``, ``waiting``, ``permits``. ``headline`` is the window of the last second.
+    """
+
+    def __init__(self) -> None:
+        names = [f.name for f in fields(Figures)] + [
+            "clients", "connections", "in_flight", "waiting", "permits",
+        ]  # fmt: skip
+        self.series = {name: TimeSeries(POINTS) for name in names}
+        self.markers: deque[Event] = deque(maxlen=200)
+        self.changes: deque[Change] = deque(maxlen=100)
+        self.headline: Snapshot | None = None
+        self._recent: deque[Snapshot] = deque()
+
+    def absorb(self, snapshot: Snapshot) -> None:
+        """Take the next snapshot of the run."""
+        for event in snapshot.events:
+            if event.kind in (EventKind.TUNING, EventKind.MARKER) or event.text in ("paused", "resumed"):
+                self.markers.append(event)
+            if event.kind is EventKind.TUNING:
+                self._begin_change(event)
+        if self._recent:
+            self._add_points(self._recent[-1], snapshot)
+        self._recent.append(snapshot)
+        while snapshot.time_s - self._recent[0].time_s > EDGE_S + 2:
+            self._recent.popleft()
+        self.headline = window(self._since(snapshot.time_s - HEADLINE_S), snapshot)
+        if self.changes:
+            self._finish_change(self.changes[-1], snapshot)
+
+    def _add_points(self, before: Snapshot, now: Snapshot) -> None:
+        series = self.series
+        if now.time_s - before.time_s > GAP_S:
+            for one in series.values():
+                one.append(before.time_s + GAP_S / 2, None)
+            return
+        shown = figures(window(before, now))
+        for f in fields(Figures):
+            series[f.name].append(now.time_s, getattr(shown, f.name))
+        role = now.main
+        series["clients"].append(now.time_s, role.clients)
+        series["connections"].append(now.time_s, role.connections_open)
+        series["in_flight"].append(now.time_s, role.in_flight)
+        series["waiting"].append(now.time_s, role.limiter.waiting)
+        series["permits"].append(now.time_s, role.limiter.permits or None)
+
+    def _since(self, time_s: float) -> Snapshot:
+        """Return the newest snapshot that is not after ``time_s``, or the oldest there is."""
+        found = self._recent[0]
+        for snapshot in self._recent:
+            if snapshot.time_s > time_s:
+                break
+            found = snapshot
+        return found
+
+    def _begin_change(self, event: Event) -> None:
+        before = None
+        if self._recent:
+            last = self._recent[-1]
+            first = self._since(max(event.time_s - EDGE_S, self._settled_s()))
+            if last.time_s - first.time_s > SETTLE_S:
+                before = figures(window(first, last))
+        self.changes.append(Change(event.generation, event.time_s, event.text, before))
+
+    def _settled_s(self) -> float:
+        """Return when the change before had settled: its figures must not mix into the next comparison."""
+        return self.changes[-1].time_s + SETTLE_S if self.changes else float("-inf")
+
+    def _finish_change(self, change: Change, now: Snapshot) -> None:
+        since = now.time_s - change.time_s
+        if change.start is None:
+            if since >= SETTLE_S:
+                change.start = now
+        elif since <= SETTLE_S + EDGE_S + 1 and now.time_s > change.start.time_s:
+            change.after = figures(window(change.start, now))
+
+    def clear(self) -> None:
+        """Forget the past, for figures that begin anew."""
+        for one in self.series.values():
+            one.clear()
+        self.markers.clear()
+        self.changes.clear()

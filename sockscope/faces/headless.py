@@ -1,0 +1,217 @@
+"""A run without a screen: a line of progress while it lasts, and its figures for people or programs."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TextIO
+
+from sockscope.core.experiment import Experiment
+from sockscope.core.report import report, requests_per_s
+from sockscope.core.snapshot import RunState, Snapshot
+from sockscope.core.thresholds import missed
+from sockscope.core.units import format_count, format_duration, format_elapsed
+from sockscope.core.window import window
+from sockscope.engine.engine import Engine
+from sockscope.engine.loops import loop_factory
+from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD
+from sockscope.faces.output import Output, Plan
+from sockscope.faces.summary import WIDTH, summary_text
+
+
+def run_headless(experiment: Experiment, plan: Plan, environment: Mapping[str, object]) -> int:
+    """Run ``experiment`` to its end and write what ``plan`` asks for; return the exit code.
+
+    Raises SockscopeError when the run cannot start or its figures cannot be written.
+    """
+    with Output(plan) as output:
+        try:
+            with asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner:
+                outcome = runner.run(_run(experiment, plan, output))
+        except asyncio.CancelledError:
+            return EXIT_INTERRUPTED
+        figures = report(outcome.snapshot, environment)
+        output.summary(figures, summary_text(outcome.snapshot))
+        if why := _failure(outcome):
+            _say(why)
+            return EXIT_FAILED
+        misses = missed(plan.thresholds, figures)
+        for miss in misses:
+            _say(f"missed {miss}")
+        return EXIT_THRESHOLD if misses else EXIT_OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """The figures at the moment the run ended, and whether somebody ended it before its time."""
+
+    snapshot: Snapshot
+    cut_short: bool
+
+
+async def _run(experiment: Experiment, plan: Plan, output: Output) -> _Outcome:
+    engine = Engine(experiment)
+    await engine.start()
+    progress = Progress(sys.stderr, plan)
+    ending = asyncio.ensure_future(engine.wait())
+    with _signals(ending, progress):
+        try:
+            first = engine.snapshot()
+            _announce(first, plan)
+            last = await _watch(engine, ending, first, plan.interval_s, output, progress)
+        finally:
+            progress.clear()
+            await engine.stop()
+    cut_short = ending.cancelled() or output.gone
+    return _Outcome(replace(window(first, last), state=engine.state, error=engine.error), cut_short)
+
+
+async def _watch(
+    engine: Engine,
+    ending: asyncio.Future[None],
+    first: Snapshot,
+    interval_s: float,
+    output: Output,
+    progress: Progress,
+) -> Snapshot:
+    """Tell of each interval until the run ends, and return the last snapshot; the last may be shorter."""
+    now = first
+    due = _due_times(first, interval_s)
+    while not ending.done() and not output.gone:
+        await asyncio.wait({ending}, timeout=next(due))
+        before, now = now, engine.snapshot()
+        interval = window(before, now)
+        output.interval(interval)
+        progress.show(now, interval)
+    return now
+
+
+def _due_times(first: Snapshot, interval_s: float) -> Iterator[float | None]:
+    """Yield how long to wait for the end of each interval; None = until the run ends.
+
+    The last interval of a run of known length ends with the run, not a moment before it.
+    """
+    experiment = first.experiment
+    length_s = experiment.warmup_s + experiment.duration_s if experiment.duration_s else math.inf
+    while True:
+        elapsed_s = perf_counter() - first.started_s
+        due_s = (math.floor(elapsed_s / interval_s + 1e-6) + 1) * interval_s
+        yield due_s - elapsed_s if due_s < length_s - 1e-6 else None
+
+
+@contextmanager
+def _signals(ending: asyncio.Future[None], progress: Progress) -> Iterator[None]:
+    """End the run on the first Ctrl+C or SIGTERM, leave at once on the second Ctrl+C."""
+    loop = asyncio.get_running_loop()
+    whole_run = asyncio.current_task()
+    assert whole_run is not None
+    interrupts = 0
+
+    def interrupted() -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts > 1:
+            whole_run.cancel()
+            return
+        progress.clear()
+        _say("stopping; Ctrl+C again leaves at once")
+        ending.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, ending.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+def _announce(snapshot: Snapshot, plan: Plan) -> None:
+    """Tell the address of a server alone, so that clients can be aimed at it."""
+    if snapshot.experiment.role != "server" or snapshot.server is None:
+        return
+    if plan.stdout_is_free:
+        print(snapshot.server.address, flush=True)
+    else:
+        _say(f"listening on {snapshot.server.address}")
+
+
+def _failure(outcome: _Outcome) -> str:
+    """Return why the run counts as failed, or nothing."""
+    snapshot = outcome.snapshot
+    if snapshot.state is RunState.FAILED:
+        return f"the run failed: {snapshot.error}"
+    swarm = snapshot.swarm
+    if swarm is None or swarm.totals.responses or outcome.cut_short:
+        return ""
+    return f"no request was answered: {swarm.last_trouble or 'the run ended before the first answer'}"
+
+
+def _say(sentence: str) -> None:
+    if sys.stderr is not None:
+        print(f"sockscope: {sentence}", file=sys.stderr, flush=True)
+
+
+class Progress:
+    """One line on a terminal that is written over; nothing when ``stream`` is none or is to be quiet."""
+
+    def __init__(self, stream: TextIO | None, plan: Plan) -> None:
+        self._stream = stream if stream is not None and stream.isatty() and not plan.quiet else None
+        self._shown = 0
+
+    def show(self, now: Snapshot, interval: Snapshot) -> None:
+        """Show the figures of the last interval, and what failed so far."""
+        if self._stream is None:
+            return
+        line = progress_line(now, interval)[: self._columns() - 1]
+        self._write(f"\r{line:<{min(self._shown, self._columns() - 1)}}")
+        self._shown = len(line)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._stream is not None and self._shown:
+            self._write("\r" + " " * min(self._shown, self._columns() - 1) + "\r")
+            self._shown = 0
+
+    def _columns(self) -> int:
+        assert self._stream is not None
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):
+            columns = 0
+        # A terminal that does not tell its size says 0.
+        return max(2, columns or WIDTH)
+
+    def _write(self, text: str) -> None:
+        assert self._stream is not None
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            # The terminal is gone; the run goes on.
+            self._stream = None
+
+
+def progress_line(now: Snapshot, interval: Snapshot) -> str:
+    """Return one line: elapsed time, failures so far, in flight; rate and p99 of ``interval``."""
+    parts = [format_elapsed(now.elapsed_s), f"{format_count(requests_per_s(interval)):>9} req/s"]
+    swarm, totals = interval.swarm, now.main.totals
+    if swarm is not None:
+        parts.append(f"p99 {format_duration(swarm.service_time.percentile(0.99)):>7}")
+    parts += [f"errors {format_count(totals.errors)}", f"timeouts {format_count(totals.timeouts)}"]
+    if swarm is not None:
+        parts.append(f"in flight {format_count(swarm.in_flight)}")
+        if swarm.last_trouble and not swarm.totals.responses:
+            parts.append(swarm.last_trouble)
+    else:
+        parts.append(f"connections {format_count(now.main.connections_open)}")
+    if now.warming_up:
+        parts.append("warming up")
+    return "  ".join(parts)

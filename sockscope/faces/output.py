@@ -1,0 +1,177 @@
+"""Where the figures of a headless run go: text, JSON, JSON lines or CSV; to stdout or to a file."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from sockscope.core.report import flat, interval
+from sockscope.core.snapshot import Snapshot
+from sockscope.core.thresholds import Threshold
+from sockscope.errors import ConfigError, SockscopeError
+
+
+class Form(Enum):
+    """What is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSON_STREAM = "json_stream"
+    CSV = "csv"
+
+    @property
+    def streams(self) -> bool:
+        """Whether something is written per interval."""
+        return self in (Form.JSON_STREAM, Form.CSV)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a headless run writes and where (``path`` None = stdout), and what it is judged by."""
+
+    form: Form = Form.TEXT
+    path: str | None = None
+    interval_s: float = 1.0
+    quiet: bool = False
+    thresholds: tuple[Threshold, ...] = ()
+
+    @property
+    def stdout_is_free(self) -> bool:
+        """Whether a line for people may go to stdout without spoiling figures for programs."""
+        return self.form is Form.TEXT or self.path is not None
+
+
+class Output:
+    """An open destination. As a context manager it leaves no half-written file behind.
+
+    A regular file that gets everything at the end is written beside its place and moved there, so that it
+    is whole or not there. Opening it raises ConfigError when it cannot be written.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._form = plan.form
+        self.gone = False
+        """Whether the reader has gone away (a broken pipe); nothing more is written then."""
+        self._name = plan.path or "standard output"
+        self._columns: list[str] = []
+        self._temporary: Path | None = None
+        self._stream: IO[str] | None = sys.stdout
+        if plan.path is not None:
+            self._open(Path(plan.path))
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stream is not None and self._stream is not sys.stdout:
+            with contextlib.suppress(OSError):
+                self._stream.close()
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+
+    def interval(self, window: Snapshot) -> None:
+        """Write one interval, if this form has any."""
+        if self._form is Form.JSON_STREAM:
+            self._write(_json(interval(window)) + "\n")
+        elif self._form is Form.CSV:
+            self._write_row(interval(window))
+
+    def summary(self, report: Mapping[str, Any], text: str) -> None:
+        """Write the end of the run and finish the file."""
+        match self._form:
+            case Form.TEXT:
+                self._write(text)
+            case Form.JSON:
+                self._write(_json(report, indent=2) + "\n")
+            case Form.JSON_STREAM:
+                self._write(_json(report) + "\n")
+            case Form.CSV:
+                pass
+        self._finish()
+
+    def _open(self, path: Path) -> None:
+        try:
+            place = path.resolve()
+            if self._form.streams or (place.exists() and not stat.S_ISREG(place.stat().st_mode)):
+                self._stream = place.open("w", encoding="utf-8", newline="")
+                return
+            beside = place.with_name(f".{place.name}.{os.getpid()}")
+            self._stream = beside.open("x", encoding="utf-8", newline="")
+            self._temporary, self._place = beside, place
+        except OSError as error:
+            raise ConfigError.of("--output", str(path), f"cannot be written: {error.strerror}") from None
+
+    def _finish(self) -> None:
+        if self._temporary is None or self._stream is None:
+            return
+        try:
+            self._stream.close()
+            if self._place.exists():
+                shutil.copymode(self._place, self._temporary)
+            self._temporary.replace(self._place)
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        self._temporary = None
+
+    def _write_row(self, fields: Mapping[str, Any]) -> None:
+        row = {name: value for name, value in flat(fields) if name not in ("schema_version", "type")}
+        if not self._columns:
+            self._columns = list(row)
+            self._write(_csv(self._columns))
+        self._write(_csv([_cell(value) for value in row.values()]))
+
+    def _write(self, text: str) -> None:
+        if self.gone or self._stream is None:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except BrokenPipeError:
+            self.gone = True
+            silence_stdout()
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def _cannot_write(self, error: OSError) -> SockscopeError:
+        silence_stdout()
+        return SockscopeError(f"cannot write to {self._name}: {error.strerror}")
+
+
+def silence_stdout() -> None:
+    """Let what is still in stdout's buffer go nowhere, so that leaving does not complain about it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _json(value: Mapping[str, Any], indent: int | None = None) -> str:
+    # A report holds None where a figure is not known; NaN would not be JSON.
+    return json.dumps(value, indent=indent, allow_nan=False)
+
+
+def _cell(value: object) -> object:
+    """Return a value as CSV has it: nothing where it is not known, truth as in JSON."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _csv(cells: list[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()

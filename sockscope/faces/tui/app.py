@@ -1,0 +1,281 @@
+"""The dashboard's app: owns the engine, takes a snapshot per tick, and hands it to the screen as a frame."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.screen import Screen
+
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.figures import figures
+from sockscope.core.findings import limit_of
+from sockscope.core.snapshot import Cursors, RunState, Snapshot
+from sockscope.core.trace import Trace
+from sockscope.engine.engine import Engine
+from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, SockscopeError
+from sockscope.faces.tui.actions import ACTIONS
+from sockscope.faces.tui.commands import DEFAULT_WINDOW_S, Commands, is_typing
+from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.messages import (
+    CloseRequested,
+    ExchangeRequested,
+    HoldRequested,
+    QueryChanged,
+    TuningRequested,
+)
+from sockscope.faces.tui.panels.exchanges import ExchangesPanel
+from sockscope.faces.tui.panels.knobs import KnobList
+from sockscope.faces.tui.screens.dashboard import DashboardScreen
+from sockscope.faces.tui.themes import THEMES
+from sockscope.faces.tui.widgets.plain import plain
+
+TICK_S = 0.2
+GRACE_S = 1.0
+
+
+class SockscopeApp(App[int]):
+    """The dashboard of one run."""
+
+    TITLE = "SockScope"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar = [
+        Binding(a.keys, f"app.do('{a.id}')", a.label, key_display=a.shown, show=False, priority=a.priority)
+        for a in ACTIONS
+    ]
+
+    def __init__(self, experiment: Experiment, environment: Mapping[str, object] | None = None) -> None:
+        super().__init__()
+        self.experiment = experiment
+        self.environment = dict(environment or {})
+        self.engine = Engine(experiment)
+        self.trace = Trace()
+        self.wanted: Tuning = experiment.tuning
+        self.commands_table = Commands(self)
+        self.window_s = DEFAULT_WINDOW_S
+        self.frozen = False
+        self.restart: Experiment | None = None
+        self.last_snapshot: Snapshot | None = None
+        self._cursors = Cursors()
+        self._frozen_at: Frame | None = None
+        self._cursor_s: float | None = None
+        self._applier: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._ticks = 0
+        self.start_error: SockscopeError | None = None
+
+    @property
+    def dashboard(self) -> DashboardScreen:
+        """The main screen, whatever lies over it."""
+        return next(screen for screen in self.screen_stack if isinstance(screen, DashboardScreen))
+
+    # Life.
+
+    async def on_mount(self) -> None:
+        """Start the run and the ticks."""
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+        self.push_screen(DashboardScreen())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.interrupt if number == signal.SIGINT else self.leave)
+        try:
+            await self.engine.start()
+        except SockscopeError as error:
+            self.start_error = error
+            self.exit(error.exit_code)
+            return
+        self.set_interval(TICK_S, self._tick)
+        # What was made so far lives as long as the app; the collector need not walk it again, which would
+        # stop the loop for tens of milliseconds each time.
+        self.call_after_refresh(_calm_collector)
+
+    def leave(self, restart: Experiment | None = None) -> None:
+        """Stop the run and leave; with ``restart`` begin that run afterwards."""
+        if self._leaving is None:
+            self.restart = restart
+            self._leaving = asyncio.create_task(self._leave())
+
+    async def _leave(self) -> None:
+        if self._applier is not None:
+            self._applier.cancel()
+        await self.engine.stop(GRACE_S)
+        self.last_snapshot = self.engine.snapshot()
+        self.exit(EXIT_FAILED if self.engine.state is RunState.FAILED else EXIT_OK)
+
+    def interrupt(self) -> None:
+        """Leave; the second time at once."""
+        if self._leaving is None:
+            self.leave()
+        else:
+            self.exit(EXIT_INTERRUPTED)
+
+    # Ticks.
+
+    def _tick(self) -> None:
+        if self._leaving is not None:
+            return
+        self._ticks += 1
+        snapshot = self.engine.snapshot(replace(self._cursors, connections=self.dashboard.connection_query()))
+        self._cursors = replace(
+            self._cursors, events=snapshot.events_cursor, exchanges=snapshot.main.exchanges_cursor
+        )
+        self.trace.absorb(snapshot)
+        if not self.frozen:
+            self._show(snapshot)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        headline = self.trace.headline or snapshot
+        frame = Frame(
+            snapshot=snapshot,
+            trace=self.trace,
+            figures=figures(headline),
+            finding=limit_of(headline),
+            wanted=self.wanted,
+            now_s=snapshot.time_s,
+            window_s=self.window_s,
+            tables=self._ticks % 2 == 0,
+        )
+        self._present(frame)
+
+    def _present(self, frame: Frame) -> None:
+        self._frozen_at = frame
+        with self.batch_update():
+            self.dashboard.frame = frame
+
+    def _present_again(self, *, tables: bool = True) -> None:
+        """Show the same moment once more, after the view has changed."""
+        frame = self._frozen_at
+        if frame is not None:
+            self._present(
+                replace(
+                    frame,
+                    wanted=self.wanted,
+                    window_s=self.window_s,
+                    cursor_s=self._cursor_s,
+                    frozen=self.frozen,
+                    tables=tables,
+                )
+            )
+
+    # The view.
+
+    def freeze(self, frozen: bool) -> None:
+        """Hold the view still, or let it go on; held captures stay readable."""
+        self.frozen = frozen
+        self._cursor_s = None
+        self.engine.hold(frozen)
+        self._present_again()
+
+    def scrub(self, direction: int) -> None:
+        """Move the moment that is looked at by a tick, while frozen."""
+        frame = self._frozen_at
+        if not self.frozen or frame is None:
+            self.say("space freezes the view, then ← and → go through time")
+            return
+        step = max(TICK_S, self.window_s / 150)
+        at = self._cursor_s if self._cursor_s is not None else frame.now_s
+        self._cursor_s = min(max(at + direction * step, frame.now_s - self.window_s), frame.now_s)
+        self._present_again(tables=False)
+
+    def show_window(self, seconds: float) -> None:
+        """Show so many seconds of the past."""
+        self.window_s = seconds
+        self._present_again(tables=False)
+
+    def say(self, text: str, severity: Literal["information", "warning", "error"] = "information") -> None:
+        """Show a notice; whatever is in it is text, not markup."""
+        self.notify(plain(text), severity=severity, timeout=4, markup=False)
+
+    # Tuning.
+
+    def want(self, tuning: Tuning) -> bool:
+        """Go over to ``tuning`` as soon as possible; False when it is refused, which is told at the knob."""
+        try:
+            replace(self.experiment, tuning=tuning).validated()
+        except ConfigError as error:
+            self._refuse(error)
+            return False
+        self.wanted = tuning
+        if self._applier is None or self._applier.done():
+            self._applier = asyncio.create_task(self._apply())
+        self._present_again(tables=False)
+        return True
+
+    async def _apply(self) -> None:
+        """Apply what is wanted until it is what runs; keys that came meanwhile are taken together."""
+        while self.engine.tuning != (wanted := self.wanted):
+            try:
+                await self.engine.apply(wanted)
+            except SockscopeError as error:
+                self.wanted = self.engine.tuning
+                self._refuse(error)
+                self._present_again(tables=False)
+                return
+
+    def _refuse(self, error: SockscopeError) -> None:
+        knobs = self.dashboard.query_one(KnobList)
+        if isinstance(error, ConfigError):
+            for fault in error.faults:
+                knobs.refuse(fault.field, fault.why)
+        self.say(str(error), "error")
+
+    # What panels ask for.
+
+    def on_tuning_requested(self, message: TuningRequested) -> None:
+        """A knob was turned."""
+        self.commands_table.tune(dict(message.values))
+
+    def on_exchange_requested(self, message: ExchangeRequested) -> None:
+        """Hand the bytes of one exchange to the inspector."""
+        if message.record_id is not None:
+            capture = self.engine.capture(message.record_id)
+            snapshot = self._frozen_at.snapshot if self._frozen_at else None
+            started = snapshot.started_s if snapshot else 0.0
+            self.dashboard.query_one(ExchangesPanel).show_capture(capture, started)
+
+    def on_hold_requested(self, message: HoldRequested) -> None:
+        """Keep captures while somebody reads them."""
+        self.engine.hold(message.held or self.frozen)
+
+    def on_query_changed(self, message: QueryChanged) -> None:
+        """Show other connections at once."""
+        if self.frozen:
+            return
+        self._ticks |= 1
+        self._tick()
+
+    def on_close_requested(self, message: CloseRequested) -> None:
+        """Close a connection."""
+        if not self.engine.close_connection(message.role, message.conn_id):
+            self.say(f"connection {message.conn_id} is closed already")
+
+    # Actions.
+
+    def action_do(self, action_id: str) -> None:
+        """Run an action of the table."""
+        if not is_typing(self):
+            self.commands_table.do(action_id)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Offer every action in the palette, and the themes."""
+        yield SystemCommand("theme", "Choose other colours", self.action_change_theme)
+        for action in ACTIONS:
+            yield SystemCommand(
+                f"{action.label}  ({action.shown})",
+                action.tooltip,
+                lambda a=action.id: self.commands_table.do(a),
+            )
+
+
+def _calm_collector() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 100)

@@ -1,0 +1,40 @@
+"""What ``e`` writes: the figures as JSON, the series as CSV, the screen as SVG."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sockscope.core.report import report
+from sockscope.core.trace import Trace
+
+if TYPE_CHECKING:
+    from sockscope.faces.tui.app import SockscopeApp
+
+
+def export_all(app: SockscopeApp, folder: Path | None = None) -> list[Path]:
+    """Write three files that share a name into ``folder`` (here by default); raises OSError."""
+    folder = folder or Path.cwd()
+    stem = f"sockscope-{datetime.now():%Y%m%d-%H%M%S}"
+    paths = [folder / f"{stem}.{ending}" for ending in ("json", "csv", "svg")]
+    snapshot = app.engine.snapshot()
+    figures = report(snapshot, app.environment)
+    paths[0].write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    _write_series(paths[1], app.trace, snapshot.started_s)
+    paths[2].write_text(app.export_screenshot(title="SockScope"), encoding="utf-8")
+    return paths
+
+
+def _write_series(path: Path, trace: Trace, started_s: float) -> None:
+    names = list(trace.series)
+    times = trace.series[names[0]].times
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["time_s", *names])
+        columns = [trace.series[name].values for name in names]
+        for time, *values in zip(times, *columns, strict=True):
+            known = ["" if value != value else f"{value:.9g}" for value in values]
+            writer.writerow([f"{time - started_s:.3f}", *known])

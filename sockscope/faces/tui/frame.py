@@ -1,0 +1,33 @@
+"""What one tick shows: the only thing that flows from the app to its panels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sockscope.core.experiment import Tuning
+from sockscope.core.figures import Figures
+from sockscope.core.findings import Finding
+from sockscope.core.snapshot import Snapshot
+from sockscope.core.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of the run.
+
+    ``wanted`` is the tuning that was asked for last; it runs ahead of ``snapshot.tuning`` while a change is
+    being applied. ``now_s`` is the right edge of the graphs and ``cursor_s`` the time that is looked at
+    while the view is frozen, both monotonic seconds. ``tables`` tells whether this tick redraws the tables
+    too, which is done at half the rate of the graphs.
+    """
+
+    snapshot: Snapshot
+    trace: Trace
+    figures: Figures
+    finding: Finding
+    wanted: Tuning
+    now_s: float
+    window_s: float
+    cursor_s: float | None = None
+    frozen: bool = False
+    tables: bool = True

@@ -1,0 +1,46 @@
+"""What panels ask of the app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.message import Message
+
+from sockscope.core.fields import Value
+
+
+class TuningRequested(Message):
+    """A knob was turned: new values by field key."""
+
+    def __init__(self, values: Mapping[str, Value]) -> None:
+        super().__init__()
+        self.values = values
+
+
+class ExchangeRequested(Message):
+    """The bytes of one exchange are to be shown; None lets the captures go."""
+
+    def __init__(self, record_id: int | None) -> None:
+        super().__init__()
+        self.record_id = record_id
+
+
+class HoldRequested(Message):
+    """The captures in sight are to stay readable (the reader stopped following), or may go."""
+
+    def __init__(self, held: bool) -> None:
+        super().__init__()
+        self.held = held
+
+
+class QueryChanged(Message):
+    """The panel of connections wants other rows from now on."""
+
+
+class CloseRequested(Message):
+    """A connection is to be closed."""
+
+    def __init__(self, role: str, conn_id: int) -> None:
+        super().__init__()
+        self.role = role
+        self.conn_id = conn_id

@@ -1,0 +1,208 @@
+"""The connections: one row each, with how it lives and how it ended."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widget import Widget
+
+from sockscope.core import units
+from sockscope.core.connection import ConnectionState, ConnectionView
+from sockscope.core.snapshot import ConnectionQuery
+from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.messages import CloseRequested, QueryChanged
+from sockscope.faces.tui.panels.listing import ListingPanel
+from sockscope.faces.tui.widgets.plain import plain
+from sockscope.faces.tui.widgets.table import Column, Row, Table
+
+MOST_ROWS = 500
+"""Rows asked of the engine; the rest is counted in the title, and the filter finds it."""
+_SORTS = ("conn_id", "requests", "in", "out", "age", "state", "closed")
+
+
+class ConnectionDetail(Widget):
+    """Everything known of one connection, as text."""
+
+    content_shown = Content("")
+
+    def render(self) -> Content:
+        """Return the text."""
+        return self.content_shown
+
+
+class ConnectionsPanel(ListingPanel):
+    """A row per connection, of the server or of the clients."""
+
+    digit, name_shown = "6", "Connections"
+    columns = (
+        Column("conn_id", "id", 6, "right", priority=10),
+        Column("remote", "remote", 15, flexible=True, priority=8),
+        Column("state", "state", 11, priority=9),
+        Column("age", "age", 7, "right", priority=3),
+        Column("requests", "requests", 10, "right", priority=7),
+        Column("in", "in", 8, "right", priority=5),
+        Column("out", "out", 8, "right", priority=4),
+        Column("rtt", "rtt", 8, "right", priority=2),
+        Column("closed", "closed", 10, priority=6),
+    )
+    empty = "connections appear here as soon as there are clients"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._role = ""
+        self._sort = "conn_id"
+        self._reverse = False
+        self._selected: int | None = None
+        self._views: dict[int, ConnectionView] = {}
+
+    def compose_detail(self) -> ComposeResult:
+        """A block of text, hidden until a connection is selected."""
+        detail = ConnectionDetail(classes="detail")
+        detail.display = False
+        yield detail
+
+    def on_mount(self) -> None:
+        """Show by what the rows are sorted."""
+        super().on_mount()
+        self.table.sort_key = self._sort
+
+    def query_wanted(self) -> ConnectionQuery:
+        """Return what the next snapshot is to hold for this panel."""
+        return ConnectionQuery(
+            role=self._role or "server",
+            sort=self._sort,
+            reverse=self._reverse,
+            limit=MOST_ROWS,
+            text=self.filter_text,
+        )
+
+    def draw(self, frame: Frame) -> None:
+        """Show the rows that the snapshot holds."""
+        snapshot = frame.snapshot
+        if not self._role:
+            self._role = "server" if snapshot.server is not None else "client"
+            self.post_message(QueryChanged())
+        role = snapshot.server if self._role == "server" else snapshot.swarm
+        views = role.connections if role is not None else ()
+        self._views = {view.conn_id: view for view in views}
+        self.shown_rows = [_row(view) for view in views]
+        self.table.show(self.shown_rows)
+        matching = role.connections_matching if role is not None else 0
+        notes = [f"{self._role}'s side", f"{role.connections_open if role else 0:,} open"]
+        if matching > len(views):
+            notes.append(f"first {len(views):,} of {matching:,}")
+        if self.filter_text:
+            notes.append(f"“{self.filter_text}”")
+        self.retitle("  ".join(notes))
+        self._show_detail(frame)
+
+    def _show_detail(self, frame: Frame) -> None:
+        detail = self.query_one(ConnectionDetail)
+        view = self._views.get(self._selected) if self._selected is not None else None
+        if view is None:
+            if self._selected is not None and self.filter_text == "":
+                detail.display = False
+            return
+        events = [
+            event for event in frame.snapshot.events
+            if event.conn_id == view.conn_id and event.role == self._role
+        ]  # fmt: skip
+        content = _detail(view, [event.text for event in events if event.text])
+        if content != detail.content_shown:
+            detail.content_shown = content
+            detail.refresh()
+
+    def filter_changed(self) -> None:
+        """Ask for other rows."""
+        self.post_message(QueryChanged())
+
+    def switch_side(self) -> None:
+        """Show the other end's connections."""
+        self._role = "client" if self._role == "server" else "server"
+        self.action_close_detail()
+        self.post_message(QueryChanged())
+
+    def sort_by_next(self) -> None:
+        """Sort by the next column that makes sense to sort by."""
+        self._sort_by(
+            _SORTS[(_SORTS.index(self._sort) + 1) % len(_SORTS)] if self._sort in _SORTS else "conn_id"
+        )
+
+    def _sort_by(self, key: str) -> None:
+        if key == "rtt":
+            return
+        figures = key in ("requests", "in", "out", "age")
+        self._reverse = not self._reverse if key == self._sort else figures
+        self._sort = key
+        self.table.sort_key, self.table.sort_reverse = key, self._reverse
+        self.post_message(QueryChanged())
+
+    def on_table_header_selected(self, message: Table.HeaderSelected) -> None:
+        """Sort by the column that was clicked; again, the other way round."""
+        message.stop()
+        self._sort_by(message.column_key)
+
+    def on_table_row_selected(self, message: Table.RowSelected) -> None:
+        """Show everything about the connection."""
+        message.stop()
+        assert isinstance(message.key, int)
+        self._selected = message.key
+        self.query_one(ConnectionDetail).display = True
+        self.redraw()
+
+    def action_close_detail(self) -> None:
+        """Close the detail."""
+        self._selected = None
+        self.query_one(ConnectionDetail).display = False
+
+    def close_selected(self) -> None:
+        """Ask for the connection under the cursor to be closed."""
+        key = self.table.cursor_key
+        if isinstance(key, int):
+            self.post_message(CloseRequested(self._role, key))
+
+
+def _row(view: ConnectionView) -> Row:
+    closed = view.close_reason.value if view.close_reason else ""
+    style = ""
+    if view.close_reason is not None:
+        style = "error" if view.close_reason.is_fault else "muted"
+    elif view.state is ConnectionState.PAUSED:
+        style = "warning"
+    return Row(
+        view.conn_id,
+        (
+            f"{view.role[0]}{view.conn_id}",
+            view.remote_address,
+            view.state.value,
+            units.format_age(view.age_s),
+            f"{view.requests:,}",
+            units.format_bytes(view.bytes_in),
+            units.format_bytes(view.bytes_out),
+            units.format_duration(view.rtt_s),
+            closed,
+        ),
+        style,
+    )
+
+
+def _detail(view: ConnectionView, notes: list[str]) -> Content:
+    ended = "still open"
+    if view.close_reason is not None:
+        ended = f"{view.close_reason.value}{': ' + view.close_text if view.close_text else ''}"
+    lines = [
+        f"{view.role} {view.role[0]}{view.conn_id}   {view.state.value}",
+        f"{view.local_address}  ⇄  {view.remote_address}",
+        "",
+        f"age        {units.format_age(view.age_s):>12}",
+        f"requests   {view.requests:>12,}",
+        f"responses  {view.responses:>12,}",
+        f"reads      {view.reads:>12,}   {units.format_bytes(view.bytes_in):>8} in",
+        f"writes     {view.writes:>12,}   {units.format_bytes(view.bytes_out):>8} out",
+        f"kernel rtt {units.format_duration(view.rtt_s):>12}",
+        f"ended      {ended}",
+        *notes,
+        "",
+        "x closes it   Esc back",
+    ]
+    return Content("\n".join(plain(line) for line in lines))

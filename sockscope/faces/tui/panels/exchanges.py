@@ -1,0 +1,198 @@
+"""The inspector: a list of exchanges, and the bytes of one of them from both ends."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+
+from sockscope.core import units
+from sockscope.core.snapshot import Capture, Exchange
+from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.messages import ExchangeRequested, HoldRequested
+from sockscope.faces.tui.panels.listing import ListingPanel
+from sockscope.faces.tui.widgets.hexview import HexPane, HexView
+from sockscope.faces.tui.widgets.plain import plain
+from sockscope.faces.tui.widgets.table import Column, Row, Table
+
+LINES = 1_000
+"""Exchanges kept for scrolling back in the list."""
+
+
+class ExchangeTimes(Widget):
+    """When the exchange was written, read, answered and back."""
+
+    content_shown = Content("")
+
+    def render(self) -> Content:
+        """Return the text."""
+        return self.content_shown
+
+
+class ExchangesPanel(ListingPanel):
+    """A row per exchange, the newest last; Enter shows its bytes."""
+
+    digit, name_shown = "8", "Exchanges"
+    columns = (
+        Column("time", "time s", 11, "right", priority=6),
+        Column("conn", "conn", 7, priority=7),
+        Column("length", "request → answer", 17, "right", priority=5),
+        Column("took", "took", 8, "right", priority=8),
+        Column("outcome", "", 7, priority=9),
+        Column("head", "first bytes", 16, flexible=True, priority=4),
+    )
+    follows = True
+    empty = "exchanges appear here as soon as a request was answered"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines: deque[Row] = deque(maxlen=LINES)
+        self._newest = -1
+        self._seen = 0
+        self._overwritten = 0
+        self._shown: int | None = None
+
+    def compose_detail(self) -> ComposeResult:
+        """Times and bytes, hidden until an exchange is selected."""
+        detail = Vertical(ExchangeTimes(), HexView(), classes="detail")
+        detail.display = False
+        yield detail
+
+    def draw(self, frame: Frame) -> None:
+        """Add the exchanges of this tick while the list follows."""
+        snapshot = frame.snapshot
+        role = snapshot.main
+        if self.table.follow and not frame.frozen:
+            for exchange in role.exchanges:
+                if exchange.record_id > self._newest:
+                    self._newest = exchange.record_id
+                    self._lines.append(_row(exchange, role.role[0], snapshot.started_s))
+        self._seen, self._overwritten = role.exchanges_cursor, role.captures_overwritten
+        self.shown_rows = self.matching(list(self._lines))
+        self.table.show(self.shown_rows)
+        kept = self._seen - self._overwritten
+        notes = [f"last {kept:,} of {self._seen:,} kept"]
+        if not self.table.follow:
+            notes.append("held: f follows")
+        if self.filter_text:
+            notes.append(f"“{self.filter_text}”")
+        self.retitle("  ".join(notes))
+
+    def on_table_follow_changed(self, message: Table.FollowChanged) -> None:
+        """Hold the captures while the reader looks at old rows."""
+        message.stop()
+        self.post_message(HoldRequested(not message.follow))
+
+    def on_table_row_selected(self, message: Table.RowSelected) -> None:
+        """Ask for the bytes of the row."""
+        message.stop()
+        self._ask_for(message.key)
+
+    def on_table_row_highlighted(self, message: Table.RowHighlighted) -> None:
+        """While the detail is open it follows the cursor."""
+        message.stop()
+        if self._shown is not None and message.key != self._shown and not self.table.follow:
+            self._ask_for(message.key)
+
+    def _ask_for(self, key: object) -> None:
+        assert isinstance(key, int)
+        if self.table.follow:
+            self.table.follow = False
+            self.table.move_to(key)
+            self.post_message(HoldRequested(True))
+        self._shown = key
+        self.post_message(ExchangeRequested(key))
+
+    def show_capture(self, capture: Capture | None, started_s: float) -> None:
+        """Show the bytes that were asked for, or say that they are gone."""
+        self.query_one(".detail").display = True
+        self.set_class(True, "with-detail")
+        times, view = self.query_one(ExchangeTimes), self.query_one(HexView)
+        if capture is None:
+            times.content_shown = Content(
+                "This exchange has been overwritten: the ring keeps the last 10,000. "
+                "Freeze the view first (space), or slow the traffic down."
+            )
+            view.show([])
+        else:
+            times.content_shown = _times(capture, started_s)
+            view.show(_panes(capture))
+        times.refresh(layout=True)
+
+    def action_close_detail(self) -> None:
+        """Close the detail; the list stays where it is."""
+        self._shown = None
+        self.query_one(".detail").display = False
+        self.set_class(False, "with-detail")
+        self.table.focus()
+
+    def clipboard_text(self) -> str:
+        """Return the times of the exchange that is open, or the row."""
+        if self._shown is not None:
+            return self.query_one(ExchangeTimes).content_shown.plain
+        return super().clipboard_text()
+
+
+def _row(exchange: Exchange, side: str, started_s: float) -> Row:
+    answer = units.format_bytes(exchange.response_bytes) if exchange.outcome == "ok" else units.DASH
+    head = "".join(chr(b) if 32 <= b < 127 else "·" for b in exchange.head)
+    return Row(
+        exchange.record_id,
+        (
+            f"{exchange.time_s - started_s:.4f}",
+            f"{side}{exchange.conn_id}",
+            f"{units.format_bytes(exchange.request_bytes)} → {answer}",
+            units.format_duration(exchange.service_time_s),
+            exchange.outcome,
+            head,
+        ),
+        "" if exchange.outcome == "ok" else "error",
+    )
+
+
+def _times(capture: Capture, started_s: float) -> Content:
+    exchange, server = capture.exchange, capture.server
+    begin = exchange.time_s
+    ends = f"c{exchange.conn_id} {capture.local_address} ⇄ {capture.remote_address}"
+    if server is not None:
+        ends += f" s{server.conn_id}"
+    lines = [
+        f"{capture.transport.upper()} {capture.framing}   {ends}",
+        f"written {begin - started_s:12.6f} s",
+    ]
+    if server is not None:
+        lines.append(f"read    {_after(server.read_s, begin)}   by the server")
+        same = "" if server.answered_s > server.read_s else "   in the same callback"
+        lines.append(f"answered{_after(server.answered_s, begin)}{same}")
+    if exchange.service_time_s is not None:
+        lines.append(f"back    {_after(begin + exchange.service_time_s, begin)}")
+    else:
+        lines.append(f"back       never: {exchange.outcome}")
+    return Content("\n".join(plain(line) for line in lines))
+
+
+def _after(time_s: float, begin_s: float) -> str:
+    return f"{(time_s - begin_s) * 1e6:+12,.1f} µs"
+
+
+def _panes(capture: Capture) -> list[HexPane]:
+    request = capture.request
+    panes = [HexPane("request, as written", request.data, request.real_length, request.reads)]
+    if capture.server is not None:
+        seen = capture.server.request
+        panes.append(
+            HexPane("as the server read it", seen.data, seen.real_length, seen.reads, _reads(seen.reads))
+        )
+    elif capture.response is not None:
+        answer = capture.response
+        panes.append(
+            HexPane("answer, as read", answer.data, answer.real_length, answer.reads, _reads(answer.reads))
+        )
+    return panes
+
+
+def _reads(ends: tuple[int, ...]) -> str:
+    return f"came in {len(ends) + 1} reads or more" if ends else "one read"

@@ -1,0 +1,196 @@
+"""The graph panels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+
+from sockscope.core import units
+from sockscope.core.events import EventKind
+from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.widgets.bars import Bars
+from sockscope.faces.tui.widgets.graph import Graph, Marker, Series
+from sockscope.faces.tui.widgets.ticks import si
+
+
+def milliseconds(value: float) -> str:
+    """Return a latency axis label; the values are milliseconds."""
+    return si(value) if value >= 1_000 else f"{value:.3g}"
+
+
+def whole(value: float) -> str:
+    """Return a count, or a share in percent."""
+    return f"{value:,.0f}" if value < 100_000 else si(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One line: its label, the series of the trace it is made of, and a factor (seconds to ms, say)."""
+
+    label: str
+    series: str
+    factor: float = 1.0
+
+
+class FocusGraph(Graph, can_focus=True):
+    """A graph that can be looked at with the keys."""
+
+
+class GraphPanel(Panel):
+    """One or two graphs, one above the other, with their curves."""
+
+    upper: ClassVar[tuple[Curve, ...]] = ()
+    lower: ClassVar[tuple[Curve, ...]] = ()
+
+    def graphs(self) -> tuple[Graph, ...]:
+        """Make the graphs."""
+        raise NotImplementedError
+
+    def compose(self) -> ComposeResult:
+        """Put the graphs one above the other."""
+        self._graphs = self.graphs()
+        for graph in self._graphs[1:]:
+            graph.add_class("second")
+        yield from self._graphs
+
+    def draw(self, frame: Frame) -> None:
+        """Hand the curves over."""
+        start = frame.now_s - frame.window_s
+        markers = _markers(frame, start)
+        for graph, curves in zip(self._graphs, (self.upper, self.lower), strict=False):
+            if graph.size.height:
+                graph.cursor = frame.cursor_s
+                graph.show(
+                    [_series(frame, curve, start) for curve in curves],
+                    now=frame.now_s,
+                    window=frame.window_s,
+                    markers=markers,
+                    limit=self.limit(frame) if graph is self._graphs[0] else None,
+                )
+
+    def limit(self, frame: Frame) -> tuple[str, float] | None:
+        """Return a level to mark in the upper graph."""
+        return None
+
+    def clipboard_text(self) -> str:
+        """Return the points in sight as tab-separated text."""
+        frame = self.frame
+        if frame is None:
+            return ""
+        curves = (*self.upper, *self.lower)
+        start = frame.now_s - frame.window_s
+        columns = [_series(frame, curve, start) for curve in curves]
+        lines = ["\t".join(["time_s", *(curve.label for curve in curves)])]
+        for row, time in enumerate(columns[0].times):
+            cells = [f"{column.values[row]:.6g}" for column in columns]
+            lines.append("\t".join([f"{time - frame.snapshot.started_s:.3f}", *cells]))
+        return "\n".join(lines)
+
+
+def _series(frame: Frame, curve: Curve, start: float) -> Series:
+    times, values = frame.trace.series[curve.series].window(start, frame.now_s)
+    if curve.factor != 1.0:
+        values = [value * curve.factor for value in values]
+    return Series(curve.label, times, values)
+
+
+def _markers(frame: Frame, start: float) -> Sequence[Marker]:
+    return [
+        Marker(event.time_s, event.text.replace(" → ", "→"))
+        for event in frame.trace.markers
+        if start <= event.time_s <= frame.now_s and event.kind is not EventKind.ERROR
+    ]
+
+
+def _graph(title: str, unit: str, format_value: Callable[[float], str], **rest: float) -> FocusGraph:
+    return FocusGraph(
+        title, unit=unit, format_value=format_value,
+        empty_text="figures appear with the first answers", **rest,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+class ThroughputPanel(GraphPanel):
+    """Requests and payload bytes per second."""
+
+    digit, name_shown = "2", "Throughput"
+    upper = (Curve("req/s", "requests_per_s"),)
+    lower = (Curve("bytes/s", "bytes_per_s"),)
+
+    def graphs(self) -> tuple[Graph, ...]:
+        """Requests above, bytes below."""
+        return _graph("", "", si), _graph("", "", _bytes)
+
+
+def _bytes(value: float) -> str:
+    return units.format_bytes(value).replace(" ", "")
+
+
+class LatencyPanel(GraphPanel):
+    """Service time of the window of each point."""
+
+    digit, name_shown = "3", "Service time"
+    upper = (
+        Curve("p50", "p50_s", 1_000),
+        Curve("p99", "p99_s", 1_000),
+        Curve("max", "max_s", 1_000),
+    )
+
+    def graphs(self) -> tuple[Graph, ...]:
+        """One graph."""
+        return (_graph("", "ms", milliseconds),)
+
+
+class CpuPanel(GraphPanel):
+    """CPU of the process, and how late its loop is."""
+
+    digit, name_shown = "4", "CPU and loop lag"
+    upper = (Curve("CPU of one core", "cpu_ratio", 100),)
+    lower = (Curve("lag p99", "lag_p99_s", 1_000), Curve("max", "lag_max_s", 1_000))
+
+    def graphs(self) -> tuple[Graph, ...]:
+        """CPU above, lag below."""
+        return _graph("", "%", whole, y_max=100.0), _graph("", "ms", milliseconds)
+
+
+class ConcurrencyPanel(GraphPanel):
+    """Clients, requests in flight, and who waits for a permit."""
+
+    digit, name_shown = "5", "Concurrency"
+    upper = (
+        Curve("in flight", "in_flight"),
+        Curve("waiting", "waiting"),
+        Curve("clients", "clients"),
+    )
+
+    def graphs(self) -> tuple[Graph, ...]:
+        """One graph."""
+        return (_graph("", "", whole),)
+
+    def limit(self, frame: Frame) -> tuple[str, float] | None:
+        """The number of permits."""
+        permits = frame.snapshot.tuning.permits
+        return (f"{permits:,} permits", float(permits)) if permits else None
+
+
+class DistributionPanel(Panel):
+    """How the service times of the last second are distributed."""
+
+    name_shown = "Distribution of service time, last second"
+
+    def compose(self) -> ComposeResult:
+        """One chart."""
+        yield Bars(format_value=milliseconds, empty_text="answers of the last second appear here")
+
+    def draw(self, frame: Frame) -> None:
+        """Hand the histogram over, in milliseconds."""
+        headline = frame.trace.headline
+        if headline is None:
+            return
+        histogram = headline.main.service_time
+        p50, p99 = histogram.percentiles((0.5, 0.99))
+        marks = [(name, value * 1_000) for name, value in (("p50", p50), ("p99", p99)) if value is not None]
+        self.query_one(Bars).show([(edge * 1_000, count) for edge, count in histogram.occupied()], marks)

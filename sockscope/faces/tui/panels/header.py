@@ -1,0 +1,120 @@
+"""The header: what runs, how it goes, and who is the limit; for the back of the room."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from sockscope.core import units
+from sockscope.core.snapshot import RunState, Snapshot
+from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.widgets.plain import plain
+
+_STATES = {
+    RunState.IDLE: ("○", "IDLE", "quiet"),
+    RunState.STARTING: ("◌", "STARTING", "quiet"),
+    RunState.RUNNING: ("◉", "RUNNING", "good"),
+    RunState.PAUSED: ("‖", "PAUSED", "warn"),
+    RunState.STOPPING: ("◌", "STOPPING", "warn"),
+    RunState.STOPPED: ("■", "STOPPED", "quiet"),
+    RunState.FAILED: ("✗", "FAILED", "bad"),
+}
+_COLOURS = {
+    "good": "$text-success",
+    "warn": "$text-warning",
+    "bad": "$text-error",
+    "quiet": "$foreground 60%",
+}
+
+
+class HeaderPanel(Widget):
+    """Two rows, or three when it is narrow: what runs and its figures, then the limit."""
+
+    frame: reactive[Frame | None] = reactive(None, init=False)
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._content = Content("")
+
+    def watch_frame(self, frame: Frame | None) -> None:
+        """Redraw when something that is written here has changed."""
+        if frame is None:
+            return
+        content = self._draw(frame)
+        if content != self._content:
+            self._content = content
+            self.refresh()
+
+    def render(self) -> Content:
+        """Return the rows."""
+        return self._content
+
+    def _draw(self, frame: Frame) -> Content:
+        width = max(20, self.size.width - 2)
+        what, figures = _what(frame), _figures(frame)
+        if what.cell_length + figures.cell_length + 2 <= width:
+            rows = [what + Content(" " * (width - what.cell_length - figures.cell_length)) + figures]
+        else:
+            rows = [what.truncate(width, ellipsis=True), figures.truncate(width, ellipsis=True)]
+        rows.append(_limit(frame).truncate(width, ellipsis=True))
+        return Content("\n").join(rows)
+
+
+def _what(frame: Frame) -> Content:
+    snapshot = frame.snapshot
+    sign, word, mood = _STATES[snapshot.state]
+    pieces: list[Content] = []
+    if frame.frozen:
+        ago = snapshot.time_s - (frame.cursor_s if frame.cursor_s is not None else frame.now_s)
+        pieces.append(Content.styled(f"❄ FROZEN {ago:.1f} s ago", "reverse bold"))
+    pieces.append(Content.styled(f"{sign} {word}", f"bold {_COLOURS[mood]}"))
+    role = snapshot.main
+    transport = snapshot.tuning.transport.upper()
+    model = "protocol" if snapshot.tuning.transport == "tcp" else "datagram"
+    parts = [transport, model if snapshot.server else "no server here", snapshot.loop_name, role.address]
+    pieces.append(Content(" · ".join(plain(part) for part in parts)).stylize("bold", 0, len(transport)))
+    pieces.append(Content(units.format_elapsed(snapshot.elapsed_s)))
+    if snapshot.warming_up:
+        pieces.append(Content.styled("warming up", "$text-warning"))
+    return Content("  ").join(pieces)
+
+
+def _figures(frame: Frame) -> Content:
+    snapshot, shown = frame.snapshot, frame.figures
+    totals = snapshot.main.totals
+    errors = totals.errors + totals.timeouts
+    pieces = [
+        _figure(units.format_count(shown.requests_per_s), 9, "req/s"),
+        Content("p99 ") + _figure(units.format_duration(shown.p99_s), 7, ""),
+        _figure(units.format_count(errors), 1, "error" if errors == 1 else "errors", alarm=errors > 0),
+    ]
+    if snapshot.tuning.transport == "udp" or totals.datagrams_lost:
+        lost = totals.datagrams_lost
+        pieces.append(_figure(units.format_count(lost), 1, "lost", alarm=lost > 0))
+    if missed := snapshot.events_missed:
+        pieces.append(_figure(units.format_count(missed), 1, "log lines overwritten", alarm=True))
+    return Content("   ").join(pieces)
+
+
+def _figure(value: str, width: int, unit: str, *, alarm: bool = False) -> Content:
+    style = "bold $text-error" if alarm else "bold"
+    return Content.styled(f"{value:>{width}}", style) + Content(f" {unit}" if unit else "")
+
+
+def _limit(frame: Frame) -> Content:
+    snapshot = frame.snapshot
+    if snapshot.state is RunState.FAILED:
+        return Content.styled("failed  ", "bold $text-error") + Content(plain(snapshot.error))
+    finding = frame.finding
+    line = Content.styled("limit  ", "$foreground 60%") + Content.styled(finding.limit, "bold $text-accent")
+    line += Content(f": {plain(finding.text)}")
+    warning = _framing_warning(snapshot)
+    return line + Content.styled(f"   {warning}", "$text-warning") if warning else line
+
+
+def _framing_warning(snapshot: Snapshot) -> str:
+    tuning = snapshot.tuning
+    if tuning.transport == "tcp" and tuning.framing == "none":
+        return "! no framing: one read counts as one answer, wrong when reads merge or split"
+    return ""

@@ -1,0 +1,432 @@
+"""The knobs: everything that can be turned while the run goes on, and what the last change did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.content import Content
+from textual.message import Message
+from textual.strip import Strip
+from textual.style import Style
+from textual.widget import Widget
+
+from sockscope.core import units
+from sockscope.core.experiment import FIELDS
+from sockscope.core.fields import FieldSpec, Kind, Value
+from sockscope.core.figures import Figures
+from sockscope.core.trace import Change
+from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.messages import TuningRequested
+from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.widgets.plain import plain
+
+KNOBS = (
+    "transport", "family", "loop", "clients", "permits", "size", "service_time", "think_time", "timeout",
+    "connect_timeout", "lifetime", "framing", "no_delay", "rcvbuf", "sndbuf",
+)  # fmt: skip
+"""The knobs from top to bottom, by field key."""
+SHORT = ("clients", "permits", "size", "service_time")
+"""The knobs of a small terminal."""
+KEYS = {"transport": "t", "family": "v", "clients": "[ ]", "permits": "{ }", "loop": "N"}
+_LABEL = 10
+_KEY = 3
+
+
+@dataclass(slots=True)
+class Entry:
+    """Text that is being typed into a knob."""
+
+    key: str
+    text: str = ""
+
+
+class KnobList(Widget, can_focus=True):
+    """A list of knobs: up and down choose, left and right turn, Enter types a value.
+
+    With a height of one or two rows it shows the most important four side by side.
+    """
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "knobs--label", "knobs--value", "knobs--arrow", "knobs--key", "knobs--cursor", "knobs--changed",
+        "knobs--error",
+    }  # fmt: skip
+    BINDINGS: ClassVar = [
+        Binding("up", "move(-1)", show=False),
+        Binding("down", "move(1)", show=False),
+        Binding("left", "turn(-1)", show=False),
+        Binding("right", "turn(1)", show=False),
+        Binding("shift+left", "turn(-1, True)", show=False),
+        Binding("shift+right", "turn(1, True)", show=False),
+        Binding("enter", "type", show=False),
+        Binding("escape", "give_up", show=False),
+    ]
+
+    class Turned(Message):
+        """A knob has a new value."""
+
+        def __init__(self, key: str, value: Value) -> None:
+            super().__init__()
+            self.key = key
+            self.value = value
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._keys: tuple[str, ...] = KNOBS
+        self._values: dict[str, Value] = {}
+        self._notes: dict[str, str] = {}
+        self._cursor = KNOBS.index("clients")
+        self._entry: Entry | None = None
+        self._refused: tuple[str, str] | None = None
+        self._flashing: frozenset[str] = frozenset()
+
+    # What the panel sets.
+
+    def show(self, values: dict[str, Value], notes: dict[str, str], flashing: frozenset[str]) -> None:
+        """Show these values; ``notes`` replace key hints, ``flashing`` ones changed just now."""
+        if (values, notes, flashing) != (self._values, self._notes, self._flashing):
+            self._values, self._notes, self._flashing = values, notes, flashing
+            self.refresh()
+
+    def refuse(self, key: str, why: str) -> None:
+        """Say beside the knob why a value was not taken."""
+        self._refused = (key, why)
+        if key in self._keys:
+            self._cursor = self._keys.index(key)
+        self.refresh()
+
+    @property
+    def is_short(self) -> bool:
+        """Whether there is room only for the most important knobs."""
+        return self.size.height <= 2
+
+    def on_resize(self) -> None:
+        """Take the knobs that there is room for."""
+        key = self._keys[self._cursor]
+        self._keys = SHORT if self.is_short else KNOBS
+        self._cursor = self._keys.index(key) if key in self._keys else 0
+
+    # Keys.
+
+    def action_move(self, by: int) -> None:
+        """Go to another knob."""
+        self._entry = self._refused = None
+        self._cursor = (self._cursor + by) % len(self._keys)
+        self.refresh()
+
+    def action_turn(self, direction: int, coarse: bool = False) -> None:
+        """Turn the knob one step on the 1-2-5 scale, or a decade."""
+        self._entry = self._refused = None
+        key = self._keys[self._cursor]
+        if key in self._values:
+            self._turn(key, direction, coarse)
+
+    def _turn(self, key: str, direction: int, coarse: bool) -> None:
+        value = self._values[key]
+        stepped = _spec(key).step(value, direction, coarse=coarse)
+        if stepped != value:
+            self.post_message(self.Turned(key, stepped))
+        self.refresh()
+
+    def action_type(self) -> None:
+        """Begin to type a value, or take what was typed."""
+        if self._entry is None:
+            key = self._keys[self._cursor]
+            if _spec(key).kind in (Kind.CHOICE, Kind.FLAG):
+                self._turn(key, 1, False)
+                return
+            self._entry, self._refused = Entry(key), None
+        else:
+            entry, self._entry = self._entry, None
+            self._take(entry)
+        self.refresh()
+
+    def _take(self, entry: Entry) -> None:
+        spec = _spec(entry.key)
+        if not entry.text.strip():
+            return
+        try:
+            value = spec.parse(entry.text)
+        except ValueError as error:
+            self.refuse(entry.key, f"{entry.text!r} {error}")
+            return
+        if why := spec.check(value):
+            self.refuse(entry.key, why)
+        else:
+            self.post_message(self.Turned(entry.key, value))
+
+    def action_give_up(self) -> None:
+        """Forget what was typed."""
+        self._entry = self._refused = None
+        self.refresh()
+
+    def on_key(self, event: events.Key) -> None:
+        """Collect what is typed while a value is being typed."""
+        entry = self._entry
+        if entry is None:
+            return
+        if event.key == "backspace":
+            entry.text = entry.text[:-1]
+        elif event.character and event.character.isprintable() and len(entry.text) < 16:
+            entry.text += event.character
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+        self.refresh()
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether keys are characters of a value at the moment."""
+        return self._entry is not None
+
+    def on_blur(self) -> None:
+        """Forget what was typed when the focus goes."""
+        self.action_give_up()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Type what is pasted, as far as it is one short line."""
+        if self._entry is not None:
+            self._entry.text = (self._entry.text + plain(event.text.strip()))[:16]
+            self.refresh()
+            event.stop()
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the knob under the mouse; turn it when an arrow is hit."""
+        if self.is_short:
+            width = max(1, self.size.width // len(self._keys))
+            index, x = min(event.x // width, len(self._keys) - 1), event.x % width
+            left, right = len(_spec(self._keys[index]).label) + 1, width - 3
+        else:
+            index, x = event.y - self._top(), event.x
+            left, right = _LABEL + 1, self.size.width - _KEY - 3
+        if not 0 <= index < len(self._keys):
+            return
+        self._cursor = index
+        self._entry = self._refused = None
+        if abs(x - left) <= 1:
+            self.action_turn(-1, event.shift)
+        elif abs(x - right) <= 1:
+            self.action_turn(1, event.shift)
+        self.refresh()
+
+    def _top(self) -> int:
+        """Return the y of the first knob: negative when the list is scrolled to show the cursor."""
+        rows = self.size.height - 1
+        return (
+            0 if len(self._keys) <= rows else -max(0, min(self._cursor - rows // 2, len(self._keys) - rows))
+        )
+
+    # Drawing.
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one row."""
+        width = self.size.width
+        if self.is_short:
+            return self._short_line(width) if y == 0 else self._hint_line(width)
+        if y == self.size.height - 1:
+            return self._hint_line(width)
+        index = y - self._top()
+        if not 0 <= index < len(self._keys):
+            return Strip.blank(width, self.rich_style)
+        return self._knob_line(self._keys[index], index == self._cursor, width)
+
+    def _piece(self, name: str) -> Style:
+        return self.get_visual_style(f"knobs--{name}")
+
+    def _strip(self, content: Content, width: int, base: Style) -> Strip:
+        content = content.truncate(width, ellipsis=True).pad_right(max(0, width - content.cell_length))
+        segments = list(content.render_segments(base))
+        return Strip(segments, width).adjust_cell_length(width, self.rich_style)
+
+    def _knob_line(self, key: str, chosen: bool, width: int) -> Strip:
+        spec = _spec(key)
+        arrow = self._piece("arrow")
+        room = width - _LABEL - 4 - _KEY - 2
+        text, style = self._value(key)
+        mark = "▸" if chosen and self.has_focus else " "
+        hint = self._notes.get(key, KEYS.get(key, ""))
+        content = Content.assemble(
+            (mark, self._piece("arrow")),
+            (f"{spec.label:<{_LABEL}}", self._piece("label")),
+            ("◂ ", arrow),
+            (f"{text:>{room}}"[:room], style),
+            (" ▸", arrow),
+            (f" {hint:<{_KEY}}", self._piece("key")),
+        )
+        base = self.visual_style
+        if chosen and self.has_focus:
+            base = base + self._piece("cursor")
+        return self._strip(content, width, base)
+
+    def _value(self, key: str) -> tuple[str, Style]:
+        if self._entry is not None and self._entry.key == key:
+            return f"{self._entry.text}█", self._piece("changed")
+        value = self._values.get(key)
+        text = units.DASH if value is None else _spec(key).format(value)
+        return text, self._piece("changed" if key in self._flashing else "value")
+
+    def _short_line(self, width: int) -> Strip:
+        each = width // len(self._keys)
+        pieces: list[tuple[str, Style]] = []
+        for index, key in enumerate(self._keys):
+            text, style = self._value(key)
+            label = _spec(key).label
+            chosen = index == self._cursor and self.has_focus
+            room = each - len(label) - 4
+            pieces.append((f"{label} ", self._piece("cursor" if chosen else "label")))
+            pieces.append(("◂", self._piece("arrow")))
+            pieces.append((f"{text:>{room}}"[:room], style))
+            pieces.append(("▸ ", self._piece("arrow")))
+        return self._strip(Content.assemble(*pieces), width, self.visual_style)
+
+    def _hint_line(self, width: int) -> Strip:
+        if self._refused is not None:
+            key, why = self._refused
+            text, style = f"✗ {_spec(key).label}: {why}", self._piece("error")
+        elif self._entry is not None:
+            text, style = "type a value, Enter takes it, Esc not", self._piece("key")
+        elif self.has_focus:
+            text, style = "◂ ▸ turn  Shift ×10  Enter type", self._piece("key")
+        elif self.is_short:
+            text, style = ", all knobs", self._piece("key")
+        else:
+            text, style = "1 then ↑ ↓ choose, ◂ ▸ turn", self._piece("key")
+        return self._strip(Content.assemble((text, style)), width, self.visual_style)
+
+
+def _spec(key: str) -> FieldSpec:
+    return FIELDS[key].spec
+
+
+class KnobsPanel(Panel):
+    """The list of knobs."""
+
+    digit, name_shown = "1", "Knobs"
+
+    def compose(self) -> ComposeResult:
+        """The list fills the panel."""
+        yield KnobList(id="knob-list")
+
+    def draw(self, frame: Frame) -> None:
+        """Show the values that were asked for, and which of them are still being applied."""
+        snapshot = frame.snapshot
+        values = {key: getattr(frame.wanted, FIELDS[key].attribute) for key in KNOBS if FIELDS[key].live}
+        chosen_loop = self.chosen_loop or snapshot.experiment.loop
+        values["loop"] = chosen_loop
+        notes = {"loop": "N!" if chosen_loop != snapshot.experiment.loop else ""}
+        recent = [c for c in frame.trace.changes if frame.now_s - c.time_s < 1.0]
+        flashing = frozenset(
+            key for change in recent for key in KNOBS if FIELDS[key].spec.label in change.text
+        )
+        self.query_one(KnobList).show(values, notes, flashing)
+        rolling = (snapshot.swarm.rolling if snapshot.swarm else 0) + (
+            snapshot.server.draining if snapshot.server else 0
+        )
+        self.retitle(f"↻ {rolling:,} to roll over" if rolling else "")
+
+    chosen_loop = ""
+
+    def on_knob_list_turned(self, message: KnobList.Turned) -> None:
+        """Pass a turned knob on; the loop only takes effect with a new run."""
+        message.stop()
+        if message.key == "loop":
+            self.chosen_loop = str(message.value)
+            running = self.frame.snapshot.experiment.loop if self.frame else ""
+            if self.chosen_loop != running:
+                self.query_one(KnobList).refuse("loop", f"{self.chosen_loop} needs a new run: N starts it")
+            self.redraw()
+            return
+        self.post_message(TuningRequested({message.key: message.value}))
+
+    def clipboard_text(self) -> str:
+        """Return the knobs as lines of text."""
+        frame = self.frame
+        if frame is None:
+            return ""
+        entries = [FIELDS[key] for key in KNOBS if FIELDS[key].live]
+        return "\n".join(
+            f"{entry.spec.label}: {entry.spec.format(getattr(frame.wanted, entry.attribute))}"
+            for entry in entries
+        )
+
+
+class ChangesPanel(Panel):
+    """What the last changes did, before and after."""
+
+    name_shown = "Last change"
+    of_tables = True
+
+    class Body(Widget):
+        """The text."""
+
+        content_shown = Content("")
+
+        def render(self) -> Content:
+            """Return the text."""
+            return self.content_shown
+
+    def compose(self) -> ComposeResult:
+        """One block of text."""
+        yield self.Body()
+
+    def draw(self, frame: Frame) -> None:
+        """Show the newest change first, as many as fit."""
+        body = self.query_one(self.Body)
+        pieces: list[Content] = []
+        rows = body.size.height
+        for change in reversed(frame.trace.changes):
+            block = _change_lines(change, body.size.width)
+            if pieces and len(pieces) + len(block) + 1 > rows:
+                break
+            pieces.extend(([Content("")] if pieces else []) + block)
+        if not pieces:
+            pieces = [
+                Content("Turn a knob, and what it did"),
+                Content("stands here in figures."),
+                Content(""),
+                Content("} more permits   t TCP/UDP"),
+            ]
+        content = Content("\n").join(pieces)
+        if content != body.content_shown:
+            body.content_shown = content
+            body.refresh()
+
+    def clipboard_text(self) -> str:
+        """Return the changes as text."""
+        if self.frame is None:
+            return ""
+        return "\n\n".join(
+            "\n".join(line.plain for line in _change_lines(change, 60)) for change in self.frame.trace.changes
+        )
+
+
+def _change_lines(change: Change, width: int) -> list[Content]:
+    rows = [Content(change.text).stylize("bold").truncate(max(1, width), ellipsis=True)]
+    before, after = change.before, change.after
+    rows.append(_row("req/s", before, after, "requests_per_s", _count, width))
+    rows.append(_row("p50", before, after, "p50_s", units.format_duration, width))
+    rows.append(_row("p99", before, after, "p99_s", units.format_duration, width))
+    rows.append(_row("CPU", before, after, "cpu_ratio", units.format_ratio, width))
+    return rows
+
+
+def _count(value: float | None) -> str:
+    return units.format_count(value)
+
+
+def _row(
+    label: str, before: Figures | None, after: Figures | None, name: str,
+    write: object, width: int,
+) -> Content:  # fmt: skip
+    assert callable(write)
+    old: float | None = getattr(before, name) if before else None
+    new: float | None = getattr(after, name) if after else None
+    line = f"{label:<6}{write(old):>8} → {write(new) if after else '…':>8}"
+    if name != "cpu_ratio" and len(line) + 8 <= width:
+        line += f" {units.format_change(old, new):>7}"
+    return Content(line)

@@ -1,0 +1,122 @@
+"""What the three panels with rows have in common: a table, a filter line, and a detail beside or below."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input
+
+from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.widgets.plain import plain
+from sockscope.faces.tui.widgets.table import Column, Row, Table
+
+
+class FilterLine(Input):
+    """The text that rows must contain; Escape clears it and goes back to the rows."""
+
+    BINDINGS: ClassVar = [Binding("escape", "leave", show=False)]
+
+    class Left(Message):
+        """The filter is done with."""
+
+    def action_leave(self) -> None:
+        """Clear the filter and close the line."""
+        self.value = ""
+        self.post_message(self.Left())
+
+
+class ListingPanel(Panel):
+    """A table of live rows."""
+
+    of_tables = True
+    columns: ClassVar[tuple[Column, ...]] = ()
+    follows: ClassVar[bool] = False
+    empty: ClassVar[str] = ""
+    BINDINGS: ClassVar = [Binding("escape", "close_detail", show=False)]
+
+    def compose(self) -> ComposeResult:
+        """A table, and below it the filter line, which is hidden until it is asked for."""
+        with Container(classes="listing-body"):
+            yield Table(self.columns, follow=self.follows, empty_text=self.empty)
+            yield from self.compose_detail()
+        line = FilterLine(placeholder="only rows that contain …", compact=True, classes="filter")
+        line.display = False
+        yield line
+
+    def compose_detail(self) -> ComposeResult:
+        """Add what shows the selected row."""
+        yield from ()
+
+    @property
+    def table(self) -> Table:
+        """The rows."""
+        return self.query_one(Table)
+
+    @property
+    def focus_target(self) -> Widget | None:
+        """The table takes the focus."""
+        return self.table
+
+    @property
+    def filter_text(self) -> str:
+        """What rows must contain, in lower case."""
+        return self.query_one(FilterLine).value.strip().lower()
+
+    def open_filter(self) -> None:
+        """Show the filter line and go there."""
+        line = self.query_one(FilterLine)
+        line.display = True
+        line.focus()
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        """Filter at once."""
+        message.stop()
+        self.filter_changed()
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Go back to the rows, with the filter on."""
+        message.stop()
+        self._close_filter()
+
+    def on_filter_line_left(self, message: FilterLine.Left) -> None:
+        """Go back to the rows, without a filter."""
+        message.stop()
+        self._close_filter()
+
+    def _close_filter(self) -> None:
+        line = self.query_one(FilterLine)
+        line.display = bool(line.value)
+        self.table.focus()
+        self.filter_changed()
+
+    def filter_changed(self) -> None:
+        """Show the rows that match now."""
+        self.redraw()
+
+    def toggle_follow(self) -> None:
+        """Follow the newest rows, or stop."""
+        self.table.follow = not self.table.follow
+
+    def action_close_detail(self) -> None:
+        """Close the detail of the selected row."""
+
+    def matching(self, rows: list[Row]) -> list[Row]:
+        """Return the rows that the filter lets through."""
+        text = self.filter_text
+        return [row for row in rows if text in " ".join(row.cells).lower()] if text else rows
+
+    def clipboard_text(self) -> str:
+        """Return the row under the cursor, its cells separated by tabs."""
+        row = self.row_of(self.table.cursor_key)
+        return "\t".join(plain(cell) for cell in row.cells) if row else ""
+
+    def row_of(self, key: object) -> Row | None:
+        """Return the row with this key, if it is here."""
+        return next((row for row in self.shown_rows if row.key == key), None)
+
+    shown_rows: list[Row] = []

@@ -1,0 +1,76 @@
+"""The event log: opens, closes with their reason, errors, tunings."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from sockscope.core.events import Event, EventKind
+from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.panels.listing import ListingPanel
+from sockscope.faces.tui.widgets.table import Column, Row
+
+LINES = 5_000
+"""Lines kept for scrolling back."""
+
+
+class LogPanel(ListingPanel):
+    """A line per event, the newest last."""
+
+    digit, name_shown = "7", "Log"
+    columns = (
+        Column("time", "time s", 9, "right", priority=5),
+        Column("what", "what", 7, priority=6),
+        Column("who", "who", 7, priority=4),
+        Column("address", "peer", 15, flexible=True, priority=1),
+        Column("text", "", 18, flexible=True, priority=7),
+    )
+    follows = True
+    empty = "opens, closes, errors and turned knobs appear here"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines: deque[Row] = deque(maxlen=LINES)
+        self._cursor = 0
+        self._missed = 0
+
+    def watch_frame(self, frame: Frame | None) -> None:
+        """Collect every tick's events, drawn or not."""
+        if frame is not None:
+            self._collect(frame)
+        super().watch_frame(frame)
+
+    def _collect(self, frame: Frame) -> None:
+        snapshot = frame.snapshot
+        first = snapshot.events_cursor - len(snapshot.events)
+        for number, event in enumerate(snapshot.events, first):
+            if number >= self._cursor:
+                self._lines.append(_line(number, event, snapshot.started_s))
+        self._missed = snapshot.events_missed
+        self._cursor = max(self._cursor, snapshot.events_cursor)
+
+    def draw(self, frame: Frame) -> None:
+        """Show the lines that match."""
+        self.shown_rows = self.matching(list(self._lines))
+        self.table.show(self.shown_rows)
+        notes = [f"“{self.filter_text}”" if self.filter_text else ""]
+        notes.append("" if self.table.follow else "not following: f")
+        notes.append(f"{self._missed:,} overwritten" if self._missed else "")
+        self.retitle("  ".join(filter(None, notes)))
+
+
+def _line(number: int, event: Event, started_s: float) -> Row:
+    who = {"server": "s", "client": "c"}.get(event.role, event.role)
+    if event.conn_id:
+        who += str(event.conn_id)
+    words = [event.reason.value] if event.reason is not None else []
+    words.extend([event.text] if event.text else [])
+    if event.kind is EventKind.OPEN:
+        words.insert(0, "opened")
+    style = "error" if event.is_fault else "changed" if event.kind is EventKind.TUNING else ""
+    if event.kind in (EventKind.MARKER, EventKind.RUN):
+        style = "ok"
+    return Row(
+        number,
+        (f"{event.time_s - started_s:.3f}", event.kind.value, who, event.address, ", ".join(words)),
+        style,
+    )

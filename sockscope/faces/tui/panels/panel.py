@@ -1,0 +1,64 @@
+"""What all panels have in common."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.containers import Container
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from sockscope.faces.tui.frame import Frame
+
+
+class Panel(Container):
+    """A framed part of the dashboard that shows a :class:`Frame`.
+
+    ``frame`` is bound to the screen's. Subclasses override :meth:`draw`, which is called once per tick when
+    the panel can be seen.
+    """
+
+    digit: ClassVar[str] = ""
+    name_shown: ClassVar[str] = ""
+    of_tables: ClassVar[bool] = False
+
+    frame: reactive[Frame | None] = reactive(None, init=False)
+
+    def on_mount(self) -> None:
+        """Write the title."""
+        self.retitle()
+
+    def retitle(self, more: str = "") -> None:
+        """Write digit, name and what else there is to say into the border."""
+        title = f"{self.digit} {self.name_shown}" if self.digit else self.name_shown
+        wanted = f"{title}  {more}" if more else title
+        if self.border_title != wanted:
+            self.border_title = wanted
+
+    def watch_frame(self, frame: Frame | None) -> None:
+        """Draw, unless nobody can see it or it is not this panel's turn."""
+        if frame is None or not self.is_on_screen or (self.of_tables and not frame.tables):
+            return
+        self.draw(frame)
+
+    @property
+    def is_on_screen(self) -> bool:
+        """Whether any of it can be seen at the moment."""
+        return self.size.height > 0 and self.display
+
+    def draw(self, frame: Frame) -> None:
+        """Show ``frame``."""
+
+    def redraw(self) -> None:
+        """Show the frame once more, after the panel itself has changed."""
+        if self.frame is not None:
+            self.draw(self.frame)
+
+    @property
+    def focus_target(self) -> Widget | None:
+        """What gets the focus when the panel is called."""
+        return next((child for child in self.query(Widget) if child.can_focus and child.display), None)
+
+    def clipboard_text(self) -> str:
+        """Return what ``y`` copies."""
+        return ""

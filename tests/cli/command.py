@@ -1,0 +1,76 @@
+"""Running the installed command as a child process, and reading what it says."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+COMMAND = str(Path(sys.executable).with_name("sockscope"))
+PATIENCE_S = 60
+"""A child that takes longer hangs."""
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("SOCKSCOPE_")}
+    return {**kept, **more}
+
+
+def sockscope(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, without a terminal."""
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env=clean_environment(**(env or {})),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def figures(*arguments: str) -> dict[str, Any]:
+    """Run the command with ``--json`` and return its object; the run must succeed quietly."""
+    done = sockscope(*arguments, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start the command; whatever the test does, it is gone afterwards."""
+    child = subprocess.Popen(
+        [COMMAND, *arguments],
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate(timeout=PATIENCE_S)
+
+
+def finished(child: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for the child; return its exit code and the rest of what it wrote."""
+    out, err = child.communicate(timeout=PATIENCE_S)
+    return child.returncode, out, err
+
+
+def next_line(child: subprocess.Popen[str]) -> str:
+    """Return the next line on the child's stdout."""
+    assert child.stdout is not None
+    return child.stdout.readline()
+
+
+def next_complaint(child: subprocess.Popen[str]) -> str:
+    """Return the next line on the child's stderr."""
+    assert child.stderr is not None
+    return child.stderr.readline()

@@ -1,0 +1,60 @@
+import json
+import subprocess
+
+import pytest
+
+from sockscope.cli import doctor
+from sockscope.cli.doctor import Check, to_json, to_text
+from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, sockscope
+
+
+def test_every_line_says_ok_or_what_to_do() -> None:
+    done = sockscope("doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("Python", "uvloop", "descriptors", "ephemeral ports", "somaxconn", "rmem_max", "wmem_max",
+                 "TCP 127.0.0.1", "UDP 127.0.0.1", "TCP ::1", "UDP ::1", "UDP counters", "TCP_INFO",
+                 "raw capture", "terminal", "UTF-8"):  # fmt: skip
+        assert any(line[4:].startswith(name) for line in done.stdout.splitlines()), name
+
+
+def test_json() -> None:
+    done = sockscope("doctor", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["schema_version"], found["type"]) == (0, 1, "doctor")
+    assert found["can_run"]
+    assert {"name", "ok", "text", "fix", "fatal"} == set(found["checks"][0])
+
+
+def test_a_terminal_that_cannot_be_drawn_on_gets_a_fix() -> None:
+    done = sockscope("doctor", env={"TERM": "dumb", "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    assert "!!  terminal" in done.stdout
+    assert "TERM=xterm-256color" in done.stdout
+    assert "!!  UTF-8" in done.stdout
+
+
+def test_too_few_descriptors_prevent_every_run() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 40 && exec "$0" doctor --json', COMMAND],
+        env=clean_environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert not found["can_run"]
+    assert [check["name"] for check in found["checks"] if check["fatal"]] == ["descriptors"]
+
+
+def test_layout() -> None:
+    checks = [Check("one", True, "fine", "unused"), Check("two", False, "bad", "mend it", fatal=True)]
+    assert to_text(checks) == (
+        "ok  one               fine\n!!  two               bad\n                      mend it"
+    )
+    assert not json.loads(to_json(checks))["can_run"]
+
+
+def test_an_address_that_cannot_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LOOPBACK", {"ipv4": "127.0.0.1", "ipv6": "2001:db8::1"})
+    lacking = [check for check in doctor.examine() if "2001:db8::1" in check.name]
+    assert len(lacking) == 2
+    assert not any(check.ok or check.fatal for check in lacking)
+    assert all("use -4" in check.fix for check in lacking)

@@ -1,0 +1,382 @@
+"""Headless runs through the installed command: what they write, and how they end."""
+
+import csv
+import json
+import os
+import pty
+import signal
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import (
+    COMMAND,
+    PATIENCE_S,
+    clean_environment,
+    figures,
+    finished,
+    next_complaint,
+    next_line,
+    running,
+    sockscope,
+)
+
+
+def _ipv6_is_missing() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return True
+    return False
+
+
+IPV6 = pytest.param("-6", marks=pytest.mark.skipif(_ipv6_is_missing(), reason="needs IPv6"))
+FAMILIES = pytest.mark.parametrize("family", ["-4", IPV6])
+TRANSPORTS = pytest.mark.parametrize("transport", ["--tcp", "--udp"])
+QUICK = ("-n", "200", "-c", "10", "--service-time", "0")
+FOREVER = ("-d", "0", "-c", "4", "--service-time", "1ms")
+
+
+# What is written.
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@FAMILIES
+def test_json_counts_every_request(transport: str, loop: str, family: str) -> None:
+    found = figures("run", transport, *QUICK, "--loop", loop, family)
+    totals, server = found["totals"], found["server"]
+    assert (found["schema_version"], found["type"], found["state"]) == (1, "summary", "stopped")
+    assert found["loop"] == found["experiment"]["loop"] == loop
+    assert totals["requests"] == totals["responses"] == 200
+    assert server["requests"] == server["responses"] == 200
+    assert totals["bytes_out"] == server["bytes_in"]
+    assert (totals["timeouts"], totals["errors"], totals["datagrams_lost"]) == (0, 0, 0)
+    assert totals["datagrams_sent"] == (200 if transport == "--udp" else 0)
+    assert found["service_time_s"]["count"] == 200
+    assert found["rates"]["requests_per_s"] == pytest.approx(200 / found["duration_s"])
+    assert found["rates"]["bytes_per_s"] == pytest.approx(200 * 64 / found["duration_s"])
+    assert found["environment"]["python"]
+
+
+@TRANSPORTS
+def test_a_run_cut_by_its_duration_accounts_for_what_was_in_flight(transport: str) -> None:
+    found = figures("run", transport, "-d", "0.3")
+    totals = found["totals"]
+    in_flight = found["clients"]["in_flight"]
+    answered = totals["responses"] + totals["timeouts"] + totals["errors"]
+    assert totals["requests"] == answered + in_flight
+    assert 0 <= totals["requests"] - found["server"]["requests"] <= in_flight
+    assert found["duration_s"] >= 0.3
+
+
+@TRANSPORTS
+def test_the_stream_adds_up_to_its_summary(transport: str) -> None:
+    done = sockscope("run", transport, "-d", "0.35", "-i", "100ms", "--json-stream")
+    assert (done.returncode, done.stderr) == (0, "")
+    *intervals, summary = map(json.loads, done.stdout.splitlines())
+    assert {interval["type"] for interval in intervals} == {"interval"}
+    assert summary["type"] == "summary"
+    for name in ("requests", "responses", "bytes_in"):
+        assert sum(interval["totals"][name] for interval in intervals) == summary["totals"][name]
+    assert sum(i["service_time_s"]["count"] for i in intervals) == summary["service_time_s"]["count"]
+    assert sum(i["duration_s"] for i in intervals) == pytest.approx(summary["duration_s"])
+
+
+def test_csv_has_one_header_and_a_row_per_interval() -> None:
+    done = sockscope("run", "-d", "0.35", "-i", "100ms", "--csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    header, *rows = csv.reader(done.stdout.splitlines())
+    assert "service_time_s.p99" in header
+    assert rows
+    assert {len(row) for row in rows} == {len(header)}
+    assert [row[header.index("warming_up")] for row in rows] == ["false"] * len(rows)
+
+
+@TRANSPORTS
+def test_the_summary_fits_a_chat(transport: str) -> None:
+    done = sockscope("run", transport, *QUICK)
+    lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(lines) <= 16
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith(f"SockScope: {transport[2:].upper()} server and clients, 127.0.0.1:")
+    assert "200 answered of 200" in done.stdout
+    assert ("kernel UDP" in done.stdout) == (transport == "--udp" and os.path.exists("/proc/net/snmp"))
+
+
+def test_a_warm_up_is_left_out_of_the_figures() -> None:
+    done = sockscope("run", "-d", "0.2", "--warmup", "0.2", "-i", "100ms", "--json-stream")
+    first, *_, summary = map(json.loads, done.stdout.splitlines())
+    assert first["warming_up"]
+    assert not summary["warming_up"]
+    assert summary["duration_s"] < summary["elapsed_s"] - 0.15
+    assert summary["totals"]["connections_opened"] == 0
+
+
+@pytest.mark.parametrize("form", ["--json", "--json-stream", "--csv", None])
+def test_output_goes_to_a_file(tmp_path: Path, form: str | None) -> None:
+    file = tmp_path / "figures"
+    done = sockscope("run", *QUICK, *([form] if form else []), "-o", str(file))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert file.read_text()
+    assert list(tmp_path.iterdir()) == [file]
+    assert stat.S_IMODE(file.stat().st_mode) & 0o400
+
+
+def test_a_file_keeps_its_mode_and_a_link_its_place(tmp_path: Path) -> None:
+    file, link = tmp_path / "figures", tmp_path / "link"
+    file.write_text("before")
+    file.chmod(0o640)
+    link.symlink_to(file)
+    assert sockscope("run", *QUICK, "--json", "-o", str(link)).returncode == 0
+    assert link.is_symlink()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert json.loads(file.read_text())["schema_version"] == 1
+
+
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    assert sockscope("run", *QUICK, "--json", "-o", os.devnull).returncode == 0
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_a_run_that_cannot_start_leaves_the_file_alone(tmp_path: Path) -> None:
+    file = tmp_path / "figures"
+    file.write_text("before")
+    assert sockscope("run", "--bind", "192.0.2.1", "--json", "-o", str(file)).returncode == 1
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_run(tmp_path: Path) -> None:
+    done = sockscope("run", "-d", "0", "-o", str(tmp_path / "none" / "figures"))
+    assert done.returncode == 2
+    assert "cannot be written: No such file or directory" in done.stderr
+
+
+def test_progress_is_one_line_that_goes_away() -> None:
+    mine, childs = pty.openpty()
+    child = subprocess.Popen(
+        [COMMAND, "run", "-d", "0.5", "-i", "100ms"],
+        env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=childs,
+    )  # fmt: skip
+    os.close(childs)
+    out, _ = child.communicate(timeout=PATIENCE_S)
+    shown = b""
+    try:
+        while chunk := os.read(mine, 65_536):
+            shown += chunk
+    except OSError:
+        pass  # Linux reports the end of a pseudo-terminal as EIO.
+    os.close(mine)
+    assert child.returncode == 0
+    assert b"\n" not in shown
+    lines = shown.split(b"\r")
+    assert b"req/s" in lines[1]
+    assert max(map(len, lines)) < 80
+    assert lines[-1] == b""
+    assert lines[-2].strip() == b""
+    assert out.startswith(b"SockScope: ")
+
+
+# How a run is judged.
+
+
+def test_thresholds_that_hold() -> None:
+    done = sockscope("run", *QUICK, "--fail-if", "errors>0", "--fail-if", "p99 > 1m", "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_each_missed_threshold_is_told() -> None:
+    done = sockscope(
+        "run", *QUICK, "--fail-if", "p99>1ns", "--fail-if", "errors>0", "--fail-if", "responses>=200"
+    )
+    assert done.returncode == 3
+    assert "sockscope: missed p99>1ns: service_time_s.p99 is " in done.stderr
+    assert "sockscope: missed responses>=200: totals.responses is 200\n" in done.stderr
+    assert "errors" not in done.stderr
+    assert "200 answered" in done.stdout
+
+
+def test_a_figure_that_is_not_known_counts_as_missed() -> None:
+    done = sockscope("serve", "-d", "0.1", "--fail-if", "p99>1m")
+    assert done.returncode == 3
+    assert "there is no service_time_s.p99 in this run" in done.stderr
+
+
+@pytest.mark.parametrize("condition", ["p99", "p99>", ">1", "p99>soon", "p98>1ms", "errors>-1", "cpu>x"])
+def test_a_condition_that_makes_no_sense_is_refused_before_the_run(condition: str) -> None:
+    done = sockscope("run", "-d", "0", "--fail-if", condition)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"sockscope: --fail-if = {condition!r}: ")
+
+
+def test_forms_exclude_each_other() -> None:
+    done = sockscope("run", "--json", "--csv")
+    assert done.returncode == 2
+    assert "--json and --csv exclude each other" in done.stderr
+
+
+@TRANSPORTS
+def test_a_swarm_that_nobody_answers_fails_and_says_why(transport: str) -> None:
+    kind = socket.SOCK_STREAM if transport == "--tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    done = sockscope("swarm", f"127.0.0.1:{port}", transport, "-d", "0.3", "-c", "2")
+    assert done.returncode == 1
+    assert "sockscope: no request was answered: Connection refused" in done.stderr
+    assert "0 answered" in done.stdout
+
+
+# Faults.
+
+
+@TRANSPORTS
+def test_a_port_in_use(transport: str) -> None:
+    kind = socket.SOCK_STREAM if transport == "--tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if transport == "--tcp":
+            taken.listen()
+        done = sockscope("run", transport, "-p", str(taken.getsockname()[1]), "-d", "0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the port is in use; choose another with --port" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@TRANSPORTS
+def test_an_address_of_another_machine(transport: str) -> None:
+    done = sockscope("run", transport, "--bind", "192.0.2.1", "-d", "0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "this machine has no such address" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may listen on every port")
+def test_a_port_without_permission() -> None:
+    done = sockscope("run", "-p", "1", "-d", "0")
+    assert done.returncode == 1
+    assert "no permission" in done.stderr
+
+
+def test_too_many_clients_for_the_descriptor_limit() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 200 && exec "$0" run -c 1000 -d 0', COMMAND],
+        env=clean_environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "1,000 clients need 2,064 descriptors, but this process may open 200" in done.stderr
+    assert "use at most 68 clients, or raise the limit first: ulimit -n 2064" in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_told_in_a_sentence() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [COMMAND, "run", *QUICK], env=clean_environment(), stdout=full, stderr=subprocess.PIPE,
+            text=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "sockscope: cannot write to standard output: No space left on device\n"
+
+
+def test_closed_standard_streams_do_no_harm() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" run {" ".join(QUICK)} <&- >&- 2>&-', COMMAND],
+        env=clean_environment(), timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+
+
+def test_a_reader_that_goes_away_ends_the_run_quietly() -> None:
+    with running("run", *FOREVER, "--json-stream", "-i", "20ms") as child:
+        assert next_line(child)
+        assert child.stdout is not None
+        child.stdout.close()
+        assert child.stderr is not None
+        assert child.stderr.read() == ""
+        assert child.wait(PATIENCE_S) == 0
+
+
+# Signals.
+
+
+def test_the_first_interrupt_ends_the_run_with_its_summary() -> None:
+    with running("run", *FOREVER, "--json-stream", "-i", "20ms") as child:
+        assert next_line(child)
+        child.send_signal(signal.SIGINT)
+        code, out, err = finished(child)
+    assert (code, err) == (0, "sockscope: stopping; Ctrl+C again leaves at once\n")
+    assert json.loads(out.splitlines()[-1])["type"] == "summary"
+
+
+def test_the_second_interrupt_leaves_at_once() -> None:
+    # Requests that are never answered keep the stop waiting for its grace time.
+    never = ("--service-time", "60s", "--timeout", "90s")
+    with running("run", *FOREVER, *never, "--json-stream", "-i", "20ms") as child:
+        while not json.loads(next_line(child))["clients"]["in_flight"]:
+            pass
+        child.send_signal(signal.SIGINT)
+        assert "stopping" in next_complaint(child)
+        child.send_signal(signal.SIGINT)
+        code, out, err = finished(child)
+    assert (code, err) == (130, "")
+    assert "summary" not in out
+
+
+def test_a_second_interrupt_leaves_no_half_written_file(tmp_path: Path) -> None:
+    with running("serve", "--json", "-o", str(tmp_path / "figures")) as server:
+        address = next_line(server).strip()
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"\0\0\0\1x")
+            assert connection.recv(5) == b"\0\0\0\1x"
+            server.send_signal(signal.SIGINT)
+            assert "stopping" in next_complaint(server)
+            server.send_signal(signal.SIGINT)
+            code, _, _ = finished(server)
+    assert code == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_ends_cleanly() -> None:
+    with running("run", *FOREVER, "--json-stream", "-i", "20ms") as child:
+        assert next_line(child)
+        child.send_signal(signal.SIGTERM)
+        code, out, err = finished(child)
+    assert (code, err) == (0, "")
+    assert json.loads(out.splitlines()[-1])["totals"]["requests"]
+
+
+# Two processes.
+
+
+@TRANSPORTS
+@FAMILIES
+def test_serve_and_swarm_are_the_two_halves_of_a_run(tmp_path: Path, transport: str, family: str) -> None:
+    file = tmp_path / "server.json"
+    with running("serve", transport, family, "--json", "-o", str(file)) as server:
+        address = next_line(server).strip()
+        swarm = figures("swarm", address, transport, *QUICK[:4])
+        server.send_signal(signal.SIGTERM)
+        code, out, err = finished(server)
+    assert (code, out, err) == (0, "", "")
+    served = json.loads(file.read_text())
+    assert served["address"] == swarm["address"] == address
+    assert swarm["totals"]["responses"] == served["server"]["requests"] == 200
+    assert swarm["totals"]["bytes_out"] == served["server"]["bytes_in"]
+    assert set(swarm["server"].values()) == {None}
+    assert set(served["totals"].values()) == {None}
+    assert swarm["experiment"]["service_time_s"] is None
+    assert served["experiment"]["clients"] is None
+    assert served["rates"]["requests_per_s"] == pytest.approx(200 / served["duration_s"])
+
+
+def test_serve_keeps_json_on_stdout_clean() -> None:
+    done = sockscope("serve", "-d", "0.1", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["state"] == "stopped"
+    assert done.stderr.startswith("sockscope: listening on 127.0.0.1:")

@@ -1,0 +1,279 @@
+"""From flags, environment and TOML to an experiment."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockscope.cli.app import app
+from sockscope.cli.spec import Given, build, read_environment, to_toml
+from sockscope.core.experiment import FIELDS, Experiment, Tuning
+
+
+def invoke(*arguments: str, **env: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={**env})
+
+
+def spec(*arguments: str, command: str = "run", **env: str) -> Experiment:
+    """Return the experiment that ``--print-spec`` prints."""
+    result = invoke(*([command] if command else []), *arguments, "--print-spec", **env)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return from_toml(result.stdout)
+
+
+def from_toml(text: str) -> Experiment:
+    layer = {key: Given(raw, key) for key, raw in tomllib.loads(text).items()}
+    return build([layer], {}, {})
+
+
+def complaint(*arguments: str, **env: str) -> str:
+    result = invoke(*arguments, **env)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "value"),
+    [
+        (["-u"], "transport", "udp"),
+        (["--udp"], "transport", "udp"),
+        (["--tcp"], "transport", "tcp"),
+        (["-4"], "family", "ipv4"),
+        (["-6"], "family", "ipv6"),
+        (["-c", "1k"], "clients", 1_000),
+        (["--clients", "7"], "clients", 7),
+        (["--permits", "off"], "permits", 0),
+        (["-l", "64K"], "size", 65_536),
+        (["--service-time", "250ms"], "service_time", 0.25),
+        (["--think-time", "1"], "think_time", 1.0),
+        (["--lifetime", "request"], "lifetime", 1),
+        (["--lifetime", "run"], "lifetime", 0),
+        (["--lifetime", "100"], "lifetime", 100),
+        (["--framing", "newline"], "framing", "newline"),
+        (["--loop", "asyncio"], "loop", "asyncio"),
+        (["--timeout", "2s"], "timeout", 2.0),
+        (["--connect-timeout", "1m"], "connect_timeout", 60.0),
+        (["-p", "7007"], "port", 7_007),
+        (["--bind", "127.0.0.2"], "bind", "127.0.0.2"),
+        (["--delay"], "no_delay", False),
+        (["--no-delay"], "no_delay", True),
+        (["--rcvbuf", "1MiB"], "rcvbuf", 1 << 20),
+        (["--sndbuf", "64k"], "sndbuf", 64_000),
+        (["-d", "5m"], "duration", 300.0),
+        (["-d", "0"], "duration", 0.0),
+        (["-n", "10k"], "requests", 10_000),
+        (["--warmup", "500ms"], "warmup", 0.5),
+        (["--backlog", "16"], "backlog", 16),
+        (["--max-connections", "10"], "max_connections", 10),
+        (["--idle-timeout", "30"], "idle_timeout", 30.0),
+        (["--seed", "42"], "seed", 42),
+        (["--allow-remote"], "allow_remote", True),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_every_flag_reaches_its_field(arguments: list[str], key: str, value: object) -> None:
+    assert spec(*arguments).value(key) == value
+
+
+def test_the_dashboard_takes_the_same_flags() -> None:
+    assert spec("-u", "-c", "5", command="") == Experiment(tuning=Tuning(transport="udp", clients=5))
+
+
+def test_without_flags_the_defaults_stand() -> None:
+    assert spec(command="") == Experiment()
+
+
+def test_run_lasts_ten_seconds_unless_told() -> None:
+    assert spec().duration_s == 10
+    assert spec("-n", "5").duration_s == 0
+    assert spec(SOCKSCOPE_DURATION="3").duration_s == 3
+    assert spec("127.0.0.1:80", command="swarm").duration_s == 10
+    assert spec(command="serve").duration_s == 0
+
+
+def test_an_ipv6_address_to_listen_on_implies_the_family() -> None:
+    assert spec("--bind", "::1").tuning.family == "ipv6"
+    assert "--bind = '127.0.0.1': is not an address of the family ipv6" in complaint(
+        "run", "-6", "--bind", "127.0.0.1"
+    )
+
+
+def test_roles() -> None:
+    assert spec(command="serve").role == "server"
+    swarm = spec("[::1]:7007", command="swarm")
+    assert (swarm.role, swarm.target, swarm.tuning.family) == ("swarm", "[::1]:7007", "ipv6")
+    assert swarm.tuning.service_time_s == 0
+
+
+def test_a_name_is_resolved() -> None:
+    assert spec("localhost:7007", "-4", command="swarm").target == "127.0.0.1:7007"
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("localhost", "is not an address with a port"),
+        ("localhost:0", "is not an address with a port"),
+        ("localhost:65536", "is not an address with a port"),
+        (":80", "is not an address with a port"),
+        ("a..b:80", "cannot be resolved"),
+        ("x" * 70 + ".invalid:80", "cannot be resolved"),
+        ("192.0.2.1:80", "is another machine; only with --allow-remote"),
+    ],
+)
+def test_targets_that_do_not_do(target: str, reason: str) -> None:
+    assert reason in complaint("swarm", target)
+
+
+def test_an_address_of_the_other_family_does_not_resolve() -> None:
+    assert "cannot be resolved as ipv6" in complaint("swarm", "-6", "127.0.0.1:80")
+
+
+def test_a_swarm_needs_a_target(tmp_path: Path) -> None:
+    assert "HOST:PORT is missing" in complaint("swarm")
+    file = tmp_path / "spec.toml"
+    file.write_text('target = "127.0.0.1:7007"')
+    assert spec("--spec", str(file), command="swarm").target == "127.0.0.1:7007"
+
+
+@pytest.mark.parametrize(("command", "flag"), [("swarm", "--service-time"), ("serve", "--clients")])
+def test_a_role_has_no_flags_of_the_other(command: str, flag: str) -> None:
+    said = complaint(command, flag, "1")
+    assert "No such option" in said
+    assert flag in said
+
+
+def test_later_layers_go_before_earlier_ones(tmp_path: Path) -> None:
+    file = tmp_path / "spec.toml"
+    file.write_text('clients = 1\npermits = 1\nsize = "1K"\nservice_time = 0.5\ntransport = "udp"\n')
+    found = spec("--spec", str(file), "-c", "3", "--tcp", SOCKSCOPE_CLIENTS="2", SOCKSCOPE_PERMITS="2")
+    tuning = found.tuning
+    assert (tuning.clients, tuning.permits, tuning.request_bytes) == (3, 2, 1_024)
+    assert (tuning.service_time_s, tuning.transport) == (0.5, "tcp")
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert read_environment({"SOCKSCOPE_CLIENTS": "", "SOCKSCOPE_OTHER": "1", "CLIENTS": "3"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-c", "-5"], "--clients = '-5': negative; must be 0 or more"),
+        (["-c", "0"], "--clients = 0: must be at least 1"),
+        (["-c", "10001"], "--clients = 10001: must be at most 10,000"),
+        (["-c", ""], "--clients = '': is empty"),
+        (["--bind", ""], "--bind = '': is empty"),
+        (["--bind", "localhost"], "--bind = 'localhost': is not a numeric IPv4 or IPv6 address"),
+        (["-l", "12parsec"], "--size = '12parsec': not a size"),
+        (["--service-time", "-1ms"], "--service-time = '-1ms': negative"),
+        (["--service-time", "soon"], "--service-time = 'soon': not a duration"),
+        (["--timeout", "0"], "--timeout = 0.0: must be at least 1 ms"),
+        (["--loop", "trio"], "--loop = 'trio': is not one of uvloop, asyncio"),
+        (["-p", "65536"], "--port = 65536: must be at most 65,535"),
+        (["-d", "nan"], "--duration = 'nan': not a duration"),
+        (["-u", "-l", "65508"], "--size = 65508: a UDP datagram carries at most 65,507 B"),
+        (["-u", "-l", "4"], "--size = 4: a UDP request needs 8 B"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_nonsense_is_refused_in_a_sentence_that_names_the_flag(arguments: list[str], sentence: str) -> None:
+    said = complaint("run", *arguments)
+    assert said.startswith(f"sockscope: {sentence}")
+    assert said.count("\n") == 1
+
+
+def test_a_faulty_variable_is_named() -> None:
+    assert complaint("run", SOCKSCOPE_CLIENTS="many").startswith("sockscope: SOCKSCOPE_CLIENTS = 'many': ")
+
+
+def test_every_fault_is_told_in_one_go(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(
+        'clinets = 5\nsize = "x"\nclients = 0\nservice_time = [1]\npermits = true\nbacklog = 1.5\n'
+        f"seed = 1{'0' * 400}\nduration = inf\n[swarm]\nsize = 1\n"
+    )
+    said = complaint("run", "--spec", str(file), "--framing", "morse", SOCKSCOPE_LOOP="x")
+    for field, reason in {
+        f"clinets in {file}": "there is no such field; did you mean clients?",
+        f"size in {file}": "not a size",
+        f"clients in {file}": "must be at least 1",
+        f"service_time in {file}": "is not a duration",
+        f"permits in {file}": "is not a whole number",
+        f"backlog in {file}": "is not a whole number",
+        f"seed in {file}": "must be at most",
+        f"duration in {file}": "must be finite",
+        f"swarm in {file}": "there is no such field",
+        "--framing": "is not one of length, newline, fixed, none",
+        "SOCKSCOPE_LOOP": "is not one of uvloop, asyncio",
+    }.items():
+        assert any(field in line and reason in line for line in said.splitlines()), (field, reason)
+    assert said.startswith("sockscope: 11 things are wrong:\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"clients = 5\npermits = \n", "is not TOML: Invalid value (at line 2, column 11)"),
+        (b"clients = 5\nclients = 6\n", "is not TOML: Cannot overwrite a value (at line 2"),
+        (b"\xff\xfe", "is not TOML: "),
+    ],
+)
+def test_a_file_that_is_not_toml(tmp_path: Path, content: bytes, reason: str) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_bytes(content)
+    assert reason in complaint("run", "--spec", str(file))
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    assert "cannot be read: No such file" in complaint("run", "--spec", str(tmp_path / "none.toml"))
+    assert "cannot be read: Is a directory" in complaint("run", "--spec", str(tmp_path))
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text('"\\u001b[2Jsize" = 1\n')
+    said = complaint("run", "--spec", str(file))
+    assert "\x1b" not in said
+    assert "\\x1b[2Jsize" in said
+
+
+def test_the_printed_spec_describes_every_field() -> None:
+    text = invoke("--print-spec").stdout
+    assert set(tomllib.loads(text)) == set(FIELDS)
+    for entry in FIELDS.values():
+        assert f"# {entry.spec.doc}" in text
+
+
+_DURATION = st.integers(1_000, 60_000_000).map(lambda us: us / 1e6)
+
+
+@given(
+    st.builds(
+        Experiment,
+        tuning=st.builds(
+            Tuning,
+            transport=st.sampled_from(["tcp", "udp"]),
+            clients=st.integers(1, 10_000),
+            permits=st.integers(0, 10_000),
+            request_bytes=st.integers(8, 65_507),
+            service_time_s=_DURATION,
+            request_timeout_s=_DURATION,
+            lifetime=st.integers(0, 1_000_000_000),
+            no_delay=st.booleans(),
+            rcvbuf_bytes=st.integers(0, 1 << 30),
+        ),
+        loop=st.sampled_from(["uvloop", "asyncio"]),
+        port=st.integers(0, 65_535),
+        duration_s=_DURATION,
+        requests=st.integers(0, 10**15),
+        bind=st.sampled_from(["", "127.0.0.1", "0.0.0.0"]),
+        seed=st.integers(0, 1 << 62),
+    )
+)
+def test_a_printed_spec_reads_back_to_the_same_experiment(experiment: Experiment) -> None:
+    assert from_toml(to_toml(experiment)) == experiment

@@ -1,0 +1,96 @@
+"""What starting the command costs, and what it does without a terminal."""
+
+import subprocess
+import sys
+
+import pytest
+
+from sockscope import __version__
+from tests.cli.command import PATIENCE_S, clean_environment, sockscope
+
+HEAVY = {"textual", "rich", "asyncio", "psutil", "uvloop"}
+_LOADED = """
+import sys
+from sockscope.__main__ import main
+try:
+    main()
+finally:
+    print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr)
+"""
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Return the top-level modules that a process has imported when it ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADED, *arguments],
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"], ["--help"], ["run", "--help"], ["serve", "--help"], ["swarm", "--help"],
+        ["doctor", "--help"], ["--print-spec"], ["run", "--print-spec"], ["run", "--clients", "0"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_nothing_heavy_is_imported_without_need(arguments: list[str]) -> None:
+    assert not loaded_by(*arguments) & HEAVY
+
+
+def test_a_headless_run_does_not_import_the_dashboard() -> None:
+    loaded = loaded_by("run", "-n", "1", "-c", "1", "-q")
+    assert "uvloop" in loaded
+    assert not loaded & {"textual", "rich"}
+
+
+def test_version() -> None:
+    done = sockscope("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"sockscope {__version__}\n", "")
+
+
+def test_the_dashboard_without_a_terminal_points_to_run() -> None:
+    done = sockscope()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("sockscope: the dashboard needs a terminal; without one, use: sockscope run\n")
+    assert "textual" not in loaded_by()
+
+
+def test_flags_before_a_subcommand_are_not_lost_in_silence() -> None:
+    done = sockscope("-c", "5", "run")
+    assert done.returncode == 2
+    assert "--clients belongs after the command: sockscope run --clients" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "serve", "swarm", "doctor"])
+def test_every_command_explains_itself(command: str) -> None:
+    done = sockscope(command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: sockscope {command}")
+
+
+def test_public_names_load_when_they_are_used() -> None:
+    code = (
+        "import sys, sockscope; assert 'uvloop' not in sys.modules; "
+        "from sockscope import Engine, Experiment, Tuning; "
+        "assert set(sockscope.__all__) <= set(dir(sockscope)); "
+        "print(Engine.__name__, Experiment.__name__, Tuning.__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
+    assert done.stdout == "Engine Experiment Tuning\n"
+
+
+def test_unknown_public_names_are_refused() -> None:
+    import sockscope as package
+
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        _ = package.Nonsense

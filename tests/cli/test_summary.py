@@ -1,0 +1,92 @@
+from dataclasses import replace
+
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.snapshot import RunState, Totals
+from sockscope.faces.headless import progress_line
+from sockscope.faces.summary import summary_text
+from tests.core.runs import both, role, run
+
+
+def test_what_a_run_leaves_behind() -> None:
+    assert summary_text(both()) == (
+        "SockScope: TCP server and clients, 127.0.0.1:7007, uvloop, 2.00 s\n"
+        "clients 100, permits 50, request 64 B, service 5 ms, framing length\n"
+        "\n"
+        "requests      1,000 answered of 1,000, 500/s\n"
+        "payload       32.0 kB/s of answers\n"
+        "service time  p50 10.0 ms  p90 10.0 ms  p99 10.0 ms  p99.9 10.0 ms  max 10.0 ms\n"
+        "failed        0 errors, 0 timeouts\n"
+        "connections   4 opened, 0 refused, 0 reset\n"
+        "process       CPU 25 % of a core, RSS 40.0 MB, loop lag p99 –\n"
+    )
+
+
+def test_lines_are_short_and_few_whatever_ran() -> None:
+    tuning = Tuning(
+        transport="udp", clients=10_000, permits=10_000, request_bytes=65_507, service_time_s=59.123456,
+        think_time_s=59.123456, lifetime=999_999_999,
+    )  # fmt: skip
+    many = Totals(*[10**14] * len(Totals.__dataclass_fields__))
+    wild = run(
+        tuning=tuning,
+        server=role("server", Totals(), address="[2001:0db8:85a3:0000:0000:8a2e:0370:7334]:65535"),
+        swarm=role("client", many, last_trouble="No buffer space available"),
+    )
+    lines = summary_text(replace(wild, state=RunState.FAILED, error="x " * 60)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) < 24
+
+
+def test_udp_tells_what_was_lost() -> None:
+    totals = Totals(requests=10, responses=8, timeouts=2, datagrams_sent=10, datagrams_lost=2)
+    text = summary_text(run(tuning=Tuning(transport="udp"), swarm=role("client", totals)))
+    assert "failed        0 errors, 2 timeouts, 2 lost, 0 late, 0 reordered, 0 twice\n" in text
+    assert "kernel UDP    1 dropped, receive buffer full (whole machine)\n" in text
+    assert "framing" not in text
+
+
+def test_counts_that_differ_by_more_than_what_is_in_flight() -> None:
+    clients, server = Totals(requests=1_010, responses=990), Totals(requests=1_000, responses=1_000)
+    same = run(swarm=role("client", clients, in_flight=20), server=role("server", server))
+    assert "server saw" not in summary_text(same)
+    other = run(swarm=role("client", clients, in_flight=9), server=role("server", server))
+    assert "server saw    1,000 requests (clients: 1,010), 1,000 responses (clients: 990)\n" in summary_text(
+        other
+    )
+
+
+def test_one_role_alone() -> None:
+    totals = Totals(requests=5, responses=5, bytes_in=340, bytes_out=340)
+    server = summary_text(run(experiment=Experiment(role="server"), server=role("server", totals)))
+    assert server.startswith("SockScope: TCP server, 127.0.0.1:7007")
+    assert "service time" not in server
+    assert "clients" not in server
+    swarm = summary_text(run(experiment=Experiment(role="swarm"), swarm=role("client", totals)))
+    assert swarm.startswith("SockScope: TCP clients, 127.0.0.1:7007")
+    assert "service 5 ms" not in swarm
+
+
+def test_trouble_and_failure_are_told() -> None:
+    failed = replace(both(last_trouble="Connection refused"), error="the loop died", warming_up=True)
+    text = summary_text(failed)
+    assert "last trouble  Connection refused\n" in text
+    assert "stopped by    the loop died\n" in text
+    assert "(warming up)" in text
+
+
+def test_progress_in_one_line() -> None:
+    now = both(seconds=62)
+    assert progress_line(now, both(seconds=2)) == (
+        "00:01:02        500 req/s  p99 10.0 ms  errors 0  timeouts 0  in flight 0"
+    )
+
+
+def test_progress_without_answers_says_what_is_wrong() -> None:
+    now = run(swarm=role("client", Totals(), last_trouble="Connection refused"))
+    assert progress_line(now, now).endswith("in flight 0  Connection refused")
+    assert progress_line(replace(now, warming_up=True), now).endswith("warming up")
+
+
+def test_progress_of_a_server() -> None:
+    now = run(server=role("server", Totals()))
+    assert progress_line(now, now).endswith("timeouts 0  connections 4")

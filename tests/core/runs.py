@@ -1,0 +1,88 @@
+"""Snapshots of runs that never happened, for tests of what is made from snapshots."""
+
+from dataclasses import replace
+
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.histogram import Histogram
+from sockscope.core.snapshot import (
+    KernelUdp,
+    LimiterStatistics,
+    Resources,
+    RoleSnapshot,
+    RunState,
+    Snapshot,
+    SocketOption,
+    Totals,
+)
+
+
+def histogram(*seconds: float) -> Histogram:
+    made = Histogram()
+    made.add_all(seconds)
+    return made
+
+
+def role(name: str, totals: Totals, **rest: object) -> RoleSnapshot:
+    made = RoleSnapshot(name, "tcp", "127.0.0.1:7007", totals, connections_open=4)
+    return replace(made, **rest)  # type: ignore[arg-type]
+
+
+def resources(cpu_s: float = 0.5, lag: Histogram | None = None) -> Resources:
+    return Resources(
+        cpu_s=cpu_s,
+        rss_bytes=40_000_000,
+        descriptors=20,
+        descriptor_limit=1_024,
+        voluntary_switches=7,
+        involuntary_switches=3,
+        loop_lag=lag or Histogram(),
+        kernel_udp=KernelUdp(10, 10, 2, 1),
+    )
+
+
+def run(
+    *,
+    tuning: Tuning | None = None,
+    experiment: Experiment | None = None,
+    seconds: float = 2.0,
+    since_s: float = 100.0,
+    server: RoleSnapshot | None = None,
+    swarm: RoleSnapshot | None = None,
+    used: Resources | None = None,
+) -> Snapshot:
+    """Return a run that began at 100 s on the clock, ``seconds`` later."""
+    tuning = tuning or Tuning()
+    return Snapshot(
+        time_s=100.0 + seconds,
+        started_s=100.0,
+        measured_since_s=since_s,
+        state=RunState.RUNNING,
+        experiment=experiment or Experiment(tuning=tuning),
+        tuning=tuning,
+        generation=0,
+        loop_name="uvloop",
+        server=server,
+        swarm=swarm,
+        resources=used or resources(),
+    )
+
+
+def both(seconds: float = 2.0, requests: int = 1_000, **rest: object) -> Snapshot:
+    """Return a TCP run with both roles in which each of ``requests`` was answered after 10 ms."""
+    counts = {"requests": requests, "responses": requests}
+    wire_bytes = requests * 68
+    totals = Totals(**counts, bytes_in=wire_bytes, bytes_out=wire_bytes, connections_opened=4)
+    options = (SocketOption("SO_RCVBUF", None, 131_072),)
+    return run(
+        seconds=seconds,
+        server=role("server", totals, socket_options=options),
+        swarm=role(
+            "client",
+            totals,
+            clients=4,
+            service_time=histogram(*[0.010] * requests),
+            limiter=LimiterStatistics(permits=50, acquired=requests, waited=10, wait_s=0.1),
+            socket_options=options,
+            **rest,
+        ),
+    )

@@ -1,0 +1,133 @@
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.histogram import RELATIVE_ERROR
+from sockscope.core.report import FIGURES, flat, interval, report
+from sockscope.core.snapshot import RunState, Totals
+from tests.core.runs import both, histogram, resources, role, run
+
+PAGE = Path(__file__).parents[2] / "docs" / "json.md"
+
+
+def documented() -> Iterator[str]:
+    """Yield the dotted name of every field that the page describes."""
+    sections: list[str] = []
+    for line in PAGE.read_text(encoding="utf-8").split("# `doctor")[0].splitlines():
+        if line.startswith("## "):
+            sections = re.findall(r"`(\w+)`", line)
+        elif field := re.match(r"\| `(\w+)` \|", line):
+            yield from (f"{section}.{field[1]}" for section in sections or [""])
+
+
+def test_the_page_and_the_report_name_the_same_fields() -> None:
+    written = [name for name, _ in flat(report(both(), dict.fromkeys(ENVIRONMENT, "")))]
+    described = [name.lstrip(".") for name in documented()]
+    assert sorted(described) == sorted(written)
+    assert len(set(described)) == len(described)
+
+
+ENVIRONMENT = ("sockscope", "python", "uvloop", "textual", "platform", "kernel", "cores")
+
+
+def test_the_page_marks_what_an_interval_has() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    marked = set(re.findall(r"\| `(\w+)` \|[^|]*\| i \|", text))
+    for heading, body in re.findall(r"^## (.*?)\n(.*?)(?=^#)", text, re.MULTILINE | re.DOTALL):
+        if body.strip().startswith("*i*."):
+            marked |= set(re.findall(r"`(\w+)`", heading))
+    assert marked == set(interval(both()))
+
+
+def test_every_figure_is_in_the_report() -> None:
+    written = report(both(), {})
+    for section, names in FIGURES.items():
+        assert set(written[section]) == set(names), section
+
+
+def test_figures_of_a_run() -> None:
+    written = report(both(seconds=2.0, requests=1_000), {"python": "3"})
+    assert written["duration_s"] == written["elapsed_s"] == pytest.approx(2)
+    assert written["totals"]["requests"] == written["server"]["requests"] == 1_000
+    assert written["rates"]["requests_per_s"] == pytest.approx(500)
+    assert written["rates"]["bytes_per_s"] == pytest.approx(500 * 64)
+    assert written["service_time_s"]["p50"] == pytest.approx(0.010, rel=RELATIVE_ERROR)
+    assert written["service_time_s"]["count"] == 1_000
+    assert written["resources"]["cpu_ratio"] == pytest.approx(0.25)
+    assert written["environment"] == {"python": "3"}
+    assert written["address"] == "127.0.0.1:7007"
+    assert written["socket_options"]["client"] == [
+        {"name": "SO_RCVBUF", "requested": None, "effective": 131_072}
+    ]
+    json.dumps(written, allow_nan=False)
+
+
+def test_payload_is_counted_without_framing() -> None:
+    for tuning, wire_bytes in ((Tuning(framing="none"), 64), (Tuning(framing="newline"), 65)):
+        totals = Totals(requests=10, responses=10, bytes_in=10 * wire_bytes)
+        written = interval(run(tuning=tuning, seconds=1, swarm=role("client", totals)))
+        assert written["rates"]["bytes_per_s"] == pytest.approx(640)
+
+
+def test_the_fields_do_not_depend_on_the_run() -> None:
+    totals = Totals(requests=3, responses=3)
+    names = [name for name, _ in flat(report(both(), {}))]
+    server = run(experiment=Experiment(role="server"), server=role("server", totals))
+    swarm = run(experiment=Experiment(role="swarm"), swarm=role("client", totals))
+    assert [name for name, _ in flat(report(server, {}))] == names
+    assert [name for name, _ in flat(report(swarm, {}))] == names
+
+
+def test_what_is_not_known_is_none() -> None:
+    totals = Totals(requests=3, responses=3)
+    server = report(run(experiment=Experiment(role="server"), server=role("server", totals)), {})
+    assert set(server["totals"].values()) == {None}
+    assert set(server["service_time_s"].values()) == {None}
+    assert server["rates"]["requests_per_s"] == pytest.approx(1.5)
+    assert server["experiment"]["clients"] is None
+    assert server["experiment"]["service_time_s"] == 0.005
+    swarm = report(run(experiment=Experiment(role="swarm"), swarm=role("client", totals)), {})
+    assert set(swarm["server"].values()) == {None}
+    assert swarm["experiment"]["service_time_s"] is None
+    assert swarm["service_time_s"]["p99"] is None
+    assert swarm["service_time_s"]["count"] == 0
+    assert swarm["resources"]["loop_lag_p99_s"] is None
+
+
+def test_kernel_counters_that_are_not_there() -> None:
+    used = replace(resources(), kernel_udp=None, descriptors=None)
+    written = interval(run(used=used, server=role("server", Totals())))
+    assert set(written["kernel_udp"].values()) == {None}
+    assert written["resources"]["descriptors"] is None
+
+
+def test_no_time_has_passed() -> None:
+    written = interval(run(seconds=0, swarm=role("client", Totals())))
+    assert written["rates"] == {"requests_per_s": None, "bytes_per_s": None}
+    assert written["resources"]["cpu_ratio"] is None
+
+
+def test_a_failed_run_says_why() -> None:
+    failed = replace(both(last_trouble="Connection refused"), state=RunState.FAILED, error="internal")
+    written = report(failed, {})
+    assert (written["state"], written["error"]) == ("failed", "internal")
+    assert written["last_trouble"] == "Connection refused"
+    assert report(both(), {})["error"] is None
+
+
+def test_the_experiment_is_that_of_the_end() -> None:
+    turned = replace(both(), tuning=Tuning(permits=7), generation=2)
+    written = report(turned, {})
+    assert (written["experiment"]["permits"], written["tunings"]) == (7, 2)
+
+
+def test_loop_lag() -> None:
+    lag = histogram(*[0.001] * 99, 0.020)
+    written = interval(run(used=resources(lag=lag), server=role("server", Totals())))["resources"]
+    assert written["loop_lag_p50_s"] == pytest.approx(0.001, rel=RELATIVE_ERROR)
+    assert written["loop_lag_max_s"] == pytest.approx(0.020, rel=RELATIVE_ERROR)

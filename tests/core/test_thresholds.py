@@ -1,0 +1,108 @@
+from typing import Any
+
+import pytest
+
+from sockscope.core.report import FIGURES, report
+from sockscope.core.thresholds import Threshold, missed
+from tests.core.runs import both
+
+REPORT: dict[str, Any] = report(both(), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "figure", "limit"),
+    [
+        ("p99>20ms", "service_time_s.p99", 0.020),
+        (" p50 >= 1m30s ", "service_time_s.p50", 90),
+        ("p999<1us", "service_time_s.p999", 1e-6),
+        ("p99.9>1", "service_time_s.p999", 1),
+        ("MAX>0.5", "service_time_s.max", 0.5),
+        ("mean==0", "service_time_s.mean", 0),
+        ("service_time_s.count<10k", "service_time_s.count", 10_000),
+        ("requests_per_s<9.5k", "rates.requests_per_s", 9_500),
+        ("requests_per_s<9.5", "rates.requests_per_s", 9.5),
+        ("bytes_per_s<1MiB", "rates.bytes_per_s", 1 << 20),
+        ("requests<1000", "totals.requests", 1_000),
+        ("errors>0", "totals.errors", 0),
+        ("timeouts>=1", "totals.timeouts", 1),
+        ("datagrams_lost>0", "totals.datagrams_lost", 0),
+        ("bytes_in>64K", "totals.bytes_in", 65_536),
+        ("server.errors>0", "server.errors", 0),
+        ("cpu_ratio>80%", "resources.cpu_ratio", 0.8),
+        ("cpu > 0.8", "resources.cpu_ratio", 0.8),
+        ("loop_lag_p99>5ms", "resources.loop_lag_p99_s", 0.005),
+        ("loop_lag_p99_s>5ms", "resources.loop_lag_p99_s", 0.005),
+        ("rss>100MB", "resources.rss_bytes", 100_000_000),
+        ("rss_bytes<=100", "resources.rss_bytes", 100),
+        ("in_flight>5", "clients.in_flight", 5),
+        ("wait_s>1s", "limiter.wait_s", 1),
+        ("rcvbuf_errors>0", "kernel_udp.rcvbuf_errors", 0),
+    ],
+)
+def test_reading(text: str, figure: str, limit: float) -> None:
+    threshold = Threshold.parse(text)
+    assert threshold.figure == figure
+    assert threshold.limit == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is not FIGURE"),
+        ("p99", "is not FIGURE"),
+        ("p99>", "is not FIGURE"),
+        ("p99=>5", "is not FIGURE"),
+        ("p99!=5ms", "is not FIGURE"),
+        ("p98>5ms", "there is no figure p98; did you mean p9"),
+        ("zzz>5ms", "there is no figure zzz"),
+        ("p99>20", None),
+        ("p99>20%", "the value 20% is not a duration"),
+        ("p99>-1ms", "the value -1ms is negative"),
+        ("rss>5ms", "the value 5ms is not a size"),
+        ("cpu>lots", "the value lots is not a share"),
+        ("errors>few", "the value few is not a number"),
+        ("errors>nan", "the value nan is not a number"),
+    ],
+)
+def test_what_makes_no_sense(text: str, reason: str | None) -> None:
+    if reason is None:
+        Threshold.parse(text)
+        return
+    with pytest.raises(ValueError, match="is") as caught:
+        Threshold.parse(text)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("requests>1000", True), ("requests>999", False),
+        ("requests>=1001", True), ("requests>=1000", False),
+        ("requests<1000", True), ("requests<1001", False),
+        ("requests<=999", True), ("requests<=1000", False),
+        ("requests==999", True), ("requests==1000", False),
+    ],
+)  # fmt: skip
+def test_comparing(text: str, holds: bool) -> None:
+    assert (Threshold.parse(text).missed(REPORT) is None) == holds
+
+
+def test_each_miss_is_told_in_the_figure_s_unit() -> None:
+    texts = ("p99>1ms", "errors>0", "cpu>10%", "rss>1MB", "requests_per_s<10k")
+    assert missed(map(Threshold.parse, texts), REPORT) == [
+        "p99>1ms: service_time_s.p99 is 10.0 ms",
+        "cpu>10%: resources.cpu_ratio is 25.0 %",
+        "rss>1MB: resources.rss_bytes is 40.0 MB",
+        "requests_per_s<10k: rates.requests_per_s is 500",
+    ]
+
+
+def test_what_is_not_known_is_missed() -> None:
+    assert missed([Threshold.parse("loop_lag_p99>1h")], REPORT) == [
+        "loop_lag_p99>1h: there is no resources.loop_lag_p99_s in this run"
+    ]
+
+
+@pytest.mark.parametrize("name", [f"{section}.{name}" for section in FIGURES for name in FIGURES[section]])
+def test_every_figure_can_be_judged(name: str) -> None:
+    assert Threshold.parse(f"{name}>1").figure == name
