@@ -83,9 +83,10 @@ def app(ctx: click.Context, /, **params: Any) -> None:
     if not _on_terminal():
         click.echo("sockscope: the dashboard needs a terminal; without one, use: sockscope run", err=True)
         ctx.exit(EXIT_USAGE)
+    from sockscope.cli.environment import environment
     from sockscope.faces.tui.run import run_dashboard
 
-    ctx.exit(run_dashboard(experiment))
+    ctx.exit(run_dashboard(experiment, environment()))
 
 
 def output_flags(command: F) -> F:

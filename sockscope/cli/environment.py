@@ -9,7 +9,7 @@ from importlib import metadata
 from sockscope import __version__
 
 
-def environment() -> dict[str, str | int | None]:
+def environment() -> dict[str, object]:
     """Return versions, kernel and cores; a package that is not installed is None."""
     return {
         "sockscope": __version__,

@@ -13,7 +13,7 @@ import click
 
 from sockscope.core.experiment import FIELDS, Experiment
 from sockscope.core.fields import FieldSpec, Kind
-from sockscope.core.report import CLIENT_FIELDS, SERVER_FIELDS
+from sockscope.core.roles import unknown_fields
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,8 +35,7 @@ def experiment_flags(role: str, **defaults: str) -> Callable[[F], F]:
 
     ``defaults`` are the words shown where a command's default is not the field's.
     """
-    absent = {"server": CLIENT_FIELDS, "swarm": SERVER_FIELDS}.get(role, frozenset())
-    keys = [key for key in FIELDS if key not in absent | _NOT_FLAGS]
+    keys = [key for key in FIELDS if key not in unknown_fields(role) | _NOT_FLAGS]
 
     def decorate(command: F) -> F:
         command = click.option(

@@ -13,6 +13,7 @@ from typing import Any
 from sockscope.core.experiment import FIELDS
 from sockscope.core.fields import Value
 from sockscope.core.histogram import Histogram
+from sockscope.core.roles import unknown_fields
 from sockscope.core.snapshot import (
     KernelUdp,
     LimiterStatistics,
@@ -24,16 +25,6 @@ from sockscope.core.snapshot import (
 )
 
 SCHEMA_VERSION = 1
-
-SERVER_FIELDS = frozenset(
-    {"service_time", "bind", "port", "backlog", "max_connections", "idle_timeout"}
-)  # fmt: skip
-"""Keys of the fields that only a server has; a swarm alone does not know them."""
-CLIENT_FIELDS = frozenset(
-    {"clients", "permits", "think_time", "lifetime", "timeout", "connect_timeout", "requests", "seed",
-     "target", "allow_remote"}
-)  # fmt: skip
-"""Keys of the fields that only clients have; a server alone does not know them."""
 
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
 _TOTALS = tuple(f.name for f in fields(Totals))
@@ -149,7 +140,7 @@ def _named(section: str, values: object | None) -> dict[str, Any]:
 def _experiment(snapshot: Snapshot) -> dict[str, Value | None]:
     """Return every field as it is now, and None for those of a role that does not run here."""
     experiment, tuning = snapshot.experiment, snapshot.tuning
-    unknown = {"server": CLIENT_FIELDS, "swarm": SERVER_FIELDS}.get(experiment.role, frozenset())
+    unknown = unknown_fields(experiment.role)
     return {
         entry.attribute: (
             None if key in unknown else getattr(tuning if entry.live else experiment, entry.attribute)

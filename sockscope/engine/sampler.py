@@ -12,7 +12,7 @@ from sockscope.core.histogram import Histogram
 from sockscope.core.snapshot import KernelUdp, Resources
 from sockscope.engine.limits import descriptor_limit, open_descriptors
 
-HEARTBEAT_S = 0.02
+HEARTBEAT_S = 0.005
 """Interval of the heartbeat that measures how late the loop is."""
 
 

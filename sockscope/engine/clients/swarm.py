@@ -296,8 +296,11 @@ class Swarm:
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment, or let them go."""
-        self.recorder.fold()
-        self._held = self.recorder.exchanges.copy() if held else None
+        if not held:
+            self._held = None
+        elif self._held is None:
+            self.recorder.fold()
+            self._held = self.recorder.exchanges.copy()
 
     def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, and the server's side of it when the server is here."""

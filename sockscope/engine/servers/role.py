@@ -126,8 +126,11 @@ class Server:
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment, or let them go."""
-        self._recorder.fold()
-        self._held = self._recorder.exchanges.copy() if held else None
+        if not held:
+            self._held = None
+        elif self._held is None:
+            self._recorder.fold()
+            self._held = self._recorder.exchanges.copy()
 
     def capture(self, record_id: int) -> Capture | None:
         """Return one exchange as the server saw it."""

@@ -68,8 +68,7 @@ class ExchangesPanel(ListingPanel):
         if self.table.follow and not frame.frozen:
             for exchange in role.exchanges:
                 if exchange.record_id > self._newest:
-                    self._newest = exchange.record_id
-                    self._lines.append(_row(exchange, role.role[0], snapshot.started_s))
+                    self._add(exchange, role.role[0], snapshot.started_s)
         self._seen, self._overwritten = role.exchanges_cursor, role.captures_overwritten
         self.shown_rows = self.matching(list(self._lines))
         self.table.show(self.shown_rows)
@@ -80,6 +79,14 @@ class ExchangesPanel(ListingPanel):
         if self.filter_text:
             notes.append(f"“{self.filter_text}”")
         self.retitle("  ".join(notes))
+
+    def _add(self, exchange: Exchange, side: str, started_s: float) -> None:
+        skipped = exchange.record_id - self._newest - 1
+        if skipped and self._newest >= 0:
+            # Negative numbers are no exchanges: such a row cannot be opened.
+            self._lines.append(Row(-exchange.record_id, ("", "", "", "", "", f"… {skipped:,} more"), "muted"))
+        self._newest = exchange.record_id
+        self._lines.append(_row(exchange, side, started_s))
 
     def on_table_follow_changed(self, message: Table.FollowChanged) -> None:
         """Hold the captures while the reader looks at old rows."""
@@ -98,7 +105,8 @@ class ExchangesPanel(ListingPanel):
             self._ask_for(message.key)
 
     def _ask_for(self, key: object) -> None:
-        assert isinstance(key, int)
+        if not isinstance(key, int) or key < 0:
+            return
         if self.table.follow:
             self.table.follow = False
             self.table.move_to(key)

@@ -65,7 +65,7 @@ class GraphPanel(Panel):
             if graph.size.height:
                 graph.cursor = frame.cursor_s
                 graph.show(
-                    [_series(frame, curve, start) for curve in curves],
+                    [_series(frame, curve, start) for curve in self.that_fit(curves)],
                     now=frame.now_s,
                     window=frame.window_s,
                     markers=markers,
@@ -75,6 +75,10 @@ class GraphPanel(Panel):
     def limit(self, frame: Frame) -> tuple[str, float] | None:
         """Return a level to mark in the upper graph."""
         return None
+
+    def that_fit(self, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
+        """Return the curves that there is room for in the legend."""
+        return curves
 
     def clipboard_text(self) -> str:
         """Return the points in sight as tab-separated text."""
@@ -106,11 +110,12 @@ def _markers(frame: Frame, start: float) -> Sequence[Marker]:
     ]
 
 
-def _graph(title: str, unit: str, format_value: Callable[[float], str], **rest: float) -> FocusGraph:
+def _graph(format_value: Callable[[float], str], **rest: float) -> FocusGraph:
     return FocusGraph(
-        title, unit=unit, format_value=format_value,
-        empty_text="figures appear with the first answers", **rest,  # type: ignore[arg-type]
-    )  # fmt: skip
+        format_value=format_value,
+        empty_text="figures appear with the first answers",
+        **rest,  # type: ignore[arg-type]
+    )
 
 
 class ThroughputPanel(GraphPanel):
@@ -122,7 +127,7 @@ class ThroughputPanel(GraphPanel):
 
     def graphs(self) -> tuple[Graph, ...]:
         """Requests above, bytes below."""
-        return _graph("", "", si), _graph("", "", _bytes)
+        return _graph(si), _graph(_bytes)
 
 
 def _bytes(value: float) -> str:
@@ -132,7 +137,7 @@ def _bytes(value: float) -> str:
 class LatencyPanel(GraphPanel):
     """Service time of the window of each point."""
 
-    digit, name_shown = "3", "Service time"
+    digit, name_shown = "3", "Service time  ms"
     upper = (
         Curve("p50", "p50_s", 1_000),
         Curve("p99", "p99_s", 1_000),
@@ -141,19 +146,19 @@ class LatencyPanel(GraphPanel):
 
     def graphs(self) -> tuple[Graph, ...]:
         """One graph."""
-        return (_graph("", "ms", milliseconds),)
+        return (_graph(milliseconds),)
 
 
 class CpuPanel(GraphPanel):
     """CPU of the process, and how late its loop is."""
 
-    digit, name_shown = "4", "CPU and loop lag"
-    upper = (Curve("CPU of one core", "cpu_ratio", 100),)
-    lower = (Curve("lag p99", "lag_p99_s", 1_000), Curve("max", "lag_max_s", 1_000))
+    digit, name_shown = "4", "CPU  %   loop lag  ms"
+    upper = (Curve("CPU of one core %", "cpu_ratio", 100),)
+    lower = (Curve("lag ms p99", "lag_p99_s", 1_000), Curve("max", "lag_max_s", 1_000))
 
     def graphs(self) -> tuple[Graph, ...]:
         """CPU above, lag below."""
-        return _graph("", "%", whole, y_max=100.0), _graph("", "ms", milliseconds)
+        return _graph(whole, y_max=100.0), _graph(milliseconds)
 
 
 class ConcurrencyPanel(GraphPanel):
@@ -168,7 +173,16 @@ class ConcurrencyPanel(GraphPanel):
 
     def graphs(self) -> tuple[Graph, ...]:
         """One graph."""
-        return (_graph("", "", whole),)
+        return (_graph(whole),)
+
+    def draw(self, frame: Frame) -> None:
+        """Say in the title how many clients there are, since their curve may not fit."""
+        super().draw(frame)
+        self.retitle(f"{frame.snapshot.main.clients:,} clients")
+
+    def that_fit(self, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
+        """Leave the clients out when three legends do not fit."""
+        return curves if self.size.width >= 48 else curves[:2]
 
     def limit(self, frame: Frame) -> tuple[str, float] | None:
         """The number of permits."""

@@ -51,17 +51,26 @@ class HeaderPanel(Widget):
         return self._content
 
     def _draw(self, frame: Frame) -> Content:
-        width = max(20, self.size.width - 2)
-        what, figures = _what(frame), _figures(frame)
-        if what.cell_length + figures.cell_length + 2 <= width:
-            rows = [what + Content(" " * (width - what.cell_length - figures.cell_length)) + figures]
-        else:
+        width = max(20, self.size.width)
+        figures = _figures(frame)
+        if self.size.height > 2:
+            what = next((w for w in _whats(frame) if w.cell_length <= width), _whats(frame)[-1])
             rows = [what.truncate(width, ellipsis=True), figures.truncate(width, ellipsis=True)]
+        else:
+            room = width - figures.cell_length - 2
+            what = next((w for w in _whats(frame) if w.cell_length <= room), _whats(frame)[-1])
+            what = what.truncate(max(1, room), ellipsis=True)
+            rows = [what.pad_right(room + 2 - what.cell_length) + figures]
         rows.append(_limit(frame).truncate(width, ellipsis=True))
         return Content("\n").join(rows)
 
 
-def _what(frame: Frame) -> Content:
+def _whats(frame: Frame) -> list[Content]:
+    """Return what runs, in words that get fewer: the last one leaves out what can be read elsewhere."""
+    return [_what(frame, parts) for parts in (4, 3, 2)]
+
+
+def _what(frame: Frame, most: int) -> Content:
     snapshot = frame.snapshot
     sign, word, mood = _STATES[snapshot.state]
     pieces: list[Content] = []
@@ -72,8 +81,9 @@ def _what(frame: Frame) -> Content:
     role = snapshot.main
     transport = snapshot.tuning.transport.upper()
     model = "protocol" if snapshot.tuning.transport == "tcp" else "datagram"
-    parts = [transport, model if snapshot.server else "no server here", snapshot.loop_name, role.address]
-    pieces.append(Content(" · ".join(plain(part) for part in parts)).stylize("bold", 0, len(transport)))
+    address = plain(role.address)
+    parts = [transport, address, snapshot.loop_name, model if snapshot.server else "no server here"][:most]
+    pieces.append(Content(" · ".join(parts)).stylize("bold", 0, len(transport)))
     pieces.append(Content(units.format_elapsed(snapshot.elapsed_s)))
     if snapshot.warming_up:
         pieces.append(Content.styled("warming up", "$text-warning"))

@@ -246,7 +246,7 @@ class KnobList(Widget, can_focus=True):
     def _knob_line(self, key: str, chosen: bool, width: int) -> Strip:
         spec = _spec(key)
         arrow = self._piece("arrow")
-        room = width - _LABEL - 4 - _KEY - 2
+        room = max(1, width - _LABEL - 4 - _KEY - 2)
         text, style = self._value(key)
         mark = "▸" if chosen and self.has_focus else " "
         hint = self._notes.get(key, KEYS.get(key, ""))
@@ -277,7 +277,7 @@ class KnobList(Widget, can_focus=True):
             text, style = self._value(key)
             label = _spec(key).label
             chosen = index == self._cursor and self.has_focus
-            room = each - len(label) - 4
+            room = max(1, each - len(label) - 4)
             pieces.append((f"{label} ", self._piece("cursor" if chosen else "label")))
             pieces.append(("◂", self._piece("arrow")))
             pieces.append((f"{text:>{room}}"[:room], style))
@@ -426,7 +426,7 @@ def _row(
     assert callable(write)
     old: float | None = getattr(before, name) if before else None
     new: float | None = getattr(after, name) if after else None
-    line = f"{label:<6}{write(old):>8} → {write(new) if after else '…':>8}"
-    if name != "cpu_ratio" and len(line) + 8 <= width:
-        line += f" {units.format_change(old, new):>7}"
+    line = f"{label:<6}{write(old):>7} → {write(new) if after else '…':>7}"
+    if name != "cpu_ratio" and len(line) + 7 <= width:
+        line += f" {units.format_change(old, new):>6}"
     return Content(line)

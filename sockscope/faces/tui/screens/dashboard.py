@@ -151,6 +151,11 @@ class DashboardScreen(Screen[None]):
         panel = self.focused_panel()
         return panel if isinstance(panel, ListingPanel) else self.query_one(f"#{self._listing}", ListingPanel)
 
+    def exchanges_wanted(self) -> int:
+        """Return how many of the newest exchanges the next snapshot should hold."""
+        panel = self.query_one(ExchangesPanel)
+        return panel.size.height if panel.is_on_screen else 0
+
     def connection_query(self) -> ConnectionQuery | None:
         """Return which connections the next snapshot should hold; None when nobody looks."""
         panel = self.query_one(ConnectionsPanel)

@@ -1,0 +1,145 @@
+"""Makes the pictures of this folder from real runs: ``python screenshots/make.py [NAME ...]``.
+
+Each picture is a dashboard with a real engine behind it, driven with the keys that a person would press.
+SVG comes from Textual; PNG too where ``rsvg-convert`` (librsvg2-bin) and the font Fira Code are installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from html import escape, unescape
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.engine.loops import loop_factory
+from sockscope.faces.tui.app import SockscopeApp
+
+HERE = Path(__file__).parent
+Act = Callable[[Pilot[int]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: its name, the size of the terminal, what runs, and what is done before it is taken."""
+
+    name: str
+    size: tuple[int, int]
+    act: Act
+    experiment: Experiment = Experiment()
+
+
+async def _tcp(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(8)
+    await pilot.press("{")
+    await asyncio.sleep(7)
+    await pilot.press("}", "}")
+    await asyncio.sleep(8)
+
+
+async def _udp(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(7)
+    await pilot.press("t")
+    await asyncio.sleep(7)
+    await pilot.press("}", "7")
+    await asyncio.sleep(6)
+
+
+async def _inspector(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(4)
+    await pilot.press("8", "space", "backslash")
+    await pilot.pause()
+    await pilot.press("up", "up", "up", "enter")
+    await asyncio.sleep(1)
+
+
+async def _narrow(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(8)
+    await pilot.press("}")
+    await asyncio.sleep(7)
+
+
+async def _wide(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(6)
+    await pilot.press("}", "8")
+    await asyncio.sleep(6)
+    await pilot.press("space", "up", "up", "enter")
+    await asyncio.sleep(1)
+
+
+async def _help(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(2)
+    await pilot.press("question_mark")
+    await asyncio.sleep(1)
+
+
+PICTURES = (
+    Picture("tcp", (120, 40), _tcp),
+    Picture("udp", (120, 40), _udp),
+    Picture("inspector", (120, 40), _inspector, Experiment(tuning=Tuning(clients=20, permits=10))),
+    Picture("narrow", (80, 24), _narrow),
+    Picture("wide", (200, 60), _wide),
+    Picture("help", (120, 40), _help),
+)
+
+
+async def _take(picture: Picture) -> str:
+    app = SockscopeApp(picture.experiment)
+    async with app.run_test(size=picture.size) as pilot:
+        await picture.act(pilot)
+        await pilot.pause()
+        svg = app.export_screenshot(title="SockScope")
+        await app.engine.stop()
+    return svg
+
+
+def _one_text_per_character(svg: str) -> str:
+    """Place every character on its own: rsvg-convert ignores ``textLength`` and leading blanks."""
+
+    def spread(match: re.Match[str]) -> str:
+        head, x, rest, text = match[1], float(match[2]), match[3], unescape(match[4])
+        rest = re.sub(r'textLength="[^"]*"', "", rest)
+        return "".join(
+            f'{head}x="{x + at * 12.2:g}"{rest}>{escape(char)}</text>'
+            for at, char in enumerate(text.replace("\xa0", " "))
+            if char != " "
+        )
+
+    return re.sub(r'(<text [^>]*?)x="([\d.]+)"([^>]*)>([^<]*)</text>', spread, svg)
+
+
+def _write(name: str, svg: str, folder: Path) -> None:
+    (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+    converter = shutil.which("rsvg-convert")
+    if converter is None:
+        print("rsvg-convert is not here: no PNG")
+        return
+    subprocess.run(
+        [converter, "--output", str(folder / f"{name}.png")],
+        input=_one_text_per_character(svg).encode(),
+        check=True,
+    )
+
+
+def main() -> None:
+    """Make the pictures that were named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--folder", type=Path, default=HERE)
+    options = parser.parse_args()
+    for picture in PICTURES:
+        if not options.names or picture.name in options.names:
+            with asyncio.Runner(loop_factory=loop_factory("uvloop")) as runner:
+                _write(picture.name, runner.run(_take(picture)), options.folder)
+            print(picture.name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sockscope.core.experiment import (
+    FIELDS,
+    MAX_UDP_PAYLOAD_BYTES,
+    Experiment,
+    Tuning,
+    is_loopback,
+    split_address,
+)
+from sockscope.core.fields import Value
+from sockscope.core.framing import encode
+from sockscope.core.sequence import SEQUENCE_BYTES
+from sockscope.errors import EXIT_USAGE, ConfigError
+
+
+def faulty(config: Tuning | Experiment) -> dict[str, str]:
+    return {fault.field: fault.why for fault in config.faults()}
+
+
+def test_the_defaults_are_valid() -> None:
+    assert Experiment().validated() == Experiment()
+    assert Tuning().validated() == Tuning()
+
+
+def test_every_fault_is_collected_and_named() -> None:
+    tuning = Tuning(clients=0, permits=-1, framing="morse", request_timeout_s=0.0)
+    experiment = Experiment(tuning, port=70_000, loop="trio", bind="localhost")
+    with pytest.raises(ConfigError) as caught:
+        experiment.validated()
+    error = caught.value
+    assert {fault.field for fault in error.faults} == {
+        "clients", "permits", "framing", "timeout", "port", "loop", "bind",
+    }  # fmt: skip
+    assert error.exit_code == EXIT_USAGE
+    for fault in error.faults:
+        assert str(fault) in str(error)
+
+
+@pytest.mark.parametrize("size", [1, SEQUENCE_BYTES - 1, MAX_UDP_PAYLOAD_BYTES + 1, 16 << 20])
+def test_a_size_that_udp_cannot_carry_is_refused_for_udp_alone(size: int) -> None:
+    assert "UDP" in faulty(Tuning(transport="udp", request_bytes=size))["size"]
+    assert not faulty(Tuning(transport="tcp", request_bytes=size))
+
+
+@pytest.mark.parametrize("size", [SEQUENCE_BYTES, MAX_UDP_PAYLOAD_BYTES])
+def test_the_sizes_at_the_edge_of_udp_are_taken(size: int) -> None:
+    assert not faulty(Tuning(transport="udp", request_bytes=size))
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"bind": "localhost"}, "bind"),
+        ({"bind": "::1"}, "bind"),
+        ({"role": "swarm"}, "target"),
+        ({"role": "swarm", "target": "127.0.0.1"}, "target"),
+        ({"role": "swarm", "target": "127.0.0.1:0"}, "target"),
+        ({"role": "swarm", "target": "127.0.0.1:65536"}, "target"),
+        ({"role": "swarm", "target": "127.0.0.1:x"}, "target"),
+        ({"role": "swarm", "target": "example.org:80"}, "target"),
+        ({"role": "swarm", "target": "[::1]:80"}, "target"),
+        ({"role": "swarm", "target": "192.0.2.1:80"}, "target"),
+        ({"role": "swarm", "target": 80}, "target"),
+        ({"role": 7}, "role"),
+        ({"port": "80"}, "port"),
+        ({"duration_s": float("nan")}, "duration"),
+    ],
+)
+def test_addresses_and_types_are_checked(values: dict[str, Any], field: str) -> None:
+    assert list(faulty(Experiment(**values))) == [field]
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        Experiment(role="swarm", target="127.0.0.1:7007"),
+        Experiment(role="swarm", target="192.0.2.1:80", allow_remote=True),
+        Experiment(Tuning(family="ipv6"), role="swarm", target="[::1]:80"),
+        Experiment(Tuning(family="ipv6"), bind="::"),
+        Experiment(role="server", bind="0.0.0.0"),
+    ],
+)
+def test_good_addresses_are_taken(experiment: Experiment) -> None:
+    assert not faulty(experiment)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rolls"),
+    [
+        ({"transport": "udp"}, True), ({"family": "ipv6"}, True), ({"framing": "newline"}, True),
+        ({"rcvbuf_bytes": 4096}, True), ({"sndbuf_bytes": 4096}, True),
+        ({"clients": 7}, False), ({"permits": 7}, False), ({"request_bytes": 7}, False),
+        ({"no_delay": False}, False),
+        ({"service_time_s": 1.0}, False), ({"lifetime": 1}, False), ({}, False),
+    ],
+)  # fmt: skip
+def test_what_needs_new_sockets(changes: dict[str, Any], rolls: bool) -> None:
+    before = Tuning()
+    after = replace(before, **changes)
+    assert before.needs_new_sockets(after) is rolls
+    assert before.changes_to(after).keys() == changes.keys()
+
+
+def test_fixed_framing_needs_new_sockets_for_another_size() -> None:
+    before = Tuning(framing="fixed")
+    assert before.needs_new_sockets(replace(before, request_bytes=65))
+
+
+@pytest.mark.parametrize("framing", ["length", "newline", "fixed", "none"])
+def test_wire_bytes_are_what_framing_makes_of_a_payload(framing: str) -> None:
+    tuning = Tuning(framing=framing, request_bytes=100)
+    assert tuning.wire_bytes == len(encode(framing, b"x" * 100))
+    assert replace(tuning, transport="udp").wire_bytes == 100
+
+
+def test_values_go_in_and_come_out_by_their_keys() -> None:
+    values: dict[str, Value] = {"service_time": 0.25, "port": 7, "loop": "asyncio", "clients": 3}
+    experiment = Experiment().with_values(values)
+    assert {key: experiment.value(key) for key in values} == values
+    assert (experiment.tuning.service_time_s, experiment.port) == (0.25, 7)
+    assert {key: Experiment().value(key) for key in FIELDS} == {
+        key: Experiment().with_values({}).value(key) for key in FIELDS
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:80", ("::1", 80)), ("127.0.0.1", ("", 0)), ("h:", ("h", 0)),
+     ("h:²", ("h", 0)), ("h:-1", ("h", 0)), ("", ("", 0))],
+)  # fmt: skip
+def test_split_address(text: str, address: tuple[str, int]) -> None:
+    assert split_address(text) == address
+
+
+def test_loopback() -> None:
+    assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "10.0.0.1", "localhost", "")] == [
+        True, True, True, False, False, False,
+    ]  # fmt: skip

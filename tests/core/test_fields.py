@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockscope.core.experiment import FIELDS
+from sockscope.core.fields import FieldSpec, Kind, Value
+
+SPECS = [entry.spec for entry in FIELDS.values()]
+NUMBERS = [spec for spec in SPECS if spec.kind in (Kind.COUNT, Kind.BYTES, Kind.DURATION)]
+by_key = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
+numbers_by_key = pytest.mark.parametrize("spec", NUMBERS, ids=lambda spec: spec.key)
+
+
+def values_of(spec: FieldSpec) -> st.SearchStrategy[Value]:
+    match spec.kind:
+        case Kind.CHOICE:
+            return st.sampled_from(spec.choices)
+        case Kind.FLAG:
+            return st.booleans()
+        case Kind.DURATION:
+            return st.floats(spec.low, spec.high).map(lambda seconds: max(spec.low, round(seconds, 12)))
+        case Kind.TEXT:
+            return st.sampled_from(["127.0.0.1", "[::1]:7007"])
+        case _:
+            return st.integers(int(spec.low), int(spec.high))
+
+
+@by_key
+def test_every_field_is_described(spec: FieldSpec) -> None:
+    assert spec.doc
+    assert spec.label
+    assert spec.key == spec.key.lower()
+
+
+@by_key
+@given(data=st.data())
+def test_an_exact_value_is_read_back(spec: FieldSpec, data: st.DataObject) -> None:
+    value = data.draw(values_of(spec))
+    assert spec.check(value) is None
+    assert spec.parse(spec.exact(value)) == value
+
+
+@by_key
+@given(data=st.data())
+def test_what_the_screen_shows_of_a_stepped_value_can_be_typed_again(
+    spec: FieldSpec, data: st.DataObject
+) -> None:
+    value = data.draw(values_of(spec))
+    direction = data.draw(st.sampled_from([1, -1]))
+    value = spec.step(value, direction)
+    typed = spec.parse(spec.format(value))
+    assert typed == (value if isinstance(value, str) else pytest.approx(value, rel=1e-5))
+
+
+@numbers_by_key
+@given(data=st.data(), coarse=st.booleans())
+def test_a_step_goes_its_way_and_stays_in_range(spec: FieldSpec, data: st.DataObject, coarse: bool) -> None:
+    value = data.draw(values_of(spec))
+    assert not isinstance(value, str)
+    up, down = spec.step(value, +1, coarse=coarse), spec.step(value, -1, coarse=coarse)
+    assert not isinstance(up, str)
+    assert not isinstance(down, str)
+    assert spec.check(up) is None
+    assert spec.check(down) is None
+    assert up > value or value == spec.high
+    assert down < value or value == spec.low
+
+
+@numbers_by_key
+def test_steps_up_come_down_the_same_way(spec: FieldSpec) -> None:
+    way: list[Value] = [spec.parse(0) if spec.low == 0 else spec.step(0, 1)]
+    while way[-1] != spec.step(way[-1], +1):
+        way.append(spec.step(way[-1], +1))
+        assert len(way) < 100
+    back = [way[-1]]
+    while back[-1] != spec.step(back[-1], -1):
+        back.append(spec.step(back[-1], -1))
+        assert len(back) < 100
+    assert [float(v) for v in back[::-1]] == pytest.approx([float(v) for v in way])
+
+
+def test_steps_are_one_two_five() -> None:
+    clients = FIELDS["clients"].spec
+    way = [1]
+    for _ in range(9):
+        way.append(int(clients.step(way[-1], +1)))
+    assert way == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+    assert clients.step(64, +1) == 100
+    assert clients.step(64, -1) == 50
+    assert clients.step(5, +1, coarse=True) == 50
+    assert clients.step(10_000, +1) == 10_000
+    think = FIELDS["think_time"].spec
+    assert [think.step(0.0, +1), think.step(0.001, -1), think.step(0.005, +1)] == [0.001, 0, 0.01]
+
+
+def test_choices_and_flags_go_round() -> None:
+    framing = FIELDS["framing"].spec
+    value: Value = "length"
+    for _ in framing.choices:
+        value = framing.step(value, +1)
+    assert value == "length"
+    assert framing.step("length", -1) == framing.choices[-1]
+    assert FIELDS["no_delay"].spec.step(True, -1) is False
+
+
+@by_key
+@given(text=st.text(max_size=10))
+def test_any_text_is_a_value_or_a_sentence(spec: FieldSpec, text: str) -> None:
+    why: str | None
+    try:
+        value = spec.parse(text)
+    except ValueError as error:
+        why = str(error)
+        assert why.startswith(("is n", "not ", "negative", "far too large"))
+    else:
+        why = spec.check(value)
+        assert why is None or why.startswith("must be")
+
+
+@pytest.mark.parametrize(
+    ("key", "raw", "value"),
+    [("lifetime", "request", 1), ("lifetime", "run", 0), ("permits", "off", 0), ("rcvbuf", "system", 0),
+     ("no_delay", "off", False), ("no_delay", "Yes", True), ("transport", " UDP ", "udp"),
+     ("think_time", 1, 1.0), ("clients", 7, 7), ("duration", "for ever", 0), ("size", "1,000 B", 1000)],
+)  # fmt: skip
+def test_words_and_toml_values(key: str, raw: object, value: Value) -> None:
+    assert FIELDS[key].spec.parse(raw) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "raw"),
+    [("clients", 1.5), ("clients", True), ("clients", None), ("clients", [1]), ("think_time", True),
+     ("think_time", {}), ("no_delay", 1), ("no_delay", "maybe"), ("transport", 6), ("transport", "sctp"),
+     ("bind", 127), ("size", 6.4)],
+)  # fmt: skip
+def test_a_value_of_another_kind_is_refused(key: str, raw: object) -> None:
+    with pytest.raises(ValueError, match="is n"):
+        FIELDS[key].spec.parse(raw)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [("clients", 0, "at least 1"), ("clients", 10_001, "at most 10,000"), ("think_time", math.nan, "finite"),
+     ("think_time", math.inf, "finite"), ("size", 1 << 25, "at most 16 MiB"),
+     ("timeout", 0.0, "at least 1 ms"),
+     ("transport", "sctp", "one of tcp, udp"), ("lifetime", -1, "at least run"),
+     ("clients", "5", "whole number"),
+     ("clients", 2.5, "whole number"), ("clients", True, "whole number"), ("no_delay", "x", "true or false"),
+     ("think_time", "1s", "a duration"), ("bind", 5, "text")],
+)  # fmt: skip
+def test_a_value_out_of_range_or_of_another_type_is_told_in_words(key: str, value: Value, why: str) -> None:
+    assert why in (FIELDS[key].spec.check(value) or "")

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockscope.core.framing import (
+    LENGTH_HEADER_BYTES,
+    MAX_FRAME_BYTES,
+    Decoder,
+    Frame,
+    FramingError,
+    LengthDecoder,
+    NewlineDecoder,
+    decoder_for,
+    encode,
+)
+
+FIXED = 7
+FRAMINGS = ("length", "newline", "fixed")
+
+
+def payloads_of(framing: str) -> st.SearchStrategy[list[bytes]]:
+    least, most = (FIXED, FIXED) if framing == "fixed" else (0, 40)
+    payload = st.binary(min_size=least, max_size=most)
+    if framing == "newline":
+        payload = payload.map(lambda data: data.replace(b"\n", b"."))
+    return st.lists(payload, max_size=12)
+
+
+@st.composite
+def chunked_streams(draw: st.DrawFn) -> tuple[str, list[bytes], bytes, list[bytes]]:
+    """A framing, whole frames, the beginning of one more, and all of it cut into reads."""
+    framing = draw(st.sampled_from(FRAMINGS))
+    frames = [encode(framing, payload) for payload in draw(payloads_of(framing))]
+    begun = draw(payloads_of(framing).filter(bool).map(lambda p: encode(framing, p[0])))
+    begun = begun[: draw(st.integers(0, len(begun) - 1))]
+    stream = b"".join(frames) + begun
+    cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=20)))
+    reads = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    return framing, frames, begun, reads
+
+
+def feed_all(decoder: Decoder, reads: list[bytes]) -> list[Frame]:
+    return [frame for read in reads for frame in decoder.feed(read)]
+
+
+@given(chunked_streams())
+def test_any_chunking_gives_the_same_frames_and_loses_no_byte(
+    case: tuple[str, list[bytes], bytes, list[bytes]],
+) -> None:
+    framing, frames, begun, reads = case
+    decoder = decoder_for(framing, FIXED)
+    found = feed_all(decoder, reads)
+    assert [frame.wire for frame in found] == frames
+    assert decoder.pending_bytes == len(begun)
+
+
+@given(chunked_streams())
+def test_a_frame_tells_where_reads_ended_inside_it(
+    case: tuple[str, list[bytes], bytes, list[bytes]],
+) -> None:
+    framing, frames, _, reads = case
+    ends, position = set(), 0
+    for read in reads:
+        position += len(read)
+        ends.add(position)
+    found = feed_all(decoder_for(framing, FIXED), reads)
+    start = 0
+    for frame, wire in zip(found, frames, strict=True):
+        inside = sorted(end - start for end in ends if start < end < start + len(wire))
+        assert list(frame.reads) == inside
+        start += len(wire)
+
+
+@given(chunked_streams())
+def test_what_is_held_and_what_was_returned_is_what_was_fed(
+    case: tuple[str, list[bytes], bytes, list[bytes]],
+) -> None:
+    framing, _, _, reads = case
+    decoder = decoder_for(framing, FIXED)
+    fed = returned = 0
+    for read in reads:
+        fed += len(read)
+        returned += sum(len(frame.wire) for frame in decoder.feed(read))
+        assert returned + decoder.pending_bytes == fed
+
+
+@given(st.lists(st.binary(min_size=1, max_size=30), max_size=10))
+def test_none_takes_each_read_for_a_message(reads: list[bytes]) -> None:
+    decoder = decoder_for("none", 3)
+    assert [frame.wire for frame in feed_all(decoder, reads)] == reads
+    assert decoder.feed(b"") == []
+    assert decoder.pending_bytes == 0
+
+
+@pytest.mark.parametrize("claimed", [MAX_FRAME_BYTES + 1, 0xFFFF_FFFF])
+def test_a_claim_over_the_limit_is_refused_as_soon_as_it_is_read(claimed: int) -> None:
+    decoder = decoder_for("length", 0)
+    header = claimed.to_bytes(LENGTH_HEADER_BYTES, "big")
+    for byte in header[:-1]:
+        assert decoder.feed(bytes([byte])) == []
+    with pytest.raises(FramingError, match=f"{claimed:,} B"):
+        decoder.feed(header[-1:])
+    assert decoder.pending_bytes == LENGTH_HEADER_BYTES
+
+
+def test_the_largest_frame_is_taken() -> None:
+    wire = encode("length", bytes(MAX_FRAME_BYTES))
+    assert decoder_for("length", 0).feed(wire) == [Frame(wire, ())]
+
+
+def test_an_empty_frame_is_a_frame() -> None:
+    assert decoder_for("length", 0).feed(encode("length", b"")) == [Frame(b"\0\0\0\0", ())]
+    assert decoder_for("newline", 0).feed(b"\n") == [Frame(b"\n", ())]
+
+
+@given(st.integers(0, 20), st.lists(st.integers(0, 22), max_size=3))
+def test_the_limit_of_newline_does_not_depend_on_how_reads_cut(length: int, cuts: list[int]) -> None:
+    limit = 10
+    stream = b"x" * length + b"\n"
+    bounds = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    reads = [stream[a:b] for a, b in pairwise(bounds)]
+    decoder = NewlineDecoder(limit)
+    if length > limit:
+        with pytest.raises(FramingError, match="no newline within 10 B"):
+            feed_all(decoder, reads)
+    else:
+        assert [frame.wire for frame in feed_all(decoder, reads)] == [stream]
+
+
+@given(st.integers(0, 20))
+def test_the_limit_of_length_counts_the_payload(length: int) -> None:
+    decoder = LengthDecoder(10)
+    wire = encode("length", b"x" * length)
+    if length > 10:
+        with pytest.raises(FramingError):
+            decoder.feed(wire)
+    else:
+        assert decoder.feed(wire) == [Frame(wire, ())]

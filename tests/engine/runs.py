@@ -1,0 +1,68 @@
+"""Experiments, engines and peers as the tests of the engine need them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields, replace
+from typing import Any
+
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.snapshot import ConnectionQuery, Cursors, RoleSnapshot, Snapshot
+from sockscope.engine.engine import Engine
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.registry import ServerModel
+
+_TUNED = {field.name for field in fields(Tuning)}
+EVERYTHING = Cursors(most_events=100_000, most_exchanges=100_000)
+
+
+def experiment(**values: Any) -> Experiment:
+    """Return a small, fast experiment with these values, live and fixed ones alike."""
+    tuned = {name: values.pop(name) for name in list(values) if name in _TUNED}
+    quick: dict[str, Any] = {"clients": 4, "permits": 0, "service_time_s": 0.0}
+    return Experiment(Tuning(**(quick | tuned)), **values)
+
+
+@asynccontextmanager
+async def running(grace_s: float = 1.0, **values: Any) -> AsyncIterator[Engine]:
+    """Run the experiment with these values until the block ends."""
+    engine = Engine(experiment(**values))
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop(grace_s)
+
+
+async def tune(engine: Engine, **changes: Any) -> None:
+    await engine.apply(replace(engine.tuning, **changes))
+
+
+def swarm_of(engine: Engine) -> RoleSnapshot:
+    swarm = engine.snapshot(EVERYTHING).swarm
+    assert swarm is not None
+    return swarm
+
+
+def server_of(engine: Engine) -> RoleSnapshot:
+    server = engine.snapshot(EVERYTHING).server
+    assert server is not None
+    return server
+
+
+def connections_of(engine: Engine, role: str) -> Snapshot:
+    query = ConnectionQuery(role=role, limit=10_000)
+    return engine.snapshot(replace(EVERYTHING, connections=query))
+
+
+def port_of(engine: Engine) -> int:
+    return int(server_of(engine).address.rpartition(":")[2])
+
+
+def opened(model: ServerModel, context: ServerContext) -> Endpoint:
+    """Return an endpoint of ``model`` on loopback."""
+    tuning = context.experiment.tuning
+    host = "::1" if tuning.family == "ipv6" else "127.0.0.1"
+    return model.open(context, Assignment(tuning, 0, (host, 0)))

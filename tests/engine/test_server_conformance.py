@@ -1,0 +1,616 @@
+"""What every server model must do, seen from plain sockets; one suite for all of them.
+
+A model is found in the registry, so that a new one is tested as soon as it is registered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from sockscope.core.connection import ConnectionRecord
+from sockscope.core.events import CloseReason
+from sockscope.core.framing import encode
+from sockscope.engine.recorder import Recorder
+from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.registry import SERVER_MODELS, ServerModel, model_for
+from tests.engine.runs import experiment, opened
+from tests.waiting import until
+
+TCP_MODELS = [model for model in SERVER_MODELS if model.transport == "tcp"]
+UDP_MODELS = [model for model in SERVER_MODELS if model.transport == "udp"]
+tcp_models = pytest.mark.parametrize("model", TCP_MODELS, ids=lambda model: model.name)
+udp_models = pytest.mark.parametrize("model", UDP_MODELS, ids=lambda model: model.name)
+families = pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+WAIT_S = 10.0
+
+
+@dataclass
+class Served:
+    """An endpoint under test and what it has recorded."""
+
+    endpoint: Endpoint
+    recorder: Recorder
+
+    def record(self) -> ConnectionRecord:
+        """Return the record of the newest connection."""
+        return max(self.recorder.records(), key=lambda record: record.conn_id)
+
+    async def closed(self) -> ConnectionRecord:
+        """Wait for the newest connection to end and return its record."""
+        await until(lambda: self.recorder.closed, what="the server closes the connection")
+        return self.recorder.closed[-1]
+
+
+@asynccontextmanager
+async def serving(model: ServerModel, **values: Any) -> AsyncIterator[Served]:
+    recorder = Recorder("server")
+    chosen = experiment(transport=model.transport, **values)
+    endpoint = opened(model, ServerContext(chosen, recorder))
+    try:
+        yield Served(endpoint, recorder)
+    finally:
+        endpoint.close(CloseReason.STOPPED)
+        await until(lambda: endpoint.drained)
+        assert not recorder.live
+
+
+class Peer:
+    """A plain non-blocking socket that counts what it sends and reads."""
+
+    def __init__(self, endpoint: Endpoint, kind: socket.SocketKind, rcvbuf: int = 0) -> None:
+        host, _ = endpoint.address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.sock = socket.socket(family, kind)
+        self.sock.setblocking(False)
+        if rcvbuf:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        self.sent = self.received = self.reads = 0
+
+    async def ready(self, *, to_write: bool) -> None:
+        """Wait until the socket can be read or written."""
+        loop = asyncio.get_running_loop()
+        is_ready = asyncio.Event()
+        add, remove = (
+            (loop.add_writer, loop.remove_writer) if to_write else (loop.add_reader, loop.remove_reader)
+        )
+        add(self.sock, is_ready.set)
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await is_ready.wait()
+        finally:
+            remove(self.sock)
+
+    async def send(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                count = self.sock.send(view)
+            except BlockingIOError:
+                await self.ready(to_write=True)
+                continue
+            self.sent += count
+            view = view[count:]
+
+    async def recv(self, most: int = 65_536) -> bytes:
+        while True:
+            try:
+                data = self.sock.recv(most)
+            except BlockingIOError:
+                await self.ready(to_write=False)
+                continue
+            self.received += len(data)
+            self.reads += 1
+            return data
+
+    async def recv_exactly(self, size: int) -> bytes:
+        found = b""
+        while len(found) < size:
+            data = await self.recv(size - len(found))
+            assert data, f"closed after {len(found)} of {size} B"
+            found += data
+        return found
+
+    async def recv_all(self) -> bytes:
+        """Read until the end, which may be a reset."""
+        found = b""
+        try:
+            while data := await self.recv():
+                found += data
+        except ConnectionResetError:
+            pass
+        return found
+
+    def reset(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+@asynccontextmanager
+async def connected(served: Served, rcvbuf: int = 0) -> AsyncIterator[Peer]:
+    kind = socket.SOCK_STREAM
+    if isinstance(served.endpoint, model_for("udp").open):  # type: ignore[arg-type]
+        kind = socket.SOCK_DGRAM
+    peer = Peer(served.endpoint, kind, rcvbuf)
+    try:
+        if peer.sock.connect_ex(served.endpoint.address):
+            await peer.ready(to_write=True)
+        yield peer
+    finally:
+        peer.sock.close()
+
+
+# Echo.
+
+
+@tcp_models
+@families
+@pytest.mark.parametrize("framing", ["length", "newline", "fixed"])
+@pytest.mark.parametrize("service_time_s", [0.0, 0.001])
+async def test_frames_cut_anyhow_are_echoed_in_order(
+    model: ServerModel, family: str, framing: str, service_time_s: float
+) -> None:
+    chance = random.Random(f"{family} {framing}")
+    sizes = [40] * 30 if framing == "fixed" else [chance.choice((0, 1, 40, 40, 3000)) for _ in range(30)]
+    frames = [encode(framing, bytes(chance.choices(b"abcdefgh", k=size))) for size in sizes]
+    stream = b"".join(frames)
+    async with (
+        serving(
+            model, family=family, framing=framing, service_time_s=service_time_s, request_bytes=40
+        ) as served,
+        connected(served) as peer,
+    ):
+
+        async def talk() -> None:
+            position = 0
+            while position < len(stream):
+                size = chance.choice((1, 3, 44, 500, 5000))
+                await peer.send(stream[position : position + size])
+                position += size
+                if chance.random() < 0.5:
+                    await asyncio.sleep(0)
+
+        talking = asyncio.create_task(talk())
+        assert await peer.recv_exactly(len(stream)) == stream
+        await talking
+        record = served.record()
+        assert (record.bytes_in, record.bytes_out) == (peer.sent, peer.received)
+        assert (record.frames_in, record.frames_out, record.writes) == (30, 30, 30)
+
+
+@tcp_models
+async def test_the_record_counts_what_a_plain_client_counts(model: ServerModel) -> None:
+    wire = encode("length", b"x" * 60)
+    async with serving(model) as served, connected(served) as peer:
+        for turn in range(1, 21):
+            # Whole at first, then as a beginning and an end, each read by the server on its own.
+            parts = [wire] if turn <= 10 else [wire[:turn], wire[turn:]]
+            for part in parts:
+                await peer.send(part)
+                await until(lambda: served.record().bytes_in == peer.sent)
+            assert await peer.recv_exactly(len(wire)) == wire
+        record = served.record()
+        assert (record.bytes_in, record.bytes_out) == (peer.sent, peer.received)
+        assert (record.reads, record.writes) == (30, 20)
+        served.recorder.fold()
+        assert served.recorder.exchanges.count == 20
+        assert record.local_address == served.endpoint.address
+        assert record.remote_address == peer.sock.getsockname()[:2]
+
+
+@tcp_models
+async def test_none_echoes_each_read(model: ServerModel) -> None:
+    async with serving(model, framing="none") as served, connected(served) as peer:
+        for text in (b"a", b"bc", b"bc", b"d" * 9000):
+            await peer.send(text)
+            assert await peer.recv_exactly(len(text)) == text
+        assert served.record().frames_in == served.record().reads
+
+
+@tcp_models
+async def test_a_service_time_is_awaited_one_request_after_the_other(model: ServerModel) -> None:
+    wires = [encode("length", b"%03d" % n) for n in range(5)]
+    async with serving(model, service_time_s=0.02) as served, connected(served) as peer:
+        await peer.send(b"".join(wires))
+        assert await peer.recv_exactly(len(wires) * 7) == b"".join(wires)
+        served.recorder.fold()
+        answered = [(read_s, replied_s) for read_s, replied_s, *_ in served.recorder.exchanges.since(0).items]
+        # A lower bound only: the timers of uvloop lie on a grid of 1 ms.
+        assert all(replied_s - answered[0][0] >= 0.018 * (n + 1) for n, (_, replied_s) in enumerate(answered))
+
+
+@tcp_models
+async def test_other_connections_go_on_while_one_is_served(model: ServerModel) -> None:
+    wire = encode("length", b"x")
+    async with serving(model, service_time_s=0.05) as served, connected(served) as slow:
+        await slow.send(wire * 100)
+        await until(lambda: served.record().frames_in == 100)
+        async with connected(served) as other:
+            await other.send(wire)
+            assert await other.recv_exactly(len(wire)) == wire
+            assert slow.received < 100 * len(wire)
+
+
+@tcp_models
+async def test_the_order_is_kept_when_the_service_time_goes(model: ServerModel) -> None:
+    first, second = encode("length", b"first"), encode("length", b"second")
+    async with serving(model, service_time_s=0.05) as served, connected(served) as peer:
+        await peer.send(first)
+        await until(lambda: served.recorder.live and served.record().frames_in == 1)
+        await peer.send(second)
+        await until(lambda: served.record().frames_in == 2)
+        tuning = replace(served.recorder and experiment().tuning, service_time_s=0.0)
+        served.endpoint.apply(tuning, 1)
+        await peer.send(second)
+        expected = first + second + second
+        assert await peer.recv_exactly(len(expected)) == expected
+        await peer.send(second)
+        assert await peer.recv_exactly(len(second)) == second
+
+
+# Peers that misbehave.
+
+
+@tcp_models
+@pytest.mark.parametrize("service_time_s", [0.0, 0.002])
+async def test_a_peer_that_never_reads_is_not_read_from(model: ServerModel, service_time_s: float) -> None:
+    wire = encode("length", b"x" * 1000)
+    block = wire * 64
+    async with (
+        serving(model, service_time_s=service_time_s, rcvbuf_bytes=8192, sndbuf_bytes=8192) as served,
+        connected(served, rcvbuf=8192) as peer,
+    ):
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        # The server has stopped reading when the kernel takes nothing more, in many turns of the loop.
+        refusals = sent = 0
+        while refusals < 50 and sent < 50_000_000:
+            try:
+                sent += peer.sock.send(block)
+                refusals = 0
+            except BlockingIOError:
+                refusals += 1
+                await asyncio.sleep(0.002)
+        record = served.record()
+        assert sent < 8_000_000
+        assert record.bytes_in - record.bytes_out < 3_000_000
+        assert record.bytes_out < 8_000_000
+
+
+@tcp_models
+async def test_a_slow_reader_gets_everything_in_order_and_memory_stays_bounded(model: ServerModel) -> None:
+    """Tiny frames are many to a read: what is queued must not grow while the peer reads slowly."""
+    wires = [encode("length", b"%05d" % n) for n in range(60_000)]
+    stream = b"".join(wires)
+    worst = 0
+    async with (
+        serving(model, sndbuf_bytes=8192, rcvbuf_bytes=8192) as served,
+        connected(served, rcvbuf=4096) as peer,
+    ):
+        talking = asyncio.create_task(peer.send(stream))
+        found = bytearray()
+        while len(found) < len(stream):
+            found += await peer.recv(16_384)
+            record = served.record()
+            worst = max(worst, record.frames_in - record.frames_out)
+        await talking
+        assert bytes(found) == stream
+        # One read of 256 KiB at the most, beyond the bound of the queue.
+        assert worst <= 1024 + 262_144 // 9 + 1
+
+
+@tcp_models
+async def test_half_close_with_answers_due_gets_them_and_then_the_end(model: ServerModel) -> None:
+    wires = b"".join(encode("length", b"%d" % n) for n in range(5))
+    async with serving(model, service_time_s=0.005) as served, connected(served) as peer:
+        await peer.send(wires)
+        peer.sock.shutdown(socket.SHUT_WR)
+        assert await peer.recv_all() == wires
+        record = await served.closed()
+        assert record.close_reason is CloseReason.EOF
+        assert (record.frames_in, record.frames_out) == (5, 5)
+
+
+@tcp_models
+async def test_the_end_of_file_inside_a_frame_is_told(model: ServerModel) -> None:
+    async with serving(model) as served, connected(served) as peer:
+        await peer.send(encode("length", b"12345678")[:7])
+        peer.sock.shutdown(socket.SHUT_WR)
+        assert await peer.recv_all() == b""
+        record = await served.closed()
+        assert record.close_reason is CloseReason.EOF
+        assert record.close_text == "7 B of an unfinished frame"
+
+
+@tcp_models
+@pytest.mark.parametrize("service_time_s", [0.0, 0.05])
+async def test_a_reset_ends_the_connection_and_nothing_else(
+    model: ServerModel, service_time_s: float
+) -> None:
+    wire = encode("length", b"x")
+    async with serving(model, service_time_s=service_time_s) as served, connected(served) as other:
+        async with connected(served) as peer:
+            await peer.send(wire * 3)
+            await until(lambda: served.recorder.opened == 2 and served.record().frames_in == 3)
+            peer.reset()
+            record = await served.closed()
+        assert record.close_reason is CloseReason.RESET
+        assert served.recorder.totals().connections_reset == 1
+        await other.send(wire)
+        assert await other.recv_exactly(len(wire)) == wire
+
+
+@tcp_models
+@pytest.mark.parametrize("garbage", [b"\xff\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n", b"\x01\x00\x00\x01"])
+async def test_a_claim_of_gigabytes_is_refused_without_waiting_for_them(
+    model: ServerModel, garbage: bytes
+) -> None:
+    async with serving(model) as served, connected(served) as peer:
+        await peer.send(garbage)
+        assert await peer.recv_all() == b""
+        record = await served.closed()
+        assert record.close_reason is CloseReason.GARBAGE
+        assert "B are accepted" in record.close_text
+        assert served.recorder.totals().errors == 1
+        assert record.bytes_in == len(garbage)
+
+
+@tcp_models
+async def test_garbage_from_a_peer_that_does_not_read_does_not_hold_the_connection(
+    model: ServerModel,
+) -> None:
+    wire = encode("length", b"x" * 60_000)
+    async with serving(model, sndbuf_bytes=4096) as served, connected(served, rcvbuf=4096) as peer:
+        await peer.send(wire)
+        await until(lambda: served.recorder.live and served.record().frames_in == 1)
+        await peer.send(b"\xff\xff\xff\xff")
+        record = await served.closed()
+        assert record.close_reason is CloseReason.GARBAGE
+
+
+@tcp_models
+async def test_escape_sequences_are_bytes_like_any_other(model: ServerModel) -> None:
+    wire = encode("newline", b"\x1b[2J\x1b]0;owned\x07[red]x[/red]\x00")
+    async with serving(model, framing="newline") as served, connected(served) as peer:
+        await peer.send(wire)
+        assert await peer.recv_exactly(len(wire)) == wire
+        served.recorder.fold()
+        assert served.recorder.exchanges.since(0).items[0][3] == wire
+
+
+@tcp_models
+async def test_a_silent_connection_is_closed_and_a_busy_one_is_not(model: ServerModel) -> None:
+    wire = encode("length", b"x")
+    async with (
+        serving(model, idle_timeout_s=0.2) as served,
+        connected(served) as silent,
+        connected(served) as busy,
+    ):
+        await until(lambda: served.recorder.opened == 2)
+        waiting = asyncio.create_task(silent.recv_all())
+        while not waiting.done():
+            await busy.send(wire)
+            assert await busy.recv_exactly(len(wire)) == wire
+            await asyncio.sleep(0.005)
+        assert waiting.result() == b""
+        record = await served.closed()
+        assert record.close_reason is CloseReason.IDLE
+        assert record.remote_address == silent.sock.getsockname()[:2]
+
+
+@tcp_models
+async def test_more_connections_than_may_be_are_turned_away(model: ServerModel) -> None:
+    wire = encode("length", b"x")
+    async with serving(model, max_connections=2) as served:
+        async with connected(served) as first, connected(served) as second, connected(served) as third:
+            assert await third.recv_all() == b""
+            for peer in (first, second):
+                await peer.send(wire)
+                assert await peer.recv_exactly(len(wire)) == wire
+            assert (served.recorder.opened, served.recorder.rejected) == (2, 1)
+            faults = [event.reason for event in served.recorder.events.since(0).items if event.is_fault]
+            assert faults == [CloseReason.LIMIT]
+        await until(lambda: served.endpoint.open_connections == 0)
+        async with connected(served) as fourth:
+            await fourth.send(wire)
+            assert await fourth.recv_exactly(len(wire)) == wire
+
+
+# From the role.
+
+
+@tcp_models
+async def test_a_listener_that_drains_serves_who_is_here_and_nobody_new(model: ServerModel) -> None:
+    wire = encode("length", b"x")
+    async with serving(model) as served, connected(served) as old:
+        # Not accepted yet, but connected as far as the kernel is concerned.
+        await old.send(wire)
+        served.endpoint.drain()
+        assert await old.recv_exactly(len(wire)) == wire
+        assert not served.endpoint.drained
+        with socket.socket() as late:
+            assert late.connect_ex(served.endpoint.address) != 0
+    assert served.endpoint.drained
+
+
+@tcp_models
+async def test_a_new_framing_is_for_connections_made_after_it(model: ServerModel) -> None:
+    async with serving(model, framing="length") as served, connected(served) as old:
+        # In the backlog, with a request under way, when the tuning changes.
+        await old.send(encode("length", b"old"))
+        served.endpoint.apply(replace(experiment().tuning, framing="newline"), 1)
+        assert await old.recv_exactly(7) == encode("length", b"old")
+        async with connected(served) as new:
+            await new.send(b"new\n")
+            assert await new.recv_exactly(4) == b"new\n"
+
+
+@tcp_models
+@families
+async def test_options_are_known_as_asked_and_as_they_are(model: ServerModel, family: str) -> None:
+    async with serving(model, family=family, rcvbuf_bytes=16_384, backlog=7) as served:
+        async with connected(served) as peer:
+            await until(lambda: served.recorder.live)
+            options = {option.name: option for option in served.endpoint.socket_options()}
+            assert options["backlog"].requested == 7
+            assert options["SO_RCVBUF"].requested == 16_384
+            assert options["SO_RCVBUF"].effective == 32_768
+            assert options["SO_SNDBUF"].requested is None
+            assert (options["TCP_NODELAY"].requested, options["TCP_NODELAY"].effective) == (1, 1)
+            served.endpoint.apply(replace(experiment(family=family).tuning, no_delay=False), 1)
+            options = {option.name: option for option in served.endpoint.socket_options()}
+            assert options["TCP_NODELAY"].effective == 0
+            conn_id = served.record().conn_id
+            assert served.endpoint.socket_of(conn_id) is not None
+            assert served.endpoint.socket_of(conn_id + 1) is None
+            assert served.endpoint.close_connection(conn_id, CloseReason.CLOSED)
+            assert not served.endpoint.close_connection(conn_id + 1, CloseReason.CLOSED)
+            assert await peer.recv_all() == b""
+            assert (await served.closed()).close_reason is CloseReason.CLOSED
+
+
+@pytest.mark.parametrize("model", SERVER_MODELS, ids=lambda model: model.name)
+@families
+async def test_close_closes_every_descriptor(model: ServerModel, family: str) -> None:
+    wire = b"\0\0\0\x09" + (1).to_bytes(8, "big") + b"x"
+    before = set(os.listdir("/proc/self/fd"))
+    async with serving(model, family=family, service_time_s=0.5) as served:
+        async with connected(served) as one, connected(served) as two:
+            for peer in (one, two):
+                await peer.send(wire)
+            await until(lambda: served.recorder.totals().requests == 2)
+            served.endpoint.close(CloseReason.STOPPED)
+            await until(lambda: served.endpoint.drained)
+            assert not served.recorder.live
+            assert served.recorder.closed[-1].close_reason is CloseReason.STOPPED
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+# UDP.
+
+
+def numbered(number: int, tail: bytes = b"payload") -> bytes:
+    return number.to_bytes(8, "big") + tail
+
+
+@udp_models
+@families
+@pytest.mark.parametrize("service_time_s", [0.0, 0.002])
+async def test_datagrams_are_echoed_whole(model: ServerModel, family: str, service_time_s: float) -> None:
+    sizes = [8, 9, 500, 9000, 0, 65_507 if family == "ipv4" else 65_000, 1]
+    async with serving(model, family=family, service_time_s=service_time_s) as served:
+        async with connected(served) as peer:
+            for number, size in enumerate(sizes, start=1):
+                datagram = numbered(number, b"x" * size)[:size]
+                peer.sock.send(datagram)
+                assert await peer.recv() == datagram
+            record = served.record()
+            assert (record.reads, record.writes, record.frames_in, record.frames_out) == (len(sizes),) * 4
+            assert (record.bytes_in, record.bytes_out) == (sum(sizes), sum(sizes))
+
+
+@udp_models
+async def test_numbers_tell_what_was_lost_doubled_and_out_of_order(model: ServerModel) -> None:
+    async with serving(model) as served, connected(served) as peer:
+        for number in (1, 2, 5, 4, 4, 8, 8):
+            peer.sock.send(numbered(number))
+            await peer.recv()
+        # 3, 6 and 7 never came; 4 came after 5; 4 and 8 came twice.
+        served.endpoint.close(CloseReason.STOPPED)
+        totals = served.recorder.totals()
+        assert (totals.datagrams_lost, totals.datagrams_reordered, totals.datagrams_duplicated) == (3, 1, 2)
+
+
+@udp_models
+async def test_a_port_that_is_used_anew_is_a_new_connection_without_duplicates(model: ServerModel) -> None:
+    async with serving(model) as served, connected(served) as peer:
+        for number in (1, 2, 3, 1, 2, 1, 2, 3, 4):
+            peer.sock.send(numbered(number))
+            await peer.recv()
+        assert served.recorder.opened == 3
+        served.endpoint.close(CloseReason.STOPPED)
+        totals = served.recorder.totals()
+        assert (totals.datagrams_lost, totals.datagrams_duplicated, totals.requests) == (0, 0, 9)
+
+
+@udp_models
+async def test_a_peer_that_was_forgotten_has_lost_nothing_when_it_comes_back(model: ServerModel) -> None:
+    async with serving(model) as served, connected(served) as peer:
+        for number in (1, 2, 3, 4, 6, 7):
+            if number in (4, 7):
+                conn_id = served.record().conn_id
+                assert served.endpoint.close_connection(conn_id, CloseReason.CLOSED)
+                assert not served.recorder.live
+            peer.sock.send(numbered(number))
+            await peer.recv()
+        served.endpoint.close(CloseReason.STOPPED)
+        totals = served.recorder.totals()
+        assert (totals.connections_opened, totals.datagrams_lost) == (3, 1)
+
+
+@udp_models
+async def test_a_peer_that_does_not_number_is_served_all_the_same(model: ServerModel) -> None:
+    async with serving(model) as served, connected(served) as peer:
+        for text in (b"hello world!", b"hello world!", b"", b"x" * 100):
+            peer.sock.send(text)
+            assert await peer.recv() == text
+        served.endpoint.close(CloseReason.STOPPED)
+        totals = served.recorder.totals()
+        assert (totals.datagrams_lost, totals.datagrams_duplicated, totals.datagrams_reordered) == (0, 0, 0)
+
+
+@udp_models
+async def test_a_closed_peer_is_not_answered_any_more(model: ServerModel) -> None:
+    async with serving(model, service_time_s=0.01) as served, connected(served) as peer:
+        peer.sock.send(numbered(1))
+        await until(lambda: served.recorder.live)
+        served.endpoint.close_connection(served.record().conn_id, CloseReason.CLOSED)
+        peer.sock.send(numbered(2))
+        assert await peer.recv() == numbered(2)
+        totals = served.recorder.totals()
+        assert (totals.requests, totals.responses, totals.datagrams_sent) == (2, 1, 1)
+
+
+@udp_models
+async def test_silent_peers_make_room_for_new_ones(model: ServerModel) -> None:
+    async with serving(model, max_connections=2, idle_timeout_s=0.05) as served:
+        for _ in range(3):
+            async with connected(served) as one, connected(served) as two:
+                for peer in (one, two):
+                    peer.sock.send(numbered(1))
+                    assert await peer.recv() == numbered(1)
+                assert served.endpoint.open_connections == 2
+            await until(lambda: served.endpoint.open_connections == 0)
+        assert {record.close_reason for record in served.recorder.closed} == {CloseReason.IDLE}
+
+
+@udp_models
+async def test_more_peers_than_may_be_are_counted_and_not_answered(model: ServerModel) -> None:
+    async with serving(model, max_connections=1) as served:
+        async with connected(served) as one, connected(served) as two:
+            one.sock.send(numbered(1))
+            await one.recv()
+            two.sock.send(numbered(1))
+            await until(lambda: served.recorder.rejected == 1)
+            one.sock.send(numbered(2))
+            assert await one.recv() == numbered(2)
+            assert served.recorder.opened == 1
+
+
+@udp_models
+async def test_an_answer_to_a_port_that_is_closed_harms_nobody(model: ServerModel) -> None:
+    async with serving(model, service_time_s=0.01) as served, connected(served) as other:
+        async with connected(served) as gone:
+            gone.sock.send(numbered(1))
+            await until(lambda: served.recorder.live)
+        for number in (1, 2, 3):
+            other.sock.send(numbered(number))
+            assert await other.recv() == numbered(number)

@@ -1,0 +1,18 @@
+"""How tests wait: for a condition, never for a length of time, and never for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+POLL_S = 0.002
+
+
+async def until(predicate: Callable[[], object], timeout_s: float = 10.0, what: str = "") -> None:
+    """Return as soon as ``predicate`` holds; fail the test when it does not within ``timeout_s``."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not predicate():
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        raise AssertionError(f"waited {timeout_s} s in vain: {what or predicate.__name__}") from None
