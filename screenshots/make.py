@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape, unescape
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Picture:
     name: str
     size: tuple[int, int]
     act: Act
-    experiment: Experiment = Experiment()
+    experiment: Experiment = field(default_factory=Experiment)
 
 
 async def _tcp(pilot: Pilot[int]) -> None:

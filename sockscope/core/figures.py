@@ -11,9 +11,9 @@ from sockscope.core.snapshot import Snapshot
 class Figures:
     """The figures of one window; None is not known (no answer in the window, say), never a zero.
 
-    Rates are per second of the window, latencies in seconds, ratios of one core. ``bytes_per_s`` counts
-    both directions at the clients (at the server when there are none). ``wait_s`` is the mean wait for a
-    permit of those that had to wait.
+    Rates are per second of the window, latencies in seconds, ratios of one core. ``bytes_per_s`` is the
+    payload of the answers, framing taken off as the tuning of this moment has it: received by the clients,
+    or sent by a server alone. ``wait_s`` is the mean wait for a permit of those that had to wait.
     """
 
     length_s: float
@@ -44,7 +44,7 @@ def figures(window: Snapshot) -> Figures:
     return Figures(
         length_s=length,
         requests_per_s=rate(totals.responses),
-        bytes_per_s=rate(totals.bytes_in + totals.bytes_out),
+        bytes_per_s=rate(_payload_bytes(window)),
         p50_s=p50,
         p99_s=p99,
         max_s=longest,
@@ -55,3 +55,10 @@ def figures(window: Snapshot) -> Figures:
         wait_s=role.limiter.wait_s / role.limiter.waited if role.limiter.waited else None,
         opened_per_s=rate(totals.connections_opened),
     )
+
+
+def _payload_bytes(window: Snapshot) -> int:
+    role = window.main
+    carried = role.totals.bytes_in if role is window.swarm else role.totals.bytes_out
+    framing = window.tuning.wire_bytes - window.tuning.request_bytes
+    return max(0, carried - role.totals.responses * framing)

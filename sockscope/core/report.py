@@ -12,6 +12,7 @@ from typing import Any
 
 from sockscope.core.experiment import FIELDS
 from sockscope.core.fields import Value
+from sockscope.core.figures import figures
 from sockscope.core.histogram import Histogram
 from sockscope.core.roles import unknown_fields
 from sockscope.core.snapshot import (
@@ -83,33 +84,8 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{name}", inner
 
 
-def payload_bytes_per_s(snapshot: Snapshot) -> float | None:
-    """Return the payload bytes of the answers per second: at the clients received, at a server alone sent.
-
-    Framing is taken off as the tuning of this moment has it.
-    """
-    role = snapshot.main
-    carried = role.totals.bytes_in if role is snapshot.swarm else role.totals.bytes_out
-    framing = snapshot.tuning.wire_bytes - snapshot.tuning.request_bytes
-    return _per_s(max(0, carried - role.totals.responses * framing), snapshot)
-
-
-def requests_per_s(snapshot: Snapshot) -> float | None:
-    """Return the answered requests per second, or None when no time has passed."""
-    return _per_s(snapshot.main.totals.responses, snapshot)
-
-
-def cpu_ratio(snapshot: Snapshot) -> float | None:
-    """Return the processor time per time of this process (1.0 = one core), or None when no time passed."""
-    return _per_s(snapshot.resources.cpu_s, snapshot)
-
-
-def _per_s(amount: float, snapshot: Snapshot) -> float | None:
-    return amount / snapshot.measured_s if snapshot.measured_s > 0 else None
-
-
 def _figures(snapshot: Snapshot) -> dict[str, Any]:
-    swarm, server = snapshot.swarm, snapshot.server
+    swarm, server, shown = snapshot.swarm, snapshot.server, figures(snapshot)
     return {
         "state": snapshot.state.value,
         "warming_up": snapshot.warming_up,
@@ -117,8 +93,8 @@ def _figures(snapshot: Snapshot) -> dict[str, Any]:
         "duration_s": snapshot.measured_s,
         "totals": _named("totals", swarm.totals if swarm is not None else None),
         "rates": {
-            "requests_per_s": requests_per_s(snapshot),
-            "bytes_per_s": payload_bytes_per_s(snapshot),
+            "requests_per_s": shown.requests_per_s,
+            "bytes_per_s": shown.bytes_per_s,
         },
         "service_time_s": _service_time(swarm.service_time if swarm is not None else None),
         "clients": _clients(swarm),
@@ -127,7 +103,7 @@ def _figures(snapshot: Snapshot) -> dict[str, Any]:
             **_named("totals", server.totals if server is not None else None),
             "connections_open": server.connections_open if server is not None else None,
         },
-        "resources": _resources(snapshot.resources, cpu_ratio(snapshot)),
+        "resources": _resources(snapshot.resources, shown.cpu_ratio),
         "kernel_udp": _named("kernel_udp", snapshot.resources.kernel_udp),
     }
 

@@ -15,6 +15,11 @@ def window(before: Snapshot, after: Snapshot) -> Snapshot:
     """
     if after.measured_since_s != before.measured_since_s:
         return after
+    return difference(before, after)
+
+
+def difference(before: Snapshot, after: Snapshot) -> Snapshot:
+    """Return ``after`` with its cumulative figures counted from ``before`` on, whatever lies between."""
     return replace(
         after,
         measured_since_s=before.time_s,

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import Event, EventKind
 from sockscope.core.experiment import FIELDS, LOOPBACK, Experiment, Tuning, split_address
-from sockscope.core.histogram import Histogram
 from sockscope.core.ring import Ring
 from sockscope.core.snapshot import (
     Capture,
     Cursors,
-    Resources,
     RoleSnapshot,
     RunState,
     Snapshot,
-    Totals,
 )
+from sockscope.core.window import difference
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
 from sockscope.engine.placement.in_loop import Placed, place_in_loop
@@ -66,8 +64,7 @@ class Engine:
         self._address: Address = ("", 0)
         self._started_s = perf_counter()
         self._ended_s: float | None = None
-        self._measured_since_s = self._started_s
-        self._baseline: _Baseline | None = None
+        self._baseline: Snapshot | None = None
         self._warming_up = False
         self._loop_name = ""
         self._outer_exception_handler: (
@@ -114,7 +111,7 @@ class Engine:
             await self._stop_roles(0.0)
             raise
         self._sampler.start()
-        self._started_s = self._measured_since_s = perf_counter()
+        self._started_s = perf_counter()
         self._warming_up = self.experiment.warmup_s > 0
         self.state = RunState.RUNNING
         self._note(EventKind.RUN, f"started: {self.tuning.transport.upper()} {format_address(address)}")
@@ -195,19 +192,7 @@ class Engine:
 
     def clear(self) -> None:
         """Let the cumulative figures begin anew; connections, captures and the log stay."""
-        sampler = self._sampler
-        if sampler is None:
-            raise StateError(self.state.value, "clear the figures")
-        unread = Cursors(most_events=0, most_exchanges=0)
-        server = self._roles.server.snapshot(unread) if self._roles.server is not None else None
-        swarm = self._roles.swarm.snapshot(unread) if self._roles.swarm is not None else None
-        self._baseline = _Baseline(
-            server=server.totals if server is not None else Totals(),
-            swarm=swarm.totals if swarm is not None else Totals(),
-            service_time=swarm.service_time if swarm is not None else Histogram(),
-            resources=sampler.sample(),
-        )
-        self._measured_since_s = perf_counter()
+        self._baseline = self._take(Cursors(most_events=0, most_exchanges=0))
         self._note(EventKind.RUN, "figures cleared")
 
     def close_connection(self, role: str, conn_id: int) -> bool:
@@ -229,31 +214,27 @@ class Engine:
     # Readings.
 
     def snapshot(self, cursors: Cursors | None = None) -> Snapshot:
-        """Return everything at this moment; synchronous, therefore consistent."""
-        sampler = self._sampler
-        if sampler is None:
+        """Return everything at this moment; synchronous, therefore consistent.
+
+        ``cursors`` tell how far the caller has read; without them no events and exchanges are copied.
+        """
+        taken = self._take(cursors or Cursors(most_events=0, most_exchanges=0))
+        return taken if self._baseline is None else difference(self._baseline, taken)
+
+    def _take(self, cursors: Cursors) -> Snapshot:
+        """Return a snapshot whose figures count from the beginning of the run."""
+        if self._sampler is None:
             raise StateError(self.state.value, "take a snapshot")
-        cursors = cursors or Cursors(most_events=0, most_exchanges=0)
         server = self._role_snapshot("server", self._roles.server, cursors)
         swarm = self._role_snapshot("client", self._roles.swarm, cursors)
         news = [event for role in (server, swarm) if role is not None for event in role.events]
         for event in sorted(news, key=lambda event: event.time_s):
             self._log.append(event)
-        resources = sampler.sample()
-        if (since := self._baseline) is not None:
-            resources = _resources_since(resources, since.resources)
-            server = replace(server, totals=server.totals - since.server) if server else None
-            if swarm is not None:
-                swarm = replace(
-                    swarm,
-                    totals=swarm.totals - since.swarm,
-                    service_time=swarm.service_time - since.service_time,
-                )
         events = self._log.since(cursors.events, cursors.most_events)
         return Snapshot(
             time_s=self._ended_s or perf_counter(),
             started_s=self._started_s,
-            measured_since_s=self._measured_since_s,
+            measured_since_s=self._started_s,
             state=self.state,
             experiment=self.experiment,
             tuning=self.tuning,
@@ -261,7 +242,7 @@ class Engine:
             loop_name=self._loop_name,
             server=server,
             swarm=swarm,
-            resources=resources,
+            resources=self._sampler.sample(),
             events=tuple(events.items),
             events_missed=events.missed + self._log_missed,
             events_cursor=events.cursor,
@@ -324,30 +305,6 @@ class Engine:
         if self.experiment.role == "swarm":
             return split_address(self.experiment.target)
         return self.experiment.bind or LOOPBACK[tuning.family], self.experiment.port
-
-
-@dataclass(frozen=True, eq=False)
-class _Baseline:
-    """The cumulative figures at the moment they were cleared."""
-
-    server: Totals
-    swarm: Totals
-    service_time: Histogram
-    resources: Resources
-
-
-def _resources_since(now: Resources, before: Resources) -> Resources:
-    kernel = now.kernel_udp
-    if kernel is not None and before.kernel_udp is not None:
-        kernel = kernel - before.kernel_udp
-    return replace(
-        now,
-        cpu_s=now.cpu_s - before.cpu_s,
-        voluntary_switches=now.voluntary_switches - before.voluntary_switches,
-        involuntary_switches=now.involuntary_switches - before.involuntary_switches,
-        loop_lag=now.loop_lag - before.loop_lag,
-        kernel_udp=kernel,
-    )
 
 
 def _aim(address: Address) -> Address:

@@ -30,6 +30,7 @@ class Sampler:
         self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._kernel_udp_before = kernel_udp()
+        self._usage_before = resource.getrusage(resource.RUSAGE_SELF)
 
     def start(self) -> None:
         """Begin the heartbeat."""
@@ -49,17 +50,18 @@ class Sampler:
             self._timer = None
 
     def sample(self) -> Resources:
-        """Return the readings of this moment; takes about 0.1 ms."""
+        """Return the readings of this moment, counters since this sampler was made; takes about 0.1 ms."""
+        began = self._usage_before
         usage = resource.getrusage(resource.RUSAGE_SELF)
         kernel = kernel_udp()
         before = self._kernel_udp_before
         return Resources(
-            cpu_s=usage.ru_utime + usage.ru_stime,
+            cpu_s=usage.ru_utime + usage.ru_stime - began.ru_utime - began.ru_stime,
             rss_bytes=self._process.memory_info().rss,
             descriptors=open_descriptors(),
             descriptor_limit=descriptor_limit(),
-            voluntary_switches=usage.ru_nvcsw,
-            involuntary_switches=usage.ru_nivcsw,
+            voluntary_switches=usage.ru_nvcsw - began.ru_nvcsw,
+            involuntary_switches=usage.ru_nivcsw - began.ru_nivcsw,
             loop_lag=self._lag.copy(),
             kernel_udp=kernel - before if kernel is not None and before is not None else None,
         )

@@ -14,7 +14,8 @@ from time import perf_counter
 from typing import TextIO
 
 from sockscope.core.experiment import Experiment
-from sockscope.core.report import report, requests_per_s
+from sockscope.core.figures import figures
+from sockscope.core.report import report
 from sockscope.core.snapshot import RunState, Snapshot
 from sockscope.core.thresholds import missed
 from sockscope.core.units import format_count, format_duration, format_elapsed
@@ -201,7 +202,7 @@ class Progress:
 
 def progress_line(now: Snapshot, interval: Snapshot) -> str:
     """Return one line: elapsed time, failures so far, in flight; rate and p99 of ``interval``."""
-    parts = [format_elapsed(now.elapsed_s), f"{format_count(requests_per_s(interval)):>9} req/s"]
+    parts = [format_elapsed(now.elapsed_s), f"{format_count(figures(interval).requests_per_s):>9} req/s"]
     swarm, totals = interval.swarm, now.main.totals
     if swarm is not None:
         parts.append(f"p99 {format_duration(swarm.service_time.percentile(0.99)):>7}")

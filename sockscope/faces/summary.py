@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from sockscope.core.experiment import FIELDS
-from sockscope.core.report import cpu_ratio, payload_bytes_per_s, requests_per_s
+from sockscope.core.figures import figures
 from sockscope.core.snapshot import RoleSnapshot, Snapshot, Totals
 from sockscope.core.units import (
     format_bytes,
@@ -89,10 +89,10 @@ def _rows(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
 
 def _traffic(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     totals = snapshot.main.totals
-    rate = requests_per_s(snapshot)
+    shown = figures(snapshot)
     answered = f"{format_count(totals.responses)} answered of {format_count(totals.requests)}"
-    yield "requests", f"{answered}, {format_count(rate)}/s"
-    payload = payload_bytes_per_s(snapshot)
+    yield "requests", f"{answered}, {format_count(shown.requests_per_s)}/s"
+    payload = shown.bytes_per_s
     yield "payload", f"{format_bytes(payload)}/s of answers" if payload is not None else format_bytes(None)
 
 
@@ -132,8 +132,8 @@ def _process(snapshot: Snapshot) -> str:
     resources = snapshot.resources
     lag = resources.loop_lag.percentile(0.99)
     return (
-        f"CPU {format_ratio(cpu_ratio(snapshot))} of a core, RSS {format_bytes(resources.rss_bytes)}, "
-        f"loop lag p99 {format_duration(lag)}"
+        f"CPU {format_ratio(figures(snapshot).cpu_ratio)} of a core, "
+        f"RSS {format_bytes(resources.rss_bytes)}, loop lag p99 {format_duration(lag)}"
     )
 
 

@@ -93,6 +93,7 @@ class TcpConnection(asyncio.Protocol):
         # A peer that is gone before it was accepted has no address any more.
         remote = transport.get_extra_info("peername") or ("0.0.0.0", 0)
         self.record = endpoint.context.recorder.on_open("tcp", local[:2], remote[:2], endpoint.generation)
+        endpoint.arriving.discard(self)
         endpoint.connections[self.record.conn_id] = self
         set_no_delay(transport.get_extra_info("socket"), endpoint.tuning.no_delay)
 
@@ -164,7 +165,8 @@ class TcpConnection(asyncio.Protocol):
         except FramingError as error:
             record.odd_read(len(data))
             self.endpoint.context.recorder.errors += 1
-            self.close(CloseReason.GARBAGE, str(error))
+            # Such a peer need not read either, and what is still to be written would wait for ever.
+            self.close(CloseReason.GARBAGE, str(error), abort=True)
             return
         record.odd_read(len(data), len(frames))
         for frame in frames:
@@ -249,6 +251,8 @@ class TcpEndpoint:
         self.tuning = assignment.tuning
         self.generation = assignment.generation
         self.connections: dict[int, TcpConnection] = {}
+        # Accepted, but not yet with a transport.
+        self.arriving: set[TcpConnection] = set()
         loop = asyncio.get_running_loop()
         self.call_later = loop.call_later
         self._loop = loop
@@ -281,7 +285,7 @@ class TcpEndpoint:
                 self._accept_failed(error)
                 return
             recorder = self.context.recorder
-            if len(self.connections) + len(self._accepting) >= self.context.experiment.max_connections:
+            if len(self.connections) + len(self.arriving) >= self.context.experiment.max_connections:
                 recorder.rejected += 1
                 recorder.on_error(
                     f"not accepted: {self.context.experiment.max_connections:,} connections are open already",
@@ -290,17 +294,18 @@ class TcpEndpoint:
                 )
                 sock.close()
                 continue
-            task = self._loop.create_task(self._adopt(sock, self.tuning))
+            connection = TcpConnection(self, self.tuning)
+            self.arriving.add(connection)
+            task = self._loop.create_task(self._adopt(sock, connection))
             self._accepting.add(task)
             task.add_done_callback(self._accepting.discard)
 
-    async def _adopt(self, sock: socket.socket, tuning: Tuning) -> None:
+    async def _adopt(self, sock: socket.socket, connection: TcpConnection) -> None:
         try:
             sock.setblocking(False)
-            _, connection = await self._loop.connect_accepted_socket(
-                lambda: TcpConnection(self, tuning), sock
-            )
+            await self._loop.connect_accepted_socket(lambda: connection, sock)
         except OSError as error:
+            self.arriving.discard(connection)
             sock.close()
             self.context.recorder.on_error(f"accepted, then lost: {describe(error)}")
             return
@@ -377,11 +382,11 @@ class TcpEndpoint:
         return cast(socket.socket, connection.transport.get_extra_info("socket"))
 
     def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
-        """Close one connection after what is to be written."""
+        """Close one connection, after what is to be written if the peer reads."""
         connection = self.connections.get(conn_id)
         if connection is None:
             return False
-        connection.close(reason)
+        connection.close(reason, abort=connection.record.state is ConnectionState.PAUSED)
         return True
 
     def forget(self, connection: TcpConnection, reason: CloseReason, text: str) -> None:

@@ -109,8 +109,10 @@ class SockscopeApp(App[int]):
     async def _leave(self) -> None:
         if self._applier is not None:
             self._applier.cancel()
+        # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
+        last = self.engine.snapshot()
         await self.engine.stop(GRACE_S)
-        self.last_snapshot = self.engine.snapshot()
+        self.last_snapshot = replace(last, state=self.engine.state, error=self.engine.error)
         self.exit(EXIT_FAILED if self.engine.state is RunState.FAILED else EXIT_OK)
 
     def interrupt(self) -> None:

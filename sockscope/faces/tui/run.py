@@ -27,7 +27,7 @@ def run_dashboard(experiment: Experiment, environment: dict[str, object] | None 
             experiment = app.restart
             continue
         if app.last_snapshot is not None:
-            print(summary_text(app.last_snapshot))
+            print(summary_text(app.last_snapshot), end="")
         if app.engine.error:
             print(f"sockscope: {app.engine.error}", file=sys.stderr)
         if code is None:
