@@ -177,6 +177,7 @@ class SockscopeApp(App[int]):
                     cursor_s=self._cursor_s,
                     frozen=self.frozen,
                     tables=tables,
+                    at_once=True,
                 )
             )
 

@@ -18,7 +18,8 @@ class Frame:
     ``wanted`` is the tuning that was asked for last; it runs ahead of ``snapshot.tuning`` while a change is
     being applied. ``now_s`` is the right edge of the graphs and ``cursor_s`` the time that is looked at
     while the view is frozen, both monotonic seconds. ``tables`` tells whether this tick redraws the tables
-    too, which is done at half the rate of the graphs.
+    too, which is done at half the rate of the graphs. ``at_once`` asks all panels to draw now, because a
+    person waits for it; else they take turns, so that no single pause of the loop is long.
     """
 
     snapshot: Snapshot
@@ -31,3 +32,4 @@ class Frame:
     cursor_s: float | None = None
     frozen: bool = False
     tables: bool = True
+    at_once: bool = False

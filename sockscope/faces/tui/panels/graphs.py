@@ -153,6 +153,7 @@ class CpuPanel(GraphPanel):
     """CPU of the process, and how late its loop is."""
 
     digit, name_shown = "4", "CPU  %   loop lag  ms"
+    turn = 1
     upper = (Curve("CPU of one core %", "cpu_ratio", 100),)
     lower = (Curve("lag ms p99", "lag_p99_s", 1_000), Curve("max", "lag_max_s", 1_000))
 
@@ -165,6 +166,7 @@ class ConcurrencyPanel(GraphPanel):
     """Clients, requests in flight, and who waits for a permit."""
 
     digit, name_shown = "5", "Concurrency"
+    turn = 1
     upper = (
         Curve("in flight", "in_flight"),
         Curve("waiting", "waiting"),
@@ -194,6 +196,7 @@ class DistributionPanel(Panel):
     """How the service times of the last second are distributed."""
 
     name_shown = "Distribution of service time, last second"
+    turn = 1
 
     def compose(self) -> ComposeResult:
         """One chart."""

@@ -31,7 +31,7 @@ _COLOURS = {
 class HeaderPanel(Widget):
     """Two rows, or three when it is narrow: what runs and its figures, then the limit."""
 
-    frame: reactive[Frame | None] = reactive(None, init=False)
+    frame: reactive[Frame | None] = reactive(None, init=False, repaint=False)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -360,6 +360,7 @@ class ChangesPanel(Panel):
 
     name_shown = "Last change"
     of_tables = True
+    turn = 2
 
     class Body(Widget):
         """The text."""

@@ -34,6 +34,7 @@ class ListingPanel(Panel):
     """A table of live rows."""
 
     of_tables = True
+    turn = 2
     columns: ClassVar[tuple[Column, ...]] = ()
     follows: ClassVar[bool] = False
     empty: ClassVar[str] = ""

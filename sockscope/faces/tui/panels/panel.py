@@ -11,18 +11,24 @@ from textual.widget import Widget
 from sockscope.faces.tui.frame import Frame
 
 
+TURN_S = 0.08
+"""Time between the turns in which panels draw. The screen is composed by lines, so panels that stand side by
+side share a turn."""
+
+
 class Panel(Container):
     """A framed part of the dashboard that shows a :class:`Frame`.
 
     ``frame`` is bound to the screen's. Subclasses override :meth:`draw`, which is called once per tick when
-    the panel can be seen.
+    the panel can be seen, in the panel's ``turn``.
     """
 
     digit: ClassVar[str] = ""
     name_shown: ClassVar[str] = ""
     of_tables: ClassVar[bool] = False
+    turn: ClassVar[int] = 0
 
-    frame: reactive[Frame | None] = reactive(None, init=False)
+    frame: reactive[Frame | None] = reactive(None, init=False, repaint=False)
 
     def on_mount(self) -> None:
         """Write the title."""
@@ -39,7 +45,10 @@ class Panel(Container):
         """Draw, unless nobody can see it or it is not this panel's turn."""
         if frame is None or not self.is_on_screen or (self.of_tables and not frame.tables):
             return
-        self.draw(frame)
+        if self.turn and not frame.at_once:
+            self.set_timer(self.turn * TURN_S, self.redraw)
+        else:
+            self.draw(frame)
 
     @property
     def is_on_screen(self) -> bool:

@@ -41,7 +41,7 @@ class DashboardScreen(Screen[None]):
 
     CSS_PATH = "dashboard.tcss"
 
-    frame: reactive[Frame | None] = reactive(None, init=False)
+    frame: reactive[Frame | None] = reactive(None, init=False, repaint=False)
 
     def compose(self) -> ComposeResult:
         """Put the panels into one grid; the style sheet arranges them."""
