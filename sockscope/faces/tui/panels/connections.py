@@ -36,7 +36,7 @@ class ConnectionsPanel(ListingPanel):
     digit, name_shown = "6", "Connections"
     columns = (
         Column("conn_id", "id", 6, "right", priority=10),
-        Column("remote", "remote", 15, flexible=True, priority=8),
+        Column("remote", "address", 15, flexible=True, priority=8),
         Column("state", "state", 11, priority=9),
         Column("age", "age", 7, "right", priority=3),
         Column("requests", "requests", 10, "right", priority=7),
@@ -173,7 +173,8 @@ def _row(view: ConnectionView) -> Row:
         view.conn_id,
         (
             f"{view.role[0]}{view.conn_id}",
-            view.remote_address,
+            # The end that tells connections apart: clients all have the server's address as their remote one.
+            view.remote_address if view.role == "server" else view.local_address,
             view.state.value,
             units.format_age(view.age_s),
             f"{view.requests:,}",

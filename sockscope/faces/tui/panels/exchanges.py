@@ -7,6 +7,7 @@ from collections import deque
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
 
 from sockscope.core import units
@@ -18,6 +19,8 @@ from sockscope.faces.tui.widgets.hexview import HexPane, HexView
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.faces.tui.widgets.table import Column, Row, Table
 
+SHORT_BELOW = 32
+"""In a terminal with fewer rows the times stand in one line, so that there is room for the bytes."""
 LINES = 1_000
 """Exchanges kept for scrolling back in the list."""
 
@@ -104,6 +107,9 @@ class ExchangesPanel(ListingPanel):
         if self._shown is not None and message.key != self._shown and not self.table.follow:
             self._ask_for(message.key)
 
+    class DetailOpened(Message):
+        """The bytes of an exchange are shown; a small terminal needs all its room for them."""
+
     def _ask_for(self, key: object) -> None:
         if not isinstance(key, int) or key < 0:
             return
@@ -111,6 +117,8 @@ class ExchangesPanel(ListingPanel):
             self.table.follow = False
             self.table.move_to(key)
             self.post_message(HoldRequested(True))
+        if self._shown is None:
+            self.post_message(self.DetailOpened())
         self._shown = key
         self.post_message(ExchangeRequested(key))
 
@@ -126,7 +134,7 @@ class ExchangesPanel(ListingPanel):
             )
             view.show([])
         else:
-            times.content_shown = _times(capture, started_s)
+            times.content_shown = _times(capture, started_s, short=self.app.size.height < SHORT_BELOW)
             view.show(_panes(capture))
         times.refresh(layout=True)
 
@@ -161,29 +169,40 @@ def _row(exchange: Exchange, side: str, started_s: float) -> Row:
     )
 
 
-def _times(capture: Capture, started_s: float) -> Content:
+def _times(capture: Capture, started_s: float, *, short: bool) -> Content:
     exchange, server = capture.exchange, capture.server
     begin = exchange.time_s
     ends = f"c{exchange.conn_id} {capture.local_address} ⇄ {capture.remote_address}"
     if server is not None:
         ends += f" s{server.conn_id}"
-    lines = [
-        f"{capture.transport.upper()} {capture.framing}   {ends}",
-        f"written {begin - started_s:12.6f} s",
-    ]
+    steps = [("written", f"{begin - started_s:.6f} s", "")]
     if server is not None:
-        lines.append(f"read    {_after(server.read_s, begin)}   by the server")
-        same = "" if server.answered_s > server.read_s else "   in the same callback"
-        lines.append(f"answered{_after(server.answered_s, begin)}{same}")
+        steps.append(("read", _after(server.read_s, begin), "by the server"))
+        same = "" if server.answered_s > server.read_s else "in the same callback"
+        steps.append(("answered", _after(server.answered_s, begin), same))
     if exchange.service_time_s is not None:
-        lines.append(f"back    {_after(begin + exchange.service_time_s, begin)}")
+        steps.append(("back", _after(begin + exchange.service_time_s, begin), _verdict(capture)))
     else:
-        lines.append(f"back       never: {exchange.outcome}")
+        steps.append(("back", "never", exchange.outcome))
+    lines = [f"{capture.transport.upper()} {capture.framing}   {ends}"]
+    if short:
+        lines.append("  ".join(f"{name} {time}" for name, time, _ in steps))
+    else:
+        lines.extend(f"{name:<9}{time:>16}   {note}".rstrip() for name, time, note in steps)
     return Content("\n".join(plain(line) for line in lines))
 
 
+def _verdict(capture: Capture) -> str:
+    answer = capture.response
+    if answer is None:
+        return ""
+    same = answer.data == capture.request.data and answer.real_length == capture.request.real_length
+    reads = f", in {len(answer.reads) + 1} reads or more" if answer.reads else ""
+    return f"answer {'equal to' if same else 'DIFFERENT from'} the request{reads}"
+
+
 def _after(time_s: float, begin_s: float) -> str:
-    return f"{(time_s - begin_s) * 1e6:+12,.1f} µs"
+    return f"{(time_s - begin_s) * 1e6:+,.1f} µs"
 
 
 def _panes(capture: Capture) -> list[HexPane]:

@@ -29,11 +29,16 @@ def whole(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line: its label, the series of the trace it is made of, and a factor (seconds to ms, say)."""
+    """One line: its label, the series of the trace it is made of, a factor (seconds to ms), its unit."""
 
     label: str
     series: str
     factor: float = 1.0
+    unit: str = ""
+
+    def named(self, height: int) -> str:
+        """Return the label; a graph of one row has no title that could tell the unit."""
+        return f"{self.label} {self.unit}" if height == 1 and self.unit else self.label
 
 
 class FocusGraph(Graph, can_focus=True):
@@ -65,7 +70,7 @@ class GraphPanel(Panel):
             if graph.size.height:
                 graph.cursor = frame.cursor_s
                 graph.show(
-                    [_series(frame, curve, start) for curve in self.that_fit(curves)],
+                    [_series(frame, curve, start, graph.size.height) for curve in self.that_fit(curves)],
                     now=frame.now_s,
                     window=frame.window_s,
                     markers=markers,
@@ -95,11 +100,11 @@ class GraphPanel(Panel):
         return "\n".join(lines)
 
 
-def _series(frame: Frame, curve: Curve, start: float) -> Series:
+def _series(frame: Frame, curve: Curve, start: float, height: int = 0) -> Series:
     times, values = frame.trace.series[curve.series].window(start, frame.now_s)
     if curve.factor != 1.0:
         values = [value * curve.factor for value in values]
-    return Series(curve.label, times, values)
+    return Series(curve.named(height), times, values)
 
 
 def _markers(frame: Frame, start: float) -> Sequence[Marker]:
@@ -139,7 +144,7 @@ class LatencyPanel(GraphPanel):
 
     digit, name_shown = "3", "Service time  ms"
     upper = (
-        Curve("p50", "p50_s", 1_000),
+        Curve("p50", "p50_s", 1_000, "ms"),
         Curve("p99", "p99_s", 1_000),
         Curve("max", "max_s", 1_000),
     )

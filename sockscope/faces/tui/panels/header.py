@@ -75,8 +75,8 @@ def _what(frame: Frame, most: int) -> Content:
     sign, word, mood = _STATES[snapshot.state]
     pieces: list[Content] = []
     if frame.frozen:
-        ago = snapshot.time_s - (frame.cursor_s if frame.cursor_s is not None else frame.now_s)
-        pieces.append(Content.styled(f"❄ FROZEN {ago:.1f} s ago", "reverse bold"))
+        at = "" if frame.cursor_s is None else f" {frame.cursor_s - frame.now_s:+.1f} s"
+        pieces.append(Content.styled(f" ❄ FROZEN{at} ", "reverse bold"))
     pieces.append(Content.styled(f"{sign} {word}", f"bold {_COLOURS[mood]}"))
     role = snapshot.main
     transport = snapshot.tuning.transport.upper()

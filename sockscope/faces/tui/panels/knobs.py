@@ -76,10 +76,9 @@ class KnobList(Widget, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._keys: tuple[str, ...] = KNOBS
         self._values: dict[str, Value] = {}
         self._notes: dict[str, str] = {}
-        self._cursor = KNOBS.index("clients")
+        self._chosen = "clients"
         self._entry: Entry | None = None
         self._refused: tuple[str, str] | None = None
         self._flashing: frozenset[str] = frozenset()
@@ -95,8 +94,7 @@ class KnobList(Widget, can_focus=True):
     def refuse(self, key: str, why: str) -> None:
         """Say beside the knob why a value was not taken."""
         self._refused = (key, why)
-        if key in self._keys:
-            self._cursor = self._keys.index(key)
+        self._chosen = key
         self.refresh()
 
     @property
@@ -104,18 +102,20 @@ class KnobList(Widget, can_focus=True):
         """Whether there is room only for the most important knobs."""
         return self.size.height <= 2
 
-    def on_resize(self) -> None:
-        """Take the knobs that there is room for."""
-        key = self._keys[self._cursor]
-        self._keys = SHORT if self.is_short else KNOBS
-        self._cursor = self._keys.index(key) if key in self._keys else 0
+    @property
+    def _keys(self) -> tuple[str, ...]:
+        return SHORT if self.is_short else KNOBS
+
+    @property
+    def _cursor(self) -> int:
+        return self._keys.index(self._chosen) if self._chosen in self._keys else 0
 
     # Keys.
 
     def action_move(self, by: int) -> None:
         """Go to another knob."""
         self._entry = self._refused = None
-        self._cursor = (self._cursor + by) % len(self._keys)
+        self._chosen = self._keys[(self._cursor + by) % len(self._keys)]
         self.refresh()
 
     def action_turn(self, direction: int, coarse: bool = False) -> None:
@@ -206,7 +206,7 @@ class KnobList(Widget, can_focus=True):
             left, right = _LABEL + 1, self.size.width - _KEY - 3
         if not 0 <= index < len(self._keys):
             return
-        self._cursor = index
+        self._chosen = self._keys[index]
         self._entry = self._refused = None
         if abs(x - left) <= 1:
             self.action_turn(-1, event.shift)

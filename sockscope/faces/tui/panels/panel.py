@@ -10,7 +10,6 @@ from textual.widget import Widget
 
 from sockscope.faces.tui.frame import Frame
 
-
 TURN_S = 0.08
 """Time between the turns in which panels draw. The screen is composed by lines, so panels that stand side by
 side share a turn."""

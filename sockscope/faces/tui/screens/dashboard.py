@@ -124,6 +124,12 @@ class DashboardScreen(Screen[None]):
         if self._maximised is panel and (target := panel.focus_target) is not None:
             target.focus()
 
+    def on_exchanges_panel_detail_opened(self, message: ExchangesPanel.DetailOpened) -> None:
+        """Give a small terminal's room to the bytes."""
+        message.stop()
+        if self.has_class("-narrow") and self._maximised is None:
+            self.maximise_panel("exchanges")
+
     def focus_panel(self, digit: str) -> None:
         """Bring a panel to the front and go there."""
         panel = next(p for p in self.query(Panel) if p.digit == digit)
