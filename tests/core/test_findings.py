@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import pytest
+
+from sockscope.core.experiment import Tuning
+from sockscope.core.findings import limit_of
+from sockscope.core.snapshot import LimiterStatistics, RunState, Snapshot, Totals
+from tests.core.runs import histogram, resources, role, run
+
+FULL = LimiterStatistics(permits=50, in_flight=50, waiting=50, acquired=500, waited=500, wait_s=2.5)
+
+
+def busy(
+    tuning: Tuning | None = None, cpu_s: float = 0.2, service_s: float = 0.006, **rest: object
+) -> Snapshot:
+    totals = Totals(requests=1_000, responses=1_000)
+    swarm = role(
+        "client", totals, clients=100, in_flight=50, service_time=histogram(*[service_s] * 10), **rest
+    )
+    return run(
+        tuning=tuning, seconds=1.0, swarm=swarm, server=role("server", totals), used=resources(cpu_s=cpu_s)
+    )
+
+
+def test_permits_are_named_with_their_evidence() -> None:
+    found = limit_of(busy(limiter=FULL))
+    assert found.limit == "semaphore"
+    assert "50 of 50 permits" in found.text
+    assert "50 clients waiting" in found.text
+    assert "5.00 ms each" in found.text
+
+
+def test_cpu_goes_before_permits() -> None:
+    found = limit_of(busy(limiter=FULL, cpu_s=0.97))
+    assert found.limit == "CPU"
+    assert "97 %" in found.text
+
+
+def test_cpu_says_that_latency_is_queueing_when_there_is_no_service_time() -> None:
+    assert "queueing" in limit_of(busy(Tuning(service_time_s=0.0), cpu_s=1.0)).text
+    assert "queueing" not in limit_of(busy(Tuning(service_time_s=0.005), cpu_s=1.0)).text
+
+
+def test_service_time_limits_when_it_is_most_of_the_latency() -> None:
+    assert limit_of(busy(Tuning(service_time_s=0.005))).limit == "service time"
+    assert limit_of(busy(Tuning(service_time_s=0.001))).limit == "latency"
+
+
+def test_think_time() -> None:
+    assert limit_of(busy(Tuning(service_time_s=0.0, think_time_s=0.5))).limit == "think time"
+
+
+def test_clients_without_a_server() -> None:
+    found = limit_of(busy(clients_retrying=7, last_trouble="Connection refused"))
+    assert found.limit == "server"
+    assert "7 of 100 clients" in found.text
+    assert "connection refused" in found.text
+
+
+def test_timeouts() -> None:
+    totals = Totals(requests=100, responses=80, timeouts=20)
+    swarm = role("client", totals, clients=100, service_time=histogram(0.1))
+    found = limit_of(run(seconds=1.0, swarm=swarm, server=role("server", totals)))
+    assert found.limit == "timeouts"
+    assert "20 %" in found.text
+    assert "1.00 s" in found.text
+
+
+@pytest.mark.parametrize("state", [state for state in RunState if state is not RunState.RUNNING])
+def test_a_run_that_does_not_run_has_no_limit_but_that(state: RunState) -> None:
+    found = limit_of(replace(busy(limiter=FULL), state=state))
+    assert found.limit == ("paused" if state is RunState.PAUSED else "run")
+
+
+def test_a_server_alone_waits_for_clients() -> None:
+    found = limit_of(run(seconds=1.0, server=role("server", Totals()), used=resources(cpu_s=0.1)))
+    assert found.limit == "clients"
+    assert "4 connections" in found.text
