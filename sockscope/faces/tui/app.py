@@ -20,13 +20,14 @@ from sockscope.core.snapshot import Cursors, RunState, Snapshot
 from sockscope.core.trace import Trace
 from sockscope.engine.engine import Engine
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, SockscopeError
-from sockscope.faces.tui.actions import ACTIONS
+from sockscope.faces.tui.actions import ACTIONS, BY_ID
 from sockscope.faces.tui.commands import DEFAULT_WINDOW_S, Commands, is_typing
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.messages import (
     CloseRequested,
     ExchangeRequested,
     HoldRequested,
+    MomentRequested,
     QueryChanged,
     TuningRequested,
 )
@@ -70,6 +71,7 @@ class SockscopeApp(App[int]):
         self._cursor_s: float | None = None
         self._applier: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._end: asyncio.Task[None] | None = None
         self._ticks = 0
         self.start_error: SockscopeError | None = None
 
@@ -96,9 +98,18 @@ class SockscopeApp(App[int]):
             self.exit(error.exit_code)
             return
         self.set_interval(TICK_S, self._tick)
+        self._end = asyncio.create_task(self._leave_at_the_end())
         # What was made so far lives as long as the app; the collector need not walk it again, which would
         # stop the loop for tens of milliseconds each time.
         self.call_after_refresh(_calm_collector)
+
+    async def _leave_at_the_end(self) -> None:
+        """Leave when the run has lasted as long as it should; a failed one stays to be looked at."""
+        await self.engine.wait()
+        if self.engine.state is RunState.FAILED:
+            await self.engine.stop(0.0)
+        else:
+            self.leave()
 
     def leave(self, restart: Experiment | None = None) -> None:
         """Stop the run and leave; with ``restart`` begin that run afterwards."""
@@ -188,6 +199,7 @@ class SockscopeApp(App[int]):
         self.frozen = frozen
         self._cursor_s = None
         self.engine.hold(frozen)
+        self.dashboard.prepare_to_scrub(frozen)
         self._present_again()
 
     def scrub(self, direction: int) -> None:
@@ -197,9 +209,13 @@ class SockscopeApp(App[int]):
             self.say("space freezes the view, then ← and → go through time")
             return
         step = max(TICK_S, self.window_s / 150)
-        at = self._cursor_s if self._cursor_s is not None else frame.now_s
-        self._cursor_s = min(max(at + direction * step, frame.now_s - self.window_s), frame.now_s)
-        self._present_again(tables=False)
+        self._look_at((self._cursor_s if self._cursor_s is not None else frame.now_s) + direction * step)
+
+    def _look_at(self, time_s: float) -> None:
+        frame = self._frozen_at
+        if frame is not None:
+            self._cursor_s = min(max(time_s, frame.now_s - self.window_s), frame.now_s)
+            self._present_again(tables=False)
 
     def show_window(self, seconds: float) -> None:
         """Show so many seconds of the past."""
@@ -262,6 +278,11 @@ class SockscopeApp(App[int]):
         """Keep captures while somebody reads them."""
         self.engine.hold(message.held or self.frozen)
 
+    def on_moment_requested(self, message: MomentRequested) -> None:
+        """Look at the moment that was clicked, if the view is frozen."""
+        if self.frozen:
+            self._look_at(message.time_s)
+
     def on_query_changed(self, message: QueryChanged) -> None:
         """Show other connections at once."""
         if self.frozen:
@@ -277,8 +298,8 @@ class SockscopeApp(App[int]):
     # Actions.
 
     def action_do(self, action_id: str) -> None:
-        """Run an action of the table."""
-        if not is_typing(self):
+        """Run an action of the table; while a value is typed only those that go before text."""
+        if BY_ID[action_id].priority or not is_typing(self):
             self.commands_table.do(action_id)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

@@ -33,6 +33,14 @@ class HoldRequested(Message):
         self.held = held
 
 
+class MomentRequested(Message):
+    """A moment was pointed at in a graph (monotonic seconds)."""
+
+    def __init__(self, time_s: float) -> None:
+        super().__init__()
+        self.time_s = time_s
+
+
 class QueryChanged(Message):
     """The panel of connections wants other rows from now on."""
 

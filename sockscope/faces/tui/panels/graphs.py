@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from sockscope.core import units
 from sockscope.core.events import EventKind
 from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.messages import MomentRequested
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.widgets.bars import Bars
 from sockscope.faces.tui.widgets.graph import Graph, Marker, Series
@@ -76,6 +77,11 @@ class GraphPanel(Panel):
                     markers=markers,
                     limit=self.limit(frame) if graph is self._graphs[0] else None,
                 )
+
+    def on_graph_clicked(self, message: Graph.Clicked) -> None:
+        """Look at the moment that was clicked, on every graph."""
+        message.stop()
+        self.post_message(MomentRequested(message.time))
 
     def limit(self, frame: Frame) -> tuple[str, float] | None:
         """Return a level to mark in the upper graph."""

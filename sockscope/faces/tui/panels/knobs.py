@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from sockscope.core import units
 from sockscope.core.experiment import FIELDS
 from sockscope.core.fields import FieldSpec, Kind, Value
 from sockscope.core.figures import Figures
+from sockscope.core.snapshot import Snapshot
 from sockscope.core.trace import Change
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.messages import TuningRequested
@@ -78,6 +80,7 @@ class KnobList(Widget, can_focus=True):
         super().__init__(id=id)
         self._values: dict[str, Value] = {}
         self._notes: dict[str, str] = {}
+        self._facts: dict[str, str] = {}
         self._chosen = "clients"
         self._entry: Entry | None = None
         self._refused: tuple[str, str] | None = None
@@ -85,10 +88,20 @@ class KnobList(Widget, can_focus=True):
 
     # What the panel sets.
 
-    def show(self, values: dict[str, Value], notes: dict[str, str], flashing: frozenset[str]) -> None:
-        """Show these values; ``notes`` replace key hints, ``flashing`` ones changed just now."""
-        if (values, notes, flashing) != (self._values, self._notes, self._flashing):
-            self._values, self._notes, self._flashing = values, notes, flashing
+    def show(
+        self,
+        values: dict[str, Value],
+        notes: dict[str, str],
+        facts: dict[str, str],
+        flashing: frozenset[str],
+    ) -> None:
+        """Show these values.
+
+        ``notes`` replace key hints, ``facts`` tell what the kernel made of a value, ``flashing`` knobs
+        changed just now.
+        """
+        if (values, notes, facts, flashing) != (self._values, self._notes, self._facts, self._flashing):
+            self._values, self._notes, self._facts, self._flashing = values, notes, facts, flashing
             self.refresh()
 
     def refuse(self, key: str, why: str) -> None:
@@ -228,11 +241,10 @@ class KnobList(Widget, can_focus=True):
         width = self.size.width
         if self.is_short:
             return self._short_line(width) if y == 0 else self._hint_line(width)
-        if y == self.size.height - 1:
-            return self._hint_line(width)
+        below = self.size.height - min(len(self._keys), self.size.height - 1)
+        if y >= self.size.height - below:
+            return self._hint_line(width, y - self.size.height + below, below)
         index = y - self._top()
-        if not 0 <= index < len(self._keys):
-            return Strip.blank(width, self.rich_style)
         return self._knob_line(self._keys[index], index == self._cursor, width)
 
     def _piece(self, name: str) -> Style:
@@ -284,19 +296,47 @@ class KnobList(Widget, can_focus=True):
             pieces.append(("▸ ", self._piece("arrow")))
         return self._strip(Content.assemble(*pieces), width, self.visual_style)
 
-    def _hint_line(self, width: int) -> Strip:
+    def _about(self, width: int, rows: int) -> list[tuple[str, str]]:
+        """Return what is said below the knobs, at most ``rows`` lines of text with their style."""
         if self._refused is not None:
             key, why = self._refused
-            text, style = f"✗ {_spec(key).label}: {why}", self._piece("error")
-        elif self._entry is not None:
-            text, style = "type a value, Enter takes it, Esc not", self._piece("key")
-        elif self.has_focus:
-            text, style = "◂ ▸ turn  Shift ×10  Enter type", self._piece("key")
-        elif self.is_short:
-            text, style = ", all knobs", self._piece("key")
-        else:
-            text, style = "1 then ↑ ↓ choose, ◂ ▸ turn", self._piece("key")
-        return self._strip(Content.assemble((text, style)), width, self.visual_style)
+            return [(line, "error") for line in textwrap.wrap(f"✗ {_spec(key).label}: {why}", width)[:rows]]
+        if self._entry is not None:
+            return [("type a value, Enter takes it, Esc not", "key")]
+        if not self.has_focus:
+            return [(", all knobs" if self.is_short else "1 then ↑ ↓ choose, ◂ ▸ turn", "key")]
+        hint = ("◂ ▸ turn  Shift ×10  Enter type", "key")
+        if rows == 1:
+            return [hint]
+        chosen = self._keys[self._cursor]
+        told = [_spec(chosen).doc, self._facts.get(chosen, "")]
+        lines = [line for text in told for line in textwrap.wrap(text, width)]
+        return [*((line, "label") for line in lines[: rows - 1]), hint]
+
+    def _hint_line(self, width: int, row: int = 0, rows: int = 1) -> Strip:
+        lines = self._about(max(width - 1, 1), rows)
+        text, style = lines[row - (rows - len(lines))] if row >= rows - len(lines) else ("", "key")
+        return self._strip(Content.assemble((text, self._piece(style))), width, self.visual_style)
+
+
+_OPTIONS = {"no_delay": "TCP_NODELAY", "rcvbuf": "SO_RCVBUF", "sndbuf": "SO_SNDBUF"}
+
+
+def _facts(snapshot: Snapshot) -> dict[str, str]:
+    """Return, per knob that is a socket option, what the kernel has in force at both ends."""
+    facts = {}
+    for key, name in _OPTIONS.items():
+        ends = []
+        for role, shown in ((snapshot.server, "server"), (snapshot.swarm, "clients")):
+            options = role.socket_options if role is not None else ()
+            value = next((o.effective for o in options if o.name == name), None)
+            if value is not None:
+                ends.append(
+                    f"{shown} {'on' if value else 'off'}" if key == "no_delay" else f"{shown} {value:,} B"
+                )
+        if ends:
+            facts[key] = "in force: " + ", ".join(ends)
+    return facts
 
 
 def _spec(key: str) -> FieldSpec:
@@ -323,7 +363,7 @@ class KnobsPanel(Panel):
         flashing = frozenset(
             key for change in recent for key in KNOBS if FIELDS[key].spec.label in change.text
         )
-        self.query_one(KnobList).show(values, notes, flashing)
+        self.query_one(KnobList).show(values, notes, _facts(snapshot), flashing)
         rolling = (snapshot.swarm.rolling if snapshot.swarm else 0) + (
             snapshot.server.draining if snapshot.server else 0
         )

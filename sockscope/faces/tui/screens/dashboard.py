@@ -23,7 +23,7 @@ from sockscope.faces.tui.panels.graphs import (
     ThroughputPanel,
 )
 from sockscope.faces.tui.panels.header import HeaderPanel
-from sockscope.faces.tui.panels.knobs import ChangesPanel, KnobsPanel
+from sockscope.faces.tui.panels.knobs import ChangesPanel, KnobList, KnobsPanel
 from sockscope.faces.tui.panels.listing import ListingPanel
 from sockscope.faces.tui.panels.log import LogPanel
 from sockscope.faces.tui.panels.panel import Panel
@@ -72,6 +72,7 @@ class DashboardScreen(Screen[None]):
         self._listing = "connections"
         self._graph = "throughput"
         self._maximised: Panel | None = None
+        self._focus_before_freeze: Widget | None = None
         self._arrange()
 
     def on_resize(self) -> None:
@@ -143,6 +144,17 @@ class DashboardScreen(Screen[None]):
         if (target := panel.focus_target) is not None:
             # The panel may have been hidden until now, and what is hidden cannot take the focus.
             self.call_after_refresh(target.focus)
+
+    def prepare_to_scrub(self, frozen: bool) -> None:
+        """Take the focus from the knobs while the view is frozen: there, left and right would turn them."""
+        if frozen and isinstance(self.focused, KnobList):
+            self._focus_before_freeze = self.focused
+            target = self.query_one(f"#{self._graph}", Panel).focus_target
+            if target is not None:
+                target.focus()
+        elif not frozen and self._focus_before_freeze is not None:
+            self._focus_before_freeze.focus()
+            self._focus_before_freeze = None
 
     def focused_panel(self) -> Panel:
         """Return the panel that has the focus, or the listing in front."""

@@ -51,12 +51,15 @@ def legend(
     """Lay out the line: pieces for its left end and pieces for its right end, which together fit `width`
     cells.
 
-    `lead` (the age of the cursor) goes in front of the entries and is dropped only after the last but one
-    of them.
+    `lead` (the age of the cursor) goes in front of the entries, unless a curve would lose its label or
+    there is one curve left.
     """
-    for shape in _shapes(title, entries):
+    shapes = list(_shapes(title, entries))
+    named = [shape for shape in shapes if shape.label and shape.entries == len(entries)]
+    tries = [(lead, shape) for shape in named] + [("", shape) for shape in named]
+    for front, shape in [*tries, *((lead, shape) for shape in shapes)]:
         left = _title(title, unit if shape.title >= cell_len(title) else "", shape.title)
-        right = _entries(lead, entries, shape)
+        right = _entries(front, entries, shape)
         needed = _width(left) + _width(right) + (len(GAP) if left and right else 0)
         if needed <= width:
             return left, right
