@@ -44,10 +44,17 @@ def text_at(width: int) -> str:
 def test_the_order_of_giving_way() -> None:
     assert text_at(80) == "Throughput  req/s|⠤⠤⠤⠤ accepted 9.9k   ⠄⠄⠄⠄ lost  12k"
     assert text_at(50) == "Throughput  req/s|⠤⠤ accepted 9.9k  ⠄⠄ lost  12k"
-    assert text_at(46) == "Throughput  req/s|⠤⠤ acc… 9.9k  ⠄⠄ lost  12k"
-    assert text_at(40) == "Throughp…|⠤⠤ ac… 9.9k  ⠄⠄ lo…  12k"
-    assert text_at(30) == "Thro…|⠤⠤ 9.9k  ⠄⠄  12k"
-    assert text_at(20) == "|⠤⠤ 9.9k  ⠄⠄  12k"
-    assert text_at(12) == "|⠤⠤ 9.9k +1"
+    assert text_at(46) == "Throughput  req/s|⠤ accep… 9.9k  ⠄ lost  12k"
+    assert text_at(40) == "Throughp…|⠤ ac… 9.9k  ⠄ lo…  12k"
+    assert text_at(30) == "Thro…|⠤ ac… 9.9k  ⠄ lo…  12k"
+    assert text_at(20) == "|⠤ 9.9k  ⠄  12k"
+    assert text_at(12) == "|⠤ 9.9k +1"
     assert text_at(9) == "|⠤ 9.9k +1"
     assert text_at(2) == "|"
+
+
+def test_the_age_of_the_cursor_goes_before_a_label_goes() -> None:
+    found = [Entry(PATTERNS[0], name, "12.5", Ink.SERIES_1) for name in ("p50", "p99", "max")]
+    line = "".join(text for text, _ in legend("", "", "-0.8s", found, 39)[1])
+    assert line == "⠤⠤ p50 12.5  ⠤⠤ p99 12.5  ⠤⠤ max 12.5"
+    assert "-0.8s" in "".join(text for text, _ in legend("", "", "-0.8s", found, 60)[1])
