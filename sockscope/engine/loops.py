@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,23 @@ def loop_name(loop: asyncio.AbstractEventLoop) -> str:
         if type(loop).__module__.startswith("uvloop") or "UvLoop" in type(loop).__name__
         else "asyncio"
     )
+
+
+async def attach(sock: socket.socket, protocol: asyncio.Protocol, *, accepted: bool = False) -> None:
+    """Let ``protocol`` talk over a connected socket; the loop closes it from now on.
+
+    uvloop closes the descriptor by itself, but tells the socket object so only when the connection outlives
+    its set-up. A socket object that does not know would later close a descriptor that is somebody else's.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        if accepted:
+            await loop.connect_accepted_socket(lambda: protocol, sock)
+        else:
+            await loop.create_connection(lambda: protocol, sock=sock)
+    finally:
+        if loop_name(loop) == "uvloop":
+            sock.detach()
 
 
 def calm_allocator() -> None:

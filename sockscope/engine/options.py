@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 
@@ -13,6 +14,11 @@ _TCP_INFO = getattr(socket, "TCP_INFO", None)
 # listener: the accept queue and its limit), rtt is word 15, in microseconds.
 _UNACKED, _SACKED, _RTT = 4, 5, 15
 _WORDS = struct.Struct("=8x16I")
+
+
+def socket_of(transport: asyncio.Transport) -> socket.socket | None:
+    """Return the (wrapped) socket of a transport, or None when it is closing; uvloop forgets it by itself."""
+    return None if transport.is_closing() else transport.get_extra_info("socket")
 
 
 def set_buffers(sock: socket.socket, tuning: Tuning) -> None:

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.snapshot import ConnectionQuery, Cursors, RoleSnapshot, Snapshot
+from sockscope.core.snapshot import ConnectionQuery, Cursors, Exchange, RoleSnapshot, Snapshot
 from sockscope.engine.engine import Engine
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
@@ -36,18 +36,22 @@ async def running(grace_s: float = 1.0, **values: Any) -> AsyncIterator[Engine]:
         await engine.stop(grace_s)
 
 
+def exchanges_of(engine: Engine) -> tuple[Exchange, ...]:
+    return swarm_of(engine, EVERYTHING).exchanges
+
+
 async def tune(engine: Engine, **changes: Any) -> None:
     await engine.apply(replace(engine.tuning, **changes))
 
 
-def swarm_of(engine: Engine) -> RoleSnapshot:
-    swarm = engine.snapshot(EVERYTHING).swarm
+def swarm_of(engine: Engine, cursors: Cursors | None = None) -> RoleSnapshot:
+    swarm = engine.snapshot(cursors).swarm
     assert swarm is not None
     return swarm
 
 
 def server_of(engine: Engine) -> RoleSnapshot:
-    server = engine.snapshot(EVERYTHING).server
+    server = engine.snapshot().server
     assert server is not None
     return server
 

@@ -139,6 +139,9 @@ class Swarm:
             if not self._clients:
                 break
             await asyncio.sleep(0)
+        # uvloop drops a connection whose set-up was cancelled without a word to its protocol.
+        for client in list(self._clients.values()):
+            client.lost(CloseReason.STOPPED)
 
     @property
     def exhausted(self) -> bool:

@@ -15,7 +15,15 @@ from sockscope.core.experiment import Tuning
 from sockscope.core.framing import Decoder, Frame, FramingError, decoder_for, encode
 from sockscope.core.snapshot import SocketOption
 from sockscope.engine.clients.client import Client, ClientState, Surroundings
-from sockscope.engine.options import buffer_options, family_of, no_delay_option, set_buffers, set_no_delay
+from sockscope.engine.loops import attach
+from sockscope.engine.options import (
+    buffer_options,
+    family_of,
+    no_delay_option,
+    set_buffers,
+    set_no_delay,
+    socket_of,
+)
 from sockscope.engine.os_errors import close_reason
 from sockscope.engine.recorder import clip
 
@@ -59,7 +67,7 @@ class TcpClient(Client, asyncio.Protocol):
             if failed not in (0, errno.EISCONN):
                 async with asyncio.timeout(tuning.connect_timeout_s):
                     await loop.sock_connect(sock, target)
-            await loop.create_connection(lambda: self, sock=sock)
+            await attach(sock, self)
         except BaseException:
             sock.close()
             raise
@@ -86,9 +94,9 @@ class TcpClient(Client, asyncio.Protocol):
 
     def socket_options(self, tuning: Tuning) -> list[SocketOption]:
         """Return TCP_NODELAY and the buffer sizes."""
-        if self.transport is None or self.transport.is_closing():
+        sock = socket_of(self.transport) if self.transport is not None else None
+        if sock is None:
             return []
-        sock = self.transport.get_extra_info("socket")
         return [no_delay_option(sock, tuning), *buffer_options(sock, tuning)]
 
     # From the transport.

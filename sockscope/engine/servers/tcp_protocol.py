@@ -19,6 +19,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
 from sockscope.core.framing import Frame, FramingError, decoder_for
 from sockscope.core.snapshot import SocketOption
+from sockscope.engine.loops import attach
 from sockscope.engine.options import (
     buffer_options,
     listener_backlog,
@@ -26,6 +27,7 @@ from sockscope.engine.options import (
     reuse_address_option,
     set_buffers,
     set_no_delay,
+    socket_of,
 )
 from sockscope.engine.os_errors import close_reason, describe, listen_error
 from sockscope.engine.recorder import Clip, clip
@@ -228,8 +230,8 @@ class TcpConnection(asyncio.Protocol):
         self._delay_s = tuning.service_time_s
         if self._queue:
             self._repeat = None
-        if not self.transport.is_closing():
-            set_no_delay(self.transport.get_extra_info("socket"), tuning.no_delay)
+        if sock := socket_of(self.transport):
+            set_no_delay(sock, tuning.no_delay)
 
     def close(self, reason: CloseReason, text: str = "", *, abort: bool = False) -> None:
         """Close with a reason of ours; ``abort`` does not wait for what is still to be written."""
@@ -303,7 +305,7 @@ class TcpEndpoint:
     async def _adopt(self, sock: socket.socket, connection: TcpConnection) -> None:
         try:
             sock.setblocking(False)
-            await self._loop.connect_accepted_socket(lambda: connection, sock)
+            await attach(sock, connection, accepted=True)
         except OSError as error:
             self.arriving.discard(connection)
             sock.close()
@@ -377,9 +379,7 @@ class TcpEndpoint:
     def socket_of(self, conn_id: int) -> socket.socket | None:
         """Return the (wrapped) socket of a connection."""
         connection = self.connections.get(conn_id)
-        if connection is None or connection.transport.is_closing():
-            return None
-        return cast(socket.socket, connection.transport.get_extra_info("socket"))
+        return socket_of(connection.transport) if connection is not None else None
 
     def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
         """Close one connection, after what is to be written if the peer reads."""

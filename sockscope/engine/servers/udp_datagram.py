@@ -62,7 +62,6 @@ class UdpEndpoint:
         self._in_service: set[asyncio.TimerHandle] = set()
         self._reads_seen = -1
         self._last_read_s = perf_counter()
-        self._draining = False
         self._socket = bound_socket(socket.SOCK_DGRAM, assignment)
         self.address: Address = self._socket.getsockname()[:2]
         self._loop.add_reader(self._socket, self._readable)
@@ -118,7 +117,7 @@ class UdpEndpoint:
 
     def _new_peer(self, remote: tuple[str, int], number: int) -> UdpPeer | None:
         recorder = self.context.recorder
-        if len(self._peers) >= self.context.experiment.max_connections or self._draining:
+        if len(self._peers) >= self.context.experiment.max_connections:
             recorder.rejected += 1
             return None
         left_off = self._left_off.pop(remote, 0)
@@ -199,8 +198,7 @@ class UdpEndpoint:
         set_buffers(self._socket, tuning)
 
     def drain(self) -> None:
-        """Answer who is here until they are silent."""
-        self._draining = True
+        """Nothing to do: what was sent before is still to be read, and is answered until all are silent."""
 
     @property
     def drained(self) -> bool:

@@ -1,0 +1,544 @@
+"""The control surface: what a face does to a run, and what is left when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sockscope.core.connection import ConnectionState
+from sockscope.core.events import CloseReason, EventKind
+from sockscope.core.experiment import Tuning
+from sockscope.core.snapshot import RunState, Totals
+from sockscope.engine.engine import Engine
+from sockscope.errors import ConfigError, ListenError, StateError
+from tests.engine.conftest import open_sockets
+from tests.engine.runs import (
+    EVERYTHING,
+    connections_of,
+    exchanges_of,
+    experiment,
+    port_of,
+    running,
+    server_of,
+    swarm_of,
+    tune,
+)
+from tests.waiting import until
+
+transports = pytest.mark.parametrize("transport", ["tcp", "udp"])
+
+
+async def answered(engine: Engine, more: int = 20) -> None:
+    before = swarm_of(engine).totals.responses
+    await until(lambda: swarm_of(engine).totals.responses >= before + more, what=f"{more} more answers")
+
+
+def state_of(engine: Engine) -> RunState:
+    return engine.state
+
+
+def faultless(engine: Engine) -> None:
+    totals = swarm_of(engine).totals
+    assert (totals.errors, totals.timeouts, totals.connections_reset, totals.datagrams_lost) == (0, 0, 0, 0)
+    assert server_of(engine).totals.errors == 0
+
+
+# What both ends count is the same.
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+@pytest.mark.parametrize(
+    ("transport", "framing"),
+    [("tcp", "length"), ("tcp", "newline"), ("tcp", "fixed"), ("tcp", "none"), ("udp", "length")],
+)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"permits": 3, "service_time_s": 0.001},
+        {"request_bytes": 5000, "lifetime": 9},
+        {"think_time_s": 0.001, "request_bytes": 8},
+    ],
+    ids=["steady", "permits", "lifetime", "think"],
+)
+async def test_the_two_ends_count_the_same(
+    transport: str, framing: str, family: str, values: dict[str, Any]
+) -> None:
+    chosen = {"transport": transport, "framing": framing, "family": family} | values
+    async with running(**chosen) as engine:
+        await answered(engine, 60)
+        # Turn knobs that change how exchanges are counted, and let the fast paths settle again.
+        await tune(engine, request_bytes=engine.tuning.request_bytes + 1)
+        await answered(engine, 60)
+    swarm, server = swarm_of(engine).totals, server_of(engine).totals
+    faultless(engine)
+    assert swarm.requests == swarm.responses == server.requests == server.responses >= 120
+    assert (swarm.bytes_in, swarm.bytes_out) == (server.bytes_out, server.bytes_in)
+    assert (swarm.connections_opened, swarm.connections_closed) == (
+        server.connections_opened, server.connections_closed,
+    )  # fmt: skip
+    assert (swarm.datagrams_sent, swarm.datagrams_received) == (
+        server.datagrams_received, server.datagrams_sent,
+    )  # fmt: skip
+    assert swarm_of(engine).service_time.total == swarm.responses
+    assert (swarm_of(engine).connections_open, server_of(engine).connections_open) == (0, 0)
+
+
+async def test_bytes_are_those_of_the_wire() -> None:
+    for transport, framing, wire in (("tcp", "length", 104), ("tcp", "newline", 101), ("udp", "length", 100)):
+        async with running(transport=transport, framing=framing, request_bytes=100, requests=50) as engine:
+            await engine.wait()
+        assert engine.tuning.wire_bytes == wire
+        assert server_of(engine).totals.bytes_in == swarm_of(engine).totals.bytes_in == 50 * wire
+
+
+# Turning knobs.
+
+
+@pytest.mark.parametrize("values", [{}, {"clients": 25, "permits": 7, "service_time_s": 0.001}])
+async def test_the_transport_and_the_family_change_live(values: dict[str, Any]) -> None:
+    async with running(**values) as engine:
+        for changes in (
+            {"transport": "udp"},
+            {"transport": "tcp"},
+            {"family": "ipv6"},
+            {"transport": "udp"},
+            {"family": "ipv4"},
+            {"transport": "tcp"},
+        ):
+            await answered(engine)
+            await tune(engine, **changes)
+            await answered(engine)
+            assert ("[::1]" in server_of(engine).address) == (engine.tuning.family == "ipv6")
+            await until(lambda: not swarm_of(engine).rolling)
+            await answered(engine)
+            assert swarm_of(engine).transport == server_of(engine).transport == engine.tuning.transport
+        await until(lambda: swarm_of(engine).connections_open == engine.tuning.clients)
+        faultless(engine)
+        assert engine.generation == 6
+        assert server_of(engine).totals.datagrams_lost == 0
+        tunings = [
+            event.text for event in engine.snapshot(EVERYTHING).events if event.kind is EventKind.TUNING
+        ]
+        assert tunings[0] == "transport tcp → udp"
+    swarm, server = swarm_of(engine).totals, server_of(engine).totals
+    assert swarm.requests == swarm.responses == server.requests
+
+
+@transports
+@pytest.mark.parametrize(
+    "changes",
+    [{"rcvbuf_bytes": 50_000}, {"sndbuf_bytes": 40_000}, {"framing": "newline"}, {"framing": "fixed"}],
+)
+async def test_a_knob_that_needs_new_sockets_rolls_every_connection(
+    transport: str, changes: dict[str, Any]
+) -> None:
+    async with running(transport=transport, clients=30, permits=10, service_time_s=0.001) as engine:
+        await until(lambda: swarm_of(engine).connections_open == 30)
+        opened = swarm_of(engine).totals.connections_opened
+        await tune(engine, **changes)
+        await until(lambda: not swarm_of(engine).rolling and swarm_of(engine).connections_open == 30)
+        await answered(engine)
+        assert swarm_of(engine).totals.connections_opened == opened + 30
+        faultless(engine)
+        options = {option.name: option for option in swarm_of(engine).socket_options}
+        for name, attribute in (("SO_RCVBUF", "rcvbuf_bytes"), ("SO_SNDBUF", "sndbuf_bytes")):
+            if asked := changes.get(attribute):
+                assert (options[name].requested, options[name].effective) == (asked, 2 * asked)
+
+
+@pytest.mark.parametrize("framing", ["newline", "fixed", "none"])
+async def test_a_new_framing_while_clients_are_still_coming_spoils_no_request(framing: str) -> None:
+    async with running(clients=200) as engine:
+        for _ in range(3):
+            await asyncio.sleep(0)
+            await tune(engine, framing=framing)
+            await asyncio.sleep(0)
+            await tune(engine, framing="length")
+        await until(lambda: not swarm_of(engine).rolling and swarm_of(engine).connections_open == 200)
+        await answered(engine)
+        faultless(engine)
+
+
+async def test_a_change_to_the_same_tuning_is_none() -> None:
+    async with running() as engine:
+        await engine.apply(engine.tuning)
+        assert engine.generation == 0
+        assert engine.snapshot().generation == 0
+
+
+async def test_a_change_that_cannot_be_leaves_the_run_as_it_was() -> None:
+    async with running() as engine:
+        port = port_of(engine)
+        before = engine.tuning
+        with pytest.raises(ConfigError, match="clients"):
+            await tune(engine, clients=0)
+        with pytest.raises(ConfigError, match="UDP"):
+            await tune(engine, transport="udp", request_bytes=70_000)
+        assert (engine.tuning, engine.generation, engine.state) == (before, 0, RunState.RUNNING)
+        assert port_of(engine) == port
+        await answered(engine)
+        faultless(engine)
+
+
+def udp_socket_on_a_port_that_tcp_may_use() -> tuple[socket.socket, int]:
+    """Look below the ephemeral ports, for connections of other tests come and go on those."""
+    for port in range(10_000 + os.getpid() % 10_000, 30_000):
+        taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with socket.socket() as tcp:
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                taken.bind(("127.0.0.1", port))
+                tcp.bind(("127.0.0.1", port))
+            except OSError:
+                taken.close()
+                continue
+        return taken, port
+    raise AssertionError("no port is free")
+
+
+async def test_a_port_that_is_taken_for_the_other_transport_leaves_the_run_as_it_was() -> None:
+    taken, port = udp_socket_on_a_port_that_tcp_may_use()
+    with taken:
+        async with running(port=port) as engine:
+            await answered(engine)
+            with pytest.raises(ListenError, match="in use"):
+                await tune(engine, transport="udp", clients=9)
+            assert (engine.tuning.transport, engine.tuning.clients, engine.generation) == ("tcp", 4, 0)
+            await answered(engine)
+            assert swarm_of(engine).connections_open == 4
+            taken.close()
+            await tune(engine, transport="udp")
+            await answered(engine)
+            faultless(engine)
+
+
+# The run and its states.
+
+
+async def test_an_engine_starts_once() -> None:
+    async with running() as engine:
+        assert state_of(engine) is RunState.RUNNING
+        with pytest.raises(StateError, match="cannot start while the run is running"):
+            await engine.start()
+    for _ in range(2):
+        await engine.stop()
+    assert state_of(engine) is RunState.STOPPED
+    with pytest.raises(StateError):
+        await engine.start()
+    with pytest.raises(StateError, match="change the tuning"):
+        await engine.apply(Tuning(clients=3))
+
+
+async def test_before_the_start_there_is_nothing_to_see() -> None:
+    engine = Engine(experiment())
+    for operation in (engine.snapshot, engine.clear):
+        with pytest.raises(StateError):
+            operation()
+    with pytest.raises(StateError):
+        await tune(engine, clients=2)
+    engine.pause()
+    engine.resume()
+    await engine.stop()
+    assert state_of(engine) is RunState.IDLE
+
+
+async def test_pause_and_resume_are_states() -> None:
+    async with running() as engine:
+        engine.resume()
+        assert state_of(engine) is RunState.RUNNING
+        engine.pause()
+        engine.pause()
+        assert state_of(engine) is RunState.PAUSED
+        await tune(engine, clients=2)
+        await until(lambda: swarm_of(engine).connections_open == 2)
+        engine.resume()
+        assert state_of(engine) is RunState.RUNNING
+        await answered(engine)
+        engine.pause()
+    assert state_of(engine) is RunState.STOPPED
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+async def test_a_port_in_use_is_told_and_nothing_is_left(transport: str) -> None:
+    kind = socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
+    handler = asyncio.get_running_loop().get_exception_handler()
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if transport == "tcp":
+            taken.listen()
+        before = open_sockets()
+        engine = Engine(experiment(transport=transport, port=taken.getsockname()[1]))
+        with pytest.raises(ListenError, match="the port is in use"):
+            await engine.start()
+        assert state_of(engine) is RunState.FAILED
+        assert "in use" in engine.snapshot().error
+        assert open_sockets() == before
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert asyncio.get_running_loop().get_exception_handler() is handler
+        await engine.stop()
+        assert state_of(engine) is RunState.FAILED
+
+
+async def test_an_address_of_another_machine_is_told_with_the_fix() -> None:
+    engine = Engine(experiment(bind="192.0.2.1"))
+    with pytest.raises(ListenError, match="no such address; leave --bind out"):
+        await engine.start()
+
+
+async def test_a_faulty_experiment_does_not_start() -> None:
+    engine = Engine(experiment(clients=0, port=99_999))
+    with pytest.raises(ConfigError) as caught:
+        await engine.start()
+    assert {fault.field for fault in caught.value.faults} == {"clients", "port"}
+    assert state_of(engine) is RunState.IDLE
+
+
+async def test_the_run_ends_after_its_duration() -> None:
+    async with running(duration_s=0.1) as engine:
+        async with asyncio.timeout(10):
+            await engine.wait()
+        snapshot = engine.snapshot()
+        assert snapshot.elapsed_s >= 0.1
+        assert snapshot.state is RunState.RUNNING
+    assert engine.snapshot().elapsed_s == engine.snapshot().elapsed_s
+
+
+async def test_figures_begin_after_the_warm_up() -> None:
+    async with running(warmup_s=0.1, requests=10_000_000) as engine:
+        assert engine.snapshot().warming_up
+        await until(lambda: swarm_of(engine).totals.responses > 10)
+        before = swarm_of(engine).totals.connections_opened
+        assert before == 4
+        await until(lambda: not engine.snapshot().warming_up)
+        snapshot = engine.snapshot()
+        assert snapshot.measured_s < snapshot.elapsed_s
+        assert swarm_of(engine).totals.connections_opened == 0
+        await answered(engine)
+
+
+async def test_clear_lets_every_cumulative_figure_begin_anew() -> None:
+    async with running(permits=2) as engine:
+        await answered(engine, 50)
+        engine.pause()
+        await until(lambda: not swarm_of(engine).in_flight)
+        engine.clear()
+        snapshot = engine.snapshot(EVERYTHING)
+        assert snapshot.swarm is not None
+        assert snapshot.server is not None
+        assert snapshot.swarm.totals == snapshot.server.totals == Totals()
+        assert snapshot.swarm.service_time.total == 0
+        assert (snapshot.swarm.limiter.acquired, snapshot.swarm.limiter.waited) == (0, 0)
+        assert len(snapshot.swarm.exchanges) >= 50
+        assert snapshot.swarm.connections_open == 4
+        assert snapshot.events[-1].text == "figures cleared"
+        engine.resume()
+        await answered(engine, 10)
+        totals = swarm_of(engine).totals
+        assert swarm_of(engine).service_time.total == totals.responses
+
+
+async def test_an_exception_in_a_callback_ends_the_run_as_failed() -> None:
+    async with running() as engine:
+        await answered(engine)
+
+        def broken() -> None:
+            raise ZeroDivisionError("a bug")
+
+        asyncio.get_running_loop().call_soon(broken)
+        async with asyncio.timeout(10):
+            await engine.wait()
+        assert state_of(engine) is RunState.FAILED
+        assert engine.snapshot().error == "internal error: ZeroDivisionError('a bug')"
+        faults = [event for event in engine.snapshot(EVERYTHING).events if event.kind is EventKind.ERROR]
+        assert "a bug" in faults[-1].text
+        with pytest.raises(StateError):
+            await tune(engine, clients=2)
+    assert state_of(engine) is RunState.FAILED
+    assert swarm_of(engine).connections_open == 0
+
+
+@transports
+@pytest.mark.parametrize("grace_s", [0.0, 1.0])
+@pytest.mark.parametrize("ramp", [True, False])
+async def test_stop_leaves_no_task_no_socket_and_no_open_book(
+    transport: str, grace_s: float, ramp: bool
+) -> None:
+    before = open_sockets()
+    handler = asyncio.get_running_loop().get_exception_handler()
+    for service_time_s in (0.0, 0.02):
+        engine = Engine(experiment(transport=transport, clients=150, service_time_s=service_time_s))
+        await engine.start()
+        if ramp:
+            for _ in range(3):
+                await asyncio.sleep(0)
+        else:
+            await answered(engine, 300)
+            other = "udp" if transport == "tcp" else "tcp"
+            await tune(engine, transport=other)
+        await engine.stop(grace_s)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert (swarm_of(engine).connections_open, server_of(engine).connections_open) == (0, 0)
+        assert swarm_of(engine).limiter.in_flight == 0
+        totals = swarm_of(engine).totals
+        assert totals.requests == totals.responses + totals.timeouts + totals.errors
+        if grace_s and not ramp:
+            assert totals.errors == 0
+    await until(lambda: open_sockets() == before)
+    assert asyncio.get_running_loop().get_exception_handler() is handler
+
+
+# Looking closer.
+
+
+@transports
+async def test_a_capture_has_the_bytes_of_both_ends(transport: str) -> None:
+    async with running(transport=transport, request_bytes=300, requests=40, service_time_s=0.001) as engine:
+        await engine.wait()
+        exchanges = exchanges_of(engine)
+        assert len(exchanges) == 40
+        views = connections_of(engine, "client").swarm
+        assert views is not None
+        addresses = {view.conn_id: view.local_address for view in views.connections}
+        for exchange in exchanges:
+            capture = engine.capture(exchange.record_id)
+            assert capture is not None
+            assert capture.server is not None
+            assert capture.response == capture.request
+            assert capture.server.request.data == capture.request.data
+            assert len(capture.request.data) == 256
+            assert capture.request.real_length == engine.tuning.wire_bytes
+            assert capture.local_address == addresses[exchange.conn_id]
+            assert capture.remote_address == server_of(engine).address
+            assert exchange.service_time_s is not None
+            sent_s, answered_s = exchange.time_s, exchange.time_s + exchange.service_time_s
+            assert sent_s <= capture.server.read_s <= capture.server.answered_s <= answered_s
+        assert engine.capture(40) is None
+        assert engine.capture(-1) is None
+
+
+async def test_hold_keeps_captures_that_would_be_overwritten() -> None:
+    async with running(clients=20) as engine:
+        await answered(engine, 100)
+        first = exchanges_of(engine)[0].record_id
+        engine.hold(True)
+        held = engine.capture(first)
+        assert held is not None
+        await until(lambda: swarm_of(engine).captures_overwritten > first, timeout_s=30)
+        assert engine.capture(first) == held
+        assert held.server is not None
+        engine.hold(False)
+        assert engine.capture(first) is None
+
+
+@transports
+@pytest.mark.parametrize("role", ["server", "client"])
+async def test_a_connection_can_be_closed_by_its_number(transport: str, role: str) -> None:
+    async with running(transport=transport, clients=3, service_time_s=0.002) as engine:
+        await until(lambda: swarm_of(engine).connections_open == 3 == server_of(engine).connections_open)
+        assert engine.close_connection(role, 2)
+        assert not engine.close_connection(role, 999)
+
+        def closed() -> bool:
+            snapshot = connections_of(engine, role)
+            seen = snapshot.server if role == "server" else snapshot.swarm
+            assert seen is not None
+            view = next(view for view in seen.connections if view.conn_id == 2)
+            return view.close_reason is CloseReason.CLOSED and view.state is ConnectionState.CLOSED
+
+        await until(closed)
+        await until(lambda: swarm_of(engine).connections_open == 3)
+        await answered(engine)
+        assert swarm_of(engine).totals.errors <= 1
+        assert server_of(engine).totals.datagrams_lost == 0
+
+
+async def test_a_server_alone_serves_whoever_comes() -> None:
+    async with running(role="server") as engine:
+        assert engine.snapshot().swarm is None
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(engine))
+        writer.write(b"\0\0\0\2hi")
+        async with asyncio.timeout(10):
+            assert await reader.readexactly(6) == b"\0\0\0\2hi"
+        view = connections_of(engine, "server").main.connections[0]
+        assert (view.requests, view.responses, view.bytes_in, view.bytes_out) == (1, 1, 6, 6)
+        assert view.rtt_s is not None
+        writer.close()
+        await writer.wait_closed()
+        await until(lambda: server_of(engine).totals.connections_closed == 1)
+
+
+async def test_a_swarm_alone_cannot_change_its_target_s_family() -> None:
+    async with (
+        running(role="server") as server,
+        running(role="swarm", target=server_of(server).address) as engine,
+    ):
+        await answered(engine)
+        with pytest.raises(ConfigError, match="family"):
+            await tune(engine, family="ipv6")
+        await tune(engine, clients=6)
+        await until(lambda: server_of(server).connections_open == 6)
+        assert engine.snapshot().server is None
+
+
+async def test_readers_with_cursors_get_every_event_and_exchange_once() -> None:
+    async with running(lifetime=3, requests=900) as engine:
+        cursors = replace(EVERYTHING)
+        exchanges: list[int] = []
+        events = 0
+        opened = 0
+        while not engine._finished.is_set() or len(exchanges) < 900:
+            snapshot = engine.snapshot(cursors)
+            assert snapshot.swarm is not None
+            assert snapshot.swarm.exchanges_missed == snapshot.events_missed == 0
+            exchanges += [exchange.record_id for exchange in snapshot.swarm.exchanges]
+            events += len(snapshot.events)
+            opened += sum(e.kind is EventKind.OPEN and e.role == "client" for e in snapshot.events)
+            cursors = replace(
+                cursors, events=snapshot.events_cursor, exchanges=snapshot.swarm.exchanges_cursor
+            )
+            await asyncio.sleep(0)
+        assert exchanges == list(range(900))
+        assert opened >= 300
+        assert events == cursors.events
+
+
+LIMITED = """
+import asyncio, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+from sockscope import Engine, Experiment, Tuning
+from sockscope.errors import ResourceLimitError
+from dataclasses import replace
+
+async def main():
+    try:
+        await Engine(Experiment(tuning=Tuning(clients=5000))).start()
+    except ResourceLimitError as error:
+        print(error.resource, error.limit, error, sep="|")
+    async with Engine(Experiment(tuning=Tuning(clients=5))) as engine:
+        try:
+            await engine.apply(replace(engine.tuning, clients=500))
+        except ResourceLimitError as error:
+            print(error, engine.tuning.clients, engine.state.value, sep="|")
+
+asyncio.run(main())
+"""
+
+
+def test_more_clients_than_descriptors_are_refused_with_the_numbers_and_the_fix() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=60, check=True
+    )
+    first, second = done.stdout.splitlines()
+    assert first == (
+        "descriptors|200|5,000 clients need 10,064 descriptors, but this process may open 200; "
+        "use at most 68 clients, or raise the limit first: ulimit -n 10064"
+    )
+    assert second.endswith("ulimit -n 1064|5|running")

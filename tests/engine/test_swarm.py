@@ -1,0 +1,357 @@
+"""The clients of a swarm over TCP: how many, how long, and what they make of a server that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from sockscope.core.events import CloseReason
+from sockscope.core.framing import encode
+from sockscope.core.snapshot import RoleSnapshot
+from sockscope.engine.engine import Engine
+from tests.engine.peers import Scripted, echo, tcp_peer
+from tests.engine.runs import connections_of, exchanges_of, running, server_of, swarm_of, tune
+from tests.waiting import until
+
+transports = pytest.mark.parametrize("transport", ["tcp", "udp"])
+
+
+async def until_swarm(engine: Engine, predicate: Any, what: str = "") -> RoleSnapshot:
+    await until(lambda: predicate(swarm_of(engine)), what=what)
+    return swarm_of(engine)
+
+
+def reasons(engine: Engine) -> Counter[str]:
+    """Return how the closed connections of the clients ended."""
+    swarm = connections_of(engine, "client").swarm
+    assert swarm is not None
+    return Counter(view.close_reason.value for view in swarm.connections if view.close_reason)
+
+
+async def answered(engine: Engine, more: int = 20) -> None:
+    """Wait until so many more requests have been answered."""
+    before = swarm_of(engine).totals.responses
+    await until(lambda: swarm_of(engine).totals.responses >= before + more, what=f"{more} more answers")
+
+
+# How many and how long.
+
+
+@transports
+async def test_the_swarm_grows_and_shrinks(transport: str) -> None:
+    async with running(transport=transport, clients=4) as engine:
+        for clients in (4, 40, 3, 1, 10):
+            await tune(engine, clients=clients)
+            await until_swarm(engine, lambda swarm, n=clients: swarm.connections_open == n)
+            await answered(engine)
+            assert swarm_of(engine).clients == clients
+        totals = swarm_of(engine).totals
+        assert (totals.errors, totals.timeouts) == (0, 0)
+        assert reasons(engine).keys() <= {"retired"}
+
+
+async def test_retired_clients_finish_their_request() -> None:
+    async with running(clients=20, service_time_s=0.05) as engine:
+        await until_swarm(engine, lambda swarm: swarm.in_flight == 20)
+        await tune(engine, clients=1)
+        await until_swarm(engine, lambda swarm: swarm.connections_open == 1)
+        totals = swarm_of(engine).totals
+        assert totals.responses >= 19
+        assert totals.errors == 0
+
+
+@transports
+@pytest.mark.parametrize("lifetime", [1, 7])
+async def test_a_connection_carries_as_many_requests_as_its_lifetime(transport: str, lifetime: int) -> None:
+    async with running(transport=transport, lifetime=lifetime, requests=lifetime * 30) as engine:
+        await engine.wait()
+        swarm = connections_of(engine, "client").swarm
+        assert swarm is not None
+        closed = [view for view in swarm.connections if view.close_reason is CloseReason.LIFETIME]
+        assert {view.requests for view in closed} == {lifetime}
+        # The last of them may be closing still; who had finished has a fresh connection.
+        assert 26 <= len(closed) <= 30
+        await until(lambda: server_of(engine).totals.requests == lifetime * 30)
+        assert server_of(engine).totals.datagrams_duplicated == 0
+        assert server_of(engine).totals.datagrams_lost == 0
+
+
+async def test_turning_the_lifetime_on_ends_connections_that_are_over_it() -> None:
+    async with running(clients=3) as engine:
+        await answered(engine, 50)
+        await tune(engine, lifetime=5)
+        await until(lambda: swarm_of(engine).totals.connections_opened > 10)
+        assert swarm_of(engine).totals.errors == 0
+
+
+async def test_a_client_that_thinks_asks_nothing_and_a_shorter_think_time_acts_at_once() -> None:
+    async with running(clients=5, think_time_s=60.0) as engine:
+        await until_swarm(engine, lambda swarm: swarm.totals.responses == 5 and not swarm.in_flight)
+        await tune(engine, request_bytes=100)
+        assert swarm_of(engine).totals.requests == 5
+        await tune(engine, think_time_s=0.001)
+        await answered(engine, 50)
+
+
+@pytest.mark.parametrize("permits", [1, 3])
+@transports
+async def test_no_more_requests_are_in_flight_than_there_are_permits(transport: str, permits: int) -> None:
+    async with running(transport=transport, clients=12, permits=permits, service_time_s=0.001) as engine:
+        await until(lambda: server_of(engine).totals.requests > 0)
+        for _ in range(60):
+            server = server_of(engine).totals
+            assert server.requests - server.responses <= permits
+            assert swarm_of(engine).limiter.in_flight <= permits
+            await asyncio.sleep(0)
+        await answered(engine)
+        limiter = swarm_of(engine).limiter
+        assert limiter.waiting >= 12 - permits - 1
+        await tune(engine, permits=0)
+        await until_swarm(engine, lambda swarm: swarm.in_flight > permits)
+
+
+@transports
+@pytest.mark.parametrize(("clients", "permits"), [(1, 0), (7, 0), (7, 3)])
+async def test_a_budget_of_requests_is_spent_to_the_last_one(
+    transport: str, clients: int, permits: int
+) -> None:
+    async with running(transport=transport, clients=clients, permits=permits, requests=333) as engine:
+        async with asyncio.timeout(20):
+            await engine.wait()
+        totals = swarm_of(engine).totals
+        assert (totals.requests, totals.responses) == (333, 333)
+        assert server_of(engine).totals.requests == 333
+        engine.pause()
+        engine.resume()
+        await tune(engine, request_bytes=100)
+    assert swarm_of(engine).totals.requests == 333
+
+
+@transports
+async def test_paused_traffic_stops_and_goes_on(transport: str) -> None:
+    async with running(transport=transport, clients=6, service_time_s=0.002) as engine:
+        await answered(engine)
+        engine.pause()
+        await until_swarm(engine, lambda swarm: not swarm.in_flight)
+        totals = swarm_of(engine).totals
+        assert totals.requests == totals.responses
+        await tune(engine, clients=9)
+        await until_swarm(engine, lambda swarm: swarm.connections_open == 9)
+        assert swarm_of(engine).totals.requests == totals.requests
+        engine.resume()
+        await answered(engine)
+        assert swarm_of(engine).totals.errors == 0
+
+
+async def test_pause_holds_what_waits_for_a_permit_too() -> None:
+    async with running(clients=10, permits=1, service_time_s=0.002) as engine:
+        await answered(engine, 5)
+        engine.pause()
+        await until_swarm(engine, lambda swarm: not swarm.in_flight and not swarm.limiter.waiting)
+        engine.resume()
+        await answered(engine, 12)
+
+
+# Servers that misbehave.
+
+
+def against(port: int, **values: Any) -> Any:
+    """Run a swarm alone against a port of this machine."""
+    return running(grace_s=0.0, role="swarm", target=f"127.0.0.1:{port}", **values)
+
+
+def books_are_balanced(swarm: RoleSnapshot) -> None:
+    totals = swarm.totals
+    assert totals.requests == totals.responses + totals.timeouts + totals.errors
+
+
+async def test_a_server_that_never_answers_costs_timeouts() -> None:
+    async with (
+        tcp_peer(lambda connection, data: None) as port,
+        against(port, clients=3, request_timeout_s=0.02) as engine,
+    ):
+        await until_swarm(engine, lambda swarm: swarm.totals.timeouts >= 6)
+        assert swarm_of(engine).totals.responses == 0
+        assert reasons(engine).keys() == {"timeout"}
+        exchange = exchanges_of(engine)[0]
+        assert (exchange.outcome, exchange.service_time_s, exchange.response_bytes) == ("timeout", None, 0)
+        assert swarm_of(engine).service_time.total == 0
+    books_are_balanced(swarm_of(engine))
+
+
+@pytest.mark.parametrize("lifetime", [0, 1])
+async def test_clients_go_on_trying_while_the_server_is_gone(lifetime: int) -> None:
+    async with contextlib.AsyncExitStack() as server:
+        port = await server.enter_async_context(tcp_peer(echo))
+        async with against(port, clients=5, lifetime=lifetime) as engine:
+            await answered(engine)
+            await server.aclose()
+            await until_swarm(engine, lambda swarm: swarm.clients_retrying == 5)
+            swarm = await until_swarm(engine, lambda swarm: swarm.totals.connections_refused >= 5)
+            # Each failure makes the next wait longer, so that there is no storm.
+            assert swarm.totals.connections_refused < 100
+            assert swarm.last_trouble == "Connection refused"
+            async with tcp_peer(echo, port):
+                await answered(engine)
+                await until_swarm(engine, lambda swarm: not swarm.clients_retrying)
+                await answered(engine)
+                await engine.stop()
+    books_are_balanced(swarm_of(engine))
+
+
+async def test_a_server_that_was_never_there_is_refused_and_told() -> None:
+    async with tcp_peer(echo) as port:
+        pass
+    async with against(port, clients=3) as engine:
+        swarm = await until_swarm(engine, lambda swarm: swarm.totals.connections_refused >= 6)
+        assert swarm.last_trouble == "Connection refused"
+        assert (swarm.totals.connections_opened, swarm.totals.requests) == (0, 0)
+        assert engine.state.value == "running"
+
+
+async def test_a_server_that_closes_at_once() -> None:
+    def close(connection: Scripted, data: bytes) -> None:
+        connection.transport.close()
+
+    async with tcp_peer(close) as port, against(port, clients=3) as engine:
+        await until_swarm(engine, lambda swarm: swarm.totals.errors >= 6)
+        assert reasons(engine).keys() <= {"EOF", "reset"}
+    books_are_balanced(swarm_of(engine))
+
+
+async def test_a_server_that_resets() -> None:
+    def reset(connection: Scripted, data: bytes) -> None:
+        connection.transport.pause_reading()
+        sock = connection.transport.get_extra_info("socket")
+        sock.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SOL_SOCKET, SO_LINGER: on, 0 s
+        connection.transport.abort()
+
+    async with tcp_peer(reset) as port, against(port, clients=3) as engine:
+        await until_swarm(engine, lambda swarm: swarm.totals.connections_reset >= 6)
+        assert reasons(engine).keys() == {"reset"}
+    books_are_balanced(swarm_of(engine))
+
+
+@pytest.mark.parametrize(
+    ("garbage", "why"),
+    [
+        (b"\xff\xff\xff\xff", "claims"),
+        (encode("length", b"something else"), "does not echo"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "claims"),
+        (encode("length", b"x" * 300_000), "does not echo"),
+    ],
+)
+async def test_a_server_that_answers_garbage(garbage: bytes, why: str) -> None:
+    def talk(connection: Scripted, data: bytes) -> None:
+        connection.transport.write(garbage)
+
+    async with tcp_peer(talk) as port, against(port, clients=2) as engine:
+        await until_swarm(engine, lambda swarm: swarm.totals.errors >= 4)
+        assert reasons(engine).keys() == {"garbage"}
+        assert swarm_of(engine).totals.responses == 0
+        swarm = connections_of(engine, "client").swarm
+        assert swarm is not None
+        assert all(why in view.close_text for view in swarm.connections if view.close_text)
+        assert {exchange.outcome for exchange in exchanges_of(engine)} == {"garbage"}
+    books_are_balanced(swarm_of(engine))
+
+
+@pytest.mark.parametrize("extra", [b"!", b"whole frame"])
+async def test_more_than_the_answer_is_garbage_too(extra: bytes) -> None:
+    def talk(connection: Scripted, data: bytes) -> None:
+        connection.transport.write(data + (data if extra == b"whole frame" else extra))
+
+    async with tcp_peer(talk) as port, against(port, clients=2) as engine:
+        await until_swarm(engine, lambda swarm: swarm.totals.errors >= 4)
+        assert reasons(engine).keys() == {"garbage"}
+    books_are_balanced(swarm_of(engine))
+
+
+async def test_an_answer_that_nobody_asked_for_closes_the_connection() -> None:
+    def talk(connection: Scripted, data: bytes) -> None:
+        connection.transport.write(data)
+        asyncio.get_running_loop().call_later(0.01, connection.transport.write, data)
+
+    async with tcp_peer(talk) as port, against(port, clients=2, think_time_s=30.0) as engine:
+        await until_swarm(engine, lambda swarm: swarm.totals.errors >= 2)
+        assert swarm_of(engine).totals.responses >= 2
+        assert reasons(engine).keys() == {"garbage"}
+
+
+@pytest.mark.parametrize("framing", ["length", "newline", "fixed"])
+async def test_an_answer_in_pieces_is_one_answer(framing: str) -> None:
+    def talk(connection: Scripted, data: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        connection.transport.write(data[:1])
+        loop.call_later(0.002, connection.transport.write, data[1:30])
+        loop.call_later(0.004, connection.transport.write, data[30:])
+
+    async with tcp_peer(talk) as port, against(port, clients=2, framing=framing, requests=10) as engine:
+        await engine.wait()
+        swarm = swarm_of(engine)
+        assert (swarm.totals.responses, swarm.totals.errors) == (10, 0)
+        assert swarm.totals.reads >= 20
+        capture = engine.capture(exchanges_of(engine)[-1].record_id)
+        assert capture is not None
+        assert capture.response is not None
+        assert capture.response.data == capture.request.data
+        assert capture.response.reads
+    books_are_balanced(swarm_of(engine))
+
+
+async def test_whatever_a_server_does_every_request_has_one_end() -> None:
+    """The law: requests = responses + timeouts + errors, once the run has ended."""
+
+    def talk(connection: Scripted, data: bytes) -> None:
+        match (connection.turn + id(connection) // 64) % 6:
+            case 0:
+                connection.transport.close()
+            case 1:
+                connection.transport.abort()
+            case 2:
+                connection.transport.write(b"\0\0\0\2no")
+            case 3:
+                pass
+            case _:
+                connection.transport.write(data)
+
+    async with (
+        tcp_peer(talk) as port,
+        against(port, clients=30, permits=11, request_timeout_s=0.05) as engine,
+    ):
+        await until_swarm(
+            engine,
+            lambda swarm: (
+                swarm.totals.responses > 50 and swarm.totals.timeouts > 5 and swarm.totals.errors > 20
+            ),
+        )
+    swarm = swarm_of(engine)
+    books_are_balanced(swarm)
+    assert swarm.limiter.in_flight == 0
+    outcomes = Counter(exchange.outcome for exchange in exchanges_of(engine))
+    assert outcomes["ok"] == swarm.totals.responses == swarm.service_time.total
+    assert outcomes["timeout"] == swarm.totals.timeouts
+    assert outcomes.total() == swarm.totals.requests
+
+
+async def test_a_connection_that_is_closed_while_it_waits_for_a_permit_sends_nothing_more() -> None:
+    async with (
+        tcp_peer(lambda connection, data: None) as port,
+        against(port, clients=3, permits=1, request_timeout_s=10.0) as engine,
+    ):
+        await until_swarm(engine, lambda swarm: swarm.in_flight == 1 and swarm.limiter.waiting == 2)
+        swarm = connections_of(engine, "client").swarm
+        assert swarm is not None
+        waiting = next(view.conn_id for view in swarm.connections if not view.requests)
+        # A permit comes free while it is closing.
+        assert engine.close_connection("client", waiting)
+        await tune(engine, permits=0)
+        await until_swarm(engine, lambda swarm: swarm.totals.connections_closed == 1)
+        views = connections_of(engine, "client").swarm
+        assert views is not None
+        closed = {view.conn_id: view.requests for view in views.connections if view.close_reason}
+        assert closed == {waiting: 0}

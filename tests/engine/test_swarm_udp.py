@@ -1,0 +1,146 @@
+"""UDP clients against a peer that loses, doubles, delays and swaps answers by a plan."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from sockscope.core.events import CloseReason, EventKind
+from sockscope.engine.sampler import kernel_udp
+from tests.engine.peers import udp_peer
+from tests.engine.runs import EVERYTHING, running, server_of, swarm_of
+from tests.waiting import until
+
+REQUESTS = 60
+
+
+async def counted(plan: Any, **values: Any) -> Any:
+    """Let one client ask a planned peer ``REQUESTS`` times; return its totals and the peer."""
+    async with (
+        udp_peer(plan) as peer,
+        running(
+            role="swarm",
+            target="127.0.0.1:{}".format(peer.transport.get_extra_info("sockname")[1]),
+            transport="udp",
+            clients=1,
+            requests=REQUESTS,
+            **({"request_timeout_s": 0.02} | values),
+        ) as engine,
+    ):
+        async with asyncio.timeout(30):
+            await engine.wait()
+        await until(lambda: swarm_of(engine).totals.datagrams_received == peer.sent)
+        totals = swarm_of(engine).totals
+        assert totals.requests == totals.responses + totals.timeouts == REQUESTS
+        assert (totals.datagrams_sent, peer.received) == (REQUESTS, REQUESTS)
+        assert totals.datagrams_lost == totals.timeouts - totals.datagrams_late
+        return totals
+
+
+async def test_lost_answers() -> None:
+    totals = await counted(lambda n, data: [] if n % 5 == 0 else [data])
+    assert (totals.timeouts, totals.datagrams_lost, totals.responses) == (12, 12, 48)
+    assert (totals.datagrams_late, totals.datagrams_duplicated, totals.datagrams_reordered) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("think_time_s", [0.0, 0.001])
+async def test_doubled_answers(think_time_s: float) -> None:
+    totals = await counted(
+        lambda n, data: [data] * (1 + (n % 3 == 0) + (n % 6 == 0)),
+        think_time_s=think_time_s,
+        request_timeout_s=5.0,
+    )
+    assert (totals.datagrams_duplicated, totals.responses, totals.timeouts) == (30, 60, 0)
+    assert (totals.datagrams_lost, totals.datagrams_late, totals.datagrams_reordered) == (0, 0, 0)
+
+
+async def test_late_answers_come_before_the_next_one() -> None:
+    kept: list[bytes] = []
+
+    def plan(number: int, data: bytes) -> list[bytes]:
+        if number % 10 == 0 and number < REQUESTS:
+            kept.append(data)
+            return []
+        late, kept[:] = list(kept), []
+        return [*late, data]
+
+    totals = await counted(plan)
+    assert (totals.timeouts, totals.datagrams_late, totals.datagrams_lost) == (5, 5, 0)
+    assert (totals.datagrams_reordered, totals.datagrams_duplicated) == (0, 0)
+
+
+async def test_late_answers_that_come_after_the_next_one_are_out_of_order() -> None:
+    kept: list[bytes] = []
+
+    def plan(number: int, data: bytes) -> list[bytes]:
+        if number % 10 == 0 and number < REQUESTS:
+            kept.append(data)
+            return []
+        late, kept[:] = list(kept), []
+        return [data, *late, *late]
+
+    totals = await counted(plan)
+    assert (totals.timeouts, totals.datagrams_late, totals.datagrams_lost) == (5, 5, 0)
+    assert (totals.datagrams_reordered, totals.datagrams_duplicated) == (5, 5)
+
+
+async def test_answers_that_are_none_are_counted_and_do_no_harm() -> None:
+    totals = await counted(
+        lambda n, data: [b"short", b"\xff" * 64, data + b"!", data] if n % 20 == 0 else [data],
+        request_timeout_s=5.0,
+    )
+    # Three datagrams that are no answer, three times.
+    assert (totals.errors, totals.responses, totals.timeouts) == (9, 60, 0)
+
+
+async def test_a_port_where_nobody_listens_is_refused_and_tried_again() -> None:
+    async with udp_peer(lambda n, data: []) as peer:
+        port = peer.transport.get_extra_info("sockname")[1]
+    async with running(
+        grace_s=0.0,
+        role="swarm",
+        target=f"127.0.0.1:{port}",
+        transport="udp",
+        clients=2,
+        request_timeout_s=5.0,
+    ) as engine:
+        await until(lambda: swarm_of(engine).totals.connections_refused >= 4)
+        assert swarm_of(engine).last_trouble == "Connection refused"
+    totals = swarm_of(engine).totals
+    assert totals.requests == totals.responses + totals.timeouts + totals.errors
+    events = engine.snapshot(EVERYTHING).events
+    closes = {event.reason for event in events if event.kind is EventKind.CLOSE}
+    assert closes <= {CloseReason.REFUSED, CloseReason.STOPPED}
+
+
+async def test_many_short_lived_sockets_are_neither_turned_away_nor_called_duplicates() -> None:
+    async with running(
+        transport="udp", clients=5, lifetime=1, requests=600, max_connections=200, request_timeout_s=5.0
+    ) as engine:
+        async with asyncio.timeout(30):
+            # More sockets than may be remembered: silent ones are forgotten to make room.
+            await until(lambda: server_of(engine).totals.requests >= 100)
+            assert server_of(engine).totals.datagrams_duplicated == 0
+        totals = server_of(engine).totals
+        assert totals.connections_opened == totals.requests
+
+
+async def test_the_kernel_has_counted_at_least_as_many_datagrams() -> None:
+    before = kernel_udp()
+    if before is None:
+        pytest.skip("no /proc/net/snmp here")
+    async with running(transport="udp", clients=5, requests=500) as engine:
+        await engine.wait()
+        snapshot = engine.snapshot()
+        server, swarm = server_of(engine).totals, swarm_of(engine).totals
+    after = kernel_udp()
+    assert after is not None
+    seen = server.datagrams_received + swarm.datagrams_received
+    sent = server.datagrams_sent + swarm.datagrams_sent
+    assert seen == sent == 1000
+    assert after.in_datagrams - before.in_datagrams >= seen
+    assert after.out_datagrams - before.out_datagrams >= sent
+    assert snapshot.resources.kernel_udp is not None
+    assert snapshot.resources.kernel_udp.in_datagrams >= seen
