@@ -37,6 +37,10 @@ class Endpoint(Protocol):
         """Accept nobody new; serve who is here."""
         ...
 
+    def finish(self, reason: CloseReason) -> None:
+        """Hear nothing new, answer what was asked, and close each connection as that is done."""
+        ...
+
     @property
     def drained(self) -> bool:
         """Whether nobody is served any more."""

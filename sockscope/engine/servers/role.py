@@ -150,7 +150,7 @@ class Server:
         return any(e.close_connection(conn_id, CloseReason.CLOSED) for e in self._endpoints())
 
     async def stop(self, grace_s: float) -> None:
-        """Stop accepting, wait for the connections to go, then close what is left."""
+        """Stop accepting, answer what was asked, and close; after ``grace_s`` close what is left."""
         endpoints = self._endpoints()
         finishing = list(self._draining.values())
         for task in finishing:
@@ -158,7 +158,11 @@ class Server:
         if finishing:
             await asyncio.wait(finishing)
         for endpoint in endpoints:
-            endpoint.drain()
+            if self._context.experiment.role == "server":
+                endpoint.finish(CloseReason.STOPPED)
+            else:
+                # The swarm of this run has hung up already; its last bytes and goodbyes are on their way.
+                endpoint.drain()
         deadline = perf_counter() + grace_s
         while perf_counter() < deadline and any(
             not e.drained for e in endpoints if not isinstance(e, UdpEndpoint)

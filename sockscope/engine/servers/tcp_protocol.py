@@ -244,6 +244,17 @@ class TcpConnection(asyncio.Protocol):
         else:
             self.transport.close()
 
+    def finish(self, reason: CloseReason) -> None:
+        """Hear nothing more, answer what was read, then close."""
+        if self._reason is None:
+            self._reason = reason
+        self._repeat = None
+        self.transport.pause_reading()
+        if self._queue:
+            self.record.state = ConnectionState.HALF_CLOSED
+        else:
+            self.transport.close()
+
 
 class TcpEndpoint:
     """A listener and its connections."""
@@ -365,6 +376,12 @@ class TcpEndpoint:
             self._loop.remove_reader(self._listener)
             self._listener.close()
             self._listener = None
+
+    def finish(self, reason: CloseReason) -> None:
+        """Close the listener, and each connection as soon as it owes no answer."""
+        self.drain()
+        for connection in list(self.connections.values()):
+            connection.finish(reason)
 
     @property
     def drained(self) -> bool:

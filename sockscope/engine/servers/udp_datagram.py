@@ -200,6 +200,10 @@ class UdpEndpoint:
     def drain(self) -> None:
         """Nothing to do: what was sent before is still to be read, and is answered until all are silent."""
 
+    def finish(self, reason: CloseReason) -> None:
+        """Answer who is here; UDP peers are told nothing."""
+        self.drain()
+
     @property
     def drained(self) -> bool:
         """Whether no answer is due and nothing came lately."""
