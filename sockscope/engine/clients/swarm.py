@@ -175,6 +175,8 @@ class Swarm:
     def want_connection(self, client: Client) -> None:
         """Queue a client up for a connection."""
         client.state = ClientState.IDLE
+        if self._budget == 0:
+            return  # it would have nothing to ask
         self._queue.append(client)
         self._pump()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
@@ -13,6 +14,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
+from sockscope.core.events import Event
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.figures import figures
 from sockscope.core.findings import limit_of
@@ -33,6 +35,7 @@ from sockscope.faces.tui.messages import (
 )
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from sockscope.faces.tui.panels.knobs import KnobList
+from sockscope.faces.tui.panels.log import LINES
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.themes import THEMES
 from sockscope.faces.tui.widgets.plain import plain
@@ -73,6 +76,7 @@ class SockscopeApp(App[int]):
         self._leaving: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
         self._ticks = 0
+        self._unseen_events: deque[Event] = deque(maxlen=LINES)
         self.start_error: SockscopeError | None = None
 
     @property
@@ -87,7 +91,7 @@ class SockscopeApp(App[int]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
-        self.push_screen(DashboardScreen())
+        await self.push_screen(DashboardScreen())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.interrupt if number == signal.SIGINT else self.leave)
@@ -135,26 +139,32 @@ class SockscopeApp(App[int]):
 
     # Ticks.
 
-    def _tick(self) -> None:
+    def _tick(self, *, hidden: bool = False) -> None:
         if self._leaving is not None:
             return
         self._ticks += 1
-        snapshot = self.engine.snapshot(self._wanted_rows())
+        snapshot = self.engine.snapshot(self._wanted_rows(hidden))
         self._cursors = replace(self._cursors, events=snapshot.events_cursor)
         if self._ticks % 2 == 0:
             self._cursors = replace(self._cursors, exchanges=snapshot.main.exchanges_cursor)
         self.trace.absorb(snapshot)
+        self._unseen_events.extend(snapshot.events)
         if not self.frozen:
-            self._show(snapshot)
+            self._show(replace(snapshot, events=tuple(self._unseen_events)))
+            self._unseen_events.clear()
 
-    def _wanted_rows(self) -> Cursors:
-        """Ask for rows only when this tick draws tables, and only for those that can be seen."""
+    def _tick_with_tables(self, *, hidden: bool = False) -> None:
+        self._ticks |= 1
+        self._tick(hidden=hidden)
+
+    def _wanted_rows(self, hidden: bool) -> Cursors:
+        """Ask for rows only when this tick draws tables, and (unless ``hidden``) for those in sight."""
         if self._ticks % 2:
             return replace(self._cursors, connections=None, most_exchanges=0)
         return replace(
             self._cursors,
-            connections=self.dashboard.connection_query(),
-            most_exchanges=self.dashboard.exchanges_wanted(),
+            connections=self.dashboard.connection_query(hidden=hidden),
+            most_exchanges=self.dashboard.exchanges_wanted(hidden=hidden),
         )
 
     def _show(self, snapshot: Snapshot) -> None:
@@ -196,6 +206,9 @@ class SockscopeApp(App[int]):
 
     def freeze(self, frozen: bool) -> None:
         """Hold the view still, or let it go on; held captures stay readable."""
+        if frozen:
+            # What is held still must have the rows of all tables, those behind others too.
+            self._tick_with_tables(hidden=True)
         self.frozen = frozen
         self._cursor_s = None
         self.engine.hold(frozen)
@@ -285,10 +298,8 @@ class SockscopeApp(App[int]):
 
     def on_query_changed(self, message: QueryChanged) -> None:
         """Show other connections at once."""
-        if self.frozen:
-            return
-        self._ticks |= 1  # the next one draws tables
-        self._tick()
+        if not self.frozen:
+            self._tick_with_tables()
 
     def on_close_requested(self, message: CloseRequested) -> None:
         """Close a connection."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 def export_all(app: SockscopeApp, folder: Path | None = None) -> list[Path]:
     """Write three files that share a name into ``folder`` (here by default); raises OSError."""
     folder = folder or Path.cwd()
-    stem = f"sockscope-{datetime.now():%Y%m%d-%H%M%S}"
+    now = f"sockscope-{datetime.now():%Y%m%d-%H%M%S}"
+    stems = (now if number == 1 else f"{now}-{number}" for number in count(1))
+    stem = next(stem for stem in stems if not (folder / f"{stem}.json").exists())
     paths = [folder / f"{stem}.{ending}" for ending in ("json", "csv", "svg")]
     snapshot = app.engine.snapshot()
     figures = report(snapshot, app.environment)

@@ -86,6 +86,8 @@ class ConnectionsPanel(ListingPanel):
         views = role.connections if role is not None else ()
         self._views = {view.conn_id: view for view in views}
         self.shown_rows = [_row(view) for view in views]
+        if frame.frozen:
+            self.shown_rows = self.matching(self.shown_rows)  # the engine is not asked again
         self.table.show(self.shown_rows)
         matching = role.connections_matching if role is not None else 0
         notes = [f"{self._role}'s side", f"{role.connections_open if role else 0:,} open"]
@@ -114,6 +116,7 @@ class ConnectionsPanel(ListingPanel):
 
     def filter_changed(self) -> None:
         """Ask for other rows."""
+        super().filter_changed()
         self.post_message(QueryChanged())
 
     def switch_side(self) -> None:

@@ -68,7 +68,7 @@ class ExchangesPanel(ListingPanel):
         """Add the exchanges of this tick while the list follows."""
         snapshot = frame.snapshot
         role = snapshot.main
-        if self.table.follow and not frame.frozen:
+        if self.table.follow:
             for exchange in role.exchanges:
                 if exchange.record_id > self._newest:
                     self._add(exchange, role.role[0], snapshot.started_s)

@@ -36,6 +36,7 @@ SHORT = ("clients", "permits", "size", "service_time")
 KEYS = {"transport": "t", "family": "v", "clients": "[ ]", "permits": "{ }", "loop": "N"}
 _LABEL = 10
 _KEY = 3
+_CARET = "█"
 
 
 @dataclass(slots=True)
@@ -266,7 +267,7 @@ class KnobList(Widget, can_focus=True):
             (mark, self._piece("arrow")),
             (f"{spec.label:<{_LABEL}}", self._piece("label")),
             ("◂ ", arrow),
-            (f"{text:>{room}}"[:room], style),
+            (_fit(text, room), style),
             (" ▸", arrow),
             (f" {hint:<{_KEY}}", self._piece("key")),
         )
@@ -277,7 +278,7 @@ class KnobList(Widget, can_focus=True):
 
     def _value(self, key: str) -> tuple[str, Style]:
         if self._entry is not None and self._entry.key == key:
-            return f"{self._entry.text}█", self._piece("changed")
+            return f"{self._entry.text}{_CARET}", self._piece("changed")
         value = self._values.get(key)
         text = units.DASH if value is None else _spec(key).format(value)
         return text, self._piece("changed" if key in self._flashing else "value")
@@ -292,7 +293,7 @@ class KnobList(Widget, can_focus=True):
             room = max(1, each - len(label) - 4)
             pieces.append((f"{label} ", self._piece("cursor" if chosen else "label")))
             pieces.append(("◂", self._piece("arrow")))
-            pieces.append((f"{text:>{room}}"[:room], style))
+            pieces.append((_fit(text, room), style))
             pieces.append(("▸ ", self._piece("arrow")))
         return self._strip(Content.assemble(*pieces), width, self.visual_style)
 
@@ -317,6 +318,11 @@ class KnobList(Widget, can_focus=True):
         lines = self._about(max(width - 1, 1), rows)
         text, style = lines[row - (rows - len(lines))] if row >= rows - len(lines) else ("", "key")
         return self._strip(Content.assemble((text, self._piece(style))), width, self.visual_style)
+
+
+def _fit(text: str, room: int) -> str:
+    """Return ``text`` to the right; of what is being typed the end stays in sight."""
+    return f"{text[-room:] if text.endswith(_CARET) else text[:room]:>{room}}"
 
 
 _OPTIONS = {"no_delay": "TCP_NODELAY", "rcvbuf": "SO_RCVBUF", "sndbuf": "SO_SNDBUF"}

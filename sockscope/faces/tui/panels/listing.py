@@ -97,11 +97,14 @@ class ListingPanel(Panel):
 
     def filter_changed(self) -> None:
         """Show the rows that match now."""
+        text = self.filter_text
+        self.table.empty_text = f"no row contains “{text}”: / and Esc show all again" if text else self.empty
         self.redraw()
 
     def toggle_follow(self) -> None:
         """Follow the newest rows, or stop."""
         self.table.follow = not self.table.follow
+        self.table.post_message(Table.FollowChanged(self.table, self.table.follow))
 
     def action_close_detail(self) -> None:
         """Close the detail of the selected row."""

@@ -28,6 +28,9 @@ class Panel(Container):
     turn: ClassVar[int] = 0
 
     frame: reactive[Frame | None] = reactive(None, init=False, repaint=False)
+    _due: Frame | None = None
+    """The frame that is drawn in the panel's next turn."""
+    _drawn: Frame | None = None
 
     def on_mount(self) -> None:
         """Write the title."""
@@ -44,9 +47,17 @@ class Panel(Container):
         """Draw, unless nobody can see it or it is not this panel's turn."""
         if frame is None or not self.is_on_screen or (self.of_tables and not frame.tables):
             return
+        self._due = frame
         if self.turn and not frame.at_once:
-            self.set_timer(self.turn * TURN_S, self.redraw)
+            self.set_timer(self.turn * TURN_S, self._draw_due)
         else:
+            self._draw_due()
+
+    def _draw_due(self) -> None:
+        """Draw what waits for its turn; not the newest frame, which may be one without rows."""
+        frame, self._due = self._due, None
+        if frame is not None:
+            self._drawn = frame
             self.draw(frame)
 
     @property
@@ -59,8 +70,11 @@ class Panel(Container):
 
     def redraw(self) -> None:
         """Show the frame once more, after the panel itself has changed."""
-        if self.frame is not None:
-            self.draw(self.frame)
+        frame = self.frame
+        if self.of_tables and frame is not None and not (frame.tables or frame.frozen):
+            frame = self._drawn
+        if frame is not None:
+            self.draw(frame)
 
     @property
     def focus_target(self) -> Widget | None:

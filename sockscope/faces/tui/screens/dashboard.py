@@ -141,9 +141,13 @@ class DashboardScreen(Screen[None]):
         if self._maximised is not None:
             self._maximised = panel
         self._arrange()
-        if (target := panel.focus_target) is not None:
-            # The panel may have been hidden until now, and what is hidden cannot take the focus.
-            self.call_after_refresh(target.focus)
+        # The panel may have been hidden until now, and what is hidden cannot take the focus.
+        self.call_after_refresh(self._enter, panel)
+
+    def _enter(self, panel: Panel) -> None:
+        """Focus the panel, unless a key that came at once has opened something in it (its filter)."""
+        if (target := panel.focus_target) is not None and not panel.has_focus_within:
+            target.focus()
 
     def prepare_to_scrub(self, frozen: bool) -> None:
         """Take the focus from the knobs while the view is frozen: there, left and right would turn them."""
@@ -169,12 +173,14 @@ class DashboardScreen(Screen[None]):
         panel = self.focused_panel()
         return panel if isinstance(panel, ListingPanel) else self.query_one(f"#{self._listing}", ListingPanel)
 
-    def exchanges_wanted(self) -> int:
+    def exchanges_wanted(self, *, hidden: bool = False) -> int:
         """Return how many of the newest exchanges the next snapshot should hold."""
         panel = self.query_one(ExchangesPanel)
-        return panel.size.height if panel.is_on_screen else 0
+        if panel.is_on_screen:
+            return panel.size.height
+        return self.size.height if hidden else 0
 
-    def connection_query(self) -> ConnectionQuery | None:
+    def connection_query(self, *, hidden: bool = False) -> ConnectionQuery | None:
         """Return which connections the next snapshot should hold; None when nobody looks."""
         panel = self.query_one(ConnectionsPanel)
-        return panel.query_wanted() if panel.is_on_screen else None
+        return panel.query_wanted() if panel.is_on_screen or hidden else None
