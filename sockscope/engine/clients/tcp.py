@@ -113,12 +113,15 @@ class TcpClient(Client, asyncio.Protocol):
         """Recognise the answer; the hot path of a swarm."""
         if data == self._expect:
             now = perf_counter()
-            record = self.record
-            self._on_exchange((self._sent_s, now, record, self._kept, self._kept))  # type: ignore[arg-type]
+            # Functions are taken out of their slots before they are called: as a method call the same is
+            # twice as slow in CPython 3.11.
+            record, kept, on_exchange = self.record, self._kept, self._on_exchange
+            on_exchange((self._sent_s, now, record, kept, kept))  # type: ignore[arg-type]
             if self._steady:
                 # The next request goes out here and now, so its clock is this one.
                 self._sent_s = now
-                self._write(data)
+                write = self._write
+                write(data)
                 record.exchanges += 1  # type: ignore[union-attr]
             else:
                 record.odd_read(len(data), 1)  # type: ignore[union-attr]

@@ -107,9 +107,13 @@ class TcpConnection(asyncio.Protocol):
                 self.record.odd_read(len(data), 1)
                 self._serve_later(now, data, self._kept)
                 return
-            self._write(data)
-            self.record.exchanges += 1
-            self._on_exchange((now, now, self.record, self._kept, self._kept))
+            # Functions are taken out of their slots before they are called: as a method call the same is
+            # twice as slow in CPython 3.11.
+            write, on_exchange = self._write, self._on_exchange
+            write(data)
+            record, kept = self.record, self._kept
+            record.exchanges += 1
+            on_exchange((now, now, record, kept, kept))
             return
         self._cut(data)
 
