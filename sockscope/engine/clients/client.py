@@ -45,11 +45,16 @@ class Surroundings(Protocol):
     generation: int
     socket_generation: int
     paused: bool
+    crowded: bool
     loop: asyncio.AbstractEventLoop
     source: str
 
     def steady(self) -> bool:
         """Whether a client may send its next request straight from the callback of its last answer."""
+        ...
+
+    def in_next_turn(self, client: Client) -> None:
+        """Call the client's ``go_on`` in the next turn of the loop."""
         ...
 
     def request_bytes_for(self, client: Client) -> bytes:
@@ -193,6 +198,13 @@ class Client:
         self._sent_s = 0.0
         self._expect = None
         self._failures = 0
+        if self.swarm.crowded and self.record is not None:
+            self.swarm.in_next_turn(self)
+        else:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Do what comes after an answer."""
         self._release()
         record = self.record
         if record is None or self.state is not ClientState.IN_FLIGHT:

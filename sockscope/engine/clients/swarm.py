@@ -22,9 +22,15 @@ from sockscope.engine.recorder import CaptureRing, Exchanged, Recorder
 from sockscope.engine.role import Assignment
 from sockscope.engine.views import capture_of, connection_views, exchanges_of
 
-MOST_CONNECTING = 128
-"""Connections that are made at once: enough to ramp 1,000 clients in a moment, few enough not to freeze
-the loop, which spends about 0.1 ms on each."""
+MOST_CONNECTING = 1_024
+"""Connections that are under way at once."""
+CONNECTS_PER_TURN = 128
+"""Connections that are begun in one turn of the loop, which spends about 0.07 ms on each end: enough to ramp
+1,000 clients in a moment on a loop whose turns are long, few enough not to freeze it."""
+CROWD = 1_000
+"""With more requests in flight, a client's next request waits for the next turn of the loop. libuv takes
+1,024 events at a time, and as long as it gets as many it polls again, up to 48 times, before timers, keys and
+the screen have their turn: with 1,024 clients that answer each other a turn would last 250 ms."""
 SHARED_PAYLOAD_BYTES = 1_024
 """From this size on all clients send the same bytes object, so that 10,000 of them fit into memory."""
 BACKOFF_FIRST_S = 0.05
@@ -46,6 +52,7 @@ class Swarm:
         self.generation = 0
         self.socket_generation = 0
         self.paused = False
+        self.crowded = False
         self.source = ""
         self.loop = asyncio.get_running_loop()
         self._find_answer = find_answer
@@ -55,6 +62,8 @@ class Swarm:
         self._next_number = 1
         self._queue: deque[Client] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
+        self._pumping: asyncio.Handle | None = None
+        self._next_turn: list[Client] = []
         self._budget = experiment.requests or None
         self._random = random.Random(experiment.seed)
         self._watch: asyncio.TimerHandle | None = None
@@ -93,7 +102,9 @@ class Swarm:
         self.tuning = assignment.tuning
         self.generation = assignment.generation
         self._target = assignment.address
-        size = assignment.tuning.request_bytes
+        tuning = assignment.tuning
+        self.crowded = min(tuning.clients, tuning.permits or tuning.clients) > CROWD
+        size = tuning.request_bytes
         self._payload = _filled(b"sockscope ", size) if size >= SHARED_PAYLOAD_BYTES else b""
 
     def _resize(self) -> None:
@@ -155,11 +166,23 @@ class Swarm:
         tuning = self.tuning
         return not (
             self.paused
+            or self.crowded
             or tuning.permits
             or tuning.think_time_s
             or tuning.lifetime
             or self._budget is not None
         )
+
+    def in_next_turn(self, client: Client) -> None:
+        """Let ``client`` go on in the next turn of the loop."""
+        if not self._next_turn:
+            self.loop.call_soon(self._go_on)
+        self._next_turn.append(client)
+
+    def _go_on(self) -> None:
+        clients, self._next_turn = self._next_turn, []
+        for client in clients:
+            client.go_on()
 
     def request_bytes_for(self, client: Client) -> bytes:
         """Return the payload of a client's requests: readable, without a newline, told apart by client."""
@@ -196,14 +219,24 @@ class Swarm:
     # Connecting.
 
     def _pump(self) -> None:
-        while self._queue and len(self._connecting) < MOST_CONNECTING and not self._stopping:
+        """Begin connections, some in this turn of the loop and the rest in the next ones."""
+        if self._pumping is None and self._queue:
+            self._pumping = self.loop.call_soon(self._connect_some)
+
+    def _connect_some(self) -> None:
+        self._pumping = None
+        most = min(CONNECTS_PER_TURN, MOST_CONNECTING - len(self._connecting))
+        while self._queue and most > 0 and not self._stopping:
             client = self._queue.popleft()
             if client.state is not ClientState.IDLE:
                 continue
+            most -= 1
             client.state = ClientState.CONNECTING
             task = self.loop.create_task(self._connect(client))
             self._connecting.add(task)
             task.add_done_callback(self._connected)
+        if len(self._connecting) < MOST_CONNECTING and not self._stopping:
+            self._pump()
 
     def _connected(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)

@@ -34,7 +34,7 @@ from sockscope.engine.recorder import Clip, clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import ServerContext, bound_socket
 
-ACCEPTS_PER_TURN = 64
+ACCEPTS_PER_TURN = 128
 """Connections accepted in one turn of the loop. uvloop alone accepts one, which starves under load."""
 ACCEPT_PAUSE_S = 0.25
 """Pause after the process ran out of descriptors, so that a full listener does not spin the loop."""

@@ -34,7 +34,7 @@ from sockscope.faces.tui.messages import (
     TuningRequested,
 )
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
-from sockscope.faces.tui.panels.knobs import KnobList
+from sockscope.faces.tui.panels.knobs import KnobList, KnobsPanel
 from sockscope.faces.tui.panels.log import LINES
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.themes import THEMES
@@ -251,8 +251,14 @@ class SockscopeApp(App[int]):
         self.wanted = tuning
         if self._applier is None or self._applier.done():
             self._applier = asyncio.create_task(self._apply())
-        self._present_again(tables=False)
+        self._show_wanted()
         return True
+
+    def _show_wanted(self) -> None:
+        """Show a turned knob at once; the graphs come with the next tick."""
+        if self._frozen_at is not None:
+            self._frozen_at = replace(self._frozen_at, wanted=self.wanted)
+            self.dashboard.query_one(KnobsPanel).frame = self._frozen_at
 
     async def _apply(self) -> None:
         """Apply what is wanted until it is what runs; keys that came meanwhile are taken together."""

@@ -387,7 +387,8 @@ class KnobsPanel(Panel):
                 self.query_one(KnobList).refuse("loop", f"{self.chosen_loop} needs a new run: N starts it")
             self.redraw()
             return
-        self.post_message(TuningRequested({message.key: message.value}))
+        # Straight to the app: each station on the way up costs a turn of a busy loop.
+        self.app.post_message(TuningRequested({message.key: message.value}))
 
     def clipboard_text(self) -> str:
         """Return the knobs as lines of text."""
