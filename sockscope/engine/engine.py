@@ -225,7 +225,9 @@ class Engine:
         """Return a snapshot whose figures count from the beginning of the run."""
         if self._sampler is None:
             raise StateError(self.state.value, "take a snapshot")
-        server = self._role_snapshot("server", self._roles.server, cursors)
+        # The swarm's exchanges are the run's; the server's side of one is looked up when it is asked for.
+        unlisted = replace(cursors, most_exchanges=0) if self._roles.swarm is not None else cursors
+        server = self._role_snapshot("server", self._roles.server, unlisted)
         swarm = self._role_snapshot("client", self._roles.swarm, cursors)
         news = [event for role in (server, swarm) if role is not None for event in role.events]
         for event in sorted(news, key=lambda event: event.time_s):

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from operator import sub
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 from sockscope.core.connection import Address, ConnectionRecord, ConnectionState, format_address
 from sockscope.core.events import CloseReason, Event, EventKind
@@ -56,47 +58,85 @@ def payload_of(kept: Clip) -> Payload:
 
 
 class CaptureRing:
-    """The last exchanges, a ring per column, numbered like a :class:`Ring`."""
+    """The last exchanges, numbered like the items of a :class:`Ring`.
+
+    They are kept in the batches in which they were folded, column by column, and leave by whole batches: at
+    least ``capacity`` of them are here.
+    """
 
     def __init__(self, capacity: int) -> None:
-        self._columns: list[Ring[Any]] = [Ring(capacity) for _ in range(_COLUMNS)]
+        self._capacity = capacity
+        self._batches: deque[_Batch] = deque()
+        self.count = 0
 
-    def extend(self, columns: Sequence[list[Any]]) -> None:
-        """Store exchanges given as columns of equal length."""
-        for ring, column in zip(self._columns, columns, strict=True):
-            ring.extend(column)
-
-    @property
-    def count(self) -> int:
-        """Number of the next exchange."""
-        return self._columns[0].count
+    def extend(self, journal: list[Any]) -> _Batch:
+        """Store exchanges given as a flat list of five items each; return them as a batch."""
+        batch = _Batch(self.count, *(journal[column::_COLUMNS] for column in range(_COLUMNS)))
+        self._batches.append(batch)
+        self.count += len(batch.begins)
+        while self.count - self._batches[0].end >= self._capacity:
+            self._batches.popleft()
+        return batch
 
     @property
     def oldest(self) -> int:
         """Number of the oldest exchange that is still here (also: how many were overwritten)."""
-        return self._columns[0].oldest
+        return self._batches[0].first if self._batches else self.count
 
     def get(self, number: int) -> Exchanged | None:
         """Return the exchange with this number, or None when it is gone or not there yet."""
-        if not self.oldest <= number < self.count:
-            return None
-        return cast(Exchanged, tuple(ring.get(number) for ring in self._columns))
+        for batch in self._batches:
+            if batch.first <= number < batch.end:
+                return batch.exchange(number - batch.first)
+        return None
 
     def since(self, cursor: int, most: int | None = None) -> RingPage[Exchanged]:
         """Return the exchanges from number ``cursor`` on, at most the newest ``most`` of them."""
-        pages = [ring.since(cursor, most) for ring in self._columns]
-        items = cast(list[Exchanged], list(zip(*(page.items for page in pages), strict=True)))
-        return RingPage(items, pages[0].missed, pages[0].cursor)
+        wanted = max(0, self.count - max(cursor, self.oldest))
+        if most is not None:
+            wanted = min(wanted, most)
+        items = list(islice(self.newest_first(), wanted))
+        items.reverse()
+        return RingPage(items, max(0, self.count - wanted - cursor), self.count)
 
     def newest_first(self) -> Iterator[Exchanged]:
         """Yield everything that is here, the newest first."""
-        return cast(Iterator[Exchanged], zip(*(r.newest_first() for r in self._columns), strict=True))
+        for batch in reversed(self._batches):
+            for index in reversed(range(len(batch.begins))):
+                yield batch.exchange(index)
 
     def copy(self) -> CaptureRing:
         """Return a ring that later exchanges do not change."""
-        twin = CaptureRing(0)
-        twin._columns = [ring.copy() for ring in self._columns]
+        twin = CaptureRing(self._capacity)
+        twin._batches, twin.count = self._batches.copy(), self.count
         return twin
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Exchanges that were folded together, as columns; ``first`` is the number of the first."""
+
+    first: int
+    begins: list[float]
+    ends: list[float]
+    records: list[ConnectionRecord]
+    requests: list[Clip]
+    answers: list[Clip | str]
+
+    @property
+    def end(self) -> int:
+        """Number of the exchange behind the last."""
+        return self.first + len(self.begins)
+
+    def exchange(self, index: int) -> Exchanged:
+        """Return one exchange by its place in the batch."""
+        return (
+            self.begins[index],
+            self.ends[index],
+            self.records[index],
+            self.requests[index],
+            self.answers[index],
+        )
 
 
 class Recorder:
@@ -151,16 +191,15 @@ class Recorder:
         journal = self._journal
         if not journal:
             return
-        columns = [journal[i::_COLUMNS] for i in range(_COLUMNS)]
+        batch = self.exchanges.extend(journal)
         journal.clear()
         if self.role == "client":
-            self.service_time.add_all(map(sub, columns[1], columns[0]))
-        self.exchanges.extend(columns)
+            self.service_time.add_all(map(sub, batch.ends, batch.begins))
 
     def on_unanswered(self, sent_s: float, record: ConnectionRecord, request: Clip, outcome: str) -> None:
         """Keep the bytes of a client's request that got no answer; it has no service time."""
         self.fold()
-        self.exchanges.extend([[sent_s], [0.0], [record], [request], [outcome]])
+        self.exchanges.extend([sent_s, 0.0, record, request, outcome])
 
     # Rare: connections and the log.
 

@@ -12,7 +12,7 @@ from sockscope.core.histogram import Histogram
 from sockscope.core.snapshot import KernelUdp, Resources
 from sockscope.engine.limits import descriptor_limit, open_descriptors
 
-HEARTBEAT_S = 0.005
+HEARTBEAT_S = 0.01
 """Interval of the heartbeat that measures how late the loop is."""
 
 
@@ -27,6 +27,7 @@ class Sampler:
         self._loop = asyncio.get_running_loop()
         self._process = psutil.Process()
         self._lag = Histogram()
+        self._late: list[float] = []
         self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._kernel_udp_before = kernel_udp()
@@ -39,7 +40,7 @@ class Sampler:
 
     def _beat(self) -> None:
         now = perf_counter()
-        self._lag.add(now - self._due_s)
+        self._late.append(max(now - self._due_s, 0.0))
         self._due_s = now + HEARTBEAT_S
         self._timer = self._loop.call_later(HEARTBEAT_S, self._beat)
 
@@ -52,6 +53,8 @@ class Sampler:
     def sample(self) -> Resources:
         """Return the readings of this moment, counters since this sampler was made; takes about 0.1 ms."""
         began = self._usage_before
+        self._lag.add_all(self._late)
+        self._late.clear()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         kernel = kernel_udp()
         before = self._kernel_udp_before

@@ -32,6 +32,8 @@ NARROW = (110, 32)
 """Below this width or height: one graph, the others as sparks, and the short knobs."""
 WIDE = (160, 48)
 """From this size on: three listings side by side and the distribution."""
+SHORT = 20
+"""Below this height: no sparks."""
 SMALLEST = (40, 12)
 """Below this nothing can be shown in a way that does not mislead."""
 
@@ -88,6 +90,7 @@ class DashboardScreen(Screen[None]):
         self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-too-small")
         self.set_class(narrow, "-narrow")
         self.set_class(wide, "-wide")
+        self.set_class(height < SHORT, "-short")
         self.set_class(self._maximised is not None, "-maximised")
         for panel in self.query(Panel):
             panel.set_class(panel is self._maximised, "-on-top")
