@@ -42,19 +42,17 @@ def connection_views(
     text = query.text.lower()
     records = list(recorder.records())
     if text:
-        records = [r for r in records if text in _searchable(r)]
+        records = [r for r in records if text in _searchable(r, recorder.role)]
     key = _SORT_KEYS.get(query.sort, _SORT_KEYS["conn_id"])
     pick = heapq.nlargest if query.reverse else heapq.nsmallest
     shown = pick(query.limit, records, key=key)
     return tuple(_view(r, recorder.role, now_s, socket_of) for r in shown), len(records)
 
 
-def _searchable(record: ConnectionRecord) -> str:
+def _searchable(record: ConnectionRecord, role: str) -> str:
     reason = record.close_reason.value if record.close_reason else ""
-    return (
-        f"{record.conn_id} {format_address(record.remote_address)} {format_address(record.local_address)} "
-        f"{record.state.value} {reason} {record.transport}"
-    ).lower()
+    ends = f"{format_address(record.remote_address)} {format_address(record.local_address)}"
+    return (f"{role[0]}{record.conn_id} {ends} {record.state.value} {reason} {record.transport}").lower()
 
 
 def _view(

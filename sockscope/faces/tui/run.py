@@ -11,10 +11,12 @@ from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_OK
 from sockscope.faces.summary import summary_text
 from sockscope.faces.tui.app import SockscopeApp
+from sockscope.faces.tui.keyboard import forgive_wrong_bytes
 
 
 def run_dashboard(experiment: Experiment, environment: dict[str, object] | None = None) -> int:
     """Run the dashboard until it is left; return the exit code. Raises SockscopeError before it starts."""
+    forgive_wrong_bytes()
     while True:
         raise_descriptor_limit()
         check_descriptors(experiment, experiment.tuning)

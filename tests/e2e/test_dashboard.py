@@ -1,0 +1,233 @@
+"""The user's five minutes on a real terminal, and every way to leave it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.cli.command import COMMAND, PATIENCE_S, clean_environment
+from tests.e2e.terminal import Terminal, sockscope
+
+FEW = ("-c", "10", "--permits", "5")
+
+
+def port_of(terminal: Terminal) -> int:
+    found = re.search(r"(?:TCP|UDP) · 127\.0\.0\.1:(\d+)", terminal.text)
+    assert found is not None
+    return int(found[1])
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def has_no_traceback(terminal: Terminal) -> None:
+    assert b"Traceback" not in terminal.written
+    assert b"Exception" not in terminal.written
+
+
+def leaves_a_summary(terminal: Terminal, transport: str = "TCP") -> None:
+    assert f"SockScope: {transport} server and clients, 127.0.0.1:" in terminal.left_behind
+    assert re.search(r"requests +[\d,]+ answered of [\d,]+", terminal.left_behind)
+    assert re.search(r"service time +p50 ", terminal.left_behind)
+    assert "\x1b" not in terminal.left_behind
+    has_no_traceback(terminal)
+
+
+def test_the_first_five_minutes(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with sockscope(HOME=str(home)) as terminal:
+        terminal.sees("RUNNING", "TCP · 127.0.0.1:", "uvloop", "req/s", "p99")
+        first_port = port_of(terminal)
+        terminal.send("}")
+        terminal.sees("permits 50 → 100", "permits 50→100")
+        terminal.until(lambda: re.search(r"permits +◂ +100 ▸", terminal.text), "the knob")
+        terminal.send("t")
+        terminal.sees("UDP · 127.0.0.1:", "0 lost")
+        terminal.until(lambda: is_free(first_port), "the TCP listener to go")
+        terminal.send("8")
+        terminal.until(lambda: re.search(r"c\d+ +64 B → 64 B", terminal.text), "exchanges")
+        terminal.send("\r")
+        terminal.sees("written", "by the server")
+        terminal.send("\x1b")
+        terminal.send("?")
+        terminal.sees("Esc closes")
+        terminal.send("q")
+        terminal.until(lambda: "Esc closes" not in terminal.text, "the help to go")
+        port, child = port_of(terminal), psutil.Process(terminal.child.pid)
+        assert child.children(recursive=True) == []
+        terminal.send("q")
+        assert terminal.ended() == 0
+        leaves_a_summary(terminal, "UDP")
+        terminal.is_restored()
+        assert is_free(port)
+        assert list(home.iterdir()) == []
+
+
+def test_ctrl_c_once_leaves_with_a_summary() -> None:
+    with sockscope(*FEW) as terminal:
+        terminal.send("\x03")
+        assert terminal.ended() == 0
+        leaves_a_summary(terminal)
+        terminal.is_restored()
+
+
+def test_ctrl_c_twice_leaves_at_once() -> None:
+    with sockscope(*FEW, "--service-time", "30s", "--timeout", "60s") as terminal:
+        terminal.send("\x03\x03")
+        assert terminal.ended() == 130
+        has_no_traceback(terminal)
+        terminal.is_restored()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_leave_cleanly(number: signal.Signals) -> None:
+    with sockscope(*FEW) as terminal:
+        terminal.child.send_signal(number)
+        assert terminal.ended() == 0
+        leaves_a_summary(terminal)
+        terminal.is_restored()
+
+
+def test_a_bounded_run_leaves_by_itself() -> None:
+    with sockscope(*FEW, "-d", "2") as terminal:
+        assert terminal.ended() == 0
+        leaves_a_summary(terminal)
+        terminal.is_restored()
+
+
+def test_another_loop_needs_a_new_run_and_gets_it() -> None:
+    with sockscope(*FEW) as terminal:
+        terminal.send("1\x1b[A")
+        terminal.until(lambda: "▸loop" in terminal.text, "the knob of the loop")
+        terminal.send("\x1b[C")
+        terminal.sees("N starts it")
+        terminal.send("N")
+        terminal.sees("· asyncio")
+        terminal.send("q")
+        assert terminal.ended() == 0
+        leaves_a_summary(terminal)
+        assert ", asyncio," in terminal.left_behind
+        terminal.is_restored()
+
+
+def test_the_window_may_change_its_size() -> None:
+    with sockscope(*FEW) as terminal:
+        for size, text in (
+            ((80, 24), "2 Throughput"),
+            ((20, 5), "q quits"),
+            ((200, 60), "8 Exchanges"),
+            ((120, 40), "Last change"),
+        ):
+            terminal.resize(*size)
+            terminal.sees(text)
+        terminal.sees("RUNNING")
+        terminal.send("q")
+        assert terminal.ended() == 0
+        terminal.is_restored()
+
+
+def test_garbage_from_the_keyboard_does_no_harm() -> None:
+    garbage = bytes(range(0x80, 0x100)) * 4 + "日本語🙂\u202e".encode() + b"\x1b[999;999H\x1b[1;2;3;4X\x1b]0;x\x07"
+    with sockscope(*FEW) as terminal:
+        terminal.send(b"\x1b[200~" + garbage + b"\r\n[bold]" * 100 + b"\x1b[201~")
+        terminal.send(garbage)
+        terminal.send(b"\x1b[<0;500;500M\x1b[<0;500;500m\x1b[M\xff\xff\xff")
+        terminal.send("m")
+        terminal.sees("mark 1")
+        terminal.send("q")
+        assert terminal.ended() == 0
+        has_no_traceback(terminal)
+        terminal.is_restored()
+
+
+def test_after_a_kill_nothing_goes_on() -> None:
+    with sockscope(*FEW) as terminal:
+        port = port_of(terminal)
+        terminal.child.kill()
+        assert terminal.ended() == -signal.SIGKILL
+        terminal.until(lambda: is_free(port), "the port")
+    with sockscope(*FEW, "-p", str(port)) as terminal:
+        assert port_of(terminal) == port
+
+
+def test_when_the_terminal_goes_the_program_goes() -> None:
+    with sockscope(*FEW) as terminal:
+        port = port_of(terminal)
+        terminal.hang_up()
+        terminal.child.wait(PATIENCE_S)
+        assert is_free(port)
+
+
+def test_a_port_in_use_is_one_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with Terminal(COMMAND, "-p", str(port)) as terminal:
+            assert terminal.ended() == 1
+            said = terminal.left_behind.strip()
+            assert said.startswith(f"sockscope: cannot listen on 127.0.0.1:{port}: ")
+            assert "\n" not in said
+            terminal.is_restored()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs a shell with job control")
+def test_ctrl_z_suspends_and_fg_goes_on() -> None:
+    bash = shutil.which("bash") or ""
+    with Terminal(bash, "--norc", "--noprofile", "-i", PS1="ready> ") as terminal:
+        terminal.sees("ready>")
+        terminal.send(f"{COMMAND} {' '.join(FEW)}\r")
+        terminal.sees("RUNNING", "req/s")
+        terminal.send("\x1a")
+        terminal.until(lambda: "Stopped" in terminal.left_behind, "the shell")
+        terminal.send("stty -a | grep -c ' echo '; echo is-$((40+2))\r")
+        terminal.until(lambda: "is-42" in terminal.left_behind, "the shell to work, with echo")
+        terminal.send("fg\r")
+        terminal.until(lambda: terminal.written.count(b"\x1b[?1049h") == 2, "the dashboard again")
+        terminal.sees("RUNNING", "1 Knobs", "6 Connections")
+        terminal.send("m")
+        terminal.sees("mark 1")
+        terminal.send("q")
+        terminal.until(lambda: "SockScope: TCP" in terminal.left_behind, "the summary")
+        terminal.send("echo code=$?\r")
+        terminal.until(lambda: "code=0" in terminal.left_behind, "its exit code")
+        terminal.send("exit\r")
+        assert terminal.ended() == 0
+        has_no_traceback(terminal)
+
+
+@pytest.mark.parametrize("missing", ["stdin", "stdout"])
+def test_without_a_terminal_it_says_what_to_use(missing: str) -> None:
+    master, slave = os.openpty()
+    streams: dict[str, int] = {"stdin": slave, "stdout": slave} | {missing: subprocess.DEVNULL}
+    try:
+        done = subprocess.run(
+            [COMMAND],
+            **streams,  # type: ignore[call-overload]
+            stderr=subprocess.PIPE,
+            text=True,
+            env=clean_environment(),
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert done.returncode == 2
+    assert done.stderr == "sockscope: the dashboard needs a terminal; without one, use: sockscope run\n"

@@ -1,0 +1,233 @@
+"""A dashboard that shows one hand-made moment: no engine, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from textual.app import App
+
+from sockscope.core.connection import ConnectionState, ConnectionView
+from sockscope.core.events import CloseReason, Event, EventKind
+from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.figures import figures
+from sockscope.core.findings import limit_of
+from sockscope.core.histogram import Histogram
+from sockscope.core.snapshot import (
+    Exchange,
+    KernelUdp,
+    LimiterStatistics,
+    Resources,
+    RoleSnapshot,
+    RunState,
+    Snapshot,
+    Totals,
+)
+from sockscope.core.trace import Trace
+from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.screens.dashboard import DashboardScreen
+from sockscope.faces.tui.themes import THEMES
+
+START_S = 1_000.0
+STEP_S = 0.25
+CLIENTS = 100
+ADDRESS = "127.0.0.1:40213"
+
+
+class Still(App[None]):
+    """The dashboard's screen, with a frame that is handed over by hand."""
+
+    TITLE = "SockScope"
+
+    def __init__(self, frame: Frame | None) -> None:
+        super().__init__()
+        self.still = frame
+
+    async def on_mount(self) -> None:
+        """Put the screen up and hand it the frame."""
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+        screen = DashboardScreen()
+        await self.push_screen(screen)
+        self.call_after_refresh(setattr, screen, "frame", self.still)
+
+
+class Script:
+    """A run that never happened: snapshots every quarter of a second, summed up as they go."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        self.tuning = tuning
+        self.time_s = START_S
+        self.totals = Totals(connections_opened=CLIENTS)
+        self.service = Histogram()
+        self.lag = Histogram()
+        self.cpu_s = 0.4
+        self.wait_s = 0.0
+        self.generation = 0
+        self.events: list[Event] = [
+            Event(START_S, EventKind.RUN, "run", text=f"started: {tuning.transport.upper()} {ADDRESS}"),
+            *(
+                Event(START_S + n / 10_000, EventKind.OPEN, "server", n, f"127.0.0.1:{51_000 + n}")
+                for n in range(1, 31)
+            ),
+        ]
+        self.trace = Trace()
+        self.sent = 0
+        self.lost = 0
+
+    def tune(self, text: str, **changes: Any) -> None:
+        """Turn a knob."""
+        self.tuning = replace(self.tuning, **changes)
+        self.generation += 1
+        self.events.append(
+            Event(self.time_s + 0.01, EventKind.TUNING, "run", text=text, generation=self.generation)
+        )
+
+    def go_on(self, steps: int, requests: int, median_ms: float, cpu: float = 0.3, lost: int = 0) -> None:
+        """Let so many steps pass, each with so many requests."""
+        for step in range(steps):
+            self.time_s += STEP_S
+            spread = [median_ms * (1 + ((n * 7919 + step * 104_729) % 97) / 97) for n in range(200)]
+            self.service.add_all(ms / 1_000 for ms in spread)
+            self.lag.add_all((0.001, 0.002, 0.004))
+            self.cpu_s += cpu * STEP_S
+            self.wait_s += 0.004 * requests
+            self.lost += lost
+            self.totals += Totals(
+                requests=requests + lost,
+                responses=requests,
+                timeouts=lost,
+                bytes_in=68 * requests,
+                bytes_out=68 * requests,
+                reads=requests,
+                writes=requests,
+                datagrams_sent=requests + lost if self.tuning.transport == "udp" else 0,
+                datagrams_received=requests if self.tuning.transport == "udp" else 0,
+                datagrams_lost=lost,
+            )
+            self.last = self.snapshot()
+            self.trace.absorb(self.last)
+            self.sent = len(self.events)
+
+    def snapshot(self, state: RunState = RunState.RUNNING, error: str = "") -> Snapshot:
+        """Return the run as it is now."""
+        waiting = max(0, CLIENTS - self.tuning.permits) if self.tuning.permits else 0
+        limiter = LimiterStatistics(
+            permits=self.tuning.permits,
+            in_flight=CLIENTS - waiting,
+            waiting=waiting,
+            acquired=self.totals.requests,
+            waited=self.totals.requests,
+            wait_s=self.wait_s,
+        )
+        common: dict[str, Any] = {
+            "transport": self.tuning.transport,
+            "address": ADDRESS,
+            "totals": self.totals,
+            "connections_open": CLIENTS,
+        }
+        connections = tuple(self._connection(n) for n in range(1, 61))
+        server = RoleSnapshot(role="server", connections=connections, connections_matching=60, **common)
+        swarm = RoleSnapshot(
+            role="client",
+            clients=CLIENTS,
+            in_flight=CLIENTS - waiting,
+            limiter=limiter,
+            service_time=self.service.copy(),
+            exchanges=tuple(self._exchange(n) for n in range(40)),
+            exchanges_cursor=40,
+            **common,
+        )
+        return Snapshot(
+            time_s=self.time_s,
+            started_s=START_S,
+            measured_since_s=START_S,
+            state=state,
+            experiment=Experiment(tuning=self.tuning),
+            tuning=self.tuning,
+            generation=self.generation,
+            loop_name="uvloop",
+            server=server,
+            swarm=swarm,
+            resources=Resources(
+                cpu_s=self.cpu_s,
+                rss_bytes=64_000_000,
+                descriptors=220,
+                descriptor_limit=1_024,
+                voluntary_switches=7,
+                involuntary_switches=3,
+                loop_lag=self.lag.copy(),
+                kernel_udp=KernelUdp(10, 10, 0, 0),
+            ),
+            events=tuple(self.events[self.sent :]),
+            events_cursor=len(self.events),
+            error=error,
+        )
+
+    def _connection(self, number: int) -> ConnectionView:
+        closed = number % 9 == 0
+        return ConnectionView(
+            role="server",
+            conn_id=number,
+            local_address=ADDRESS,
+            remote_address=f"127.0.0.1:{51_000 + number}",
+            state=ConnectionState.CLOSED if closed else ConnectionState.OPEN,
+            age_s=self.time_s - START_S,
+            requests=self.totals.responses // CLIENTS + number,
+            responses=self.totals.responses // CLIENTS + number,
+            bytes_in=self.totals.bytes_in // CLIENTS,
+            bytes_out=self.totals.bytes_out // CLIENTS,
+            reads=9,
+            writes=9,
+            close_reason=CloseReason.RESET if closed else None,
+            rtt_s=None if closed else 41e-6,
+        )
+
+    def _exchange(self, number: int) -> Exchange:
+        lost = number % 13 == 12
+        return Exchange(
+            record_id=number,
+            time_s=START_S + number / 1_000,
+            conn_id=number % 7 + 1,
+            request_bytes=68,
+            response_bytes=0 if lost else 68,
+            service_time_s=None if lost else 0.005 + number / 10_000,
+            outcome="timeout" if lost else "ok",
+            head=b"\x00\x00\x00@client [b]\x1b[1m",
+        )
+
+    def frame(self, state: RunState = RunState.RUNNING, error: str = "", **rest: Any) -> Frame:
+        """Return the picture of this moment, with the whole log."""
+        self.sent = 0
+        snapshot = self.snapshot(state, error)
+        headline = self.trace.headline or snapshot
+        shown = figures(headline)
+        return Frame(
+            snapshot=snapshot,
+            trace=self.trace,
+            figures=shown,
+            finding=limit_of(replace(headline, state=state)),
+            wanted=self.tuning,
+            now_s=self.time_s,
+            window_s=30.0,
+            at_once=True,
+            **rest,
+        )
+
+
+def running() -> Script:
+    """Return a TCP run with one change in it."""
+    script = Script(Tuning())
+    script.go_on(40, 1_900, 5.0)
+    script.tune("permits 50 → 100", permits=100)
+    script.go_on(40, 3_300, 6.0, cpu=0.45)
+    return script
+
+
+def losing() -> Script:
+    """Return a UDP run that loses datagrams."""
+    script = Script(Tuning(transport="udp"))
+    script.go_on(30, 2_500, 5.0)
+    script.go_on(20, 1_200, 9.0, cpu=0.8, lost=40)
+    return script

@@ -1,0 +1,101 @@
+"""Copying and exporting what is shown."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from sockscope.faces.tui.panels.connections import ConnectionsPanel
+from tests.tui.driving import dashboard
+
+
+def names_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    return {path.suffix: path for path in names_in(folder)}
+
+
+async def test_e_writes_three_files_that_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with dashboard() as driver:
+        await driver.ticks(4)
+        await driver.press("e")
+        await driver.hears("wrote sockscope-")
+        files = files_in(tmp_path)
+        assert files.keys() == {".json", ".csv", ".svg"}
+        assert len({path.stem for path in files.values()}) == 1
+        figures = json.loads(files[".json"].read_text())
+        assert figures["totals"]["responses"] > 0
+        assert figures["experiment"]["clients"] == 5
+        with files[".csv"].open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) >= 3
+        times = [float(row["time_s"]) for row in rows]
+        assert times == sorted(times)
+        assert float(rows[-1]["requests_per_s"]) > 0
+        ElementTree.parse(files[".svg"])
+        assert "RUNNING" in files[".svg"].read_text()
+
+
+async def test_two_exports_in_a_second_do_not_overwrite_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with dashboard() as driver:
+        await driver.press("e", "e", "e")
+        await driver.until(lambda: len(driver.told) == 3)
+        assert len(names_in(tmp_path)) == 9
+
+
+async def test_a_folder_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    async with dashboard() as driver:
+        await driver.press("e")
+        await driver.hears("cannot write")
+        assert driver.app.is_running
+
+
+async def test_y_copies_what_the_panel_in_focus_offers() -> None:
+    async with dashboard() as driver:
+        await driver.press("y")
+        assert "permits: 2" in driver.app.clipboard.splitlines()
+        for digit, head in (
+            ("2", "time_s\treq/s\tbytes/s"),
+            ("3", "time_s\tp50\tp99\tmax"),
+            ("5", "time_s\tin flight\twaiting\tclients"),
+        ):
+            await driver.press(digit)
+            await driver.until(lambda: driver.app.focused)
+            await driver.ticks(2)
+            await driver.press("y")
+            first, *rest = driver.app.clipboard.splitlines()
+            assert first == head
+            assert rest
+            assert all(len(line.split("\t")) == len(head.split("\t")) for line in rest)
+        await driver.press("6")
+        panel = driver.panel(ConnectionsPanel)
+        await driver.until(lambda: panel.shown_rows and panel.table.has_focus)
+        await driver.press("down", "y")
+        assert driver.app.clipboard.startswith("s2\t127.0.0.1:")
+        await driver.press("7")
+        await driver.ticks(2)
+        await driver.press("y")
+        assert "\n" not in driver.app.clipboard
+        assert any("copied 1 line of log" in told for told in driver.told)
+        await driver.press("8")
+        await driver.ticks(3)
+        await driver.press("y")
+        assert "\tok\t" in driver.app.clipboard

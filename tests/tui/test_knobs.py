@@ -1,0 +1,201 @@
+"""Turning knobs with keys, typed values, garbage and the mouse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from textual import events
+
+from sockscope.core.experiment import FIELDS, Experiment, Tuning
+from sockscope.faces.tui.panels.knobs import KNOBS
+from tests.tui.driving import Driver, dashboard, small
+
+LIVE = [key for key in KNOBS if FIELDS[key].live]
+QUIET = Experiment(tuning=replace(small().tuning, permits=1))
+
+
+def value(driver: Driver, key: str) -> object:
+    return getattr(driver.app.wanted, FIELDS[key].attribute)
+
+
+async def applied(driver: Driver) -> None:
+    await driver.until(lambda: driver.app.engine.tuning == driver.app.wanted, "the engine follows")
+
+
+async def test_every_knob_turns_with_the_arrows_and_comes_back() -> None:
+    async with dashboard(QUIET) as driver:
+        for key in LIVE:
+            await driver.go_to_knob(key)
+            before = value(driver, key)
+            await driver.press("right")
+            await driver.until(lambda before=before, key=key: value(driver, key) != before, key)  # type: ignore[misc]
+            await applied(driver)
+            await driver.press("u")
+            await driver.until(lambda before=before, key=key: value(driver, key) == before, key)  # type: ignore[misc]
+            await applied(driver)
+        assert driver.app.wanted == QUIET.tuning
+        assert driver.told == []
+
+
+async def test_shift_turns_a_decade() -> None:
+    async with dashboard() as driver:
+        await driver.go_to_knob("size")
+        await driver.press("shift+right")
+        await driver.tunes(request_bytes=500)
+        await driver.press("shift+right")
+        await driver.tunes(request_bytes=5_000)
+        await driver.press("shift+left", "shift+left")
+        await driver.tunes(request_bytes=50)
+        await driver.go_to_knob("permits")
+        await driver.press("shift+right", "shift+right", "shift+right", "shift+right", "shift+right")
+        await driver.tunes(permits=10_000)
+        await driver.press("shift+right")
+        assert driver.app.wanted.permits == 10_000
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "wanted"),
+    [
+        ("clients", "7", 7),
+        ("clients", " 1k ", 1_000),
+        ("permits", "off", 0),
+        ("permits", "0", 0),
+        ("size", "1KiB", 1_024),
+        ("service_time", "250us", 0.00025),
+        ("timeout", "1m30s", 90.0),
+        ("lifetime", "request", 1),
+        ("rcvbuf", "64K", 65_536),
+    ],
+)  # fmt: skip
+async def test_a_value_can_be_typed(key: str, text: str, wanted: object) -> None:
+    async with dashboard() as driver:
+        await driver.go_to_knob(key)
+        await driver.press("enter")
+        assert driver.knobs.is_typing
+        await driver.type(text)
+        await driver.until(lambda: f"{text}█" in driver.part("knobs"))
+        await driver.press("enter")
+        await driver.until(lambda: value(driver, key) == wanted)
+        await applied(driver)
+        assert not driver.knobs.is_typing
+
+
+async def test_what_is_no_value_is_refused_in_words_beside_the_knobs_and_changes_nothing() -> None:
+    async with dashboard() as driver:
+        for key, text, why in (
+            ("clients", "0", "must be at least 1"),
+            ("clients", "20k", "must be at most 10,000"),
+            ("clients", "many", "not a number"),
+            ("clients", "-5", "negative"),
+            ("permits", "1.5", "not a whole number"),
+            ("size", "64Q", "not a size"),
+            ("size", "0", "must be at least 1 B"),
+            ("service_time", "soon", "not a duration"),
+            ("service_time", "2m", "must be at most 1 min"),
+            ("timeout", "0", "must be at least 1 ms"),
+            ("think_time", "nan", "not a duration"),
+        ):
+            await driver.go_to_knob(key)
+            await driver.press("enter")
+            await driver.type(text)
+            await driver.press("enter")
+            await driver.until(lambda why=why: why in driver.refusal, f"{key} {text}: {why}")  # type: ignore[misc]
+            assert FIELDS[key].spec.label in driver.refusal
+            await driver.press("escape")
+            await driver.until(lambda: driver.refusal == "")
+        assert driver.app.wanted == small().tuning
+        assert driver.app.engine.tuning == small().tuning
+
+
+async def test_typing_can_be_given_up() -> None:
+    async with dashboard() as driver:
+        await driver.go_to_knob("clients")
+        for away in ("escape", "up", "tab", "enter"):
+            await driver.press("1", "enter")
+            if away != "enter":
+                await driver.type("999")
+                await driver.press("backspace")
+            await driver.press(away)
+            assert not driver.knobs.is_typing
+        assert driver.app.wanted == small().tuning
+
+
+async def test_garbage_can_be_pasted() -> None:
+    async with dashboard() as driver:
+        await driver.go_to_knob("clients")
+        garbage = "\x1b[31m[bold]'\"\x00\u202e🙂\n" * 200
+        driver.app.post_message(events.Paste(garbage))
+        await driver.press("enter")
+        driver.app.post_message(events.Paste(garbage))
+        await driver.ticks(1)
+        assert driver.knobs.is_typing
+        await driver.press("enter")
+        await driver.until(lambda: "not a number" in driver.refusal)
+        assert "\x1b" not in driver.screen
+        await driver.press("escape", "enter")
+        driver.app.post_message(events.Paste(" 12\n"))
+        await driver.until(lambda: "12█" in driver.part("knobs"))
+        await driver.press("enter")
+        await driver.tunes(clients=12)
+
+
+async def test_keys_are_text_while_a_value_is_typed() -> None:
+    async with dashboard() as driver:
+        await driver.go_to_knob("lifetime")
+        await driver.press("enter")
+        await driver.type("tvpqRN{}[]ux?")
+        await driver.ticks(1)
+        assert driver.app.wanted == small().tuning
+        assert not driver.app._leaving
+        await driver.until(lambda: "[]ux?█" in driver.part("knobs"), "the end of a long text")
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (200, 60)])
+async def test_the_arrows_of_a_knob_can_be_clicked(size: tuple[int, int]) -> None:
+    async with dashboard(size=size) as driver:
+        row = next(y for y in range(driver.knobs.size.height) if "clients" in knob_row(driver, y))
+        text = knob_row(driver, row)
+        after = text.index("clients")
+        await driver.pilot.click(driver.knobs, offset=(text.index("▸", after + 7), row))
+        await driver.tunes(clients=10)
+        text = knob_row(driver, row)
+        await driver.pilot.click(driver.knobs, offset=(text.index("◂", text.index("clients")), row))
+        await driver.tunes(clients=5)
+
+
+def knob_row(driver: Driver, y: int) -> str:
+    region = driver.knobs.region
+    return driver.lines[region.y + y][region.x : region.right]
+
+
+async def test_the_short_list_has_the_four_that_matter() -> None:
+    async with dashboard(size=(80, 24)) as driver:
+        for name in ("clients", "permits", "request", "service"):
+            assert name in driver.part("knobs")
+        await driver.press("1", "enter")
+        await driver.type("0")
+        await driver.press("enter")
+        await driver.until(lambda: "must be at least 1" in driver.refusal)
+
+
+async def test_udp_refuses_what_no_datagram_carries() -> None:
+    async with dashboard(small(request_bytes=65_508)) as driver:
+        await driver.press("t")
+        await driver.hears("a UDP datagram carries at most 65,507 B")
+        await driver.until(lambda: "65,507" in driver.refusal)
+        assert driver.app.engine.tuning.transport == "tcp"
+        await driver.go_to_knob("size")
+        await driver.press("escape", "enter")
+        await driver.type("4")
+        await driver.press("enter", "t")
+        await driver.tunes(request_bytes=4)
+        await driver.hears("needs 8 B for its sequence number")
+        await driver.ticks()
+        assert driver.app.wanted == driver.app.engine.tuning
+        assert driver.app.wanted.transport == "tcp"
+
+
+def test_every_live_field_has_a_knob() -> None:
+    assert set(LIVE) == {entry.spec.key for entry in FIELDS.values() if entry.live}
+    assert len({FIELDS[key].attribute for key in LIVE}) == len(Tuning.__dataclass_fields__)

@@ -1,0 +1,40 @@
+"""Pictures of moments made by hand.
+
+After a wanted change: ``pytest tests/tui/test_pictures.py --snapshot-update``, and look at what became of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sockscope.core.experiment import Tuning
+from sockscope.core.snapshot import RunState
+from sockscope.faces.tui.frame import Frame
+from tests.tui.still import START_S, Script, Still, losing, running
+
+MOMENTS: dict[str, Callable[[], Frame | None]] = {
+    "running": lambda: running().frame(),
+    "frozen": lambda: running().frame(frozen=True, cursor_s=START_S + 8.0),
+    "paused": lambda: running().frame(RunState.PAUSED),
+    "failed": lambda: running().frame(RunState.FAILED, "cannot listen on [::1]:7007: [red]it is taken[/]"),
+    "empty": lambda: Script(Tuning()).frame(),
+    "nothing": lambda: None,
+    "losses": lambda: losing().frame(),
+}
+SIZES = [(60, 16), (80, 24), (120, 40), (200, 60)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["tiny", "small", "middle", "large"])
+def test_layouts(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
+    assert snap_compare(Still(MOMENTS["running"]()), terminal_size=size)
+
+
+@pytest.mark.parametrize("moment", ["losses", "frozen", "paused", "failed", "empty", "nothing"])
+def test_moments(snap_compare: Callable[..., bool], moment: str) -> None:
+    assert snap_compare(Still(MOMENTS[moment]()), terminal_size=(120, 40))
+
+
+def test_too_small(snap_compare: Callable[..., bool]) -> None:
+    assert snap_compare(Still(running().frame()), terminal_size=(30, 8))

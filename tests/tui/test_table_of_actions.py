@@ -1,0 +1,80 @@
+"""One table drives everything: keys, footer, help and palette cannot disagree with it."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import pytest
+from rich.cells import cell_len
+
+from sockscope.faces.tui.actions import ACTIONS, BY_ID, footer_actions
+from sockscope.faces.tui.app import SockscopeApp
+from sockscope.faces.tui.commands import Commands
+from sockscope.faces.tui.screens.help import FIGURES, help_content
+from tests.tui.driving import dashboard, small
+
+KEYS = [key for action in ACTIONS for key in action.keys.split(",")]
+
+
+def test_no_two_actions_share_an_id_or_a_key() -> None:
+    assert len(BY_ID) == len(ACTIONS)
+    assert len(set(KEYS)) == len(KEYS)
+
+
+def test_every_action_can_be_done_and_everything_that_can_be_done_is_an_action() -> None:
+    assert Commands(SockscopeApp(small()))._methods.keys() == BY_ID.keys()
+
+
+def test_bindings_are_those_of_the_table() -> None:
+    bound = {
+        (key, binding.action)
+        for key, bindings in SockscopeApp(small())._bindings.key_to_bindings.items()
+        for binding in bindings
+        if binding.action.startswith("app.do(")
+    }
+    assert bound == {(key, f"app.do('{a.id}')") for a in ACTIONS for key in a.keys.split(",")}
+
+
+def test_help_tells_every_action_and_every_figure() -> None:
+    rows = help_content().plain.splitlines()
+    for action in ACTIONS:
+        assert any(row.split(maxsplit=1) == [action.shown, action.tooltip] for row in rows), action.id
+    for name, _ in FIGURES:
+        assert any(row.strip().startswith(name) for row in rows)
+
+
+@pytest.mark.parametrize("width", range(0, 221, 4))
+def test_the_footer_fits_and_keeps_what_matters_most(width: int) -> None:
+    chosen = footer_actions(width)
+    assert sum(cell_len(action.shown) + cell_len(action.label) + 3 for action in chosen) <= width
+    assert [action for action in ACTIONS if action in chosen] == chosen
+    assert all(action.rank for action in chosen)
+    if width >= 40:
+        assert {"quit", "help", "toggle_transport"} <= {action.id for action in chosen}
+
+
+async def test_the_palette_offers_every_action() -> None:
+    async with dashboard() as driver:
+        offered = {command.title: command for command in driver.app.get_system_commands(driver.app.screen)}
+        for action in ACTIONS:
+            command = offered[f"{action.label}  ({action.shown})"]
+            assert command.help == action.tooltip
+        await driver.press("ctrl+p")
+        await driver.type("more permits")
+        await driver.sees("One step more permits")
+        await driver.press("enter")
+        await driver.tunes(permits=5)
+
+
+async def test_the_footer_can_be_clicked() -> None:
+    async with dashboard() as driver:
+        footer = driver.app.dashboard.query_one("#footer")
+        x = driver.part("footer").index("TCP/UDP")
+        await driver.pilot.click(footer, offset=(x, 0))
+        await driver.tunes(transport="udp")
+
+
+def test_words_are_there_for_people() -> None:
+    for text in chain.from_iterable((a.shown, a.label, a.tooltip, a.group) for a in ACTIONS):
+        assert text
+        assert text.isprintable()

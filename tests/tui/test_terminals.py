@@ -1,0 +1,101 @@
+"""Terminals of all sizes, and one without colours."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from rich.color import ColorType
+
+from sockscope.faces.tui.panels.panel import Panel
+from tests.tui.driving import Driver, dashboard, small
+
+
+def overlaps(driver: Driver) -> list[str]:
+    """Panels that lie over each other or reach out of the screen."""
+    shown = [p for p in driver.app.dashboard.query(Panel) if p.is_on_screen]
+    faults = [
+        f"{a.id} and {b.id}"
+        for index, a in enumerate(shown)
+        for b in shown[index + 1 :]
+        if a.region.overlaps(b.region)
+    ]
+    screen = driver.app.screen.region
+    return faults + [str(p.id) for p in shown if not screen.contains_region(p.region)]
+
+
+@pytest.mark.parametrize("size", [(40, 12), (60, 16), (80, 24), (100, 30), (120, 40), (160, 48), (200, 60)])
+async def test_nothing_is_cut_off_or_covered(size: tuple[int, int]) -> None:
+    async with dashboard(size=size) as driver:
+        await driver.until(lambda: "RUNNING" in driver.header)
+        assert overlaps(driver) == []
+        assert len(driver.lines) == size[1]
+        assert all(len(line) == size[0] for line in driver.lines)
+        for text in ("TCP", "req/s", "p99", "limit"):
+            assert text in driver.header
+        for panel in driver.app.dashboard.query(Panel):
+            if panel.is_on_screen:
+                assert panel.region.height >= 1
+        assert "quit" in driver.part("footer")
+
+
+async def test_a_tiny_terminal_says_so_and_can_be_left() -> None:
+    async with dashboard(size=(20, 5)) as driver:
+        await driver.until(lambda: "small" in driver.screen)
+        assert "40×12" in driver.screen.replace("\n", "")
+        await driver.press("t")
+        await driver.tunes(transport="udp")
+        await driver.press("question_mark", "escape", "e", "q")
+        await driver.until(lambda: driver.app._exit)
+        assert driver.app.return_value == 0
+
+
+async def test_the_terminal_may_change_its_size_at_any_time() -> None:
+    async with dashboard(small(clients=12), size=(200, 60)) as driver:
+        sizes = [(200, 60), (80, 24), (20, 5), (120, 40), (1, 1), (300, 10), (10, 100), (200, 60), (80, 24)]
+        for before, size in pairwise(sizes):
+            await driver.pilot.resize_terminal(*size)
+            await driver.ticks(2)
+            assert driver.app.size == size, before
+            assert len(driver.lines) == size[1]
+            if size[0] >= 40 and size[1] >= 12:
+                await driver.until(lambda: "RUNNING" in driver.header)
+                await driver.until(lambda: "127.0.0.1" in driver.part("connections"), "rows")
+                assert overlaps(driver) == []
+
+
+async def test_a_resize_keeps_what_was_chosen() -> None:
+    async with dashboard() as driver:
+        await driver.press("7", "3")
+        await driver.until(lambda: driver.app.dashboard.focused_panel().id == "latency")
+        await driver.pilot.resize_terminal(80, 24)
+        await driver.until(lambda: "Service time" in driver.screen and "7 Log" in driver.screen)
+        await driver.press("backslash")
+        await driver.pilot.resize_terminal(120, 40)
+        await driver.until(lambda: driver.part("latency").count("\n") > 30)
+
+
+async def test_without_colours_the_states_are_still_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with dashboard() as driver:
+        await driver.press("p", "space")
+        await driver.until(lambda: "PAUSED" in driver.header and "FROZEN" in driver.header)
+        assert {"‖", "❄"} <= set(driver.header)
+        colours = [
+            color
+            for strip in driver.app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.style
+            for color in (segment.style.color, segment.style.bgcolor)
+            if color is not None and color.type is ColorType.TRUECOLOR and color.triplet is not None
+        ]
+        grey = [c for c in colours if c.triplet and max(c.triplet) - min(c.triplet) <= 2]
+        assert len(grey) == len(colours)
+
+
+@pytest.mark.parametrize("theme", ["sockscope-light", "sockscope-dark", "textual-light", "nord"])
+async def test_other_themes(theme: str) -> None:
+    async with dashboard() as driver:
+        driver.app.theme = theme
+        await driver.ticks(2)
+        assert "RUNNING" in driver.header

@@ -1,0 +1,308 @@
+"""What keys do to the view: freeze, scrub, zoom, maximise, filter, follow, sort."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from textual.widgets import Input
+
+from sockscope.faces.tui.commands import DEFAULT_WINDOW_S, WINDOWS_S
+from sockscope.faces.tui.panels.connections import ConnectionsPanel
+from sockscope.faces.tui.panels.exchanges import ExchangesPanel
+from sockscope.faces.tui.panels.graphs import LatencyPanel, ThroughputPanel
+from sockscope.faces.tui.panels.listing import ListingPanel
+from sockscope.faces.tui.panels.log import LogPanel
+from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.widgets.graph import Graph
+from tests.tui.driving import Driver, dashboard, small
+
+PANELS = {
+    "1": "knobs", "2": "throughput", "3": "latency", "4": "cpu",
+    "5": "concurrency", "6": "connections", "7": "log", "8": "exchanges",
+}  # fmt: skip
+LISTINGS: dict[str, type[ListingPanel]] = {"6": ConnectionsPanel, "7": LogPanel, "8": ExchangesPanel}
+
+
+def rows(panel: ListingPanel) -> list[tuple[str, ...]]:
+    return [row.cells for row in panel.shown_rows]
+
+
+async def at_panel(driver: Driver, digit: str) -> Panel:
+    await driver.press(digit)
+    panel = driver.app.dashboard.query_one(f"#{PANELS[digit]}", Panel)
+    await driver.until(lambda: driver.app.dashboard.focused_panel() is panel)
+    return panel
+
+
+async def listing_at(driver: Driver, digit: str) -> ListingPanel:
+    await at_panel(driver, digit)
+    panel = driver.panel(LISTINGS[digit])
+    await driver.until(lambda: panel.shown_rows)
+    return panel
+
+
+@pytest.mark.parametrize("size", [(120, 40), (60, 16)])
+async def test_every_panel_can_be_gone_to_and_have_the_whole_screen(size: tuple[int, int]) -> None:
+    async with dashboard(size=size) as driver:
+        body = driver.app.dashboard.query_one("#body")
+        for digit in PANELS:
+            panel = await at_panel(driver, digit)
+            before = panel.size
+            await driver.press("backslash")
+            await driver.until(lambda panel=panel: panel.region == body.region)  # type: ignore[misc]
+            assert sum(p.size.height > 0 for p in driver.app.dashboard.query(Panel)) == 1
+            await driver.press("backslash")
+            await driver.until(lambda panel=panel, before=before: panel.size == before)  # type: ignore[misc]
+        await driver.press("6", "backslash", "3")
+        latency = driver.panel(LatencyPanel)
+        await driver.until(lambda: latency.region == body.region, "the whole screen goes to the one called")
+
+
+async def test_comma_shows_all_knobs_and_takes_them_back() -> None:
+    async with dashboard(size=(80, 24)) as driver:
+        assert "sndbuf" not in driver.screen
+        await driver.press("comma")
+        await driver.sees("sndbuf", "rcvbuf", "transport", "no delay")
+        await driver.press("comma")
+        await driver.until(lambda: "sndbuf" not in driver.screen)
+
+
+async def test_while_frozen_the_arrows_go_through_time() -> None:
+    async with dashboard() as driver:
+        await driver.ticks(8)
+        await at_panel(driver, "2")
+        await driver.press("left")
+        await driver.hears("space freezes the view")
+        await driver.press("space", "left", "left", "left")
+        await driver.until(lambda: driver.app._cursor_s is not None)
+        graphs = list(driver.app.dashboard.query(Graph))
+        cursor, now = driver.app._cursor_s, driver.app._frozen_at
+        assert cursor is not None
+        assert now is not None
+        assert cursor < now.now_s
+        await driver.until(lambda: {graph.cursor for graph in graphs if graph.size.height} == {cursor})
+        await driver.until(lambda: f"{cursor - now.now_s:.1f} s" in driver.header)
+        await driver.press("right")
+        assert driver.app._cursor_s is not None
+        assert driver.app._cursor_s > cursor
+        await driver.press(*["right"] * 4)
+        assert driver.app._cursor_s == now.now_s
+        await driver.press("space")
+        await driver.until(lambda: all(graph.cursor is None for graph in graphs))
+
+
+async def test_zoom_in_out_and_back() -> None:
+    async with dashboard() as driver:
+        graph = driver.panel(ThroughputPanel).query(Graph).first()
+        await driver.press("equals_sign")
+        await driver.until(lambda: driver.app.window_s == 10.0 and "-10s" in driver.part("throughput"))
+        await driver.press(*["plus"] * 5)
+        assert driver.app.window_s == WINDOWS_S[0]
+        await driver.press(*["minus"] * 9)
+        assert driver.app.window_s == WINDOWS_S[-1]
+        await driver.until(lambda: graph._window == WINDOWS_S[-1])
+        await driver.press("0")
+        assert driver.app.window_s == DEFAULT_WINDOW_S
+        await driver.until(lambda: "-30s" in driver.part("throughput"))
+
+
+async def test_the_connections_are_filtered_by_the_engine() -> None:
+    async with dashboard(small(clients=12)) as driver:
+        panel = await listing_at(driver, "6")
+        await driver.until(lambda: len(panel.shown_rows) == 12)
+        wanted = rows(panel)[7][1]
+        await driver.press("slash")
+        await driver.type(wanted.rpartition(":")[2])
+        await driver.until(lambda: [cells[1] for cells in rows(panel)] == [wanted])
+        await driver.press("enter")
+        await driver.until(lambda: "“" in str(panel.border_title))
+        assert panel.filter_text
+        assert panel.table.has_focus
+        await driver.press("slash", "escape")
+        await driver.until(lambda: len(panel.shown_rows) == 12)
+        assert not panel.query_one(Input).display
+        assert panel.table.has_focus
+        await driver.press("slash")
+        await driver.type("nothing has this")
+        await driver.until(lambda: not panel.shown_rows)
+        await driver.until(lambda: "connections appear here" not in driver.part("connections"))
+
+
+async def test_what_stands_in_a_row_is_found_by_the_filter() -> None:
+    async with dashboard(small(clients=12)) as driver:
+        panel = await listing_at(driver, "6")
+        await driver.press("slash")
+        await driver.type("s12")
+        await driver.until(lambda: [cells[0] for cells in rows(panel)] == ["s12"])
+
+
+async def test_the_log_is_filtered_and_keys_are_text_meanwhile() -> None:
+    async with dashboard() as driver:
+        await driver.press("m")
+        panel = await listing_at(driver, "7")
+        await driver.press("slash")
+        await driver.type("qtp mark")
+        assert panel.query_one(Input).value == "qtp mark"
+        assert driver.app.engine.tuning.transport == "tcp"
+        await driver.press(*["home"], *["delete"] * 4)
+        await driver.until(lambda: [cells[4] for cells in rows(panel)] == ["mark 1"])
+        await driver.press("escape")
+        await driver.until(lambda: len(rows(panel)) > 5)
+
+
+async def test_the_exchanges_are_filtered_and_opened() -> None:
+    async with dashboard() as driver:
+        panel = await listing_at(driver, "8")
+        await driver.press("slash")
+        await driver.type("c3")
+        await driver.until(
+            lambda: panel.shown_rows and {cells[1] for cells in rows(panel)} == {"c3"}, "only exchanges of c3"
+        )
+        await driver.press("enter", "enter")
+        await driver.until(lambda: "request, as written" in driver.screen or "written" in driver.screen)
+        await driver.sees("by the server")
+        assert not panel.table.follow
+        await driver.press("escape")
+        await driver.until(lambda: "by the server" not in driver.screen)
+
+
+@pytest.mark.parametrize("digit", ["7", "8"])
+async def test_following_stops_by_scrolling_up_and_is_resumed(digit: str) -> None:
+    async with dashboard() as driver:
+        panel = await listing_at(driver, digit)
+        await driver.until(lambda: len(panel.shown_rows) > 2)
+        assert panel.table.follow
+        await driver.press("up", "up")
+        await driver.until(lambda: not panel.table.follow)
+        held = panel.table.cursor_key
+        await driver.press("m", "m")
+        await driver.ticks(4)
+        assert panel.table.cursor_key == held
+        await driver.press("f")
+        await driver.until(lambda: panel.table.follow and panel.table.cursor_key == panel.shown_rows[-1].key)
+        await driver.press("f")
+        await driver.until(lambda: not panel.table.follow)
+        await driver.press("end")
+        await driver.until(lambda: panel.table.follow)
+
+
+async def test_connections_are_sorted_by_every_column_and_by_a_click() -> None:
+    async with dashboard(small(clients=12)) as driver:
+        panel = await listing_at(driver, "6")
+
+        def column(index: int) -> list[Any]:
+            return [cells[index] for cells in rows(panel)]
+
+        seen = [panel.table.sort_key]
+        await driver.press("s")
+        await driver.until(lambda: panel.table.sort_key == "requests" and "requests ▼" in driver.screen)
+        figures = [int(text.replace(",", "")) for text in column(4)]
+        await driver.until(
+            lambda: (figures := [int(t.replace(",", "")) for t in column(4)]) == sorted(figures, reverse=True)
+        )
+        assert figures
+        for _ in range(6):
+            seen.append(panel.table.sort_key)
+            await driver.press("s")
+        assert len(set(seen)) == 7
+        await driver.until(lambda: panel.table.sort_key == "conn_id" and column(0)[0] == "s1")
+        x = driver.lines[panel.table.region.y].index("id ▲") - panel.table.region.x
+        await driver.pilot.click(panel.table, offset=(x, 0))
+        await driver.until(lambda: column(0)[0] == "s12")
+
+
+async def test_w_shows_the_other_side() -> None:
+    async with dashboard() as driver:
+        panel = await listing_at(driver, "6")
+        await driver.until(lambda: "server's side" in driver.part("connections"))
+        await driver.press("w")
+        await driver.until(lambda: "client's side" in driver.part("connections"))
+        await driver.until(lambda: rows(panel)[0][0] == "c1")
+        await driver.press("w")
+        await driver.until(lambda: rows(panel)[0][0] == "s1")
+
+
+async def test_a_connection_tells_its_story() -> None:
+    async with dashboard() as driver:
+        panel = await listing_at(driver, "6")
+        await driver.press("down", "enter")
+        await driver.sees("server s2   open", "still open", "kernel rtt")
+        await driver.press("x")
+        await driver.sees("server s2   closed", "ended      closed")
+        await driver.press("escape")
+        await driver.until(lambda: "server s2" not in driver.screen)
+        assert panel.table.has_focus
+
+
+async def test_help_covers_the_screen_and_goes() -> None:
+    async with dashboard() as driver:
+        for away in ("escape", "q", "question_mark", "f1"):
+            await driver.press("f1")
+            await driver.sees("Esc closes", "Go over to the other transport, live")
+            await driver.press(away)
+            await driver.until(lambda: "Esc closes" not in driver.screen)
+        await driver.ticks()
+        assert not driver.app._exit
+
+
+async def test_help_can_be_read_to_its_end_with_the_keys() -> None:
+    async with dashboard(size=(80, 24)) as driver:
+        await driver.press("question_mark")
+        await driver.sees("The run")
+        await driver.press("end")
+        await driver.sees("closed loop")
+
+
+async def test_tab_goes_round() -> None:
+    async with dashboard() as driver:
+        seen = set()
+        for _ in range(12):
+            seen.add(driver.app.dashboard.focused_panel().id)
+            await driver.press("tab")
+        assert seen >= {"knobs", "throughput", "latency", "cpu", "concurrency", "connections"}
+        await driver.press("shift+tab")
+
+
+async def test_a_frozen_view_has_the_rows_of_every_table() -> None:
+    async with dashboard(small(clients=12)) as driver:
+        for _ in range(2):
+            await driver.press("space")
+            await driver.until(lambda: "FROZEN" in driver.header)
+            connections = await listing_at(driver, "6")
+            assert len(connections.shown_rows) == 12
+            held = rows(connections)
+            assert await listing_at(driver, "8")
+            assert await listing_at(driver, "7")
+            await listing_at(driver, "6")
+            await driver.press("slash")
+            await driver.until(lambda: isinstance(driver.app.focused, Input))
+            await driver.type("127")
+            await driver.until(lambda: rows(connections) == held)
+            await driver.type("no")
+            await driver.until(lambda: not rows(connections))
+            await driver.press("escape")
+            await driver.until(lambda: rows(connections) == held)
+            await driver.press("space")
+            await driver.until(lambda: "FROZEN" not in driver.header)
+
+
+async def test_the_log_does_not_lose_what_happened_while_the_view_was_frozen() -> None:
+    async with dashboard() as driver:
+        panel = await listing_at(driver, "7")
+        await driver.press("space", "m", "m")
+        await driver.ticks(3)
+        assert not any("mark" in cells[4] for cells in rows(panel))
+        await driver.press("space")
+        await driver.until(lambda: [c[4] for c in rows(panel) if "mark" in c[4]] == ["mark 1", "mark 2"])
+
+
+async def test_the_log_has_every_line_even_when_it_was_never_in_front() -> None:
+    async with dashboard(small(clients=40)) as driver:
+        await driver.until(lambda: driver.swarm.connections_open == 40)
+        await driver.press("right_curly_bracket")
+        await driver.tunes(permits=5)
+        panel = await listing_at(driver, "7")
+        await driver.until(lambda: any("permits 2 → 5" in cells[4] for cells in rows(panel)))
+        told = [cells[2] for cells in rows(panel) if cells[4] == "opened"]
+        assert {f"c{n}" for n in range(1, 41)} <= set(told) or {f"s{n}" for n in range(1, 41)} <= set(told)
