@@ -1,4 +1,4 @@
-"""The installed command on a pseudo-terminal: what it writes, as a screen, and what it does to the terminal."""
+"""The installed command on a pseudo-terminal: its screen, and what it does to the terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ _LAUNCH = (
     "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     "os.execvp(sys.argv[1], sys.argv[1:])"
 )
-_UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[[<>=?][0-9;]*(?:\$p|u|m|q|c)|\x1bP.*?\x1b\\|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_UNKNOWN_TO_PYTE = re.compile(
+    rb"\x1b\[[<>=?][0-9;]*(?:\$p|u|m|q|c)|\x1bP.*?\x1b\\|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
+)
 
 
 def environment(**more: str) -> dict[str, str]:

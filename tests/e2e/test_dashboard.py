@@ -143,7 +143,9 @@ def test_the_window_may_change_its_size() -> None:
 
 
 def test_garbage_from_the_keyboard_does_no_harm() -> None:
-    garbage = bytes(range(0x80, 0x100)) * 4 + "日本語🙂\u202e".encode() + b"\x1b[999;999H\x1b[1;2;3;4X\x1b]0;x\x07"
+    garbage = (
+        bytes(range(0x80, 0x100)) * 4 + "日本語🙂\u202e".encode() + b"\x1b[999;999H\x1b[1;2;3;4X\x1b]0;x\x07"
+    )
     with sockscope(*FEW) as terminal:
         terminal.send(b"\x1b[200~" + garbage + b"\r\n[bold]" * 100 + b"\x1b[201~")
         terminal.send(garbage)

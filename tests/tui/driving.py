@@ -197,9 +197,7 @@ async def dashboard(
     async with app.run_test(size=size, notifications=True) as pilot:
         driver = Driver(app, pilot)
         try:
-            await driver.until(
-                lambda: app._ticks > 2 or app._exit, "the first pictures"
-            )
+            await driver.until(lambda: app._ticks > 2 or app._exit, "the first pictures")
             await pilot.pause()
             yield driver
         finally:

@@ -21,9 +21,7 @@ def files_in(folder: Path) -> dict[str, Path]:
     return {path.suffix: path for path in names_in(folder)}
 
 
-async def test_e_writes_three_files_that_can_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_e_writes_three_files_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     async with dashboard() as driver:
         await driver.ticks(4)

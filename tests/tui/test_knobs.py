@@ -54,31 +54,29 @@ async def test_shift_turns_a_decade() -> None:
         assert driver.app.wanted.permits == 10_000
 
 
-@pytest.mark.parametrize(
-    ("key", "text", "wanted"),
-    [
-        ("clients", "7", 7),
-        ("clients", " 1k ", 1_000),
-        ("permits", "off", 0),
-        ("permits", "0", 0),
-        ("size", "1KiB", 1_024),
-        ("service_time", "250us", 0.00025),
-        ("timeout", "1m30s", 90.0),
-        ("lifetime", "request", 1),
-        ("rcvbuf", "64K", 65_536),
-    ],
-)  # fmt: skip
-async def test_a_value_can_be_typed(key: str, text: str, wanted: object) -> None:
-    async with dashboard() as driver:
-        await driver.go_to_knob(key)
-        await driver.press("enter")
-        assert driver.knobs.is_typing
-        await driver.type(text)
-        await driver.until(lambda: f"{text}█" in driver.part("knobs"))
-        await driver.press("enter")
-        await driver.until(lambda: value(driver, key) == wanted)
-        await applied(driver)
-        assert not driver.knobs.is_typing
+async def test_values_can_be_typed() -> None:
+    async with dashboard(QUIET) as driver:
+        for key, text, wanted in (
+            ("clients", "7", 7),
+            ("clients", " 0.1k ", 100),
+            ("permits", "off", 0),
+            ("permits", "3", 3),
+            ("size", "1KiB", 1_024),
+            ("service_time", "250us", 0.00025),
+            ("timeout", "1m30s", 90.0),
+            ("lifetime", "request", 1),
+            ("lifetime", "run", 0),
+            ("rcvbuf", "64K", 65_536),
+        ):
+            await driver.go_to_knob(key)
+            await driver.press("enter")
+            assert driver.knobs.is_typing
+            await driver.type(text)
+            await driver.until(lambda text=text: f"{text}█" in driver.part("knobs"))  # type: ignore[misc]
+            await driver.press("enter")
+            await driver.until(lambda key=key, wanted=wanted: value(driver, key) == wanted, key)  # type: ignore[misc]
+            await applied(driver)
+            assert not driver.knobs.is_typing
 
 
 async def test_what_is_no_value_is_refused_in_words_beside_the_knobs_and_changes_nothing() -> None:
@@ -151,7 +149,7 @@ async def test_keys_are_text_while_a_value_is_typed() -> None:
         await driver.until(lambda: "[]ux?█" in driver.part("knobs"), "the end of a long text")
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24), (200, 60)])
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 async def test_the_arrows_of_a_knob_can_be_clicked(size: tuple[int, int]) -> None:
     async with dashboard(size=size) as driver:
         row = next(y for y in range(driver.knobs.size.height) if "clients" in knob_row(driver, y))

@@ -1,6 +1,6 @@
 """Pictures of moments made by hand.
 
-After a wanted change: ``pytest tests/tui/test_pictures.py --snapshot-update``, and look at what became of them.
+After a wanted change: ``pytest tests/tui/test_pictures.py --snapshot-update``, then look at them.
 """
 
 from __future__ import annotations

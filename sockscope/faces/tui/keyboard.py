@@ -1,4 +1,4 @@
-"""Bytes from the terminal that are not UTF-8: a pasted binary, a key of another encoding, an old mouse report."""
+"""Bytes from the terminal that are not UTF-8: a pasted binary, another encoding, an old mouse report."""
 
 from __future__ import annotations
 

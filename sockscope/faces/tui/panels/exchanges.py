@@ -19,8 +19,8 @@ from sockscope.faces.tui.widgets.hexview import HexPane, HexView
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.faces.tui.widgets.table import Column, Row, Table
 
-SHORT_BELOW = 32
-"""In a terminal with fewer rows the times stand in one line, so that there is room for the bytes."""
+SHORT_BELOW = 24
+"""In a panel with fewer rows the times stand in one line, so that there is room for the bytes."""
 LINES = 1_000
 """Exchanges kept for scrolling back in the list."""
 
@@ -134,9 +134,11 @@ class ExchangesPanel(ListingPanel):
             )
             view.show([])
         else:
-            times.content_shown = _times(capture, started_s, short=self.app.size.height < SHORT_BELOW)
+            times.content_shown = _times(capture, started_s, short=self.size.height < SHORT_BELOW)
             view.show(_panes(capture))
         times.refresh(layout=True)
+        # The list has just become smaller; the exchange that is shown must stay in sight.
+        self.call_after_refresh(self.table.move_to, self._shown)
 
     def action_close_detail(self) -> None:
         """Close the detail; the list stays where it is."""
