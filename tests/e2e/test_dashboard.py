@@ -63,7 +63,7 @@ def test_the_first_five_minutes(tmp_path: Path) -> None:
         terminal.send("8")
         terminal.until(lambda: re.search(r"c\d+ +64 B → 64 B", terminal.text), "exchanges")
         terminal.send("\r")
-        terminal.sees("written", "by the server")
+        terminal.sees("request, as written", "answered")
         terminal.send("\x1b")
         terminal.send("?")
         terminal.sees("Esc closes")
