@@ -137,7 +137,7 @@ class Terminal:
     @property
     def left_behind(self) -> str:
         """What was written after the alternate screen had been left, but for modes that were reset."""
-        text = bytes(self.written).rpartition(b"\x1b[?1049l")[2].decode()
+        text = bytes(self.written).rpartition(b"\x1b[?1049l")[2].decode(errors="replace")
         return re.sub(r"\x1b\[(\?[0-9;]+[hl]|<u)", "", text)
 
     def is_restored(self) -> None:

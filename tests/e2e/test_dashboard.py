@@ -25,9 +25,9 @@ def port_of(terminal: Terminal) -> int:
     return int(found[1])
 
 
-def is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def is_free(port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind is socket.SOCK_STREAM))
         try:
             sock.bind(("127.0.0.1", port))
         except OSError:
@@ -75,7 +75,7 @@ def test_the_first_five_minutes(tmp_path: Path) -> None:
         assert terminal.ended() == 0
         leaves_a_summary(terminal, "UDP")
         terminal.is_restored()
-        assert is_free(port)
+        assert is_free(port, socket.SOCK_DGRAM)
         assert list(home.iterdir()) == []
 
 
@@ -150,8 +150,13 @@ def test_garbage_from_the_keyboard_does_no_harm() -> None:
         terminal.send(b"\x1b[200~" + garbage + b"\r\n[bold]" * 100 + b"\x1b[201~")
         terminal.send(garbage)
         terminal.send(b"\x1b[<0;500;500M\x1b[<0;500;500m\x1b[M\xff\xff\xff")
-        terminal.send("m")
-        terminal.sees("mark 1")
+
+        def a_key_works() -> bool:
+            """One may still be taken for the end of an unfinished sequence; the next is a key again."""
+            terminal.send("m")
+            return re.search(r"mark \d", terminal.text) is not None
+
+        terminal.until(a_key_works, "a marker")
         terminal.send("q")
         assert terminal.ended() == 0
         has_no_traceback(terminal)
