@@ -18,7 +18,7 @@ HEAD_BYTES = 32
 """First bytes of a request that the list of exchanges shows."""
 
 _SORT_KEYS: dict[str, Callable[[ConnectionRecord], Any]] = {
-    "conn_id": lambda r: r.conn_id,
+    "conn_id": lambda r: (r.closed_s is not None, r.conn_id),
     "local": lambda r: r.local_address,
     "remote": lambda r: r.remote_address,
     "state": lambda r: r.state.value,

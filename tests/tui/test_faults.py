@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
@@ -72,10 +73,19 @@ async def test_more_clients_than_descriptors_are_refused_with_the_numbers(
         await driver.tunes(clients=10)
 
 
-async def test_a_taken_udp_port_is_refused_and_the_run_goes_on() -> None:
+@contextmanager
+def taken_udp_port() -> Iterator[int]:
+    """A UDP port outside of the ephemeral ones, which any connection of another test may hold for TCP."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+        for port in range(20_000 + os.getpid() % 10_000, 32_000):
+            with suppress(OSError):
+                taken.bind(("127.0.0.1", port))
+                break
+        yield taken.getsockname()[1]
+
+
+async def test_a_taken_udp_port_is_refused_and_the_run_goes_on() -> None:
+    with taken_udp_port() as port:
         async with dashboard(replace(small(), port=port)) as driver:
             await driver.press("t")
             await driver.hears(f"cannot listen on 127.0.0.1:{port}")

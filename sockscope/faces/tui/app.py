@@ -124,6 +124,9 @@ class SockscopeApp(App[int]):
     async def _leave(self) -> None:
         if self._applier is not None:
             self._applier.cancel()
+        if self.engine.state in (RunState.IDLE, RunState.STARTING):
+            self.exit(EXIT_OK)
+            return
         # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
         last = self.engine.snapshot()
         await self.engine.stop(GRACE_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 
 from sockscope.core.experiment import Experiment
@@ -23,6 +24,9 @@ def run_dashboard(experiment: Experiment, environment: dict[str, object] | None 
         app = SockscopeApp(experiment, environment)
         with asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner:
             code = runner.run(app.run_async())
+        # uvloop leaves its handlers behind when it is closed, and the process deaf to signals.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if app.start_error is not None:
             raise app.start_error
         if app.restart is not None:

@@ -93,7 +93,8 @@ def _what(frame: Frame, most: int) -> Content:
 def _figures(frame: Frame) -> Content:
     snapshot, shown = frame.snapshot, frame.figures
     totals = snapshot.main.totals
-    errors = totals.errors + totals.timeouts
+    # A lost datagram is counted as lost, not once more as the timeout by which it was noticed.
+    errors = totals.errors + totals.timeouts - totals.datagrams_lost
     pieces = [
         _figure(units.format_count(shown.requests_per_s), 9, "req/s"),
         Content("p99 ") + _figure(units.format_duration(shown.p99_s), 7, ""),
