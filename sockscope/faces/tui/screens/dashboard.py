@@ -30,7 +30,7 @@ from sockscope.faces.tui.panels.panel import Panel
 
 NARROW = (110, 32)
 """Below this width or height: one graph, the others as sparks, and the short knobs."""
-WIDE = (160, 48)
+WIDE = (190, 54)
 """From this size on: three listings side by side and the distribution."""
 SHORT = 20
 """Below this height: no sparks."""
