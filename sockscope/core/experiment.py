@@ -19,6 +19,23 @@ MAX_CLIENTS = 10_000
 MAX_UDP_PAYLOAD_BYTES = 65_507
 """65,535 less the 20 bytes of an IPv4 header and the 8 of a UDP header (RFC 768, RFC 791)."""
 MAX_SECONDS = 3_600.0
+MAX_DEPTH = 1_024
+MAX_PROCESSES = 64
+SERVERS = (
+    "default", "blocking", "threaded", "pool", "select", "poll", "epoll", "kqueue",
+    "streams", "protocol", "buffered", "datagram",
+)  # fmt: skip
+"""Names of the server models; which of them serve a transport, and exist on a platform, is in
+:mod:`sockscope.engine.servers.registry`."""
+SERVERS_OF = {
+    "tcp": ("blocking", "threaded", "pool", "select", "poll", "epoll", "kqueue",
+            "streams", "protocol", "buffered"),
+    "udp": ("blocking", "threaded", "epoll", "datagram"),
+}  # fmt: skip
+DEFAULT_SERVERS = {"tcp": "protocol", "udp": "datagram"}
+CLIENTS = ("protocol", "blocking", "streams")
+WORKS = ("wait", "cpu", "block")
+PLACES = ("loop", "child", "server", "apart")
 LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 
 
@@ -63,13 +80,58 @@ class Tuning:
         "SO_SNDBUF to ask for; 0 = the system's choice", high=1 << 30, zero_word="system",
         smallest_step=1000)  # fmt: skip
 
+    server: str = _field("default", "server", "server", Kind.CHOICE,
+        "server model; default = protocol over TCP and datagram over UDP", choices=SERVERS)  # fmt: skip
+    client: str = _field("protocol", "client", "client", Kind.CHOICE,
+        "client model", choices=CLIENTS)  # fmt: skip
+    work: str = _field("wait", "work", "work", Kind.CHOICE,
+        "how the server spends the service time: wait (as its model waits), cpu (a busy loop), "
+        "block (time.sleep, even inside a coroutine)", choices=WORKS)  # fmt: skip
+    server_permits: int = _field(0, "server_permits", "admission", Kind.COUNT,
+        "requests that an asynchronous server serves at once; 0 = no limit",
+        high=MAX_CLIENTS, zero_word="off")  # fmt: skip
+    read_bytes: int = _field(0, "read_bytes", "read size", Kind.BYTES,
+        "most bytes that one read of the server takes; 0 = the model's own",
+        high=MAX_FRAME_BYTES, zero_word="model", smallest_step=64)  # fmt: skip
+    depth: int = _field(1, "depth", "depth", Kind.COUNT,
+        "requests that a client sends before it waits for their answers (pipelining)",
+        low=1, high=MAX_DEPTH)  # fmt: skip
+    batch: int = _field(1, "batch", "batch", Kind.COUNT,
+        "requests handed to the transport in one call; more than one go out as one writelines",
+        low=1, high=MAX_DEPTH)  # fmt: skip
+    pool: int = _field(0, "pool", "pool", Kind.COUNT,
+        "connections that the clients share; 0 = each client has its own",
+        high=MAX_CLIENTS, zero_word="off")  # fmt: skip
+    place: str = _field("loop", "place", "place", Kind.CHOICE,
+        "where the roles run: both on this loop, both in one child process, the server in a child, "
+        "or each in a child of its own", choices=PLACES)  # fmt: skip
+    server_processes: int = _field(1, "server_processes", "servers", Kind.COUNT,
+        "server processes that share the port (SO_REUSEPORT); more than one are placed apart",
+        low=1, high=MAX_PROCESSES)  # fmt: skip
+    swarm_processes: int = _field(1, "swarm_processes", "swarms", Kind.COUNT,
+        "processes that the clients are spread over; more than one are placed apart",
+        low=1, high=MAX_PROCESSES)  # fmt: skip
+
+    @property
+    def layout(self) -> str:
+        """Where the roles really run: several processes of a role are always ``apart``."""
+        return "apart" if max(self.server_processes, self.swarm_processes) > 1 else self.place
+
+    @property
+    def server_model(self) -> str:
+        """Name of the server model with ``default`` resolved."""
+        return DEFAULT_SERVERS[self.transport] if self.server == "default" else self.server
+
     def faults(self) -> Iterator[Fault]:
         """Yield everything that is wrong with this tuning."""
         ranges_hold = True
         for fault in _range_faults(self):
             ranges_hold = False
             yield fault
-        if not ranges_hold or self.transport != "udp":
+        if not ranges_hold:
+            return
+        yield from self._server_faults()
+        if self.transport != "udp":
             return
         if self.request_bytes > MAX_UDP_PAYLOAD_BYTES:
             yield Fault(
@@ -81,6 +143,12 @@ class Tuning:
                 "size", self.request_bytes,
                 f"a UDP request needs {SEQUENCE_BYTES} B for its sequence number; make it larger or use TCP",
             )  # fmt: skip
+
+    def _server_faults(self) -> Iterator[Fault]:
+        serving = SERVERS_OF[self.transport]
+        if self.server_model not in serving:
+            shown = self.transport.upper()
+            yield Fault("server", self.server, f"does not serve {shown}; over {shown}: {', '.join(serving)}")
 
     def validated(self) -> Self:
         """Return self, or raise :class:`ConfigError` with every fault."""
@@ -99,7 +167,16 @@ class Tuning:
     def needs_new_sockets(self, other: Tuning) -> bool:
         """Tell whether the change from here to ``other`` must roll the connections over."""
         changed = self.changes_to(other).keys()
-        if changed & {"transport", "family", "framing", "rcvbuf_bytes", "sndbuf_bytes"}:
+        if changed & {
+            "transport",
+            "family",
+            "framing",
+            "rcvbuf_bytes",
+            "sndbuf_bytes",
+            "server",
+            "client",
+            "place",
+        }:
             return True
         return other.transport == "tcp" and other.framing == "fixed" and "request_bytes" in changed
 
@@ -141,6 +218,22 @@ class Experiment:
     idle_timeout_s: float = _field(0.0, "idle_timeout", "idle timeout", Kind.DURATION,
         "the server closes a connection that is silent this long; 0 = never",
         high=MAX_SECONDS, zero_word="off")  # fmt: skip
+    reuse_address: bool = _field(True, "reuse_address", "reuse address", Kind.FLAG,
+        "SO_REUSEADDR: listen on a port whose last connections are in TIME_WAIT")  # fmt: skip
+    reuse_port: bool = _field(False, "reuse_port", "reuse port", Kind.FLAG,
+        "SO_REUSEPORT: share the port with other servers that ask for it too")  # fmt: skip
+    handler: str = _field("", "handler", "handler", Kind.TEXT,
+        "module:function: your async def handle(reader, writer) serves instead of a model")  # fmt: skip
+    protocol: str = _field("", "protocol", "protocol", Kind.TEXT,
+        "module:class: your asyncio.Protocol serves instead of a model")  # fmt: skip
+    pid: int = _field(0, "pid", "pid", Kind.COUNT,
+        "process of the target, whose CPU and memory are shown; 0 = none", high=1 << 22)  # fmt: skip
+    request: str = _field("", "request", "request text", Kind.TEXT,
+        "what a client sends instead of filler: text, @file, or hex:0a0b")  # fmt: skip
+    expect_bytes: int = _field(0, "expect", "expect", Kind.BYTES,
+        "bytes that make an answer complete; 0 = told by the framing", high=MAX_FRAME_BYTES)  # fmt: skip
+    until: str = _field("", "until", "until", Kind.TEXT,
+        "bytes that end an answer: text (with escapes such as \\r\\n) or hex:0d0a")  # fmt: skip
     seed: int = _field(1, "seed", "seed", Kind.COUNT,
         "seed of everything random (backoff jitter)", high=1 << 62)  # fmt: skip
 

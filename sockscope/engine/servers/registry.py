@@ -1,32 +1,55 @@
-"""The server models by transport and name."""
+"""The server models by transport and name, and what of the tuning each of them knows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sockscope.core.experiment import DEFAULT_SERVERS, SERVERS_OF
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.tcp_protocol import TcpEndpoint
 from sockscope.engine.servers.udp_datagram import UdpEndpoint
+from sockscope.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class ServerModel:
-    """One way to write a server. ``open`` binds and serves, or raises ListenError."""
+    """One way to write a server.
+
+    ``open`` binds and serves, or raises ListenError. ``lacks`` says why this platform has not got the model
+    (empty: it is here). ``ignores`` are the keys of fields that mean nothing to this model. ``threaded``
+    models serve in threads of their own and leave the event loop alone.
+    """
 
     name: str
     transport: str
     summary: str
     open: Callable[[ServerContext, Assignment], Endpoint]
+    ignores: frozenset[str] = frozenset()
+    threaded: bool = False
+    lacks: str = ""
 
 
-SERVER_MODELS: tuple[ServerModel, ...] = (
+ALL_MODELS: tuple[ServerModel, ...] = (
     ServerModel("protocol", "tcp", "an asyncio Protocol per connection", TcpEndpoint),
     ServerModel("datagram", "udp", "one UDP socket read with add_reader", UdpEndpoint),
 )
 
+SERVER_MODELS: tuple[ServerModel, ...] = tuple(model for model in ALL_MODELS if not model.lacks)
+"""The models that this platform has."""
 
-def model_for(transport: str) -> ServerModel:
-    """Return the model that serves ``transport``."""
-    return next(model for model in SERVER_MODELS if model.transport == transport)
+
+def model_for(transport: str, name: str = "default") -> ServerModel:
+    """Return the model called ``name`` that serves ``transport``; raise ConfigError where there is none."""
+    wanted = DEFAULT_SERVERS[transport] if name == "default" else name
+    for model in ALL_MODELS:
+        if (model.transport, model.name) == (transport, wanted):
+            if model.lacks:
+                raise ConfigError.of("server", wanted, model.lacks)
+            return model
+    raise ConfigError.of(
+        "server",
+        wanted,
+        f"does not serve {transport.upper()}; over {transport.upper()}: {', '.join(SERVERS_OF[transport])}",
+    )

@@ -35,7 +35,9 @@ class Server:
 
     async def start(self, assignment: Assignment) -> Address:
         """Listen; raises ListenError."""
-        self._endpoint = model_for(assignment.tuning.transport).open(self._context, assignment)
+        self._endpoint = model_for(assignment.tuning.transport, assignment.tuning.server).open(
+            self._context, assignment
+        )
         self._assignment = assignment
         self._recorder.start()
         return self._endpoint.address
@@ -48,7 +50,9 @@ class Server:
         if _same_place(before.tuning, assignment.tuning):
             endpoint.apply(assignment.tuning, assignment.generation)
         else:
-            self._endpoint = model_for(assignment.tuning.transport).open(self._context, assignment)
+            self._endpoint = model_for(assignment.tuning.transport, assignment.tuning.server).open(
+                self._context, assignment
+            )
             endpoint.drain()
             self._draining[endpoint] = asyncio.create_task(self._finish(endpoint))
         for old in self._draining:
@@ -180,4 +184,8 @@ class Server:
 
 
 def _same_place(before: Tuning, after: Tuning) -> bool:
-    return (before.transport, before.family) == (after.transport, after.family)
+    return (before.transport, before.family, before.server_model) == (
+        after.transport,
+        after.family,
+        after.server_model,
+    )

@@ -28,7 +28,8 @@ from sockscope.faces.tui.widgets.plain import plain
 
 KNOBS = (
     "transport", "family", "loop", "clients", "permits", "size", "service_time", "think_time", "timeout",
-    "connect_timeout", "lifetime", "framing", "no_delay", "rcvbuf", "sndbuf",
+    "connect_timeout", "lifetime", "framing", "no_delay", "rcvbuf", "sndbuf", "server", "client", "work",
+    "place", "server_processes", "swarm_processes", "server_permits", "read_bytes", "depth", "batch", "pool",
 )  # fmt: skip
 """The knobs from top to bottom, by field key."""
 SHORT = ("clients", "permits", "size", "service_time")
@@ -37,6 +38,8 @@ KEYS = {"transport": "t", "family": "v", "clients": "[ ]", "permits": "{ }", "lo
 _LABEL = 10
 _KEY = 3
 _CARET = "█"
+_TOLD = 4
+"""Rows below the knobs for what is told about the one that is chosen."""
 
 
 @dataclass(slots=True)
@@ -230,10 +233,14 @@ class KnobList(Widget, can_focus=True):
 
     def _top(self) -> int:
         """Return the y of the first knob: negative when the list is scrolled to show the cursor."""
-        rows = self.size.height - 1
-        return (
-            0 if len(self._keys) <= rows else -max(0, min(self._cursor - rows // 2, len(self._keys) - rows))
-        )
+        rows = self._rows
+        return -max(0, min(self._cursor - rows // 2, len(self._keys) - rows))
+
+    @property
+    def _rows(self) -> int:
+        """Rows that show knobs; what is told about the chosen one stands below."""
+        told = _TOLD if self.size.height > 3 * _TOLD else 1
+        return min(len(self._keys), self.size.height - told)
 
     # Drawing.
 
@@ -242,7 +249,7 @@ class KnobList(Widget, can_focus=True):
         width = self.size.width
         if self.is_short:
             return self._short_line(width) if y == 0 else self._hint_line(width)
-        below = self.size.height - min(len(self._keys), self.size.height - 1)
+        below = self.size.height - self._rows
         if y >= self.size.height - below:
             return self._hint_line(width, y - self.size.height + below, below)
         index = y - self._top()

@@ -78,7 +78,7 @@ def _small(value: float) -> str:
         return "0"
     for factor, prefix in ((1.0, ""), (1e-6, "µ"), (1e-9, "n")):
         if prefix == "" and value >= 0.00095:
-            return f"{value:.3f}".rstrip("0").rstrip(".") if value < 0.095 else f"{value:.2f}".rstrip("0")
+            return f"{value:.{3 if value < 0.095 else 2}f}".rstrip("0").rstrip(".")
         if prefix and value / factor >= 0.95:
             scaled = value / factor
             return (f"{scaled:.0f}" if scaled >= 9.95 else f"{scaled:.1f}".removesuffix(".0")) + prefix
