@@ -20,41 +20,41 @@ def number_of(datagram: bytes) -> int:
 class SequenceTracker:
     """Counts what one receiver saw of a numbered stream of datagrams.
 
-    ``highest``: the highest number seen (0 = none). ``unique``: how many distinct numbers arrived.
-    ``duplicated``: datagrams whose number had arrived before. ``reordered``: datagrams that arrived after
-    one with a higher number. A peer that does not number its datagrams is noticed by a number that jumps
+    ``highest``: the highest number seen (0 = none). ``missing``: numbers up to the highest that have not
+    arrived so far. ``duplicated``: datagrams whose number had arrived before. ``reordered``: datagrams that
+    arrived after one with a higher number. A peer that does not number its datagrams is noticed by a number that jumps
     more than 2**20 ahead; ``numbered`` then turns False, and nothing is missing, duplicated or reordered
     any more. ``after`` is the last number of a stream that is taken up again.
     """
 
-    __slots__ = ("_missing", "duplicated", "highest", "numbered", "reordered", "unique")
+    __slots__ = ("_missing", "duplicated", "highest", "missing", "numbered", "reordered")
 
     def __init__(self, after: int = 0) -> None:
         self.highest = after
-        self.unique = after
+        self.missing = 0
         self.duplicated = 0
         self.reordered = 0
         self.numbered = True
         self._missing: dict[int, None] = {}
 
     @property
-    def missing(self) -> int:
-        """Numbers up to the highest that have not arrived so far."""
-        return self.highest - self.unique
+    def unique(self) -> int:
+        """How many distinct numbers arrived."""
+        return self.highest - self.missing
 
     def arrived(self, number: int) -> bool:
-        """Count the arrival of ``number``; return False when it is a duplicate."""
+        """Count the arrival of ``number``; return False when it is a duplicate.
+
+        For the number that follows the highest this only moves ``highest`` on, which a caller in a hurry
+        may do by itself.
+        """
         ahead = number - self.highest
         if ahead == 1:
             self.highest = number
-            self.unique += 1
             return True
-        return self._out_of_line(number, ahead)
-
-    def _out_of_line(self, number: int, ahead: int) -> bool:
         if not self.numbered or number < 1 or ahead > LARGEST_JUMP:
             self.numbered = False
-            self.highest = self.unique = self.duplicated = self.reordered = 0
+            self.highest = self.missing = self.duplicated = self.reordered = 0
             self._missing.clear()
             return True
         if ahead > 0:
@@ -62,12 +62,12 @@ class SequenceTracker:
                 self._missing[skipped] = None
             while len(self._missing) > WINDOW:
                 del self._missing[next(iter(self._missing))]
+            self.missing += ahead - 1
             self.highest = number
-            self.unique += 1
             return True
         if number in self._missing:
             del self._missing[number]
-            self.unique += 1
+            self.missing -= 1
             self.reordered += 1
             return True
         self.duplicated += 1

@@ -60,7 +60,7 @@ def payload_of(kept: Clip) -> Payload:
 class CaptureRing:
     """The last exchanges, numbered like the items of a :class:`Ring`.
 
-    They are kept in the batches in which they were folded, column by column, and leave by whole batches: at
+    They are kept in the batches in which they were folded, as flat lists, and leave by whole batches: at
     least ``capacity`` of them are here.
     """
 
@@ -69,14 +69,12 @@ class CaptureRing:
         self._batches: deque[_Batch] = deque()
         self.count = 0
 
-    def extend(self, journal: list[Any]) -> _Batch:
-        """Store exchanges given as a flat list of five items each; return them as a batch."""
-        batch = _Batch(self.count, *(journal[column::_COLUMNS] for column in range(_COLUMNS)))
-        self._batches.append(batch)
-        self.count += len(batch.begins)
+    def extend(self, flat: list[Any]) -> None:
+        """Store exchanges given as a list of five items each, which is the ring's from then on."""
+        self._batches.append(_Batch(self.count, flat))
+        self.count += len(flat) // _COLUMNS
         while self.count - self._batches[0].end >= self._capacity:
             self._batches.popleft()
-        return batch
 
     @property
     def oldest(self) -> int:
@@ -102,7 +100,7 @@ class CaptureRing:
     def newest_first(self) -> Iterator[Exchanged]:
         """Yield everything that is here, the newest first."""
         for batch in reversed(self._batches):
-            for index in reversed(range(len(batch.begins))):
+            for index in reversed(range(batch.end - batch.first)):
                 yield batch.exchange(index)
 
     def copy(self) -> CaptureRing:
@@ -114,29 +112,20 @@ class CaptureRing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
-    """Exchanges that were folded together, as columns; ``first`` is the number of the first."""
+    """Exchanges that were folded together, five items each; ``first`` is the number of the first."""
 
     first: int
-    begins: list[float]
-    ends: list[float]
-    records: list[ConnectionRecord]
-    requests: list[Clip]
-    answers: list[Clip | str]
+    flat: list[Any]
 
     @property
     def end(self) -> int:
         """Number of the exchange behind the last."""
-        return self.first + len(self.begins)
+        return self.first + len(self.flat) // _COLUMNS
 
     def exchange(self, index: int) -> Exchanged:
         """Return one exchange by its place in the batch."""
-        return (
-            self.begins[index],
-            self.ends[index],
-            self.records[index],
-            self.requests[index],
-            self.answers[index],
-        )
+        begin_s, end_s, record, request, answer = self.flat[index * _COLUMNS : (index + 1) * _COLUMNS]
+        return begin_s, end_s, record, request, answer
 
 
 class Recorder:
@@ -191,10 +180,10 @@ class Recorder:
         journal = self._journal
         if not journal:
             return
-        batch = self.exchanges.extend(journal)
-        journal.clear()
         if self.role == "client":
-            self.service_time.add_all(map(sub, batch.ends, batch.begins))
+            self.service_time.add_all(map(sub, journal[1::_COLUMNS], journal[0::_COLUMNS]))
+        self.exchanges.extend(journal.copy())
+        journal.clear()
 
     def on_unanswered(self, sent_s: float, record: ConnectionRecord, request: Clip, outcome: str) -> None:
         """Keep the bytes of a client's request that got no answer; it has no service time."""

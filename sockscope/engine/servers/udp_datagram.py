@@ -14,7 +14,7 @@ from time import perf_counter
 from sockscope.core.connection import Address, ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
-from sockscope.core.sequence import SequenceTracker, number_of
+from sockscope.core.sequence import SEQUENCE_BYTES, SequenceTracker
 from sockscope.core.snapshot import SocketOption
 from sockscope.engine.options import buffer_options, set_buffers
 from sockscope.engine.os_errors import describe
@@ -24,6 +24,8 @@ from sockscope.engine.servers.endpoint import ServerContext, bound_socket
 
 READS_PER_TURN = 64
 """Datagrams read in one turn of the loop, so that a flood cannot keep the loop for itself."""
+LARGEST_DATAGRAM_BYTES = 65_536
+"""More than any datagram holds, so that none is cut off."""
 PEER_SILENCE_S = 30.0
 """Without an idle timeout of the experiment, a peer is forgotten after this much silence."""
 CROWDED_SILENCE_S = 1.0
@@ -60,6 +62,9 @@ class UdpEndpoint:
         self._loop = asyncio.get_running_loop()
         self._delay_s = assignment.tuning.service_time_s
         self._in_service: set[asyncio.TimerHandle] = set()
+        # Read into one buffer and copied out: 64 KiB allocated per read and given back but for a few bytes
+        # leave the captures scattered over the heap.
+        self._buffer = memoryview(bytearray(LARGEST_DATAGRAM_BYTES))
         self._reads_seen = -1
         self._last_read_s = perf_counter()
         self._socket = bound_socket(socket.SOCK_DGRAM, assignment)
@@ -77,13 +82,16 @@ class UdpEndpoint:
     # Serving.
 
     def _readable(self) -> None:
-        recvfrom = self._socket.recvfrom
+        recvfrom_into = self._socket.recvfrom_into
+        buffer = self._buffer
         sendto = self._socket.sendto
         peers = self._peers
         on_exchange = self.context.recorder.on_exchange
+        from_bytes = int.from_bytes
+        delayed = self._delay_s > 0
         for _ in range(READS_PER_TURN):
             try:
-                data, remote = recvfrom(65_536)
+                size, remote = recvfrom_into(buffer)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -91,15 +99,17 @@ class UdpEndpoint:
                 self.context.recorder.on_error(describe(error))
                 continue
             now = perf_counter()
-            number = number_of(data)
-            peer = peers.get(remote) or self._new_peer(remote, number)
-            if peer is None:
-                continue
-            if not peer.tracker.arrived(number) and number == 1 and not peer.in_service:
-                peer = self._begin_anew(remote, peer)
+            data = bytes(buffer[:size])
+            number = from_bytes(data[:SEQUENCE_BYTES], "big")
+            peer = peers.get(remote)
+            if peer is not None and number == peer.tracker.highest + 1:
+                peer.tracker.highest = number
+            else:
+                peer = self._out_of_line(remote, peer, number if size >= SEQUENCE_BYTES else 0)
+                if peer is None:
+                    continue
             record = peer.record
-            size = len(data)
-            if self._delay_s:
+            if delayed:
                 record.odd_read(size, 1)
                 self._serve_later(now, data, peer, remote)
                 continue
@@ -114,6 +124,13 @@ class UdpEndpoint:
             record.exchanges += 1
             kept = data if size <= CAPTURE_BYTES else clip(data)
             on_exchange((now, now, record, kept, kept))
+
+    def _out_of_line(self, remote: tuple[str, int], peer: UdpPeer | None, number: int) -> UdpPeer | None:
+        """Take a datagram that is not simply the next one of a known peer; None when it is not served."""
+        peer = peer or self._new_peer(remote, number)
+        if peer is not None and not peer.tracker.arrived(number) and number == 1 and not peer.in_service:
+            return self._begin_anew(remote, peer)
+        return peer
 
     def _new_peer(self, remote: tuple[str, int], number: int) -> UdpPeer | None:
         recorder = self.context.recorder
