@@ -22,9 +22,9 @@ class SequenceTracker:
 
     ``highest``: the highest number seen (0 = none). ``missing``: numbers up to the highest that have not
     arrived so far. ``duplicated``: datagrams whose number had arrived before. ``reordered``: datagrams that
-    arrived after one with a higher number. A peer that does not number its datagrams is noticed by a number that jumps
-    more than 2**20 ahead; ``numbered`` then turns False, and nothing is missing, duplicated or reordered
-    any more. ``after`` is the last number of a stream that is taken up again.
+    arrived after one with a higher number. A peer that does not number its datagrams is noticed by a number
+    that jumps more than 2**20 ahead; ``numbered`` then turns False, and nothing is missing, duplicated or
+    reordered any more. ``after`` is the last number of a stream that is taken up again.
     """
 
     __slots__ = ("_missing", "duplicated", "highest", "missing", "numbered", "reordered")
