@@ -186,6 +186,14 @@ class Engine:
             self.state = RunState.RUNNING
             self._note(EventKind.RUN, "resumed")
 
+    def give_way(self, wanted: bool) -> None:
+        """Let the traffic take short turns of the loop while somebody waits for the screen (or no longer).
+
+        Requests go out as fast as before, but fewer at once: a key is answered within a few of these turns.
+        """
+        if self._roles.swarm is not None:
+            self._roles.swarm.give_way(wanted)
+
     def mark(self, text: str) -> None:
         """Write a marker into the log."""
         self._note(EventKind.MARKER, text)

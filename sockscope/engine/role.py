@@ -34,6 +34,10 @@ class Role(Protocol):
         """Stop or resume making new requests; a server has nothing to pause."""
         ...
 
+    def give_way(self, wanted: bool) -> None:
+        """Keep the turns of a shared loop short while somebody waits for the screen."""
+        ...
+
     @property
     def exhausted(self) -> bool:
         """Whether everything that the run asked for is done; never true for a server."""

@@ -45,7 +45,7 @@ class Surroundings(Protocol):
     generation: int
     socket_generation: int
     paused: bool
-    crowded: bool
+    paced: bool
     loop: asyncio.AbstractEventLoop
     source: str
 
@@ -198,7 +198,7 @@ class Client:
         self._sent_s = 0.0
         self._expect = None
         self._failures = 0
-        if self.swarm.crowded and self.record is not None:
+        if self.swarm.paced and self.record is not None:
             self.swarm.in_next_turn(self)
         else:
             self.go_on()
@@ -312,6 +312,10 @@ class Client:
                 self._think = self.swarm.loop.call_later(
                     min(left_s, self.swarm.tuning.think_time_s), self._thought
                 )
+
+    def hesitate(self) -> None:
+        """Look at the surroundings before the next request, instead of sending it from the callback."""
+        self._steady = False
 
     def unpark(self) -> None:
         """The traffic goes on."""

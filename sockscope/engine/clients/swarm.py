@@ -31,6 +31,9 @@ CROWD = 1_000
 """With more requests in flight, a client's next request waits for the next turn of the loop. libuv takes
 1,024 events at a time, and as long as it gets as many it polls again, up to 48 times, before timers, keys and
 the screen have their turn: with 1,024 clients that answer each other a turn would last 250 ms."""
+GIVEN_WAY_PER_TURN = 64
+"""Clients that send their next request in one turn of the loop while the traffic gives way to the screen: the
+turns are short then, and the loop has nearly as much to do as before."""
 SHARED_PAYLOAD_BYTES = 1_024
 """From this size on all clients send the same bytes object, so that 10,000 of them fit into memory."""
 BACKOFF_FIRST_S = 0.05
@@ -52,7 +55,8 @@ class Swarm:
         self.generation = 0
         self.socket_generation = 0
         self.paused = False
-        self.crowded = False
+        self.paced = False
+        self._gives_way = False
         self.source = ""
         self.loop = asyncio.get_running_loop()
         self._find_answer = find_answer
@@ -103,9 +107,22 @@ class Swarm:
         self.generation = assignment.generation
         self._target = assignment.address
         tuning = assignment.tuning
-        self.crowded = min(tuning.clients, tuning.permits or tuning.clients) > CROWD
+        self._pace()
         size = tuning.request_bytes
         self._payload = _filled(b"sockscope ", size) if size >= SHARED_PAYLOAD_BYTES else b""
+
+    def _pace(self) -> None:
+        tuning = self.tuning
+        crowded = min(tuning.clients, tuning.permits or tuning.clients) > CROWD
+        self.paced = crowded or self._gives_way
+
+    def give_way(self, wanted: bool) -> None:
+        """Keep the turns of the loop short, so that somebody who waits for the screen is answered soon."""
+        if wanted != self._gives_way:
+            self._gives_way = wanted
+            self._pace()
+            for client in self._clients.values() if wanted else ():
+                client.hesitate()
 
     def _resize(self) -> None:
         wanted = self.tuning.clients
@@ -166,7 +183,7 @@ class Swarm:
         tuning = self.tuning
         return not (
             self.paused
-            or self.crowded
+            or self.paced
             or tuning.permits
             or tuning.think_time_s
             or tuning.lifetime
@@ -180,7 +197,10 @@ class Swarm:
         self._next_turn.append(client)
 
     def _go_on(self) -> None:
-        clients, self._next_turn = self._next_turn, []
+        most = GIVEN_WAY_PER_TURN if self._gives_way else len(self._next_turn)
+        clients, self._next_turn = self._next_turn[:most], self._next_turn[most:]
+        if self._next_turn:
+            self.loop.call_soon(self._go_on)
         for client in clients:
             client.go_on()
 

@@ -75,6 +75,9 @@ class Server:
     def pause(self, paused: bool) -> None:
         """Nothing to do: who asks nothing is served nothing."""
 
+    def give_way(self, wanted: bool) -> None:
+        """Nothing to do: the fewer requests come in a turn, the sooner it ends."""
+
     @property
     def exhausted(self) -> bool:
         """A server is never done."""

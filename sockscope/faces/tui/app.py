@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.driver import Driver
 from textual.screen import Screen
 
 from sockscope.core.events import Event
@@ -25,6 +26,7 @@ from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError
 from sockscope.faces.tui.actions import ACTIONS, BY_ID
 from sockscope.faces.tui.commands import DEFAULT_WINDOW_S, Commands, is_typing
 from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.keyboard import attentive
 from sockscope.faces.tui.messages import (
     CloseRequested,
     ExchangeRequested,
@@ -45,6 +47,8 @@ TICK_S = 0.2
 SOON_S = 0.12
 """After a change the next picture comes this soon, so that its effect is seen at once."""
 GRACE_S = 1.0
+ATTENTION_S = 0.06
+"""So long after a key the traffic takes short turns of the loop."""
 
 
 class SockscopeApp(App[int]):
@@ -76,6 +80,8 @@ class SockscopeApp(App[int]):
         self._leaving: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
         self._ticks = 0
+        self._attention: asyncio.TimerHandle | None = None
+        self._tick_due = False
         self._unseen_events: deque[Event] = deque(maxlen=LINES)
         self.start_error: SockscopeError | None = None
 
@@ -101,7 +107,7 @@ class SockscopeApp(App[int]):
             self.start_error = error
             self.exit(error.exit_code)
             return
-        self.set_interval(TICK_S, self._tick)
+        self.set_interval(TICK_S, self._regular_tick)
         self._end = asyncio.create_task(self._leave_at_the_end())
         # What was made so far lives as long as the app; the collector need not walk it again, which would
         # stop the loop for tens of milliseconds each time.
@@ -140,7 +146,30 @@ class SockscopeApp(App[int]):
         else:
             self.exit(EXIT_INTERRUPTED)
 
+    def get_driver_class(self) -> type[Driver]:
+        """Return the terminal's driver, made to tell of keys before they queue for their turn."""
+        return attentive(super().get_driver_class(), self._attend)
+
+    def _attend(self) -> None:
+        """A key or click came: keep the turns of the loop short until it is answered."""
+        if self._attention is not None:
+            self._attention.cancel()
+        self._attention = asyncio.get_running_loop().call_later(ATTENTION_S, self._attended)
+        self.engine.give_way(True)
+
+    def _attended(self) -> None:
+        self._attention = None
+        self.engine.give_way(False)
+        if self._tick_due:
+            self.call_later(self._regular_tick)
+
     # Ticks.
+
+    def _regular_tick(self) -> None:
+        """Draw the next picture; the answer to a key goes before it, but not twice in a row."""
+        self._tick_due = self._attention is not None and not self._tick_due
+        if not self._tick_due:
+            self._tick()
 
     def _tick(self, *, hidden: bool = False) -> None:
         if self._leaving is not None:

@@ -10,6 +10,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.style import Style
@@ -104,9 +105,29 @@ class KnobList(Widget, can_focus=True):
         ``notes`` replace key hints, ``facts`` tell what the kernel made of a value, ``flashing`` knobs
         changed just now.
         """
-        if (values, notes, facts, flashing) != (self._values, self._notes, self._facts, self._flashing):
-            self._values, self._notes, self._facts, self._flashing = values, notes, facts, flashing
-            self.refresh()
+        changed = {
+            key
+            for key in self._keys
+            if values.get(key) != self._values.get(key)
+            or notes.get(key) != self._notes.get(key)
+            or (key in flashing) != (key in self._flashing)
+        }
+        told = facts != self._facts
+        self._values, self._notes, self._facts, self._flashing = values, notes, facts, flashing
+        self._refresh_rows(changed, told)
+
+    def _refresh_rows(self, changed: set[str], told: bool) -> None:
+        """Draw the knobs that changed, and what is told below them; a key waits for no more than that."""
+        width, rows, top = self.size.width, self._rows, self._top()
+        if self.is_short:
+            regions = [Region(0, 0, width, 1)] if changed else []
+        else:
+            places = (self._keys.index(key) + top for key in changed)
+            regions = [Region(0, y, width, 1) for y in places if 0 <= y < rows]
+        if told:
+            regions.append(Region(0, rows, width, max(0, self.size.height - rows)))
+        if regions:
+            self.refresh(*regions)
 
     def refuse(self, key: str, why: str) -> None:
         """Say beside the knob why a value was not taken."""
