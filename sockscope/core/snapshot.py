@@ -169,7 +169,7 @@ class Cursors:
 
 @dataclass(frozen=True, eq=False)
 class RoleSnapshot:
-    """One role (``server`` or ``client``) at one moment.
+    """One role (``server`` or ``client``) at one moment, ``time_s``: a little ago when it runs elsewhere.
 
     ``clients_*`` and ``limiter`` are the swarm's. ``rolling`` counts connections that are still to be
     replaced since a knob needed new sockets, ``draining`` those that an address no longer in use still
@@ -182,6 +182,7 @@ class RoleSnapshot:
     address: str
     totals: Totals
     connections_open: int
+    time_s: float = 0.0
     draining: int = 0
     rolling: int = 0
     socket_options: tuple[SocketOption, ...] = ()
@@ -232,8 +233,9 @@ class Resources:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Everything at one moment. ``time_s`` is monotonic; ``elapsed_s`` counts since the run began,
-    ``measured_s`` since the figures were cleared last (the end of the warm-up, or ``R``)."""
+    """Everything at one moment. ``time_s`` is monotonic, and the moment of ``main``; ``elapsed_s`` counts
+    since the run began, ``measured_s`` since the figures were cleared last (the end of the warm-up, or
+    ``R``)."""
 
     time_s: float
     started_s: float

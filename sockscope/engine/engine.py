@@ -203,10 +203,10 @@ class Engine:
         self._baseline = self._take(Cursors(most_events=0, most_exchanges=0))
         self._note(EventKind.RUN, "figures cleared")
 
-    def close_connection(self, role: str, conn_id: int) -> bool:
+    async def close_connection(self, role: str, conn_id: int) -> bool:
         """Close one connection of ``server`` or ``client``; False when there is none with this number."""
         place = self._roles.server if role == "server" else self._roles.swarm
-        return place is not None and place.close_connection(conn_id)
+        return place is not None and await place.close_connection(conn_id)
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment readable, whatever is overwritten meanwhile; or let them go."""
@@ -214,12 +214,29 @@ class Engine:
             if role is not None:
                 role.hold(held)
 
-    def capture(self, record_id: int) -> Capture | None:
-        """Return one exchange with its bytes, or None when it has been overwritten."""
-        role = self._roles.swarm or self._roles.server
-        return role.capture(record_id) if role is not None else None
+    async def capture(self, record_id: int) -> Capture | None:
+        """Return one exchange with its bytes, from both ends where both are of this run.
+
+        None when it has been overwritten.
+        """
+        server, swarm = self._roles.server, self._roles.swarm
+        if swarm is None:
+            return await server.capture(record_id) if server is not None else None
+        seen = await swarm.capture(record_id)
+        if seen is None or server is None:
+            return seen
+        return replace(seen, server=await server.find_answer(seen))
 
     # Readings.
+
+    async def settle(self) -> None:
+        """Bring what is known of each role up to this moment, so that the next snapshot is exact.
+
+        Await it before figures that are to stand; roles on this loop are always up to date.
+        """
+        for role in (self._roles.server, self._roles.swarm):
+            if role is not None:
+                await role.refresh()
 
     def snapshot(self, cursors: Cursors | None = None) -> Snapshot:
         """Return everything at this moment; synchronous, therefore consistent.
@@ -241,8 +258,9 @@ class Engine:
         for event in sorted(news, key=lambda event: event.time_s):
             self._log.append(event)
         events = self._log.since(cursors.events, cursors.most_events)
+        main = swarm or server
         return Snapshot(
-            time_s=self._ended_s or perf_counter(),
+            time_s=self._ended_s or (main.time_s if main is not None else perf_counter()),
             started_s=self._started_s,
             measured_since_s=self._started_s,
             state=self.state,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sockscope.core.connection import Address
 from sockscope.core.experiment import Tuning
-from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot
+from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +44,33 @@ class Role(Protocol):
         ...
 
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
-        """Return the figures of this moment."""
+        """Return the figures of this moment, or the newest that are known where the role runs elsewhere."""
+        ...
+
+    async def refresh(self) -> None:
+        """Let the next snapshot be of this moment, wherever the role runs."""
         ...
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment until they are let go, whatever is overwritten meanwhile."""
         ...
 
-    def capture(self, record_id: int) -> Capture | None:
-        """Return one exchange with its bytes, or None when it has been overwritten."""
+    async def capture(self, record_id: int) -> Capture | None:
+        """Return one exchange as this role saw it, or None when it has been overwritten."""
         ...
 
-    def close_connection(self, conn_id: int) -> bool:
+    async def close_connection(self, conn_id: int) -> bool:
         """Close one connection; False when there is none with this number."""
         ...
 
     async def stop(self, grace_s: float) -> None:
         """Let what is in flight finish for at most ``grace_s`` seconds, then close everything."""
+        ...
+
+
+class ServerRole(Role, Protocol):
+    """A server: it can tell what it saw of an exchange of the clients."""
+
+    async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
+        """Return the server's side of an exchange, or None when it is no longer here."""
         ...

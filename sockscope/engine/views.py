@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sockscope.core.connection import ConnectionRecord, ConnectionView, format_address, view_of
+from sockscope.core.experiment import split_address
 from sockscope.core.ring import RingPage
 from sockscope.core.sequence import number_of
 from sockscope.core.snapshot import Capture, ConnectionQuery, Exchange, ServerSide
@@ -84,8 +85,8 @@ def exchange_of(number: int, captured: Exchanged) -> Exchange:
     )
 
 
-def capture_of(number: int, captured: Exchanged, framing: str, server: ServerSide | None = None) -> Capture:
-    """Return one captured exchange with its bytes."""
+def capture_of(number: int, captured: Exchanged, framing: str) -> Capture:
+    """Return one captured exchange with its bytes, as the role that captured it saw it."""
     _, _, record, request, answer = captured
     return Capture(
         exchange=exchange_of(number, captured),
@@ -95,26 +96,30 @@ def capture_of(number: int, captured: Exchanged, framing: str, server: ServerSid
         framing=framing if record.transport == "tcp" else "datagram",
         request=payload_of(request),
         response=None if isinstance(answer, str) else payload_of(answer),
-        server=server,
+        server=None,
     )
 
 
-def find_answer(answers: CaptureRing, seen_by_client: Exchanged) -> ServerSide | None:
-    """Return the server's capture of an exchange, or None when it is no longer in the ring.
+def find_answer(answers: CaptureRing, seen_by_client: Capture) -> ServerSide | None:
+    """Return the server's capture of an exchange, or None when it is not in the ring.
+
+    It is found by the client's address, the times and the sequence number, which both ends know wherever
+    they run: ``time.perf_counter`` is one clock for all processes.
 
     A client has one request outstanding, so what the server answered to its address while it waited is the
     answer. A UDP request that was never answered may have been read by the server all the same; its
     sequence number tells.
     """
-    sent_s, answered_s, client, request, _ = seen_by_client
-    number = number_of(payload_of(request).data) if client.transport == "udp" else 0
+    exchange = seen_by_client.exchange
+    sent_s = exchange.time_s
+    answered_s = sent_s + exchange.service_time_s if exchange.service_time_s is not None else None
+    client = split_address(seen_by_client.local_address)
+    number = number_of(seen_by_client.request.data) if seen_by_client.transport == "udp" else 0
     for read_s, replied_s, record, received, _ in answers.newest_first():
-        if answered_s and read_s > answered_s:
+        if answered_s is not None and read_s > answered_s:
             continue
         if replied_s < sent_s:
             return None
-        if record.remote_address == client.local_address and (
-            not number or number_of(payload_of(received).data) == number
-        ):
+        if record.remote_address == client and (not number or number_of(payload_of(received).data) == number):
             return ServerSide(record.conn_id, read_s, replied_s, payload_of(received))
     return None

@@ -408,7 +408,7 @@ async def test_a_capture_has_the_bytes_of_both_ends(transport: str) -> None:
         assert views is not None
         addresses = {view.conn_id: view.local_address for view in views.connections}
         for exchange in exchanges:
-            capture = engine.capture(exchange.record_id)
+            capture = await engine.capture(exchange.record_id)
             assert capture is not None
             assert capture.server is not None
             assert capture.response == capture.request
@@ -420,8 +420,8 @@ async def test_a_capture_has_the_bytes_of_both_ends(transport: str) -> None:
             assert exchange.service_time_s is not None
             sent_s, answered_s = exchange.time_s, exchange.time_s + exchange.service_time_s
             assert sent_s <= capture.server.read_s <= capture.server.answered_s <= answered_s
-        assert engine.capture(40) is None
-        assert engine.capture(-1) is None
+        assert await engine.capture(40) is None
+        assert await engine.capture(-1) is None
 
 
 async def test_hold_keeps_captures_that_would_be_overwritten() -> None:
@@ -429,13 +429,13 @@ async def test_hold_keeps_captures_that_would_be_overwritten() -> None:
         await answered(engine, 100)
         first = exchanges_of(engine)[0].record_id
         engine.hold(True)
-        held = engine.capture(first)
+        held = await engine.capture(first)
         assert held is not None
         await until(lambda: swarm_of(engine).captures_overwritten > first, timeout_s=30)
-        assert engine.capture(first) == held
+        assert await engine.capture(first) == held
         assert held.server is not None
         engine.hold(False)
-        assert engine.capture(first) is None
+        assert await engine.capture(first) is None
 
 
 @transports
@@ -443,8 +443,8 @@ async def test_hold_keeps_captures_that_would_be_overwritten() -> None:
 async def test_a_connection_can_be_closed_by_its_number(transport: str, role: str) -> None:
     async with running(transport=transport, clients=3, service_time_s=0.002) as engine:
         await until(lambda: swarm_of(engine).connections_open == 3 == server_of(engine).connections_open)
-        assert engine.close_connection(role, 2)
-        assert not engine.close_connection(role, 999)
+        assert await engine.close_connection(role, 2)
+        assert not await engine.close_connection(role, 999)
 
         def closed() -> bool:
             snapshot = connections_of(engine, role)

@@ -295,7 +295,7 @@ async def test_an_answer_in_pieces_is_one_answer(framing: str) -> None:
         swarm = swarm_of(engine)
         assert (swarm.totals.responses, swarm.totals.errors) == (10, 0)
         assert swarm.totals.reads >= 20
-        capture = engine.capture(exchanges_of(engine)[-1].record_id)
+        capture = await engine.capture(exchanges_of(engine)[-1].record_id)
         assert capture is not None
         assert capture.response is not None
         assert capture.response.data == capture.request.data
@@ -348,7 +348,7 @@ async def test_a_connection_that_is_closed_while_it_waits_for_a_permit_sends_not
         assert swarm is not None
         waiting = next(view.conn_id for view in swarm.connections if not view.requests)
         # A permit comes free while it is closing.
-        assert engine.close_connection("client", waiting)
+        assert await engine.close_connection("client", waiting)
         await tune(engine, permits=0)
         await until_swarm(engine, lambda swarm: swarm.totals.connections_closed == 1)
         views = connections_of(engine, "client").swarm

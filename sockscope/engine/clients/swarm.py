@@ -6,19 +6,18 @@ import asyncio
 import errno
 import random
 from collections import Counter, deque
-from collections.abc import Callable
 from time import perf_counter
 
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, ServerSide, SocketOption
+from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, SocketOption
 from sockscope.engine.clients.client import Client, ClientState
 from sockscope.engine.clients.tcp import TcpClient
 from sockscope.engine.clients.udp import UdpClient
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.os_errors import close_reason, describe
-from sockscope.engine.recorder import CaptureRing, Exchanged, Recorder
+from sockscope.engine.recorder import CaptureRing, Recorder
 from sockscope.engine.role import Assignment
 from sockscope.engine.views import capture_of, connection_views, exchanges_of
 
@@ -41,14 +40,11 @@ BACKOFF_MOST_S = 2.0
 _CLIENTS: dict[str, type[Client]] = {"tcp": TcpClient, "udp": UdpClient}
 _FILLER = b"abcdefghijklmnopqrstuvwxyz 0123456789 "
 
-FindAnswer = Callable[[Exchanged], ServerSide | None]
-"""Given an exchange as the client saw it, return what the server saw of it."""
-
 
 class Swarm:
     """N clients against one address."""
 
-    def __init__(self, experiment: Experiment, find_answer: FindAnswer | None = None) -> None:
+    def __init__(self, experiment: Experiment) -> None:
         self.tuning: Tuning = experiment.tuning
         self.limiter = Limiter(experiment.tuning.permits)
         self.recorder = Recorder("client")
@@ -59,7 +55,6 @@ class Swarm:
         self._gives_way = False
         self.source = ""
         self.loop = asyncio.get_running_loop()
-        self._find_answer = find_answer
         self._target: Address = ("", 0)
         self._clients: dict[int, Client] = {}
         self._active: list[Client] = []
@@ -311,12 +306,13 @@ class Swarm:
         """Return the figures of this moment."""
         recorder = self.recorder
         recorder.fold()
+        now_s = perf_counter()
         events = recorder.events.since(cursors.events, cursors.most_events)
         captures = recorder.exchanges.since(cursors.exchanges, cursors.most_exchanges)
         states = Counter(client.state for client in self._clients.values())
         query = cursors.connections
         views, matching = (
-            connection_views(recorder, query, perf_counter(), lambda _: None)
+            connection_views(recorder, query, now_s, lambda _: None)
             if query is not None and query.role == "client"
             else ((), 0)
         )
@@ -324,6 +320,7 @@ class Swarm:
             role="client",
             transport=self.tuning.transport,
             address=format_address(self._target),
+            time_s=now_s,
             totals=recorder.totals(),
             connections_open=len(recorder.live),
             rolling=sum(client.needs_rolling for client in self._clients.values()),
@@ -352,6 +349,9 @@ class Swarm:
                 return tuple(options)
         return ()
 
+    async def refresh(self) -> None:
+        """Nothing to do: what runs here is known here."""
+
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment, or let them go."""
         if not held:
@@ -360,18 +360,13 @@ class Swarm:
             self.recorder.fold()
             self._held = self.recorder.exchanges.copy()
 
-    def capture(self, record_id: int) -> Capture | None:
-        """Return one exchange with its bytes, and the server's side of it when the server is here."""
+    async def capture(self, record_id: int) -> Capture | None:
+        """Return one exchange as the client saw it."""
         self.recorder.fold()
         found = (self._held or self.recorder.exchanges).get(record_id)
-        if found is None:
-            return None
-        server = None
-        if self._find_answer is not None:
-            server = self._find_answer(found)
-        return capture_of(record_id, found, self.tuning.framing, server)
+        return capture_of(record_id, found, self.tuning.framing) if found is not None else None
 
-    def close_connection(self, conn_id: int) -> bool:
+    async def close_connection(self, conn_id: int) -> bool:
         """Close one client's connection; it comes back with a new one."""
         for client in self._clients.values():
             if client.record is not None and client.record.conn_id == conn_id:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sockscope.core.experiment import Experiment
 from sockscope.engine.clients.swarm import Swarm
-from sockscope.engine.role import Role
+from sockscope.engine.role import Role, ServerRole
 from sockscope.engine.servers.role import Server
 
 
@@ -14,14 +14,13 @@ from sockscope.engine.servers.role import Server
 class Placed:
     """The roles of a run; None is a role that runs elsewhere or not at all."""
 
-    server: Role | None
+    server: ServerRole | None
     swarm: Role | None
 
 
 def place_in_loop(experiment: Experiment) -> Placed:
     """Make the roles of ``experiment`` on the running loop."""
-    server = Server(experiment) if experiment.role != "swarm" else None
-    swarm = None
-    if experiment.role != "server":
-        swarm = Swarm(experiment, server.find_answer if server is not None else None)
-    return Placed(server, swarm)
+    return Placed(
+        Server(experiment) if experiment.role != "swarm" else None,
+        Swarm(experiment) if experiment.role != "server" else None,
+    )

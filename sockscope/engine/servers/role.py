@@ -11,7 +11,7 @@ from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
-from sockscope.engine.recorder import CaptureRing, Exchanged, Recorder
+from sockscope.engine.recorder import CaptureRing, Recorder
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import model_for
@@ -97,6 +97,7 @@ class Server:
         """Return the figures of this moment."""
         recorder = self._recorder
         recorder.fold()
+        now_s = perf_counter()
         events = recorder.events.since(cursors.events, cursors.most_events)
         captures = recorder.exchanges.since(cursors.exchanges, cursors.most_exchanges)
         totals = recorder.totals()
@@ -111,11 +112,12 @@ class Server:
                 )
         views, matching = (), 0
         if cursors.connections is not None and cursors.connections.role == "server":
-            views, matching = connection_views(recorder, cursors.connections, perf_counter(), self.socket_of)  # type: ignore[assignment]
+            views, matching = connection_views(recorder, cursors.connections, now_s, self.socket_of)  # type: ignore[assignment]
         return RoleSnapshot(
             role="server",
             transport=self._assignment.tuning.transport if self._assignment else "",
             address=format_address(self._endpoint.address) if self._endpoint else "",
+            time_s=now_s,
             totals=totals,
             connections_open=len(recorder.live),
             draining=sum(endpoint.open_connections for endpoint in self._draining),
@@ -131,6 +133,9 @@ class Server:
             connections_matching=matching,
         )
 
+    async def refresh(self) -> None:
+        """Nothing to do: what runs here is known here."""
+
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment, or let them go."""
         if not held:
@@ -139,7 +144,7 @@ class Server:
             self._recorder.fold()
             self._held = self._recorder.exchanges.copy()
 
-    def capture(self, record_id: int) -> Capture | None:
+    async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange as the server saw it."""
         self._recorder.fold()
         found = (self._held or self._recorder.exchanges).get(record_id)
@@ -147,12 +152,12 @@ class Server:
             return None
         return capture_of(record_id, found, self._assignment.tuning.framing)
 
-    def find_answer(self, seen_by_client: Exchanged) -> ServerSide | None:
+    async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
         """Return what this server saw of an exchange, if that is still here."""
         self._recorder.fold()
         return find_answer(self._held or self._recorder.exchanges, seen_by_client)
 
-    def close_connection(self, conn_id: int) -> bool:
+    async def close_connection(self, conn_id: int) -> bool:
         """Close one connection."""
         return any(e.close_connection(conn_id, CloseReason.CLOSED) for e in self._endpoints())
 

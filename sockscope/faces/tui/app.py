@@ -134,6 +134,7 @@ class SockscopeApp(App[int]):
             self.exit(EXIT_OK)
             return
         # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
+        await self.engine.settle()
         last = self.engine.snapshot()
         await self.engine.stop(GRACE_S)
         self.last_snapshot = replace(last, state=self.engine.state, error=self.engine.error)
@@ -320,10 +321,15 @@ class SockscopeApp(App[int]):
     def on_exchange_requested(self, message: ExchangeRequested) -> None:
         """Hand the bytes of one exchange to the inspector."""
         if message.record_id is not None:
-            capture = self.engine.capture(message.record_id)
-            snapshot = self._frozen_at.snapshot if self._frozen_at else None
-            started = snapshot.started_s if snapshot else 0.0
-            self.dashboard.query_one(ExchangesPanel).show_capture(capture, started)
+            # The bytes may lie in another process, which must not hold up the keys; only the last one asked
+            # for is of interest.
+            self.run_worker(self._show_exchange(message.record_id), group="exchange", exclusive=True)
+
+    async def _show_exchange(self, record_id: int) -> None:
+        capture = await self.engine.capture(record_id)
+        snapshot = self._frozen_at.snapshot if self._frozen_at else None
+        started = snapshot.started_s if snapshot else 0.0
+        self.dashboard.query_one(ExchangesPanel).show_capture(capture, started)
 
     def on_hold_requested(self, message: HoldRequested) -> None:
         """Keep captures while somebody reads them."""
@@ -341,8 +347,11 @@ class SockscopeApp(App[int]):
 
     def on_close_requested(self, message: CloseRequested) -> None:
         """Close a connection."""
-        if not self.engine.close_connection(message.role, message.conn_id):
-            self.say(f"connection {message.conn_id} is closed already")
+        self.run_worker(self._close_connection(message.role, message.conn_id))
+
+    async def _close_connection(self, role: str, conn_id: int) -> None:
+        if not await self.engine.close_connection(role, conn_id):
+            self.say(f"connection {conn_id} is closed already")
 
     # Actions.
 
