@@ -10,10 +10,11 @@ from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import SocketOption
-from sockscope.engine.options import family_of, set_buffers
+from sockscope.engine.options import family_of, set_buffers, set_reuse_port
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
+from sockscope.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,12 @@ class Endpoint(Protocol):
         ...
 
 
-def bound_socket(kind: socket.SocketKind, assignment: Assignment) -> socket.socket:
-    """Return a non-blocking socket bound to the assignment's address; raise ListenError."""
-    address = assignment.address
+def bound_socket(kind: socket.SocketKind, context: ServerContext, assignment: Assignment) -> socket.socket:
+    """Return a non-blocking socket bound to the assignment's address; raise ListenError or ConfigError.
+
+    SO_REUSEADDR is for listeners alone: two UDP sockets that both ask for it may take the same port.
+    """
+    address, experiment = assignment.address, context.experiment
     try:
         sock = socket.socket(family_of(address[0]), kind)
     except OSError as error:
@@ -78,10 +82,15 @@ def bound_socket(kind: socket.SocketKind, assignment: Assignment) -> socket.sock
     try:
         sock.setblocking(False)
         if kind is socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(experiment.reuse_address))
+        if experiment.reuse_port:
+            set_reuse_port(sock)
         set_buffers(sock, assignment.tuning)
         sock.bind(address)
     except OSError as error:
         sock.close()
         raise listen_error(address, error) from error
+    except ConfigError:
+        sock.close()
+        raise
     return sock

@@ -24,7 +24,7 @@ from sockscope.engine.options import (
     buffer_options,
     listener_backlog,
     no_delay_option,
-    reuse_address_option,
+    reuse_options,
     set_buffers,
     set_no_delay,
     socket_of,
@@ -277,7 +277,7 @@ class TcpEndpoint:
         self._accept_pause: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._listener: socket.socket | None = bound_socket(socket.SOCK_STREAM, assignment)
+        self._listener: socket.socket | None = bound_socket(socket.SOCK_STREAM, context, assignment)
         try:
             self._listener.listen(context.experiment.backlog)
         except OSError as error:
@@ -419,7 +419,7 @@ class TcpEndpoint:
         """Return the listener's options and those of one accepted connection."""
         found: list[SocketOption] = []
         if self._listener is not None:
-            found.append(reuse_address_option(self._listener))
+            found.extend(reuse_options(self._listener, self.context.experiment))
             found.append(
                 SocketOption("backlog", self.context.experiment.backlog, listener_backlog(self._listener))
             )

@@ -16,7 +16,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
 from sockscope.core.sequence import SEQUENCE_BYTES, SequenceTracker
 from sockscope.core.snapshot import SocketOption
-from sockscope.engine.options import buffer_options, set_buffers
+from sockscope.engine.options import buffer_options, reuse_options, set_buffers
 from sockscope.engine.os_errors import describe
 from sockscope.engine.recorder import CAPTURE_BYTES, clip
 from sockscope.engine.role import Assignment
@@ -67,7 +67,7 @@ class UdpEndpoint:
         self._buffer = memoryview(bytearray(LARGEST_DATAGRAM_BYTES))
         self._reads_seen = -1
         self._last_read_s = perf_counter()
-        self._socket = bound_socket(socket.SOCK_DGRAM, assignment)
+        self._socket = bound_socket(socket.SOCK_DGRAM, context, assignment)
         self.address: Address = self._socket.getsockname()[:2]
         self._loop.add_reader(self._socket, self._readable)
         self._watch_idle()
@@ -250,8 +250,11 @@ class UdpEndpoint:
         return False
 
     def socket_options(self) -> list[SocketOption]:
-        """Return the socket's buffer sizes."""
-        return buffer_options(self._socket, self.tuning)
+        """Return the socket's buffer sizes, and whether it shares its port."""
+        return [
+            *reuse_options(self._socket, self.context.experiment),
+            *buffer_options(self._socket, self.tuning),
+        ]
 
     def close(self, reason: CloseReason) -> None:
         """Close the socket and every peer's books."""
