@@ -36,6 +36,17 @@ def set_no_delay(sock: socket.socket, no_delay: bool) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(no_delay))
 
 
+def set_read_size(transport: asyncio.Transport, read_bytes: int) -> None:
+    """Let one read of ``transport`` take so many bytes at the most; 0 is the loop's own size.
+
+    The transports of asyncio's own loop pass ``max_size`` to recv; those of uvloop always read into the
+    256,000 bytes that the loop owns.
+    """
+    own = getattr(type(transport), "max_size", None)
+    if own is not None:
+        transport.max_size = read_bytes or own  # type: ignore[attr-defined]
+
+
 def tcp_info_words(sock: socket.socket) -> tuple[int, ...] | None:
     """Return the first 16 words of the kernel's TCP_INFO, or None where there is none."""
     if _TCP_INFO is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import SocketOption
+from sockscope.engine.limiter import Limiter
 from sockscope.engine.options import family_of, set_buffers, set_reuse_port
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorder import Recorder
@@ -19,10 +20,14 @@ from sockscope.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """What a model is given: the run's fixed part and the recorder it writes to."""
+    """What a model is given: the run's fixed part, the recorder it writes to, and who is admitted.
+
+    The admission limit is one for all endpoints of a server; models that serve on an event loop keep it.
+    """
 
     experiment: Experiment
     recorder: Recorder
+    admission: Limiter = field(default_factory=lambda: Limiter(0))
 
 
 class Endpoint(Protocol):
