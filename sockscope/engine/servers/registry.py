@@ -10,6 +10,7 @@ from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.tcp_buffered import BufferedEndpoint
 from sockscope.engine.servers.tcp_protocol import open_protocol
+from sockscope.engine.servers.tcp_streams import open_streams
 from sockscope.engine.servers.udp_datagram import UdpEndpoint
 from sockscope.errors import ConfigError
 
@@ -39,6 +40,7 @@ class ServerModel:
 
 
 ALL_MODELS: tuple[ServerModel, ...] = (
+    ServerModel("streams", "tcp", "a coroutine per connection, StreamReader and StreamWriter", open_streams),
     ServerModel(
         "protocol", "tcp", "an asyncio Protocol per connection", open_protocol,
         ignores_on={"uvloop": frozenset({"read_bytes"})},

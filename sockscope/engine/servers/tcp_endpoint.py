@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 from sockscope.core.connection import Address, ConnectionRecord, ConnectionState, format_address
 from sockscope.core.events import CloseReason
@@ -124,7 +124,7 @@ class TcpEndpoint:
         self.call_later = loop.call_later
         self.call_soon = loop.call_soon
         self._loop = loop
-        self._accepting: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._accept_pause: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -165,9 +165,19 @@ class TcpEndpoint:
                 continue
             connection = self._make_connection(self, self.tuning)
             self.arriving.add(connection)
-            task = self._loop.create_task(self._adopt(sock, connection))
-            self._accepting.add(task)
-            task.add_done_callback(self._accepting.discard)
+            self.run(self._adopt(sock, connection))
+
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine of a connection; the endpoint is not drained before it has ended."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": "a connection failed", "exception": error})
 
     async def _adopt(self, sock: socket.socket, connection: TcpConnection) -> None:
         try:
@@ -244,7 +254,7 @@ class TcpEndpoint:
     @property
     def drained(self) -> bool:
         """Whether no connection is left."""
-        return not self.connections and not self._accepting
+        return not self.connections and not self._tasks
 
     @property
     def open_connections(self) -> int:
