@@ -130,8 +130,6 @@ async def test_the_limit_is_put_on_and_taken_off_in_the_middle_of_things(model: 
         await until(lambda: served.recorder.totals().requests == 5)
         limiter = admission(served)
         assert limiter.in_flight == 0
-        for _ in range(5):
-            await asyncio.sleep(0)
         retune(served.endpoint, server_permits=3)
         assert limiter.in_flight == 5
         for number, peer in enumerate(peers[5:], start=6):
