@@ -27,7 +27,17 @@ class Finding:
 def limit_of(window: Snapshot) -> Finding:
     """Return what limits the run in a window of it."""
     shown = figures(window)
-    for rule in (_not_running, _no_server, _timeouts, _cpu, _permits, _server_alone, _service, _think):
+    for rule in (
+        _not_running,
+        _no_server,
+        _timeouts,
+        _cpu,
+        _admission,
+        _permits,
+        _server_alone,
+        _service,
+        _think,
+    ):
         if (finding := rule(window, shown)) is not None:
             return finding
     return Finding("latency", "each client waits for its own answer; more clients ask more")
@@ -77,8 +87,26 @@ def _cpu(window: Snapshot, shown: Figures) -> Finding | None:
     return Finding("CPU", f"{units.format_ratio(shown.cpu_ratio)} of one core; {who}{waits}")
 
 
+def _admission(window: Snapshot, _: Figures) -> Finding | None:
+    # Before the clients' permits: while requests wait at the server, more of them in flight only wait longer.
+    if window.server is None:
+        return None
+    limiter = window.server.limiter
+    full = limiter.permits and limiter.waiting and limiter.in_flight >= limiter.permits
+    if not full or limiter.waited * 2 < limiter.acquired:
+        return None
+    each = f", {units.format_duration(limiter.wait_s / limiter.waited)} each" if limiter.waited else ""
+    return Finding(
+        "admission",
+        f"{limiter.in_flight:,} of {limiter.permits:,} requests in service at the server, "
+        f"{limiter.waiting:,} wait to be admitted{each}",
+    )
+
+
 def _permits(window: Snapshot, shown: Figures) -> Finding | None:
-    limiter = window.main.limiter
+    if window.swarm is None:
+        return None
+    limiter = window.swarm.limiter
     if not limiter.permits or not limiter.waiting or limiter.in_flight < limiter.permits:
         return None
     each = f", {units.format_duration(shown.wait_s)} each" if shown.wait_s is not None else ""

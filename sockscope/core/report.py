@@ -42,6 +42,7 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     ),
     "clients": ("running", "connecting", "retrying", "connections_open", "in_flight"),
     "limiter": _LIMITER,
+    "admission": _LIMITER,
     "server": (*_TOTALS, "connections_open"),
     "kernel_udp": _KERNEL_UDP,
 }  # fmt: skip
@@ -99,6 +100,7 @@ def _figures(snapshot: Snapshot) -> dict[str, Any]:
         "service_time_s": _service_time(swarm.service_time if swarm is not None else None),
         "clients": _clients(swarm),
         "limiter": _named("limiter", swarm.limiter if swarm is not None else None),
+        "admission": _named("admission", server.limiter if server is not None else None),
         "server": {
             **_named("totals", server.totals if server is not None else None),
             "connections_open": server.connections_open if server is not None else None,

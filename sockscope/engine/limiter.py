@@ -3,6 +3,8 @@
 What shrinking means: permits that are held stay held. Until fewer are held than there are permits now,
 nobody is admitted; then the longest waiting first. Growing admits from the front of the queue at once. So
 however often the size changes, an admission never makes ``in_flight`` exceed the permits of that moment.
+A limit that begins in the middle of things is a shrinking too: who is at it already holds a permit
+(:meth:`Limiter.adopt`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,11 @@ class Waiter:
     def __init__(self, grant: Callable[[], None], since_s: float) -> None:
         self.grant: Callable[[], None] | None = grant
         self.since_s = since_s
+
+    @property
+    def queued(self) -> bool:
+        """Whether the permit is still waited for."""
+        return self.grant is not None
 
 
 class Limiter:
@@ -50,6 +57,11 @@ class Limiter:
         self.in_flight += 1
         self._acquired += 1
         return True
+
+    def adopt(self) -> None:
+        """Count a holder that began while there was no limit; like any other it gives its permit back."""
+        self.in_flight += 1
+        self._acquired += 1
 
     def enqueue(self, grant: Callable[[], None]) -> Waiter:
         """Queue up; ``grant`` is called once, when the permit is held. It must not raise."""

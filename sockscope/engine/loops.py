@@ -45,7 +45,7 @@ def loop_name(loop: asyncio.AbstractEventLoop) -> str:
     )
 
 
-async def attach(sock: socket.socket, protocol: asyncio.Protocol, *, accepted: bool = False) -> None:
+async def attach(sock: socket.socket, protocol: asyncio.BaseProtocol, *, accepted: bool = False) -> None:
     """Let ``protocol`` talk over a connected socket; the loop closes it from now on.
 
     uvloop closes the descriptor by itself, but tells the socket object so only when the connection outlives

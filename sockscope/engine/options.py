@@ -6,10 +6,12 @@ import asyncio
 import socket
 import struct
 
-from sockscope.core.experiment import Tuning
+from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import SocketOption
+from sockscope.errors import ConfigError
 
-_TCP_INFO = getattr(socket, "TCP_INFO", None)
+_TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)
+_REUSE_PORT: int | None = getattr(socket, "SO_REUSEPORT", None)
 # struct tcp_info (linux/tcp.h): eight bytes, then 32-bit words; unacked is word 4 and sacked word 5 (on a
 # listener: the accept queue and its limit), rtt is word 15, in microseconds.
 _UNACKED, _SACKED, _RTT = 4, 5, 15
@@ -32,6 +34,17 @@ def set_buffers(sock: socket.socket, tuning: Tuning) -> None:
 def set_no_delay(sock: socket.socket, no_delay: bool) -> None:
     """Switch TCP_NODELAY."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(no_delay))
+
+
+def set_read_size(transport: asyncio.Transport, read_bytes: int) -> None:
+    """Let one read of ``transport`` take so many bytes at the most; 0 is the loop's own size.
+
+    The transports of asyncio's own loop pass ``max_size`` to recv; those of uvloop always read into the
+    256,000 bytes that the loop owns.
+    """
+    own = getattr(type(transport), "max_size", None)
+    if own is not None:
+        transport.max_size = read_bytes or own  # type: ignore[attr-defined]
 
 
 def tcp_info_words(sock: socket.socket) -> tuple[int, ...] | None:
@@ -82,9 +95,25 @@ def _get(sock: socket.socket, option: int) -> int | None:
         return None
 
 
-def reuse_address_option(sock: socket.socket) -> SocketOption:
-    """Return requested and effective SO_REUSEADDR of a listener."""
-    return SocketOption("SO_REUSEADDR", 1, _get(sock, socket.SO_REUSEADDR))
+def set_reuse_port(sock: socket.socket) -> None:
+    """Share the port with other sockets that ask for it too; raise ConfigError where the system cannot."""
+    if _REUSE_PORT is None:
+        raise ConfigError.of("reuse_port", True, "this system has no SO_REUSEPORT")
+    sock.setsockopt(socket.SOL_SOCKET, _REUSE_PORT, 1)
+
+
+def reuse_options(sock: socket.socket, experiment: Experiment) -> list[SocketOption]:
+    """Return requested and effective SO_REUSEADDR (of a listener) and SO_REUSEPORT."""
+    found: list[SocketOption] = []
+    if sock.type is socket.SOCK_STREAM:
+        found.append(_flag("SO_REUSEADDR", experiment.reuse_address, _get(sock, socket.SO_REUSEADDR)))
+    if _REUSE_PORT is not None:
+        found.append(_flag("SO_REUSEPORT", experiment.reuse_port, _get(sock, _REUSE_PORT)))
+    return found
+
+
+def _flag(name: str, requested: bool, effective: int | None) -> SocketOption:
+    return SocketOption(name, int(requested), None if effective is None else int(bool(effective)))
 
 
 def family_of(host: str) -> socket.AddressFamily:

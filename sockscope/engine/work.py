@@ -1,8 +1,20 @@
-"""Ways to spend the service time that are not waiting."""
+"""Ways to spend the service time on the thread that serves."""
 
 from __future__ import annotations
 
-from time import thread_time
+from time import sleep, thread_time
+
+
+def spend(work: str, seconds: float) -> None:
+    """Spend the service time and let nothing else of this thread run meanwhile.
+
+    ``cpu`` computes; ``wait`` and ``block`` sleep, which is what blocking code does, and the mistake on an
+    event loop.
+    """
+    if work == "cpu":
+        burn(seconds)
+    else:
+        sleep(seconds)
 
 
 def burn(seconds: float) -> None:

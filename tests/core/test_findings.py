@@ -30,6 +30,23 @@ def test_permits_are_named_with_their_evidence() -> None:
     assert "5.00 ms each" in found.text
 
 
+def test_the_admission_limit_of_the_server_goes_before_the_permits_of_the_clients() -> None:
+    admitted = LimiterStatistics(permits=10, in_flight=10, waiting=40, acquired=500, waited=490, wait_s=9.8)
+    run_of_it = busy(limiter=FULL)
+    assert run_of_it.server is not None
+    limited = replace(run_of_it, server=replace(run_of_it.server, limiter=admitted))
+    found = limit_of(limited)
+    assert found.limit == "admission"
+    assert "10 of 10 requests in service" in found.text
+    assert "40 wait" in found.text
+    assert "20.0 ms each" in found.text
+    alone = replace(limited, swarm=None)
+    assert limit_of(alone).limit == "admission"
+    # Most requests did not have to wait: that is no limit.
+    rarely = replace(admitted, waited=3)
+    assert limit_of(replace(limited, server=replace(run_of_it.server, limiter=rarely))).limit == "semaphore"
+
+
 def test_cpu_goes_before_permits() -> None:
     found = limit_of(busy(limiter=FULL, cpu_s=0.97))
     assert found.limit == "CPU"

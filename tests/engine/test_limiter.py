@@ -74,6 +74,14 @@ class LimiterMachine(RuleBasedStateMachine):
         self.waiters[name] = self.limiter.enqueue(grant)
         self.admit()
 
+    @precondition(lambda self: not self.queue)
+    @rule()
+    def adopt(self) -> None:
+        """Somebody began while there was no limit; however many there are, nobody is put out."""
+        self.limiter.adopt()
+        self.holders += 1
+        self.acquired += 1
+
     @precondition(lambda self: self.holders)
     @rule()
     def release(self) -> None:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import SocketOption
-from sockscope.engine.options import family_of, set_buffers
+from sockscope.engine.limiter import Limiter
+from sockscope.engine.options import family_of, set_buffers, set_reuse_port
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
+from sockscope.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """What a model is given: the run's fixed part and the recorder it writes to."""
+    """What a model is given: the run's fixed part, the recorder it writes to, and who is admitted.
+
+    The admission limit is one for all endpoints of a server; models that serve on an event loop keep it.
+    """
 
     experiment: Experiment
     recorder: Recorder
+    admission: Limiter = field(default_factory=lambda: Limiter(0))
 
 
 class Endpoint(Protocol):
@@ -68,9 +74,12 @@ class Endpoint(Protocol):
         ...
 
 
-def bound_socket(kind: socket.SocketKind, assignment: Assignment) -> socket.socket:
-    """Return a non-blocking socket bound to the assignment's address; raise ListenError."""
-    address = assignment.address
+def bound_socket(kind: socket.SocketKind, context: ServerContext, assignment: Assignment) -> socket.socket:
+    """Return a non-blocking socket bound to the assignment's address; raise ListenError or ConfigError.
+
+    SO_REUSEADDR is for listeners alone: two UDP sockets that both ask for it may take the same port.
+    """
+    address, experiment = assignment.address, context.experiment
     try:
         sock = socket.socket(family_of(address[0]), kind)
     except OSError as error:
@@ -78,10 +87,15 @@ def bound_socket(kind: socket.SocketKind, assignment: Assignment) -> socket.sock
     try:
         sock.setblocking(False)
         if kind is socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(experiment.reuse_address))
+        if experiment.reuse_port:
+            set_reuse_port(sock)
         set_buffers(sock, assignment.tuning)
         sock.bind(address)
     except OSError as error:
         sock.close()
         raise listen_error(address, error) from error
+    except ConfigError:
+        sock.close()
+        raise
     return sock

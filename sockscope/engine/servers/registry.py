@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from sockscope.core.experiment import DEFAULT_SERVERS, SERVERS_OF
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
-from sockscope.engine.servers.tcp_protocol import TcpEndpoint
+from sockscope.engine.servers.tcp_buffered import BufferedEndpoint
+from sockscope.engine.servers.tcp_protocol import open_protocol
+from sockscope.engine.servers.tcp_streams import open_streams
 from sockscope.engine.servers.udp_datagram import UdpEndpoint
 from sockscope.errors import ConfigError
 
@@ -18,8 +20,9 @@ class ServerModel:
     """One way to write a server.
 
     ``open`` binds and serves, or raises ListenError. ``lacks`` says why this platform has not got the model
-    (empty: it is here). ``ignores`` are the keys of fields that mean nothing to this model. ``threaded``
-    models serve in threads of their own and leave the event loop alone.
+    (empty: it is here). ``ignores`` are the keys of fields that mean nothing to this model, ``ignores_on``
+    those that mean nothing to it on one event loop. ``threaded`` models serve in threads of their own and
+    leave the event loop alone.
     """
 
     name: str
@@ -27,14 +30,27 @@ class ServerModel:
     summary: str
     open: Callable[[ServerContext, Assignment], Endpoint]
     ignores: frozenset[str] = frozenset()
+    ignores_on: Mapping[str, frozenset[str]] = field(default_factory=dict)
     threaded: bool = False
     lacks: str = ""
 
+    def ignored(self, loop: str) -> frozenset[str]:
+        """Return the keys of fields that mean nothing to this model on ``uvloop`` or ``asyncio``."""
+        return self.ignores | self.ignores_on.get(loop, frozenset())
+
 
 ALL_MODELS: tuple[ServerModel, ...] = (
-    ServerModel("protocol", "tcp", "an asyncio Protocol per connection", TcpEndpoint),
-    ServerModel("datagram", "udp", "one UDP socket read with add_reader", UdpEndpoint),
-)
+    ServerModel("streams", "tcp", "a coroutine per connection, StreamReader and StreamWriter", open_streams),
+    ServerModel(
+        "protocol", "tcp", "an asyncio Protocol per connection", open_protocol,
+        ignores_on={"uvloop": frozenset({"read_bytes"})},
+    ),
+    ServerModel("buffered", "tcp", "an asyncio BufferedProtocol, reads into one buffer", BufferedEndpoint),
+    ServerModel(
+        "datagram", "udp", "one UDP socket read with add_reader", UdpEndpoint,
+        ignores=frozenset({"framing", "no_delay", "backlog", "reuse_address"}),
+    ),
+)  # fmt: skip
 
 SERVER_MODELS: tuple[ServerModel, ...] = tuple(model for model in ALL_MODELS if not model.lacks)
 """The models that this platform has."""

@@ -121,6 +121,7 @@ class Server:
             totals=totals,
             connections_open=len(recorder.live),
             draining=sum(endpoint.open_connections for endpoint in self._draining),
+            limiter=self._context.admission.statistics(),
             socket_options=tuple(self._endpoint.socket_options()) if self._endpoint else (),
             events=tuple(events.items),
             events_missed=events.missed,

@@ -8,114 +8,58 @@ that has many requests queued, is not read from.
 from __future__ import annotations
 
 import asyncio
-import errno
-import socket
 from collections import deque
 from time import perf_counter
-from typing import cast
 
-from sockscope.core.connection import Address, ConnectionRecord, ConnectionState, format_address
+from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
 from sockscope.core.framing import Frame, FramingError, decoder_for
-from sockscope.core.snapshot import SocketOption
-from sockscope.engine.loops import attach
-from sockscope.engine.options import (
-    buffer_options,
-    listener_backlog,
-    no_delay_option,
-    reuse_address_option,
-    set_buffers,
-    set_no_delay,
-    socket_of,
-)
-from sockscope.engine.os_errors import close_reason, describe, listen_error
+from sockscope.engine.limiter import Waiter
+from sockscope.engine.options import set_read_size
 from sockscope.engine.recorder import Clip, clip
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.endpoint import ServerContext, bound_socket
+from sockscope.engine.servers.endpoint import ServerContext
+from sockscope.engine.servers.tcp_endpoint import TcpConnection, TcpEndpoint
+from sockscope.engine.work import spend
 
-ACCEPTS_PER_TURN = 128
-"""Connections accepted in one turn of the loop. uvloop alone accepts one, which starves under load."""
-ACCEPT_PAUSE_S = 0.25
-"""Pause after the process ran out of descriptors, so that a full listener does not spin the loop."""
 MOST_QUEUED_FRAMES = 1_024
 """Requests of one connection that may wait before it is no longer read from."""
 
 
-class TcpConnection(asyncio.Protocol):
-    """One accepted connection."""
+class CallbackConnection(TcpConnection):
+    """A connection that is served by callbacks: from a read to answers, without a coroutine."""
 
     __slots__ = (
-        "_decoder",
-        "_delay_s",
-        "_kept",
-        "_on_exchange",
-        "_queue",
-        "_reason",
-        "_reason_text",
-        "_repeat",
-        "_timer",
-        "_writable",
-        "_write",
-        "endpoint",
-        "idle_since_s",
-        "reads_seen",
-        "record",
-        "transport",
+        "_admission", "_decoder", "_delay_s", "_holds_permit", "_kept", "_on_exchange", "_paced", "_queue",
+        "_repeat", "_timer", "_waiter", "_work", "_writable", "_write",
     )  # fmt: skip
 
-    record: ConnectionRecord
-    transport: asyncio.Transport
-
     def __init__(self, endpoint: TcpEndpoint, tuning: Tuning) -> None:
-        self.endpoint = endpoint
+        super().__init__(endpoint, tuning)
         self._decoder = decoder_for(tuning.framing, tuning.request_bytes)
         self._delay_s = tuning.service_time_s
+        self._work = tuning.work
+        self._admission = endpoint.context.admission
+        # Whether each request needs to be admitted.
+        self._paced = tuning.server_permits > 0
+        self._holds_permit = False
+        self._waiter: Waiter | None = None
         self._on_exchange = endpoint.context.recorder.on_exchange
         # The last whole frame, while nothing else is under way. Equal bytes in one read are, whatever the
         # framing, exactly one frame again: that is the fast path.
         self._repeat: bytes | None = None
         self._kept: Clip = b""
         self._queue: deque[tuple[float, bytes, Clip]] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._writable = True
-        self._reason: CloseReason | None = None
-        self._reason_text = ""
-        self.reads_seen = -1
-        self.idle_since_s = 0.0
 
     # From the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register with the recorder; no byte has been read yet."""
-        self.transport = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
         self._write = self.transport.write
-        endpoint = self.endpoint
-        local = transport.get_extra_info("sockname") or endpoint.address
-        # A peer that is gone before it was accepted has no address any more.
-        remote = transport.get_extra_info("peername") or ("0.0.0.0", 0)
-        self.record = endpoint.context.recorder.on_open("tcp", local[:2], remote[:2], endpoint.generation)
-        endpoint.arriving.discard(self)
-        endpoint.connections[self.record.conn_id] = self
-        set_no_delay(transport.get_extra_info("socket"), endpoint.tuning.no_delay)
-
-    def data_received(self, data: bytes) -> None:
-        """Answer what is complete; the hot path of a server."""
-        if data == self._repeat:
-            now = perf_counter()
-            if self._delay_s:
-                self.record.odd_read(len(data), 1)
-                self._serve_later(now, data, self._kept)
-                return
-            # Functions are taken out of their slots before they are called: as a method call the same is
-            # twice as slow in CPython 3.11.
-            write, on_exchange = self._write, self._on_exchange
-            write(data)
-            record, kept = self.record, self._kept
-            record.exchanges += 1
-            on_exchange((now, now, record, kept, kept))
-            return
-        self._cut(data)
 
     def eof_received(self) -> bool:
         """Answer what was asked before the peer closed its side, then close ours."""
@@ -131,7 +75,7 @@ class TcpConnection(asyncio.Protocol):
         """The peer does not read: stop reading from it, so that nothing piles up here."""
         self._writable = False
         self._repeat = None
-        self._stop_timer()
+        self._stop_serving()
         if self.record.state is ConnectionState.OPEN:
             self.record.state = ConnectionState.PAUSED
             self.transport.pause_reading()
@@ -144,18 +88,14 @@ class TcpConnection(asyncio.Protocol):
             if len(self._queue or ()) < MOST_QUEUED_FRAMES:
                 self.transport.resume_reading()
         if self._queue:
-            self._answer_next()
+            self._serve_first()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Close the books."""
-        self._stop_timer()
+        self._stop_serving()
         self._repeat = None
         self._queue = None
-        reason = self._reason or close_reason(error)
-        text = self._reason_text
-        if reason is CloseReason.OS_ERROR and error is not None:
-            text = describe(error)
-        self.endpoint.forget(self, reason, text)
+        super().connection_lost(error)
 
     # Serving.
 
@@ -177,7 +117,7 @@ class TcpConnection(asyncio.Protocol):
         record.odd_read(len(data), len(frames))
         for frame in frames:
             self._serve(now, frame)
-        in_turn = self._delay_s or not self._queue
+        in_turn = self._delay_s or not (self._queue or self._paced)
         if frames and not self._decoder.pending_bytes and self._writable and in_turn:
             self._repeat = wire = frames[-1].wire
             self._kept = clip(wire)
@@ -187,7 +127,7 @@ class TcpConnection(asyncio.Protocol):
 
     def _serve(self, now: float, frame: Frame) -> None:
         kept = clip(frame.wire, frame.reads)
-        if self._delay_s or self._queue or not self._writable:
+        if self._delay_s or self._queue or self._paced or not self._writable:
             self._serve_later(now, frame.wire, kept)
         else:
             self._answer(now, now, frame.wire, kept)
@@ -203,9 +143,34 @@ class TcpConnection(asyncio.Protocol):
             queue = self._queue = deque()
         queue.append((now, wire, kept))
         if self._timer is None and self._writable:
-            self._timer = self.endpoint.call_later(self._delay_s, self._answer_next)
+            self._serve_first()
         if len(queue) == MOST_QUEUED_FRAMES:
             self.transport.pause_reading()
+
+    def _serve_first(self) -> None:
+        """Begin to serve the first of the queue, as soon as it is admitted."""
+        if self._paced and not self._holds_permit:
+            if self._waiter is not None:
+                return
+            if not self._admission.try_acquire():
+                waiter = self._admission.enqueue(self._admitted)
+                self._waiter = waiter if waiter.queued else None
+                return
+            self._holds_permit = True
+        if self._work == "wait":
+            self._timer = self.endpoint.call_later(self._delay_s, self._answer_next)
+        else:
+            # In a turn of its own: what is queued must not keep the loop for all its service times at once.
+            self._timer = self.endpoint.call_soon(self._work_on_next)
+
+    def _admitted(self) -> None:
+        self._waiter = None
+        self._holds_permit = True
+        self._serve_first()
+
+    def _work_on_next(self) -> None:
+        spend(self._work, self._delay_s)
+        self._answer_next()
 
     def _answer_next(self) -> None:
         self._timer = None
@@ -216,37 +181,45 @@ class TcpConnection(asyncio.Protocol):
             self.transport.resume_reading()
         read_s, wire, kept = queue.popleft()
         self._answer(read_s, perf_counter(), wire, kept)
+        self._release()
         if not queue:
             if self.record.state is ConnectionState.HALF_CLOSED:
                 self.transport.close()
         elif self._writable and self._timer is None:
-            self._timer = self.endpoint.call_later(self._delay_s, self._answer_next)
+            self._serve_first()
 
-    def _stop_timer(self) -> None:
+    def _release(self) -> None:
+        if self._holds_permit:
+            self._holds_permit = False
+            self._admission.release()
+
+    def _stop_serving(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._waiter is not None:
+            self._admission.forget(self._waiter)
+            self._waiter = None
+        self._release()
 
     # From the endpoint.
 
     def retune(self, tuning: Tuning) -> None:
         """Take over what can change on an open connection."""
         self._delay_s = tuning.service_time_s
-        if self._queue:
+        self._work = tuning.work
+        self._paced = tuning.server_permits > 0
+        if self._queue or self._paced:
             self._repeat = None
-        if sock := socket_of(self.transport):
-            set_no_delay(sock, tuning.no_delay)
+        if self._paced and self._timer is not None and not self._holds_permit:
+            self._admission.adopt()
+            self._holds_permit = True
 
     def close(self, reason: CloseReason, text: str = "", *, abort: bool = False) -> None:
         """Close with a reason of ours; ``abort`` does not wait for what is still to be written."""
-        if self._reason is None:
-            self._reason, self._reason_text = reason, text
         self._repeat = None
-        self._stop_timer()
-        if abort:
-            self.transport.abort()
-        else:
-            self.transport.close()
+        self._stop_serving()
+        super().close(reason, text, abort=abort)
 
     def finish(self, reason: CloseReason) -> None:
         """Hear nothing more, answer what was read, then close."""
@@ -260,181 +233,35 @@ class TcpConnection(asyncio.Protocol):
             self.transport.close()
 
 
-class TcpEndpoint:
-    """A listener and its connections."""
+class ProtocolConnection(CallbackConnection, asyncio.Protocol):
+    """A connection whose reads come as new bytes objects."""
 
-    def __init__(self, context: ServerContext, assignment: Assignment) -> None:
-        self.context = context
-        self.tuning = assignment.tuning
-        self.generation = assignment.generation
-        self.connections: dict[int, TcpConnection] = {}
-        # Accepted, but not yet with a transport.
-        self.arriving: set[TcpConnection] = set()
-        loop = asyncio.get_running_loop()
-        self.call_later = loop.call_later
-        self._loop = loop
-        self._accepting: set[asyncio.Task[None]] = set()
-        self._accept_pause: asyncio.TimerHandle | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._closed = False
-        self._listener: socket.socket | None = bound_socket(socket.SOCK_STREAM, assignment)
-        try:
-            self._listener.listen(context.experiment.backlog)
-        except OSError as error:
-            self._listener.close()
-            raise listen_error(assignment.address, error) from error
-        self.address: Address = self._listener.getsockname()[:2]
-        self._loop.add_reader(self._listener, self._accept)
-        self._watch_idle()
+    __slots__ = ()
 
-    # Accepting.
-
-    def _accept(self, most: int = ACCEPTS_PER_TURN) -> None:
-        listener = self._listener
-        if listener is None:
-            return
-        for _ in range(most):
-            try:
-                sock, remote = listener.accept()
-            except BlockingIOError:
+    def data_received(self, data: bytes) -> None:
+        """Answer what is complete; the hot path of a server."""
+        if data == self._repeat:
+            now = perf_counter()
+            if self._delay_s:
+                self.record.odd_read(len(data), 1)
+                self._serve_later(now, data, self._kept)
                 return
-            except OSError as error:
-                self._accept_failed(error)
-                return
-            recorder = self.context.recorder
-            if len(self.connections) + len(self.arriving) >= self.context.experiment.max_connections:
-                recorder.rejected += 1
-                recorder.on_error(
-                    f"not accepted: {self.context.experiment.max_connections:,} connections are open already",
-                    address=format_address(remote[:2]),
-                    reason=CloseReason.LIMIT,
-                )
-                sock.close()
-                continue
-            connection = TcpConnection(self, self.tuning)
-            self.arriving.add(connection)
-            task = self._loop.create_task(self._adopt(sock, connection))
-            self._accepting.add(task)
-            task.add_done_callback(self._accepting.discard)
-
-    async def _adopt(self, sock: socket.socket, connection: TcpConnection) -> None:
-        try:
-            sock.setblocking(False)
-            await attach(sock, connection, accepted=True)
-        except OSError as error:
-            self.arriving.discard(connection)
-            sock.close()
-            self.context.recorder.on_error(f"accepted, then lost: {describe(error)}")
+            # Functions are taken out of their slots before they are called: as a method call the same is
+            # twice as slow in CPython 3.11.
+            write, on_exchange = self._write, self._on_exchange
+            write(data)
+            record, kept = self.record, self._kept
+            record.exchanges += 1
+            on_exchange((now, now, record, kept, kept))
             return
-        if self._closed:
-            connection.close(CloseReason.STOPPED, abort=True)
+        self._cut(data)
 
-    def _accept_backlog(self) -> None:
-        """Accept who has connected by now, and may have sent requests as the tuning was until now."""
-        self._accept(self.context.experiment.backlog)
+    def set_options(self, tuning: Tuning) -> None:
+        """Set what can change on an open socket, and the size of a read where the loop lets us."""
+        super().set_options(tuning)
+        set_read_size(self.transport, tuning.read_bytes)
 
-    def _accept_failed(self, error: OSError) -> None:
-        # ECONNABORTED and the like concern one peer; without descriptors the listener stays readable and
-        # would spin the loop, so it is left alone for a moment.
-        self.context.recorder.on_error(f"cannot accept: {describe(error)}", reason=CloseReason.OS_ERROR)
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM) and self._listener:
-            self._loop.remove_reader(self._listener)
-            self._accept_pause = self._loop.call_later(ACCEPT_PAUSE_S, self._accept_again)
 
-    def _accept_again(self) -> None:
-        self._accept_pause = None
-        if self._listener is not None:
-            self._loop.add_reader(self._listener, self._accept)
-
-    def _watch_idle(self) -> None:
-        limit_s = self.context.experiment.idle_timeout_s
-        if not limit_s:
-            return
-        now = perf_counter()
-        for connection in list(self.connections.values()):
-            reads = connection.record.reads
-            if reads != connection.reads_seen:
-                connection.reads_seen, connection.idle_since_s = reads, now
-            elif now - connection.idle_since_s >= limit_s:
-                connection.close(CloseReason.IDLE, abort=True)
-        self._idle_timer = self._loop.call_later(max(limit_s / 8, 0.01), self._watch_idle)
-
-    # From the role.
-
-    def apply(self, tuning: Tuning, generation: int) -> None:
-        """Take over a tuning; connections accepted from now on get its framing and buffers."""
-        if tuning.framing != self.tuning.framing:
-            self._accept_backlog()
-        self.tuning, self.generation = tuning, generation
-        if self._listener is not None:
-            set_buffers(self._listener, tuning)
-        for connection in self.connections.values():
-            connection.retune(tuning)
-
-    def drain(self) -> None:
-        """Close the listener; connections go on, those too that the kernel has made already."""
-        self._accept_backlog()
-        if self._accept_pause is not None:
-            self._accept_pause.cancel()
-        if self._listener is not None:
-            self._loop.remove_reader(self._listener)
-            self._listener.close()
-            self._listener = None
-
-    def finish(self, reason: CloseReason) -> None:
-        """Close the listener, and each connection as soon as it owes no answer."""
-        self.drain()
-        for connection in list(self.connections.values()):
-            connection.finish(reason)
-
-    @property
-    def drained(self) -> bool:
-        """Whether no connection is left."""
-        return not self.connections and not self._accepting
-
-    @property
-    def open_connections(self) -> int:
-        """Connections that are open."""
-        return len(self.connections)
-
-    def socket_of(self, conn_id: int) -> socket.socket | None:
-        """Return the (wrapped) socket of a connection."""
-        connection = self.connections.get(conn_id)
-        return socket_of(connection.transport) if connection is not None else None
-
-    def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
-        """Close one connection, after what is to be written if the peer reads."""
-        connection = self.connections.get(conn_id)
-        if connection is None:
-            return False
-        connection.close(reason, abort=connection.record.state is ConnectionState.PAUSED)
-        return True
-
-    def forget(self, connection: TcpConnection, reason: CloseReason, text: str) -> None:
-        """Called by a connection that is closed."""
-        self.connections.pop(connection.record.conn_id, None)
-        self.context.recorder.on_close(connection.record, reason, text)
-
-    def socket_options(self) -> list[SocketOption]:
-        """Return the listener's options and those of one accepted connection."""
-        found: list[SocketOption] = []
-        if self._listener is not None:
-            found.append(reuse_address_option(self._listener))
-            found.append(
-                SocketOption("backlog", self.context.experiment.backlog, listener_backlog(self._listener))
-            )
-        for conn_id in self.connections:
-            if sock := self.socket_of(conn_id):
-                found.append(no_delay_option(sock, self.tuning))
-                found.extend(buffer_options(sock, self.tuning))
-                break
-        return found
-
-    def close(self, reason: CloseReason) -> None:
-        """Close the listener and abort every connection."""
-        self._closed = True
-        self.drain()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-        for connection in list(self.connections.values()):
-            connection.close(reason, abort=True)
+def open_protocol(context: ServerContext, assignment: Assignment) -> TcpEndpoint:
+    """Serve with a Protocol per connection; raises ListenError."""
+    return TcpEndpoint(context, assignment, ProtocolConnection)

@@ -16,12 +16,16 @@ from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
 from sockscope.core.sequence import SEQUENCE_BYTES, SequenceTracker
 from sockscope.core.snapshot import SocketOption
-from sockscope.engine.options import buffer_options, set_buffers
+from sockscope.engine.limiter import Waiter
+from sockscope.engine.options import buffer_options, reuse_options, set_buffers
 from sockscope.engine.os_errors import describe
 from sockscope.engine.recorder import CAPTURE_BYTES, clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import ServerContext, bound_socket
+from sockscope.engine.work import spend
 
+MOST_IN_SERVICE = 65_536
+"""Requests in service or waiting for it, at the most; then the socket is left alone, and the kernel drops."""
 READS_PER_TURN = 64
 """Datagrams read in one turn of the loop, so that a flood cannot keep the loop for itself."""
 LARGEST_DATAGRAM_BYTES = 65_536
@@ -49,6 +53,72 @@ class UdpPeer:
         self.idle_since_s = 0.0
 
 
+class UdpRequest:
+    """One datagram on its way to its answer: waiting to be admitted, or in service."""
+
+    __slots__ = ("_endpoint", "_holds_permit", "_timer", "_waiter", "data", "peer", "read_s", "remote")
+
+    def __init__(
+        self, endpoint: UdpEndpoint, read_s: float, data: bytes, peer: UdpPeer, remote: tuple[str, int]
+    ) -> None:
+        self._endpoint = endpoint
+        self._timer: asyncio.Handle | None = None
+        self._waiter: Waiter | None = None
+        self._holds_permit = False
+        self.read_s = read_s
+        self.data = data
+        self.peer = peer
+        self.remote = remote
+        peer.in_service += 1
+
+    def begin(self) -> None:
+        """Begin the service time, as soon as the request is admitted."""
+        endpoint = self._endpoint
+        admission = endpoint.context.admission
+        if not admission.permits:
+            self._serve()
+        elif admission.try_acquire():
+            self._holds_permit = True
+            self._serve()
+        else:
+            waiter = admission.enqueue(self._admitted)
+            self._waiter = waiter if waiter.queued else None
+
+    def _admitted(self) -> None:
+        self._waiter = None
+        self._holds_permit = True
+        self._serve()
+
+    def _serve(self) -> None:
+        endpoint = self._endpoint
+        if endpoint.tuning.work == "wait":
+            self._timer = endpoint.call_later(endpoint.tuning.service_time_s, endpoint.answer, self)
+        else:
+            # In a turn of its own: a burst must not keep the loop for all its service times at once.
+            self._timer = endpoint.call_soon(self._work)
+
+    def _work(self) -> None:
+        tuning = self._endpoint.tuning
+        spend(tuning.work, tuning.service_time_s)
+        self._endpoint.answer(self)
+
+    def limit_begun(self) -> None:
+        """There is an admission limit from now on: who is served already counts."""
+        if self._timer is not None and not self._holds_permit:
+            self._endpoint.context.admission.adopt()
+            self._holds_permit = True
+
+    def end(self) -> None:
+        """Stop serving, and let the next one in."""
+        self.peer.in_service -= 1
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._waiter is not None:
+            self._endpoint.context.admission.forget(self._waiter)
+        if self._holds_permit:
+            self._endpoint.context.admission.release()
+
+
 class UdpEndpoint:
     """A UDP socket and its peers."""
 
@@ -60,14 +130,14 @@ class UdpEndpoint:
         # The last number of peers that were forgotten: what they send next does not tell of a loss.
         self._left_off: dict[tuple[str, int], int] = {}
         self._loop = asyncio.get_running_loop()
-        self._delay_s = assignment.tuning.service_time_s
-        self._in_service: set[asyncio.TimerHandle] = set()
-        # Read into one buffer and copied out: 64 KiB allocated per read and given back but for a few bytes
-        # leave the captures scattered over the heap.
-        self._buffer = memoryview(bytearray(LARGEST_DATAGRAM_BYTES))
+        self.call_later = self._loop.call_later
+        self.call_soon = self._loop.call_soon
+        self._in_service: set[UdpRequest] = set()
+        self._reading = True
+        self._take(assignment.tuning)
         self._reads_seen = -1
         self._last_read_s = perf_counter()
-        self._socket = bound_socket(socket.SOCK_DGRAM, assignment)
+        self._socket = bound_socket(socket.SOCK_DGRAM, context, assignment)
         self.address: Address = self._socket.getsockname()[:2]
         self._loop.add_reader(self._socket, self._readable)
         self._watch_idle()
@@ -88,7 +158,7 @@ class UdpEndpoint:
         peers = self._peers
         on_exchange = self.context.recorder.on_exchange
         from_bytes = int.from_bytes
-        delayed = self._delay_s > 0
+        delayed = self._serves_later
         for _ in range(READS_PER_TURN):
             try:
                 size, remote = recvfrom_into(buffer)
@@ -112,6 +182,8 @@ class UdpEndpoint:
             if delayed:
                 record.odd_read(size, 1)
                 self._serve_later(now, data, peer, remote)
+                if not self._reading:
+                    return
                 continue
             try:
                 sendto(data, remote)
@@ -152,24 +224,36 @@ class UdpEndpoint:
         return peer
 
     def _serve_later(self, now: float, data: bytes, peer: UdpPeer, remote: tuple[str, int]) -> None:
-        def answer() -> None:
-            self._in_service.discard(handle)
-            peer.in_service -= 1
-            record = peer.record
-            if record.closed_s is not None:
-                return
-            try:
-                self._socket.sendto(data, remote)
-            except OSError as error:
-                self._answer_failed(error, record)
-                return
-            record.odd_write(len(data))
-            kept = clip(data)
-            self.context.recorder.on_exchange((now, perf_counter(), record, kept, kept))
+        request = UdpRequest(self, now, data, peer, remote)
+        self._in_service.add(request)
+        request.begin()
+        if len(self._in_service) >= MOST_IN_SERVICE and self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._socket)
 
-        peer.in_service += 1
-        handle = self._loop.call_later(self._delay_s, answer)
-        self._in_service.add(handle)
+    def answer(self, request: UdpRequest) -> None:
+        """Answer a request whose service time is over."""
+        record = request.peer.record
+        self.end(request)
+        if record.closed_s is not None:
+            return
+        data = request.data
+        try:
+            self._socket.sendto(data, request.remote)
+        except OSError as error:
+            self._answer_failed(error, record)
+            return
+        record.odd_write(len(data))
+        kept = clip(data)
+        self.context.recorder.on_exchange((request.read_s, perf_counter(), record, kept, kept))
+
+    def end(self, request: UdpRequest) -> None:
+        """Let go of a request, answered or not."""
+        self._in_service.discard(request)
+        request.end()
+        if not self._reading and len(self._in_service) < MOST_IN_SERVICE and self._socket.fileno() >= 0:
+            self._reading = True
+            self._loop.add_reader(self._socket, self._readable)
 
     def _answer_failed(self, error: OSError, record: ConnectionRecord) -> None:
         self.context.recorder.errors += 1
@@ -210,9 +294,20 @@ class UdpEndpoint:
 
     def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; buffers of a UDP socket can change in place."""
-        self.tuning, self.generation = tuning, generation
-        self._delay_s = tuning.service_time_s
+        self.generation = generation
+        self._take(tuning)
+        for request in self._in_service if tuning.server_permits else ():
+            request.limit_begun()
         set_buffers(self._socket, tuning)
+
+    def _take(self, tuning: Tuning) -> None:
+        self.tuning = tuning
+        # Read into one buffer and copied out: 64 KiB allocated per read and given back but for a few bytes
+        # leave the captures scattered over the heap. A datagram is never read in parts: what a smaller buffer
+        # does not hold is gone.
+        self._buffer = memoryview(bytearray(tuning.read_bytes or LARGEST_DATAGRAM_BYTES))
+        self._serves_later = tuning.service_time_s > 0 or tuning.server_permits > 0
+        self.context.admission.resize(tuning.server_permits)
 
     def drain(self) -> None:
         """Nothing to do: what was sent before is still to be read, and is answered until all are silent."""
@@ -250,17 +345,19 @@ class UdpEndpoint:
         return False
 
     def socket_options(self) -> list[SocketOption]:
-        """Return the socket's buffer sizes."""
-        return buffer_options(self._socket, self.tuning)
+        """Return the socket's buffer sizes, and whether it shares its port."""
+        return [
+            *reuse_options(self._socket, self.context.experiment),
+            *buffer_options(self._socket, self.tuning),
+        ]
 
     def close(self, reason: CloseReason) -> None:
         """Close the socket and every peer's books."""
         self._watcher.cancel()
-        for handle in self._in_service:
-            handle.cancel()
-        self._in_service.clear()
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket)
             self._socket.close()
+        for request in list(self._in_service):
+            self.end(request)
         for remote in list(self._peers):
             self._forget(remote, reason)

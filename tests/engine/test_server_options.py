@@ -1,0 +1,66 @@
+"""Whether servers share an address as they were told to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from sockscope.core.events import CloseReason
+from sockscope.engine.recorder import Recorder
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.registry import ServerModel, model_for
+from sockscope.errors import ListenError
+from tests.engine.runs import experiment
+
+MODELS = [model_for("tcp", "protocol"), model_for("udp", "datagram")]
+models = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+
+
+@contextmanager
+def listening(model: ServerModel, port: int = 0, **values: Any) -> Iterator[Endpoint]:
+    chosen = experiment(transport=model.transport, **values)
+    assignment = Assignment(chosen.tuning, 0, ("127.0.0.1", port))
+    endpoint = model.open(ServerContext(chosen, Recorder("server")), assignment)
+    try:
+        yield endpoint
+    finally:
+        endpoint.close(CloseReason.STOPPED)
+
+
+def option(endpoint: Endpoint, name: str) -> tuple[int | None, int | None]:
+    """Return what was asked for and what is in force."""
+    found = next(option for option in endpoint.socket_options() if option.name == name)
+    return found.requested, found.effective
+
+
+@models
+async def test_servers_that_ask_for_it_share_a_port(model: ServerModel) -> None:
+    with listening(model, reuse_port=True) as first:
+        with listening(model, first.address[1], reuse_port=True) as second:
+            assert first.address == second.address
+            assert option(second, "SO_REUSEPORT") == (1, 1)
+        with pytest.raises(ListenError, match="in use"), listening(model, first.address[1]):
+            pass
+
+
+@models
+async def test_a_port_is_not_shared_unless_it_is_asked_for(model: ServerModel) -> None:
+    with listening(model) as first:
+        assert option(first, "SO_REUSEPORT") == (0, 0)
+        with pytest.raises(ListenError), listening(model, first.address[1], reuse_port=True):
+            pass
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+async def test_the_address_of_a_listener_is_used_anew_as_asked(reuse: bool) -> None:
+    with listening(model_for("tcp"), reuse_address=reuse) as endpoint:
+        assert option(endpoint, "SO_REUSEADDR") == (int(reuse), int(reuse))
+
+
+async def test_udp_never_asks_for_the_address_of_another() -> None:
+    with listening(model_for("udp"), reuse_address=True) as endpoint:
+        assert "SO_REUSEADDR" not in {option.name for option in endpoint.socket_options()}
