@@ -173,8 +173,9 @@ class RoleSnapshot:
 
     ``clients_*`` are the swarm's. ``limiter`` is the semaphore before the clients' requests, or the one that
     admits requests to service at the server. ``rolling`` counts connections that are still to be replaced
-    since a knob needed new sockets, ``draining`` those that an address no longer in use still serves. ``captures_overwritten`` counts exchanges that the capture ring has let go, ``events_missed``
-    lines that this reader did not get.
+    since a knob needed new sockets, ``draining`` those that an address no longer in use still serves.
+    ``captures_overwritten`` counts exchanges that the capture ring has let go, ``events_missed`` lines that
+    this reader did not get.
     """
 
     role: str

@@ -127,6 +127,10 @@ async def test_pause_and_freeze_are_told_apart() -> None:
         shown = driver.header
         await driver.ticks(3)
         assert driver.header == shown
+        await driver.press("p")
+        await driver.until(lambda: "FROZEN" in driver.header and "PAUSED" in driver.header)
+        await driver.press("p")
+        await driver.until(lambda: "FROZEN" in driver.header and "RUNNING" in driver.header)
         await driver.press("space")
         await driver.until(lambda: "FROZEN" not in driver.header)
         await driver.press("p")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sockscope.core.experiment import DEFAULT_SERVERS, SERVERS_OF
+from sockscope.core.experiment import DEFAULT_SERVERS, SERVERS_OF, Experiment, Tuning
+from sockscope.core.roles import unknown_fields
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.tcp_buffered import BufferedEndpoint
@@ -54,6 +55,19 @@ ALL_MODELS: tuple[ServerModel, ...] = (
 
 SERVER_MODELS: tuple[ServerModel, ...] = tuple(model for model in ALL_MODELS if not model.lacks)
 """The models that this platform has."""
+
+
+def offered(transport: str) -> tuple[str, ...]:
+    """Return the names of the models that can serve ``transport`` here, ``default`` first."""
+    return ("default", *(model.name for model in SERVER_MODELS if model.transport == transport))
+
+
+def idle_fields(experiment: Experiment, tuning: Tuning) -> frozenset[str]:
+    """Return the keys of fields that mean nothing to what runs: to its roles, its transport, its model."""
+    unknown = unknown_fields(experiment.role)
+    if experiment.role == "swarm":
+        return unknown
+    return unknown | model_for(tuning.transport, tuning.server).ignored(experiment.loop)
 
 
 def model_for(transport: str, name: str = "default") -> ServerModel:

@@ -22,6 +22,7 @@ from sockscope.core.findings import limit_of
 from sockscope.core.snapshot import Cursors, RunState, Snapshot
 from sockscope.core.trace import Trace
 from sockscope.engine.engine import Engine
+from sockscope.engine.servers.registry import idle_fields, offered
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, SockscopeError
 from sockscope.faces.tui.actions import ACTIONS, BY_ID
 from sockscope.faces.tui.commands import DEFAULT_WINDOW_S, Commands, is_typing
@@ -211,6 +212,8 @@ class SockscopeApp(App[int]):
             now_s=snapshot.time_s,
             window_s=self.window_s,
             tables=self._ticks % 2 == 0,
+            idle=idle_fields(self.experiment, self.wanted),
+            servers=offered(self.wanted.transport),
         )
         self._present(frame)
 
@@ -226,7 +229,10 @@ class SockscopeApp(App[int]):
             self._present(
                 replace(
                     frame,
+                    snapshot=replace(frame.snapshot, state=self.engine.state),
                     wanted=self.wanted,
+                    idle=idle_fields(self.experiment, self.wanted),
+                    servers=offered(self.wanted.transport),
                     window_s=self.window_s,
                     cursor_s=self._cursor_s,
                     frozen=self.frozen,
@@ -236,6 +242,13 @@ class SockscopeApp(App[int]):
             )
 
     # The view.
+
+    def show_state(self) -> None:
+        """Show the state of the run at once, in a frozen view too."""
+        if self.frozen:
+            self._present_again(tables=False)
+        else:
+            self._tick()
 
     def freeze(self, frozen: bool) -> None:
         """Hold the view still, or let it go on; held captures stay readable."""
@@ -290,7 +303,12 @@ class SockscopeApp(App[int]):
     def _show_wanted(self) -> None:
         """Show a turned knob at once; the graphs come with the next tick."""
         if self._frozen_at is not None:
-            self._frozen_at = replace(self._frozen_at, wanted=self.wanted)
+            self._frozen_at = replace(
+                self._frozen_at,
+                wanted=self.wanted,
+                idle=idle_fields(self.experiment, self.wanted),
+                servers=offered(self.wanted.transport),
+            )
             self.dashboard.query_one(KnobsPanel).frame = self._frozen_at
 
     async def _apply(self) -> None:

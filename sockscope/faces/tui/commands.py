@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sockscope.core.experiment import FIELDS, Tuning
+from sockscope.core.experiment import FIELDS, SERVERS_OF, Tuning
 from sockscope.core.fields import Value
 from sockscope.core.snapshot import RunState
 from sockscope.errors import SockscopeError
@@ -65,8 +65,11 @@ class Commands:
         self._step(key, 1)
 
     def toggle_transport(self) -> None:
-        """TCP to UDP and back."""
-        self._toggle("transport")
+        """TCP to UDP and back; a server model that does not serve the other one goes to the default."""
+        wanted = self._app.wanted
+        transport = str(FIELDS["transport"].spec.step(wanted.transport, 1))
+        serves = wanted.server == "default" or wanted.server in SERVERS_OF[transport]
+        self.tune({"transport": transport, "server": wanted.server if serves else "default"})
 
     def toggle_family(self) -> None:
         """IPv4 to IPv6 and back."""
@@ -114,6 +117,7 @@ class Commands:
             engine.resume()
         else:
             engine.pause()
+        self._app.show_state()
 
     def reset_figures(self) -> None:
         """Let figures and graphs begin anew."""

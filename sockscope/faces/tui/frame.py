@@ -19,7 +19,8 @@ class Frame:
     being applied. ``now_s`` is the right edge of the graphs and ``cursor_s`` the time that is looked at
     while the view is frozen, both monotonic seconds. ``tables`` tells whether this tick redraws the tables
     too, which is done at half the rate of the graphs. ``at_once`` asks all panels to draw now, because a
-    person waits for it; else they take turns, so that no single pause of the loop is long.
+    person waits for it; else they take turns, so that no single pause of the loop is long. ``idle`` are the
+    keys of knobs that mean nothing to what runs, ``servers`` the server models that can be chosen.
     """
 
     snapshot: Snapshot
@@ -33,3 +34,5 @@ class Frame:
     frozen: bool = False
     tables: bool = True
     at_once: bool = False
+    idle: frozenset[str] = frozenset()
+    servers: tuple[str, ...] = ()

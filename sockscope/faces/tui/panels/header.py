@@ -20,6 +20,7 @@ _STATES = {
     RunState.STOPPED: ("■", "STOPPED", "quiet"),
     RunState.FAILED: ("✗", "FAILED", "bad"),
 }
+_PLACES = {"loop": "", "child": "in a child", "server": "server apart", "apart": "apart"}
 _COLOURS = {
     "good": "$text-success",
     "warn": "$text-warning",
@@ -67,7 +68,7 @@ class HeaderPanel(Widget):
 
 def _whats(frame: Frame) -> list[Content]:
     """Return what runs, in words that get fewer: the last one leaves out what can be read elsewhere."""
-    return [_what(frame, parts) for parts in (4, 3, 2)]
+    return [_what(frame, parts) for parts in (5, 4, 3, 2)]
 
 
 def _what(frame: Frame, most: int) -> Content:
@@ -80,10 +81,10 @@ def _what(frame: Frame, most: int) -> Content:
     pieces.append(Content.styled(f"{sign} {word}", f"bold {_COLOURS[mood]}"))
     role = snapshot.main
     transport = snapshot.tuning.transport.upper()
-    model = "protocol" if snapshot.tuning.transport == "tcp" else "datagram"
-    address = plain(role.address)
-    parts = [transport, address, snapshot.loop_name, model if snapshot.server else "no server here"][:most]
-    pieces.append(Content(" · ".join(parts)).stylize("bold", 0, len(transport)))
+    model = snapshot.tuning.server_model if snapshot.server else "no server here"
+    place = _PLACES[snapshot.tuning.layout]
+    parts = [transport, plain(role.address), model, snapshot.loop_name, place][:most]
+    pieces.append(Content(" · ".join(filter(None, parts))).stylize("bold", 0, len(transport)))
     pieces.append(Content(units.format_elapsed(snapshot.elapsed_s)))
     if snapshot.warming_up:
         pieces.append(Content.styled("warming up", "$text-warning"))

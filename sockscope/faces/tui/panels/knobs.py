@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual import events
@@ -28,9 +28,10 @@ from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.widgets.plain import plain
 
 KNOBS = (
-    "transport", "family", "loop", "clients", "permits", "size", "service_time", "think_time", "timeout",
-    "connect_timeout", "lifetime", "framing", "no_delay", "rcvbuf", "sndbuf", "server", "client", "work",
-    "place", "server_processes", "swarm_processes", "server_permits", "read_bytes", "depth", "batch", "pool",
+    "transport", "family", "server", "loop", "place", "clients", "permits", "size", "service_time", "work",
+    "think_time", "timeout", "lifetime", "framing", "no_delay", "client", "depth", "batch", "pool",
+    "server_permits", "server_processes", "swarm_processes", "read_bytes", "rcvbuf", "sndbuf",
+    "connect_timeout",
 )  # fmt: skip
 """The knobs from top to bottom, by field key."""
 SHORT = ("clients", "permits", "size", "service_time")
@@ -39,6 +40,8 @@ KEYS = {"transport": "t", "family": "v", "clients": "[ ]", "permits": "{ }", "lo
 _LABEL = 10
 _KEY = 3
 _CARET = "█"
+_NARROWEST = 32
+"""Least width of a column."""
 _TOLD = 4
 """Rows below the knobs for what is told about the one that is chosen."""
 
@@ -60,7 +63,7 @@ class KnobList(Widget, can_focus=True):
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "knobs--label", "knobs--value", "knobs--arrow", "knobs--key", "knobs--cursor", "knobs--changed",
-        "knobs--error",
+        "knobs--error", "knobs--idle",
     }  # fmt: skip
     BINDINGS: ClassVar = [
         Binding("up", "move(-1)", show=False),
@@ -90,6 +93,8 @@ class KnobList(Widget, can_focus=True):
         self._entry: Entry | None = None
         self._refused: tuple[str, str] | None = None
         self._flashing: frozenset[str] = frozenset()
+        self._idle: frozenset[str] = frozenset()
+        self._choices: dict[str, tuple[str, ...]] = {}
 
     # What the panel sets.
 
@@ -99,11 +104,14 @@ class KnobList(Widget, can_focus=True):
         notes: dict[str, str],
         facts: dict[str, str],
         flashing: frozenset[str],
+        idle: frozenset[str],
+        choices: dict[str, tuple[str, ...]],
     ) -> None:
         """Show these values.
 
         ``notes`` replace key hints, ``facts`` tell what the kernel made of a value, ``flashing`` knobs
-        changed just now.
+        changed just now, ``idle`` ones mean nothing at the moment. ``choices`` are what a knob goes through
+        where that is less than its field allows.
         """
         changed = {
             key
@@ -111,9 +119,11 @@ class KnobList(Widget, can_focus=True):
             if values.get(key) != self._values.get(key)
             or notes.get(key) != self._notes.get(key)
             or (key in flashing) != (key in self._flashing)
+            or (key in idle) != (key in self._idle)
         }
         told = facts != self._facts
         self._values, self._notes, self._facts, self._flashing = values, notes, facts, flashing
+        self._idle, self._choices = idle, choices
         self._refresh_rows(changed, told)
 
     def _refresh_rows(self, changed: set[str], told: bool) -> None:
@@ -122,7 +132,7 @@ class KnobList(Widget, can_focus=True):
         if self.is_short:
             regions = [Region(0, 0, width, 1)] if changed else []
         else:
-            places = (self._keys.index(key) + top for key in changed)
+            places = (self._keys.index(key) % self._lines + top for key in changed)
             regions = [Region(0, y, width, 1) for y in places if 0 <= y < rows]
         if told:
             regions.append(Region(0, rows, width, max(0, self.size.height - rows)))
@@ -165,7 +175,10 @@ class KnobList(Widget, can_focus=True):
 
     def _turn(self, key: str, direction: int, coarse: bool) -> None:
         value = self._values[key]
-        stepped = _spec(key).step(value, direction, coarse=coarse)
+        spec = _spec(key)
+        if key in self._choices:
+            spec = replace(spec, choices=self._choices[key])
+        stepped = spec.step(value, direction, coarse=coarse)
         if stepped != value:
             self.post_message(self.Turned(key, stepped))
         self.refresh()
@@ -240,9 +253,11 @@ class KnobList(Widget, can_focus=True):
             index, x = min(event.x // width, len(self._keys) - 1), event.x % width
             left, right = len(_spec(self._keys[index]).label) + 1, width - 3
         else:
-            index, x = event.y - self._top(), event.x
-            left, right = _LABEL + 1, self.size.width - _KEY - 3
-        if not 0 <= index < len(self._keys):
+            width = self.size.width // self._columns
+            column, x = min(event.x // width, self._columns - 1), event.x % width
+            index = event.y - self._top() + column * self._lines
+            left, right = _LABEL + 1, width - _KEY - 3
+        if not 0 <= index < len(self._keys) or event.y >= self._rows:
             return
         self._chosen = self._keys[index]
         self._entry = self._refused = None
@@ -255,13 +270,32 @@ class KnobList(Widget, can_focus=True):
     def _top(self) -> int:
         """Return the y of the first knob: negative when the list is scrolled to show the cursor."""
         rows = self._rows
-        return -max(0, min(self._cursor - rows // 2, len(self._keys) - rows))
+        return -max(0, min(self._cursor % self._lines - rows // 2, self._lines - rows))
+
+    @property
+    def hidden(self) -> int:
+        """Knobs for which there is no row."""
+        return 0 if self.is_short else len(self._keys) - min(self._rows * self._columns, len(self._keys))
+
+    @property
+    def _room(self) -> int:
+        """Rows there are for knobs; what is told about the chosen one stands below."""
+        return max(1, self.size.height - (_TOLD if self.size.height > 3 * _TOLD else 1))
+
+    @property
+    def _columns(self) -> int:
+        """Two when one is too long and there is the width for it."""
+        return 2 if len(self._keys) > self._room and self.size.width >= 2 * _NARROWEST else 1
+
+    @property
+    def _lines(self) -> int:
+        """Length of a column."""
+        return -(-len(self._keys) // self._columns)
 
     @property
     def _rows(self) -> int:
-        """Rows that show knobs; what is told about the chosen one stands below."""
-        told = _TOLD if self.size.height > 3 * _TOLD else 1
-        return min(len(self._keys), self.size.height - told)
+        """Rows that show knobs."""
+        return min(self._lines, self._room)
 
     # Drawing.
 
@@ -273,8 +307,11 @@ class KnobList(Widget, can_focus=True):
         below = self.size.height - self._rows
         if y >= self.size.height - below:
             return self._hint_line(width, y - self.size.height + below, below)
-        index = y - self._top()
-        return self._knob_line(self._keys[index], index == self._cursor, width)
+        first, columns = y - self._top(), self._columns
+        indices = range(first, len(self._keys), self._lines)[:columns]
+        each = width // columns
+        strips = [self._knob_line(self._keys[i], i == self._cursor, each) for i in indices]
+        return Strip.join(strips).adjust_cell_length(width, self.rich_style)
 
     def _piece(self, name: str) -> Style:
         return self.get_visual_style(f"knobs--{name}")
@@ -291,9 +328,12 @@ class KnobList(Widget, can_focus=True):
         text, style = self._value(key)
         mark = "▸" if chosen and self.has_focus else " "
         hint = self._notes.get(key, KEYS.get(key, ""))
+        label = "label"
+        if key in self._idle:
+            hint, label, style = "n/a", "idle", self._piece("idle")
         content = Content.assemble(
             (mark, self._piece("arrow")),
-            (f"{spec.label:<{_LABEL}}", self._piece("label")),
+            (f"{spec.label:<{_LABEL}}", self._piece(label)),
             ("◂ ", arrow),
             (_fit(text, room), style),
             (" ▸", arrow),
@@ -338,7 +378,8 @@ class KnobList(Widget, can_focus=True):
         if rows == 1:
             return [hint]
         chosen = self._keys[self._cursor]
-        told = [_spec(chosen).doc, self._facts.get(chosen, "")]
+        idle = "means nothing to what runs now" if chosen in self._idle else ""
+        told = [idle, _spec(chosen).doc, self._facts.get(chosen, "")]
         lines = [line for text in told for line in textwrap.wrap(text, width)]
         return [*((line, "label") for line in lines[: rows - 1]), hint]
 
@@ -397,7 +438,10 @@ class KnobsPanel(Panel):
         flashing = frozenset(
             key for change in recent for key in KNOBS if FIELDS[key].spec.label in change.text
         )
-        self.query_one(KnobList).show(values, notes, _facts(snapshot), flashing)
+        knobs = self.query_one(KnobList)
+        choices = {"server": frame.servers}
+        knobs.show(values, notes, _facts(snapshot), flashing, frame.idle, choices)
+        self.border_subtitle = f"{knobs.hidden} more  , all" if knobs.hidden else ""
         rolling = (snapshot.swarm.rolling if snapshot.swarm else 0) + (
             snapshot.server.draining if snapshot.server else 0
         )
