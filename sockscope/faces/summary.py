@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
-from sockscope.core.experiment import FIELDS
-from sockscope.core.report import format_field, known, report
-from sockscope.core.snapshot import Snapshot
+from sockscope.core.experiment import DEFAULT_SERVERS, FIELDS
+from sockscope.core.report import format_field, known
 from sockscope.core.units import (
     format_bytes,
     format_count,
@@ -28,22 +27,14 @@ _SHOWN = {
 }
 
 _WHEN_SET = {"think_time", "lifetime"}
+_TITLE = {"clients": "{} clients", "permits": "{} permits", "request_bytes": "{}", "service_time_s": "{}"}
 _PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999", "max": "max"}
 
 Report = Mapping[str, Any]
 
 
-def summary_text(snapshot: Snapshot) -> str:
-    """Return the summary of the figures that ``snapshot`` covers: lines of at most 80 columns.
-
-    Take the snapshot before the engine is stopped: its address and its requests in flight are of that
-    moment.
-    """
-    return report_text(report(snapshot, {}))
-
-
 def report_text(report: Report) -> str:
-    """Return the summary that a report (:func:`sockscope.core.report.report`) tells in figures."""
+    """Return the summary of a report (:func:`sockscope.core.report.report`): lines of at most 80 columns."""
     head = [*wrap(_headline(report), WIDTH), *wrap(_what_ran(report), WIDTH), ""]
     rows = [line for label, text in _rows(report) for line in summary_row(label, text)]
     return "\n".join([*head, *rows]) + "\n"
@@ -52,6 +43,24 @@ def report_text(report: Report) -> str:
 def summary_row(label: str, text: str) -> list[str]:
     """Return the lines of one row of the summary."""
     return wrap(f"{label:{_LABEL_WIDTH}}{text}", WIDTH, subsequent_indent=" " * _LABEL_WIDTH)
+
+
+def title_of(report: Report) -> str:
+    """Return what ran in a few words, for a list of runs."""
+    experiment, role = report["experiment"], _role(report)
+    server = experiment.get("handler") or experiment.get("protocol") or experiment.get("server")
+    if server == "default":
+        server = DEFAULT_SERVERS.get(str(experiment.get("transport")), server)
+    parts = [
+        f"{str(experiment.get('transport')).upper()} {server if role != 'swarm' else 'swarm'}",
+        known(report, "loop"),
+    ]
+    for attribute, form in _TITLE.items():
+        if value := experiment.get(attribute):
+            parts.append(form.format(format_field(attribute, value)))
+    if role == "server":
+        parts.append("server alone")
+    return ", ".join(part for part in parts if part)
 
 
 def _role(report: Report) -> str:
