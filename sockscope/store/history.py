@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import threading
@@ -37,6 +38,7 @@ APPLICATION_ID = 0x536F536B
 BUSY_S = 5.0
 """How long a writer waits for another one."""
 
+_NAME = re.compile("(?P<number>[0-9]{1,18})|last(?:-(?P<back>[0-9]{1,18}))?")
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _ROW = (
@@ -169,12 +171,12 @@ class History:
 
         Raises UnknownRunError when there is no such run.
         """
-        if name.isascii() and name.isdigit():
-            return int(name)
-        back = name.removeprefix("last")
-        if back and not (back[0] == "-" and back[1:].isascii() and back[1:].isdigit()):
+        match = _NAME.fullmatch(name)
+        if match is None:
             raise UnknownRunError(name, "is neither the number of a run nor last, last-1, ...")
-        index = int(back[1:] or 0) if back else 0
+        if match["number"]:
+            return int(match["number"])
+        index = int(match["back"] or 0)
         newest = self.runs(limit=index + 1)
         if index >= len(newest):
             raise UnknownRunError(name, f"the history has only {len(newest):,} runs")
@@ -251,7 +253,8 @@ class History:
             raise HistoryError(f"{self.path} is not a history of SockScope; {_LEFT}")
         if _number(header, 68) == APPLICATION_ID:
             self._check_version(_number(header, 60))
-        with _connected(self.path, "ro") as connection:
+        # One transaction, lest another process makes the tables between two of these questions.
+        with _connected(self.path, "ro") as connection, _transaction(connection, "DEFERRED"):
             application_id, version = (
                 _pragma(connection, "application_id"),
                 _pragma(connection, "user_version"),
@@ -288,7 +291,7 @@ class History:
             raise HistoryError(f"the history {self.path} cannot be {what}: {error.strerror}") from None
         except sqlite3.OperationalError as error:
             # In WAL mode SQLite writes two files beside this one, even to read it.
-            beside = "; can its directory be written to?" if _cannot_open(error) else ""
+            beside = "; can its directory be written to?" if _may_be_its_directory(error) else ""
             raise HistoryError(f"the history {self.path} cannot be {what}: {error}{beside}") from None
         except sqlite3.DatabaseError as error:
             raise HistoryError(self._damaged(str(error))) from None
@@ -361,7 +364,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError as error:
         # SQLite does not wait for this lock. Whoever holds it prepares the same file, or will next time.
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+        if _code(error) != sqlite3.SQLITE_BUSY:
             raise
 
 
@@ -377,8 +380,8 @@ def _connected(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    connection.execute(f"BEGIN {kind}")
     try:
         yield
         connection.execute("COMMIT")
@@ -395,9 +398,14 @@ def _unknown(run_id: int) -> UnknownRunError:
     return UnknownRunError(run_id, "there is no such run in the history")
 
 
-def _cannot_open(error: sqlite3.OperationalError) -> bool:
-    # Extended codes have the primary one in their lowest byte.
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN
+def _may_be_its_directory(error: sqlite3.OperationalError) -> bool:
+    return _code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+
+
+def _code(error: sqlite3.OperationalError) -> int:
+    """Return what went wrong without its details (https://www.sqlite.org/rescode.html), 0 if not told."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> Any:
