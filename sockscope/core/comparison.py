@@ -382,8 +382,9 @@ def exceeded(threshold: ChangeThreshold, comparison: Comparison) -> list[str]:
             if one.change_ratio is None:
                 found.append(f"{threshold.text}: the change of {one.figure}{of} is not known")
             elif threshold.holds(one.change_ratio):
+                how = "rose" if math.isinf(one.change_ratio) else "changed by"
                 change = format_change_ratio(one.change_ratio)
-                found.append(f"{threshold.text}: {one.figure}{of} changed by {change}")
+                found.append(f"{threshold.text}: {one.figure}{of} {how} {change}")
     return found
 
 

@@ -18,6 +18,8 @@ _ROLES = ("both", "server", "swarm")
 _TEXTS = ("address", "loop", "error", "last_trouble", "state")
 _NUMBERS = ("tunings", "elapsed_s", "duration_s")
 _SPREAD = ("median", "min", "max", "low", "high")
+_LARGEST = 1e30
+"""No figure is as large."""
 
 
 def kind_of(value: object) -> str:
@@ -25,14 +27,14 @@ def kind_of(value: object) -> str:
 
     Raises ValueError with the reason when it is none of these, or not as they are.
     """
-    if not isinstance(value, Mapping) or value.get("type") not in KINDS:
+    kind = KINDS.get(str(value.get("type"))) if isinstance(value, Mapping) else None
+    if kind is None or not isinstance(value, Mapping):
         raise ValueError("is not the JSON object of a run or a race")
     version = value.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ValueError("has no schema_version")
     if version > SCHEMA_VERSION:
         raise ValueError(f"was written by a newer SockScope (schema_version {version})")
-    kind = KINDS[value["type"]]
     fault = next(iter(_faults(kind, value)), None)
     if fault is not None:
         raise ValueError(f"is not as SockScope writes it: {fault}")
@@ -81,6 +83,8 @@ def _wrong(section: str, values: object, wanted: Any) -> Iterator[str]:
         yield f"{section} is no object"
         return
     for name, value in values.items():
-        number = isinstance(value, bool) and wanted == int | float
-        if number or not isinstance(value, wanted | None):
+        truth = isinstance(value, bool) and wanted == int | float
+        # Python reads NaN and Infinity, and numbers of any length.
+        number = isinstance(value, int | float) and not -_LARGEST < value < _LARGEST
+        if truth or number or not isinstance(value, wanted | None):
             yield ".".join(part for part in (section, str(name)) if part)
