@@ -54,7 +54,7 @@ from sockscope.engine.limits import raise_descriptor_limit
 from sockscope.engine.loops import loop_factory
 
 COLUMNS, ROWS = 120, 40
-COMMAND = str(Path(sys.executable).with_name("sockscope"))
+DASHBOARD = (str(Path(sys.executable).with_name("sockscope")), "--no-history")
 WARMUP_S = 3.0
 """The first seconds are cheaper: the graphs are not yet full of curves."""
 START_LIMIT_S = 20.0
@@ -293,7 +293,7 @@ def default_keys(presses: int, warmup_s: float = WARMUP_S, seed: int = 1) -> Fig
     """Change the permits of the default experiment."""
     keys = [(b"}", _knob("permits", "100")), (b"{", _knob("permits", "50"))]
     permits = Waits(seed)
-    with Terminal([COMMAND], limit_s=_keys_limit_s(presses, warmup_s)) as terminal:
+    with Terminal([*DASHBOARD], limit_s=_keys_limit_s(presses, warmup_s)) as terminal:
         terminal.until(re.compile("RUNNING"), seconds=START_LIMIT_S)
         terminal.drain(warmup_s)
         permits.press(terminal, keys, presses)
@@ -308,7 +308,7 @@ def crowd_keys(
     turns = [(_RIGHT, _knob("timeout", "2 s")), (_LEFT, _knob("timeout", "1 s"))]
     moves = [(_DOWN, re.compile("▸connect")), (_UP, re.compile("▸timeout"))]
     turned, moved = Waits(seed), Waits(seed)
-    with Terminal([COMMAND, *flags], limit_s=_keys_limit_s(2 * presses, warmup_s)) as terminal:
+    with Terminal([*DASHBOARD, *flags], limit_s=_keys_limit_s(2 * presses, warmup_s)) as terminal:
         terminal.until(re.compile("RUNNING"), seconds=START_LIMIT_S)
         for key in _TO_THE_TIMEOUT:
             terminal.press(key)
@@ -330,7 +330,7 @@ def _quit(terminal: Terminal) -> None:
 
 def start_slice() -> Figures:
     """Return when the installed command painted its panels, and when their first figures."""
-    with Terminal([COMMAND], limit_s=START_LIMIT_S + SPARE_S) as terminal:
+    with Terminal([*DASHBOARD], limit_s=START_LIMIT_S + SPARE_S) as terminal:
         panels, figures = terminal.until(
             re.compile("Throughput"), re.compile("RUNNING"), seconds=START_LIMIT_S
         )

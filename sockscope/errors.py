@@ -7,7 +7,9 @@
     ├── EngineError             the run could not start or go on
     │   ├── ListenError         an address cannot be listened on
     │   └── ResourceLimitError  this machine's limits do not allow the experiment
-    └── StateError              the operation does not fit the state of the run
+    ├── StateError              the operation does not fit the state of the run
+    └── HistoryError            the file of finished runs cannot be used
+        └── UnknownRunError     a run that was asked for is not in it
 
 What a *peer* does (a reset, a refusal, a timeout, garbage) is data, never one of these: see
 :class:`sockscope.core.events.CloseReason`.
@@ -91,3 +93,17 @@ class StateError(SockscopeError):
         self.state = state
         self.operation = operation
         super().__init__(f"cannot {operation} while the run is {state}")
+
+
+class HistoryError(SockscopeError):
+    """The history cannot be read or written; the file is left as it is."""
+
+
+class UnknownRunError(HistoryError):
+    """There is no run ``run_id`` (a number, or a name such as ``last-1``) in the history."""
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, run_id: int | str, why: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"{run_id}: {why}")

@@ -15,6 +15,8 @@ import click
 
 from sockscope import __version__
 from sockscope.cli.flags import experiment_flags, typed
+from sockscope.cli.history import diff, history, history_flags, history_of
+from sockscope.cli.printing import printable
 from sockscope.cli.spec import Given, Layer, build, read_environment, read_flags, read_spec, to_toml
 from sockscope.core.experiment import Experiment
 from sockscope.core.fields import Value
@@ -43,7 +45,7 @@ class App(click.Group):
         try:
             return super().invoke(ctx)
         except SockscopeError as error:
-            click.echo(f"sockscope: {_printable(_sentence(error))}", err=True)
+            click.echo(f"sockscope: {printable(_sentence(error))}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(EXIT_INTERRUPTED)
@@ -65,6 +67,7 @@ def main() -> None:
 @click.group(cls=App, invoke_without_command=True, context_settings=_HELP)
 @click.version_option(__version__, message="sockscope %(version)s")
 @experiment_flags("both")
+@history_flags
 @click.pass_context
 def app(ctx: click.Context, /, **params: Any) -> None:
     """See what sockets do: real servers, real clients, and every knob turns while they run.
@@ -86,7 +89,7 @@ def app(ctx: click.Context, /, **params: Any) -> None:
     from sockscope.cli.environment import environment
     from sockscope.faces.tui.run import run_dashboard
 
-    ctx.exit(run_dashboard(experiment, environment()))
+    ctx.exit(run_dashboard(experiment, environment(), history_of(params)))
 
 
 def output_flags(command: F) -> F:
@@ -110,6 +113,7 @@ def output_flags(command: F) -> F:
 @app.command(context_settings=_HELP)
 @experiment_flags("both", **_TIMED)
 @output_flags
+@history_flags
 @click.pass_context
 def run(ctx: click.Context, /, **params: Any) -> None:
     """Run server and clients without a screen, and sum up."""
@@ -119,6 +123,7 @@ def run(ctx: click.Context, /, **params: Any) -> None:
 @app.command(context_settings=_HELP)
 @experiment_flags("server")
 @output_flags
+@history_flags
 @click.pass_context
 def serve(ctx: click.Context, /, **params: Any) -> None:
     """Run only the server, for any client, until Ctrl+C.
@@ -132,6 +137,7 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
 @click.argument("target", metavar="HOST:PORT", required=False)
 @experiment_flags("swarm", **_TIMED)
 @output_flags
+@history_flags
 @click.pass_context
 def swarm(ctx: click.Context, /, target: str | None, **params: Any) -> None:
     """Run only the clients, against any echo server."""
@@ -148,6 +154,10 @@ def doctor(ctx: click.Context, /, as_json: bool) -> None:
     checks = examine()
     click.echo(to_json(checks) if as_json else to_text(checks))
     ctx.exit(int(any(check.fatal for check in checks)))
+
+
+app.add_command(history)
+app.add_command(diff)
 
 
 def _experiment(params: Params, fixed: Mapping[str, Value] | None = None, timed: bool = False) -> Experiment:
@@ -189,7 +199,7 @@ def _run(ctx: click.Context, params: Params, experiment: Experiment) -> None:
     from sockscope.cli.environment import environment
     from sockscope.faces.headless import run_headless
 
-    ctx.exit(run_headless(experiment, plan, environment()))
+    ctx.exit(run_headless(experiment, plan, environment(), history_of(params)))
 
 
 def _plan(params: Params) -> Plan:
@@ -247,7 +257,7 @@ def _refuse_flags_before(command: str, params: Params) -> None:
     """Flags belong after the command that they are for; before it they would be lost without a word."""
     before = [*read_flags(typed(params)).values()]
     names = [value.name for value in before] + [
-        f"--{n.replace('_', '-')}" for n in ("spec", "print_spec") if params[n]
+        f"--{n.replace('_', '-')}" for n in ("spec", "print_spec", "history", "no_history") if params[n]
     ]
     if names:
         raise click.UsageError(f"{names[0]} belongs after the command: sockscope {command} {names[0]} ...")
@@ -259,8 +269,3 @@ def _sentence(error: SockscopeError) -> str:
         lines = [f"  {fault}" for fault in error.faults]
         return "\n".join([f"{len(lines)} things are wrong:", *lines])
     return str(error)
-
-
-def _printable(text: str) -> str:
-    """Return ``text`` without control characters: it may come from a file or a variable."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)

@@ -24,6 +24,7 @@ from sockscope.core.snapshot import (
     SocketOption,
     Totals,
 )
+from sockscope.core.units import DASH
 
 SCHEMA_VERSION = 1
 
@@ -31,6 +32,7 @@ _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
 _TOTALS = tuple(f.name for f in fields(Totals))
 _LIMITER = tuple(f.name for f in fields(LimiterStatistics))
 _KERNEL_UDP = tuple(f.name for f in fields(KernelUdp))
+_SPECS = {entry.attribute: entry.spec for entry in FIELDS.values()}
 
 FIGURES: Mapping[str, tuple[str, ...]] = {
     "service_time_s": (*_PERCENTILES, "mean", "count"),
@@ -83,6 +85,24 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from flat(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", inner
+
+
+def known(report: Mapping[str, Any], name: str) -> Any:
+    """Return the value with this dotted name, or None where it is not known or not there."""
+    value: Any = report
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def format_field(attribute: str, value: object) -> str:
+    """Return the value of a field of ``experiment`` for people; one that cannot be is shown as it is."""
+    spec = _SPECS.get(attribute)
+    if value is None:
+        return DASH
+    if spec is None or not isinstance(value, Value) or spec.check(value) is not None:
+        return str(value)
+    return spec.format(value)
 
 
 def _figures(snapshot: Snapshot) -> dict[str, Any]:

@@ -214,6 +214,9 @@ class KernelUdp:
     in_errors: int
     rcvbuf_errors: int
 
+    def __add__(self, other: KernelUdp) -> KernelUdp:
+        return KernelUdp(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
     def __sub__(self, other: KernelUdp) -> KernelUdp:
         return KernelUdp(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
 

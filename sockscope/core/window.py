@@ -29,6 +29,51 @@ def difference(before: Snapshot, after: Snapshot) -> Snapshot:
     )
 
 
+def joined(first: Snapshot, second: Snapshot) -> Snapshot:
+    """Return the window that is as long as two, of the same run and one after the other, together.
+
+    Counts and histograms add up exactly; what is of a moment is that of the second. Time between the two
+    that neither covers (the figures were cleared in it) stays out of ``measured_s``.
+    """
+    return replace(
+        second,
+        measured_since_s=second.time_s - first.measured_s - second.measured_s,
+        server=_joined_role(first.server, second.server),
+        swarm=_joined_role(first.swarm, second.swarm),
+        resources=_joined_resources(first.resources, second.resources),
+    )
+
+
+def _joined_role(first: RoleSnapshot | None, second: RoleSnapshot | None) -> RoleSnapshot | None:
+    if first is None or second is None:
+        return second
+    return replace(
+        second,
+        totals=first.totals + second.totals,
+        service_time=first.service_time + second.service_time,
+        limiter=replace(
+            second.limiter,
+            acquired=first.limiter.acquired + second.limiter.acquired,
+            waited=first.limiter.waited + second.limiter.waited,
+            wait_s=first.limiter.wait_s + second.limiter.wait_s,
+        ),
+    )
+
+
+def _joined_resources(first: Resources, second: Resources) -> Resources:
+    kernel = second.kernel_udp
+    if kernel is not None and first.kernel_udp is not None:
+        kernel = kernel + first.kernel_udp
+    return replace(
+        second,
+        cpu_s=first.cpu_s + second.cpu_s,
+        voluntary_switches=first.voluntary_switches + second.voluntary_switches,
+        involuntary_switches=first.involuntary_switches + second.involuntary_switches,
+        loop_lag=first.loop_lag + second.loop_lag,
+        kernel_udp=kernel,
+    )
+
+
 def _role(before: RoleSnapshot | None, after: RoleSnapshot | None) -> RoleSnapshot | None:
     if before is None or after is None:
         return after

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import TextIO
 
 from sockscope.core.experiment import Experiment
 from sockscope.core.figures import figures
+from sockscope.core.intervals import LENGTH_S, Intervals
 from sockscope.core.report import report
 from sockscope.core.snapshot import RunState, Snapshot
 from sockscope.core.thresholds import missed
@@ -23,15 +25,23 @@ from sockscope.core.window import window
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD
+from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
-from sockscope.faces.summary import WIDTH, summary_text
+from sockscope.faces.summary import WIDTH, report_text
+from sockscope.store.history import History
 
 
-def run_headless(experiment: Experiment, plan: Plan, environment: Mapping[str, object]) -> int:
-    """Run ``experiment`` to its end and write what ``plan`` asks for; return the exit code.
+def run_headless(
+    experiment: Experiment,
+    plan: Plan,
+    environment: Mapping[str, object],
+    history: History | None = None,
+) -> int:
+    """Run ``experiment`` to its end, keep it in ``history`` and write what ``plan`` asks for.
 
-    Raises SockscopeError when the run cannot start or its figures cannot be written.
+    Returns the exit code. Raises SockscopeError when the run cannot start or its figures cannot be written.
     """
+    began_at = datetime.now(UTC)
     with Output(plan) as output:
         try:
             with asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner:
@@ -39,7 +49,10 @@ def run_headless(experiment: Experiment, plan: Plan, environment: Mapping[str, o
         except asyncio.CancelledError:
             return EXIT_INTERRUPTED
         figures = report(outcome.snapshot, environment)
-        output.summary(figures, summary_text(outcome.snapshot))
+        number = keep(
+            history, figures, outcome.intervals, began_at=began_at, cut_short=_was_cut_short(outcome)
+        )
+        output.summary(figures, report_text(figures) + kept_text(number))
         if why := _failure(outcome):
             _say(why)
             return EXIT_FAILED
@@ -51,10 +64,11 @@ def run_headless(experiment: Experiment, plan: Plan, environment: Mapping[str, o
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """The figures at the moment the run ended, and whether somebody ended it before its time."""
+    """The figures at the moment the run ended and on the way there, and whether somebody ended it."""
 
     snapshot: Snapshot
-    cut_short: bool
+    intervals: Intervals
+    interrupted: bool
 
 
 async def _run(experiment: Experiment, plan: Plan, output: Output) -> _Outcome:
@@ -62,16 +76,19 @@ async def _run(experiment: Experiment, plan: Plan, output: Output) -> _Outcome:
     await engine.start()
     progress = Progress(sys.stderr, plan)
     ending = asyncio.ensure_future(engine.wait())
+    intervals = Intervals()
     with _signals(ending, progress):
         try:
             first = engine.snapshot()
             _announce(first, plan)
-            last = await _watch(engine, ending, first, plan.interval_s, output, progress)
+            with _remembered(engine, ending, first, intervals):
+                last = await _watch(engine, ending, first, plan.interval_s, output, progress)
         finally:
             progress.clear()
             await engine.stop()
-    cut_short = ending.cancelled() or output.gone
-    return _Outcome(replace(window(first, last), state=engine.state, error=engine.error), cut_short)
+    intervals.finish(last)
+    snapshot = replace(window(first, last), state=engine.state, error=engine.error)
+    return _Outcome(snapshot, intervals, interrupted=ending.cancelled() or output.gone)
 
 
 async def _watch(
@@ -93,6 +110,27 @@ async def _watch(
         output.interval(interval)
         progress.show(now, interval)
     return now
+
+
+@contextmanager
+def _remembered(
+    engine: Engine, ending: asyncio.Future[None], first: Snapshot, intervals: Intervals
+) -> Iterator[None]:
+    """Absorb a snapshot every second, however long the intervals are that are told."""
+
+    async def absorb() -> None:
+        due = _due_times(first, LENGTH_S)
+        while not ending.done():
+            await asyncio.wait({ending}, timeout=next(due))
+            if not ending.done():
+                intervals.absorb(engine.snapshot())
+
+    intervals.absorb(first)
+    absorbing = asyncio.ensure_future(absorb())
+    try:
+        yield
+    finally:
+        absorbing.cancel()
 
 
 def _due_times(first: Snapshot, interval_s: float) -> Iterator[float | None]:
@@ -145,13 +183,19 @@ def _announce(snapshot: Snapshot, plan: Plan) -> None:
         _say(f"listening on {snapshot.server.address}")
 
 
+def _was_cut_short(outcome: _Outcome) -> bool:
+    """Tell whether a run of a certain length was ended before it; one without end ends when it is ended."""
+    experiment = outcome.snapshot.experiment
+    return outcome.interrupted and bool(experiment.duration_s or experiment.requests)
+
+
 def _failure(outcome: _Outcome) -> str:
     """Return why the run counts as failed, or nothing."""
     snapshot = outcome.snapshot
     if snapshot.state is RunState.FAILED:
         return f"the run failed: {snapshot.error}"
     swarm = snapshot.swarm
-    if swarm is None or swarm.totals.responses or outcome.cut_short:
+    if swarm is None or swarm.totals.responses or outcome.interrupted:
         return ""
     return f"no request was answered: {swarm.last_trouble or 'the run ended before the first answer'}"
 

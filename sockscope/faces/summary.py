@@ -1,13 +1,16 @@
-"""The block of text that a run leaves in the terminal: what ran, and how it went."""
+"""The block of text that a run leaves in the terminal: what ran, and how it went.
+
+It is made from the report, so that a run that was kept reads as it did when it ended.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from textwrap import wrap
+from typing import Any
 
-from sockscope.core.experiment import FIELDS
-from sockscope.core.figures import figures
-from sockscope.core.snapshot import RoleSnapshot, Snapshot, Totals
+from sockscope.core.experiment import DEFAULT_SERVERS, FIELDS
+from sockscope.core.report import format_field, known
 from sockscope.core.units import (
     format_bytes,
     format_count,
@@ -24,136 +27,158 @@ _SHOWN = {
 }
 
 _WHEN_SET = {"think_time", "lifetime"}
+_TITLE = {"clients": "{} clients", "permits": "{} permits", "request_bytes": "{}", "service_time_s": "{}"}
+_PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999", "max": "max"}
+
+Report = Mapping[str, Any]
 
 
-def summary_text(snapshot: Snapshot) -> str:
-    """Return the summary of the figures that ``snapshot`` covers: lines of at most 80 columns.
-
-    Take the snapshot before the engine is stopped: its address and its requests in flight are of that
-    moment.
-    """
-    head = [*wrap(_headline(snapshot), WIDTH), *wrap(_what_ran(snapshot), WIDTH), ""]
-    rows = [line for label, text in _rows(snapshot) for line in _row(label, text)]
+def report_text(report: Report) -> str:
+    """Return the summary of a report (:func:`sockscope.core.report.report`): lines of at most 80 columns."""
+    head = [*wrap(_headline(report), WIDTH), *wrap(_what_ran(report), WIDTH), ""]
+    rows = [line for label, text in _rows(report) for line in summary_row(label, text)]
     return "\n".join([*head, *rows]) + "\n"
 
 
-def _row(label: str, text: str) -> list[str]:
+def summary_row(label: str, text: str) -> list[str]:
+    """Return the lines of one row of the summary."""
     return wrap(f"{label:{_LABEL_WIDTH}}{text}", WIDTH, subsequent_indent=" " * _LABEL_WIDTH)
 
 
-def _headline(snapshot: Snapshot) -> str:
+def title_of(report: Report) -> str:
+    """Return what ran in a few words, for a list of runs."""
+    experiment, role = report["experiment"], _role(report)
+    server = experiment.get("handler") or experiment.get("protocol") or experiment.get("server")
+    if server == "default":
+        server = DEFAULT_SERVERS.get(str(experiment.get("transport")), server)
+    parts = [
+        f"{str(experiment.get('transport')).upper()} {server if role != 'swarm' else 'swarm'}",
+        known(report, "loop"),
+    ]
+    for attribute, form in _TITLE.items():
+        if value := experiment.get(attribute):
+            parts.append(form.format(format_field(attribute, value)))
+    if role == "server":
+        parts.append("server alone")
+    return ", ".join(part for part in parts if part)
+
+
+def _role(report: Report) -> str:
+    role: str = known(report, "experiment.role") or "both"
+    return role
+
+
+def _main(report: Report) -> str:
+    """Return the section whose counts are the run's."""
+    return "server" if _role(report) == "server" else "totals"
+
+
+def _headline(report: Report) -> str:
     roles = {"both": "server and clients", "server": "server", "swarm": "clients"}
-    server = snapshot.server
-    address = (server.address if server is not None else "") or snapshot.main.address
+    transport = str(known(report, "experiment.transport")).upper()
     return (
-        f"SockScope: {snapshot.tuning.transport.upper()} {roles[snapshot.experiment.role]}, "
-        f"{address}, {snapshot.loop_name}, {_length(snapshot)}"
+        f"SockScope: {transport} {roles[_role(report)]}, "
+        f"{known(report, 'address')}, {known(report, 'loop')}, {_length(report)}"
     )
 
 
-def _length(snapshot: Snapshot) -> str:
-    length = format_duration(snapshot.measured_s)
-    return f"{length} (warming up)" if snapshot.warming_up else length
+def _length(report: Report) -> str:
+    length = format_duration(known(report, "duration_s"))
+    return f"{length} (warming up)" if known(report, "warming_up") else length
 
 
-def _what_ran(snapshot: Snapshot) -> str:
-    tuning = snapshot.tuning
+def _what_ran(report: Report) -> str:
+    experiment = report["experiment"]
     parts = []
-    for key in _SHOWN[snapshot.experiment.role]:
+    for key in _SHOWN[_role(report)]:
         entry = FIELDS[key]
-        value = getattr(tuning, entry.attribute)
-        if (key in _WHEN_SET and not value) or (key == "framing" and tuning.transport == "udp"):
+        value = experiment.get(entry.attribute)
+        udp = experiment.get("transport") == "udp"
+        if value is None or (key in _WHEN_SET and not value) or (key == "framing" and udp):
             continue
-        parts.append(f"{entry.spec.label} {entry.spec.format(value)}")
+        parts.append(f"{entry.spec.label} {format_field(entry.attribute, value)}")
     return ", ".join(parts)
 
 
-def _rows(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    yield from _traffic(snapshot)
-    if snapshot.swarm is not None:
-        yield "service time", _service_time(snapshot.swarm)
-    yield "failed", _failures(snapshot)
-    yield "connections", _connections(snapshot.main)
-    yield "process", _process(snapshot)
-    kernel = snapshot.resources.kernel_udp
-    if snapshot.tuning.transport == "udp" and kernel is not None:
-        dropped = f"{format_count(kernel.rcvbuf_errors)} dropped, receive buffer full"
-        yield "kernel UDP", f"{dropped} (whole machine)"
-    if difference := _difference(snapshot):
+def _rows(report: Report) -> Iterator[tuple[str, str]]:
+    yield from _traffic(report)
+    if _role(report) != "server":
+        yield "service time", _service_time(report)
+    yield "failed", _failures(report)
+    yield "connections", _connections(report)
+    yield "process", _process(report)
+    dropped = known(report, "kernel_udp.rcvbuf_errors")
+    if known(report, "experiment.transport") == "udp" and dropped is not None:
+        yield "kernel UDP", f"{format_count(dropped)} dropped, receive buffer full (whole machine)"
+    if difference := _difference(report):
         yield "server saw", difference
-    if snapshot.swarm is not None and snapshot.swarm.last_trouble:
-        yield "last trouble", snapshot.swarm.last_trouble
-    if snapshot.error:
-        yield "stopped by", snapshot.error
+    if trouble := known(report, "last_trouble"):
+        yield "last trouble", trouble
+    if error := known(report, "error"):
+        yield "stopped by", error
 
 
-def _traffic(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    totals = snapshot.main.totals
-    shown = figures(snapshot)
-    answered = f"{format_count(totals.responses)} answered of {format_count(totals.requests)}"
-    yield "requests", f"{answered}, {format_count(shown.requests_per_s)}/s"
-    payload = shown.bytes_per_s
+def _traffic(report: Report) -> Iterator[tuple[str, str]]:
+    answered = f"{_count(report, 'responses')} answered of {_count(report, 'requests')}"
+    yield "requests", f"{answered}, {format_count(known(report, 'rates.requests_per_s'))}/s"
+    payload = known(report, "rates.bytes_per_s")
     yield "payload", f"{format_bytes(payload)}/s of answers" if payload is not None else format_bytes(None)
 
 
-def _service_time(swarm: RoleSnapshot) -> str:
-    names = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
-    values = swarm.service_time.percentiles(tuple(names.values()))
-    return "  ".join(f"{name} {format_duration(value)}" for name, value in zip(names, values, strict=True))
+def _count(report: Report, name: str) -> str:
+    return format_count(known(report, f"{_main(report)}.{name}"))
 
 
-def _failures(snapshot: Snapshot) -> str:
-    totals = snapshot.main.totals
-    parts = [f"{format_count(totals.errors)} errors", f"{format_count(totals.timeouts)} timeouts"]
-    if totals.datagrams_sent or totals.datagrams_received:
+def _service_time(report: Report) -> str:
+    return "  ".join(
+        f"{label} {format_duration(known(report, f'service_time_s.{name}'))}"
+        for label, name in _PERCENTILES.items()
+    )
+
+
+def _failures(report: Report) -> str:
+    parts = [f"{_count(report, 'errors')} errors", f"{_count(report, 'timeouts')} timeouts"]
+    totals = report[_main(report)]
+    if totals.get("datagrams_sent") or totals.get("datagrams_received"):
         parts += [
-            f"{format_count(totals.datagrams_lost)} lost",
-            f"{format_count(totals.datagrams_late)} late",
-            f"{format_count(totals.datagrams_reordered)} reordered",
-            f"{format_count(totals.datagrams_duplicated)} twice",
+            f"{_count(report, 'datagrams_lost')} lost",
+            f"{_count(report, 'datagrams_late')} late",
+            f"{_count(report, 'datagrams_reordered')} reordered",
+            f"{_count(report, 'datagrams_duplicated')} twice",
         ]
     return ", ".join(parts)
 
 
-def _connections(role: RoleSnapshot) -> str:
-    totals = role.totals
+def _connections(report: Report) -> str:
     parts = [
-        f"{format_count(totals.connections_opened)} opened",
-        f"{format_count(totals.connections_refused)} refused",
-        f"{format_count(totals.connections_reset)} reset",
+        f"{_count(report, 'connections_opened')} opened",
+        f"{_count(report, 'connections_refused')} refused",
+        f"{_count(report, 'connections_reset')} reset",
     ]
-    rest = totals.connections_timed_out + totals.connections_failed + totals.connections_rejected
+    totals = report[_main(report)]
+    rest = sum(totals.get(f"connections_{how}") or 0 for how in ("timed_out", "failed", "rejected"))
     if rest:
         parts.append(f"{format_count(rest)} failed otherwise")
     return ", ".join(parts)
 
 
-def _process(snapshot: Snapshot) -> str:
-    resources = snapshot.resources
-    lag = resources.loop_lag.percentile(0.99)
+def _process(report: Report) -> str:
     return (
-        f"CPU {format_ratio(figures(snapshot).cpu_ratio)} of a core, "
-        f"RSS {format_bytes(resources.rss_bytes)}, loop lag p99 {format_duration(lag)}"
+        f"CPU {format_ratio(known(report, 'resources.cpu_ratio'))} of a core, "
+        f"RSS {format_bytes(known(report, 'resources.rss_bytes'))}, "
+        f"loop lag p99 {format_duration(known(report, 'resources.loop_lag_p99_s'))}"
     )
 
 
-def _difference(snapshot: Snapshot) -> str:
+def _difference(report: Report) -> str:
     """Return in words where the server's counts differ from the clients', or nothing.
 
     A request that is in flight has been counted at one end and not yet at the other.
     """
-    if snapshot.server is None or snapshot.swarm is None:
-        return ""
-    clients, server = snapshot.swarm.totals, snapshot.server.totals
-    under_way = snapshot.swarm.in_flight
-    parts = [
-        f"{format_count(getattr(server, name))} {name} (clients: {format_count(getattr(clients, name))})"
-        for name in ("requests", "responses")
-        if abs(_gap(name, clients, server)) > under_way
-    ]
+    under_way = known(report, "clients.in_flight") or 0
+    parts = []
+    for name in ("requests", "responses"):
+        clients, server = known(report, f"totals.{name}"), known(report, f"server.{name}")
+        if clients is not None and server is not None and abs(clients - server) > under_way:
+            parts.append(f"{format_count(server)} {name} (clients: {format_count(clients)})")
     return ", ".join(parts)
-
-
-def _gap(name: str, clients: Totals, server: Totals) -> int:
-    gap: int = getattr(clients, name) - getattr(server, name)
-    return gap

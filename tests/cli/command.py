@@ -15,7 +15,12 @@ PATIENCE_S = 60
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("SOCKSCOPE_")}
+    """The environment without what would change an experiment; the history is still that of the tests."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("SOCKSCOPE_") or key == "SOCKSCOPE_HISTORY"
+    }
     return {**kept, **more}
 
 

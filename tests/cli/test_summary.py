@@ -1,10 +1,15 @@
 from dataclasses import replace
 
 from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.snapshot import RunState, Totals
+from sockscope.core.report import report
+from sockscope.core.snapshot import RunState, Snapshot, Totals
 from sockscope.faces.headless import progress_line
-from sockscope.faces.summary import summary_text
+from sockscope.faces.summary import report_text
 from tests.core.runs import both, role, run
+
+
+def summary_text(snapshot: Snapshot) -> str:
+    return report_text(report(snapshot, {}))
 
 
 def test_what_a_run_leaves_behind() -> None:

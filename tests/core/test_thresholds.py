@@ -1,9 +1,12 @@
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sockscope.core.report import FIGURES, report
-from sockscope.core.thresholds import Threshold, missed
+from sockscope.core.thresholds import FIGURE_NAMES, ChangeThreshold, Threshold, missed
 from tests.core.runs import both
 
 REPORT: dict[str, Any] = report(both(), {})
@@ -106,3 +109,75 @@ def test_what_is_not_known_is_missed() -> None:
 @pytest.mark.parametrize("name", [f"{section}.{name}" for section in FIGURES for name in FIGURES[section]])
 def test_every_figure_can_be_judged(name: str) -> None:
     assert Threshold.parse(f"{name}>1").figure == name
+
+
+# Conditions on changes.
+
+
+@pytest.mark.parametrize(
+    ("text", "figure", "comparison", "limit_ratio"),
+    [
+        ("requests_per_s<-5%", "rates.requests_per_s", "<", -0.05),
+        (" p99 >= +10 % ", "service_time_s.p99", ">=", 0.10),
+        ("server.errors>0%", "server.errors", ">", 0.0),
+        ("rss>2.5%", "resources.rss_bytes", ">", 0.025),
+        ("CPU == -.5%", "resources.cpu_ratio", "==", -0.005),
+    ],
+)
+def test_reading_a_change(text: str, figure: str, comparison: str, limit_ratio: float) -> None:
+    threshold = ChangeThreshold.parse(text)
+    assert (threshold.figure, threshold.comparison) == (figure, comparison)
+    assert threshold.limit_ratio == pytest.approx(limit_ratio)
+    assert threshold.text == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("requests_per_s", "is not FIGURE, one of > >= < <= ==, and a value, such as requests_per_s<-5%"),
+        ("requests_per_s<", "is not FIGURE"),
+        ("requets_per_s<-5%", "there is no figure requets_per_s; did you mean requests_per_s?"),
+        ("p99>20ms", "the value 20ms is not a change in per cent (for example -5% or +10%)"),
+        ("p99>0.05", "the value 0.05 is not a change in per cent"),
+        ("p99>--5%", "is not a change in per cent"),
+        ("p99>nan%", "is not a change in per cent"),
+        ("p99>1e3%", "is not a change in per cent"),
+        ("p99>%", "is not a change in per cent"),
+        ("p99>.%", "is not a change in per cent"),
+        ("p99>٣%", "is not a change in per cent"),
+    ],
+)
+def test_changes_that_make_no_sense(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match="is") as caught:
+        ChangeThreshold.parse(text)
+    assert reason in str(caught.value)
+
+
+@given(
+    st.sampled_from(sorted(FIGURE_NAMES)),
+    st.sampled_from([">", ">=", "<", "<=", "=="]),
+    st.sampled_from(["", "+", "-"]),
+    st.decimals(0, 100_000, places=3),
+    st.sampled_from(["", " ", "  "]),
+)
+def test_every_change_reads_back(name: str, comparison: str, sign: str, percent: Decimal, space: str) -> None:
+    text = f"{space}{name}{space}{comparison}{space}{sign}{percent}{space}%{space}"
+    threshold = ChangeThreshold.parse(text)
+    ratio = float(percent) / 100 * (-1 if sign == "-" else 1)
+    assert threshold.figure == FIGURE_NAMES[name]
+    assert threshold.comparison == comparison
+    assert threshold.limit_ratio == pytest.approx(ratio)
+    above, below = threshold.limit_ratio + 1, threshold.limit_ratio - 1
+    assert threshold.holds(threshold.limit_ratio) == (comparison in (">=", "<=", "=="))
+    assert threshold.holds(above) == (comparison in (">", ">="))
+    assert threshold.holds(below) == (comparison in ("<", "<="))
+
+
+@given(st.text(max_size=30) | st.from_regex(r"[a-z_0-9.]{1,12}[<>=]{1,2}[+-]?[0-9.]{0,5}%?", fullmatch=True))
+def test_whatever_is_typed_is_read_or_refused_in_words(text: str) -> None:
+    for parse in (ChangeThreshold.parse, Threshold.parse):
+        try:
+            figure = parse(text).figure
+        except ValueError:
+            continue
+        assert figure in FIGURE_NAMES.values()

@@ -19,6 +19,7 @@ from sockscope.core.events import Event
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.figures import figures
 from sockscope.core.findings import limit_of
+from sockscope.core.intervals import Intervals
 from sockscope.core.snapshot import Cursors, RunState, Snapshot
 from sockscope.core.trace import Trace
 from sockscope.engine.engine import Engine
@@ -68,6 +69,8 @@ class SockscopeApp(App[int]):
         self.environment = dict(environment or {})
         self.engine = Engine(experiment)
         self.trace = Trace()
+        self.intervals = Intervals()
+        self.ran_out = False
         self.wanted: Tuning = experiment.tuning
         self.commands_table = Commands(self)
         self.window_s = DEFAULT_WINDOW_S
@@ -108,6 +111,7 @@ class SockscopeApp(App[int]):
             self.start_error = error
             self.exit(error.exit_code)
             return
+        self.intervals.absorb(self.engine.snapshot())
         self.set_interval(TICK_S, self._regular_tick)
         self._end = asyncio.create_task(self._leave_at_the_end())
         # What was made so far lives as long as the app; the collector need not walk it again, which would
@@ -120,6 +124,7 @@ class SockscopeApp(App[int]):
         if self.engine.state is RunState.FAILED:
             await self.engine.stop(0.0)
         else:
+            self.ran_out = self._leaving is None
             self.leave()
 
     def leave(self, restart: Experiment | None = None) -> None:
@@ -137,6 +142,7 @@ class SockscopeApp(App[int]):
         # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
         await self.engine.settle()
         last = self.engine.snapshot()
+        self.intervals.finish(last)
         await self.engine.stop(GRACE_S)
         self.last_snapshot = replace(last, state=self.engine.state, error=self.engine.error)
         self.exit(EXIT_FAILED if self.engine.state is RunState.FAILED else EXIT_OK)
@@ -182,6 +188,7 @@ class SockscopeApp(App[int]):
         if self._ticks % 2 == 0:
             self._cursors = replace(self._cursors, exchanges=snapshot.main.exchanges_cursor)
         self.trace.absorb(snapshot)
+        self.intervals.absorb(snapshot)
         self._unseen_events.extend(snapshot.events)
         if not self.frozen:
             self._show(replace(snapshot, events=tuple(self._unseen_events)))

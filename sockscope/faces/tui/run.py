@@ -5,23 +5,35 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from datetime import UTC, datetime
 
 from sockscope.core.experiment import Experiment
+from sockscope.core.report import report
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_OK
-from sockscope.faces.summary import summary_text
+from sockscope.faces.keeping import keep, kept_text
+from sockscope.faces.summary import report_text
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.keyboard import forgive_wrong_bytes
+from sockscope.store.history import History
 
 
-def run_dashboard(experiment: Experiment, environment: dict[str, object] | None = None) -> int:
-    """Run the dashboard until it is left; return the exit code. Raises SockscopeError before it starts."""
+def run_dashboard(
+    experiment: Experiment,
+    environment: dict[str, object] | None = None,
+    history: History | None = None,
+) -> int:
+    """Run the dashboard until it is left, and keep its runs in ``history``; return the exit code.
+
+    Raises SockscopeError before it starts.
+    """
     forgive_wrong_bytes()
     while True:
         raise_descriptor_limit()
         check_descriptors(experiment, experiment.tuning)
         app = SockscopeApp(experiment, environment)
+        began_at = datetime.now(UTC)
         with asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner:
             code = runner.run(app.run_async())
         # uvloop leaves its handlers behind when it is closed, and the process deaf to signals.
@@ -29,13 +41,23 @@ def run_dashboard(experiment: Experiment, environment: dict[str, object] | None 
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if app.start_error is not None:
             raise app.start_error
+        summary = _keep(app, history, began_at) if app.last_snapshot is not None else ""
         if app.restart is not None:
             experiment = app.restart
             continue
-        if app.last_snapshot is not None:
-            print(summary_text(app.last_snapshot), end="")
+        print(summary, end="")
         if app.engine.error:
             print(f"sockscope: {app.engine.error}", file=sys.stderr)
         if code is None:
             return EXIT_FAILED if app.return_code else EXIT_OK
         return code
+
+
+def _keep(app: SockscopeApp, history: History | None, began_at: datetime) -> str:
+    """Keep the run that the app has left behind, and return its summary."""
+    assert app.last_snapshot is not None
+    figures = report(app.last_snapshot, app.environment)
+    asked = app.experiment.duration_s or app.experiment.requests
+    cut_short = bool(asked) and not app.ran_out
+    number = keep(history, figures, app.intervals, began_at=began_at, cut_short=cut_short)
+    return report_text(figures) + kept_text(number)

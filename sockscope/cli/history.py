@@ -1,0 +1,244 @@
+"""``sockscope history`` and ``sockscope diff``, and the flags by which other commands find the history."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sockscope.cli.printing import printable
+from sockscope.errors import EXIT_THRESHOLD, ConfigError, Fault, UnknownRunError
+
+if TYPE_CHECKING:
+    from sockscope.core.comparison import Comparison, Side
+    from sockscope.core.thresholds import ChangeThreshold
+    from sockscope.store.history import History
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ENVIRONMENT_NAME = "SOCKSCOPE_HISTORY"
+"""Names the file of the history where no flag does."""
+LISTED = 20
+_HELP = {"help_option_names": ["-h", "--help"]}
+_JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+_FILE = click.option(
+    "--history", "file", metavar="FILE",
+    help=f"Read this file instead of the one in the user's data directory ({ENVIRONMENT_NAME}).",
+)  # fmt: skip
+_KIND = click.option("--kind", type=click.Choice(["run", "race", "sweep"]), help="Only those of a kind.")
+
+
+def history_flags(command: F) -> F:
+    """Add the flags that tell where a run is kept (``history``, ``no_history``)."""
+    command = click.option(
+        "--no-history", "no_history", is_flag=True, help="Do not keep the run in the history."
+    )(command)
+    return click.option(
+        "--history", "history", metavar="FILE",
+        help=f"Keep the run in this file instead of the one in the user's data directory "
+        f"({ENVIRONMENT_NAME}).",
+    )(command)  # fmt: skip
+
+
+def history_of(params: Mapping[str, Any]) -> History | None:
+    """Return the history that :func:`history_flags` name, or None when the run is not to be kept."""
+    if params["no_history"]:
+        if params["history"] is not None:
+            raise click.UsageError("--history and --no-history exclude each other")
+        return None
+    return _open(params["history"])
+
+
+@click.group(context_settings=_HELP, invoke_without_command=True)
+@_KIND
+@click.option("-n", "--limit", type=click.IntRange(min=1), metavar="N",
+              help=f"Show so many.  [default: {LISTED}; with --json all]")  # fmt: skip
+@_JSON
+@_FILE
+@click.pass_context
+def history(
+    ctx: click.Context, /, kind: str | None, limit: int | None, as_json: bool, file: str | None
+) -> None:
+    """List the runs that were kept, the newest first; show or delete some."""
+    if ctx.invoked_subcommand is not None:
+        given = [name for name in ("kind", "limit", "as_json") if ctx.params[name]]
+        if given:
+            name = given[0].removeprefix("as_")
+            raise click.UsageError(f"--{name} belongs after the command: {ctx.invoked_subcommand} --{name}")
+        ctx.obj = file
+        return
+    kept = _open(file)
+    from sockscope.faces.history import list_json, list_text
+
+    if as_json:
+        click.echo(list_json(kept.runs(limit, kind)))
+        return
+    shown = limit or LISTED
+    rows = kept.runs(shown + 1, kind)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    _print(list_text(rows[:shown], width) if rows else f"no {kind or 'run'} is kept in {kept.path}\n")
+    if len(rows) > shown:
+        click.echo(f"... and older ones: -n {10 * shown}")
+
+
+@history.command(context_settings=_HELP)
+@click.argument("run", metavar="ID")
+@_JSON
+@_FILE
+@click.pass_context
+def show(ctx: click.Context, /, run: str, as_json: bool, file: str | None) -> None:
+    """Show a run as it was told when it ended.
+
+    ID is a number of the list, last, or last-1 for the one before.
+    """
+    kept = _open(file or ctx.obj)
+    stored = kept.load(kept.resolve(run))
+    from sockscope.faces.history import stored_json, stored_text
+
+    if as_json:
+        click.echo(stored_json(stored))
+    else:
+        _print(stored_text(stored))
+
+
+@history.command(context_settings=_HELP)
+@click.argument("runs", metavar="ID...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Delete every run (of a kind, with --kind).")
+@_KIND
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@_FILE
+@click.pass_context
+def delete(
+    ctx: click.Context,
+    /,
+    runs: tuple[str, ...],
+    everything: bool,
+    kind: str | None,
+    yes: bool,
+    file: str | None,
+) -> None:
+    """Delete runs for good."""
+    if bool(runs) == everything or (kind and not everything):
+        raise click.UsageError("say which runs, or --all (with --kind KIND for those of a kind)")
+    kept = _open(file or ctx.obj)
+    ids = sorted({kept.resolve(run) for run in runs})
+    what = f"every {kind or 'run'}" if everything else _counted(ids)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"nobody is there to be asked; to delete {what}, add --yes")
+        if not click.confirm(f"Delete {what} from {printable(str(kept.path))}?"):
+            click.echo("nothing was deleted")
+            return
+    gone = kept.delete_all(kind) if everything else kept.delete(ids)
+    click.echo(f"{gone:,} {'run was' if gone == 1 else 'runs were'} deleted")
+
+
+@click.command(context_settings=_HELP)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option(
+    "--fail-if",
+    multiple=True,
+    metavar="CONDITION",
+    help="Exit with 3 if a figure has changed so, such as 'requests_per_s<-5%'; may be repeated.",
+)
+@_JSON
+@_FILE
+@click.pass_context
+def diff(
+    ctx: click.Context, /, a: str, b: str, fail_if: tuple[str, ...], as_json: bool, file: str | None
+) -> None:  # fmt: skip
+    """Compare two runs, or two races: what differs in what ran, and what became of each figure.
+
+    A and B are numbers of the history, last, last-1 for the one before, or JSON files that run --json wrote.
+    """
+    from sockscope.core.comparison import compare, exceeded
+    from sockscope.faces.history import comparison_json, comparison_text
+
+    kept = _open(file)
+    sides = [_side(kept, name) for name in (a, b)]
+    try:
+        comparison = compare(*sides)
+    except ValueError as error:
+        raise click.UsageError(f"{sides[0].name} and {sides[1].name} cannot be compared: {error}") from None
+    thresholds = _thresholds(fail_if, comparison)
+    misses = [why for threshold in thresholds for why in exceeded(threshold, comparison)]
+    if as_json:
+        click.echo(comparison_json(comparison, misses))
+    else:
+        _print(comparison_text(comparison))
+    for miss in misses:
+        click.echo(f"sockscope: missed {printable(miss)}", err=True)
+    ctx.exit(EXIT_THRESHOLD if misses else 0)
+
+
+def _open(file: str | None) -> History:
+    """Return the history of a flag, of the environment, or the user's own."""
+    if file == "":
+        raise ConfigError.of("--history", "", "is empty")
+    from sockscope.store.history import History, default_path
+
+    named = file or os.environ.get(ENVIRONMENT_NAME)
+    return History(Path(named) if named else default_path())
+
+
+def _side(kept: History, name: str) -> Side:
+    """Return a run of the history or of a file; raises SockscopeError when there is none."""
+    from sockscope.core.comparison import Side
+
+    if Path(name).is_file() and not name.isdigit():
+        return _side_of_file(name)
+    try:
+        stored = kept.load(kept.resolve(name))
+    except UnknownRunError as error:
+        if not name.isdigit() and not name.startswith("last"):
+            raise UnknownRunError(
+                name, "is neither a file nor a run of the history (12, last, last-1)"
+            ) from error
+        raise
+    return Side(f"run {stored.row.id}", stored.report, stored.row.kind, stored.row.cut_short)
+
+
+def _side_of_file(name: str) -> Side:
+    from sockscope.core.comparison import Side
+    from sockscope.faces.history import read_object
+
+    try:
+        report, cut_short = read_object(Path(name).read_bytes())
+        from sockscope.core.reading import kind_of
+
+        return Side(name, report, kind_of(report), cut_short)
+    except OSError as error:
+        raise ConfigError.of("file", name, f"cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError.of("file", name, str(error)) from None
+
+
+def _thresholds(texts: tuple[str, ...], comparison: Comparison) -> list[ChangeThreshold]:
+    from sockscope.core.comparison import names_of
+    from sockscope.core.thresholds import ChangeThreshold
+
+    names = names_of(comparison)
+    found, faults = [], []
+    for text in texts:
+        try:
+            found.append(ChangeThreshold.parse(text, names))
+        except ValueError as error:
+            faults.append(Fault("--fail-if", text, str(error)))
+    if faults:
+        raise ConfigError(faults)
+    return found
+
+
+def _counted(ids: list[int]) -> str:
+    return f"run {ids[0]}" if len(ids) == 1 else f"{len(ids):,} runs"
+
+
+def _print(text: str) -> None:
+    """Print a text some of which may come from a file of somebody else."""
+    click.echo(printable(text), nl=False)

@@ -1,0 +1,341 @@
+"""The history and comparisons as text for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from textwrap import wrap
+from typing import Any
+
+from sockscope.core.comparison import (
+    COUNTS,
+    CPU_PER_REQUEST,
+    Comparison,
+    FieldChange,
+    FigureChange,
+    Side,
+    Verdict,
+    better,
+    format_change_ratio,
+)
+from sockscope.core.report import SCHEMA_VERSION, format_field, known
+from sockscope.core.thresholds import format_figure
+from sockscope.core.units import DASH, format_count, format_duration
+from sockscope.faces.summary import WIDTH, report_text, summary_row, title_of
+from sockscope.store.history import RunRow, StoredRun
+
+_SHOWN = {
+    "rates.requests_per_s": "requests/s",
+    "rates.bytes_per_s": "payload/s",
+    "service_time_s.p50": "p50",
+    "service_time_s.p90": "p90",
+    "service_time_s.p99": "p99",
+    "service_time_s.p999": "p99.9",
+    "service_time_s.max": "max",
+    "{main}.requests": "requests",
+    "{main}.responses": "answers",
+    "{main}.errors": "errors",
+    "{main}.timeouts": "timeouts",
+    "{main}.connections_opened": "connections opened",
+    "{main}.connections_refused": "connections refused",
+    "{main}.connections_reset": "connections reset",
+    "{main}.connections_timed_out": "connects timed out",
+    "{main}.connections_failed": "connects failed",
+    "{main}.datagrams_lost": "datagrams lost",
+    "{main}.datagrams_late": "datagrams late",
+    "{main}.datagrams_reordered": "reordered",
+    "{main}.datagrams_duplicated": "duplicated",
+    "{main}.reads": "reads",
+    "limiter.wait_s": "waited for permits",
+    "resources.cpu_ratio": "CPU of a core",
+    CPU_PER_REQUEST: "CPU per request",
+    "resources.rss_bytes": "RSS",
+    "resources.loop_lag_p99_s": "loop lag p99",
+    "resources.involuntary_switches": "forced switches",
+    "kernel_udp.rcvbuf_errors": "kernel UDP drops",
+}
+"""The figures of a comparison that the text shows, in order; ``{main}`` is the section of the counts."""
+_ALWAYS = ("errors", "timeouts")
+_CONTESTANT = {
+    "duration_s": "time", "connections_per_s": "connections/s", "requests_per_s": "requests/s",
+    "service_time_p50_s": "p50", "service_time_p99_s": "p99", "cpu_ratio": "CPU",
+    "cpu_s_per_request": "CPU/request", "rss_bytes": "RSS",
+}  # fmt: skip
+"""The figures of a race that its text shows."""
+_WORDS = {Verdict.DIFFERENT: "", Verdict.SAME: "the same", Verdict.UNKNOWN: ""}
+
+Report = Mapping[str, Any]
+
+
+# The list.
+
+
+def list_text(rows: Sequence[RunRow], width: int | None = None) -> str:
+    """Return the table of runs, in local time; cut to ``width`` columns where that is given."""
+    head = ("id", "began", "kind", "req/s", "p99", "failed", "lasted", "what")
+    cells = [
+        (
+            str(row.id),
+            f"{row.began_at.astimezone():%Y-%m-%d %H:%M}",
+            row.kind,
+            format_count(row.requests_per_s),
+            format_duration(row.p99_s),
+            format_count(row.failed),
+            format_duration(row.duration_s),
+            row.title + (" (cut short)" if row.cut_short else ""),
+        )
+        for row in rows
+    ]
+    return _table([head, *cells], "><<>>>><", width)
+
+
+def list_json(rows: Iterable[RunRow]) -> str:
+    """Return the list as one JSON object."""
+    found = {"schema_version": SCHEMA_VERSION, "type": "history", "runs": [_row(row) for row in rows]}
+    return json.dumps(found, indent=2, allow_nan=False)
+
+
+def _row(row: RunRow) -> dict[str, Any]:
+    return {**asdict(row), "began_at": row.began_at.isoformat()}
+
+
+# One run.
+
+
+def stored_text(stored: StoredRun) -> str:
+    """Return what a run said when it ended, and where and when that was."""
+    report, row = stored.report, stored.row
+    lines = report_text(report) if row.kind == "run" else _race_text(row, report)
+    rows = [("began", f"{row.began_at.astimezone():%Y-%m-%d %H:%M:%S}")]
+    if row.cut_short:
+        rows.append(("cut short", "ended before the length that was asked for"))
+    if stored.intervals:
+        longest = max(known(one, "duration_s") or 0.0 for one in stored.intervals)
+        count = len(stored.intervals)
+        rows.append(("intervals", f"{count:,} of up to {format_duration(longest)} (--json has them)"))
+    environment = report.get("environment") or {}
+    shown = ", ".join(f"{name} {value}" for name, value in environment.items() if value is not None)
+    rows.append(("environment", shown or DASH))
+    return lines + "".join(f"{line}\n" for label, text in rows for line in summary_row(label, text))
+
+
+def stored_json(stored: StoredRun) -> str:
+    """Return everything that was kept of a run as one JSON object."""
+    row = stored.row
+    found = {
+        "schema_version": SCHEMA_VERSION,
+        "type": "stored",
+        "id": row.id,
+        "kind": row.kind,
+        "began_at": row.began_at.isoformat(),
+        "title": row.title,
+        "cut_short": row.cut_short,
+        "report": stored.report,
+        "intervals": stored.intervals,
+    }
+    return json.dumps(found, indent=2, allow_nan=False)
+
+
+def _race_text(row: RunRow, report: Report) -> str:
+    """Return the contestants with the medians of their figures."""
+    contestants = report.get("contestants") or []
+    shown = {
+        name: label
+        for name, label in _CONTESTANT.items()
+        if any(known(one, f"{name}.median") is not None for one in contestants)
+    }
+    cells = [
+        (
+            str(one.get("rank") or DASH),
+            str(one.get("name")),
+            *(format_figure(name, known(one, f"{name}.median")) for name in shown),
+        )
+        for one in contestants
+    ]
+    table = _table([("rank", "name", *shown.values()), *cells], "><" + ">" * len(shown))
+    return f"SockScope: {row.kind} {row.title}\n\n{table}"
+
+
+# Objects that come back.
+
+
+def read_object(data: bytes) -> tuple[dict[str, Any], bool]:
+    """Return the result in what ``--json``, ``--json-stream`` or ``history show --json`` wrote, and whether
+    that run was cut short; raise ValueError when it is something else.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise ValueError("is not JSON") from None
+    # The summary of a stream is its last line.
+    for piece in (text, text.rstrip().rpartition("\n")[2]):
+        try:
+            found = json.loads(piece)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict) and found.get("type") == "stored":
+            report = found.get("report")
+            return (report if isinstance(report, dict) else {}), found.get("cut_short") is True
+        if isinstance(found, dict):
+            return found, False
+    raise ValueError("is not JSON")
+
+
+# Comparisons.
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Return a comparison for people: what differs in what ran, the figures, and what makes them doubtful."""
+    blocks = [_heads(comparison), _changed_text(comparison)]
+    for contestant, changes in comparison.figures.items():
+        blocks.append((f"{contestant}\n" if contestant else "") + _figures_text(comparison, changes))
+    for name, only in (("A", comparison.only_a), ("B", comparison.only_b)):
+        if only:
+            blocks.append("\n".join(wrap(f"only in {name}: {', '.join(only)}", WIDTH)) + "\n")
+    if comparison.doubts:
+        sentences = [
+            line
+            for doubt in comparison.doubts
+            for line in wrap(doubt, WIDTH, initial_indent="! ", subsequent_indent="  ")
+        ]
+        blocks.append("\n".join(["Compare with care:", *sentences]) + "\n")
+    return "\n".join(block for block in blocks if block)
+
+
+def _heads(comparison: Comparison) -> str:
+    return _table([(label, side.name, _title(side)) for label, side in _sides(comparison)], "<<<")
+
+
+def _sides(comparison: Comparison) -> tuple[tuple[str, Side], tuple[str, Side]]:
+    return ("A", comparison.a), ("B", comparison.b)
+
+
+def _title(side: Side) -> str:
+    if side.kind == "run":
+        return title_of(side.report)
+    names = [str(one["name"]) for one in side.report["contestants"]]
+    return f"{side.kind} of {', '.join(names)}"
+
+
+def _changed_text(comparison: Comparison) -> str:
+    changed = [*comparison.experiment, *comparison.environment]
+    if not changed:
+        return "Experiment and environment are the same.\n"
+    cells = [(one.label, format_field(one.name, one.a), format_field(one.name, one.b)) for one in changed]
+    return _table([("differs", "A", "B"), *cells], "<>>")
+
+
+def _figures_text(comparison: Comparison, changes: Sequence[FigureChange]) -> str:
+    by_name = {one.figure: one for one in changes if _tells(one)}
+    cells = [
+        (
+            label,
+            _value(name, one.a),
+            _value(name, one.b),
+            _change(one),
+            format_change_ratio(one.change_ratio),
+            _WORDS.get(one.verdict, one.verdict.value),
+        )
+        for name, label in _labels(comparison).items()
+        if (one := by_name.get(name)) is not None
+    ]
+    table = _table([("figure", "A", "B", "change", "relative", ""), *cells], "<>>>><")
+    per_request = any(one.figure in COUNTS and one.change_ratio for one in by_name.values())
+    return table + ("Relative changes of counts are per request.\n" if per_request else "")
+
+
+def _labels(comparison: Comparison) -> dict[str, str]:
+    if comparison.a.kind == "race":
+        return _CONTESTANT
+    roles = {known(side.report, "experiment.role") for side in (comparison.a, comparison.b)}
+    main = "server" if roles == {"server"} else "totals"
+    return {name.format(main=main): label for name, label in _SHOWN.items()}
+
+
+def _tells(change: FigureChange) -> bool:
+    """Tell whether a figure deserves a line: known on a side, and not zero on both."""
+    if change.figure.rpartition(".")[2] in _ALWAYS:
+        return change.a is not None or change.b is not None
+    return bool(change.a) or bool(change.b)
+
+
+def _value(figure: str, value: float | None) -> str:
+    """Return a figure with its unit; of a rate only what is worth reading."""
+    if value is not None and abs(value) >= 100 and figure.endswith(("requests_per_s", "connections_per_s")):
+        return format_count(value)
+    return format_figure(figure, value)
+
+
+def _change(change: FigureChange) -> str:
+    """Return the absolute change with its sign and unit; shares in points."""
+    value = change.change
+    if value is None:
+        return DASH
+    sign = "+" if value > 0 else "−" if value < 0 else ""
+    if change.figure.endswith("_ratio"):
+        return f"{sign}{abs(value) * 100:.1f} points"
+    return sign + _value(change.figure, abs(value))
+
+
+def comparison_json(comparison: Comparison, misses: Sequence[str]) -> str:
+    """Return a comparison as one JSON object; ``misses`` are the conditions that held, in words."""
+    groups = comparison.figures
+    found = {
+        "schema_version": SCHEMA_VERSION,
+        "type": "comparison",
+        "kind": comparison.a.kind,
+        "a": _side_json(comparison.a),
+        "b": _side_json(comparison.b),
+        "experiment": _fields_json(comparison.experiment),
+        "environment": _fields_json(comparison.environment),
+        "figures": _figures_json(groups.get("", ())),
+        "contestants": [
+            {"name": name, "figures": _figures_json(changes)} for name, changes in groups.items() if name
+        ],
+        "only_a": list(comparison.only_a),
+        "only_b": list(comparison.only_b),
+        "doubts": list(comparison.doubts),
+        "missed": list(misses),
+    }
+    return json.dumps(found, indent=2, allow_nan=False)
+
+
+def _side_json(side: Side) -> dict[str, Any]:
+    return {"name": side.name, "title": _title(side), "cut_short": side.cut_short}
+
+
+def _fields_json(changes: Iterable[FieldChange]) -> dict[str, Any]:
+    return {one.name: {"a": one.a, "b": one.b} for one in changes}
+
+
+def _figures_json(changes: Iterable[FigureChange]) -> dict[str, Any]:
+    return {
+        one.figure: {
+            "a": one.a,
+            "b": one.b,
+            "change": one.change,
+            "change_ratio": one.change_ratio if one.a else (0.0 if one.change_ratio == 0 else None),
+            "better": better(one.figure).value,
+            "verdict": one.verdict.value,
+        }
+        for one in changes
+    }
+
+
+# Tables.
+
+
+def _table(rows: Sequence[Sequence[str]], aligned: str, width: int | None = None) -> str:
+    """Return rows in columns, each aligned to the left (``<``) or right (``>``), two spaces apart."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "".join(f"{line}\n" for line in _lines(rows, aligned, widths, width))
+
+
+def _lines(
+    rows: Iterable[Sequence[str]], aligned: str, widths: Sequence[int], width: int | None
+) -> Iterator[str]:
+    for row in rows:
+        cells = zip(row, aligned, widths, strict=True)
+        line = "  ".join(f"{cell:{side}{size}}" for cell, side, size in cells).rstrip()
+        yield line if width is None or len(line) <= width else line[: max(0, width - 1)] + "…"

@@ -1,0 +1,100 @@
+from dataclasses import replace
+from itertools import accumulate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockscope.core.events import Event, EventKind
+from sockscope.core.intervals import Intervals
+from sockscope.core.report import interval
+from sockscope.core.snapshot import Snapshot
+from sockscope.core.window import difference, joined, window
+from tests.core.runs import both, resources
+
+
+def at(seconds: float, requests: int) -> Snapshot:
+    return replace(both(seconds=seconds, requests=requests), resources=resources(cpu_s=seconds / 4))
+
+
+def memory_of(*snapshots: Snapshot, most: int = 300) -> Intervals:
+    memory = Intervals(most)
+    for snapshot in snapshots:
+        memory.absorb(snapshot)
+    memory.finish(snapshots[-1])
+    return memory
+
+
+def test_an_interval_a_second_however_often_snapshots_come() -> None:
+    found = memory_of(*[at(n / 5, n * 10) for n in range(16)]).reports()
+    assert [one["duration_s"] for one in found] == pytest.approx([1, 1, 1])
+    assert [one["elapsed_s"] for one in found] == pytest.approx([1, 2, 3])
+    assert [one["totals"]["requests"] for one in found] == [50, 50, 50]
+    assert found[1] == interval(window(at(1.0, 50), at(2.0, 100)))
+
+
+def test_the_last_interval_may_be_shorter() -> None:
+    found = memory_of(at(0, 0), at(1, 10), at(1.5, 15)).reports()
+    assert [one["duration_s"] for one in found] == pytest.approx([1, 0.5])
+
+
+def test_nothing_has_happened() -> None:
+    memory = Intervals()
+    memory.finish(at(1, 10))
+    assert memory.reports() == []
+    assert memory_of(at(0, 0)).reports() == []
+
+
+def test_a_long_run_has_longer_intervals() -> None:
+    memory = memory_of(*[at(n, n) for n in range(101)], most=8)
+    found = memory.reports()
+    assert len(found) < 8
+    assert memory.length_s == 16
+    assert sum(one["totals"]["requests"] for one in found) == 100
+    assert sum(one["service_time_s"]["count"] for one in found) == 100
+    assert sum(one["duration_s"] for one in found) == pytest.approx(100)
+
+
+def test_the_warm_up_does_not_mix_with_what_follows() -> None:
+    warm = [replace(at(n, n * 10), warming_up=True) for n in range(4)]
+    measured = [replace(at(n, (n - 3) * 5), measured_since_s=103.0) for n in range(4, 8)]
+    found = memory_of(*warm, *measured, most=6).reports()
+    assert sum(one["totals"]["requests"] for one in found if one["warming_up"]) == 30
+    assert sum(one["totals"]["requests"] for one in found if not one["warming_up"]) == 20
+
+
+def test_time_that_nothing_covers_is_not_counted() -> None:
+    first = window(at(0, 0), at(1, 10))
+    second = window(at(1, 10), replace(at(2, 4), measured_since_s=101.6))
+    together = joined(first, second)
+    assert together.measured_s == pytest.approx(1.4)
+    assert together.main.totals.requests == 14
+
+
+def test_the_rows_of_a_snapshot_are_not_kept() -> None:
+    line = Event(101.0, EventKind.MARKER, "run", text="mark 1", generation=0)
+    last = at(1, 10)
+    assert last.swarm is not None
+    memory = memory_of(at(0, 0), replace(last, events=(line,), swarm=replace(last.swarm, events=(line,))))
+    kept = memory._windows[0]
+    assert kept.swarm is not None
+    assert (kept.events, kept.swarm.events) == ((), ())
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.05, 3), st.integers(0, 9)), min_size=1, max_size=60),
+    st.integers(2, 9),
+)
+def test_intervals_add_up_and_are_few(steps: list[tuple[float, int]], most: int) -> None:
+    ends = accumulate(steps, lambda a, b: (a[0] + b[0], a[1] + b[1]), initial=(0.0, 0))
+    snapshots = [at(seconds, requests) for seconds, requests in ends]
+    memory = memory_of(*snapshots, most=most)
+    found = memory.reports()
+    whole = interval(difference(snapshots[0], snapshots[-1]))
+    assert len(found) <= most
+    for section, name in (("totals", "responses"), ("service_time_s", "count"), ("limiter", "acquired")):
+        assert sum(one[section][name] for one in found) == whole[section][name]
+    for section, name in (("resources", "cpu_s"), ("server", "bytes_in")):
+        assert sum(one[section][name] for one in found) == pytest.approx(whole[section][name])
+    assert sum(one["duration_s"] for one in found) == pytest.approx(whole["duration_s"])
+    assert [one["elapsed_s"] for one in found] == sorted(one["elapsed_s"] for one in found)
