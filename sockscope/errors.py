@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -29,7 +30,10 @@ EXIT_INTERRUPTED = 130
 
 
 class SockscopeError(Exception):
-    """Base of the tree; ``exit_code`` is what the command line ends with."""
+    """Base of the tree; ``exit_code`` is what the command line ends with.
+
+    Each can be pickled (``__reduce__``), so that what is raised in a child process arrives as the same.
+    """
 
     exit_code = EXIT_FAILED
 
@@ -56,6 +60,9 @@ class ConfigError(SockscopeError):
         self.faults = tuple(faults)
         super().__init__("; ".join(map(str, self.faults)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.faults,)
+
     @classmethod
     def of(cls, field: str, value: object, why: str) -> ConfigError:
         """Return the error for a single faulty field."""
@@ -72,7 +79,11 @@ class ListenError(EngineError):
     def __init__(self, address: str, os_error: OSError, advice: str) -> None:
         self.address = address
         self.os_error = os_error
+        self.advice = advice
         super().__init__(f"cannot listen on {address}: {advice}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.address, self.os_error, self.advice)
 
 
 class ResourceLimitError(EngineError):
@@ -85,6 +96,9 @@ class ResourceLimitError(EngineError):
         self.limit = limit
         super().__init__(message)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.resource, self.limit, str(self))
+
 
 class StateError(SockscopeError):
     """The operation does not fit the state of the run."""
@@ -93,6 +107,9 @@ class StateError(SockscopeError):
         self.state = state
         self.operation = operation
         super().__init__(f"cannot {operation} while the run is {state}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.state, self.operation)
 
 
 class HistoryError(SockscopeError):

@@ -36,6 +36,7 @@ DEFAULT_SERVERS = {"tcp": "protocol", "udp": "datagram"}
 CLIENTS = ("protocol", "blocking", "streams")
 WORKS = ("wait", "cpu", "block")
 PLACES = ("loop", "child", "server", "apart")
+ALLOCATORS = ("calm", "default", "tuned")
 LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 
 
@@ -201,6 +202,9 @@ class Experiment:
         "let the swarm aim at another machine than this one")  # fmt: skip
     loop: str = _field("uvloop", "loop", "loop", Kind.CHOICE,
         "event loop under everything", choices=("uvloop", "asyncio"))  # fmt: skip
+    allocator: str = _field("calm", "allocator", "allocator", Kind.CHOICE,
+        "glibc's malloc: calm (thresholds lifted by freeing one large block), default (as it comes), "
+        "tuned (thresholds set in the environment of child processes)", choices=ALLOCATORS)  # fmt: skip
     bind: str = _field("", "bind", "bind", Kind.TEXT,
         "numeric address that the server listens on; empty = loopback")  # fmt: skip
     port: int = _field(0, "port", "port", Kind.COUNT,
@@ -244,6 +248,8 @@ class Experiment:
         yield from own_faults
         if any(fault.field in ("role", "bind", "target") for fault in own_faults):
             return
+        if self.allocator == "tuned" and self.tuning.layout == "loop":
+            yield Fault("allocator", "tuned", "needs a process of its own; place it child, server or apart")
         if self.bind and self.role != "swarm":
             yield from _address_faults("bind", self.bind, self.bind, self.tuning.family)
         if self.role == "swarm":

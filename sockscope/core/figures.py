@@ -48,7 +48,7 @@ def figures(window: Snapshot) -> Figures:
         p50_s=p50,
         p99_s=p99,
         max_s=longest,
-        cpu_ratio=rate(window.resources.cpu_s),
+        cpu_ratio=window.resources.cpu_ratio,
         lag_p50_s=lag_p50,
         lag_p99_s=lag_p99,
         lag_max_s=lag_max,

@@ -66,7 +66,7 @@ def report(snapshot: Snapshot, environment: Mapping[str, object]) -> dict[str, A
         "tunings": snapshot.generation,
         **_figures(snapshot),
         "captures": {
-            "recorded": snapshot.main.exchanges_cursor,
+            "recorded": snapshot.main.captures_recorded,
             "overwritten": snapshot.main.captures_overwritten,
         },
         "socket_options": {"client": _options(swarm), "server": _options(server)},

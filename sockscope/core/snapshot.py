@@ -4,6 +4,7 @@ cumulative since the run began (or since the figures were cleared). Readers subt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 
@@ -174,8 +175,9 @@ class RoleSnapshot:
     ``clients_*`` are the swarm's. ``limiter`` is the semaphore before the clients' requests, or the one that
     admits requests to service at the server. ``rolling`` counts connections that are still to be replaced
     since a knob needed new sockets, ``draining`` those that an address no longer in use still serves.
-    ``captures_overwritten`` counts exchanges that the capture ring has let go, ``events_missed`` lines that
-    this reader did not get.
+    ``captures_recorded`` counts exchanges that were captured and ``captures_overwritten`` those of them that
+    are gone, ``events_missed`` lines that this reader did not get. ``last_conn_id`` is the highest number of
+    a connection.
     """
 
     role: str
@@ -193,7 +195,9 @@ class RoleSnapshot:
     exchanges: tuple[Exchange, ...] = ()
     exchanges_missed: int = 0
     exchanges_cursor: int = 0
+    captures_recorded: int = 0
     captures_overwritten: int = 0
+    last_conn_id: int = 0
     connections: tuple[ConnectionView, ...] = ()
     connections_matching: int = 0
     clients: int = 0
@@ -223,7 +227,12 @@ class KernelUdp:
 
 @dataclass(frozen=True, eq=False)
 class Resources:
-    """What the process uses. Times, switches and ``loop_lag`` are cumulative; the rest is of this moment."""
+    """What one process uses. Times, switches and ``loop_lag`` are cumulative since ``since_s``; the rest is
+    of this moment, ``time_s`` (both monotonic).
+
+    ``machine_busy_s`` is the time that all cores of the machine together worked, for whatever program.
+    ``kernel_udp`` and it are None where they cannot be told, and in child processes, for they are told once.
+    """
 
     cpu_s: float
     rss_bytes: int
@@ -233,13 +242,48 @@ class Resources:
     involuntary_switches: int
     loop_lag: Histogram
     kernel_udp: KernelUdp | None
+    threads: int = 1
+    machine_busy_s: float | None = None
+    time_s: float = 0.0
+    since_s: float = 0.0
+
+    @property
+    def measured_s(self) -> float:
+        """Seconds that the cumulative figures cover."""
+        return self.time_s - self.since_s
+
+    @property
+    def cpu_ratio(self) -> float | None:
+        """CPU time per second, 1.0 = one core; None when no time has passed."""
+        return self.cpu_s / self.measured_s if self.measured_s > 0 else None
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessUse:
+    """One process of the run: what it plays (``server``, ``client``) and what it uses.
+
+    ``name`` is ``main`` for the process of the engine, which has the screen too, and for a child what it
+    plays: ``server``, ``clients 2``, ``server and clients``. ``state`` is in words; ``alive`` is False when
+    it ended although it should not have. ``silent_s`` is how long a child has not answered: its figures are
+    as old as that. ``environment`` names the allocator settings that it was started with.
+    """
+
+    name: str
+    pid: int
+    roles: tuple[str, ...]
+    resources: Resources
+    loop_name: str
+    environment: Mapping[str, str]
+    state: str = "running"
+    alive: bool = True
+    silent_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """Everything at one moment. ``time_s`` is monotonic, and the moment of ``main``; ``elapsed_s`` counts
     since the run began, ``measured_s`` since the figures were cleared last (the end of the warm-up, or
-    ``R``)."""
+    ``R``). ``resources`` are those of the process of the engine, which is also the first of ``processes``."""
 
     time_s: float
     started_s: float
@@ -252,6 +296,7 @@ class Snapshot:
     server: RoleSnapshot | None
     swarm: RoleSnapshot | None
     resources: Resources
+    processes: tuple[ProcessUse, ...] = ()
     events: tuple[Event, ...] = ()
     events_missed: int = 0
     events_cursor: int = 0

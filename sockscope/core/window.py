@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sockscope.core.snapshot import LimiterStatistics, Resources, RoleSnapshot, Snapshot
+from sockscope.core.snapshot import LimiterStatistics, ProcessUse, Resources, RoleSnapshot, Snapshot
 
 
 def window(before: Snapshot, after: Snapshot) -> Snapshot:
@@ -26,6 +26,7 @@ def difference(before: Snapshot, after: Snapshot) -> Snapshot:
         server=_role(before.server, after.server),
         swarm=_role(before.swarm, after.swarm),
         resources=_resources(before.resources, after.resources),
+        processes=tuple(_process(before, process) for process in after.processes),
     )
 
 
@@ -94,12 +95,25 @@ def _limiter(before: LimiterStatistics, after: LimiterStatistics) -> LimiterStat
     )
 
 
+def _process(before: Snapshot, after: ProcessUse) -> ProcessUse:
+    """Return what a process used since ``before``; a younger one is counted from its own beginning."""
+    for process in before.processes:
+        if process.pid == after.pid:
+            return replace(after, resources=_resources(process.resources, after.resources))
+    return after
+
+
 def _resources(before: Resources, after: Resources) -> Resources:
     kernel = after.kernel_udp
     if kernel is not None and before.kernel_udp is not None:
         kernel = kernel - before.kernel_udp
+    busy_s = after.machine_busy_s
+    if busy_s is not None and before.machine_busy_s is not None:
+        busy_s -= before.machine_busy_s
     return replace(
         after,
+        since_s=before.time_s,
+        machine_busy_s=busy_s,
         cpu_s=after.cpu_s - before.cpu_s,
         voluntary_switches=after.voluntary_switches - before.voluntary_switches,
         involuntary_switches=after.involuntary_switches - before.involuntary_switches,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
@@ -15,6 +17,8 @@ from sockscope.core.ring import Ring
 from sockscope.core.snapshot import (
     Capture,
     Cursors,
+    ProcessUse,
+    Resources,
     RoleSnapshot,
     RunState,
     Snapshot,
@@ -22,11 +26,11 @@ from sockscope.core.snapshot import (
 from sockscope.core.window import difference
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
-from sockscope.engine.placement.in_loop import Placed, place_in_loop
+from sockscope.engine.placement.placement import Placement
+from sockscope.engine.placement.process import stated_environment
 from sockscope.engine.recorder import EVENTS
-from sockscope.engine.role import Assignment, Role
 from sockscope.engine.sampler import Sampler
-from sockscope.errors import ConfigError, SockscopeError, StateError
+from sockscope.errors import ConfigError, EngineError, SockscopeError, StateError
 
 _LIVE = (RunState.RUNNING, RunState.PAUSED)
 _WATCH_S = 0.02
@@ -53,15 +57,14 @@ class Engine:
         self.generation = 0
         self.state = RunState.IDLE
         self.error = ""
-        self._roles = Placed(None, None)
+        self._placement = Placement(experiment, self._on_trouble)
         self._sampler: Sampler | None = None
         self._log: Ring[Event] = Ring(EVENTS)
-        self._log_cursors = {"server": 0, "client": 0}
+        self._notes: deque[Event] = deque(maxlen=EVENTS)
         self._log_missed = 0
         self._applying = asyncio.Lock()
         self._finished = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._address: Address = ("", 0)
         self._started_s = perf_counter()
         self._ended_s: float | None = None
         self._baseline: Snapshot | None = None
@@ -90,31 +93,29 @@ class Engine:
         self.experiment.validated()
         raise_descriptor_limit()
         check_descriptors(self.experiment, self.tuning)
-        calm_allocator()
+        if self.experiment.allocator == "calm":
+            calm_allocator()
         loop = asyncio.get_running_loop()
         self._loop_name = loop_name(loop)
         self._outer_exception_handler = loop.get_exception_handler()
         loop.set_exception_handler(self._on_loop_exception)
         self.state = RunState.STARTING
-        self._roles = place_in_loop(self.experiment)
         self._sampler = Sampler()
         try:
-            address = self._listen_address(self.tuning)
-            if self._roles.server is not None:
-                address = await self._roles.server.start(Assignment(self.tuning, 0, address))
-            self._address = address
-            if self._roles.swarm is not None:
-                await self._roles.swarm.start(Assignment(self.tuning, 0, _aim(address)))
+            await self._placement.start(self.tuning, self._listen_address(self.tuning))
         except BaseException as error:
             self.state = RunState.FAILED
             self.error = str(error)
-            await self._stop_roles(0.0)
+            self._stop_measuring()
             raise
         self._sampler.start()
         self._started_s = perf_counter()
         self._warming_up = self.experiment.warmup_s > 0
         self.state = RunState.RUNNING
-        self._note(EventKind.RUN, f"started: {self.tuning.transport.upper()} {format_address(address)}")
+        self._note(
+            EventKind.RUN,
+            f"started: {self.tuning.transport.upper()} {format_address(self._placement.address)}",
+        )
         self._watcher = loop.create_task(self._watch())
 
     async def stop(self, grace_s: float = 1.0) -> None:
@@ -128,17 +129,15 @@ class Engine:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
-        await self._stop_roles(grace_s)
+        async with self._applying:
+            await self._placement.stop(grace_s)
+        self._stop_measuring()
         if not failed:
             self.state = RunState.STOPPED
         self._note(EventKind.RUN, "stopped")
         self._finished.set()
 
-    async def _stop_roles(self, grace_s: float) -> None:
-        if self._roles.swarm is not None:
-            await self._roles.swarm.stop(grace_s)
-        if self._roles.server is not None:
-            await self._roles.server.stop(grace_s)
+    def _stop_measuring(self) -> None:
         if self._sampler is not None:
             self._sampler.stop()
         asyncio.get_running_loop().set_exception_handler(self._outer_exception_handler)
@@ -160,29 +159,24 @@ class Engine:
                 return
             replace(self.experiment, tuning=tuning).validated()
             check_descriptors(self.experiment, tuning)
-            if self._roles.server is None:
+            if self.experiment.role == "swarm":
                 _refuse_server_changes(before, tuning)
             generation = self.generation + 1
-            address = self._address
-            if self._roles.server is not None:
-                wanted = self._listen_address(tuning)
-                address = await self._roles.server.apply(Assignment(tuning, generation, wanted))
-            if self._roles.swarm is not None:
-                await self._roles.swarm.apply(Assignment(tuning, generation, _aim(address)))
-            self.tuning, self.generation, self._address = tuning, generation, address
+            await self._placement.apply(tuning, generation, self._listen_address(tuning))
+            self.tuning, self.generation = tuning, generation
             self._note(EventKind.TUNING, describe_change(before, tuning))
 
     def pause(self) -> None:
         """Stop the traffic; connections stay open."""
-        if self.state is RunState.RUNNING and self._roles.swarm is not None:
-            self._roles.swarm.pause(True)
+        if self.state is RunState.RUNNING and self._placement.has_swarm:
+            self._placement.pause(True)
             self.state = RunState.PAUSED
             self._note(EventKind.RUN, "paused")
 
     def resume(self) -> None:
         """Let the traffic go on."""
-        if self.state is RunState.PAUSED and self._roles.swarm is not None:
-            self._roles.swarm.pause(False)
+        if self.state is RunState.PAUSED:
+            self._placement.pause(False)
             self.state = RunState.RUNNING
             self._note(EventKind.RUN, "resumed")
 
@@ -191,8 +185,7 @@ class Engine:
 
         Requests go out as fast as before, but fewer at once: a key is answered within a few of these turns.
         """
-        if self._roles.swarm is not None:
-            self._roles.swarm.give_way(wanted)
+        self._placement.give_way(wanted)
 
     def mark(self, text: str) -> None:
         """Write a marker into the log."""
@@ -205,27 +198,18 @@ class Engine:
 
     async def close_connection(self, role: str, conn_id: int) -> bool:
         """Close one connection of ``server`` or ``client``; False when there is none with this number."""
-        place = self._roles.server if role == "server" else self._roles.swarm
-        return place is not None and await place.close_connection(conn_id)
+        return await self._placement.close_connection(role, conn_id)
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment readable, whatever is overwritten meanwhile; or let them go."""
-        for role in (self._roles.server, self._roles.swarm):
-            if role is not None:
-                role.hold(held)
+        self._placement.hold(held)
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, from both ends where both are of this run.
 
         None when it has been overwritten.
         """
-        server, swarm = self._roles.server, self._roles.swarm
-        if swarm is None:
-            return await server.capture(record_id) if server is not None else None
-        seen = await swarm.capture(record_id)
-        if seen is None or server is None:
-            return seen
-        return replace(seen, server=await server.find_answer(seen))
+        return await self._placement.capture(record_id)
 
     # Readings.
 
@@ -234,9 +218,7 @@ class Engine:
 
         Await it before figures that are to stand; roles on this loop are always up to date.
         """
-        for role in (self._roles.server, self._roles.swarm):
-            if role is not None:
-                await role.refresh()
+        await self._placement.settle()
 
     def snapshot(self, cursors: Cursors | None = None) -> Snapshot:
         """Return everything at this moment; synchronous, therefore consistent.
@@ -251,16 +233,18 @@ class Engine:
         if self._sampler is None:
             raise StateError(self.state.value, "take a snapshot")
         # The swarm's exchanges are the run's; the server's side of one is looked up when it is asked for.
-        unlisted = replace(cursors, most_exchanges=0) if self._roles.swarm is not None else cursors
-        server = self._role_snapshot("server", self._roles.server, unlisted)
-        swarm = self._role_snapshot("client", self._roles.swarm, cursors)
-        news = [event for role in (server, swarm) if role is not None for event in role.events]
-        for event in sorted(news, key=lambda event: event.time_s):
-            self._log.append(event)
-        events = self._log.since(cursors.events, cursors.most_events)
+        has_swarm = self._placement.has_swarm
+        server = self._placement.read("server", replace(cursors, most_exchanges=0) if has_swarm else cursors)
+        swarm = self._placement.read("client", cursors)
         main = swarm or server
+        if cursors.most_events:
+            self._keep_log([role for role in (server, swarm) if role is not None])
+        events = self._log.since(cursors.events, cursors.most_events)
+        time_s = self._ended_s or (main.time_s if main is not None else perf_counter())
+        resources = self._sampler.sample()
         return Snapshot(
-            time_s=self._ended_s or (main.time_s if main is not None else perf_counter()),
+            # What another process told last may be of a moment before the run was said to begin.
+            time_s=max(time_s, self._started_s),
             started_s=self._started_s,
             measured_since_s=self._started_s,
             state=self.state,
@@ -270,7 +254,8 @@ class Engine:
             loop_name=self._loop_name,
             server=server,
             swarm=swarm,
-            resources=self._sampler.sample(),
+            resources=resources,
+            processes=(self._own_process(resources), *self._placement.processes()),
             events=tuple(events.items),
             events_missed=events.missed + self._log_missed,
             events_cursor=events.cursor,
@@ -278,13 +263,22 @@ class Engine:
             warming_up=self._warming_up,
         )
 
-    def _role_snapshot(self, name: str, role: Role | None, cursors: Cursors) -> RoleSnapshot | None:
-        if role is None:
-            return None
-        taken = role.snapshot(replace(cursors, events=self._log_cursors[name], most_events=EVENTS))
-        self._log_cursors[name] = taken.events_cursor
-        self._log_missed += taken.events_missed
-        return taken
+    def _keep_log(self, roles: list[RoleSnapshot]) -> None:
+        """Put what the roles tell and what was noted here into one log, in order of time."""
+        news = [*self._notes, *(event for role in roles for event in role.events)]
+        self._notes.clear()
+        self._log.extend(sorted(news, key=lambda event: event.time_s))
+        self._log_missed += sum(role.events_missed for role in roles)
+
+    def _own_process(self, resources: Resources) -> ProcessUse:
+        return ProcessUse(
+            name="main",
+            pid=os.getpid(),
+            roles=self._placement.roles_here(),
+            resources=resources,
+            loop_name=self._loop_name,
+            environment=stated_environment(self.experiment.allocator, os.environ),
+        )
 
     # The run itself.
 
@@ -297,9 +291,8 @@ class Engine:
                 self._warming_up = False
                 self.clear()
             deadline = perf_counter() + experiment.duration_s if experiment.duration_s else None
-            swarm = self._roles.swarm
             while deadline is None or perf_counter() < deadline:
-                if swarm is not None and swarm.exhausted:
+                if self._placement.exhausted:
                     break
                 left = _WATCH_S if deadline is None else min(_WATCH_S, max(0.0, deadline - perf_counter()))
                 await asyncio.sleep(left if experiment.requests or left < _WATCH_S else _WATCH_S)
@@ -319,6 +312,13 @@ class Engine:
         self._note(EventKind.ERROR, self.error)
         self._finished.set()
 
+    def _on_trouble(self, text: str, fatal: bool) -> None:
+        """Something went wrong in a child process, or with one."""
+        if fatal and self.state in _LIVE:
+            self.fail(EngineError(text))
+        else:
+            self._note(EventKind.ERROR, text)
+
     def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if error is None or isinstance(error, OSError):
@@ -327,18 +327,12 @@ class Engine:
             self.fail(error)
 
     def _note(self, kind: EventKind, text: str) -> None:
-        self._log.append(Event(perf_counter(), kind, "run", text=text, generation=self.generation))
+        self._notes.append(Event(perf_counter(), kind, "run", text=text, generation=self.generation))
 
     def _listen_address(self, tuning: Tuning) -> Address:
         if self.experiment.role == "swarm":
             return split_address(self.experiment.target)
         return self.experiment.bind or LOOPBACK[tuning.family], self.experiment.port
-
-
-def _aim(address: Address) -> Address:
-    """Return where clients connect to for a server that listens on ``address``."""
-    host, port = address
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
 
 
 def _refuse_server_changes(before: Tuning, after: Tuning) -> None:

@@ -22,6 +22,7 @@ from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.histogram import Histogram
 from sockscope.core.ring import Ring, RingPage
 from sockscope.core.snapshot import Payload, Totals
+from sockscope.engine.role import Share
 
 CAPTURES = 10_000
 """Exchanges that are kept."""
@@ -67,6 +68,7 @@ class CaptureRing:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._batches: deque[_Batch] = deque()
+        self.first = 0
         self.count = 0
 
     def extend(self, flat: list[Any]) -> None:
@@ -76,10 +78,24 @@ class CaptureRing:
         while self.count - self._batches[0].end >= self._capacity:
             self._batches.popleft()
 
+    def begin_at(self, number: int) -> None:
+        """Give the first exchange this number, before there is one."""
+        self.first = self.count = number
+
     @property
     def oldest(self) -> int:
-        """Number of the oldest exchange that is still here (also: how many were overwritten)."""
+        """Number of the oldest exchange that is still here."""
         return self._batches[0].first if self._batches else self.count
+
+    @property
+    def recorded(self) -> int:
+        """How many exchanges were stored here so far."""
+        return self.count - self.first
+
+    @property
+    def overwritten(self) -> int:
+        """How many of them are no longer here."""
+        return self.oldest - self.first
 
     def get(self, number: int) -> Exchanged | None:
         """Return the exchange with this number, or None when it is gone or not there yet."""
@@ -106,7 +122,7 @@ class CaptureRing:
     def copy(self) -> CaptureRing:
         """Return a ring that later exchanges do not change."""
         twin = CaptureRing(self._capacity)
-        twin._batches, twin.count = self._batches.copy(), self.count
+        twin._batches, twin.count, twin.first = self._batches.copy(), self.count, self.first
         return twin
 
 
@@ -156,8 +172,14 @@ class Recorder:
         self.duplicated = 0
         self._retired = _sums(())
         self._next_conn_id = 1
+        self._conn_id_step = 1
 
     # Exchanges.
+
+    def number_as(self, share: Share) -> None:
+        """Number connections and exchanges as ``share`` says, before there are any."""
+        self._next_conn_id, self._conn_id_step = share.first_conn_id, share.of
+        self.exchanges.begin_at(share.first_record)
 
     def start(self) -> None:
         """Begin to fold exchanges on the running loop."""
@@ -197,7 +219,7 @@ class Recorder:
     ) -> ConnectionRecord:
         """Register a connection and give it its number."""
         record = ConnectionRecord(self._next_conn_id, transport, local, remote, perf_counter())
-        self._next_conn_id += 1
+        self._next_conn_id += self._conn_id_step
         record.generation = generation
         self.live[record.conn_id] = record
         self.opened += 1
@@ -245,6 +267,11 @@ class Recorder:
         )
 
     # For readers.
+
+    @property
+    def last_conn_id(self) -> int:
+        """The highest number that a connection has."""
+        return self._next_conn_id - self._conn_id_step
 
     def totals(self) -> Totals:
         """Return the cumulative counts of this moment."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 from time import perf_counter
 
@@ -14,23 +15,29 @@ from sockscope.engine.limits import descriptor_limit, open_descriptors
 
 HEARTBEAT_S = 0.01
 """Interval of the heartbeat that measures how late the loop is."""
+_NOT_BUSY = ("idle", "iowait", "guest", "guest_nice")
 
 
 class Sampler:
     """A heartbeat on the loop, and readings of the process taken when asked for.
 
     Loop lag is how much later than due a heartbeat ran. uvloop's timers lie on a grid of 1 ms, so a lag
-    of up to 1 ms is normal there.
+    of up to 1 ms is normal there. ``idle_threads`` are threads of the process that only wait for its end,
+    and are not counted; without ``machine`` the counters of the whole machine are left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, idle_threads: int = 0, machine: bool = True) -> None:
         self._loop = asyncio.get_running_loop()
+        self._idle_threads = idle_threads
+        self._machine = machine
+        self._began_s = perf_counter()
         self._process = psutil.Process()
         self._lag = Histogram()
         self._late: list[float] = []
         self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._kernel_udp_before = kernel_udp()
+        self._kernel_udp_before = kernel_udp() if machine else None
+        self._machine_before_s = machine_busy_s() if machine else None
         self._usage_before = resource.getrusage(resource.RUSAGE_SELF)
 
     def start(self) -> None:
@@ -56,9 +63,9 @@ class Sampler:
         self._lag.add_all(self._late)
         self._late.clear()
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        kernel = kernel_udp()
-        before = self._kernel_udp_before
         return Resources(
+            time_s=perf_counter(),
+            since_s=self._began_s,
             cpu_s=usage.ru_utime + usage.ru_stime - began.ru_utime - began.ru_stime,
             rss_bytes=self._process.memory_info().rss,
             descriptors=open_descriptors(),
@@ -66,8 +73,41 @@ class Sampler:
             voluntary_switches=usage.ru_nvcsw - began.ru_nvcsw,
             involuntary_switches=usage.ru_nivcsw - began.ru_nivcsw,
             loop_lag=self._lag.copy(),
-            kernel_udp=kernel - before if kernel is not None and before is not None else None,
+            threads=self._threads() - self._idle_threads,
+            kernel_udp=self._kernel_udp(),
+            machine_busy_s=self._machine_busy_s(),
         )
+
+    def _threads(self) -> int:
+        try:
+            # A directory has a link from each of its own, and two of itself; psutil reads them all.
+            return os.stat("/proc/self/task").st_nlink - 2
+        except OSError:
+            return self._process.num_threads()
+
+    def _kernel_udp(self) -> KernelUdp | None:
+        before = self._kernel_udp_before
+        now = kernel_udp() if before is not None else None
+        return now - before if now is not None and before is not None else None
+
+    def _machine_busy_s(self) -> float | None:
+        before_s = self._machine_before_s
+        now_s = machine_busy_s() if before_s is not None else None
+        return now_s - before_s if now_s is not None and before_s is not None else None
+
+
+def machine_busy_s() -> float | None:
+    """Return the time for which the cores of this machine together have worked since it was switched on.
+
+    It has the steps of the kernel's clock (10 ms a core). None where it cannot be told.
+    """
+    try:
+        times = psutil.cpu_times()._asdict()
+    except (OSError, RuntimeError):
+        return None
+    # Linux counts the time of guests a second time, as user time.
+    busy_s: float = sum(times.values()) - sum(times.get(name, 0.0) for name in _NOT_BUSY)
+    return busy_s
 
 
 def kernel_udp() -> KernelUdp | None:

@@ -137,6 +137,7 @@ class Script:
             service_time=self.service.copy(),
             exchanges=tuple(self._exchange(n) for n in range(40)),
             exchanges_cursor=40,
+            captures_recorded=40,
             **common,
         )
         return Snapshot(

@@ -338,13 +338,13 @@ class Client:
             case _:
                 self.leave(CloseReason.RETIRED)
 
-    def stop(self) -> None:
+    def stop(self, reason: CloseReason) -> None:
         """End now, whatever is under way."""
         self._retiring = True
         self._stop_waiting()
         if self.record is not None:
             if self._reason is None:
-                self._reason = CloseReason.STOPPED
+                self._reason = reason
             self.state = ClientState.CLOSING
             self.abort()
         elif self.state is not ClientState.GONE:

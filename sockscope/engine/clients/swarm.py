@@ -18,7 +18,7 @@ from sockscope.engine.clients.udp import UdpClient
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.recorder import CaptureRing, Recorder
-from sockscope.engine.role import Assignment
+from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.views import capture_of, connection_views, exchanges_of
 
 MOST_CONNECTING = 1_024
@@ -58,12 +58,13 @@ class Swarm:
         self._target: Address = ("", 0)
         self._clients: dict[int, Client] = {}
         self._active: list[Client] = []
-        self._next_number = 1
+        self._next_number = self._number_step = 1
         self._queue: deque[Client] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
         self._pumping: asyncio.Handle | None = None
         self._next_turn: list[Client] = []
-        self._budget = experiment.requests or None
+        self._budget: int | None = None
+        self._seed = experiment.seed
         self._random = random.Random(experiment.seed)
         self._watch: asyncio.TimerHandle | None = None
         self._last_trouble = ""
@@ -73,8 +74,12 @@ class Swarm:
 
     # The role.
 
-    async def start(self, assignment: Assignment) -> Address:
+    async def start(self, assignment: Assignment, share: Share = WHOLE) -> Address:
         """Begin to make clients; they connect while the loop goes on."""
+        self.recorder.number_as(share)
+        self._next_number, self._number_step = share.index + 1, share.of
+        self._random = random.Random(self._seed + share.index)
+        self._budget = share.budget
         self.recorder.start()
         self._take(assignment)
         self._resize()
@@ -126,7 +131,7 @@ class Swarm:
         make = _CLIENTS[self.tuning.transport]
         while len(self._active) < wanted:
             client = make(self, self._next_number)
-            self._next_number += 1
+            self._next_number += self._number_step
             self._clients[client.number] = client
             self._active.append(client)
             self._queue.append(client)
@@ -140,7 +145,7 @@ class Swarm:
             if not paused:
                 client.unpark()
 
-    async def stop(self, grace_s: float) -> None:
+    async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
         """Let requests in flight finish for at most ``grace_s``, then close everything."""
         self._stopping = True
         self.pause(True)
@@ -156,7 +161,7 @@ class Swarm:
         if self._connecting:
             await asyncio.wait(self._connecting)
         for client in list(self._clients.values()):
-            client.stop()
+            client.stop(reason)
         # Aborted transports tell their protocols in the next turn of the loop; the books close there.
         for _ in range(100):
             if not self._clients:
@@ -164,7 +169,7 @@ class Swarm:
             await asyncio.sleep(0)
         # uvloop drops a connection whose set-up was cancelled without a word to its protocol.
         for client in list(self._clients.values()):
-            client.lost(CloseReason.STOPPED)
+            client.lost(reason)
 
     @property
     def exhausted(self) -> bool:
@@ -331,7 +336,9 @@ class Swarm:
             exchanges=exchanges_of(captures),
             exchanges_missed=captures.missed,
             exchanges_cursor=captures.cursor,
-            captures_overwritten=recorder.exchanges.oldest,
+            captures_recorded=recorder.exchanges.recorded,
+            captures_overwritten=recorder.exchanges.overwritten,
+            last_conn_id=recorder.last_conn_id,
             connections=views,
             connections_matching=matching,
             clients=len(self._active),

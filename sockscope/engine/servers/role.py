@@ -12,7 +12,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
 from sockscope.engine.recorder import CaptureRing, Recorder
-from sockscope.engine.role import Assignment
+from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import model_for
 from sockscope.engine.servers.udp_datagram import UdpEndpoint
@@ -33,8 +33,9 @@ class Server:
         self._draining: dict[Endpoint, asyncio.Task[None]] = {}
         self._held: CaptureRing | None = None
 
-    async def start(self, assignment: Assignment) -> Address:
+    async def start(self, assignment: Assignment, share: Share = WHOLE) -> Address:
         """Listen; raises ListenError."""
+        self._recorder.number_as(share)
         self._endpoint = model_for(assignment.tuning.transport, assignment.tuning.server).open(
             self._context, assignment
         )
@@ -129,7 +130,9 @@ class Server:
             exchanges=exchanges_of(captures),
             exchanges_missed=captures.missed,
             exchanges_cursor=captures.cursor,
-            captures_overwritten=recorder.exchanges.oldest,
+            captures_recorded=recorder.exchanges.recorded,
+            captures_overwritten=recorder.exchanges.overwritten,
+            last_conn_id=recorder.last_conn_id,
             connections=views,
             connections_matching=matching,
         )
@@ -162,7 +165,16 @@ class Server:
         """Close one connection."""
         return any(e.close_connection(conn_id, CloseReason.CLOSED) for e in self._endpoints())
 
-    async def stop(self, grace_s: float) -> None:
+    async def drain(self, grace_s: float) -> None:
+        """Accept nobody new; return when everybody is served, after ``grace_s`` seconds at the latest."""
+        endpoints = self._endpoints()
+        for endpoint in endpoints:
+            endpoint.drain()
+        deadline = perf_counter() + grace_s
+        while perf_counter() < deadline and not all(endpoint.drained for endpoint in endpoints):
+            await asyncio.sleep(0.05)
+
+    async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
         """Stop accepting, answer what was asked, and close; after ``grace_s`` close what is left."""
         endpoints = self._endpoints()
         finishing = list(self._draining.values())
@@ -172,7 +184,7 @@ class Server:
             await asyncio.wait(finishing)
         for endpoint in endpoints:
             if self._context.experiment.role == "server":
-                endpoint.finish(CloseReason.STOPPED)
+                endpoint.finish(reason)
             else:
                 # The swarm of this run has hung up already; its last bytes and goodbyes are on their way.
                 endpoint.drain()
@@ -182,7 +194,7 @@ class Server:
         ):
             await asyncio.sleep(0.01)
         for endpoint in endpoints:
-            endpoint.close(CloseReason.STOPPED)
+            endpoint.close(reason)
         self._recorder.stop()
         # Aborted transports tell their protocols in the next turn of the loop; the books close there.
         for _ in range(100):

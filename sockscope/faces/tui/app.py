@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -23,6 +22,7 @@ from sockscope.core.intervals import Intervals
 from sockscope.core.snapshot import Cursors, RunState, Snapshot
 from sockscope.core.trace import Trace
 from sockscope.engine.engine import Engine
+from sockscope.engine.loops import calm_collector
 from sockscope.engine.servers.registry import idle_fields, offered
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, SockscopeError
 from sockscope.faces.tui.actions import ACTIONS, BY_ID
@@ -114,9 +114,7 @@ class SockscopeApp(App[int]):
         self.intervals.absorb(self.engine.snapshot())
         self.set_interval(TICK_S, self._regular_tick)
         self._end = asyncio.create_task(self._leave_at_the_end())
-        # What was made so far lives as long as the app; the collector need not walk it again, which would
-        # stop the loop for tens of milliseconds each time.
-        self.call_after_refresh(_calm_collector)
+        self.call_after_refresh(calm_collector)
 
     async def _leave_at_the_end(self) -> None:
         """Leave when the run has lasted as long as it should; a failed one stays to be looked at."""
@@ -394,9 +392,3 @@ class SockscopeApp(App[int]):
                 action.tooltip,
                 lambda a=action.id: self.commands_table.do(a),
             )
-
-
-def _calm_collector() -> None:
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 100)

@@ -72,7 +72,7 @@ class ExchangesPanel(ListingPanel):
             for exchange in role.exchanges:
                 if exchange.record_id > self._newest:
                     self._add(exchange, role.role[0], snapshot.started_s)
-        self._seen, self._overwritten = role.exchanges_cursor, role.captures_overwritten
+        self._seen, self._overwritten = role.captures_recorded, role.captures_overwritten
         self.shown_rows = self.matching(list(self._lines))
         self.table.show(self.shown_rows)
         kept = self._seen - self._overwritten

@@ -1,0 +1,178 @@
+"""A child process of the engine: plays one role or both on a loop of its own, and answers the engine.
+
+Started as ``python -m sockscope.engine.placement.child DESCRIPTOR NAME``; NAME is for those who list
+processes. Standard input is a lifeline: the engine's process holds the other end of the pipe and never
+writes. When that process ends, however it ends, reading meets the end of the file, and this process goes
+too, even while its loop is blocked. Terminals do not reach it: it is in a session of its own, and Ctrl+C
+stops the engine, which stops its children in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from threading import Thread
+from typing import Any
+
+from sockscope.engine.loops import attach, calm_allocator, calm_collector, loop_factory
+from sockscope.engine.placement.channel import (
+    Answer,
+    Call,
+    Channel,
+    Exhausted,
+    Message,
+    Report,
+    ReportWanted,
+    Setup,
+    Trouble,
+    check_hello,
+    framed,
+    hello,
+    receive,
+    unpacked,
+)
+from sockscope.engine.placement.in_loop import make_role
+from sockscope.engine.role import Role
+from sockscope.engine.sampler import Sampler
+from sockscope.errors import EngineError, SockscopeError
+
+EXHAUSTED_S = 0.01
+"""How often a swarm with a budget of requests is asked whether it is done."""
+AWAITED = frozenset({"start", "apply", "stop", "drain", "capture", "find_answer", "close_connection"})
+TOLD = frozenset({"pause", "hold"})
+"""Methods of a role that a call may name: those that are awaited, and those that return at once."""
+
+
+class Desk:
+    """Answers the engine's messages with the roles of this process."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._experiment = setup.experiment
+        self._roles: dict[str, Role] = {name: make_role(name, setup.experiment) for name in setup.roles}
+        self._waiting_to_start = set(setup.roles)
+        self._sampler = Sampler(idle_threads=1, machine=False)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._exhausted_timer: asyncio.TimerHandle | None = None
+        self.channel = Channel(self._received, self._ended, greeted=True)
+        self.gone = asyncio.Event()
+
+    def begin(self) -> None:
+        """Begin to measure, and to tell of exceptions that nobody waits for."""
+        self._sampler.start()
+        asyncio.get_running_loop().set_exception_handler(self._on_loop_exception)
+
+    async def end(self) -> None:
+        """Give up what is still under way."""
+        self._sampler.stop()
+        if self._exhausted_timer is not None:
+            self._exhausted_timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _ended(self, text: str) -> None:
+        if text:
+            print(text, file=sys.stderr)
+        self.gone.set()
+
+    def _received(self, message: Message) -> None:
+        match message:
+            case ReportWanted():
+                self.channel.send(self._report(message))
+            case Call(number=0):
+                if message.method in TOLD:
+                    getattr(self._roles[message.role], message.method)(*message.arguments)
+            case Call():
+                task = asyncio.get_running_loop().create_task(self._answer(message))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case _:
+                raise EngineError(f"a child process has no use for a {type(message).__name__}")
+
+    def _report(self, wanted: ReportWanted) -> Report:
+        return Report(
+            {name: self._roles[name].snapshot(cursors) for name, cursors in wanted.cursors.items()},
+            self._sampler.sample(),
+            all(role.exhausted for name, role in self._roles.items() if name == "client"),
+        )
+
+    async def _answer(self, call: Call) -> None:
+        try:
+            value = await self._called(call)
+        except SockscopeError as error:
+            self.channel.send(Answer(call.number, error=error))
+        except Exception as error:  # noqa: BLE001  # the boundary of the process: it is the engine's to judge
+            self.channel.send(Answer(call.number, error=EngineError(f"internal error: {error!r}")))
+        else:
+            self.channel.send(Answer(call.number, value))
+
+    async def _called(self, call: Call) -> Any:
+        if call.method not in AWAITED or call.role not in self._roles:
+            raise EngineError(f"a child process cannot {call.method} for {call.role}")
+        value = await getattr(self._roles[call.role], call.method)(*call.arguments)
+        if call.method == "start":
+            self._started(call.role)
+        return value
+
+    def _started(self, name: str) -> None:
+        self._waiting_to_start.discard(name)
+        if not self._waiting_to_start:
+            calm_collector()
+        if name == "client" and self._experiment.requests:
+            self._look_whether_exhausted()
+
+    def _look_whether_exhausted(self) -> None:
+        if self._roles["client"].exhausted:
+            self.channel.send(Exhausted())
+        else:
+            loop = asyncio.get_running_loop()
+            self._exhausted_timer = loop.call_later(EXHAUSTED_S, self._look_whether_exhausted)
+
+    def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is None or isinstance(error, OSError):
+            self.channel.send(Trouble(f"{context.get('message', '')}: {error}", fatal=False))
+        else:
+            self.channel.send(Trouble(f"internal error: {error!r}", fatal=True))
+
+
+async def serve(sock: socket.socket, setup: Setup) -> None:
+    """Answer the engine until it closes the channel."""
+    desk = Desk(setup)
+    desk.begin()
+    await attach(sock, desk.channel)
+    await desk.gone.wait()
+    await desk.end()
+
+
+def main(descriptor: int) -> None:
+    """Play the roles that the first message names, until the engine closes the channel."""
+    Thread(target=_end_with_the_engine, daemon=True).start()
+    with socket.socket(fileno=descriptor) as sock:
+        sock.sendall(framed(hello()))
+        check_hello(receive(sock))
+        setup = unpacked(receive(sock))
+        if not isinstance(setup, Setup):
+            raise EngineError(f"a child process begins with a Setup, not with a {type(setup).__name__}")
+        sys.path[:] = setup.path
+        if setup.experiment.allocator == "calm":
+            calm_allocator()
+        sock.setblocking(False)
+        with asyncio.Runner(loop_factory=loop_factory(setup.experiment.loop)) as runner:
+            runner.run(serve(sock, setup))
+
+
+def _end_with_the_engine() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    try:
+        main(int(sys.argv[1]))
+    except SockscopeError as fault:
+        sys.exit(str(fault))

@@ -1,0 +1,76 @@
+"""Which processes there are, who plays in them, and how the clients are divided among several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sockscope.core.experiment import Experiment, Tuning
+
+ROLES = ("server", "client")
+_TITLES = {"server": "server", "client": "clients"}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a role is played: on this loop (``here``), in the child that both share, or in its own ones."""
+
+    kind: str
+    processes: int = 1
+
+
+HERE = Site("here")
+
+
+def roles_of(experiment: Experiment) -> tuple[str, ...]:
+    """Return the names of the roles that run at all."""
+    absent = {"server": "client", "swarm": "server"}.get(experiment.role)
+    return tuple(name for name in ROLES if name != absent)
+
+
+def site_of(name: str, tuning: Tuning) -> Site:
+    """Return where a role is to be played."""
+    match tuning.layout:
+        case "child":
+            return Site("shared")
+        case "server":
+            return Site("own") if name == "server" else HERE
+        case "apart":
+            return Site("own", tuning.server_processes if name == "server" else tuning.swarm_processes)
+        case _:
+            return HERE
+
+
+def title_of(names: tuple[str, ...], index: int = 0) -> str:
+    """Return what a process that plays these roles is called: ``server and clients``, ``clients 2``."""
+    number = f" {index + 1}" if index else ""
+    return " and ".join(_TITLES[name] for name in names) + number
+
+
+def share_of(name: str, tuning: Tuning, index: int, of: int) -> Tuning:
+    """Return what of ``tuning`` number ``index`` of ``of`` processes of a role is to do.
+
+    Clients, permits and pooled connections are divided such that the parts add up to the whole; 0 means no
+    limit, so a process whose part of the permits would be none gets no clients either. What a server admits
+    is divided likewise.
+    """
+    if of == 1:
+        return tuning
+    if name == "server":
+        return replace(tuning, server_permits=part(tuning.server_permits, index, of))
+    busy = busy_of(tuning, of)
+    return replace(
+        tuning,
+        clients=part(tuning.clients, index, busy),
+        permits=part(tuning.permits, index, busy),
+        pool=part(tuning.pool, index, busy),
+    )
+
+
+def busy_of(tuning: Tuning, of: int) -> int:
+    """Return how many of ``of`` swarm processes get clients."""
+    return min([of, *(limit for limit in (tuning.clients, tuning.permits, tuning.pool) if limit)])
+
+
+def part(whole: int, index: int, of: int) -> int:
+    """Return part ``index`` of ``whole`` divided as evenly as it goes; all ``of`` parts add up to it."""
+    return (whole + of - 1 - index) // of if index < of else 0
