@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.driver import Driver
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 
 from sockscope.core.events import Event
 from sockscope.core.experiment import Experiment, Tuning
@@ -25,7 +25,7 @@ from sockscope.engine.engine import Engine
 from sockscope.engine.loops import calm_collector
 from sockscope.engine.servers.registry import idle_fields, offered
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, SockscopeError
-from sockscope.faces.tui.actions import ACTIONS, BY_ID
+from sockscope.faces.tui.actions import ACTIONS, APP, BY_ID
 from sockscope.faces.tui.commands import DEFAULT_WINDOW_S, Commands, is_typing
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.keyboard import attentive
@@ -43,6 +43,7 @@ from sockscope.faces.tui.panels.log import LINES
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.themes import THEMES
 from sockscope.faces.tui.widgets.plain import plain
+from sockscope.store.history import History
 
 TICK_S = 0.2
 """Five pictures a second, for about a tenth of a core."""
@@ -63,8 +64,14 @@ class SockscopeApp(App[int]):
         for a in ACTIONS
     ]
 
-    def __init__(self, experiment: Experiment, environment: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        environment: Mapping[str, object] | None = None,
+        history: History | None = None,
+    ) -> None:
         super().__init__()
+        self.history = history
         self.experiment = experiment
         self.environment = dict(environment or {})
         self.engine = Engine(experiment)
@@ -188,9 +195,14 @@ class SockscopeApp(App[int]):
         self.trace.absorb(snapshot)
         self.intervals.absorb(snapshot)
         self._unseen_events.extend(snapshot.events)
-        if not self.frozen:
+        if not self.frozen and not self._is_covered:
             self._show(replace(snapshot, events=tuple(self._unseen_events)))
             self._unseen_events.clear()
+
+    @property
+    def _is_covered(self) -> bool:
+        """Whether another screen hides the dashboard altogether."""
+        return not isinstance(self.screen, DashboardScreen | ModalScreen)
 
     def _tick_with_tables(self, *, hidden: bool = False) -> None:
         self._ticks |= 1
@@ -380,7 +392,10 @@ class SockscopeApp(App[int]):
 
     def action_do(self, action_id: str) -> None:
         """Run an action of the table; while a value is typed only those that go before text."""
-        if BY_ID[action_id].priority or not is_typing(self):
+        action = BY_ID[action_id]
+        if self._is_covered and action.group is not APP:
+            return  # what it would change cannot be seen
+        if action.priority or not is_typing(self):
             self.commands_table.do(action_id)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

@@ -14,6 +14,7 @@ from sockscope.faces.tui.exports import export_all
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.knobs import KnobList, KnobsPanel
 from sockscope.faces.tui.screens.help import HelpScreen
+from sockscope.faces.tui.screens.history import HistoryScreen
 
 if TYPE_CHECKING:
     from sockscope.faces.tui.app import SockscopeApp
@@ -215,6 +216,14 @@ class Commands:
             self._app.say(f"cannot write: {error.strerror}: {error.filename}", "error")
             return
         self._app.say("wrote " + ", ".join(path.name for path in paths))
+
+    def history(self) -> None:
+        """Show the finished runs."""
+        history = self._app.history
+        if history is None:
+            self._app.say("no history: this run was started with --no-history")
+        else:
+            self._app.push_screen(HistoryScreen(history))
 
     # The program.
 

@@ -32,7 +32,7 @@ def run_dashboard(
     while True:
         raise_descriptor_limit()
         check_descriptors(experiment, experiment.tuning)
-        app = SockscopeApp(experiment, environment)
+        app = SockscopeApp(experiment, environment, history)
         began_at = datetime.now(UTC)
         with asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner:
             code = runner.run(app.run_async())

@@ -151,6 +151,7 @@ class Graph(Widget):
         y_max: float | None = None,
         scale: Literal["linear", "log"] = "linear",
         empty_text: str = "no data yet",
+        since_start: bool = False,
         name: str | None = None,
         id: str | None = None,
         classes: str | None = None,
@@ -163,6 +164,7 @@ class Graph(Widget):
         self._y_max = y_max
         self._is_log = scale == "log"
         self._empty_text = empty_text
+        self._since_start = since_start
         self._series: tuple[Series, ...] = ()
         self._markers: tuple[Marker, ...] = ()
         self._limit: tuple[str, float] | None = None
@@ -379,7 +381,7 @@ class Graph(Widget):
         draw_curves(grid, area, frame, [self._to_scale(curve) for curve in self._series])
         if with_axes:
             draw_value_axis(grid, area, frame, ticks)
-            time_axis = time_ticks(self._window, area.width)
+            time_axis = time_ticks(self._window, area.width, self._since_start)
             draw_time_axis(grid, area, frame, self._now, time_axis, rule=with_rule)
         if self._cursor is not None:
             draw_cursor(grid, area, frame, self._cursor)

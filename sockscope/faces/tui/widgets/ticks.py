@@ -177,11 +177,17 @@ def age_exact(seconds: float) -> str:
     return f"{'-' if tenths > 0 else '+' if tenths < 0 else ''}{abs(tenths):,.1f}s"
 
 
-@lru_cache(maxsize=64)
-def time_ticks(window: float, width: int) -> tuple[Tick, ...]:
-    """Labelled ages for a time axis of `width` cells that shows `window` seconds, oldest first.
+def time_since(seconds: float) -> str:
+    """Write how long after the beginning something was, for an axis: `15s`, `2m30s`; `0` for zero."""
+    return age(seconds)[1:] if seconds > 0 else "0"
 
-    The values are ages in seconds, the last one is 0. Labels get at least twice their own width.
+
+@lru_cache(maxsize=64)
+def time_ticks(window: float, width: int, since_start: bool = False) -> tuple[Tick, ...]:
+    """Labelled times for a time axis of `width` cells that shows `window` seconds, oldest first.
+
+    The values are ages in seconds at the right edge. The labels tell the age, or, `since_start`, the time
+    since the left edge; they get at least twice their own width.
     """
     if width < len("now"):
         return ()
@@ -189,11 +195,14 @@ def time_ticks(window: float, width: int) -> tuple[Tick, ...]:
         count = floor(window / step + 1e-9)
         if count > 60:
             continue
-        ticks = tuple(Tick(step * number, age(step * number)) for number in range(count, -1, -1))
+        if since_start:
+            ticks = tuple(Tick(window - step * n, time_since(step * n)) for n in range(count + 1))
+        else:
+            ticks = tuple(Tick(step * n, age(step * n)) for n in range(count, -1, -1))
         longest = max(len(tick.label) for tick in ticks)
         if step / window * width >= max(2 * longest + 2, 10) or (count == 1 and width >= 2 * longest + 2):
             return ticks
-    return (Tick(0.0, "now"),)
+    return (Tick(window, "0"),) if since_start else (Tick(0.0, "now"),)
 
 
 class Held:

@@ -1,0 +1,218 @@
+"""The history: finished runs, and two of them over each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Static
+
+from sockscope.core.comparison import Side, compare
+from sockscope.core.report import known
+from sockscope.core.units import format_count, format_duration
+from sockscope.errors import HistoryError
+from sockscope.faces.history import comparison_text, stored_text
+from sockscope.faces.tui.widgets.graph import Graph, Series
+from sockscope.faces.tui.widgets.plain import plain
+from sockscope.faces.tui.widgets.table import Column, Row, Table
+from sockscope.store.history import History, RunRow, StoredRun
+
+LISTED = 500
+"""Runs that the list shows, the newest ones."""
+SIDE_BY_SIDE = 150
+"""From this width on the curves stand beside the figures."""
+COLUMNS = (
+    Column("mark", "", 1, priority=9),
+    Column("id", "id", 4, "right", priority=8),
+    Column("began", "began", 11, priority=5),
+    Column("kind", "kind", 4, priority=4),
+    Column("rate", "req/s", 8, "right", priority=7),
+    Column("p99", "p99", 7, "right", priority=6),
+    Column("lasted", "lasted", 7, "right", priority=3),
+    Column("what", "what", 12, flexible=True, priority=2),
+)
+
+
+class HistoryScreen(Screen[None]):
+    """A list of runs; the one under the cursor is B, and ``a`` makes it A, with which others are compared."""
+
+    CSS_PATH = "history.tcss"
+    BINDINGS: ClassVar = [
+        Binding("escape,q,h", "dismiss", "close", show=False),
+        Binding("a", "pin", "A", show=False),
+        Binding("d,delete", "delete", "delete", show=False),
+    ]
+
+    def __init__(self, history: History) -> None:
+        super().__init__()
+        self._history = history
+        self._rows: list[RunRow] = []
+        self._pinned: StoredRun | None = None
+        self._shown: StoredRun | None = None
+        self._to_delete: int | None = None
+
+    def compose(self) -> ComposeResult:
+        """The list above; below it the curves, and beside them the figures."""
+        yield Static("", id="history-head", markup=False)
+        yield Table(COLUMNS, empty_text="no run is kept yet: runs are kept when they end", id="history-list")
+        with Container(id="history-body"):
+            with Vertical(id="history-graphs"):
+                yield Graph("requests/s", since_start=True, empty_text="a race has no curve", id="rates")
+                yield Graph("p99", unit="ms", since_start=True, empty_text="", id="tails")
+            with VerticalScroll(id="history-text"):
+                yield Static("", id="history-figures", markup=False)
+        yield Static(
+            " ↑ ↓ choose B   a make it A   d delete   esc back to the dashboard",
+            id="history-foot", markup=False,
+        )  # fmt: skip
+
+    async def on_mount(self) -> None:
+        """Read the list."""
+        self.query_one("#history-text").border_title = "Figures"
+        await self._read()
+        self.query_one(Table).focus()
+
+    def on_resize(self) -> None:
+        """Put the curves beside the figures where both fit."""
+        self.set_class(self.size.width < SIDE_BY_SIDE, "-stacked")
+
+    async def _read(self) -> None:
+        try:
+            self._rows = await asyncio.to_thread(self._history.runs, LISTED)
+        except HistoryError as error:
+            self._rows = []
+            self._say(f"the history cannot be read: {error}")
+        self._list()
+        if self._rows:
+            await self._show(self._rows[0].id)
+        else:
+            self._draw()
+
+    def _list(self) -> None:
+        pinned = self._pinned.row.id if self._pinned else None
+        self.query_one(Table).show([_table_row(row, row.id == pinned) for row in self._rows])
+        where = f"{len(self._rows):,} runs" if len(self._rows) != 1 else "1 run"
+        self._say(f"History  {where}  in {self._history.path}")
+
+    def _say(self, text: str) -> None:
+        self.query_one("#history-head", Static).update(Content(plain(text)))
+
+    # What is chosen.
+
+    async def on_table_row_highlighted(self, message: Table.RowHighlighted) -> None:
+        """Show the run under the cursor."""
+        message.stop()
+        self._to_delete = None
+        if isinstance(message.key, int):
+            await self._show(message.key)
+
+    async def _show(self, run_id: int) -> None:
+        try:
+            self._shown = await asyncio.to_thread(self._history.load, run_id)
+        except HistoryError as error:
+            self._shown = None
+            self._say(str(error))
+        self._draw()
+
+    def action_pin(self) -> None:
+        """Compare with the run under the cursor from now on, or no longer."""
+        same = self._pinned and self._shown and self._pinned.row.id == self._shown.row.id
+        self._pinned = None if same else self._shown
+        self._list()
+        self._draw()
+
+    async def action_delete(self) -> None:
+        """Delete the run under the cursor; the key is asked for twice."""
+        if self._shown is None:
+            return
+        run_id = self._shown.row.id
+        if self._to_delete != run_id:
+            self._to_delete = run_id
+            self._say(f"d once more deletes run {run_id} for ever")
+            return
+        self._to_delete = None
+        try:
+            await asyncio.to_thread(self._history.delete, [run_id])
+        except HistoryError as error:
+            self._say(str(error))
+            return
+        if self._pinned is not None and self._pinned.row.id == run_id:
+            self._pinned = None
+        self._shown = None
+        await self._read()
+
+    # Drawing.
+
+    def _draw(self) -> None:
+        shown, pinned = self._shown, self._pinned
+        pair = [pinned, shown] if pinned and shown and pinned.row.id != shown.row.id else [shown]
+        runs = [run for run in pair if run is not None]
+        self._draw_curves(runs)
+        text = self.query_one("#history-figures", Static)
+        if len(runs) == 2:
+            a, b = (Side(f"run {r.row.id}", r.report, r.row.kind, r.row.cut_short) for r in runs)
+            if a.kind == b.kind:
+                text.update(Content(plain_lines(comparison_text(compare(a, b)))))
+            else:
+                text.update(Content(f"{a.name} is a {a.kind} and {b.name} a {b.kind}: they do not compare."))
+        elif runs:
+            text.update(Content(plain_lines(stored_text(runs[0]))))
+        else:
+            text.update(Content("Runs appear here when they have ended."))
+
+    def _draw_curves(self, runs: Sequence[StoredRun]) -> None:
+        longest = max((_length_s(run) for run in runs), default=0.0)
+        names = ("A", "B") if len(runs) == 2 else ("B",)
+        for graph_id, figure, factor in (
+            ("#rates", "rates.requests_per_s", 1.0), ("#tails", "service_time_s.p99", 1e3),
+        ):  # fmt: skip
+            # The run under the cursor is the first curve: it is drawn on top.
+            curves = [
+                _series(f"{name} run {run.row.id}", run.intervals, figure, factor)
+                for name, run in reversed(list(zip(names, runs, strict=True)))
+            ]
+            self.query_one(graph_id, Graph).show(
+                [curve for curve in curves if curve.times], now=longest, window=max(longest, 1.0)
+            )
+
+
+def _table_row(row: RunRow, pinned: bool) -> Row:
+    return Row(
+        row.id,
+        (
+            "A" if pinned else "",
+            str(row.id),
+            f"{row.began_at.astimezone():%m-%d %H:%M}",
+            row.kind,
+            format_count(row.requests_per_s),
+            format_duration(row.p99_s),
+            format_duration(row.duration_s),
+            row.title + (" (cut short)" if row.cut_short else ""),
+        ),
+        "changed" if pinned else "",
+    )
+
+
+def _length_s(run: StoredRun) -> float:
+    return max((known(one, "elapsed_s") or 0.0 for one in run.intervals), default=0.0)
+
+
+def _series(label: str, intervals: Sequence[Mapping[str, Any]], figure: str, factor: float) -> Series:
+    """Return a figure over the time since the run began, at the end of each interval."""
+    points = [
+        (at, value * factor)
+        for one in intervals
+        if (at := known(one, "elapsed_s")) is not None and (value := known(one, figure)) is not None
+    ]
+    return Series(label, [at for at, _ in points], [value for _, value in points])
+
+
+def plain_lines(text: str) -> str:
+    """Return text of several lines without control characters."""
+    return "\n".join(plain(line) for line in text.splitlines())
