@@ -87,7 +87,7 @@ async def _run(experiment: Experiment, plan: Plan, output: Output) -> _Outcome:
             progress.clear()
             await engine.stop()
     intervals.finish(last)
-    snapshot = replace(window(first, last), state=engine.state, error=engine.error)
+    snapshot = replace(last, state=engine.state, error=engine.error)
     return _Outcome(snapshot, intervals, interrupted=ending.cancelled() or output.gone)
 
 
@@ -100,13 +100,15 @@ async def _watch(
     progress: Progress,
 ) -> Snapshot:
     """Tell of each interval until the run ends, and return the last snapshot; the last may be shorter."""
-    now = first
+    before, now = None, first
     due = _due_times(first, interval_s)
     while not ending.done() and not output.gone:
         await asyncio.wait({ending}, timeout=next(due))
         await engine.settle()
-        before, now = now, engine.snapshot()
-        interval = window(before, now)
+        now = engine.snapshot()
+        # The first interval begins with the run, whatever was done until somebody could look.
+        interval = window(before, now) if before is not None else now
+        before = now
         output.interval(interval)
         progress.show(now, interval)
     return now
