@@ -21,7 +21,7 @@ from sockscope.core.report import report
 from sockscope.core.snapshot import RunState, Snapshot
 from sockscope.core.thresholds import missed
 from sockscope.core.units import format_count, format_duration, format_elapsed
-from sockscope.core.window import window
+from sockscope.core.window import origin, window
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD
@@ -79,7 +79,8 @@ async def _run(experiment: Experiment, plan: Plan, output: Output) -> _Outcome:
     intervals = Intervals()
     with _signals(ending, progress):
         try:
-            first = engine.snapshot()
+            # What another process has done until somebody could look belongs to the first interval.
+            first = origin(engine.snapshot())
             _announce(first, plan)
             with _remembered(engine, ending, first, intervals):
                 last = await _watch(engine, ending, first, plan.interval_s, output, progress)
@@ -100,15 +101,13 @@ async def _watch(
     progress: Progress,
 ) -> Snapshot:
     """Tell of each interval until the run ends, and return the last snapshot; the last may be shorter."""
-    before, now = None, first
+    now = first
     due = _due_times(first, interval_s)
     while not ending.done() and not output.gone:
         await asyncio.wait({ending}, timeout=next(due))
         await engine.settle()
-        now = engine.snapshot()
-        # The first interval begins with the run, whatever was done until somebody could look.
-        interval = window(before, now) if before is not None else now
-        before = now
+        before, now = now, engine.snapshot()
+        interval = window(before, now)
         output.interval(interval)
         progress.show(now, interval)
     return now
