@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sockscope.core.snapshot import Snapshot
+from sockscope.core.snapshot import ProcessUse, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,60 @@ class Figures:
     lag_max_s: float | None
     wait_s: float | None
     opened_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFigures:
+    """The figures of one process in a window, which ``length_s`` is the length of as that process has it.
+
+    ``name`` and ``state`` are those of :class:`ProcessUse`; ratios are of one core.
+    """
+
+    name: str
+    pid: int
+    roles: tuple[str, ...]
+    state: str
+    alive: bool
+    silent_s: float
+    length_s: float
+    cpu_ratio: float | None
+    rss_bytes: int
+    threads: int
+    lag_p50_s: float | None
+    lag_p99_s: float | None
+    lag_max_s: float | None
+
+
+def process_figures(window: Snapshot) -> tuple[ProcessFigures, ...]:
+    """Return the figures of every process of the run in a window, the engine's own first."""
+    return tuple(map(_of_process, window.processes))
+
+
+def _of_process(use: ProcessUse) -> ProcessFigures:
+    lag_p50, lag_p99, lag_max = use.resources.loop_lag.percentiles((0.5, 0.99, 1.0))
+    return ProcessFigures(
+        name=use.name,
+        pid=use.pid,
+        roles=use.roles,
+        state=use.state,
+        alive=use.alive,
+        silent_s=use.silent_s,
+        length_s=use.resources.measured_s,
+        cpu_ratio=use.resources.cpu_ratio,
+        rss_bytes=use.resources.rss_bytes,
+        threads=use.resources.threads,
+        lag_p50_s=lag_p50,
+        lag_p99_s=lag_p99,
+        lag_max_s=lag_max,
+    )
+
+
+def machine_ratio(window: Snapshot) -> float | None:
+    """Return the share of all cores of the machine that was taken, by whatever program; None if unknown."""
+    used = window.resources
+    if used.machine_busy_s is None or used.measured_s <= 0:
+        return None
+    return used.machine_busy_s / used.measured_s / used.machine_cores
 
 
 def figures(window: Snapshot) -> Figures:

@@ -9,19 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sockscope.core import units
-from sockscope.core.figures import Figures, figures
+from sockscope.core.figures import Figures, ProcessFigures, figures, machine_ratio, process_figures
 from sockscope.core.snapshot import RunState, Snapshot
 
 CPU_FULL_RATIO = 0.93
 """From this share of one core on, the loop's CPU is the limit."""
+MACHINE_FULL_RATIO = 0.95
+"""From this share of all cores on, the machine is the limit of several processes."""
+SILENT_S = 1.0
+"""A process that has not answered for so long is held up by something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What limits the run: a word, and the sentence with the evidence."""
+    """What limits the run: a word, and the sentence with the evidence.
+
+    ``who`` names the processes that are at the limit of a core (``server``, ``clients 2``, ...), or
+    ``machine``; it is empty for any other limit.
+    """
 
     limit: str
     text: str
+    who: tuple[str, ...] = ()
 
 
 def limit_of(window: Snapshot) -> Finding:
@@ -29,6 +38,8 @@ def limit_of(window: Snapshot) -> Finding:
     shown = figures(window)
     for rule in (
         _not_running,
+        _dead,
+        _silent,
         _no_server,
         _timeouts,
         _cpu,
@@ -48,6 +59,23 @@ def _not_running(window: Snapshot, _: Figures) -> Finding | None:
         return Finding("paused", "the traffic is paused; p lets it go on")
     if window.state is not RunState.RUNNING:
         return Finding("run", f"the run is {window.state.value}")
+    return None
+
+
+def _dead(window: Snapshot, _: Figures) -> Finding | None:
+    for process in process_figures(window):
+        if not process.alive:
+            text = f"{process.name} process {process.pid} {process.state}"
+            return Finding("process", f"{text}; turning any knob starts it anew")
+    return None
+
+
+def _silent(window: Snapshot, _: Figures) -> Finding | None:
+    for process in process_figures(window):
+        if process.silent_s >= SILENT_S:
+            since = units.format_duration(process.silent_s)
+            text = f"{process.name} process {process.pid} has not answered for {since}"
+            return Finding("blocked", f"{text}: something holds up its loop, and its figures are of before")
     return None
 
 
@@ -74,6 +102,8 @@ def _timeouts(window: Snapshot, _: Figures) -> Finding | None:
 
 
 def _cpu(window: Snapshot, shown: Figures) -> Finding | None:
+    if len(window.processes) > 1:
+        return _cpu_of_several(window)
     if shown.cpu_ratio is None or shown.cpu_ratio < CPU_FULL_RATIO:
         return None
     who = "server, clients and screen share it" if window.swarm and window.server else "one loop runs on it"
@@ -84,7 +114,30 @@ def _cpu(window: Snapshot, shown: Figures) -> Finding | None:
         and window.tuning.service_time_s < shown.p50_s / 2
     ):
         waits = f"; the latency is {window.swarm.in_flight:,} requests queueing for the loop"
-    return Finding("CPU", f"{units.format_ratio(shown.cpu_ratio)} of one core; {who}{waits}")
+    return Finding("CPU", f"{units.format_ratio(shown.cpu_ratio)} of one core; {who}{waits}", ("main",))
+
+
+def _cpu_of_several(window: Snapshot) -> Finding | None:
+    """Name the processes that need a core of their own for themselves, or the machine, which has no more."""
+    processes = [p for p in process_figures(window) if p.cpu_ratio is not None]
+    full = [p for p in processes if (p.cpu_ratio or 0.0) >= CPU_FULL_RATIO]
+    rest = [p for p in processes if p not in full]
+    taken = machine_ratio(window)
+    cores = window.resources.machine_cores
+    machine = ""
+    if taken is not None and taken >= MACHINE_FULL_RATIO:
+        machine = f"{units.format_ratio(taken)} of all {cores} cores are taken"
+    if full:
+        others = "; ".join(part for part in (_shares(rest), machine) if part)
+        after = f"; {others}" if others else ""
+        return Finding("CPU", f"{_shares(full)} of one core{after}", tuple(p.name for p in full))
+    if machine:
+        return Finding("CPU", f"{machine}: {_shares(processes)}", ("machine",))
+    return None
+
+
+def _shares(processes: list[ProcessFigures]) -> str:
+    return ", ".join(f"{p.name} {units.format_ratio(p.cpu_ratio)}" for p in processes)
 
 
 def _admission(window: Snapshot, _: Figures) -> Finding | None:

@@ -18,6 +18,7 @@ from sockscope.core.roles import unknown_fields
 from sockscope.core.snapshot import (
     KernelUdp,
     LimiterStatistics,
+    ProcessUse,
     Resources,
     RoleSnapshot,
     Snapshot,
@@ -39,13 +40,13 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "rates": ("requests_per_s", "bytes_per_s"),
     "totals": _TOTALS,
     "resources": (
-        "cpu_ratio", "cpu_s", "rss_bytes", "loop_lag_p50_s", "loop_lag_p99_s", "loop_lag_max_s",
+        "cpu_ratio", "cpu_s", "rss_bytes", "threads", "loop_lag_p50_s", "loop_lag_p99_s", "loop_lag_max_s",
         "descriptors", "descriptor_limit", "voluntary_switches", "involuntary_switches",
     ),
     "clients": ("running", "connecting", "retrying", "connections_open", "in_flight"),
     "limiter": _LIMITER,
     "admission": _LIMITER,
-    "server": (*_TOTALS, "connections_open"),
+    "server": (*_TOTALS, "connections_open", "skew_s"),
     "kernel_udp": _KERNEL_UDP,
 }  # fmt: skip
 """The sections of figures and the names in each, in the order in which short names are looked up."""
@@ -124,8 +125,10 @@ def _figures(snapshot: Snapshot) -> dict[str, Any]:
         "server": {
             **_named("totals", server.totals if server is not None else None),
             "connections_open": server.connections_open if server is not None else None,
+            "skew_s": server.time_s - swarm.time_s if server is not None and swarm is not None else None,
         },
-        "resources": _resources(snapshot.resources, shown.cpu_ratio),
+        "resources": _resources(snapshot.resources),
+        "processes": [_process(use) for use in snapshot.processes],
         "kernel_udp": _named("kernel_udp", snapshot.resources.kernel_udp),
     }
 
@@ -170,12 +173,27 @@ def _clients(swarm: RoleSnapshot | None) -> dict[str, int | None]:
     }
 
 
-def _resources(resources: Resources, ratio: float | None) -> dict[str, float | None]:
+def _process(use: ProcessUse) -> dict[str, Any]:
+    return {
+        "name": use.name,
+        "pid": use.pid,
+        "roles": list(use.roles),
+        "state": use.state,
+        "alive": use.alive,
+        "loop": use.loop_name,
+        "duration_s": use.resources.measured_s,
+        **_resources(use.resources),
+        "environment": dict(use.environment),
+    }
+
+
+def _resources(resources: Resources) -> dict[str, float | None]:
     p50, p99, most = resources.loop_lag.percentiles((0.5, 0.99, 1.0))
     return {
-        "cpu_ratio": ratio,
+        "cpu_ratio": resources.cpu_ratio,
         "cpu_s": resources.cpu_s,
         "rss_bytes": resources.rss_bytes,
+        "threads": resources.threads,
         "loop_lag_p50_s": p50,
         "loop_lag_p99_s": p99,
         "loop_lag_max_s": most,

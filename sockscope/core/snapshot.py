@@ -230,8 +230,9 @@ class Resources:
     """What one process uses. Times, switches and ``loop_lag`` are cumulative since ``since_s``; the rest is
     of this moment, ``time_s`` (both monotonic).
 
-    ``machine_busy_s`` is the time that all cores of the machine together worked, for whatever program.
-    ``kernel_udp`` and it are None where they cannot be told, and in child processes, for they are told once.
+    ``machine_busy_s`` is the time that all ``machine_cores`` of the machine together worked, for whatever
+    program. ``kernel_udp`` and it are None where they cannot be told, and in child processes, for they are
+    told once.
     """
 
     cpu_s: float
@@ -244,6 +245,7 @@ class Resources:
     kernel_udp: KernelUdp | None
     threads: int = 1
     machine_busy_s: float | None = None
+    machine_cores: int = 1
     time_s: float = 0.0
     since_s: float = 0.0
 

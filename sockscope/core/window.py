@@ -75,6 +75,22 @@ def _joined_resources(first: Resources, second: Resources) -> Resources:
     )
 
 
+def origin(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot with which the figures of ``snapshot`` began: nothing is counted yet."""
+    nothing = difference(snapshot, snapshot)
+    began = zip(nothing.processes, snapshot.processes, strict=True)
+    return replace(
+        nothing,
+        time_s=snapshot.measured_since_s,
+        measured_since_s=snapshot.measured_since_s,
+        resources=replace(nothing.resources, time_s=snapshot.resources.since_s),
+        processes=tuple(
+            replace(none, resources=replace(none.resources, time_s=some.resources.since_s))
+            for none, some in began
+        ),
+    )
+
+
 def _role(before: RoleSnapshot | None, after: RoleSnapshot | None) -> RoleSnapshot | None:
     if before is None or after is None:
         return after

@@ -27,6 +27,7 @@ from sockscope.core.window import difference
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
 from sockscope.engine.placement.placement import Placement
+from sockscope.engine.placement.post import NOTHING
 from sockscope.engine.placement.process import stated_environment
 from sockscope.engine.recorder import EVENTS
 from sockscope.engine.sampler import Sampler
@@ -109,7 +110,9 @@ class Engine:
             self._stop_measuring()
             raise
         self._sampler.start()
-        self._started_s = perf_counter()
+        self._started_s = self._placement.began_s
+        # What the processes used to get ready is no figure of the run; what the roles have done since is.
+        self._baseline = replace(self._take(NOTHING), time_s=self._started_s, server=None, swarm=None)
         self._warming_up = self.experiment.warmup_s > 0
         self.state = RunState.RUNNING
         self._note(
@@ -193,7 +196,7 @@ class Engine:
 
     def clear(self) -> None:
         """Let the cumulative figures begin anew; connections, captures and the log stay."""
-        self._baseline = self._take(Cursors(most_events=0, most_exchanges=0))
+        self._baseline = self._take(NOTHING)
         self._note(EventKind.RUN, "figures cleared")
 
     async def close_connection(self, role: str, conn_id: int) -> bool:
@@ -225,7 +228,7 @@ class Engine:
 
         ``cursors`` tell how far the caller has read; without them no events and exchanges are copied.
         """
-        taken = self._take(cursors or Cursors(most_events=0, most_exchanges=0))
+        taken = self._take(cursors or NOTHING)
         return taken if self._baseline is None else difference(self._baseline, taken)
 
     def _take(self, cursors: Cursors) -> Snapshot:
@@ -286,11 +289,14 @@ class Engine:
         """End the warm-up and the run when they are due."""
         experiment = self.experiment
         try:
+            begin_s = self._started_s + experiment.warmup_s
             if experiment.warmup_s:
-                await asyncio.sleep(experiment.warmup_s)
+                await asyncio.sleep(begin_s - perf_counter())
+                await self.settle()
                 self._warming_up = False
                 self.clear()
-            deadline = perf_counter() + experiment.duration_s if experiment.duration_s else None
+                begin_s = perf_counter()
+            deadline = begin_s + experiment.duration_s if experiment.duration_s else None
             while deadline is None or perf_counter() < deadline:
                 if self._placement.exhausted:
                     break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from math import ceil, sqrt
 from pathlib import Path
 
 from sockscope.core.experiment import Experiment, Tuning
@@ -49,13 +50,31 @@ def open_descriptors() -> int | None:
 
 
 def descriptors_needed(role: str, tuning: Tuning) -> int:
-    """Return how many sockets the experiment opens in this process.
+    """Return how many sockets the experiment opens in that process which opens the most.
 
-    With both roles here, each TCP connection has two ends and each UDP client one.
+    Where both roles share a process, each TCP connection has two ends there and each UDP client one.
     """
-    ends = 2 if role == "both" and tuning.transport == "tcp" else 1
-    clients = 0 if role == "server" else tuning.clients
-    return clients * ends + RESERVED_DESCRIPTORS
+    if role == "server":
+        return RESERVED_DESCRIPTORS
+    ends = 2 if tuning.transport == "tcp" else 1
+    if role == "both" and tuning.layout in ("loop", "child"):
+        return tuning.clients * ends + RESERVED_DESCRIPTORS
+    most = -(-tuning.clients // tuning.swarm_processes)
+    if role == "both" and tuning.transport == "tcp":
+        most = max(most, _most_accepted(tuning.clients, tuning.server_processes))
+    return most + RESERVED_DESCRIPTORS
+
+
+def _most_accepted(clients: int, servers: int) -> int:
+    """Return how many of the connections one of several servers may get.
+
+    SO_REUSEPORT spreads them by a hash: evenly, but for chance, of which five standard deviations are
+    allowed for.
+    """
+    if servers == 1:
+        return clients
+    share = clients / servers
+    return min(clients, ceil(share + 5 * sqrt(share)))
 
 
 def check_descriptors(experiment: Experiment, tuning: Tuning) -> None:
@@ -65,11 +84,12 @@ def check_descriptors(experiment: Experiment, tuning: Tuning) -> None:
     if needed <= limit:
         return
     ends = descriptors_needed(experiment.role, tuning) - RESERVED_DESCRIPTORS
+    whose = "this" if tuning.layout == "loop" else "a"
     possible = max(0, (limit - RESERVED_DESCRIPTORS) * tuning.clients // max(1, ends))
     raise ResourceLimitError(
         "descriptors",
         limit,
-        f"{tuning.clients:,} clients need {needed:,} descriptors, but this process may open {limit:,}; "
+        f"{tuning.clients:,} clients need {needed:,} descriptors, but {whose} process may open {limit:,}; "
         f"use at most {possible:,} clients, or raise the limit first: ulimit -n {needed}",
     )
 

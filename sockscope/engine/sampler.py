@@ -76,6 +76,7 @@ class Sampler:
             threads=self._threads() - self._idle_threads,
             kernel_udp=self._kernel_udp(),
             machine_busy_s=self._machine_busy_s(),
+            machine_cores=os.cpu_count() or 1,
         )
 
     def _threads(self) -> int:

@@ -21,7 +21,7 @@ from sockscope.core.report import report
 from sockscope.core.snapshot import RunState, Snapshot
 from sockscope.core.thresholds import missed
 from sockscope.core.units import format_count, format_duration, format_elapsed
-from sockscope.core.window import window
+from sockscope.core.window import origin, window
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD
@@ -79,7 +79,8 @@ async def _run(experiment: Experiment, plan: Plan, output: Output) -> _Outcome:
     intervals = Intervals()
     with _signals(ending, progress):
         try:
-            first = engine.snapshot()
+            # What another process has done until somebody could look belongs to the first interval.
+            first = origin(engine.snapshot())
             _announce(first, plan)
             with _remembered(engine, ending, first, intervals):
                 last = await _watch(engine, ending, first, plan.interval_s, output, progress)
@@ -87,7 +88,7 @@ async def _run(experiment: Experiment, plan: Plan, output: Output) -> _Outcome:
             progress.clear()
             await engine.stop()
     intervals.finish(last)
-    snapshot = replace(window(first, last), state=engine.state, error=engine.error)
+    snapshot = replace(last, state=engine.state, error=engine.error)
     return _Outcome(snapshot, intervals, interrupted=ending.cancelled() or output.gone)
 
 

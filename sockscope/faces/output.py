@@ -128,7 +128,8 @@ class Output:
         self._temporary = None
 
     def _write_row(self, fields: Mapping[str, Any]) -> None:
-        row = {name: value for name, value in flat(fields) if name not in ("schema_version", "type")}
+        left_out = ("schema_version", "type", "processes")
+        row = {name: value for name, value in flat(fields) if name not in left_out}
         if not self._columns:
             self._columns = list(row)
             self._write(_csv(self._columns))

@@ -106,7 +106,10 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "service time", _service_time(report)
     yield "failed", _failures(report)
     yield "connections", _connections(report)
-    yield "process", _process(report)
+    yield "process", _use(report["resources"])
+    for process in (report.get("processes") or ())[1:]:
+        state = process.get("state", "running")
+        yield _label(process), _use(process) + (f", {state}" if state != "running" else "")
     dropped = known(report, "kernel_udp.rcvbuf_errors")
     if known(report, "experiment.transport") == "udp" and dropped is not None:
         yield "kernel UDP", f"{format_count(dropped)} dropped, receive buffer full (whole machine)"
@@ -162,20 +165,26 @@ def _connections(report: Report) -> str:
     return ", ".join(parts)
 
 
-def _process(report: Report) -> str:
+def _label(process: Report) -> str:
+    return "both roles" if len(process["roles"]) > 1 else str(process["name"])
+
+
+def _use(resources: Report) -> str:
     return (
-        f"CPU {format_ratio(known(report, 'resources.cpu_ratio'))} of a core, "
-        f"RSS {format_bytes(known(report, 'resources.rss_bytes'))}, "
-        f"loop lag p99 {format_duration(known(report, 'resources.loop_lag_p99_s'))}"
+        f"CPU {format_ratio(known(resources, 'cpu_ratio'))} of a core, "
+        f"RSS {format_bytes(known(resources, 'rss_bytes'))}, "
+        f"loop lag p99 {format_duration(known(resources, 'loop_lag_p99_s'))}"
     )
 
 
 def _difference(report: Report) -> str:
     """Return in words where the server's counts differ from the clients', or nothing.
 
-    A request that is in flight has been counted at one end and not yet at the other.
+    A request that is in flight has been counted at one end and not yet at the other; and of two processes
+    one tells its counts a moment after the other.
     """
-    under_way = known(report, "clients.in_flight") or 0
+    skew_s, rate = abs(known(report, "server.skew_s") or 0.0), known(report, "rates.requests_per_s") or 0.0
+    under_way = (known(report, "clients.in_flight") or 0) + 2 * skew_s * rate
     parts = []
     for name in ("requests", "responses"):
         clients, server = known(report, f"totals.{name}"), known(report, f"server.{name}")

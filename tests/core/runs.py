@@ -7,6 +7,7 @@ from sockscope.core.histogram import Histogram
 from sockscope.core.snapshot import (
     KernelUdp,
     LimiterStatistics,
+    ProcessUse,
     Resources,
     RoleSnapshot,
     RunState,
@@ -40,6 +41,16 @@ def resources(cpu_s: float = 0.5, lag: Histogram | None = None) -> Resources:
     )
 
 
+def main_process(used: Resources) -> ProcessUse:
+    return ProcessUse("main", 100, (), used, "uvloop", {"allocator": "calm"})
+
+
+def child(name: str, pid: int, used: Resources, **rest: object) -> ProcessUse:
+    roles = tuple(role for role in ("server", "client") if role in name)
+    made = ProcessUse(name, pid, roles, used, "uvloop", {"allocator": "calm"})
+    return replace(made, **rest)  # type: ignore[arg-type]
+
+
 def run(
     *,
     tuning: Tuning | None = None,
@@ -49,9 +60,11 @@ def run(
     server: RoleSnapshot | None = None,
     swarm: RoleSnapshot | None = None,
     used: Resources | None = None,
+    children: tuple[ProcessUse, ...] = (),
 ) -> Snapshot:
     """Return a run that began at 100 s on the clock, ``seconds`` later."""
     tuning = tuning or Tuning()
+    own = replace(used or resources(), time_s=100.0 + seconds, since_s=since_s)
     return Snapshot(
         time_s=100.0 + seconds,
         started_s=100.0,
@@ -63,7 +76,8 @@ def run(
         loop_name="uvloop",
         server=server,
         swarm=swarm,
-        resources=used or resources(),
+        resources=own,
+        processes=(main_process(own), *children),
     )
 
 

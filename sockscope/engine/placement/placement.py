@@ -37,6 +37,8 @@ class Placement:
         self._winding_up: set[asyncio.Task[None]] = set()
         self._stopping = False
         self.address: Address = ("", 0)
+        self.began_s = 0.0
+        """When the last of the roles was told to begin, monotonic."""
 
     @property
     def has_swarm(self) -> bool:
@@ -56,6 +58,7 @@ class Placement:
         try:
             for name, post in self._posts.items():
                 aimed = address if name == "server" else aim(address)
+                self.began_s = perf_counter()
                 address = await post.role.start(Assignment(tuning, 0, aimed), Share(budget=budget))
         except BaseException:
             await self.stop(0.0)
@@ -160,10 +163,10 @@ class Placement:
         except BaseException:
             await asyncio.gather(*(child.end() for child in children))
             raise
-        return {
-            name: RemoteRole(name, groups[name]) if name in groups else make_role(name, self._experiment)
-            for name in names
-        }
+        return {name: self._role(name, groups.get(name)) for name in names}
+
+    def _role(self, name: str, processes: list[ChildProcess] | None) -> Role:
+        return RemoteRole(name, processes) if processes is not None else make_role(name, self._experiment)
 
     def _child(self, names: tuple[str, ...], index: int = 0, of: int = 1) -> ChildProcess:
         experiment = self._experiment
