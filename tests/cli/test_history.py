@@ -464,3 +464,25 @@ def test_two_races(file: str) -> None:
     found = objects(told("diff", "1", "2", "--json", "--history", file))
     assert found["contestants"][0]["figures"]["duration_s"]["verdict"] == "worse"
     assert found["only_b"] == ["pool"]
+
+
+# What is documented.
+
+
+def documented(heading: str) -> list[list[str]]:
+    """Return the names in each table below a heading of the page."""
+    page = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
+    section = re.split(r"^# ", page.split(f"\n# `{heading}`\n")[1], flags=re.MULTILINE)[0]
+    tables = re.findall(r"(?:^\|.*\n)+", section, flags=re.MULTILINE)
+    return [re.findall(r"^\| `(\w+)`", table, flags=re.MULTILINE) for table in tables]
+
+
+def test_the_page_names_the_fields_that_are_written(two_runs: str) -> None:
+    listed = objects(told("history", "--json", "--history", two_runs))
+    assert list(listed) == ["schema_version", "type", "runs"]
+    assert documented("history --json") == [list(listed["runs"][0])]
+    assert documented("history show --json") == [
+        list(objects(told("history", "show", "1", "--json", "--history", two_runs)))
+    ]
+    compared = objects(told("diff", "1", "2", "--json", "--history", two_runs))
+    assert documented("diff --json") == [list(compared), list(compared["figures"]["totals.errors"])]
