@@ -52,7 +52,7 @@ CPU_PER_REQUEST = "resources.cpu_s_per_request"
 NAMES: Mapping[str, str] = {**FIGURE_NAMES, **short_names([CPU_PER_REQUEST])}
 """Names by which a figure of two runs may be called, with its dotted name."""
 
-_HIGHER = frozenset({"requests_per_s", "bytes_per_s", "connections_per_s"})
+_HIGHER = frozenset({"requests_per_s", "bytes_per_s", "connections_per_s", "ratio"})
 _LOWER = frozenset(
     {"timeouts", "errors", "connections_refused", "connections_reset", "connections_timed_out",
      "connections_failed", "connections_rejected", "datagrams_lost", "datagrams_late",
@@ -65,7 +65,7 @@ _OF_A_MOMENT = frozenset({"rss_bytes", "descriptors", "descriptor_limit", "conne
 _NOT_PER_REQUEST = frozenset({"requests", "responses", "count"})
 COUNTS = frozenset(
     f"{section}.{name}"
-    for section in ("totals", "server", "limiter", "kernel_udp")
+    for section in ("totals", "server", "limiter", "admission", "kernel_udp")
     for name in FIGURES[section]
     if name not in _OF_A_MOMENT | _NOT_PER_REQUEST
 ) | {"resources.cpu_s", "resources.voluntary_switches", "resources.involuntary_switches"}
@@ -78,6 +78,9 @@ _BESIDE_THE_POINT = frozenset(
     {"role", "target", "bind", "port", "seed", "duration_s", "requests", "warmup_s", "pid", "allow_remote"}
 )
 """Fields that cannot make a difference to the figures by themselves, or have a sentence of their own."""
+_PLACES = frozenset({"place", "server_processes", "swarm_processes"})
+_RAN = {"run": "experiment", "race": "workload"}
+"""Where the fields are that a run, or all contestants of a race, had in common."""
 _LABELS = {entry.attribute: entry.spec.label for entry in FIELDS.values()}
 
 
@@ -239,10 +242,8 @@ def _main(report: Report) -> str:
 def _changed_fields(a: Side, b: Side) -> tuple[FieldChange, ...]:
     """Return the fields that both know and that differ, in the order in which they are described."""
     attributes = [entry.attribute for entry in FIELDS.values()]
-    changes = (
-        FieldChange(name, known(a.report, f"experiment.{name}"), known(b.report, f"experiment.{name}"))
-        for name in attributes
-    )
+    before, after = (side.report.get(_RAN[side.kind]) or {} for side in (a, b))
+    changes = (FieldChange(name, before.get(name), after.get(name)) for name in attributes)
     return tuple(one for one in changes if one.a is not None and one.b is not None and one.a != one.b)
 
 
@@ -295,6 +296,8 @@ def _doubts_of_pair(a: Side, b: Side) -> Iterator[str]:
     others = [one for one in fields if one.name not in _ASKED and one.name not in _BESIDE_THE_POINT]
     if len(others) > 1 or (asked and others):
         yield "several settings differ: the figures do not tell which of them made the difference"
+    if places := [one for one in fields if one.name in _PLACES]:
+        yield f"the roles ran elsewhere ({_listed(places)}): resources are not of the same processes"
     warm_up = [one for one in fields if one.name == "warmup_s"]
     if warm_up:
         yield f"the figures leave out another start ({_listed(warm_up)})"
@@ -329,8 +332,8 @@ def _doubts_of_races(a: Side, b: Side) -> Iterator[str]:
     for side in (a, b):
         if side.cut_short:
             yield f"{side.name} was cut short"
-        if known(side.report, "limit") == "clients":
-            yield f"in {side.name} the clients were the limit: its servers could do more"
+        if known(side.report, "valid") is False:
+            yield f"in {side.name} the clients were the limit of most: it does not compare servers"
     yield from _doubts_of_pair(a, b)
 
 
@@ -358,7 +361,9 @@ def _told_apart(a: Report, b: Report) -> bool:
 
 
 def _interval(spread: Report) -> tuple[float | None, float | None]:
-    return spread.get("low", spread.get("min")), spread.get("high", spread.get("max"))
+    """Return the interval of the median, or the extremes where it is not given."""
+    low, high = spread.get("interval") or (spread.get("min"), spread.get("max"))
+    return low, high
 
 
 # Conditions.

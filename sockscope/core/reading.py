@@ -17,7 +17,9 @@ KINDS = {"summary": "run", "race": "race", "sweep": "sweep"}
 _ROLES = ("both", "server", "swarm")
 _TEXTS = ("address", "loop", "error", "last_trouble", "state")
 _NUMBERS = ("tunings", "elapsed_s", "duration_s")
-_SPREAD = ("median", "min", "max", "low", "high")
+_SPREAD = ("median", "min", "max")
+_NEEDED = ("totals", "server")
+"""Sections that every version has written."""
 _LARGEST = 1e30
 """No figure is as large."""
 
@@ -42,7 +44,7 @@ def kind_of(value: object) -> str:
 
 
 def _faults(kind: str, value: Mapping[str, Any]) -> Iterator[str]:
-    for section in ("experiment", "environment"):
+    for section in ("experiment", "environment", "workload"):
         yield from _wrong(section, value.get(section, {}), Value)
     if kind == "run":
         yield from _faults_of_run(value)
@@ -53,11 +55,9 @@ def _faults(kind: str, value: Mapping[str, Any]) -> Iterator[str]:
 def _faults_of_run(value: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(value.get("experiment"), Mapping) or value["experiment"].get("role") not in _ROLES:
         yield "experiment.role is missing"
+    yield from (f"{section} is missing" for section in _NEEDED if section not in value)
     for section in FIGURES:
-        if section not in value:
-            yield f"{section} is missing"
-        else:
-            yield from _wrong(section, value[section], int | float)
+        yield from _wrong(section, value.get(section, {}), int | float)
     yield from _wrong("", {name: value.get(name) for name in _TEXTS}, str)
     yield from _wrong("", {name: value.get(name) for name in _NUMBERS}, int | float)
 
@@ -73,8 +73,18 @@ def _faults_of_race(value: Mapping[str, Any]) -> Iterator[str]:
             continue
         for name, spread in one.items():
             if isinstance(spread, Mapping) and "median" in spread:
-                figures = {key: spread.get(key) for key in _SPREAD}
-                yield from _wrong(f"{one['name']}.{name}", figures, int | float)
+                yield from _faults_of_spread(f"{one['name']}.{name}", spread)
+
+
+def _faults_of_spread(name: str, spread: Mapping[str, Any]) -> Iterator[str]:
+    yield from _wrong(name, {key: spread.get(key) for key in _SPREAD}, int | float)
+    interval = spread.get("interval")
+    if interval is None:
+        return
+    if not isinstance(interval, list) or len(interval) != 2:
+        yield f"{name}.interval"
+    else:
+        yield from _wrong(f"{name}.interval", dict(enumerate(interval)), int | float)
 
 
 def _wrong(section: str, values: object, wanted: Any) -> Iterator[str]:

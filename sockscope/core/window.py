@@ -42,6 +42,7 @@ def joined(first: Snapshot, second: Snapshot) -> Snapshot:
         server=_joined_role(first.server, second.server),
         swarm=_joined_role(first.swarm, second.swarm),
         resources=_joined_resources(first.resources, second.resources),
+        processes=tuple(_joined_process(first, process) for process in second.processes),
     )
 
 
@@ -61,12 +62,24 @@ def _joined_role(first: RoleSnapshot | None, second: RoleSnapshot | None) -> Rol
     )
 
 
+def _joined_process(first: Snapshot, second: ProcessUse) -> ProcessUse:
+    for process in first.processes:
+        if process.pid == second.pid:
+            return replace(second, resources=_joined_resources(process.resources, second.resources))
+    return second
+
+
 def _joined_resources(first: Resources, second: Resources) -> Resources:
     kernel = second.kernel_udp
     if kernel is not None and first.kernel_udp is not None:
         kernel = kernel + first.kernel_udp
+    busy_s = second.machine_busy_s
+    if busy_s is not None and first.machine_busy_s is not None:
+        busy_s += first.machine_busy_s
     return replace(
         second,
+        since_s=second.time_s - first.measured_s - second.measured_s,
+        machine_busy_s=busy_s,
         cpu_s=first.cpu_s + second.cpu_s,
         voluntary_switches=first.voluntary_switches + second.voluntary_switches,
         involuntary_switches=first.involuntary_switches + second.involuntary_switches,

@@ -27,7 +27,7 @@ _SHOWN = {
 }
 
 _WHEN_SET = {"think_time", "lifetime"}
-_TITLE = {"clients": "{} clients", "permits": "{} permits", "request_bytes": "{}", "service_time_s": "{}"}
+_TITLE = {"clients": "client", "permits": "permit", "request_bytes": "", "service_time_s": ""}
 _PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999", "max": "max"}
 
 Report = Mapping[str, Any]
@@ -55,9 +55,10 @@ def title_of(report: Report) -> str:
         f"{str(experiment.get('transport')).upper()} {server if role != 'swarm' else 'swarm'}",
         known(report, "loop"),
     ]
-    for attribute, form in _TITLE.items():
+    for attribute, noun in _TITLE.items():
         if value := experiment.get(attribute):
-            parts.append(form.format(format_field(attribute, value)))
+            plural = "s" if noun and value != 1 else ""
+            parts.append(f"{format_field(attribute, value)} {noun}{plural}".strip())
     if role == "server":
         parts.append("server alone")
     return ", ".join(part for part in parts if part)

@@ -307,15 +307,14 @@ def default_path() -> Path:
 
 def _figures(kind: str, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that are listed; a race has many of each, and therefore none."""
-    transport = known(report, "experiment.transport")
-    duration_s = known(report, "duration_s")
-    columns = {"transport": transport, "duration_s": duration_s}
     if kind != "run":
-        return columns
+        return {"transport": known(report, "workload.transport"), "duration_s": known(report, "elapsed_s")}
     main = "server" if known(report, "experiment.role") == "server" else "totals"
     model = known(report, "experiment.server")
+    transport = known(report, "experiment.transport")
     return {
-        **columns,
+        "transport": transport,
+        "duration_s": known(report, "duration_s"),
         "server": DEFAULT_SERVERS.get(transport) if model == "default" else model,
         "client": known(report, "experiment.client"),
         "clients": known(report, "experiment.clients"),

@@ -37,7 +37,8 @@ def loaded_by(*arguments: str) -> set[str]:
     "arguments",
     [
         ["--version"], ["--help"], ["run", "--help"], ["serve", "--help"], ["swarm", "--help"],
-        ["doctor", "--help"], ["--print-spec"], ["run", "--print-spec"], ["run", "--clients", "0"],
+        ["doctor", "--help"], ["history", "--help"], ["history", "show", "--help"], ["diff", "--help"],
+        ["history"], ["diff", "1", "2"], ["--print-spec"], ["run", "--print-spec"], ["run", "--clients", "0"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -69,7 +70,13 @@ def test_flags_before_a_subcommand_are_not_lost_in_silence() -> None:
     assert "--clients belongs after the command: sockscope run --clients" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "serve", "swarm", "doctor"])
+def test_sqlite_is_loaded_only_by_what_uses_it() -> None:
+    assert "sqlite3" not in loaded_by("--help")
+    assert "sqlite3" not in loaded_by("history", "--help")
+    assert "sqlite3" in loaded_by("history")
+
+
+@pytest.mark.parametrize("command", ["run", "serve", "swarm", "doctor", "history", "diff"])
 def test_every_command_explains_itself(command: str) -> None:
     done = sockscope(command, "--help")
     assert done.returncode == 0

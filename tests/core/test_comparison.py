@@ -44,9 +44,9 @@ def spread(median: float | None, low: float | None = None, high: float | None = 
     return {"median": median, "min": low, "max": high, "rounds": []}
 
 
-def race(limit: str = "neither", **durations: tuple[float, float, float]) -> dict[str, Any]:
+def race(valid: bool = True, **durations: tuple[float, float, float]) -> dict[str, Any]:
     contestants = [{"name": name, "duration_s": spread(*three)} for name, three in durations.items()]
-    return {"type": "race", "schema_version": 1, "contestants": contestants, "limit": limit}
+    return {"type": "race", "schema_version": 1, "contestants": contestants, "valid": valid}
 
 
 # Figures.
@@ -217,6 +217,7 @@ def test_like_runs_raise_no_doubts() -> None:
         ({"tuning": Tuning(transport="udp", clients=7)}, ["differs (transport, clients)"]),
         ({"tuning": Tuning(clients=7, permits=7)}, ["differs (clients)", "several settings differ"]),
         ({"tuning": Tuning(permits=7, no_delay=False)}, ["several settings differ"]),
+        ({"tuning": Tuning(place="apart")}, ["the roles ran elsewhere (place loop → apart)"]),
         ({"experiment": Experiment(warmup_s=2.0)}, ["leave out another start (warm-up 0 → 2 s)"]),
         ({"state": RunState.FAILED, "error": "the loop died"}, ["run 2 failed: the loop died"]),
         ({"warming_up": True}, ["run 2 ended while it was warming up"]),
@@ -255,6 +256,14 @@ def test_races_are_compared_by_contestant() -> None:
     assert (found.only_a, found.only_b) == (("select",), ("pool",))
 
 
+def test_what_all_contestants_had_in_common_is_compared() -> None:
+    before, after = race(x=(1, 1, 1)), race(x=(1, 1, 1))
+    before["workload"], after["workload"] = {"clients": 10, "server": None}, {"clients": 20, "server": None}
+    found = compare(Side("a", before, "race"), Side("b", after, "race"))
+    assert [str(one) for one in found.experiment] == ["clients 10 → 20"]
+    assert found.doubts == ("what is asked of the server differs (clients): that alone changes the figures",)
+
+
 def test_medians_whose_intervals_overlap_are_the_same() -> None:
     found = compare(Side("a", race(x=(1.0, 0.8, 1.3)), "race"), Side("b", race(x=(1.2, 1.0, 1.4)), "race"))
     assert change(found, "duration_s", "x").verdict is Verdict.SAME
@@ -264,7 +273,7 @@ def test_medians_whose_intervals_overlap_are_the_same() -> None:
 def test_the_interval_of_a_median_goes_before_its_extremes() -> None:
     def with_interval(median: float, low: float, high: float) -> dict[str, Any]:
         found = race(x=(median, 0.1, 9.0))
-        found["contestants"][0]["duration_s"].update(low=low, high=high)
+        found["contestants"][0]["duration_s"]["interval"] = [low, high]
         return found
 
     found = compare(
@@ -282,11 +291,11 @@ def test_what_a_contestant_did_not_come_to() -> None:
 
 def test_doubts_about_races() -> None:
     found = compare(
-        Side("race 1", race("clients", x=(1, 1, 1)), "race"),
+        Side("race 1", race(False, x=(1, 1, 1)), "race"),
         Side("race 2", race(x=(1, 1, 1)), "race", cut_short=True),
     )
     assert found.doubts == (
-        "in race 1 the clients were the limit: its servers could do more",
+        "in race 1 the clients were the limit of most: it does not compare servers",
         "race 2 was cut short",
     )
 

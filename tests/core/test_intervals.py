@@ -8,13 +8,19 @@ from hypothesis import strategies as st
 from sockscope.core.events import Event, EventKind
 from sockscope.core.intervals import Intervals
 from sockscope.core.report import interval
-from sockscope.core.snapshot import Snapshot
+from sockscope.core.snapshot import ProcessUse, Snapshot
 from sockscope.core.window import difference, joined, window
 from tests.core.runs import both, resources
 
 
 def at(seconds: float, requests: int) -> Snapshot:
     return replace(both(seconds=seconds, requests=requests), resources=resources(cpu_s=seconds / 4))
+
+
+def with_processes(snapshot: Snapshot, *pids: int) -> Snapshot:
+    used = replace(snapshot.resources, time_s=snapshot.time_s, since_s=snapshot.started_s, machine_busy_s=8.0)
+    processes = tuple(ProcessUse(f"child {pid}", pid, (), used, "uvloop", {}) for pid in pids)
+    return replace(snapshot, resources=used, processes=processes)
 
 
 def memory_of(*snapshots: Snapshot, most: int = 300) -> Intervals:
@@ -61,6 +67,19 @@ def test_the_warm_up_does_not_mix_with_what_follows() -> None:
     found = memory_of(*warm, *measured, most=6).reports()
     assert sum(one["totals"]["requests"] for one in found if one["warming_up"]) == 30
     assert sum(one["totals"]["requests"] for one in found if not one["warming_up"]) == 20
+
+
+def test_processes_are_joined_by_their_numbers() -> None:
+    first = window(with_processes(at(0, 0), 7), with_processes(at(2, 10), 7))
+    second = window(with_processes(at(2, 10), 7), with_processes(at(4, 20), 7, 8))
+    together = joined(first, second)
+    old, young = together.processes
+    assert (old.pid, young.pid) == (7, 8)
+    assert old.resources.cpu_s == pytest.approx(1)
+    assert old.resources.measured_s == together.resources.measured_s == pytest.approx(4)
+    assert old.resources.cpu_ratio == together.resources.cpu_ratio == pytest.approx(0.25)
+    assert young == second.processes[1]
+    assert together.resources.machine_busy_s == 0
 
 
 def test_time_that_nothing_covers_is_not_counted() -> None:

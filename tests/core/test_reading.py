@@ -19,8 +19,15 @@ def race() -> dict[str, Any]:
     return {
         "schema_version": 1,
         "type": "race",
-        "contestants": [{"name": "x", "rank": 1, "duration_s": {"median": 1.0, "min": 1, "max": None}}],
+        "contestants": [
+            {
+                "name": "x",
+                "rank": 1,
+                "duration_s": {"median": 1.0, "min": 1, "max": None, "interval": [1, 2.0]},
+            }
+        ],
         "environment": {},
+        "workload": {"clients": 100, "server": None},
         "limit": "neither",
     }
 
@@ -42,7 +49,7 @@ def test_what_an_earlier_version_did_not_write_is_no_fault() -> None:
     less = summary()
     for section in FIGURES:
         less[section].popitem()
-    del less["experiment"]["place"], less["environment"], less["last_trouble"]
+    del less["experiment"]["place"], less["environment"], less["last_trouble"], less["admission"]
     assert kind_of(less) == "run"
 
 
@@ -108,8 +115,8 @@ def test_parts_of_the_wrong_kind(name: str, value: object, fault: str) -> None:
 
 def test_a_section_that_is_missing() -> None:
     less = summary()
-    del less["limiter"]
-    with pytest.raises(ValueError, match="limiter is missing"):
+    del less["totals"]
+    with pytest.raises(ValueError, match="totals is missing"):
         kind_of(less)
 
 
@@ -120,7 +127,8 @@ def test_a_section_that_is_missing() -> None:
         ([7], "a contestant has no name"),
         ([{"name": 7}], "a contestant has no name"),
         ([{"name": "x", "duration_s": {"median": "long"}}], "x.duration_s.median"),
-        ([{"name": "x", "duration_s": {"median": 1, "low": "0"}}], "x.duration_s.low"),
+        ([{"name": "x", "duration_s": {"median": 1, "interval": 5}}], "x.duration_s.interval"),
+        ([{"name": "x", "duration_s": {"median": 1, "interval": [5, "6"]}}], "x.duration_s.interval.1"),
     ],
 )
 def test_races_of_the_wrong_kind(contestants: object, fault: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sockscope.store.history import History
 from tests.cli.command import COMMAND, PATIENCE_S, clean_environment
 from tests.e2e.terminal import Terminal, sockscope
 
@@ -104,15 +105,48 @@ def test_signals_leave_cleanly(number: signal.Signals) -> None:
         terminal.is_restored()
 
 
-def test_a_bounded_run_leaves_by_itself() -> None:
-    with sockscope(*FEW, "-d", "2") as terminal:
+def test_a_bounded_run_leaves_by_itself(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.db")
+    with sockscope(*FEW, "-d", "2", "--history", str(history.path)) as terminal:
         assert terminal.ended() == 0
         leaves_a_summary(terminal)
         terminal.is_restored()
+        assert "kept as       run 1 (sockscope history show 1)" in terminal.left_behind
+    stored = history.load(1)
+    assert not stored.row.cut_short
+    assert sum(one["totals"]["responses"] for one in stored.intervals) == stored.report["totals"]["responses"]
+    assert stored.report["environment"]["python"]
 
 
-def test_another_loop_needs_a_new_run_and_gets_it() -> None:
-    with sockscope(*FEW) as terminal:
+def test_a_run_that_is_left_before_its_end_is_cut_short(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.db")
+    with sockscope(*FEW, "-d", "60", SOCKSCOPE_HISTORY=str(history.path)) as terminal:
+        terminal.send("q")
+        assert terminal.ended() == 0
+    assert [row.cut_short for row in history.runs()] == [True]
+
+
+def test_without_a_history_nothing_is_kept_and_with_a_bad_one_nothing_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    with sockscope(*FEW, "--no-history", SOCKSCOPE_HISTORY=str(path)) as terminal:
+        terminal.send("q")
+        assert terminal.ended() == 0
+        leaves_a_summary(terminal)
+        assert "kept as" not in terminal.left_behind
+    assert not path.exists()
+    path.write_text("mine")
+    with sockscope(*FEW, "--history", str(path)) as terminal:
+        terminal.send("q")
+        assert terminal.ended() == 0
+        leaves_a_summary(terminal)
+        assert "this run is not kept" in terminal.left_behind
+        terminal.is_restored()
+    assert path.read_text() == "mine"
+
+
+def test_another_loop_needs_a_new_run_and_gets_it(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.db")
+    with sockscope(*FEW, "--history", str(history.path)) as terminal:
         terminal.send("1\x1b[A")
         terminal.until(lambda: "▸loop" in terminal.text, "the knob of the loop")
         terminal.send("\x1b[C")
@@ -124,6 +158,8 @@ def test_another_loop_needs_a_new_run_and_gets_it() -> None:
         leaves_a_summary(terminal)
         assert ", asyncio," in terminal.left_behind
         terminal.is_restored()
+    assert [history.load(number).report["loop"] for number in (1, 2)] == ["uvloop", "asyncio"]
+    assert [row.cut_short for row in history.runs()] == [False, False]
 
 
 def test_the_window_may_change_its_size() -> None:

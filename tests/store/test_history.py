@@ -38,6 +38,8 @@ RACE: dict[str, Any] = {
     "type": "race",
     "contestants": [{"name": "blocking", "duration_s": {"median": 10.2}}],
     "environment": {"python": "3.11"},
+    "workload": {"transport": "udp", "server": None},
+    "elapsed_s": 61.5,
     "limit": "neither",
 }
 
@@ -114,6 +116,7 @@ def test_a_race_is_kept_whole(history: History) -> None:
     number = add(history, "guide", report=RACE)
     stored = history.load(number)
     assert (stored.row.kind, stored.report, stored.intervals) == ("race", RACE, [])
+    assert (stored.row.transport, stored.row.duration_s) == ("udp", 61.5)
     assert (stored.row.requests_per_s, stored.row.p99_s, stored.row.failed) == (None, None, None)
     assert [row.kind for row in history.runs()] == ["race", "run"]
     assert [row.title for row in history.runs(kind="race")] == ["guide"]
