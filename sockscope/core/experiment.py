@@ -34,6 +34,7 @@ SERVERS_OF = {
 }  # fmt: skip
 DEFAULT_SERVERS = {"tcp": "protocol", "udp": "datagram"}
 CLIENTS = ("protocol", "blocking", "streams")
+CLIENTS_OF = {"tcp": CLIENTS, "udp": ("protocol", "blocking")}
 WORKS = ("wait", "cpu", "block")
 PLACES = ("loop", "child", "server", "apart")
 ALLOCATORS = ("calm", "default", "tuned")
@@ -131,7 +132,7 @@ class Tuning:
             yield fault
         if not ranges_hold:
             return
-        yield from self._server_faults()
+        yield from self._model_faults()
         if self.transport != "udp":
             return
         if self.request_bytes > MAX_UDP_PAYLOAD_BYTES:
@@ -145,11 +146,13 @@ class Tuning:
                 f"a UDP request needs {SEQUENCE_BYTES} B for its sequence number; make it larger or use TCP",
             )  # fmt: skip
 
-    def _server_faults(self) -> Iterator[Fault]:
-        serving = SERVERS_OF[self.transport]
+    def _model_faults(self) -> Iterator[Fault]:
+        serving, asking = SERVERS_OF[self.transport], CLIENTS_OF[self.transport]
+        shown = self.transport.upper()
         if self.server_model not in serving:
-            shown = self.transport.upper()
             yield Fault("server", self.server, f"does not serve {shown}; over {shown}: {', '.join(serving)}")
+        if self.client not in asking:
+            yield Fault("client", self.client, f"does not speak {shown}; over {shown}: {', '.join(asking)}")
 
     def validated(self) -> Self:
         """Return self, or raise :class:`ConfigError` with every fault."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sockscope.errors import ConfigError
@@ -47,21 +48,28 @@ def loop_name(loop: asyncio.AbstractEventLoop) -> str:
 
 
 async def attach(sock: socket.socket, protocol: asyncio.BaseProtocol, *, accepted: bool = False) -> None:
-    """Let ``protocol`` talk over a connected socket; the loop closes it from now on.
-
-    uvloop closes the descriptor by itself, but tells the socket object so only when the connection outlives
-    its set-up. A socket object that does not know would later close a descriptor that is somebody else's.
-    """
+    """Let ``protocol`` talk over a connected socket; the loop closes it from now on."""
     loop = asyncio.get_running_loop()
-    try:
+    with handed_over(sock):
         if sock.family == socket.AF_UNIX:
             await loop.create_unix_connection(lambda: protocol, sock=sock)
         elif accepted:
             await loop.connect_accepted_socket(lambda: protocol, sock)
         else:
             await loop.create_connection(lambda: protocol, sock=sock)
+
+
+@contextlib.contextmanager
+def handed_over(sock: socket.socket) -> Iterator[None]:
+    """Give a connected socket to the running loop, which closes it from then on.
+
+    uvloop closes the descriptor by itself, but tells the socket object so only when the connection outlives
+    its set-up. A socket object that does not know would later close a descriptor that is somebody else's.
+    """
+    try:
+        yield
     finally:
-        if loop_name(loop) == "uvloop":
+        if loop_name(asyncio.get_running_loop()) == "uvloop":
             sock.detach()
 
 

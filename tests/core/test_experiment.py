@@ -48,6 +48,11 @@ def test_a_size_that_udp_cannot_carry_is_refused_for_udp_alone(size: int) -> Non
     assert not faulty(Tuning(transport="tcp", request_bytes=size))
 
 
+def test_a_client_model_speaks_what_it_can() -> None:
+    assert "over UDP: protocol" in faulty(Tuning(transport="udp", client="streams"))["client"]
+    assert not faulty(Tuning(client="streams"))
+
+
 @pytest.mark.parametrize("size", [SEQUENCE_BYTES, MAX_UDP_PAYLOAD_BYTES])
 def test_the_sizes_at_the_edge_of_udp_are_taken(size: int) -> None:
     assert not faulty(Tuning(transport="udp", request_bytes=size))

@@ -14,7 +14,8 @@ from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import ServerModel, model_for
 from sockscope.errors import ListenError
-from tests.engine.runs import experiment
+from tests.engine.runs import experiment, running, server_of, swarm_of, tune
+from tests.waiting import until
 
 MODELS = [model_for("tcp", "protocol"), model_for("udp", "datagram")]
 models = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
@@ -64,3 +65,18 @@ async def test_the_address_of_a_listener_is_used_anew_as_asked(reuse: bool) -> N
 async def test_udp_never_asks_for_the_address_of_another() -> None:
     with listening(model_for("udp"), reuse_address=True) as endpoint:
         assert "SO_REUSEADDR" not in {option.name for option in endpoint.socket_options()}
+
+
+async def test_a_new_model_takes_over_the_listener_and_nobody_is_refused() -> None:
+    async with running(clients=20, lifetime=3) as engine:
+        address = server_of(engine).address
+        for name in ("streams", "buffered", "protocol", "streams"):
+            answered = swarm_of(engine).totals.responses
+            await tune(engine, server=name)
+            await until(lambda a=answered: swarm_of(engine).totals.responses > a + 500)  # type: ignore[misc]
+            assert server_of(engine).address == address
+            await until(lambda: not server_of(engine).draining)
+        totals = swarm_of(engine).totals
+        assert (totals.errors, totals.timeouts, totals.connections_refused, totals.connections_reset) == (
+            0, 0, 0, 0,
+        )  # fmt: skip

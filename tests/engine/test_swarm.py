@@ -17,7 +17,13 @@ from tests.engine.peers import Scripted, echo, tcp_peer
 from tests.engine.runs import connections_of, exchanges_of, running, server_of, swarm_of, tune
 from tests.waiting import until
 
-transports = pytest.mark.parametrize("transport", ["tcp", "udp"])
+TCP_CLIENTS = ["protocol", "streams"]
+tcp_clients = pytest.mark.parametrize("client", TCP_CLIENTS)
+KINDS: list[dict[str, Any]] = [
+    *({"transport": "tcp", "client": name} for name in TCP_CLIENTS),
+    {"transport": "udp"},
+]
+kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind.values()))
 
 
 async def until_swarm(engine: Engine, predicate: Any, what: str = "") -> RoleSnapshot:
@@ -41,9 +47,9 @@ async def answered(engine: Engine, more: int = 20) -> None:
 # How many and how long.
 
 
-@transports
-async def test_the_swarm_grows_and_shrinks(transport: str) -> None:
-    async with running(transport=transport, clients=4) as engine:
+@kinds
+async def test_the_swarm_grows_and_shrinks(kind: dict[str, Any]) -> None:
+    async with running(**kind, clients=4) as engine:
         for clients in (4, 40, 3, 1, 10):
             await tune(engine, clients=clients)
             await until_swarm(engine, lambda swarm, n=clients: swarm.connections_open == n)
@@ -54,8 +60,9 @@ async def test_the_swarm_grows_and_shrinks(transport: str) -> None:
         assert reasons(engine).keys() <= {"retired"}
 
 
-async def test_retired_clients_finish_their_request() -> None:
-    async with running(clients=20, service_time_s=0.05) as engine:
+@tcp_clients
+async def test_retired_clients_finish_their_request(client: str) -> None:
+    async with running(client=client, clients=20, service_time_s=0.05) as engine:
         await until_swarm(engine, lambda swarm: swarm.in_flight == 20)
         await tune(engine, clients=1)
         await until_swarm(engine, lambda swarm: swarm.connections_open == 1)
@@ -64,10 +71,12 @@ async def test_retired_clients_finish_their_request() -> None:
         assert totals.errors == 0
 
 
-@transports
+@kinds
 @pytest.mark.parametrize("lifetime", [1, 7])
-async def test_a_connection_carries_as_many_requests_as_its_lifetime(transport: str, lifetime: int) -> None:
-    async with running(transport=transport, lifetime=lifetime, requests=lifetime * 30) as engine:
+async def test_a_connection_carries_as_many_requests_as_its_lifetime(
+    kind: dict[str, Any], lifetime: int
+) -> None:
+    async with running(**kind, lifetime=lifetime, requests=lifetime * 30) as engine:
         await engine.wait()
         swarm = connections_of(engine, "client").swarm
         assert swarm is not None
@@ -80,16 +89,18 @@ async def test_a_connection_carries_as_many_requests_as_its_lifetime(transport: 
         assert server_of(engine).totals.datagrams_lost == 0
 
 
-async def test_turning_the_lifetime_on_ends_connections_that_are_over_it() -> None:
-    async with running(clients=3) as engine:
+@tcp_clients
+async def test_turning_the_lifetime_on_ends_connections_that_are_over_it(client: str) -> None:
+    async with running(client=client, clients=3) as engine:
         await answered(engine, 50)
         await tune(engine, lifetime=5)
         await until(lambda: swarm_of(engine).totals.connections_opened > 10)
         assert swarm_of(engine).totals.errors == 0
 
 
-async def test_a_client_that_thinks_asks_nothing_and_a_shorter_think_time_acts_at_once() -> None:
-    async with running(clients=5, think_time_s=60.0) as engine:
+@tcp_clients
+async def test_a_client_that_thinks_asks_nothing_and_a_shorter_think_time_acts_at_once(client: str) -> None:
+    async with running(client=client, clients=5, think_time_s=60.0) as engine:
         await until_swarm(engine, lambda swarm: swarm.totals.responses == 5 and not swarm.in_flight)
         await tune(engine, request_bytes=100)
         assert swarm_of(engine).totals.requests == 5
@@ -98,9 +109,11 @@ async def test_a_client_that_thinks_asks_nothing_and_a_shorter_think_time_acts_a
 
 
 @pytest.mark.parametrize("permits", [1, 3])
-@transports
-async def test_no_more_requests_are_in_flight_than_there_are_permits(transport: str, permits: int) -> None:
-    async with running(transport=transport, clients=12, permits=permits, service_time_s=0.001) as engine:
+@kinds
+async def test_no_more_requests_are_in_flight_than_there_are_permits(
+    kind: dict[str, Any], permits: int
+) -> None:
+    async with running(**kind, clients=12, permits=permits, service_time_s=0.001) as engine:
         await until(lambda: server_of(engine).totals.requests > 0)
         for _ in range(60):
             server = server_of(engine).totals
@@ -114,12 +127,12 @@ async def test_no_more_requests_are_in_flight_than_there_are_permits(transport: 
         await until_swarm(engine, lambda swarm: swarm.in_flight > permits)
 
 
-@transports
+@kinds
 @pytest.mark.parametrize(("clients", "permits"), [(1, 0), (7, 0), (7, 3)])
 async def test_a_budget_of_requests_is_spent_to_the_last_one(
-    transport: str, clients: int, permits: int
+    kind: dict[str, Any], clients: int, permits: int
 ) -> None:
-    async with running(transport=transport, clients=clients, permits=permits, requests=333) as engine:
+    async with running(**kind, clients=clients, permits=permits, requests=333) as engine:
         async with asyncio.timeout(20):
             await engine.wait()
         totals = swarm_of(engine).totals
@@ -131,9 +144,9 @@ async def test_a_budget_of_requests_is_spent_to_the_last_one(
     assert swarm_of(engine).totals.requests == 333
 
 
-@transports
-async def test_paused_traffic_stops_and_goes_on(transport: str) -> None:
-    async with running(transport=transport, clients=6, service_time_s=0.002) as engine:
+@kinds
+async def test_paused_traffic_stops_and_goes_on(kind: dict[str, Any]) -> None:
+    async with running(**kind, clients=6, service_time_s=0.002) as engine:
         await answered(engine)
         engine.pause()
         await until_swarm(engine, lambda swarm: not swarm.in_flight)
@@ -147,13 +160,27 @@ async def test_paused_traffic_stops_and_goes_on(transport: str) -> None:
         assert swarm_of(engine).totals.errors == 0
 
 
-async def test_pause_holds_what_waits_for_a_permit_too() -> None:
-    async with running(clients=10, permits=1, service_time_s=0.002) as engine:
+@tcp_clients
+async def test_pause_holds_what_waits_for_a_permit_too(client: str) -> None:
+    async with running(client=client, clients=10, permits=1, service_time_s=0.002) as engine:
         await answered(engine, 5)
         engine.pause()
         await until_swarm(engine, lambda swarm: not swarm.in_flight and not swarm.limiter.waiting)
         engine.resume()
         await answered(engine, 12)
+
+
+async def test_the_client_model_changes_while_the_run_goes_on() -> None:
+    async with running(clients=12, permits=5) as engine:
+        for client in ("streams", "protocol", "streams"):
+            await answered(engine, 100)
+            await tune(engine, client=client)
+            await until_swarm(engine, lambda swarm: not swarm.rolling)
+        await answered(engine, 100)
+        totals = swarm_of(engine).totals
+        assert (totals.errors, totals.timeouts) == (0, 0)
+        assert totals.connections_opened >= 4 * 12
+    books_are_balanced(swarm_of(engine))
 
 
 # Servers that misbehave.
@@ -169,10 +196,11 @@ def books_are_balanced(swarm: RoleSnapshot) -> None:
     assert totals.requests == totals.responses + totals.timeouts + totals.errors
 
 
-async def test_a_server_that_never_answers_costs_timeouts() -> None:
+@tcp_clients
+async def test_a_server_that_never_answers_costs_timeouts(client: str) -> None:
     async with (
         tcp_peer(lambda connection, data: None) as port,
-        against(port, clients=3, request_timeout_s=0.02) as engine,
+        against(port, client=client, clients=3, request_timeout_s=0.02) as engine,
     ):
         await until_swarm(engine, lambda swarm: swarm.totals.timeouts >= 6)
         assert swarm_of(engine).totals.responses == 0
@@ -183,11 +211,12 @@ async def test_a_server_that_never_answers_costs_timeouts() -> None:
     books_are_balanced(swarm_of(engine))
 
 
+@tcp_clients
 @pytest.mark.parametrize("lifetime", [0, 1])
-async def test_clients_go_on_trying_while_the_server_is_gone(lifetime: int) -> None:
+async def test_clients_go_on_trying_while_the_server_is_gone(client: str, lifetime: int) -> None:
     async with contextlib.AsyncExitStack() as server:
         port = await server.enter_async_context(tcp_peer(echo))
-        async with against(port, clients=5, lifetime=lifetime) as engine:
+        async with against(port, client=client, clients=5, lifetime=lifetime) as engine:
             await answered(engine)
             await server.aclose()
             await until_swarm(engine, lambda swarm: swarm.clients_retrying == 5)
@@ -203,39 +232,43 @@ async def test_clients_go_on_trying_while_the_server_is_gone(lifetime: int) -> N
     books_are_balanced(swarm_of(engine))
 
 
-async def test_a_server_that_was_never_there_is_refused_and_told() -> None:
+@tcp_clients
+async def test_a_server_that_was_never_there_is_refused_and_told(client: str) -> None:
     async with tcp_peer(echo) as port:
         pass
-    async with against(port, clients=3) as engine:
+    async with against(port, client=client, clients=3) as engine:
         swarm = await until_swarm(engine, lambda swarm: swarm.totals.connections_refused >= 6)
         assert swarm.last_trouble == "Connection refused"
         assert (swarm.totals.connections_opened, swarm.totals.requests) == (0, 0)
         assert engine.state.value == "running"
 
 
-async def test_a_server_that_closes_at_once() -> None:
+@tcp_clients
+async def test_a_server_that_closes_at_once(client: str) -> None:
     def close(connection: Scripted, data: bytes) -> None:
         connection.transport.close()
 
-    async with tcp_peer(close) as port, against(port, clients=3) as engine:
+    async with tcp_peer(close) as port, against(port, client=client, clients=3) as engine:
         await until_swarm(engine, lambda swarm: swarm.totals.errors >= 6)
         assert reasons(engine).keys() <= {"EOF", "reset"}
     books_are_balanced(swarm_of(engine))
 
 
-async def test_a_server_that_resets() -> None:
+@tcp_clients
+async def test_a_server_that_resets(client: str) -> None:
     def reset(connection: Scripted, data: bytes) -> None:
         connection.transport.pause_reading()
         sock = connection.transport.get_extra_info("socket")
         sock.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SOL_SOCKET, SO_LINGER: on, 0 s
         connection.transport.abort()
 
-    async with tcp_peer(reset) as port, against(port, clients=3) as engine:
+    async with tcp_peer(reset) as port, against(port, client=client, clients=3) as engine:
         await until_swarm(engine, lambda swarm: swarm.totals.connections_reset >= 6)
         assert reasons(engine).keys() == {"reset"}
     books_are_balanced(swarm_of(engine))
 
 
+@tcp_clients
 @pytest.mark.parametrize(
     ("garbage", "why"),
     [
@@ -245,11 +278,11 @@ async def test_a_server_that_resets() -> None:
         (encode("length", b"x" * 300_000), "does not echo"),
     ],
 )
-async def test_a_server_that_answers_garbage(garbage: bytes, why: str) -> None:
+async def test_a_server_that_answers_garbage(client: str, garbage: bytes, why: str) -> None:
     def talk(connection: Scripted, data: bytes) -> None:
         connection.transport.write(garbage)
 
-    async with tcp_peer(talk) as port, against(port, clients=2) as engine:
+    async with tcp_peer(talk) as port, against(port, client=client, clients=2) as engine:
         await until_swarm(engine, lambda swarm: swarm.totals.errors >= 4)
         assert reasons(engine).keys() == {"garbage"}
         assert swarm_of(engine).totals.responses == 0
@@ -260,37 +293,43 @@ async def test_a_server_that_answers_garbage(garbage: bytes, why: str) -> None:
     books_are_balanced(swarm_of(engine))
 
 
+@tcp_clients
 @pytest.mark.parametrize("extra", [b"!", b"whole frame"])
-async def test_more_than_the_answer_is_garbage_too(extra: bytes) -> None:
+async def test_more_than_the_answer_is_garbage_too(client: str, extra: bytes) -> None:
     def talk(connection: Scripted, data: bytes) -> None:
         connection.transport.write(data + (data if extra == b"whole frame" else extra))
 
-    async with tcp_peer(talk) as port, against(port, clients=2) as engine:
+    async with tcp_peer(talk) as port, against(port, client=client, clients=2) as engine:
         await until_swarm(engine, lambda swarm: swarm.totals.errors >= 4)
         assert reasons(engine).keys() == {"garbage"}
     books_are_balanced(swarm_of(engine))
 
 
-async def test_an_answer_that_nobody_asked_for_closes_the_connection() -> None:
+@tcp_clients
+async def test_an_answer_that_nobody_asked_for_closes_the_connection(client: str) -> None:
     def talk(connection: Scripted, data: bytes) -> None:
         connection.transport.write(data)
         asyncio.get_running_loop().call_later(0.01, connection.transport.write, data)
 
-    async with tcp_peer(talk) as port, against(port, clients=2, think_time_s=30.0) as engine:
+    async with tcp_peer(talk) as port, against(port, client=client, clients=2, think_time_s=30.0) as engine:
         await until_swarm(engine, lambda swarm: swarm.totals.errors >= 2)
         assert swarm_of(engine).totals.responses >= 2
         assert reasons(engine).keys() == {"garbage"}
 
 
+@tcp_clients
 @pytest.mark.parametrize("framing", ["length", "newline", "fixed"])
-async def test_an_answer_in_pieces_is_one_answer(framing: str) -> None:
+async def test_an_answer_in_pieces_is_one_answer(client: str, framing: str) -> None:
     def talk(connection: Scripted, data: bytes) -> None:
         loop = asyncio.get_running_loop()
         connection.transport.write(data[:1])
         loop.call_later(0.002, connection.transport.write, data[1:30])
         loop.call_later(0.004, connection.transport.write, data[30:])
 
-    async with tcp_peer(talk) as port, against(port, clients=2, framing=framing, requests=10) as engine:
+    async with (
+        tcp_peer(talk) as port,
+        against(port, client=client, clients=2, framing=framing, requests=10) as engine,
+    ):
         await engine.wait()
         swarm = swarm_of(engine)
         assert (swarm.totals.responses, swarm.totals.errors) == (10, 0)
@@ -303,7 +342,8 @@ async def test_an_answer_in_pieces_is_one_answer(framing: str) -> None:
     books_are_balanced(swarm_of(engine))
 
 
-async def test_whatever_a_server_does_every_request_has_one_end() -> None:
+@tcp_clients
+async def test_whatever_a_server_does_every_request_has_one_end(client: str) -> None:
     """The law: requests = responses + timeouts + errors, once the run has ended."""
 
     def talk(connection: Scripted, data: bytes) -> None:
@@ -321,7 +361,7 @@ async def test_whatever_a_server_does_every_request_has_one_end() -> None:
 
     async with (
         tcp_peer(talk) as port,
-        against(port, clients=30, permits=11, request_timeout_s=0.05) as engine,
+        against(port, client=client, clients=30, permits=11, request_timeout_s=0.05) as engine,
     ):
         await until_swarm(
             engine,
@@ -338,10 +378,13 @@ async def test_whatever_a_server_does_every_request_has_one_end() -> None:
     assert outcomes.total() == swarm.totals.requests
 
 
-async def test_a_connection_that_is_closed_while_it_waits_for_a_permit_sends_nothing_more() -> None:
+@tcp_clients
+async def test_a_connection_that_is_closed_while_it_waits_for_a_permit_sends_nothing_more(
+    client: str,
+) -> None:
     async with (
         tcp_peer(lambda connection, data: None) as port,
-        against(port, clients=3, permits=1, request_timeout_s=10.0) as engine,
+        against(port, client=client, clients=3, permits=1, request_timeout_s=10.0) as engine,
     ):
         await until_swarm(engine, lambda swarm: swarm.in_flight == 1 and swarm.limiter.waiting == 2)
         swarm = connections_of(engine, "client").swarm

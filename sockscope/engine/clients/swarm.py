@@ -13,7 +13,8 @@ from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, SocketOption
 from sockscope.engine.clients.client import Client, ClientState
-from sockscope.engine.clients.tcp import TcpClient
+from sockscope.engine.clients.streams import StreamsClient
+from sockscope.engine.clients.tcp import ProtocolClient
 from sockscope.engine.clients.udp import UdpClient
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.os_errors import close_reason, describe
@@ -37,7 +38,12 @@ SHARED_PAYLOAD_BYTES = 1_024
 """From this size on all clients send the same bytes object, so that 10,000 of them fit into memory."""
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MOST_S = 2.0
-_CLIENTS: dict[str, type[Client]] = {"tcp": TcpClient, "udp": UdpClient}
+_CLIENTS: dict[tuple[str, str], type[Client]] = {
+    ("tcp", "protocol"): ProtocolClient,
+    ("tcp", "streams"): StreamsClient,
+    ("udp", "protocol"): UdpClient,
+}
+"""What a client is made of, by transport and client model."""
 _FILLER = b"abcdefghijklmnopqrstuvwxyz 0123456789 "
 
 
@@ -92,7 +98,7 @@ class Swarm:
         self._take(assignment)
         if before.needs_new_sockets(assignment.tuning) or target != assignment.address:
             self.socket_generation += 1
-        if before.transport != assignment.tuning.transport:
+        if _kind(before) != _kind(assignment.tuning):
             for client in self._active:
                 client.retire()
             self._active = []
@@ -128,7 +134,7 @@ class Swarm:
         wanted = self.tuning.clients
         while len(self._active) > wanted:
             self._active.pop().retire()
-        make = _CLIENTS[self.tuning.transport]
+        make = _CLIENTS[_kind(self.tuning)]
         while len(self._active) < wanted:
             client = make(self, self._next_number)
             self._next_number += self._number_step
@@ -380,6 +386,10 @@ class Swarm:
                 client.leave(CloseReason.CLOSED)
                 return True
         return False
+
+
+def _kind(tuning: Tuning) -> tuple[str, str]:
+    return tuning.transport, tuning.client
 
 
 def _filled(head: bytes, size: int) -> bytes:

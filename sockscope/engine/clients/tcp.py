@@ -1,4 +1,4 @@
-"""The TCP client: an asyncio ``Protocol`` that is its own connection, one after the other."""
+"""The TCP client: what its models share, and the default one, a ``Protocol`` that is its own connection."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from sockscope.engine.recorder import clip
 _IP_BIND_ADDRESS_NO_PORT = 24
 
 
-class TcpClient(Client, asyncio.Protocol):
-    """A client that speaks TCP."""
+class TcpClient(Client):
+    """A client that speaks TCP; how it comes to its reads is the model's affair."""
 
     __slots__ = ("_decoder", "_framing", "_write", "transport")
 
@@ -44,8 +44,8 @@ class TcpClient(Client, asyncio.Protocol):
         self._framing = ""
         self._decoder: Decoder = decoder_for("none", 0)
 
-    async def connect(self, target: Address) -> None:
-        """Connect within the tuning's connect timeout; raises OSError or TimeoutError."""
+    async def dial(self, target: Address) -> socket.socket:
+        """Return a socket connected within the tuning's connect timeout; raises OSError or TimeoutError."""
         tuning = self.swarm.tuning
         self._socket_generation = self.swarm.socket_generation
         self._framing = tuning.framing
@@ -67,10 +67,10 @@ class TcpClient(Client, asyncio.Protocol):
             if failed not in (0, errno.EISCONN):
                 async with asyncio.timeout(tuning.connect_timeout_s):
                     await loop.sock_connect(sock, target)
-            await attach(sock, self)
         except BaseException:
             sock.close()
             raise
+        return sock
 
     def prepare(self, payload: bytes) -> None:
         """Frame the payload once; every request on this connection is the same bytes."""
@@ -101,8 +101,8 @@ class TcpClient(Client, asyncio.Protocol):
 
     # From the transport.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Go to work."""
+    def go_to_work(self, transport: asyncio.BaseTransport) -> None:
+        """There is a connection: begin to ask."""
         self.transport = cast(asyncio.Transport, transport)
         self._write = self.transport.write
         local = transport.get_extra_info("sockname") or ("0.0.0.0", 0)
@@ -165,11 +165,30 @@ class TcpClient(Client, asyncio.Protocol):
         self._release()
         self.leave(CloseReason.GARBAGE, why)
 
-    def eof_received(self) -> bool:
-        """The server finished sending; there is nothing left to hear."""
-        return False
-
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the loop of the client."""
         self.transport = None
         self.lost(close_reason(error), "" if error is None else str(error))
+
+
+class ProtocolClient(TcpClient, asyncio.Protocol):
+    """A client that is called back by its transport."""
+
+    __slots__ = ()
+
+    async def connect(self, target: Address) -> None:
+        """Connect within the tuning's connect timeout; raises OSError or TimeoutError."""
+        sock = await self.dial(target)
+        try:
+            await attach(sock, self)
+        except BaseException:
+            sock.close()
+            raise
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Go to work."""
+        self.go_to_work(transport)
+
+    def eof_received(self) -> bool:
+        """The server finished sending; there is nothing left to hear."""
+        return False

@@ -23,11 +23,13 @@ class ServerContext:
     """What a model is given: the run's fixed part, the recorder it writes to, and who is admitted.
 
     The admission limit is one for all endpoints of a server; models that serve on an event loop keep it.
+    ``listener`` is the listening socket that another model leaves to this one.
     """
 
     experiment: Experiment
     recorder: Recorder
     admission: Limiter = field(default_factory=lambda: Limiter(0))
+    listener: socket.socket | None = None
 
 
 class Endpoint(Protocol):
@@ -37,6 +39,10 @@ class Endpoint(Protocol):
 
     def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning that needs no new endpoint."""
+        ...
+
+    def listener(self) -> socket.socket | None:
+        """Return a duplicate of the listening socket, for the model that takes over; None without one."""
         ...
 
     def drain(self) -> None:
@@ -77,9 +83,13 @@ class Endpoint(Protocol):
 def bound_socket(kind: socket.SocketKind, context: ServerContext, assignment: Assignment) -> socket.socket:
     """Return a non-blocking socket bound to the assignment's address; raise ListenError or ConfigError.
 
+    A listener that was left to the context is taken instead: nobody who connects meanwhile is refused.
     SO_REUSEADDR is for listeners alone: two UDP sockets that both ask for it may take the same port.
     """
     address, experiment = assignment.address, context.experiment
+    if context.listener is not None:
+        set_buffers(context.listener, assignment.tuning)
+        return context.listener
     try:
         sock = socket.socket(family_of(address[0]), kind)
     except OSError as error:

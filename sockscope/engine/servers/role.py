@@ -36,24 +36,30 @@ class Server:
     async def start(self, assignment: Assignment, share: Share = WHOLE) -> Address:
         """Listen; raises ListenError."""
         self._recorder.number_as(share)
-        self._endpoint = model_for(assignment.tuning.transport, assignment.tuning.server).open(
-            self._context, assignment
-        )
+        self._endpoint = self._open(assignment)
         self._assignment = assignment
         self._recorder.start()
         return self._endpoint.address
 
+    def _open(self, assignment: Assignment, before: Endpoint | None = None) -> Endpoint:
+        """Serve with the model that is called for, on the listener of the model before if there is one."""
+        model = model_for(assignment.tuning.transport, assignment.tuning.server)
+        listener = before.listener() if before is not None else None
+        return model.open(replace(self._context, listener=listener), assignment)
+
     async def apply(self, assignment: Assignment) -> Address:
-        """Take over a tuning. A new transport or family gets a new endpoint; the old one drains."""
+        """Take over a tuning. A new transport, family or model gets a new endpoint; the old one drains.
+
+        A new model of the same transport and family takes over the listening socket.
+        """
         endpoint, before = self._endpoint, self._assignment
         assert endpoint is not None
         assert before is not None
         if _same_place(before.tuning, assignment.tuning):
             endpoint.apply(assignment.tuning, assignment.generation)
         else:
-            self._endpoint = model_for(assignment.tuning.transport, assignment.tuning.server).open(
-                self._context, assignment
-            )
+            same_address = _address(before.tuning) == _address(assignment.tuning)
+            self._endpoint = self._open(assignment, endpoint if same_address else None)
             endpoint.drain()
             self._draining[endpoint] = asyncio.create_task(self._finish(endpoint))
         for old in self._draining:
@@ -205,8 +211,8 @@ class Server:
 
 
 def _same_place(before: Tuning, after: Tuning) -> bool:
-    return (before.transport, before.family, before.server_model) == (
-        after.transport,
-        after.family,
-        after.server_model,
-    )
+    return (_address(before), before.server_model) == (_address(after), after.server_model)
+
+
+def _address(tuning: Tuning) -> tuple[str, str]:
+    return tuning.transport, tuning.family

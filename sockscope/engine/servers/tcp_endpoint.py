@@ -235,6 +235,10 @@ class TcpEndpoint:
             connection.retune(tuning)
             connection.set_options(tuning)
 
+    def listener(self) -> socket.socket | None:
+        """Return a duplicate of the listening socket."""
+        return self._listener.dup() if self._listener is not None else None
+
     def drain(self) -> None:
         """Close the listener; connections go on, those too that the kernel has made already."""
         self._accept_backlog()

@@ -309,6 +309,10 @@ class UdpEndpoint:
         self._serves_later = tuning.service_time_s > 0 or tuning.server_permits > 0
         self.context.admission.resize(tuning.server_permits)
 
+    def listener(self) -> socket.socket | None:
+        """Return None: two who read one UDP socket would take each other's datagrams."""
+        return None
+
     def drain(self) -> None:
         """Nothing to do: what was sent before is still to be read, and is answered until all are silent."""
 
