@@ -32,9 +32,9 @@ class Totals:
 
     At the swarm ``requests`` were sent, ``responses`` came back; at the server ``requests`` arrived and
     ``responses`` were sent. ``errors`` are requests that failed other than by timeout, and at the server
-    connections that sent garbage. ``connections_failed`` are connection attempts that failed other than by
-    refusal or timeout. ``datagrams_lost`` are requests that were not answered in time nor later (swarm),
-    or numbers that never arrived (server); ``datagrams_late`` came after the timeout.
+    connections that sent garbage or whose own handler raised. ``connections_failed`` are connection attempts
+    that failed other than by refusal or timeout. ``datagrams_lost`` are requests that were not answered in
+    time nor later (swarm), or numbers that never arrived (server); ``datagrams_late`` came after the timeout.
     """
 
     requests: int = 0
@@ -177,7 +177,9 @@ class RoleSnapshot:
     since a knob needed new sockets, ``draining`` those that an address no longer in use still serves.
     ``captures_recorded`` counts exchanges that were captured and ``captures_overwritten`` those of them that
     are gone, ``events_missed`` lines that this reader did not get. ``last_conn_id`` is the highest number of
-    a connection.
+    a connection. Where ``counts_frames`` is false, requests and responses are not counted: a server of the
+    user's own speaks what the framing does not tell. ``last_trouble`` is what last kept a client from going
+    on, or what the user's own server raised last.
     """
 
     role: str
@@ -186,6 +188,7 @@ class RoleSnapshot:
     totals: Totals
     connections_open: int
     time_s: float = 0.0
+    counts_frames: bool = True
     draining: int = 0
     rolling: int = 0
     socket_options: tuple[SocketOption, ...] = ()

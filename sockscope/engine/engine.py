@@ -14,6 +14,7 @@ from sockscope.core.connection import Address, format_address
 from sockscope.core.events import Event, EventKind
 from sockscope.core.experiment import FIELDS, LOOPBACK, Experiment, Tuning, split_address
 from sockscope.core.ring import Ring
+from sockscope.core.roles import without_effect
 from sockscope.core.snapshot import (
     Capture,
     Cursors,
@@ -30,7 +31,7 @@ from sockscope.engine.placement.placement import Placement
 from sockscope.engine.placement.process import stated_environment
 from sockscope.engine.recorder import EVENTS
 from sockscope.engine.sampler import Sampler
-from sockscope.errors import ConfigError, EngineError, SockscopeError, StateError
+from sockscope.errors import ConfigError, EngineError, Fault, SockscopeError, StateError
 
 _LIVE = (RunState.RUNNING, RunState.PAUSED)
 _WATCH_S = 0.02
@@ -52,8 +53,8 @@ class Engine:
     """
 
     def __init__(self, experiment: Experiment) -> None:
-        self.experiment = experiment
-        self.tuning = experiment.tuning
+        self.experiment = experiment.settled()
+        self.tuning = self.experiment.tuning
         self.generation = 0
         self.state = RunState.IDLE
         self.error = ""
@@ -159,8 +160,7 @@ class Engine:
                 return
             replace(self.experiment, tuning=tuning).validated()
             check_descriptors(self.experiment, tuning)
-            if self.experiment.role == "swarm":
-                _refuse_server_changes(before, tuning)
+            _refuse_vain_changes(self.experiment, before, tuning)
             generation = self.generation + 1
             await self._placement.apply(tuning, generation, self._listen_address(tuning))
             self.tuning, self.generation = tuning, generation
@@ -335,10 +335,15 @@ class Engine:
         return self.experiment.bind or LOOPBACK[tuning.family], self.experiment.port
 
 
-def _refuse_server_changes(before: Tuning, after: Tuning) -> None:
-    """A swarm alone cannot change what the server at the other end does."""
-    if before.family != after.family:
-        raise ConfigError.of("family", after.family, "is that of the target's address")
+def _refuse_vain_changes(experiment: Experiment, before: Tuning, after: Tuning) -> None:
+    """Raise ConfigError for changes that would do nothing here, such as a swarm alone turning its server."""
+    vain = dict(without_effect(experiment))
+    if experiment.role == "swarm":
+        vain["family"] = "is that of the target's address"
+    changed = before.changes_to(after)
+    keys = [key for key, entry in FIELDS.items() if entry.live and entry.attribute in changed and key in vain]
+    if keys:
+        raise ConfigError(Fault(key, changed[FIELDS[key].attribute][1], vain[key]) for key in keys)
 
 
 def describe_change(before: Tuning, after: Tuning) -> str:

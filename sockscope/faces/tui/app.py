@@ -65,9 +65,9 @@ class SockscopeApp(App[int]):
 
     def __init__(self, experiment: Experiment, environment: Mapping[str, object] | None = None) -> None:
         super().__init__()
-        self.experiment = experiment
-        self.environment = dict(environment or {})
         self.engine = Engine(experiment)
+        self.experiment = experiment = self.engine.experiment
+        self.environment = dict(environment or {})
         self.trace = Trace()
         self.intervals = Intervals()
         self.ran_out = False
