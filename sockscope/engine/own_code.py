@@ -10,7 +10,7 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sockscope.core.experiment import Experiment
 from sockscope.core.octets import printable
 from sockscope.errors import ConfigError
 
-Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, object]]
 """``async def handle(reader, writer)``, as asyncio.start_server takes it."""
 Factory = Callable[[], object]
 """An asyncio.Protocol class, or a function that makes one, as loop.create_server takes it."""

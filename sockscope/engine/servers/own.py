@@ -351,7 +351,7 @@ class OwnServer:
         connection.inner = protocol
         protocol.connection_made(transport)
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-        connection.endpoint.serve(connection, handle(reader, writer))
+        connection.endpoint.serve(connection, handle(reader, writer), writer)
 
 
 class OwnEndpoint(TcpEndpoint):
@@ -364,13 +364,18 @@ class OwnEndpoint(TcpEndpoint):
         self._forced = False
         super().__init__(context, assignment, lambda _, tuning: OwnConnection(self, tuning))
 
-    def serve(self, connection: OwnConnection, handler: Coroutine[Any, Any, object]) -> None:
+    def serve(
+        self, connection: OwnConnection, handler: Coroutine[Any, Any, object], writer: asyncio.StreamWriter
+    ) -> None:
         """Run a handler until it returns, raises, or everything ends."""
-        task = self.run(self._watch(connection, handler))
+        task = self.run(self._watch(connection, handler, writer))
         self._handlers[task] = handler
         task.add_done_callback(self._handlers.pop)
 
-    async def _watch(self, connection: OwnConnection, handler: Coroutine[Any, Any, object]) -> None:
+    async def _watch(
+        self, connection: OwnConnection, handler: Coroutine[Any, Any, object], writer: asyncio.StreamWriter
+    ) -> None:
+        # The writer is held until the end: one that nobody holds closes by itself, and complains.
         try:
             await handler
         except asyncio.CancelledError as error:
