@@ -128,7 +128,7 @@ async def test_the_inspector_shows_both_ends() -> None:
     async with running(requests=20, **values) as engine:
         await engine.wait()
         exchange = exchanges_of(engine)[-1]
-        capture = engine.capture(exchange.record_id)
+        capture = await engine.capture(exchange.record_id)
         assert capture is not None
         assert capture.framing == "until \\n"
         assert capture.request.data == b"ping\n"
