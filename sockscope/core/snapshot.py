@@ -235,17 +235,18 @@ class Resources:
 
     ``machine_busy_s`` is the time that all cores of the machine together worked, for whatever program.
     ``kernel_udp`` and it are None where they cannot be told, and in child processes, for they are told once.
+    Of a target, which is not ours, only what can be seen from outside is known.
     """
 
     cpu_s: float
-    rss_bytes: int
+    rss_bytes: int | None
     descriptors: int | None
-    descriptor_limit: int
-    voluntary_switches: int
-    involuntary_switches: int
+    descriptor_limit: int | None
+    voluntary_switches: int | None
+    involuntary_switches: int | None
     loop_lag: Histogram
     kernel_udp: KernelUdp | None
-    threads: int = 1
+    threads: int | None = 1
     machine_busy_s: float | None = None
     time_s: float = 0.0
     since_s: float = 0.0
@@ -261,14 +262,19 @@ class Resources:
         return self.cpu_s / self.measured_s if self.measured_s > 0 else None
 
 
+TARGET = "target"
+"""Name of the process of a server that runs elsewhere on this machine."""
+
+
 @dataclass(frozen=True, eq=False)
 class ProcessUse:
     """One process of the run: what it plays (``server``, ``client``) and what it uses.
 
-    ``name`` is ``main`` for the process of the engine, which has the screen too, and for a child what it
-    plays: ``server``, ``clients 2``, ``server and clients``. ``state`` is in words; ``alive`` is False when
-    it ended although it should not have. ``silent_s`` is how long a child has not answered: its figures are
-    as old as that. ``environment`` names the allocator settings that it was started with.
+    ``name`` is ``main`` for the process of the engine, which has the screen too, for a child what it plays:
+    ``server``, ``clients 2``, ``server and clients``; and ``target`` for the process of a server elsewhere.
+    ``state`` is in words; ``alive`` is False when it ended although it should not have. ``silent_s`` is how
+    long a child has not answered: its figures are as old as that. ``environment`` names the allocator
+    settings that it was started with.
     """
 
     name: str

@@ -31,6 +31,7 @@ from sockscope.engine.placement.placement import Placement
 from sockscope.engine.placement.process import stated_environment
 from sockscope.engine.recorder import EVENTS
 from sockscope.engine.sampler import Sampler
+from sockscope.engine.target import TargetProcess
 from sockscope.errors import ConfigError, EngineError, Fault, SockscopeError, StateError
 
 _LIVE = (RunState.RUNNING, RunState.PAUSED)
@@ -60,6 +61,7 @@ class Engine:
         self.error = ""
         self._placement = Placement(experiment, self._on_trouble)
         self._sampler: Sampler | None = None
+        self._target: TargetProcess | None = None
         self._log: Ring[Event] = Ring(EVENTS)
         self._notes: deque[Event] = deque(maxlen=EVENTS)
         self._log_missed = 0
@@ -92,6 +94,8 @@ class Engine:
         if self.state is not RunState.IDLE:
             raise StateError(self.state.value, "start")
         self.experiment.validated()
+        if self.experiment.role == "swarm" and self.experiment.pid:
+            self._target = TargetProcess(self.experiment.pid)
         raise_descriptor_limit()
         check_descriptors(self.experiment, self.tuning)
         if self.experiment.allocator == "calm":
@@ -255,7 +259,7 @@ class Engine:
             server=server,
             swarm=swarm,
             resources=resources,
-            processes=(self._own_process(resources), *self._placement.processes()),
+            processes=(self._own_process(resources), *self._placement.processes(), *self._target_use()),
             events=tuple(events.items),
             events_missed=events.missed + self._log_missed,
             events_cursor=events.cursor,
@@ -279,6 +283,9 @@ class Engine:
             loop_name=self._loop_name,
             environment=stated_environment(self.experiment.allocator, os.environ),
         )
+
+    def _target_use(self) -> list[ProcessUse]:
+        return [self._target.use()] if self._target is not None else []
 
     # The run itself.
 
