@@ -86,6 +86,7 @@ def app(ctx: click.Context, /, **params: Any) -> None:
     if not _on_terminal():
         click.echo("sockscope: the dashboard needs a terminal; without one, use: sockscope run", err=True)
         ctx.exit(EXIT_USAGE)
+    _look_for_own_code(experiment)
     from sockscope.cli.environment import environment
     from sockscope.faces.tui.run import run_dashboard
 
@@ -140,7 +141,10 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
 @history_flags
 @click.pass_context
 def swarm(ctx: click.Context, /, target: str | None, **params: Any) -> None:
-    """Run only the clients, against any echo server."""
+    """Run only the clients, against a server that runs elsewhere.
+
+    It may be any echo server; or say what to send (--request) and how answers end (--expect, --until).
+    """
     _run(ctx, params, _swarm_experiment(target, params))
 
 
@@ -163,22 +167,36 @@ app.add_command(diff)
 def _experiment(params: Params, fixed: Mapping[str, Value] | None = None, timed: bool = False) -> Experiment:
     """Return the experiment of the flags, the environment and the file that ``params`` names."""
     layers = _layers(params)
-    told = _given(layers).keys() & {"duration", "requests"}
-    default = {"duration": DEFAULT_DURATION_S} if timed and not told else {}
+    given = _given(layers)
+    target = given.get("target")
+    if fixed is None and target is not None and target.raw != "":
+        return _aimed_experiment(target, params, timed)
+    default = {} if not timed or given.keys() & {"duration", "requests"} else {"duration": DEFAULT_DURATION_S}
     return build(layers, default, fixed or {})
 
 
 def _swarm_experiment(typed_target: str | None, params: Params) -> Experiment:
-    # Everything else is checked first: looking a name up can take seconds.
-    draft = _experiment(params, {"role": "both", "bind": "", "target": ""}, timed=True)
+    given = _given(_layers(params)).get("target")
+    if typed_target:
+        given = Given(typed_target, "HOST:PORT")
+    if given is None or given.raw == "":
+        raise click.UsageError("HOST:PORT is missing: which server should the clients aim at?")
+    return _aimed_experiment(given, params, timed=True)
+
+
+def _aimed_experiment(target: Given, params: Params, timed: bool) -> Experiment:
+    """Return the experiment of clients alone, aimed at a target that may be a name."""
     given = _given(_layers(params))
-    target = typed_target or (str(given["target"].raw) if "target" in given else "")
-    if not target:
-        raise click.UsageError("HOST:PORT is missing: which echo server should the clients aim at?")
+    # Everything else is checked first: looking a name up can take seconds.
+    wants_ipv6 = "family" in given and given["family"].raw == "ipv6"
+    fixed: dict[str, Value] = {"role": "swarm", "target": "[::1]:1" if wants_ipv6 else "127.0.0.1:1"}
+    draft = _experiment(params, fixed, timed)
     from sockscope.cli.resolve import resolve
 
-    address, family = resolve(target, draft.tuning.family if "family" in given else None)
-    fixed: dict[str, Value] = {"role": "swarm", "target": address, "family": family, "service_time": 0.0}
+    address, family = resolve(
+        str(target.raw), draft.tuning.family if "family" in given else None, target.name
+    )
+    fixed = {"role": "swarm", "target": address, "family": family, "service_time": 0.0}
     return draft.with_values(fixed).validated()
 
 
@@ -196,10 +214,19 @@ def _run(ctx: click.Context, params: Params, experiment: Experiment) -> None:
     if params["print_spec"]:
         click.echo(to_toml(experiment), nl=False)
         return
+    _look_for_own_code(experiment)
     from sockscope.cli.environment import environment
     from sockscope.faces.headless import run_headless
 
     ctx.exit(run_headless(experiment, plan, environment(), history_of(params)))
+
+
+def _look_for_own_code(experiment: Experiment) -> None:
+    """Raise ConfigError before anything starts when the module of the user's own server is not there."""
+    if experiment.own_server:
+        from sockscope.engine.own_code import look_for
+
+        look_for(experiment)
 
 
 def _plan(params: Params) -> Plan:

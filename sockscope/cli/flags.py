@@ -21,8 +21,12 @@ SHORT = {"clients": "-c", "size": "-l", "port": "-p", "duration": "-d", "request
 """Short spellings; the long one of a field is its key."""
 _OPPOSITE = {"no_delay": "--delay"}
 """What switches a flag off again, where that has a name."""
-_NOT_FLAGS = {"role", "target"}
-_FORM = {Kind.COUNT: "N", Kind.BYTES: "SIZE", Kind.DURATION: "TIME", Kind.TEXT: "TEXT"}
+_NOT_FLAGS = {"both": {"role"}, "server": {"role"}, "swarm": {"role", "target"}}
+"""Fields that a command tells by its name or takes as an argument."""
+_FORM = {Kind.COUNT: "N", Kind.BYTES: "SIZE", Kind.DURATION: "TIME", Kind.TEXT: "TEXT", Kind.OCTETS: "TEXT"}
+_FORM_OF = {
+    "target": "HOST:PORT", "handler": "MODULE:FUNCTION", "protocol": "MODULE:CLASS", "bind": "ADDRESS",
+}  # fmt: skip
 
 
 def long_flag(key: str) -> str:
@@ -35,7 +39,7 @@ def experiment_flags(role: str, **defaults: str) -> Callable[[F], F]:
 
     ``defaults`` are the words shown where a command's default is not the field's.
     """
-    keys = [key for key in FIELDS if key not in unknown_fields(role) | _NOT_FLAGS]
+    keys = [key for key in FIELDS if key not in unknown_fields(role) | _NOT_FLAGS[role]]
 
     def decorate(command: F) -> F:
         command = click.option(
@@ -61,7 +65,7 @@ def allowed(spec: FieldSpec) -> str:
     """Return the range of a field in words, or nothing when it has none."""
     if spec.kind is Kind.CHOICE:
         return ", ".join(spec.choices)
-    if spec.kind in (Kind.FLAG, Kind.TEXT) or math.isinf(spec.high):
+    if spec.kind in (Kind.FLAG, Kind.TEXT, Kind.OCTETS) or math.isinf(spec.high):
         return ""
     return f"{spec.format(spec.low)} to {spec.format(spec.high)}"
 
@@ -80,7 +84,7 @@ def _options(key: str, default: str | None) -> list[Callable[[F], F]]:
         spelling = long_flag(key) + (f"/{_OPPOSITE[key]}" if key in _OPPOSITE else "")
         return [click.option(spelling, key, is_flag=True, default=None, help=help_text)]
     spellings = [SHORT[key]] if key in SHORT else []
-    form = "|".join(spec.choices) or _FORM[spec.kind]
+    form = "|".join(spec.choices) or _FORM_OF.get(key, _FORM[spec.kind])
     return [click.option(*spellings, long_flag(key), key, metavar=form, help=help_text)]
 
 

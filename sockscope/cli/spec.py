@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from sockscope.cli.flags import allowed, long_flag
-from sockscope.core.experiment import FIELDS, Experiment
-from sockscope.core.fields import Value
+from sockscope.core.experiment import FIELDS, MAX_REQUEST_BYTES, Experiment
+from sockscope.core.fields import Kind, Value
+from sockscope.core.octets import format_octets
+from sockscope.core.roles import without_effect
 from sockscope.errors import ConfigError, Fault
 
 ENVIRONMENT_PREFIX = "SOCKSCOPE_"
@@ -73,9 +75,19 @@ def build(layers: Iterable[Layer], default: Mapping[str, Value], fixed: Mapping[
     values = {**default, **_parsed(given, faults), **fixed}
     if "family" not in given and "family" not in fixed:
         values.update(_family_of(values.get("bind")))
-    experiment = Experiment().with_values(values)
+    flags = {key: value for key, value in given.items() if value.name.startswith("-")}
+    # What follows from other fields may stand otherwise in a file, but not be typed beside them.
+    typed = {key: value for key, value in values.items() if key in flags}
+    experiment = Experiment().with_values(values).settled().with_values(typed)
     names = {key: value.name for key, value in given.items()}
     faults += [replace(fault, field=names.get(fault.field, fault.field)) for fault in experiment.faults()]
+    told = {fault.field for fault in faults}
+    vain = without_effect(experiment)
+    faults += [
+        Fault(flag.name, flag.raw, f"has no effect: {vain[key]}")
+        for key, flag in flags.items()
+        if key in vain and flag.name not in told
+    ]
     if faults:
         raise ConfigError(faults)
     return experiment
@@ -107,9 +119,29 @@ def _parse(key: str, given: Given) -> Value:
     if key not in FIELDS:
         near = get_close_matches(key.replace("-", "_"), FIELDS, n=1)
         raise ValueError("there is no such field" + (f"; did you mean {near[0]}?" if near else ""))
-    if isinstance(given.raw, str) and not given.raw.strip() and given.name.startswith("-"):
+    spec, raw = FIELDS[key].spec, given.raw
+    # A blank may be all that is to be sent.
+    empty = raw == "" if spec.kind is Kind.OCTETS else isinstance(raw, str) and not raw.strip()
+    if empty and given.name.startswith("-"):
         raise ValueError("is empty")
-    return FIELDS[key].spec.parse(given.raw)
+    if key == "request" and isinstance(raw, str) and raw.startswith("@"):
+        return format_octets(_content(raw[1:]))
+    return spec.parse(raw)
+
+
+def _content(path: str) -> bytes:
+    """Return what is in the file of a request, so that the experiment is whole without it."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_REQUEST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"cannot be read: {reason}") from None
+    if not data:
+        raise ValueError("is an empty file")
+    if len(data) > MAX_REQUEST_BYTES:
+        raise ValueError(f"is larger than {MAX_REQUEST_BYTES:,} B")
+    return data
 
 
 def _family_of(bind: object) -> dict[str, Value]:

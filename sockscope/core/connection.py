@@ -102,11 +102,11 @@ class ConnectionRecord:
         self.odd_bytes_in += size
         self.odd_frames_in += frames
 
-    def odd_write(self, size: int) -> None:
-        """Count one frame written as ``size`` bytes."""
+    def odd_write(self, size: int, frames: int = 1) -> None:
+        """Count one write of ``size`` bytes that completed so many frames."""
         self.odd_writes += 1
         self.odd_bytes_out += size
-        self.odd_frames_out += 1
+        self.odd_frames_out += frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,8 @@ class ConnectionView:
     """One connection as the screen shows it: a copy, valid at the time of its snapshot.
 
     ``age_s`` is its length when it is closed. ``rtt_s`` is the kernel's smoothed round-trip time
-    (TCP_INFO, Linux), None elsewhere. ``requests`` are frames in at a server and frames out at a client.
+    (TCP_INFO, Linux), None elsewhere. ``requests`` are frames in at a server and frames out at a client;
+    they and ``responses`` are None where nothing tells them apart in the bytes.
     """
 
     role: str
@@ -123,8 +124,8 @@ class ConnectionView:
     remote_address: str
     state: ConnectionState
     age_s: float
-    requests: int
-    responses: int
+    requests: int | None
+    responses: int | None
     bytes_in: int
     bytes_out: int
     reads: int
@@ -134,10 +135,18 @@ class ConnectionView:
     rtt_s: float | None = None
 
 
-def view_of(record: ConnectionRecord, role: str, now_s: float, rtt_s: float | None = None) -> ConnectionView:
+def view_of(
+    record: ConnectionRecord,
+    role: str,
+    now_s: float,
+    rtt_s: float | None = None,
+    *,
+    counts_frames: bool = True,
+) -> ConnectionView:
     """Return the view of ``record`` at ``now_s`` (monotonic seconds)."""
     end = now_s if record.closed_s is None else record.closed_s
-    serves = role == "server"
+    frames = (record.frames_in, record.frames_out) if counts_frames else (None, None)
+    requests, responses = frames if role == "server" else frames[::-1]
     return ConnectionView(
         role=role,
         conn_id=record.conn_id,
@@ -145,8 +154,8 @@ def view_of(record: ConnectionRecord, role: str, now_s: float, rtt_s: float | No
         remote_address=format_address(record.remote_address),
         state=record.state,
         age_s=end - record.opened_s,
-        requests=record.frames_in if serves else record.frames_out,
-        responses=record.frames_out if serves else record.frames_in,
+        requests=requests,
+        responses=responses,
         bytes_in=record.bytes_in,
         bytes_out=record.bytes_out,
         reads=record.reads,

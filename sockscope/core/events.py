@@ -31,6 +31,8 @@ class CloseReason(Enum):
     """A knob was turned that needs new sockets."""
     CLOSED = "closed"
     """Somebody asked for it to be closed."""
+    RAISED = "raised"
+    """The user's own handler or protocol raised an exception; the event's text has it."""
     STOPPED = "stopped"
     """The run ended."""
     OS_ERROR = "OS error"
@@ -44,7 +46,7 @@ class CloseReason(Enum):
 
 _FAULTS = frozenset(
     {CloseReason.RESET, CloseReason.REFUSED, CloseReason.TIMEOUT, CloseReason.GARBAGE, CloseReason.LIMIT,
-     CloseReason.OS_ERROR}
+     CloseReason.RAISED, CloseReason.OS_ERROR}
 )  # fmt: skip
 
 

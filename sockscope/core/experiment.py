@@ -6,12 +6,15 @@ Both are frozen. ``faults()`` collects everything that is wrong; ``validated()``
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Self
 
+from sockscope.core.dialogue import Dialogue
 from sockscope.core.fields import FieldSpec, Kind, Value, spec_of
 from sockscope.core.framing import LENGTH_HEADER_BYTES, MAX_FRAME_BYTES
+from sockscope.core.octets import parse_octets
 from sockscope.core.sequence import SEQUENCE_BYTES
 from sockscope.errors import ConfigError, Fault
 
@@ -21,6 +24,9 @@ MAX_UDP_PAYLOAD_BYTES = 65_507
 MAX_SECONDS = 3_600.0
 MAX_DEPTH = 1_024
 MAX_PROCESSES = 64
+MAX_REQUEST_BYTES = 1 << 20
+"""Largest request of one's own: 1 MiB."""
+MAX_UNTIL_BYTES = 1 << 10
 SERVERS = (
     "default", "blocking", "threaded", "pool", "select", "poll", "epoll", "kqueue",
     "streams", "protocol", "buffered", "datagram",
@@ -39,6 +45,11 @@ WORKS = ("wait", "cpu", "block")
 PLACES = ("loop", "child", "server", "apart")
 ALLOCATORS = ("calm", "default", "tuned")
 LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1"}
+_REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_REFERENCE_FORM = {
+    "handler": "module:function, such as my_server:handle",
+    "protocol": "module:class, such as my_server:MyProtocol",
+}
 
 
 def _field(default: Value, key: str, label: str, kind: Kind, doc: str, **rest: Any) -> Any:
@@ -200,7 +211,7 @@ class Experiment:
     role: str = _field("both", "role", "role", Kind.CHOICE,
         "what runs here: both, or one of them", choices=("both", "server", "swarm"))  # fmt: skip
     target: str = _field("", "target", "target", Kind.TEXT,
-        "host:port (numeric) that a swarm alone aims at")  # fmt: skip
+        "host:port of a server that runs elsewhere, which the swarm aims at")  # fmt: skip
     allow_remote: bool = _field(False, "allow_remote", "allow remote", Kind.FLAG,
         "let the swarm aim at another machine than this one")  # fmt: skip
     loop: str = _field("uvloop", "loop", "loop", Kind.CHOICE,
@@ -235,12 +246,14 @@ class Experiment:
         "module:class: your asyncio.Protocol serves instead of a model")  # fmt: skip
     pid: int = _field(0, "pid", "pid", Kind.COUNT,
         "process of the target, whose CPU and memory are shown; 0 = none", high=1 << 22)  # fmt: skip
-    request: str = _field("", "request", "request text", Kind.TEXT,
-        "what a client sends instead of filler: text, @file, or hex:0a0b")  # fmt: skip
+    request: str = _field("", "request", "request text", Kind.OCTETS,
+        "what a client sends instead of filler: text with escapes such as \\r\\n, hex:0a0b, or on the "
+        "command line @file")  # fmt: skip
     expect_bytes: int = _field(0, "expect", "expect", Kind.BYTES,
-        "bytes that make an answer complete; 0 = told by the framing", high=MAX_FRAME_BYTES)  # fmt: skip
-    until: str = _field("", "until", "until", Kind.TEXT,
-        "bytes that end an answer: text (with escapes such as \\r\\n) or hex:0d0a")  # fmt: skip
+        "bytes that make an answer whole; 0 = told by the framing", high=MAX_FRAME_BYTES,
+        zero_word="framing")  # fmt: skip
+    until: str = _field("", "until", "until", Kind.OCTETS,
+        "bytes that end an answer: text with escapes such as \\r\\n, or hex:0d0a")  # fmt: skip
     seed: int = _field(1, "seed", "seed", Kind.COUNT,
         "seed of everything random (backoff jitter)", high=1 << 62)  # fmt: skip
 
@@ -249,20 +262,103 @@ class Experiment:
         yield from self.tuning.faults()
         own_faults = list(_range_faults(self))
         yield from own_faults
-        if any(fault.field in ("role", "bind", "target") for fault in own_faults):
-            return
+        faulty = {fault.field for fault in own_faults}
+        if not faulty & {"role", "bind", "target"}:
+            yield from self._address_faults()
+        if self.role != "server" and not faulty & {"request", "expect", "until"}:
+            yield from self._dialogue_faults()
+        if self.role != "swarm" and not faulty & {"handler", "protocol"}:
+            yield from self._own_server_faults()
         if self.allocator == "tuned" and self.tuning.layout == "loop":
             yield Fault("allocator", "tuned", "needs a process of its own; place it child, server or apart")
+
+    def _address_faults(self) -> Iterator[Fault]:
         if self.bind and self.role != "swarm":
             yield from _address_faults("bind", self.bind, self.bind, self.tuning.family)
-        if self.role == "swarm":
-            host, port = split_address(self.target)
-            if not 0 < port < 65_536:
-                yield Fault("target", self.target, "is not an address with a port, such as 127.0.0.1:7007")
-                return
-            yield from _address_faults("target", self.target, host, self.tuning.family)
-            if not self.allow_remote and not is_loopback(host):
-                yield Fault("target", self.target, "is another machine; only with --allow-remote")
+        if self.role != "swarm":
+            if self.pid and self.role == "both":
+                yield Fault("pid", self.pid, "is the process of a server elsewhere: only with --target")
+            return
+        host, port = split_address(self.target)
+        if not 0 < port < 65_536:
+            yield Fault("target", self.target, "is not an address with a port, such as 127.0.0.1:7007")
+            return
+        yield from _address_faults("target", self.target, host, self.tuning.family)
+        if not self.allow_remote and not is_loopback(host):
+            yield Fault("target", self.target, "is another machine; only with --allow-remote")
+
+    def _dialogue_faults(self) -> Iterator[Fault]:
+        if self.request.startswith("@"):
+            yield Fault("request", self.request, "is a file, which only the command line reads")
+            return
+        dialogue, tuning = self.dialogue, self.tuning
+        given = [key for key in ("request", "expect", "until") if self.value(key)]
+        if given and tuning.transport == "udp":
+            why = f"cannot be with --{given[0]}: without a number in each request loss could not be told"
+            yield Fault("transport", tuning.transport, why)
+        if dialogue.expect_bytes and dialogue.until:
+            yield Fault("until", self.until, "and --expect exclude each other: an answer ends in one way")
+        if len(dialogue.until) > MAX_UNTIL_BYTES:
+            yield Fault("until", self.until, f"is longer than {MAX_UNTIL_BYTES:,} B")
+        if dialogue.tells_ends and tuning.framing != "none":
+            why = f"tells how answers end, and so does --{given[-1]}; leave it out"
+            yield Fault("framing", tuning.framing, why)
+        size = len(dialogue.request)
+        if size > MAX_REQUEST_BYTES:
+            yield Fault("request", self.request, f"is {size:,} B; at most {MAX_REQUEST_BYTES:,} B are sent")
+        elif size and size != tuning.request_bytes:
+            yield Fault("size", tuning.request_bytes, f"is told by the request, which is {size:,} B")
+        if tuning.framing == "newline" and b"\n" in dialogue.request:
+            why = "has a newline in it, which would end it there; choose another framing, or none"
+            yield Fault("request", self.request, why)
+
+    def _own_server_faults(self) -> Iterator[Fault]:
+        if self.handler and self.protocol:
+            yield Fault("protocol", self.protocol, "and --handler exclude each other: one of them serves")
+        for key in ("handler", "protocol"):
+            reference = str(self.value(key))
+            if not reference:
+                continue
+            if not _REFERENCE.fullmatch(reference):
+                yield Fault(key, reference, f"is not {_REFERENCE_FORM[key]}")
+            if self.tuning.transport == "udp":
+                yield Fault("transport", "udp", f"cannot be with --{key}, which serves TCP")
+            if self.tuning.server != "default":
+                why = f"and --{key} exclude each other: one of them serves"
+                yield Fault("server", self.tuning.server, why)
+
+    @property
+    def own_server(self) -> str:
+        """``module:name`` of the user's own handler or protocol, empty where a model serves."""
+        return "" if self.role == "swarm" else self.handler or self.protocol
+
+    @property
+    def dialogue(self) -> Dialogue:
+        """How the server is spoken to; raises ValueError where ``request`` or ``until`` is faulty."""
+        return Dialogue(
+            request=parse_octets(self.request) if self.request else b"",
+            expect_bytes=self.expect_bytes,
+            until=parse_octets(self.until) if self.until else b"",
+        )
+
+    def settled(self) -> Self:
+        """Return it with what follows from other fields.
+
+        A request of one's own has its own size, and where ``expect_bytes`` or ``until`` tells how an answer
+        ends there is no framing. What is faulty is left as it is.
+        """
+        if self.role == "server":
+            return self
+        try:
+            dialogue = self.dialogue
+        except (TypeError, ValueError):
+            return self
+        tuning = self.tuning
+        if dialogue.request:
+            tuning = replace(tuning, request_bytes=len(dialogue.request))
+        if dialogue.tells_ends:
+            tuning = replace(tuning, framing="none")
+        return replace(self, tuning=tuning)
 
     def validated(self) -> Self:
         """Return self, or raise :class:`ConfigError` with every fault."""

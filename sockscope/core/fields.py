@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from sockscope.core import units
+from sockscope.core.octets import format_octets, parse_octets
 
 Value = int | float | bool | str
 
@@ -26,6 +27,8 @@ class Kind(Enum):
     CHOICE = "choice"
     FLAG = "flag"
     TEXT = "text"
+    OCTETS = "octets"
+    """Bytes, written as :mod:`sockscope.core.octets` reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class FieldSpec:
         Raises ValueError with the reason. The range is checked by :meth:`check`, not here.
         """
         if isinstance(raw, str):
+            if self.kind is Kind.OCTETS:
+                return format_octets(parse_octets(raw)) if raw else raw
             text = raw.strip()
             for word, value in self.words:
                 if text.lower() == word:
@@ -87,7 +92,7 @@ class FieldSpec:
                 if text.lower() in ("off", "no", "false", "0"):
                     return False
                 raise ValueError("is neither on nor off")
-            case Kind.TEXT:
+            case _:
                 return text
 
     def _wanted(self) -> str:
@@ -102,13 +107,15 @@ class FieldSpec:
                 return "a size (for example 64K)"
             case Kind.COUNT:
                 return "a whole number"
-            case Kind.TEXT:
+            case Kind.TEXT | Kind.OCTETS:
                 return "text"
 
     def check(self, value: Value) -> str | None:
         """Return why ``value`` is not allowed here, or None when it is."""
         if not self._fits(value):
             return f"must be {self._wanted()}"
+        if self.kind is Kind.OCTETS and value:
+            return _fault_of_octets(str(value))
         if isinstance(value, str | bool):
             return None
         if isinstance(value, float) and not math.isfinite(value):
@@ -123,7 +130,7 @@ class FieldSpec:
         match self.kind:
             case Kind.CHOICE:
                 return value in self.choices
-            case Kind.TEXT:
+            case Kind.TEXT | Kind.OCTETS:
                 return isinstance(value, str)
             case Kind.FLAG:
                 return isinstance(value, bool)
@@ -175,6 +182,14 @@ class FieldSpec:
             stepped = _one_step(stepped, direction, self.smallest_step)
         bounded = min(max(stepped, self.low), self.high)
         return bounded if self.kind is Kind.DURATION else round(bounded)
+
+
+def _fault_of_octets(text: str) -> str | None:
+    try:
+        parse_octets(text)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _one_step(value: float, direction: int, smallest: float) -> float:

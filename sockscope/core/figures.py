@@ -97,7 +97,7 @@ def figures(window: Snapshot) -> Figures:
 
     return Figures(
         length_s=length,
-        requests_per_s=rate(totals.responses),
+        requests_per_s=rate(totals.responses) if role.counts_frames else None,
         bytes_per_s=rate(_payload_bytes(window)),
         p50_s=p50,
         p99_s=p99,
@@ -114,5 +114,5 @@ def figures(window: Snapshot) -> Figures:
 def _payload_bytes(window: Snapshot) -> int:
     role = window.main
     carried = role.totals.bytes_in if role is window.swarm else role.totals.bytes_out
-    framing = window.tuning.wire_bytes - window.tuning.request_bytes
+    framing = window.tuning.wire_bytes - window.tuning.request_bytes if role.counts_frames else 0
     return max(0, carried - role.totals.responses * framing)

@@ -7,13 +7,15 @@ included, together with the offsets at which a read ended inside it.
 
 Formats: ``length`` is a 4-byte big-endian byte count before the payload; ``newline`` ends a message with
 ``\\n``; ``fixed`` cuts every n bytes; ``none`` takes each read for one message, which miscounts when TCP
-merges or splits writes.
+merges or splits writes. Answers of other servers can also be cut behind a terminator of any bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
+
+from sockscope.core.octets import format_octets
 
 LENGTH_HEADER_BYTES = 4
 MAX_FRAME_BYTES = 16 << 20
@@ -101,14 +103,32 @@ class LengthDecoder(_Buffered):
         return end if end <= len(held) else 0
 
 
-class NewlineDecoder(_Buffered):
-    """A newline ends each message."""
+class UntilDecoder(_Buffered):
+    """The bytes ``until`` end each message; they belong to it, and do not count against ``limit``.
+
+    ``name`` is what a fault calls them.
+    """
+
+    def __init__(self, until: bytes, limit: int = MAX_FRAME_BYTES, name: str = "") -> None:
+        super().__init__(limit)
+        self._until = until
+        self._name = name or format_octets(until)
 
     def _frame_end(self, start: int, searched: int) -> int:
-        end = self._held.find(b"\n", searched) + 1
-        if (end - 1 if end else len(self._held)) - start > self._limit:
-            raise FramingError(f"no newline within {self._limit:,} B")
-        return end
+        # The terminator may have begun in an earlier read, but not in the frame before.
+        unfinished = len(self._until) - 1
+        found = self._held.find(self._until, max(start, searched - unfinished))
+        length = (found if found >= 0 else len(self._held) - unfinished) - start
+        if length > self._limit:
+            raise FramingError(f"no {self._name} within {self._limit:,} B")
+        return found + len(self._until) if found >= 0 else 0
+
+
+class NewlineDecoder(UntilDecoder):
+    """A newline ends each message."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(b"\n", limit, "newline")
 
 
 class FixedDecoder(_Buffered):

@@ -18,7 +18,7 @@ _SORT_KEYS: dict[str, Callable[[ConnectionView], Any]] = {
     "remote": lambda v: split_address(v.remote_address),
     "state": lambda v: v.state.value,
     "age": lambda v: v.age_s,
-    "requests": lambda v: max(v.requests, v.responses),
+    "requests": lambda v: max(v.requests or 0, v.responses or 0),
     "in": lambda v: v.bytes_in,
     "out": lambda v: v.bytes_out,
     "reads": lambda v: v.reads,
@@ -39,6 +39,7 @@ def merged(parts: Sequence[RoleSnapshot], query: ConnectionQuery | None = None) 
     return replace(
         first,
         totals=reduce(add, (part.totals for part in parts)),
+        counts_frames=all(part.counts_frames for part in parts),
         connections_open=_sum(parts, "connections_open"),
         draining=_sum(parts, "draining"),
         rolling=_sum(parts, "rolling"),
@@ -64,6 +65,8 @@ def past(ended: RoleSnapshot) -> RoleSnapshot:
     limiter = replace(ended.limiter, permits=0, in_flight=0, waiting=0)
     return replace(
         RoleSnapshot(ended.role, ended.transport, ended.address, ended.totals, connections_open=0),
+        counts_frames=ended.counts_frames,
+        last_trouble=ended.last_trouble,
         events=ended.events,
         events_missed=ended.events_missed,
         captures_recorded=ended.captures_recorded,

@@ -14,7 +14,7 @@ from sockscope.core.experiment import FIELDS
 from sockscope.core.fields import Value
 from sockscope.core.figures import figures
 from sockscope.core.histogram import Histogram
-from sockscope.core.roles import unknown_fields
+from sockscope.core.roles import without_effect
 from sockscope.core.snapshot import (
     KernelUdp,
     LimiterStatistics,
@@ -64,6 +64,7 @@ def report(snapshot: Snapshot, environment: Mapping[str, object]) -> dict[str, A
         "loop": snapshot.loop_name,
         "error": snapshot.error or None,
         "last_trouble": (swarm.last_trouble if swarm is not None else "") or None,
+        "server_trouble": (server.last_trouble if server is not None else "") or None,
         "tunings": snapshot.generation,
         **_figures(snapshot),
         "captures": {
@@ -123,7 +124,7 @@ def _figures(snapshot: Snapshot) -> dict[str, Any]:
         "limiter": _named("limiter", swarm.limiter if swarm is not None else None),
         "admission": _named("admission", server.limiter if server is not None else None),
         "server": {
-            **_named("totals", server.totals if server is not None else None),
+            **_server_totals(server),
             "connections_open": server.connections_open if server is not None else None,
             "skew_s": server.time_s - swarm.time_s if server is not None and swarm is not None else None,
         },
@@ -133,15 +134,22 @@ def _figures(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def _server_totals(server: RoleSnapshot | None) -> dict[str, Any]:
+    named = _named("totals", server.totals if server is not None else None)
+    if server is not None and not server.counts_frames:
+        named |= {"requests": None, "responses": None}
+    return named
+
+
 def _named(section: str, values: object | None) -> dict[str, Any]:
     """Return the figures of a section by name; each is None when there are no values."""
     return {name: getattr(values, name, None) for name in FIGURES[section]}
 
 
 def _experiment(snapshot: Snapshot) -> dict[str, Value | None]:
-    """Return every field as it is now, and None for those of a role that does not run here."""
+    """Return every field as it is now, and None for those that mean nothing to this run."""
     experiment, tuning = snapshot.experiment, snapshot.tuning
-    unknown = unknown_fields(experiment.role)
+    unknown = without_effect(experiment)
     return {
         entry.attribute: (
             None if key in unknown else getattr(tuning if entry.live else experiment, entry.attribute)

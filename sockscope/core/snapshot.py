@@ -32,9 +32,9 @@ class Totals:
 
     At the swarm ``requests`` were sent, ``responses`` came back; at the server ``requests`` arrived and
     ``responses`` were sent. ``errors`` are requests that failed other than by timeout, and at the server
-    connections that sent garbage. ``connections_failed`` are connection attempts that failed other than by
-    refusal or timeout. ``datagrams_lost`` are requests that were not answered in time nor later (swarm),
-    or numbers that never arrived (server); ``datagrams_late`` came after the timeout.
+    connections that sent garbage or whose own handler raised. ``connections_failed`` are connection attempts
+    that failed other than by refusal or timeout. ``datagrams_lost`` are requests that were not answered in
+    time nor later (swarm), or numbers that never arrived (server); ``datagrams_late`` came after the timeout.
     """
 
     requests: int = 0
@@ -177,7 +177,9 @@ class RoleSnapshot:
     since a knob needed new sockets, ``draining`` those that an address no longer in use still serves.
     ``captures_recorded`` counts exchanges that were captured and ``captures_overwritten`` those of them that
     are gone, ``events_missed`` lines that this reader did not get. ``last_conn_id`` is the highest number of
-    a connection.
+    a connection. Where ``counts_frames`` is false, requests and responses are not counted: a server of the
+    user's own speaks what the framing does not tell. ``last_trouble`` is what last kept a client from going
+    on, or what the user's own server raised last.
     """
 
     role: str
@@ -186,6 +188,7 @@ class RoleSnapshot:
     totals: Totals
     connections_open: int
     time_s: float = 0.0
+    counts_frames: bool = True
     draining: int = 0
     rolling: int = 0
     socket_options: tuple[SocketOption, ...] = ()
@@ -233,17 +236,18 @@ class Resources:
     ``machine_busy_s`` is the time that all ``machine_cores`` of the machine together worked, for whatever
     program. ``kernel_udp`` and it are None where they cannot be told, and in child processes, for they are
     told once.
+    Of a target, which is not ours, only what can be seen from outside is known.
     """
 
     cpu_s: float
-    rss_bytes: int
+    rss_bytes: int | None
     descriptors: int | None
-    descriptor_limit: int
-    voluntary_switches: int
-    involuntary_switches: int
+    descriptor_limit: int | None
+    voluntary_switches: int | None
+    involuntary_switches: int | None
     loop_lag: Histogram
     kernel_udp: KernelUdp | None
-    threads: int = 1
+    threads: int | None = 1
     machine_busy_s: float | None = None
     machine_cores: int = 1
     time_s: float = 0.0
@@ -260,14 +264,19 @@ class Resources:
         return self.cpu_s / self.measured_s if self.measured_s > 0 else None
 
 
+TARGET = "target"
+"""Name of the process of a server that runs elsewhere on this machine."""
+
+
 @dataclass(frozen=True, eq=False)
 class ProcessUse:
     """One process of the run: what it plays (``server``, ``client``) and what it uses.
 
-    ``name`` is ``main`` for the process of the engine, which has the screen too, and for a child what it
-    plays: ``server``, ``clients 2``, ``server and clients``. ``state`` is in words; ``alive`` is False when
-    it ended although it should not have. ``silent_s`` is how long a child has not answered: its figures are
-    as old as that. ``environment`` names the allocator settings that it was started with.
+    ``name`` is ``main`` for the process of the engine, which has the screen too, for a child what it plays:
+    ``server``, ``clients 2``, ``server and clients``; and ``target`` for the process of a server elsewhere.
+    ``state`` is in words; ``alive`` is False when it ended although it should not have. ``silent_s`` is how
+    long a child has not answered: its figures are as old as that. ``environment`` names the allocator
+    settings that it was started with.
     """
 
     name: str

@@ -81,8 +81,8 @@ def _joined_resources(first: Resources, second: Resources) -> Resources:
         since_s=second.time_s - first.measured_s - second.measured_s,
         machine_busy_s=busy_s,
         cpu_s=first.cpu_s + second.cpu_s,
-        voluntary_switches=first.voluntary_switches + second.voluntary_switches,
-        involuntary_switches=first.involuntary_switches + second.involuntary_switches,
+        voluntary_switches=_sum(first.voluntary_switches, second.voluntary_switches),
+        involuntary_switches=_sum(first.involuntary_switches, second.involuntary_switches),
         loop_lag=first.loop_lag + second.loop_lag,
         kernel_udp=kernel,
     )
@@ -144,8 +144,16 @@ def _resources(before: Resources, after: Resources) -> Resources:
         since_s=before.time_s,
         machine_busy_s=busy_s,
         cpu_s=after.cpu_s - before.cpu_s,
-        voluntary_switches=after.voluntary_switches - before.voluntary_switches,
-        involuntary_switches=after.involuntary_switches - before.involuntary_switches,
+        voluntary_switches=_gain(before.voluntary_switches, after.voluntary_switches),
+        involuntary_switches=_gain(before.involuntary_switches, after.involuntary_switches),
         loop_lag=after.loop_lag - before.loop_lag,
         kernel_udp=kernel,
     )
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first + second
+
+
+def _gain(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before

@@ -14,6 +14,7 @@ from sockscope.core.connection import Address, format_address
 from sockscope.core.events import Event, EventKind
 from sockscope.core.experiment import FIELDS, LOOPBACK, Experiment, Tuning, split_address
 from sockscope.core.ring import Ring
+from sockscope.core.roles import without_effect
 from sockscope.core.snapshot import (
     Capture,
     Cursors,
@@ -31,7 +32,8 @@ from sockscope.engine.placement.post import NOTHING
 from sockscope.engine.placement.process import stated_environment
 from sockscope.engine.recorder import EVENTS
 from sockscope.engine.sampler import Sampler
-from sockscope.errors import ConfigError, EngineError, SockscopeError, StateError
+from sockscope.engine.target import TargetProcess
+from sockscope.errors import ConfigError, EngineError, Fault, SockscopeError, StateError
 
 _LIVE = (RunState.RUNNING, RunState.PAUSED)
 _WATCH_S = 0.02
@@ -53,13 +55,14 @@ class Engine:
     """
 
     def __init__(self, experiment: Experiment) -> None:
-        self.experiment = experiment
-        self.tuning = experiment.tuning
+        self.experiment = experiment.settled()
+        self.tuning = self.experiment.tuning
         self.generation = 0
         self.state = RunState.IDLE
         self.error = ""
         self._placement = Placement(experiment, self._on_trouble)
         self._sampler: Sampler | None = None
+        self._target: TargetProcess | None = None
         self._log: Ring[Event] = Ring(EVENTS)
         self._notes: deque[Event] = deque(maxlen=EVENTS)
         self._log_missed = 0
@@ -92,6 +95,8 @@ class Engine:
         if self.state is not RunState.IDLE:
             raise StateError(self.state.value, "start")
         self.experiment.validated()
+        if self.experiment.role == "swarm" and self.experiment.pid:
+            self._target = TargetProcess(self.experiment.pid)
         raise_descriptor_limit()
         check_descriptors(self.experiment, self.tuning)
         if self.experiment.allocator == "calm":
@@ -162,8 +167,7 @@ class Engine:
                 return
             replace(self.experiment, tuning=tuning).validated()
             check_descriptors(self.experiment, tuning)
-            if self.experiment.role == "swarm":
-                _refuse_server_changes(before, tuning)
+            _refuse_vain_changes(self.experiment, before, tuning)
             generation = self.generation + 1
             await self._placement.apply(tuning, generation, self._listen_address(tuning))
             self.tuning, self.generation = tuning, generation
@@ -258,7 +262,7 @@ class Engine:
             server=server,
             swarm=swarm,
             resources=resources,
-            processes=(self._own_process(resources), *self._placement.processes()),
+            processes=(self._own_process(resources), *self._placement.processes(), *self._target_use()),
             events=tuple(events.items),
             events_missed=events.missed + self._log_missed,
             events_cursor=events.cursor,
@@ -282,6 +286,9 @@ class Engine:
             loop_name=self._loop_name,
             environment=stated_environment(self.experiment.allocator, os.environ),
         )
+
+    def _target_use(self) -> list[ProcessUse]:
+        return [self._target.use()] if self._target is not None else []
 
     # The run itself.
 
@@ -341,10 +348,15 @@ class Engine:
         return self.experiment.bind or LOOPBACK[tuning.family], self.experiment.port
 
 
-def _refuse_server_changes(before: Tuning, after: Tuning) -> None:
-    """A swarm alone cannot change what the server at the other end does."""
-    if before.family != after.family:
-        raise ConfigError.of("family", after.family, "is that of the target's address")
+def _refuse_vain_changes(experiment: Experiment, before: Tuning, after: Tuning) -> None:
+    """Raise ConfigError for changes that would do nothing here, such as a swarm alone turning its server."""
+    vain = dict(without_effect(experiment))
+    if experiment.role == "swarm":
+        vain["family"] = "is that of the target's address"
+    changed = before.changes_to(after)
+    keys = [key for key, entry in FIELDS.items() if entry.live and entry.attribute in changed and key in vain]
+    if keys:
+        raise ConfigError(Fault(key, changed[FIELDS[key].attribute][1], vain[key]) for key in keys)
 
 
 def describe_change(before: Tuning, after: Tuning) -> str:

@@ -170,6 +170,8 @@ class Recorder:
         self.lost = 0
         self.reordered = 0
         self.duplicated = 0
+        self.counts_frames = True
+        """Whether requests and responses are counted; else nothing tells them apart in the bytes."""
         self._retired = _sums(())
         self._next_conn_id = 1
         self._conn_id_step = 1

@@ -47,7 +47,7 @@ def connection_views(
     key = _SORT_KEYS.get(query.sort, _SORT_KEYS["conn_id"])
     pick = heapq.nlargest if query.reverse else heapq.nsmallest
     shown = pick(query.limit, records, key=key)
-    return tuple(_view(r, recorder.role, now_s, socket_of) for r in shown), len(records)
+    return tuple(_view(r, recorder, now_s, socket_of) for r in shown), len(records)
 
 
 def _searchable(record: ConnectionRecord, role: str) -> str:
@@ -57,10 +57,14 @@ def _searchable(record: ConnectionRecord, role: str) -> str:
 
 
 def _view(
-    record: ConnectionRecord, role: str, now_s: float, socket_of: Callable[[int], socket.socket | None]
+    record: ConnectionRecord,
+    recorder: Recorder,
+    now_s: float,
+    socket_of: Callable[[int], socket.socket | None],
 ) -> ConnectionView:
     sock = socket_of(record.conn_id) if record.transport == "tcp" and record.closed_s is None else None
-    return view_of(record, role, now_s, rtt_s(sock) if sock is not None else None)
+    rtt = rtt_s(sock) if sock is not None else None
+    return view_of(record, recorder.role, now_s, rtt, counts_frames=recorder.counts_frames)
 
 
 def exchanges_of(page: RingPage[Exchanged]) -> tuple[Exchange, ...]:

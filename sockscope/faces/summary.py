@@ -90,15 +90,26 @@ def _length(report: Report) -> str:
 
 def _what_ran(report: Report) -> str:
     experiment = report["experiment"]
-    parts = []
+    own = experiment.get("handler") or experiment.get("protocol")
+    parts = [f"served by {own}"] if own else []
+    ends = _ends(experiment)
     for key in _SHOWN[_role(report)]:
         entry = FIELDS[key]
         value = experiment.get(entry.attribute)
-        udp = experiment.get("transport") == "udp"
-        if value is None or (key in _WHEN_SET and not value) or (key == "framing" and udp):
+        untold = key == "framing" and (experiment.get("transport") == "udp" or ends)
+        if value is None or (key in _WHEN_SET and not value) or untold:
             continue
         parts.append(f"{entry.spec.label} {format_field(entry.attribute, value)}")
-    return ", ".join(parts)
+    return ", ".join([*parts, *ends])
+
+
+def _ends(experiment: Mapping[str, Any]) -> list[str]:
+    """Return how the end of an answer is told, where the framing does not tell it."""
+    if until := experiment.get("until"):
+        return [f"answers until {until}"]
+    if expected := experiment.get("expect_bytes"):
+        return [f"answers of {format_field('expect_bytes', expected)}"]
+    return []
 
 
 def _rows(report: Report) -> Iterator[tuple[str, str]]:
@@ -114,6 +125,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     dropped = known(report, "kernel_udp.rcvbuf_errors")
     if known(report, "experiment.transport") == "udp" and dropped is not None:
         yield "kernel UDP", f"{format_count(dropped)} dropped, receive buffer full (whole machine)"
+    if raised := known(report, "server_trouble"):
+        yield "server raised", f"{format_count(known(report, 'server.errors'))} times, last {raised}"
     if difference := _difference(report):
         yield "server saw", difference
     if trouble := known(report, "last_trouble"):
@@ -123,8 +136,11 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _traffic(report: Report) -> Iterator[tuple[str, str]]:
-    answered = f"{_count(report, 'responses')} answered of {_count(report, 'requests')}"
-    yield "requests", f"{answered}, {format_count(known(report, 'rates.requests_per_s'))}/s"
+    if known(report, f"{_main(report)}.requests") is None:
+        yield "requests", f"{format_count(None)} (the framing does not tell them apart)"
+    else:
+        answered = f"{_count(report, 'responses')} answered of {_count(report, 'requests')}"
+        yield "requests", f"{answered}, {format_count(known(report, 'rates.requests_per_s'))}/s"
     payload = known(report, "rates.bytes_per_s")
     yield "payload", f"{format_bytes(payload)}/s of answers" if payload is not None else format_bytes(None)
 

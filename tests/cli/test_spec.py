@@ -72,6 +72,18 @@ def complaint(*arguments: str, **env: str) -> str:
         (["--idle-timeout", "30"], "idle_timeout", 30.0),
         (["--seed", "42"], "seed", 42),
         (["--allow-remote"], "allow_remote", True),
+        (["--handler", "my.server:handle"], "handler", "my.server:handle"),
+        (["--protocol", "server:P"], "protocol", "server:P"),
+        (["--request", "PING\\r\\n"], "request", "PING\\r\\n"),
+        (["--request", " hex:"], "request", " hex:"),
+        (["--request", "PING\\r\\n"], "size", 6),
+        (["--request", "hex:00ff"], "request", "hex:00ff"),
+        (["--expect", "7"], "expect", 7),
+        (["--expect", "7"], "framing", "none"),
+        (["--until", "\n"], "until", "\\n"),
+        (["--target", "127.0.0.1:7"], "target", "127.0.0.1:7"),
+        (["--target", "127.0.0.1:7"], "role", "swarm"),
+        (["--target", "[::1]:7", "--pid", "1"], "pid", 1),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -145,6 +157,76 @@ def test_a_role_has_no_flags_of_the_other(command: str, flag: str) -> None:
     said = complaint(command, flag, "1")
     assert "No such option" in said
     assert flag in said
+
+
+@pytest.mark.parametrize("command", ["run", ""])
+def test_a_target_makes_it_a_swarm(command: str, tmp_path: Path) -> None:
+    aimed = spec("--target", "localhost:7007", "-4", "--expect", "3", command=command)
+    assert (aimed.role, aimed.target, aimed.tuning.service_time_s) == ("swarm", "127.0.0.1:7007", 0)
+    assert spec("--target", "[::1]:7", command=command).tuning.family == "ipv6"
+    assert spec(command=command, SOCKSCOPE_TARGET="127.0.0.1:7").role == "swarm"
+    file = tmp_path / "spec.toml"
+    file.write_text(to_toml(aimed))
+    assert spec("--spec", str(file), command=command) == aimed
+    said = complaint("run", "--target", "nowhere", "-c", "0")
+    assert said.startswith("sockscope: --clients = 0: ")
+    assert complaint("run", "--target", "192.0.2.1:80").count("only with --allow-remote") == 1
+    assert complaint("run", "--target", "a..b:80").startswith("sockscope: --target = 'a..b:80': cannot be")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentences"),
+    [
+        (["--target", "127.0.0.1:7", "--service-time", "5ms", "-p", "80", "--handler", "a:b"],
+         ["--service-time = '5ms': has no effect: the server is elsewhere",
+          "--port = '80': has no effect: the server is elsewhere",
+          "--handler = 'a:b': has no effect: the server is elsewhere"]),
+        (["--handler", "a:b", "--work", "cpu", "--server", "protocol", "--read-bytes", "1K"],
+         ["--work = 'cpu': has no effect: a:b serves, not a model", "--read-bytes = '1K': has no effect",
+          "--server = 'protocol': and --handler exclude each other"]),
+        (["--handler", "a:b", "--protocol", "a:c", "-u"],
+         ["--protocol = 'a:c': and --handler exclude each other", "--udp = 'udp': cannot be with --handler",
+          "--udp = 'udp': cannot be with --protocol"]),
+        (["--pid", "7"], ["--pid = 7: is the process of a server elsewhere: only with --target"]),
+        (["--request", "PING", "-l", "5"], ["--size = 5: is told by the request, which is 4 B"]),
+        (["--until", "\\n", "--framing", "length"], ["--framing = 'length': tells how answers end, and so"]),
+        (["--until", "\\n", "--expect", "3"], ["--until = '\\\\n': and --expect exclude each other"]),
+        (["--until", ""], ["--until = '': is empty"]),
+        (["--until", "hex:0"], ["--until = 'hex:0': is not hexadecimal"]),
+        (["--request", "\\y"], ["--request = '\\\\y': is not text: there is no escape \\y"]),
+        (["-u", "--request", "12345678"], ["--udp = 'udp': cannot be with --request"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value[0], str) and value[0].startswith("-") else "",
+)  # fmt: skip
+def test_what_goes_together_with_nothing_is_told(arguments: list[str], sentences: list[str]) -> None:
+    said = complaint("run", *arguments)
+    for sentence in sentences:
+        assert said.count(sentence) == 1, said
+    assert len(said.splitlines()) == (1 if len(sentences) == 1 else 1 + len(sentences))
+
+
+def test_the_request_can_stand_in_a_file(tmp_path: Path) -> None:
+    text, binary, empty, large = (tmp_path / name for name in ("text", "binary", "empty", "large"))
+    text.write_bytes(b"GET / HTTP/1.1\r\n\r\n")
+    binary.write_bytes(b"\0\xff")
+    empty.touch()
+    large.write_bytes(bytes((1 << 20) + 1))
+    found = spec("--request", f"@{text}", "--until", "hex:0d0a")
+    assert found.request == "GET / HTTP/1.1\\r\\n\\r\\n"
+    assert found.tuning.request_bytes == 18
+    assert spec(SOCKSCOPE_REQUEST=f"@{binary}").dialogue.request == b"\0\xff"
+    told = tmp_path / "spec.toml"
+    told.write_text(f'request = "@{text}"')
+    assert spec("--spec", str(told)).request == found.request
+    for path, reason in (
+        (empty, "is an empty file"),
+        (large, "is larger than 1,048,576 B"),
+        (tmp_path, "cannot be read: Is a directory"),
+        (tmp_path / "none", "cannot be read: No such file or directory"),
+        ("", "cannot be read: No such file or directory"),
+        ("a\0b", "cannot be read: embedded null byte"),
+    ):
+        assert reason in complaint("run", "--request", f"@{path}")
 
 
 def test_later_layers_go_before_earlier_ones(tmp_path: Path) -> None:

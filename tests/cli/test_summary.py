@@ -71,6 +71,21 @@ def test_one_role_alone() -> None:
     assert "service 5 ms" not in swarm
 
 
+def test_a_server_of_ones_own() -> None:
+    own = Experiment(handler="mine:handle", request="PING\\r\\n", until="\\r\\n").settled()
+    swarm = role("client", Totals(requests=5, responses=5))
+    raised = role(
+        "server", Totals(errors=2), counts_frames=False, last_trouble="KeyError at mine.py:3: no such key"
+    )
+    text = summary_text(run(experiment=own, tuning=own.tuning, swarm=swarm, server=raised))
+    assert "served by mine:handle, clients 100, permits 50, request 6 B, answers until \\r\\n\n" in text
+    assert "server raised 2 times, last KeyError at mine.py:3: no such key\n" in text
+    assert "service 5 ms" not in text
+    assert "server saw" not in text
+    alone = run(experiment=Experiment(role="server", handler="mine:handle"), server=raised)
+    assert "requests      – (the framing does not tell them apart)\n" in summary_text(alone)
+
+
 def test_trouble_and_failure_are_told() -> None:
     failed = replace(both(last_trouble="Connection refused"), error="the loop died", warming_up=True)
     text = summary_text(failed)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.dialogue import Dialogue
 from sockscope.core.experiment import (
     FIELDS,
     MAX_UDP_PAYLOAD_BYTES,
@@ -15,6 +16,7 @@ from sockscope.core.experiment import (
 )
 from sockscope.core.fields import Value
 from sockscope.core.framing import encode
+from sockscope.core.roles import CLIENT_FIELDS, MODEL_FIELDS, SERVER_FIELDS, without_effect
 from sockscope.core.sequence import SEQUENCE_BYTES
 from sockscope.errors import EXIT_USAGE, ConfigError
 
@@ -147,3 +149,99 @@ def test_loopback() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "10.0.0.1", "localhost", "")] == [
         True, True, True, False, False, False,
     ]  # fmt: skip
+
+
+# What is sent, and how answers end.
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"request": "@file"}, {"request": "only the command line"}),
+        ({"request": "hex:0"}, {"request": "two digits a byte"}),
+        ({"request": "\\q", "until": "\\q", "expect_bytes": -1},
+         {"request": "no escape", "until": "no escape", "expect": "at least"}),
+        ({"until": "hex:"}, {"until": "not even one byte"}),
+        ({"until": "x" * 1025}, {"until": "longer than 1,024 B"}),
+        ({"until": "\\n", "expect_bytes": 3}, {"until": "exclude each other"}),
+        ({"expect_bytes": (16 << 20) + 1}, {"expect": "at most 16 MiB"}),
+        ({"request": "x" * ((1 << 20) + 1)}, {"request": "at most 1,048,576 B"}),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_said_is_told(values: dict[str, Any], words: dict[str, str]) -> None:
+    found = faulty(Experiment(**values).settled())
+    assert found.keys() == words.keys()
+    for field, why in words.items():
+        assert why in found[field]
+
+
+@pytest.mark.parametrize("given", [{"request": "12345678"}, {"until": "\\n"}, {"expect_bytes": 64}])
+def test_a_dialogue_of_ones_own_is_for_tcp(given: dict[str, Any]) -> None:
+    udp = Experiment(Tuning(transport="udp"), **given).settled()
+    assert "loss could not be told" in faulty(udp)["transport"]
+    assert not faulty(replace(udp, role="server"))
+
+
+def test_what_follows_from_a_dialogue_is_settled() -> None:
+    settled = Experiment(request="PING\\r\\n", until="\\r\\n").settled()
+    assert (settled.tuning.request_bytes, settled.tuning.framing) == (6, "none")
+    assert settled.dialogue == Dialogue(b"PING\r\n", 0, b"\r\n")
+    assert not faulty(settled)
+    assert settled.settled() == settled
+    framed = Experiment(Tuning(framing="newline"), request="PING").settled()
+    assert (framed.tuning.request_bytes, framed.tuning.framing) == (4, "newline")
+    assert Experiment().settled() == Experiment()
+    faulty_one = Experiment(request="\\q")
+    assert faulty_one.settled() == faulty_one
+
+
+def test_what_contradicts_a_dialogue_is_told() -> None:
+    settled = Experiment(request="PING", expect_bytes=5).settled()
+    turned = replace(settled, tuning=replace(settled.tuning, request_bytes=9, framing="length"))
+    assert "4 B" in faulty(turned)["size"]
+    assert "--expect" in faulty(turned)["framing"]
+    newline = Experiment(Tuning(framing="newline"), request="a\\nb").settled()
+    assert "newline" in faulty(newline)["request"]
+
+
+# One's own server, and one that runs elsewhere.
+
+
+@pytest.mark.parametrize("key", ["handler", "protocol"])
+@pytest.mark.parametrize(
+    "reference",
+    ["handle", "a:", ":b", "a b:c", "a:b c", "a.py:b", "/tmp/a:b", "a:1", "1a:b", "a:b\n", "a..b:c"],
+)
+def test_references_that_name_nothing(key: str, reference: str) -> None:
+    found = faulty(Experiment().with_values({key: reference}))
+    if reference == "a.py:b":  # a module called py in a package a
+        assert found == {}
+    else:
+        assert "is not module:" in found[key]
+
+
+def test_ones_own_server_excludes_what_it_replaces() -> None:
+    assert not faulty(Experiment(handler="a.b:c.d"))
+    assert "exclude" in faulty(Experiment(handler="a:b", protocol="a:c"))["protocol"]
+    assert "exclude" in faulty(Experiment(Tuning(server="protocol"), handler="a:b"))["server"]
+    assert "TCP" in faulty(Experiment(Tuning(transport="udp"), protocol="a:b"))["transport"]
+    swarm = Experiment(role="swarm", target="127.0.0.1:1", handler="a:b")
+    assert not faulty(swarm)
+    assert swarm.own_server == ""
+    assert Experiment(protocol="a:c").own_server == "a:c"
+
+
+def test_a_pid_needs_a_target() -> None:
+    assert "--target" in faulty(Experiment(pid=7))["pid"]
+    assert not faulty(Experiment(role="swarm", target="127.0.0.1:1", pid=7))
+    assert "at least 0" in faulty(Experiment(role="swarm", target="127.0.0.1:1", pid=-7))["pid"]
+
+
+def test_what_means_nothing_to_a_run() -> None:
+    assert without_effect(Experiment()) == {}
+    own = without_effect(Experiment(handler="mine:handle"))
+    assert own.keys() == MODEL_FIELDS
+    assert set(own.values()) == {"mine:handle serves, not a model"}
+    assert without_effect(Experiment(role="swarm", handler="a:b")).keys() == SERVER_FIELDS
+    assert without_effect(Experiment(role="server")).keys() == CLIENT_FIELDS
+    assert without_effect(Experiment(role="server", handler="a:b")).keys() == CLIENT_FIELDS | MODEL_FIELDS

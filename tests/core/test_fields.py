@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sockscope.core.experiment import FIELDS
 from sockscope.core.fields import FieldSpec, Kind, Value
+from sockscope.core.octets import format_octets
 
 SPECS = [entry.spec for entry in FIELDS.values()]
 NUMBERS = [spec for spec in SPECS if spec.kind in (Kind.COUNT, Kind.BYTES, Kind.DURATION)]
@@ -25,6 +26,8 @@ def values_of(spec: FieldSpec) -> st.SearchStrategy[Value]:
             return st.floats(spec.low, spec.high).map(lambda seconds: max(spec.low, round(seconds, 12)))
         case Kind.TEXT:
             return st.sampled_from(["127.0.0.1", "[::1]:7007"])
+        case Kind.OCTETS:
+            return st.just("") | st.binary(min_size=1, max_size=20).map(format_octets)
         case _:
             return st.integers(int(spec.low), int(spec.high))
 

@@ -14,6 +14,7 @@ from sockscope.core.framing import (
     FramingError,
     LengthDecoder,
     NewlineDecoder,
+    UntilDecoder,
     decoder_for,
     encode,
 )
@@ -140,3 +141,77 @@ def test_the_limit_of_length_counts_the_payload(length: int) -> None:
             decoder.feed(wire)
     else:
         assert decoder.feed(wire) == [Frame(wire, ())]
+
+
+# What ends an answer by any bytes.
+
+
+@st.composite
+def ended_streams(draw: st.DrawFn) -> tuple[bytes, list[bytes], bytes, list[bytes]]:
+    """A terminator, whole messages that end with it, the beginning of one more, and all of it cut in reads.
+
+    Few different bytes, so that the terminator begins often and in vain, across reads too.
+    """
+    alphabet = st.sampled_from(b"ab")
+    until = bytes(draw(st.lists(alphabet, min_size=1, max_size=4)))
+    stream = bytes(draw(st.lists(alphabet, max_size=60)))
+    messages = []
+    rest = stream
+    while (found := rest.find(until)) >= 0:
+        messages.append(rest[: found + len(until)])
+        rest = rest[found + len(until) :]
+    cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=30)))
+    reads = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    return until, messages, rest, reads
+
+
+@given(ended_streams())
+def test_a_terminator_is_found_however_reads_cut_it(
+    case: tuple[bytes, list[bytes], bytes, list[bytes]],
+) -> None:
+    until, messages, rest, reads = case
+    decoder = UntilDecoder(until)
+    fed = returned = 0
+    found = []
+    for read in reads:
+        fed += len(read)
+        frames = decoder.feed(read)
+        found += frames
+        returned += sum(len(frame.wire) for frame in frames)
+        assert returned + decoder.pending_bytes == fed
+    assert [frame.wire for frame in found] == messages
+    assert decoder.pending_bytes == len(rest)
+    ends, position = set(), 0
+    for read in reads:
+        position += len(read)
+        ends.add(position)
+    start = 0
+    for frame in found:
+        inside = sorted(end - start for end in ends if start < end < start + len(frame.wire))
+        assert list(frame.reads) == inside
+        start += len(frame.wire)
+
+
+@given(st.integers(0, 20), st.binary(min_size=1, max_size=3), st.lists(st.integers(0, 25), max_size=4))
+def test_the_limit_of_a_terminator_does_not_depend_on_how_reads_cut(
+    length: int, until: bytes, cuts: list[int]
+) -> None:
+    limit = 10
+    filler = bytes([until[0] ^ 1])
+    stream = filler * length + until
+    bounds = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    reads = [stream[a:b] for a, b in pairwise(bounds)]
+    decoder = UntilDecoder(until, limit)
+    if stream.find(until) > limit:
+        with pytest.raises(FramingError, match="within 10 B"):
+            feed_all(decoder, reads)
+        assert decoder.pending_bytes <= len(stream)
+    else:
+        assert feed_all(decoder, reads)[0].wire == stream[: stream.find(until) + len(until)]
+
+
+def test_what_never_ends_is_given_up_and_names_what_was_missed() -> None:
+    decoder = UntilDecoder(b"\r\n", 10)
+    assert decoder.feed(b"x" * 11) == []  # the last byte may begin the terminator, had it been a return
+    with pytest.raises(FramingError, match=r"no \\r\\n within 10 B"):
+        decoder.feed(b"x")

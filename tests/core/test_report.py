@@ -120,6 +120,19 @@ def test_a_failed_run_says_why() -> None:
     assert report(both(), {})["error"] is None
 
 
+def test_a_server_of_ones_own_whose_requests_are_not_counted() -> None:
+    untold = role("server", Totals(reads=9, errors=2), counts_frames=False, last_trouble="KeyError at a.py:1")
+    own = Experiment(role="server", handler="a:handle")
+    written = report(run(experiment=own, server=untold), {})
+    assert (written["server"]["requests"], written["server"]["responses"]) == (None, None)
+    assert (written["server"]["reads"], written["server"]["errors"]) == (9, 2)
+    assert written["rates"]["requests_per_s"] is None
+    assert written["server_trouble"] == "KeyError at a.py:1"
+    assert written["experiment"]["handler"] == "a:handle"
+    assert written["experiment"]["service_time_s"] is None
+    assert report(both(), {})["server_trouble"] is None
+
+
 def test_the_experiment_is_that_of_the_end() -> None:
     turned = replace(both(), tuning=Tuning(permits=7), generation=2)
     written = report(turned, {})

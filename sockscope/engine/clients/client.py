@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Protocol
 
 from sockscope.core.connection import Address, ConnectionRecord, format_address
+from sockscope.core.dialogue import Dialogue
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
 from sockscope.core.snapshot import SocketOption
@@ -40,6 +41,7 @@ class Surroundings(Protocol):
     """What a client needs of its swarm."""
 
     tuning: Tuning
+    dialogue: Dialogue
     limiter: Limiter
     recorder: Recorder
     generation: int

@@ -52,6 +52,7 @@ class Swarm:
 
     def __init__(self, experiment: Experiment) -> None:
         self.tuning: Tuning = experiment.tuning
+        self.dialogue = experiment.dialogue
         self.limiter = Limiter(experiment.tuning.permits)
         self.recorder = Recorder("client")
         self.generation = 0
@@ -115,7 +116,8 @@ class Swarm:
         tuning = assignment.tuning
         self._pace()
         size = tuning.request_bytes
-        self._payload = _filled(b"sockscope ", size) if size >= SHARED_PAYLOAD_BYTES else b""
+        shared = _filled(b"sockscope ", size) if size >= SHARED_PAYLOAD_BYTES else b""
+        self._payload = self.dialogue.request or shared
 
     def _pace(self) -> None:
         tuning = self.tuning
@@ -211,7 +213,8 @@ class Swarm:
             client.go_on()
 
     def request_bytes_for(self, client: Client) -> bytes:
-        """Return the payload of a client's requests: readable, without a newline, told apart by client."""
+        """Return the payload of a client's requests: what was given, or readable filler without a newline
+        that tells small requests apart by client."""
         return self._payload or _filled(b"client %05d " % client.number, self.tuning.request_bytes)
 
     def may_send(self) -> bool:
@@ -377,7 +380,9 @@ class Swarm:
         """Return one exchange as the client saw it."""
         self.recorder.fold()
         found = (self._held or self.recorder.exchanges).get(record_id)
-        return capture_of(record_id, found, self.tuning.framing) if found is not None else None
+        if found is None:
+            return None
+        return capture_of(record_id, found, self.dialogue.framing_name(self.tuning.framing))
 
     async def close_connection(self, conn_id: int) -> bool:
         """Close one client's connection; it comes back with a new one."""

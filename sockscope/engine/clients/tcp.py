@@ -34,7 +34,7 @@ _IP_BIND_ADDRESS_NO_PORT = 24
 class TcpClient(Client):
     """A client that speaks TCP; how it comes to its reads is the model's affair."""
 
-    __slots__ = ("_decoder", "_framing", "_write", "transport")
+    __slots__ = ("_decoder", "_framing", "_told", "_whole", "_write", "transport")
 
     transport: asyncio.Transport | None
 
@@ -43,13 +43,19 @@ class TcpClient(Client):
         self.transport = None
         self._framing = ""
         self._decoder: Decoder = decoder_for("none", 0)
+        # Whether something tells where an answer ends.
+        self._told = False
+        # The bytes that are a whole answer, where that is known before it comes.
+        self._whole: bytes | None = None
 
     async def dial(self, target: Address) -> socket.socket:
         """Return a socket connected within the tuning's connect timeout; raises OSError or TimeoutError."""
         tuning = self.swarm.tuning
         self._socket_generation = self.swarm.socket_generation
         self._framing = tuning.framing
-        self._decoder = decoder_for(tuning.framing, tuning.request_bytes)
+        dialogue = self.swarm.dialogue
+        self._decoder = dialogue.decoder(tuning.framing, tuning.request_bytes)
+        self._told = tuning.framing != "none" or dialogue.tells_ends
         loop = self.swarm.loop
         sock = socket.socket(family_of(target[0]), socket.SOCK_STREAM)
         try:
@@ -75,11 +81,12 @@ class TcpClient(Client):
     def prepare(self, payload: bytes) -> None:
         """Frame the payload once; every request on this connection is the same bytes."""
         self._wire = encode(self._framing, payload)
+        self._whole = None if self.swarm.dialogue.tells_ends else self._wire
         self._kept = clip(self._wire)
 
     def transmit(self) -> None:
         """Write the request."""
-        self._expect = self._wire
+        self._expect = self._whole
         self._write(self._wire)
 
     def hang_up(self) -> None:
@@ -143,13 +150,14 @@ class TcpClient(Client):
             except FramingError as error:
                 garbage = str(error)
         self._expect = None
-        if frames and self._framing != "none":
+        if frames and self._told:
+            wants_echo = self.swarm.dialogue.wants_echo
             if not self._sent_s:
                 garbage = "an answer that was not asked for"
-            elif frames[0].wire != self._wire:
+            elif wants_echo and frames[0].wire != self._wire:
                 garbage = "the answer is not the request: the server does not echo"
             elif len(frames) > 1 or self._decoder.pending_bytes:
-                garbage = "more than the answer: the server does not echo"
+                garbage = f"more than the answer{': the server does not echo' if wants_echo else ''}"
         record.odd_read(len(data), 0 if garbage else len(frames))
         if garbage:
             self._garbage(garbage)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sockscope.core.experiment import DEFAULT_SERVERS, SERVERS_OF, Experiment, Tuning
-from sockscope.core.roles import unknown_fields
+from sockscope.core.roles import without_effect
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.tcp_buffered import BufferedEndpoint
@@ -64,8 +64,8 @@ def offered(transport: str) -> tuple[str, ...]:
 
 def idle_fields(experiment: Experiment, tuning: Tuning) -> frozenset[str]:
     """Return the keys of fields that mean nothing to what runs: to its roles, its transport, its model."""
-    unknown = unknown_fields(experiment.role)
-    if experiment.role == "swarm":
+    unknown = frozenset(without_effect(experiment))
+    if experiment.role == "swarm" or experiment.own_server:
         return unknown
     return unknown | model_for(tuning.transport, tuning.server).ignored(experiment.loop)
 

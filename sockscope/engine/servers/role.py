@@ -14,6 +14,7 @@ from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
 from sockscope.engine.recorder import CaptureRing, Recorder
 from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.own import OwnServer
 from sockscope.engine.servers.registry import model_for
 from sockscope.engine.servers.udp_datagram import UdpEndpoint
 from sockscope.engine.views import capture_of, connection_views, exchanges_of, find_answer
@@ -28,24 +29,30 @@ class Server:
     def __init__(self, experiment: Experiment) -> None:
         self._recorder = Recorder("server")
         self._context = ServerContext(experiment, self._recorder)
+        self._own: OwnServer | None = None
         self._endpoint: Endpoint | None = None
         self._assignment: Assignment | None = None
         self._draining: dict[Endpoint, asyncio.Task[None]] = {}
         self._held: CaptureRing | None = None
 
     async def start(self, assignment: Assignment, share: Share = WHOLE) -> Address:
-        """Listen; raises ListenError."""
+        """Listen; raises ListenError, and ConfigError when the user's own server will not do."""
         self._recorder.number_as(share)
+        if self._context.experiment.own_server:
+            self._own = OwnServer(self._context.experiment)
         self._endpoint = self._open(assignment)
         self._assignment = assignment
         self._recorder.start()
         return self._endpoint.address
 
     def _open(self, assignment: Assignment, before: Endpoint | None = None) -> Endpoint:
-        """Serve with the model that is called for, on the listener of the model before if there is one."""
-        model = model_for(assignment.tuning.transport, assignment.tuning.server)
+        """Serve with the user's own server or the model that is called for.
+
+        It goes on with the listener of the endpoint ``before``, if there is one.
+        """
+        server = self._own or model_for(assignment.tuning.transport, assignment.tuning.server)
         listener = before.listener() if before is not None else None
-        return model.open(replace(self._context, listener=listener), assignment)
+        return server.open(replace(self._context, listener=listener), assignment)
 
     async def apply(self, assignment: Assignment) -> Address:
         """Take over a tuning. A new transport, family or model gets a new endpoint; the old one drains.
@@ -126,6 +133,7 @@ class Server:
             address=format_address(self._endpoint.address) if self._endpoint else "",
             time_s=now_s,
             totals=totals,
+            counts_frames=recorder.counts_frames,
             connections_open=len(recorder.live),
             draining=sum(endpoint.open_connections for endpoint in self._draining),
             limiter=self._context.admission.statistics(),
@@ -141,6 +149,7 @@ class Server:
             last_conn_id=recorder.last_conn_id,
             connections=views,
             connections_matching=matching,
+            last_trouble=self._own.last_trouble if self._own is not None else "",
         )
 
     async def refresh(self) -> None:

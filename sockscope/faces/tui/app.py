@@ -72,9 +72,9 @@ class SockscopeApp(App[int]):
     ) -> None:
         super().__init__()
         self.history = history
-        self.experiment = experiment
-        self.environment = dict(environment or {})
         self.engine = Engine(experiment)
+        self.experiment = experiment = self.engine.experiment
+        self.environment = dict(environment or {})
         self.trace = Trace()
         self.intervals = Intervals()
         self.ran_out = False

@@ -90,7 +90,11 @@ class ConnectionsPanel(ListingPanel):
             self.shown_rows = self.matching(self.shown_rows)  # the engine is not asked again
         self.table.show(self.shown_rows)
         matching = role.connections_matching if role is not None else 0
-        notes = [f"{self._role}'s side", f"{role.connections_open if role else 0:,} open"]
+        here = f"{role.connections_open:,} open" if role is not None else "elsewhere"
+        if not self.filter_text:
+            elsewhere = f"the {self._role}'s side is elsewhere: w shows the other"
+            self.table.empty_text = self.empty if role is not None else elsewhere
+        notes = [f"{self._role}'s side", here]
         if matching > len(views):
             notes.append(f"first {len(views):,} of {matching:,}")
         if self.filter_text:
@@ -180,7 +184,7 @@ def _row(view: ConnectionView) -> Row:
             view.remote_address if view.role == "server" else view.local_address,
             view.state.value,
             units.format_age(view.age_s),
-            f"{view.requests:,}",
+            _count(view.requests),
             units.format_bytes(view.bytes_in),
             units.format_bytes(view.bytes_out),
             units.format_duration(view.rtt_s),
@@ -188,6 +192,10 @@ def _row(view: ConnectionView) -> Row:
         ),
         style,
     )
+
+
+def _count(value: int | None) -> str:
+    return units.DASH if value is None else f"{value:,}"
 
 
 def _detail(view: ConnectionView, notes: list[str]) -> Content:
@@ -199,8 +207,8 @@ def _detail(view: ConnectionView, notes: list[str]) -> Content:
         f"{view.local_address}  ⇄  {view.remote_address}",
         "",
         f"age        {units.format_age(view.age_s):>12}",
-        f"requests   {view.requests:>12,}",
-        f"responses  {view.responses:>12,}",
+        f"requests   {_count(view.requests):>12}",
+        f"responses  {_count(view.responses):>12}",
         f"reads      {view.reads:>12,}   {units.format_bytes(view.bytes_in):>8} in",
         f"writes     {view.writes:>12,}   {units.format_bytes(view.bytes_out):>8} out",
         f"kernel rtt {units.format_duration(view.rtt_s):>12}",

@@ -134,11 +134,17 @@ class ExchangesPanel(ListingPanel):
             )
             view.show([])
         else:
-            times.content_shown = _times(capture, started_s, short=self.size.height < SHORT_BELOW)
-            view.show(_panes(capture))
+            short = self.size.height < SHORT_BELOW
+            times.content_shown = _times(capture, started_s, short=short, wants_echo=self._wants_echo)
+            view.show(_panes(capture, self._wants_echo), compared=self._wants_echo)
         times.refresh(layout=True)
         # The list has just become smaller; the exchange that is shown must stay in sight.
         self.call_after_refresh(self.table.move_to, self._shown)
+
+    @property
+    def _wants_echo(self) -> bool:
+        """Whether an answer ought to be the request again."""
+        return self.frame is None or self.frame.snapshot.experiment.dialogue.wants_echo
 
     def action_close_detail(self) -> None:
         """Close the detail; the list stays where it is."""
@@ -171,7 +177,7 @@ def _row(exchange: Exchange, side: str, started_s: float) -> Row:
     )
 
 
-def _times(capture: Capture, started_s: float, *, short: bool) -> Content:
+def _times(capture: Capture, started_s: float, *, short: bool, wants_echo: bool) -> Content:
     exchange, server = capture.exchange, capture.server
     begin = exchange.time_s
     ends = f"c{exchange.conn_id} {capture.local_address} ⇄ {capture.remote_address}"
@@ -183,7 +189,7 @@ def _times(capture: Capture, started_s: float, *, short: bool) -> Content:
         same = "" if server.answered_s > server.read_s else "in the same callback"
         steps.append(("answered", _after(server.answered_s, begin), same))
     if exchange.service_time_s is not None:
-        steps.append(("back", _after(begin + exchange.service_time_s, begin), _verdict(capture)))
+        steps.append(("back", _after(begin + exchange.service_time_s, begin), _verdict(capture, wants_echo)))
     else:
         steps.append(("back", "never", exchange.outcome))
     lines = [f"{capture.transport.upper()} {capture.framing}   {ends}"]
@@ -194,23 +200,27 @@ def _times(capture: Capture, started_s: float, *, short: bool) -> Content:
     return Content("\n".join(plain(line) for line in lines))
 
 
-def _verdict(capture: Capture) -> str:
+def _verdict(capture: Capture, wants_echo: bool) -> str:
     answer = capture.response
     if answer is None:
         return ""
+    reads = f"in {len(answer.reads) + 1} reads or more" if answer.reads else ""
+    if not wants_echo:
+        return reads
     same = answer.data == capture.request.data and answer.real_length == capture.request.real_length
-    reads = f", in {len(answer.reads) + 1} reads or more" if answer.reads else ""
-    return f"answer {'equal to' if same else 'DIFFERENT from'} the request{reads}"
+    verdict = f"answer {'equal to' if same else 'DIFFERENT from'} the request"
+    return f"{verdict}, {reads}" if reads else verdict
 
 
 def _after(time_s: float, begin_s: float) -> str:
     return f"{(time_s - begin_s) * 1e6:+,.1f} µs"
 
 
-def _panes(capture: Capture) -> list[HexPane]:
+def _panes(capture: Capture, wants_echo: bool) -> list[HexPane]:
+    """Return the request, and beside it what the server read; or the answer where it says something new."""
     request = capture.request
     panes = [HexPane("request, as written", request.data, request.real_length, request.reads)]
-    if capture.server is not None:
+    if capture.server is not None and (wants_echo or capture.response is None):
         seen = capture.server.request
         panes.append(
             HexPane("as the server read it", seen.data, seen.real_length, seen.reads, _reads(seen.reads))

@@ -81,7 +81,8 @@ def _what(frame: Frame, most: int) -> Content:
     pieces.append(Content.styled(f"{sign} {word}", f"bold {_COLOURS[mood]}"))
     role = snapshot.main
     transport = snapshot.tuning.transport.upper()
-    model = snapshot.tuning.server_model if snapshot.server else "no server here"
+    serving = snapshot.experiment.own_server or snapshot.tuning.server_model
+    model = plain(serving) if snapshot.server else "target"
     place = _PLACES[snapshot.tuning.layout]
     parts = [transport, plain(role.address), model, snapshot.loop_name, place][:most]
     pieces.append(Content(" · ".join(filter(None, parts))).stylize("bold", 0, len(transport)))
@@ -127,6 +128,7 @@ def _limit(frame: Frame) -> Content:
 
 def _framing_warning(snapshot: Snapshot) -> str:
     tuning = snapshot.tuning
-    if tuning.transport == "tcp" and tuning.framing == "none":
+    told = snapshot.experiment.dialogue.tells_ends
+    if tuning.transport == "tcp" and tuning.framing == "none" and not told:
         return "! no framing: one read counts as one answer, wrong when reads merge or split"
     return ""

@@ -133,14 +133,17 @@ class HexView(ScrollView, can_focus=True):
         self._strips: dict[int, Strip] = {}
         self._named: dict[str, Style] = {}
 
-    def show(self, panes: Sequence[HexPane]) -> None:
-        """Replace what is shown, and go back to its beginning if it is something else."""
+    def show(self, panes: Sequence[HexPane], *, compared: bool = True) -> None:
+        """Replace what is shown, and go back to its beginning if it is something else.
+
+        Two panes are ``compared`` byte by byte, unless they are not meant to be the same.
+        """
         panes = tuple(panes)
         if panes == self._panes:
             return
         self._panes = panes
         self._different = frozenset()
-        if len(panes) == 2:
+        if len(panes) == 2 and compared:
             one, other = panes
             self._different = differences(one.data, one.real_length, other.data, other.real_length)
         self._lay_out()

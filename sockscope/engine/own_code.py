@@ -1,0 +1,175 @@
+"""The user's own code: found by ``module:name``, checked before it serves, and told of when it raises."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from sockscope.core.experiment import Experiment
+from sockscope.core.octets import printable
+from sockscope.errors import ConfigError
+
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, object]]
+"""``async def handle(reader, writer)``, as asyncio.start_server takes it."""
+Factory = Callable[[], object]
+"""An asyncio.Protocol class, or a function that makes one, as loop.create_server takes it."""
+
+_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
+_NOT_THE_USERS = (
+    "<",
+    str(Path(__file__).parent.parent) + os.sep,
+    *(sysconfig.get_path(name) + os.sep for name in _LIBRARIES),
+)
+"""How the file names of frames begin that belong to Python, to what is installed, and to SockScope."""
+
+
+def look_for(experiment: Experiment) -> None:
+    """Raise ConfigError when the module of the user's own server is not there; nothing is imported.
+
+    What is in the module shows when it is imported, where the server runs.
+    """
+    key, reference = _named(experiment)
+    if not reference:
+        return
+    _see_current_directory()
+    top = _module_of(reference).partition(".")[0]
+    try:
+        found = top in sys.modules or importlib.util.find_spec(top) is not None
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        raise ConfigError.of(key, reference, _nowhere(top))
+
+
+def load_handler(reference: str) -> Handle:
+    """Import the coroutine function that ``reference`` names; raise ConfigError when it will not do."""
+    handle = _load("handler", reference)
+    if isinstance(handle, type) and issubclass(handle, asyncio.BaseProtocol):
+        raise ConfigError.of("handler", reference, "is a protocol class: --protocol takes it")
+    if not (inspect.iscoroutinefunction(handle) or inspect.iscoroutinefunction(_call_of(handle))):
+        raise ConfigError.of("handler", reference, "is not a function made by async def")
+    _check_signature("handler", reference, handle, 2, "(reader, writer)")
+    return handle  # type: ignore[no-any-return]
+
+
+def load_protocol(reference: str) -> Factory:
+    """Import the class or factory that ``reference`` names; raise ConfigError when it will not do.
+
+    What a factory makes is seen only when it makes it, for each connection.
+    """
+    factory = _load("protocol", reference)
+    if isinstance(factory, type) and not issubclass(factory, asyncio.Protocol):
+        raise ConfigError.of("protocol", reference, "is not a class derived from asyncio.Protocol")
+    if inspect.iscoroutinefunction(factory):
+        raise ConfigError.of("protocol", reference, "is made by async def: --handler takes it")
+    if not callable(factory):
+        raise ConfigError.of("protocol", reference, f"is no class or function but {_a(factory)}")
+    _check_signature("protocol", reference, factory, 0, "no arguments")
+    return factory  # type: ignore[no-any-return]
+
+
+def told(error: BaseException) -> str:
+    """Return type, place and message of an exception: ``ValueError at my_server.py:12: no such key``.
+
+    The place is where the user's code was, not the library that it called.
+    """
+    message = printable(str(error))
+    place = _place_of(error)
+    head = f"{type(error).__name__} at {place}" if place else type(error).__name__
+    return f"{head}: {message}" if message else head
+
+
+def _named(experiment: Experiment) -> tuple[str, str]:
+    return ("handler" if experiment.handler else "protocol"), experiment.own_server
+
+
+def _module_of(reference: str) -> str:
+    return reference.partition(":")[0]
+
+
+def _load(key: str, reference: str) -> Any:
+    _see_current_directory()
+    module_name, _, path = reference.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name + ".").startswith(error.name + "."):
+            raise ConfigError.of(key, reference, _nowhere(error.name)) from None
+        raise ConfigError.of(key, reference, _import_failed(module_name, error)) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the user's module does
+        raise ConfigError.of(key, reference, _import_failed(module_name, error)) from None
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            where = printable(getattr(found, "__file__", None) or module_name)
+            raise ConfigError.of(key, reference, f"there is no {name} in {where}") from None
+    return found
+
+
+def _see_current_directory() -> None:
+    """Let modules be found as ``python -m`` does: in the current directory first."""
+    here = _here()
+    if here and here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    # A module may be younger than what the import system remembers of its directory.
+    importlib.invalidate_caches()
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""  # the directory was removed
+
+
+def _nowhere(module_name: str) -> str:
+    return f"there is no module {module_name}, neither in {printable(_here())} nor installed"
+
+
+def _import_failed(module_name: str, error: BaseException) -> str:
+    return f"importing {module_name} raised {told(error)}"
+
+
+def _call_of(found: object) -> object:
+    return getattr(type(found), "__call__", None)  # noqa: B004  # an object that can be awaited when called
+
+
+def _check_signature(key: str, reference: str, found: Any, count: int, wanted: str) -> None:
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return  # written in C: it shows when it is called
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        shown = printable(str(signature), 60)
+        raise ConfigError.of(key, reference, f"must take {wanted}, but takes {shown}") from None
+
+
+def _a(found: object) -> str:
+    name = type(found).__name__
+    return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
+
+
+def _place_of(error: BaseException) -> str:
+    """Return file and line of the innermost frame that is the user's, or of the innermost one."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_shown_path(error.filename)}:{error.lineno or 0}"
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [f for f in frames if not f.filename.startswith(_NOT_THE_USERS)]
+    chosen = (users or frames)[-1:]
+    return f"{_shown_path(chosen[0].filename)}:{chosen[0].lineno}" if chosen else ""
+
+
+def _shown_path(filename: str) -> str:
+    return printable(filename.removeprefix(_here() + os.sep))

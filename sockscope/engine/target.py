@@ -1,0 +1,94 @@
+"""The process of a server that runs elsewhere on this machine: what it uses, as seen from outside."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+
+import psutil
+
+from sockscope.core.histogram import Histogram
+from sockscope.core.snapshot import TARGET, ProcessUse, Resources
+from sockscope.errors import ConfigError
+
+
+class TargetProcess:
+    """Readings of one process that is not ours, taken when asked for.
+
+    It may end, or be hidden from us; that is its state, and its figures stay as they were.
+    """
+
+    def __init__(self, pid: int) -> None:
+        """Find the process; raises ConfigError when there is none with this number."""
+        self._state, self._alive = "running", True
+        self._before: Resources | None = None
+        now_s = perf_counter()
+        self._last = Resources(
+            time_s=now_s, since_s=now_s, cpu_s=0.0, rss_bytes=None, descriptors=None, descriptor_limit=None,
+            voluntary_switches=None, involuntary_switches=None, threads=None, loop_lag=Histogram(),
+            kernel_udp=None,
+        )  # fmt: skip
+        try:
+            self._process = psutil.Process(pid)
+        except psutil.NoSuchProcess:
+            raise ConfigError.of("pid", pid, "there is no such process") from None
+        self._pid = pid
+        self.use()
+
+    def use(self) -> ProcessUse:
+        """Return what it uses at this moment, CPU time since this object was made; takes about 0.1 ms."""
+        if self._alive:
+            self._look()
+        return ProcessUse(
+            name=TARGET,
+            pid=self._pid,
+            roles=("server",),
+            resources=self._last,
+            loop_name="",
+            environment={},
+            state=self._state,
+            alive=self._alive,
+        )
+
+    def _look(self) -> None:
+        try:
+            read = self._read()
+        except psutil.AccessDenied:
+            self._state = "may not be looked at: no permission"
+            return
+        except psutil.NoSuchProcess:
+            self._state, self._alive = "has ended", False
+            return
+        self._state = "running"
+        before = self._before = self._before or read
+        self._last = replace(
+            read,
+            since_s=before.time_s,
+            cpu_s=read.cpu_s - before.cpu_s,
+            voluntary_switches=_since(before.voluntary_switches, read.voluntary_switches),
+            involuntary_switches=_since(before.involuntary_switches, read.involuntary_switches),
+        )
+
+    def _read(self) -> Resources:
+        """Return its counters as they are; raises psutil.Error."""
+        process = self._process
+        if not process.is_running():
+            # Its number may be that of another process by now.
+            raise psutil.NoSuchProcess(process.pid)
+        with process.oneshot():
+            if process.status() == psutil.STATUS_ZOMBIE:
+                raise psutil.NoSuchProcess(process.pid)
+            times, switches = process.cpu_times(), process.num_ctx_switches()
+            return replace(
+                self._last,
+                time_s=perf_counter(),
+                cpu_s=times.user + times.system,
+                rss_bytes=process.memory_info().rss,
+                threads=process.num_threads(),
+                voluntary_switches=switches.voluntary,
+                involuntary_switches=switches.involuntary,
+            )
+
+
+def _since(before: int | None, now: int | None) -> int | None:
+    return None if before is None or now is None else now - before

@@ -1,0 +1,127 @@
+"""The process of a target, looked at from outside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from sockscope.core.snapshot import TARGET
+from sockscope.core.window import window
+from sockscope.engine.target import TargetProcess
+from sockscope.errors import ConfigError
+from tests.engine.peers import echo, tcp_peer
+from tests.engine.runs import running, swarm_of
+from tests.waiting import until
+
+BUSY = """
+import os, threading
+threading.Thread(target=os.read, args=(0, 1), daemon=True).start()
+while True: pass
+"""
+
+
+@contextmanager
+def busy_child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that uses a core until it is ended."""
+    child = subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+async def test_what_it_uses_is_counted_from_the_first_look_on() -> None:
+    with busy_child() as child:
+        target = TargetProcess(child.pid)
+        await until(lambda: target.use().resources.cpu_s >= 0.05)
+        used = target.use()
+        assert (used.name, used.pid, used.state, used.alive) == (TARGET, child.pid, "running", True)
+        assert used.resources.cpu_ratio is not None
+        assert used.resources.cpu_s <= used.resources.measured_s * 1.5 + 0.1
+        assert used.resources.rss_bytes is not None
+        assert used.resources.rss_bytes > 1 << 20
+        assert used.resources.threads == 2
+        late = TargetProcess(child.pid)
+        assert late.use().resources.cpu_s < target.use().resources.cpu_s
+
+
+@pytest.mark.parametrize("reaped", [True, False])
+async def test_one_that_ends_keeps_its_figures(reaped: bool) -> None:
+    with busy_child() as child:
+        target = TargetProcess(child.pid)
+        await until(lambda: target.use().resources.cpu_s > 0)
+        before = target.use()
+        child.kill()
+        if reaped:
+            child.wait()
+        await until(lambda: not target.use().alive)
+        after = target.use()
+        assert after.state == "has ended"
+        assert after.resources.cpu_s >= before.resources.cpu_s
+        assert after.resources is target.use().resources
+
+
+async def test_a_number_that_another_process_got_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = TargetProcess(os.getpid())
+    assert target.use().alive
+    monkeypatch.setattr(psutil.Process, "is_running", lambda _: False)
+    assert (target.use().alive, target.use().state) == (False, "has ended")
+
+
+async def test_one_that_is_hidden_from_us_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(process: psutil.Process) -> None:
+        raise psutil.AccessDenied(process.pid)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil.Process, "num_ctx_switches", denied)
+        target = TargetProcess(os.getpid())
+        used = target.use()
+        assert (used.alive, used.state) == (True, "may not be looked at: no permission")
+        assert (used.resources.cpu_ratio, used.resources.rss_bytes, used.resources.threads) == (
+            None,
+            None,
+            None,
+        )
+    assert target.use().state == "running"
+    assert target.use().resources.rss_bytes is not None
+
+
+async def test_there_must_be_such_a_process() -> None:
+    with busy_child() as child:
+        pass
+    with pytest.raises(ConfigError, match=f"pid = {child.pid}: there is no such process"):
+        TargetProcess(child.pid)
+    async with tcp_peer(echo) as port:
+        with pytest.raises(ConfigError, match="no such process"):
+            async with running(role="swarm", target=f"127.0.0.1:{port}", pid=child.pid):
+                pass
+
+
+async def test_a_run_has_it_among_its_processes() -> None:
+    with busy_child() as child:
+        async with (
+            tcp_peer(echo) as port,
+            running(role="swarm", target=f"127.0.0.1:{port}", pid=child.pid) as engine,
+        ):
+            first = engine.snapshot()
+            await until(lambda: swarm_of(engine).totals.responses >= 10)
+            await until(lambda: engine.snapshot().processes[-1].resources.cpu_s > 0.05)
+            [main, target] = engine.snapshot().processes
+            assert (main.name, target.name, target.pid) == ("main", TARGET, child.pid)
+            in_between = window(first, engine.snapshot()).processes[-1].resources
+            assert 0 < in_between.cpu_s <= target.resources.cpu_s + 1
+            child.kill()
+            child.wait()
+            await until(lambda: not engine.snapshot().processes[-1].alive)
+            before = engine.snapshot()
+            await until(lambda: engine.snapshot().time_s > before.time_s)
+            gone = window(before, engine.snapshot()).processes[-1]
+            assert gone.resources.cpu_ratio is None
+        assert engine.error == ""
