@@ -45,8 +45,8 @@ class ProcessFigures:
     silent_s: float
     length_s: float
     cpu_ratio: float | None
-    rss_bytes: int
-    threads: int
+    rss_bytes: int | None
+    threads: int | None
     lag_p50_s: float | None
     lag_p99_s: float | None
     lag_max_s: float | None
