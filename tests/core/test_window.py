@@ -3,9 +3,9 @@ from itertools import pairwise
 
 import pytest
 
-from sockscope.core.snapshot import KernelUdp
-from sockscope.core.window import window
-from tests.core.runs import both, resources
+from sockscope.core.snapshot import KernelUdp, Snapshot, Totals
+from sockscope.core.window import joined, origin, window
+from tests.core.runs import both, child, main_process, resources
 
 
 def test_a_window_counts_from_the_earlier_snapshot_on() -> None:
@@ -43,3 +43,49 @@ def test_a_window_begins_where_the_figures_were_cleared() -> None:
 def test_a_role_that_is_not_there_stays_away() -> None:
     alone = replace(both(seconds=1), server=None)
     assert window(alone, replace(both(seconds=2), server=None)).server is None
+
+
+def of_three_processes(seconds: float, requests: int, cpu_s: float) -> Snapshot:
+    """Return a run in which each child has used a little more than the process before it."""
+    used = replace(resources(cpu_s=cpu_s), time_s=100.0 + seconds, since_s=100.0, machine_busy_s=2 * cpu_s)
+    children = (child("server", 7, replace(used, cpu_s=1.5 * cpu_s)), child("clients", 8, used))
+    whole = both(seconds, requests)
+    return replace(whole, resources=used, processes=(main_process(used), *children))
+
+
+def test_each_process_is_counted_from_its_own_moment() -> None:
+    before, after = of_three_processes(1, 10, 0.2), of_three_processes(3, 30, 0.6)
+    late = replace(after.processes[1], resources=replace(after.processes[1].resources, time_s=104.0))
+    between = window(before, replace(after, processes=(after.processes[0], late, after.processes[2])))
+    main, server, clients = (process.resources for process in between.processes)
+    assert (main.measured_s, server.measured_s, clients.measured_s) == (2.0, 3.0, 2.0)
+    assert server.cpu_ratio == pytest.approx(0.6 / 3)
+    assert clients.cpu_ratio == main.cpu_ratio == pytest.approx(0.2)
+    assert main.machine_busy_s == pytest.approx(0.8)
+
+
+def test_a_process_that_came_later_is_counted_from_its_beginning() -> None:
+    before, after = both(1), of_three_processes(3, 30, 0.6)
+    assert window(before, after).processes[1].resources.cpu_s == pytest.approx(0.9)
+
+
+def test_joined_windows_are_the_window_of_both() -> None:
+    marks = [of_three_processes(s, 100 * s, 0.1 * s * s) for s in (1, 2, 4)]
+    both_together = joined(window(marks[0], marks[1]), window(marks[1], marks[2]))
+    whole = window(marks[0], marks[2])
+    assert both_together.resources.measured_s == pytest.approx(whole.resources.measured_s)
+    assert both_together.resources.machine_busy_s == pytest.approx(whole.resources.machine_busy_s)
+    for one, other in zip(both_together.processes, whole.processes, strict=True):
+        assert one.resources.cpu_ratio == pytest.approx(other.resources.cpu_ratio)
+
+
+def test_from_its_origin_the_window_of_a_run_is_the_run() -> None:
+    taken = of_three_processes(3, 300, 0.6)
+    whole = window(origin(taken), taken)
+    assert whole.measured_s == taken.measured_s
+    assert whole.main.totals == taken.main.totals
+    assert whole.main.service_time == taken.main.service_time
+    assert [p.resources.cpu_ratio for p in whole.processes] == [
+        p.resources.cpu_ratio for p in taken.processes
+    ]
+    assert origin(taken).main.totals == Totals()
