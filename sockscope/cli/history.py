@@ -24,6 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 ENVIRONMENT_NAME = "SOCKSCOPE_HISTORY"
 """Names the file of the history where no flag does."""
 LISTED = 20
+MOST_LISTED = 1_000_000
 _HELP = {"help_option_names": ["-h", "--help"]}
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 _FILE = click.option(
@@ -56,7 +57,7 @@ def history_of(params: Mapping[str, Any]) -> History | None:
 
 @click.group(context_settings=_HELP, invoke_without_command=True)
 @_KIND
-@click.option("-n", "--limit", type=click.IntRange(min=1), metavar="N",
+@click.option("-n", "--limit", type=click.IntRange(1, MOST_LISTED), metavar="N",
               help=f"Show so many.  [default: {LISTED}; with --json all]")  # fmt: skip
 @_JSON
 @_FILE
@@ -83,7 +84,7 @@ def history(
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     _print(list_text(rows[:shown], width) if rows else f"no {kind or 'run'} is kept in {kept.path}\n")
     if len(rows) > shown:
-        click.echo(f"... and older ones: -n {10 * shown}")
+        click.echo(f"... and older ones: -n {min(10 * shown, MOST_LISTED)}")
 
 
 @history.command(context_settings=_HELP)
