@@ -34,6 +34,13 @@ def test_the_public_names_load_no_screen() -> None:
     assert not loaded & {"textual", "rich", "click"}
 
 
+def test_the_store_knows_only_core() -> None:
+    loaded = loaded_by("import sockscope.store.history")
+    assert "sqlite3" in loaded
+    assert not loaded & {"asyncio", "textual", "rich", "click", "uvloop", "psutil"}
+    assert not loaded & {"sockscope.engine", "sockscope.faces", "sockscope.cli", "sockscope.lab"}
+
+
 @pytest.mark.parametrize(
     "module", sorted(info.name for info in pkgutil.iter_modules(sockscope.core.__path__, "sockscope.core."))
 )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -24,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 ENVIRONMENT_NAME = "SOCKSCOPE_HISTORY"
 """Names the file of the history where no flag does."""
 LISTED = 20
+MOST_LISTED = 1_000_000
 _HELP = {"help_option_names": ["-h", "--help"]}
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 _FILE = click.option(
@@ -56,7 +55,7 @@ def history_of(params: Mapping[str, Any]) -> History | None:
 
 @click.group(context_settings=_HELP, invoke_without_command=True)
 @_KIND
-@click.option("-n", "--limit", type=click.IntRange(min=1), metavar="N",
+@click.option("-n", "--limit", type=click.IntRange(1, MOST_LISTED), metavar="N",
               help=f"Show so many.  [default: {LISTED}; with --json all]")  # fmt: skip
 @_JSON
 @_FILE
@@ -73,6 +72,8 @@ def history(
         ctx.obj = file
         return
     kept = _open(file)
+    from shutil import get_terminal_size
+
     from sockscope.faces.history import list_json, list_text
 
     if as_json:
@@ -80,10 +81,10 @@ def history(
         return
     shown = limit or LISTED
     rows = kept.runs(shown + 1, kind)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = get_terminal_size().columns if sys.stdout.isatty() else None
     _print(list_text(rows[:shown], width) if rows else f"no {kind or 'run'} is kept in {kept.path}\n")
     if len(rows) > shown:
-        click.echo(f"... and older ones: -n {10 * shown}")
+        click.echo(f"... and older ones: -n {min(10 * shown, MOST_LISTED)}")
 
 
 @history.command(context_settings=_HELP)
@@ -181,6 +182,8 @@ def _open(file: str | None) -> History:
     """Return the history of a flag, of the environment, or the user's own."""
     if file == "":
         raise ConfigError.of("--history", "", "is empty")
+    from pathlib import Path
+
     from sockscope.store.history import History, default_path
 
     named = file or os.environ.get(ENVIRONMENT_NAME)
@@ -191,7 +194,7 @@ def _side(kept: History, name: str) -> Side:
     """Return a run of the history or of a file; raises SockscopeError when there is none."""
     from sockscope.core.comparison import Side
 
-    if Path(name).is_file() and not name.isdigit():
+    if os.path.isfile(name) and not name.isdigit():
         return _side_of_file(name)
     try:
         stored = kept.load(kept.resolve(name))
@@ -206,12 +209,12 @@ def _side(kept: History, name: str) -> Side:
 
 def _side_of_file(name: str) -> Side:
     from sockscope.core.comparison import Side
+    from sockscope.core.reading import kind_of
     from sockscope.faces.history import read_object
 
     try:
-        report, cut_short = read_object(Path(name).read_bytes())
-        from sockscope.core.reading import kind_of
-
+        with open(name, "rb") as file:
+            report, cut_short = read_object(file.read())
         return Side(name, report, kind_of(report), cut_short)
     except OSError as error:
         raise ConfigError.of("file", name, f"cannot be read: {error.strerror}") from None

@@ -44,8 +44,9 @@ def kind_of(value: object) -> str:
 
 
 def _faults(kind: str, value: Mapping[str, Any]) -> Iterator[str]:
-    for section in ("experiment", "environment", "workload"):
+    for section in ("experiment", "workload"):
         yield from _wrong(section, value.get(section, {}), Value)
+    yield from _wrong("environment", value.get("environment", {}), object)
     if kind == "run":
         yield from _faults_of_run(value)
     if kind == "race":

@@ -27,7 +27,7 @@ from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
-from sockscope.faces.summary import WIDTH, report_text
+from sockscope.faces.summary import WIDTH, report_text, title_of
 from sockscope.store.history import History
 
 
@@ -50,7 +50,12 @@ def run_headless(
             return EXIT_INTERRUPTED
         figures = report(outcome.snapshot, environment)
         number = keep(
-            history, figures, outcome.intervals, began_at=began_at, cut_short=_was_cut_short(outcome)
+            history,
+            figures,
+            title=title_of(figures),
+            began_at=began_at,
+            intervals=outcome.intervals.reports(),
+            cut_short=_was_cut_short(outcome),
         )
         output.summary(figures, report_text(figures) + kept_text(number))
         if why := _failure(outcome):

@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sockscope.core.intervals import Intervals
 from sockscope.errors import HistoryError
-from sockscope.faces.summary import summary_row, title_of
+from sockscope.faces.summary import summary_row
 from sockscope.store.history import History
 
 
 def keep(
     history: History | None,
     report: Mapping[str, Any],
-    intervals: Intervals,
     *,
+    title: str,
     began_at: datetime,
-    cut_short: bool,
+    intervals: Sequence[Mapping[str, Any]] = (),
+    cut_short: bool = False,
 ) -> int | None:
-    """Keep a run and return its number; None without a history, or when it cannot be kept.
+    """Keep a run or a race and return its number; None without a history, or when it cannot be kept.
 
     A run whose history cannot be written is as good as any other, so that is no fault of the run.
     """
     if history is None:
         return None
     try:
-        return history.add(
-            report,
-            title=title_of(report),
-            began_at=began_at,
-            intervals=intervals.reports(),
-            cut_short=cut_short,
-        )
+        return history.add(report, title=title, began_at=began_at, intervals=intervals, cut_short=cut_short)
     except HistoryError as error:
         if sys.stderr is not None:
             print(f"sockscope: this run is not kept: {error}", file=sys.stderr, flush=True)

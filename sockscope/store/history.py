@@ -106,15 +106,18 @@ class History:
         cut_short: bool = False,
     ) -> int:
         """Keep a finished run or race, and return its number. ``began_at`` knows its time zone."""
-        kind = kind_of(report)
+        try:
+            kind = kind_of(report)
+            bodies = [json.dumps(body, allow_nan=False) for body in (report, list(intervals))]
+        except (TypeError, ValueError) as error:
+            raise HistoryError(f"what is to be kept {error}") from None
         columns = {
             "kind": kind,
             "began_at": began_at.astimezone(UTC).isoformat(timespec="seconds"),
             "title": title,
             "cut_short": cut_short,
             **_figures(kind, report),
-            "report": json.dumps(report, allow_nan=False),
-            "intervals": json.dumps(list(intervals), allow_nan=False),
+            **dict(zip(("report", "intervals"), bodies, strict=True)),
         }
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         with self._writing(new=True) as connection:

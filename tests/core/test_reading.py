@@ -41,6 +41,7 @@ def test_what_is_written_is_read() -> None:
 def test_what_a_later_version_adds_is_no_fault() -> None:
     more = summary() | {"mood": {"deep": [1]}}
     more["experiment"]["mood"] = "good"
+    more["environment"]["malloc"] = {"arenas": [1]}
     more["totals"]["cats"] = 3
     assert kind_of(more) == "run"
 
@@ -88,7 +89,7 @@ def test_of_a_newer_version() -> None:
         ("experiment", "clients", {"n": 1}, "experiment.clients"),
         ("experiment", "role", "judge", "experiment.role is missing"),
         ("experiment", "role", None, "experiment.role is missing"),
-        ("environment", "python", ["3"], "environment.python"),
+        ("environment", "cores", float("nan"), "environment.cores"),
     ],
 )
 def test_values_of_the_wrong_kind(section: str, name: str, value: object, fault: str) -> None:

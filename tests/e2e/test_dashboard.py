@@ -147,8 +147,14 @@ def test_without_a_history_nothing_is_kept_and_with_a_bad_one_nothing_is_lost(tm
 def test_another_loop_needs_a_new_run_and_gets_it(tmp_path: Path) -> None:
     history = History(tmp_path / "history.db")
     with sockscope(*FEW, "--history", str(history.path)) as terminal:
-        terminal.send("1\x1b[A")
-        terminal.until(lambda: "▸loop" in terminal.text, "the knob of the loop")
+        terminal.send("1")
+
+        def one_further_up() -> bool:
+            if "▸loop" not in terminal.text:
+                terminal.send("\x1b[A")
+            return "▸loop" in terminal.text
+
+        terminal.until(one_further_up, "the knob of the loop")
         terminal.send("\x1b[C")
         terminal.sees("N starts it")
         terminal.send("N")

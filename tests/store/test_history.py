@@ -124,8 +124,11 @@ def test_a_race_is_kept_whole(history: History) -> None:
 
 
 def test_what_is_no_result_is_not_kept(history: History) -> None:
-    with pytest.raises(ValueError, match="not the JSON object"):
-        history.add({"type": "interval"}, title="", began_at=NOW)
+    with pytest.raises(HistoryError, match="what is to be kept is not the JSON object"):
+        add(history, report={"type": "interval"})
+    for body in (float("nan"), object()):
+        with pytest.raises(HistoryError, match="what is to be kept"):
+            add(history, intervals=[{"duration_s": body}])
     assert not history.path.exists()
 
 

@@ -13,7 +13,7 @@ from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_OK
 from sockscope.faces.keeping import keep, kept_text
-from sockscope.faces.summary import report_text
+from sockscope.faces.summary import report_text, title_of
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.keyboard import forgive_wrong_bytes
 from sockscope.store.history import History
@@ -58,6 +58,12 @@ def _keep(app: SockscopeApp, history: History | None, began_at: datetime) -> str
     assert app.last_snapshot is not None
     figures = report(app.last_snapshot, app.environment)
     asked = app.experiment.duration_s or app.experiment.requests
-    cut_short = bool(asked) and not app.ran_out
-    number = keep(history, figures, app.intervals, began_at=began_at, cut_short=cut_short)
+    number = keep(
+        history,
+        figures,
+        title=title_of(figures),
+        began_at=began_at,
+        intervals=app.intervals.reports(),
+        cut_short=bool(asked) and not app.ran_out,
+    )
     return report_text(figures) + kept_text(number)
