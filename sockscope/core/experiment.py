@@ -23,6 +23,8 @@ MAX_UDP_PAYLOAD_BYTES = 65_507
 """65,535 less the 20 bytes of an IPv4 header and the 8 of a UDP header (RFC 768, RFC 791)."""
 MAX_SECONDS = 3_600.0
 MAX_DEPTH = 1_024
+MAX_TURN_BYTES = 64 << 20
+"""Most bytes that a client has under way at once: 64 MiB."""
 MAX_PROCESSES = 64
 MAX_REQUEST_BYTES = 1 << 20
 """Largest request of one's own: 1 MiB."""
@@ -144,6 +146,7 @@ class Tuning:
         if not ranges_hold:
             return
         yield from self._model_faults()
+        yield from self._pipeline_faults()
         if self.transport != "udp":
             return
         if self.request_bytes > MAX_UDP_PAYLOAD_BYTES:
@@ -164,6 +167,30 @@ class Tuning:
             yield Fault("server", self.server, f"does not serve {shown}; over {shown}: {', '.join(serving)}")
         if self.client not in asking:
             yield Fault("client", self.client, f"does not speak {shown}; over {shown}: {', '.join(asking)}")
+
+    def _pipeline_faults(self) -> Iterator[Fault]:
+        if self.batch > self.depth:
+            yield Fault(
+                "batch", self.batch,
+                f"is more than the depth: a client has {self.depth:,} requests to hand over before it waits",
+            )  # fmt: skip
+        if self.depth == 1:
+            return
+        if self.transport == "udp":
+            yield Fault(
+                "depth", self.depth,
+                "is for TCP: a UDP client awaits the answer or loss of a request before it sends the next",
+            )  # fmt: skip
+        if self.client == "blocking":
+            yield Fault(
+                "depth", self.depth, "is for clients on an event loop: a blocking one sends and waits"
+            )
+        if self.depth * self.wire_bytes > MAX_TURN_BYTES:
+            yield Fault(
+                "depth", self.depth,
+                f"times {self.wire_bytes:,} B is more than a client may send before it waits "
+                f"({MAX_TURN_BYTES:,} B)",
+            )  # fmt: skip
 
     def validated(self) -> Self:
         """Return self, or raise :class:`ConfigError` with every fault."""
@@ -303,6 +330,9 @@ class Experiment:
         if dialogue.tells_ends and tuning.framing != "none":
             why = f"tells how answers end, and so does --{given[-1]}; leave it out"
             yield Fault("framing", tuning.framing, why)
+        if tuning.depth > 1 and tuning.framing == "none" and not dialogue.tells_ends:
+            why = "needs a framing: with none, answers that arrive in one read cannot be told apart"
+            yield Fault("depth", tuning.depth, why)
         size = len(dialogue.request)
         if size > MAX_REQUEST_BYTES:
             yield Fault("request", self.request, f"is {size:,} B; at most {MAX_REQUEST_BYTES:,} B are sent")

@@ -111,19 +111,27 @@ def find_answer(answers: CaptureRing, seen_by_client: Capture) -> ServerSide | N
     they run: ``time.perf_counter`` is one clock for all processes.
 
     A client has one request outstanding, so what the server answered to its address while it waited is the
-    answer. A UDP request that was never answered may have been read by the server all the same; its
-    sequence number tells.
+    answer; when it has several, their bytes tell them apart. A UDP request that was never answered may have
+    been read by the server all the same; its sequence number tells.
     """
     exchange = seen_by_client.exchange
     sent_s = exchange.time_s
     answered_s = sent_s + exchange.service_time_s if exchange.service_time_s is not None else None
     client = split_address(seen_by_client.local_address)
-    number = number_of(seen_by_client.request.data) if seen_by_client.transport == "udp" else 0
+    sent = seen_by_client.request.data
+    number = number_of(sent) if seen_by_client.transport == "udp" else 0
+    found: ServerSide | None = None
     for read_s, replied_s, record, received, _ in answers.newest_first():
         if answered_s is not None and read_s > answered_s:
             continue
         if replied_s < sent_s:
-            return None
-        if record.remote_address == client and (not number or number_of(payload_of(received).data) == number):
-            return ServerSide(record.conn_id, read_s, replied_s, payload_of(received))
-    return None
+            break
+        if record.remote_address != client:
+            continue
+        came = payload_of(received)
+        if number_of(came.data) == number if number else came.data == sent:
+            return ServerSide(record.conn_id, read_s, replied_s, came)
+        if not number and found is None:
+            # Without a framing the server may have read the request in parts, or with the one after it.
+            found = ServerSide(record.conn_id, read_s, replied_s, came)
+    return found

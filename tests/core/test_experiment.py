@@ -55,6 +55,26 @@ def test_a_client_model_speaks_what_it_can() -> None:
     assert not faulty(Tuning(client="streams"))
 
 
+@pytest.mark.parametrize(
+    ("values", "field", "why"),
+    [
+        ({"depth": 2, "transport": "udp"}, "depth", "is for TCP"),
+        ({"depth": 2, "framing": "none"}, "depth", "cannot be told apart"),
+        ({"depth": 2, "client": "blocking"}, "depth", "sends and waits"),
+        ({"depth": 1_024, "request_bytes": 1 << 20}, "depth", "more than a client may send"),
+        ({"depth": 4, "batch": 5}, "batch", "4 requests to hand over"),
+    ],
+)
+def test_a_pipeline_that_cannot_be_is_refused(values: dict[str, Any], field: str, why: str) -> None:
+    found = faulty(Experiment(Tuning(**values)))
+    assert list(found) == [field]
+    assert why in found[field]
+
+
+def test_a_pipeline_without_a_framing_needs_answers_that_tell_their_end() -> None:
+    assert not faulty(Experiment(Tuning(depth=2, framing="none"), until="text"))
+
+
 @pytest.mark.parametrize("size", [SEQUENCE_BYTES, MAX_UDP_PAYLOAD_BYTES])
 def test_the_sizes_at_the_edge_of_udp_are_taken(size: int) -> None:
     assert not faulty(Tuning(transport="udp", request_bytes=size))

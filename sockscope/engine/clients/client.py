@@ -8,6 +8,8 @@ one ends, until it is retired.
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import deque
 from enum import Enum
 from time import perf_counter
 from typing import Protocol
@@ -18,7 +20,10 @@ from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
 from sockscope.core.snapshot import SocketOption
 from sockscope.engine.limiter import Limiter, Waiter
-from sockscope.engine.recorder import Clip, Recorder
+from sockscope.engine.recorder import Clip, Recorder, clip
+
+NUMBER_DIGITS = 8
+"""Digits that begin a request while several are under way at once, and tell them and their answers apart."""
 
 
 class ClientState(Enum):
@@ -46,6 +51,7 @@ class Surroundings(Protocol):
     recorder: Recorder
     generation: int
     socket_generation: int
+    numbered: bool
     paused: bool
     paced: bool
     loop: asyncio.AbstractEventLoop
@@ -88,7 +94,7 @@ class Client:
     """The closed loop of one client."""
 
     __slots__ = (
-        "_backoff", "_expect", "_failures", "_holds_permit", "_kept", "_on_exchange", "_reason",
+        "_backoff", "_expect", "_failures", "_holds_permit", "_kept", "_on_exchange", "_pipeline", "_reason",
         "_reason_text", "_retiring", "_sent_s", "_socket_generation", "_steady", "_think", "_waiter",
         "_wire", "number", "record", "state", "swarm",
     )  # fmt: skip
@@ -106,7 +112,10 @@ class Client:
         self._kept: Clip = b""
         # The bytes that, read at once, are exactly the answer; None while something else is under way.
         self._expect: bytes | None = None
+        # When the oldest request that is under way was sent; 0 when there is none.
         self._sent_s = 0.0
+        # With a depth above 1: every request under way, when it was sent and its bytes, the oldest first.
+        self._pipeline: deque[tuple[float, bytes]] = deque()
         self._steady = False
         self._holds_permit = False
         self._waiter: Waiter | None = None
@@ -126,6 +135,14 @@ class Client:
 
     def transmit(self) -> None:
         """Write the request; ``_wire`` holds it (or its template)."""
+        raise NotImplementedError
+
+    def transmit_several(self, wires: list[bytes]) -> None:
+        """Write several requests with one call."""
+        raise NotImplementedError
+
+    def next_wire(self) -> bytes:
+        """Return a request that is told apart from the others under way."""
         raise NotImplementedError
 
     def prepare(self, payload: bytes) -> None:
@@ -191,9 +208,43 @@ class Client:
             record.expect(len(self._wire))
             self._steady = swarm.steady()
         self.state = ClientState.IN_FLIGHT
+        if swarm.tuning.depth > 1:
+            self._send_turn(record)
+            return
         self._sent_s = perf_counter()
         record.odd_write(len(self._wire))
         self.transmit()
+
+    def _send_turn(self, record: ConnectionRecord) -> None:
+        """Send a turn of requests, as many with each call of the transport as the batch says."""
+        swarm, tuning = self.swarm, self.swarm.tuning
+        most = min(tuning.depth, tuning.lifetime - record.frames_out) if tuning.lifetime else tuning.depth
+        left = 1  # taken from the budget already
+        while left < most and swarm.may_send():
+            left += 1
+        while left:
+            wires = [self.next_wire() for _ in range(min(left, tuning.batch))]
+            left -= len(wires)
+            now = perf_counter()
+            self._pipeline.extend([(now, wire) for wire in wires])
+            record.odd_write(sum(map(len, wires)), len(wires))
+            self.transmit_several(wires)
+        self._sent_s = self._pipeline[0][0]
+
+    def answer(self, now: float, kept: Clip) -> None:
+        """The oldest request under way is answered: record it, and go on when the whole turn is."""
+        pipeline = self._pipeline
+        assert self.record is not None
+        if not pipeline:
+            self._on_exchange((self._sent_s, now, self.record, self._kept, kept))
+            self.answered()
+            return
+        sent_s, wire = pipeline.popleft()
+        self._on_exchange((sent_s, now, self.record, clip(wire), kept))
+        if pipeline:
+            self._sent_s = pipeline[0][0]
+        else:
+            self.answered()
 
     def answered(self) -> None:
         """An answer came and was recorded; do what comes between two requests."""
@@ -224,17 +275,31 @@ class Client:
         self._think = None
         self.ask()
 
-    def timed_out(self) -> None:
-        """The answer did not come in time (called by the swarm's watch)."""
-        self.swarm.recorder.timeouts += 1
-        self._note_failed_exchange("timeout")
-        self._sent_s = 0.0
+    def timed_out(self, before_s: float) -> None:
+        """What was sent before ``before_s`` was not answered in time (called by the swarm's watch)."""
+        recorder = self.swarm.recorder
+        recorder.timeouts += self._give_up("timeout", before_s)
+        # What was sent later is lost with the connection.
+        recorder.errors += self._give_up("closed")
         self._release()
         self.leave(CloseReason.TIMEOUT)
 
-    def _note_failed_exchange(self, outcome: str) -> None:
-        if self.record is not None and self._sent_s:
-            self.swarm.recorder.on_unanswered(self._sent_s, self.record, self._kept, outcome)
+    def _give_up(self, outcome: str, before_s: float = math.inf) -> int:
+        """Keep the requests sent before ``before_s`` as unanswered; return how many there were."""
+        record, recorder, pipeline = self.record, self.swarm.recorder, self._pipeline
+        if record is None or not 0 < self._sent_s < before_s:
+            return 0
+        if not pipeline:
+            recorder.on_unanswered(self._sent_s, record, self._kept, outcome)
+            self._sent_s = 0.0
+            return 1
+        count = 0
+        while pipeline and pipeline[0][0] < before_s:
+            sent_s, wire = pipeline.popleft()
+            recorder.on_unanswered(sent_s, record, clip(wire), outcome)
+            count += 1
+        self._sent_s = pipeline[0][0] if pipeline else 0.0
+        return count
 
     def _release(self) -> None:
         if self._holds_permit:
@@ -262,10 +327,7 @@ class Client:
             reason, text = self._reason, self._reason_text
             self._reason = None
         swarm = self.swarm
-        if self._sent_s:
-            swarm.recorder.errors += 1
-            self._note_failed_exchange(reason.value)
-            self._sent_s = 0.0
+        swarm.recorder.errors += self._give_up(reason.value)
         self._stop_waiting()
         if self.record is not None:
             swarm.recorder.on_close(self.record, reason, text)
@@ -358,8 +420,13 @@ class Client:
         """Whether its connection is older than the sockets that the tuning calls for."""
         return self.record is not None and self._socket_generation != self.swarm.socket_generation
 
+    @property
+    def under_way(self) -> int:
+        """Requests that are sent and not answered."""
+        return len(self._pipeline) or int(self._sent_s > 0)
+
     def overdue(self, before_s: float) -> bool:
-        """Whether its request was sent before ``before_s`` and is not answered."""
+        """Whether a request was sent before ``before_s`` and is not answered."""
         return 0 < self._sent_s < before_s
 
     @property

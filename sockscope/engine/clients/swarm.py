@@ -12,7 +12,7 @@ from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, SocketOption
-from sockscope.engine.clients.client import Client, ClientState
+from sockscope.engine.clients.client import NUMBER_DIGITS, Client, ClientState
 from sockscope.engine.clients.streams import StreamsClient
 from sockscope.engine.clients.tcp import ProtocolClient
 from sockscope.engine.clients.udp import UdpClient
@@ -57,6 +57,7 @@ class Swarm:
         self.recorder = Recorder("client")
         self.generation = 0
         self.socket_generation = 0
+        self.numbered = False
         self.paused = False
         self.paced = False
         self._gives_way = False
@@ -115,8 +116,9 @@ class Swarm:
         self._target = assignment.address
         tuning = assignment.tuning
         self._pace()
+        self.numbered = tuning.depth > 1 and not self.dialogue.request
         size = tuning.request_bytes
-        shared = _filled(b"sockscope ", size) if size >= SHARED_PAYLOAD_BYTES else b""
+        shared = self._filled(b"sockscope ") if size >= SHARED_PAYLOAD_BYTES else b""
         self._payload = self.dialogue.request or shared
 
     def _pace(self) -> None:
@@ -195,6 +197,7 @@ class Swarm:
             or tuning.permits
             or tuning.think_time_s
             or tuning.lifetime
+            or tuning.depth > 1
             or self._budget is not None
         )
 
@@ -215,7 +218,12 @@ class Swarm:
     def request_bytes_for(self, client: Client) -> bytes:
         """Return the payload of a client's requests: what was given, or readable filler without a newline
         that tells small requests apart by client."""
-        return self._payload or _filled(b"client %05d " % client.number, self.tuning.request_bytes)
+        return self._payload or self._filled(b"client %05d " % client.number)
+
+    def _filled(self, head: bytes) -> bytes:
+        head = b"%0*d %s" % (NUMBER_DIGITS, 0, head) if self.numbered else head
+        size = self.tuning.request_bytes
+        return (head + _FILLER * (max(0, size - len(head)) // len(_FILLER) + 1))[:size]
 
     def may_send(self) -> bool:
         """Take one request from the budget, if there is a budget."""
@@ -311,7 +319,7 @@ class Swarm:
         timeout_s = self.tuning.request_timeout_s
         before_s = perf_counter() - timeout_s
         for client in [c for c in self._clients.values() if c.overdue(before_s)]:
-            client.timed_out()
+            client.timed_out(before_s)
         self._watch = self.loop.call_later(min(max(timeout_s / 20, 0.002), 0.1), self._look_for_overdue)
 
     # For readers.
@@ -353,7 +361,7 @@ class Swarm:
             clients=len(self._active),
             clients_connecting=states[ClientState.CONNECTING] + states[ClientState.IDLE],
             clients_retrying=states[ClientState.BACKING_OFF],
-            in_flight=self.limiter.in_flight,
+            in_flight=sum(client.under_way for client in self._clients.values()),
             last_trouble=self._last_trouble,
             limiter=self.limiter.statistics(),
             service_time=recorder.service_time.copy(),
@@ -395,8 +403,3 @@ class Swarm:
 
 def _kind(tuning: Tuning) -> tuple[str, str]:
     return tuning.transport, tuning.client
-
-
-def _filled(head: bytes, size: int) -> bytes:
-    body = head + _FILLER * (max(0, size - len(head)) // len(_FILLER) + 1)
-    return body[:size]

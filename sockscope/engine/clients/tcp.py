@@ -12,9 +12,9 @@ from typing import cast
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
-from sockscope.core.framing import Decoder, Frame, FramingError, decoder_for, encode
+from sockscope.core.framing import LENGTH_HEADER_BYTES, Decoder, Frame, FramingError, decoder_for, encode
 from sockscope.core.snapshot import SocketOption
-from sockscope.engine.clients.client import Client, ClientState, Surroundings
+from sockscope.engine.clients.client import NUMBER_DIGITS, Client, ClientState, Surroundings
 from sockscope.engine.loops import attach
 from sockscope.engine.options import (
     buffer_options,
@@ -34,7 +34,9 @@ _IP_BIND_ADDRESS_NO_PORT = 24
 class TcpClient(Client):
     """A client that speaks TCP; how it comes to its reads is the model's affair."""
 
-    __slots__ = ("_decoder", "_framing", "_told", "_whole", "_write", "transport")
+    __slots__ = (
+        "_asked", "_decoder", "_framing", "_number_at", "_told", "_whole", "_write", "transport",
+    )  # fmt: skip
 
     transport: asyncio.Transport | None
 
@@ -42,6 +44,9 @@ class TcpClient(Client):
         super().__init__(swarm, number)
         self.transport = None
         self._framing = ""
+        # Where in a request its number stands, and the number of the last one.
+        self._number_at = slice(0, 0)
+        self._asked = 0
         self._decoder: Decoder = decoder_for("none", 0)
         # Whether something tells where an answer ends.
         self._told = False
@@ -79,15 +84,35 @@ class TcpClient(Client):
         return sock
 
     def prepare(self, payload: bytes) -> None:
-        """Frame the payload once; every request on this connection is the same bytes."""
+        """Frame the payload once; every request is the same bytes, but for its number if it has one."""
         self._wire = encode(self._framing, payload)
         self._whole = None if self.swarm.dialogue.tells_ends else self._wire
         self._kept = clip(self._wire)
+        begin = LENGTH_HEADER_BYTES if self._framing == "length" else 0
+        digits = min(NUMBER_DIGITS, len(payload)) if self.swarm.numbered else 0
+        self._number_at = slice(begin, begin + digits)
+
+    def next_wire(self) -> bytes:
+        """Return the request with the next number; a short one has only the last digits."""
+        at = self._number_at
+        if at.start == at.stop:
+            return self._wire
+        self._asked += 1
+        number = b"%0*d" % (NUMBER_DIGITS, self._asked % 10**NUMBER_DIGITS)
+        return self._wire[: at.start] + number[at.start - at.stop :] + self._wire[at.stop :]
 
     def transmit(self) -> None:
         """Write the request."""
         self._expect = self._whole
         self._write(self._wire)
+
+    def transmit_several(self, wires: list[bytes]) -> None:
+        """Write requests: one as it is, several as one vector."""
+        assert self.transport is not None
+        if len(wires) == 1:
+            self._write(wires[0])
+        else:
+            self.transport.writelines(wires)
 
     def hang_up(self) -> None:
         """Close after what is still to be written."""
@@ -150,26 +175,31 @@ class TcpClient(Client):
             except FramingError as error:
                 garbage = str(error)
         self._expect = None
-        if frames and self._told:
-            wants_echo = self.swarm.dialogue.wants_echo
-            if not self._sent_s:
-                garbage = "an answer that was not asked for"
-            elif wants_echo and frames[0].wire != self._wire:
-                garbage = "the answer is not the request: the server does not echo"
-            elif len(frames) > 1 or self._decoder.pending_bytes:
-                garbage = f"more than the answer{': the server does not echo' if wants_echo else ''}"
-        record.odd_read(len(data), 0 if garbage else len(frames))
+        good = len(frames)
+        if self._told and not garbage:
+            good, garbage = self._judge(frames)
+        record.odd_read(len(data), good)
+        if self._sent_s:
+            for frame in frames[:good]:
+                self.answer(now, clip(frame.wire, frame.reads))
         if garbage:
             self._garbage(garbage)
-        elif frames and self._sent_s:
-            response = clip(frames[0].wire, frames[0].reads)
-            self._on_exchange((self._sent_s, now, record, self._kept, response))
-            self.answered()
+
+    def _judge(self, frames: list[Frame]) -> tuple[int, str]:
+        """Return how many of ``frames`` are the answers that are due, and what is wrong with what follows."""
+        due, wants_echo = self.under_way, self.swarm.dialogue.wants_echo
+        for index, frame in enumerate(frames):
+            if index == due:
+                return index, "an answer that was not asked for"
+            asked = self._pipeline[index][1] if self._pipeline else self._wire
+            if wants_echo and frame.wire != asked:
+                return index, "the answer is not the request: the server does not echo"
+            if index + 1 == due and (index + 1 < len(frames) or self._decoder.pending_bytes):
+                return index, f"more than the answer{': the server does not echo' if wants_echo else ''}"
+        return len(frames), ""
 
     def _garbage(self, why: str) -> None:
-        self.swarm.recorder.errors += 1
-        self._note_failed_exchange("garbage")
-        self._sent_s = 0.0
+        self.swarm.recorder.errors += max(1, self._give_up("garbage"))
         self._release()
         self.leave(CloseReason.GARBAGE, why)
 

@@ -135,12 +135,11 @@ class UdpClient(Client):
             number -= 1
         return number
 
-    def timed_out(self) -> None:
+    def timed_out(self, before_s: float) -> None:
         """Give the request up; the socket stays, and a late answer will be counted as such."""
         recorder = self.swarm.recorder
-        recorder.timeouts += 1
+        recorder.timeouts += self._give_up("timeout")
         recorder.lost += 1
-        self._note_failed_exchange("timeout")
         self._unanswered[self._number] = None
         if len(self._unanswered) > WINDOW:
             del self._unanswered[next(iter(self._unanswered))]
