@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sockscope.core import units
 from sockscope.core.figures import Figures, ProcessFigures, figures, machine_ratio, process_figures
-from sockscope.core.snapshot import RunState, Snapshot
+from sockscope.core.snapshot import TARGET, RunState, Snapshot
 
 CPU_FULL_RATIO = 0.93
 """From this share of one core on, the loop's CPU is the limit."""
@@ -64,9 +64,13 @@ def _not_running(window: Snapshot, _: Figures) -> Finding | None:
 
 def _dead(window: Snapshot, _: Figures) -> Finding | None:
     for process in process_figures(window):
+        if process.name == TARGET and window.main.totals.responses:
+            continue  # somebody else answers there
         if not process.alive:
-            text = f"{process.name} process {process.pid} {process.state}"
-            return Finding("process", f"{text}; turning any knob starts it anew")
+            remedy = "turning any knob starts it anew"
+            if process.name == TARGET:
+                remedy = "clients without a connection try again until something listens there"
+            return Finding("process", f"{process.name} process {process.pid} {process.state}; {remedy}")
     return None
 
 

@@ -188,7 +188,7 @@ def _process(use: ProcessUse) -> dict[str, Any]:
         "roles": list(use.roles),
         "state": use.state,
         "alive": use.alive,
-        "loop": use.loop_name,
+        "loop": use.loop_name or None,
         "duration_s": use.resources.measured_s,
         **_resources(use.resources),
         "environment": dict(use.environment),

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
@@ -44,7 +44,10 @@ def run_headless(
     began_at = datetime.now(UTC)
     with Output(plan) as output:
         try:
-            with asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner:
+            with (
+                _prints_aside(experiment),
+                asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner,
+            ):
                 outcome = runner.run(_run(experiment, plan, output))
         except asyncio.CancelledError:
             return EXIT_INTERRUPTED
@@ -86,7 +89,7 @@ async def _run(experiment: Experiment, plan: Plan, output: Output) -> _Outcome:
         try:
             # What another process has done until somebody could look belongs to the first interval.
             first = origin(engine.snapshot())
-            _announce(first, plan)
+            _announce(first, plan, output)
             with _remembered(engine, ending, first, intervals):
                 last = await _watch(engine, ending, first, plan.interval_s, output, progress)
         finally:
@@ -179,12 +182,19 @@ def _signals(ending: asyncio.Future[None], progress: Progress) -> Iterator[None]
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-def _announce(snapshot: Snapshot, plan: Plan) -> None:
+@contextmanager
+def _prints_aside(experiment: Experiment) -> Iterator[None]:
+    """Let what the user's own server prints go to stderr: stdout is for the figures."""
+    with redirect_stdout(sys.stderr) if experiment.own_server and sys.stderr is not None else nullcontext():
+        yield
+
+
+def _announce(snapshot: Snapshot, plan: Plan, output: Output) -> None:
     """Tell the address of a server alone, so that clients can be aimed at it."""
     if snapshot.experiment.role != "server" or snapshot.server is None:
         return
     if plan.stdout_is_free:
-        print(snapshot.server.address, flush=True)
+        output.tell(snapshot.server.address)
     else:
         _say(f"listening on {snapshot.server.address}")
 

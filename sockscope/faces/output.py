@@ -67,7 +67,8 @@ class Output:
         self._name = plan.path or "standard output"
         self._columns: list[str] = []
         self._temporary: Path | None = None
-        self._stream: IO[str] | None = sys.stdout
+        self._stdout = sys.stdout
+        self._stream: IO[str] | None = self._stdout
         if plan.path is not None:
             self._open(Path(plan.path))
 
@@ -77,11 +78,15 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._stream is not None and self._stream is not sys.stdout:
+        if self._stream is not None and self._stream is not self._stdout:
             with contextlib.suppress(OSError):
                 self._stream.close()
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
+
+    def tell(self, line: str) -> None:
+        """Write a line to stdout, wherever the figures go."""
+        print(line, file=self._stdout, flush=True)
 
     def interval(self, window: Snapshot) -> None:
         """Write one interval, if this form has any."""
@@ -143,20 +148,22 @@ class Output:
             self._stream.flush()
         except BrokenPipeError:
             self.gone = True
-            silence_stdout()
+            silence(self._stdout)
         except OSError as error:
             raise self._cannot_write(error) from None
 
     def _cannot_write(self, error: OSError) -> SockscopeError:
-        silence_stdout()
+        silence(self._stdout)
         return SockscopeError(f"cannot write to {self._name}: {error.strerror}")
 
 
-def silence_stdout() -> None:
-    """Let what is still in stdout's buffer go nowhere, so that leaving does not complain about it."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+def silence(stdout: IO[str] | None) -> None:
+    """Let what is still in its buffer go nowhere, so that leaving does not complain about it."""
+    if stdout is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stdout.fileno())
         os.close(nowhere)
 
 

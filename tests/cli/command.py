@@ -24,10 +24,13 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {**kept, **more}
 
 
-def sockscope(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def sockscope(
+    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, without a terminal."""
     return subprocess.run(
         [COMMAND, *arguments],
+        cwd=cwd,
         env=clean_environment(**(env or {})),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -37,19 +40,20 @@ def sockscope(*arguments: str, env: Mapping[str, str] | None = None) -> subproce
     )
 
 
-def figures(*arguments: str) -> dict[str, Any]:
+def figures(*arguments: str, cwd: Path | None = None) -> dict[str, Any]:
     """Run the command with ``--json`` and return its object; the run must succeed quietly."""
-    done = sockscope(*arguments, "--json")
+    done = sockscope(*arguments, "--json", cwd=cwd)
     assert (done.returncode, done.stderr) == (0, "")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running(*arguments: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     """Start the command; whatever the test does, it is gone afterwards."""
     child = subprocess.Popen(
         [COMMAND, *arguments],
+        cwd=cwd,
         env=clean_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

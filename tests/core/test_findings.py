@@ -4,7 +4,14 @@ import pytest
 
 from sockscope.core.experiment import Tuning
 from sockscope.core.findings import limit_of
-from sockscope.core.snapshot import LimiterStatistics, RunState, Snapshot, Totals
+from sockscope.core.snapshot import (
+    TARGET,
+    LimiterStatistics,
+    ProcessUse,
+    RunState,
+    Snapshot,
+    Totals,
+)
 from tests.core.runs import histogram, resources, role, run
 
 FULL = LimiterStatistics(permits=50, in_flight=50, waiting=50, acquired=500, waited=500, wait_s=2.5)
@@ -93,3 +100,24 @@ def test_a_server_alone_waits_for_clients() -> None:
     found = limit_of(run(seconds=1.0, server=role("server", Totals()), used=resources(cpu_s=0.1)))
     assert found.limit == "clients"
     assert "4 connections" in found.text
+
+
+def target(cpu_s: float = 0.2, *, alive: bool = True) -> ProcessUse:
+    state = "running" if alive else "has ended"
+    used = replace(resources(cpu_s=cpu_s), time_s=101.0, since_s=100.0)
+    return ProcessUse(TARGET, 77, ("server",), used, "", {}, state=state, alive=alive)
+
+
+def test_a_target_that_is_busy_is_named() -> None:
+    swarm = role("client", Totals(requests=9, responses=9), service_time=histogram(0.001))
+    found = limit_of(run(seconds=1.0, swarm=swarm, used=resources(cpu_s=0.3), children=(target(0.99),)))
+    assert (found.limit, found.text) == ("CPU", "target 99 % of one core; main 30 %")
+
+
+def test_a_target_that_has_ended_is_told_unless_somebody_answers() -> None:
+    unanswered = role("client", Totals(requests=9))
+    found = limit_of(run(seconds=1.0, swarm=unanswered, children=(target(alive=False),)))
+    assert found.limit == "process"
+    assert found.text.startswith("target process 77 has ended; clients without a connection try again")
+    answered = role("client", Totals(requests=9, responses=9))
+    assert limit_of(run(seconds=1.0, swarm=answered, children=(target(alive=False),))).limit == "latency"

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 
 from sockscope.core import units
 from sockscope.core.events import EventKind
+from sockscope.core.figures import ProcessFigures, process_figures
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.messages import MomentRequested
 from sockscope.faces.tui.panels.panel import Panel
@@ -171,6 +172,19 @@ class CpuPanel(GraphPanel):
     def graphs(self) -> tuple[Graph, ...]:
         """CPU above, lag below."""
         return _graph(whole, y_max=100.0), _graph(milliseconds)
+
+    def draw(self, frame: Frame) -> None:
+        """Say in the title what the other processes of the run use, the target's among them."""
+        super().draw(frame)
+        headline = frame.trace.headline or frame.snapshot
+        self.retitle("  ".join(map(_use, process_figures(headline)[1:])))
+
+
+def _use(process: ProcessFigures) -> str:
+    """Return name, CPU and memory of a process, or what is the matter with it."""
+    if not process.alive:
+        return f"{process.name} {process.state}"
+    return f"{process.name} {units.format_ratio(process.cpu_ratio)} {units.format_bytes(process.rss_bytes)}"
 
 
 class ConcurrencyPanel(GraphPanel):
