@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import selectors
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from sockscope.core.experiment import DEFAULT_SERVERS, SERVERS_OF, Experiment, Tuning
 from sockscope.core.roles import without_effect
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.tcp_blocking import BlockingEndpoint
 from sockscope.engine.servers.tcp_buffered import BufferedEndpoint
+from sockscope.engine.servers.tcp_pool import POOL_THREADS, PoolEndpoint
 from sockscope.engine.servers.tcp_protocol import open_protocol
+from sockscope.engine.servers.tcp_selector import SelectorEndpoint
 from sockscope.engine.servers.tcp_streams import open_streams
+from sockscope.engine.servers.tcp_threaded import ThreadedEndpoint
 from sockscope.engine.servers.udp_datagram import UdpEndpoint
 from sockscope.errors import ConfigError
 
@@ -23,7 +29,8 @@ class ServerModel:
     ``open`` binds and serves, or raises ListenError. ``lacks`` says why this platform has not got the model
     (empty: it is here). ``ignores`` are the keys of fields that mean nothing to this model, ``ignores_on``
     those that mean nothing to it on one event loop. ``threaded`` models serve in threads of their own and
-    leave the event loop alone.
+    leave the event loop alone. ``at_once`` is how many connections the model serves at a time (0: all of
+    them); who comes then waits in the backlog.
     """
 
     name: str
@@ -34,13 +41,42 @@ class ServerModel:
     ignores_on: Mapping[str, frozenset[str]] = field(default_factory=dict)
     threaded: bool = False
     lacks: str = ""
+    at_once: int = 0
 
     def ignored(self, loop: str) -> frozenset[str]:
         """Return the keys of fields that mean nothing to this model on ``uvloop`` or ``asyncio``."""
         return self.ignores | self.ignores_on.get(loop, frozenset())
 
 
+def _in_threads(
+    name: str, summary: str, open: Callable[[ServerContext, Assignment], Endpoint], at_once: int = 0
+) -> ServerModel:
+    ignores = frozenset({"server_permits"})
+    return ServerModel(name, "tcp", summary, open, ignores, threaded=True, at_once=at_once)
+
+
+def _selector(name: str, summary: str) -> ServerModel:
+    """Return the model of a non-blocking loop over one of the mechanisms of :mod:`selectors`."""
+    mechanism = getattr(selectors, f"{name.capitalize()}Selector", None)
+    if mechanism is None:
+        return replace(_in_threads(name, summary, _absent), lacks=f"this system has no {name}")
+    return _in_threads(name, summary, partial(SelectorEndpoint, mechanism))
+
+
+def _absent(context: ServerContext, assignment: Assignment) -> Endpoint:
+    raise ConfigError.of("server", assignment.tuning.server, "this system does not have it")
+
+
 ALL_MODELS: tuple[ServerModel, ...] = (
+    _in_threads("blocking", "one connection at a time on a blocking socket", BlockingEndpoint, at_once=1),
+    _in_threads("threaded", "a thread for each connection", ThreadedEndpoint),
+    _in_threads(
+        "pool", f"{POOL_THREADS} threads, each with one connection at a time", PoolEndpoint, POOL_THREADS
+    ),
+    _selector("select", "one thread and select(2), for descriptors below 1,024"),
+    _selector("poll", "one thread and poll(2)"),
+    _selector("epoll", "one thread and epoll(7)"),
+    _selector("kqueue", "one thread and kqueue(2)"),
     ServerModel("streams", "tcp", "a coroutine per connection, StreamReader and StreamWriter", open_streams),
     ServerModel(
         "protocol", "tcp", "an asyncio Protocol per connection", open_protocol,
