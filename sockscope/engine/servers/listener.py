@@ -48,7 +48,9 @@ class Listener:
         self._lock = threading.Lock()
         self._taken: deque[Arrival] = deque()
         self._bell = bell
-        self._shared = self._refusing = False
+        # A duplicate listens elsewhere too: to end the listening itself would end it there as well.
+        self._shared = context.inheritance is not None
+        self._refusing = False
         self._socket: socket.socket | None = bound_socket(socket.SOCK_STREAM, context, assignment)
         try:
             self._socket.listen(context.experiment.backlog)
@@ -137,6 +139,11 @@ class Listener:
                 return None
             self._shared = True
             return self._socket.dup()
+
+    def take_back(self) -> None:
+        """Forget that it was shared: the successor has closed its duplicate."""
+        with self._lock:
+            self._shared = False
 
     def options(self) -> list[SocketOption]:
         """Return the listener's options, requested and effective."""

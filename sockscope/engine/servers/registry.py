@@ -11,6 +11,7 @@ from sockscope.core.experiment import DEFAULT_SERVERS, SERVERS_OF, Experiment, T
 from sockscope.core.roles import without_effect
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.selector_loop import FD_SETSIZE
 from sockscope.engine.servers.tcp_blocking import BlockingEndpoint
 from sockscope.engine.servers.tcp_buffered import BufferedEndpoint
 from sockscope.engine.servers.tcp_pool import POOL_THREADS, PoolEndpoint
@@ -18,7 +19,10 @@ from sockscope.engine.servers.tcp_protocol import open_protocol
 from sockscope.engine.servers.tcp_selector import SelectorEndpoint
 from sockscope.engine.servers.tcp_streams import open_streams
 from sockscope.engine.servers.tcp_threaded import ThreadedEndpoint
+from sockscope.engine.servers.udp_blocking import BlockingUdpEndpoint
 from sockscope.engine.servers.udp_datagram import UdpEndpoint
+from sockscope.engine.servers.udp_selector import SelectorUdpEndpoint
+from sockscope.engine.servers.udp_threaded import UDP_THREADS, ThreadedUdpEndpoint
 from sockscope.errors import ConfigError
 
 
@@ -48,19 +52,25 @@ class ServerModel:
         return self.ignores | self.ignores_on.get(loop, frozenset())
 
 
-def _in_threads(
-    name: str, summary: str, open: Callable[[ServerContext, Assignment], Endpoint], at_once: int = 0
-) -> ServerModel:
-    ignores = frozenset({"server_permits"})
-    return ServerModel(name, "tcp", summary, open, ignores, threaded=True, at_once=at_once)
+_UDP_IGNORES = frozenset({"framing", "no_delay", "backlog", "reuse_address"})
+_SYNC_IGNORES = frozenset({"server_permits"})
+
+Open = Callable[[ServerContext, Assignment], Endpoint]
 
 
-def _selector(name: str, summary: str) -> ServerModel:
+def _in_threads(transport: str, name: str, summary: str, open: Open, at_once: int = 0) -> ServerModel:
+    ignores = _SYNC_IGNORES | _UDP_IGNORES if transport == "udp" else _SYNC_IGNORES
+    return ServerModel(name, transport, summary, open, ignores, threaded=True, at_once=at_once)
+
+
+def _selector(transport: str, name: str, summary: str) -> ServerModel:
     """Return the model of a non-blocking loop over one of the mechanisms of :mod:`selectors`."""
     mechanism = getattr(selectors, f"{name.capitalize()}Selector", None)
     if mechanism is None:
-        return replace(_in_threads(name, summary, _absent), lacks=f"this system has no {name}")
-    return _in_threads(name, summary, partial(SelectorEndpoint, mechanism))
+        absent = _in_threads(transport, name, summary, _absent)
+        return replace(absent, lacks=f"this system has no {name}")
+    endpoint = SelectorEndpoint if transport == "tcp" else SelectorUdpEndpoint
+    return _in_threads(transport, name, summary, partial(endpoint, mechanism))
 
 
 def _absent(context: ServerContext, assignment: Assignment) -> Endpoint:
@@ -68,24 +78,30 @@ def _absent(context: ServerContext, assignment: Assignment) -> Endpoint:
 
 
 ALL_MODELS: tuple[ServerModel, ...] = (
-    _in_threads("blocking", "one connection at a time on a blocking socket", BlockingEndpoint, at_once=1),
-    _in_threads("threaded", "a thread for each connection", ThreadedEndpoint),
     _in_threads(
-        "pool", f"{POOL_THREADS} threads, each with one connection at a time", PoolEndpoint, POOL_THREADS
+        "tcp", "blocking", "one connection at a time on a blocking socket", BlockingEndpoint, at_once=1
     ),
-    _selector("select", "one thread and select(2), for descriptors below 1,024"),
-    _selector("poll", "one thread and poll(2)"),
-    _selector("epoll", "one thread and epoll(7)"),
-    _selector("kqueue", "one thread and kqueue(2)"),
+    _in_threads("tcp", "threaded", "a thread for each connection", ThreadedEndpoint),
+    _in_threads(
+        "tcp", "pool", f"{POOL_THREADS} threads, each with one connection at a time",
+        PoolEndpoint, at_once=POOL_THREADS,
+    ),
+    _selector("tcp", "select", f"one thread and select(2), for descriptors below {FD_SETSIZE:,}"),
+    _selector("tcp", "poll", "one thread and poll(2)"),
+    _selector("tcp", "epoll", "one thread and epoll(7)"),
+    _selector("tcp", "kqueue", "one thread and kqueue(2)"),
     ServerModel("streams", "tcp", "a coroutine per connection, StreamReader and StreamWriter", open_streams),
     ServerModel(
         "protocol", "tcp", "an asyncio Protocol per connection", open_protocol,
         ignores_on={"uvloop": frozenset({"read_bytes"})},
     ),
     ServerModel("buffered", "tcp", "an asyncio BufferedProtocol, reads into one buffer", BufferedEndpoint),
+    _in_threads("udp", "blocking", "one socket, one thread, one datagram at a time", BlockingUdpEndpoint),
+    _in_threads("udp", "threaded", f"{UDP_THREADS} threads take turns at one socket", ThreadedUdpEndpoint),
+    _selector("udp", "epoll", "one thread, one non-blocking socket and epoll(7)"),
     ServerModel(
         "datagram", "udp", "one UDP socket read with add_reader", UdpEndpoint,
-        ignores=frozenset({"framing", "no_delay", "backlog", "reuse_address"}),
+        ignores=_UDP_IGNORES,
     ),
 )  # fmt: skip
 

@@ -45,14 +45,15 @@ class SelectorLoop:
 
     def run(self) -> None:
         """Wait and call until ``running`` is False."""
-        try:
-            while self.running:
-                for key, events in self._selector.select(self._patience_s()):
-                    ready: Ready = key.data
-                    ready(events)
-                self._call_what_is_due()
-        finally:
-            self._selector.close()
+        while self.running:
+            for key, events in self._selector.select(self._patience_s()):
+                ready: Ready = key.data
+                ready(events)
+            self._call_what_is_due()
+
+    def close(self) -> None:
+        """Close the selector; what it watches stays open."""
+        self._selector.close()
 
     def watch(self, sock: HasFileno, events: int, ready: Ready) -> None:
         """Call ``ready`` whenever ``sock`` is ready for one of ``events``; with 0, never."""

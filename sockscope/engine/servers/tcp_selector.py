@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectSelector
+from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
@@ -171,16 +171,16 @@ class SelectorEndpoint(SyncTcpEndpoint):
         self.model = mechanism.__name__.removesuffix("Selector").lower()
         super().__init__(context, assignment)
         self._connections: dict[int, SelectorConnection] = {}
-        if mechanism is SelectSelector and max(self.listener.fileno(), self.bell.fileno()) >= FD_SETSIZE:
-            self.cannot_serve()
+        self.loop = SelectorLoop(mechanism, self.bell)
+        if not self.loop.can_watch(self.listener) or not self.loop.can_watch(self.bell):
+            self.release()
             raise ResourceLimitError(
                 "descriptors", FD_SETSIZE,
                 f"select watches descriptors below {FD_SETSIZE:,} only, and this process has those in use; "
                 "use epoll or poll, fewer clients, or a server in a process of its own",
             )  # fmt: skip
-        self.loop = SelectorLoop(mechanism, self.bell)
         self.loop.watch(self.listener, EVENT_READ, self._accept)
-        self.start_thread(self.model, self._run)
+        self.start_thread(self.model, self.loop.run)
         self.watch_idle()
 
     @property
@@ -188,13 +188,12 @@ class SelectorEndpoint(SyncTcpEndpoint):
         """The open connections by their number."""
         return self._connections
 
-    # In the thread of the loop.
+    def release(self) -> None:
+        """Close what is left when nobody is served any more; called by the last thread."""
+        self.loop.close()
+        super().release()
 
-    def _run(self) -> None:
-        try:
-            self.loop.run()
-        finally:
-            self.listener.close()
+    # In the thread of the loop.
 
     def spend(self) -> None:
         """Spend the service time where the loop should go on: nobody else is served meanwhile."""

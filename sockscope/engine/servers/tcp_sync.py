@@ -17,7 +17,7 @@ from sockscope.core.snapshot import SocketOption
 from sockscope.engine.options import buffer_options, no_delay_option, set_no_delay
 from sockscope.engine.os_errors import describe
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.endpoint import ServerContext
+from sockscope.engine.servers.endpoint import Inheritance, SequenceCounts, ServerContext
 from sockscope.engine.servers.listener import EXHAUSTED, Arrival, Listener
 from sockscope.engine.threads import Bell, Crew, ThreadRecorder
 from sockscope.errors import ResourceLimitError
@@ -65,7 +65,7 @@ class SyncTcpEndpoint:
         self.tuning = assignment.tuning
         self.closing: CloseReason | None = None
         self.finishing: CloseReason | None = None
-        self.crew = Crew(context.recorder, at_end=self.bell.close)
+        self.crew = Crew(context.recorder, at_end=self.release)
         self._loop = asyncio.get_running_loop()
         self._idle_timer: asyncio.TimerHandle | None = None
 
@@ -79,13 +79,13 @@ class SyncTcpEndpoint:
         try:
             self.crew.start(name, work)
         except RuntimeError as error:
-            self.cannot_serve()
+            self.release()
             raise ResourceLimitError(
                 "threads", threading.active_count(), f"this system gives no thread to the server: {error}"
             ) from error
 
-    def cannot_serve(self) -> None:
-        """Close what was made before the first thread was."""
+    def release(self) -> None:
+        """Close what is left when nobody is served any more; called by the last thread."""
         self.listener.close()
         self.bell.close()
 
@@ -147,9 +147,14 @@ class SyncTcpEndpoint:
             with contextlib.suppress(OSError):  # its thread has closed it meanwhile
                 set_no_delay(connection.sock, tuning.no_delay)
 
-    def share(self) -> socket.socket | None:
-        """Return a duplicate of the listening socket for a successor, or None when it is closed."""
-        return self.listener.share()
+    def share(self) -> Inheritance | None:
+        """Return a duplicate of the listener, or None when it is closed."""
+        sock = self.listener.share()
+        return Inheritance(sock) if sock is not None else None
+
+    def take_back(self) -> None:
+        """Go on as if nothing had been shared."""
+        self.listener.take_back()
 
     def drain(self) -> None:
         """Close the listener; connections go on, those too that the kernel has made already."""
@@ -168,6 +173,11 @@ class SyncTcpEndpoint:
         return self.crew.gone
 
     @property
+    def owing(self) -> bool:
+        """Whether a connection is left, or a thread that may be about to accept one."""
+        return not self.drained
+
+    @property
     def open_connections(self) -> int:
         """Connections that are open."""
         return len(self.connections)
@@ -184,6 +194,10 @@ class SyncTcpEndpoint:
             return False
         connection.close(reason, abort=connection.record.state is ConnectionState.PAUSED)
         return True
+
+    def sequence_counts(self) -> SequenceCounts:
+        """Return zeros: TCP numbers its bytes itself."""
+        return SequenceCounts()
 
     def socket_options(self) -> list[SocketOption]:
         """Return the listener's options and those of one accepted connection."""
