@@ -4,6 +4,10 @@ One recorder belongs to one role. What is frequent, an exchange, is one call of 
 extends a list and returns: the list is folded into the histogram and the capture ring a few dozen times a
 second, in bulk. Rare things (open, close, error) are ordinary methods. A connection's
 counters live in its :class:`ConnectionRecord`.
+
+A recorder belongs to the loop of its role. What threads may call is ``on_exchange`` (one extension of a list
+is one step for other threads), ``new_record``, and ``post``, which has anything else called by the loop;
+:class:`sockscope.engine.threads.ThreadRecorder` wraps these up. Whoever reads a recorder folds it first.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from operator import sub
 from time import perf_counter
 from typing import Any
@@ -173,14 +177,17 @@ class Recorder:
         self.counts_frames = True
         """Whether requests and responses are counted; else nothing tells them apart in the bytes."""
         self._retired = _sums(())
-        self._next_conn_id = 1
-        self._conn_id_step = 1
+        self._conn_ids = count(1)
+        self.last_conn_id = 0
+        """The highest number that a registered connection has."""
+        self._posted: deque[Callable[[], object]] = deque()
 
     # Exchanges.
 
     def number_as(self, share: Share) -> None:
         """Number connections and exchanges as ``share`` says, before there are any."""
-        self._next_conn_id, self._conn_id_step = share.first_conn_id, share.of
+        self._conn_ids = count(share.first_conn_id, share.of)
+        self.last_conn_id = share.first_conn_id - share.of
         self.exchanges.begin_at(share.first_record)
 
     def start(self) -> None:
@@ -200,14 +207,21 @@ class Recorder:
             self._fold_timer = None
 
     def fold(self) -> None:
-        """Move what was recorded into the histogram (of a client) and the capture ring."""
-        journal = self._journal
-        if not journal:
+        """Do what threads have posted; move exchanges into the histogram (of a client) and the ring."""
+        while self._posted:
+            self._posted.popleft()()
+        flat = self._journal.copy()
+        if not flat:
             return
+        # Not all of it: threads may have added to it since.
+        del self._journal[: len(flat)]
         if self.role == "client":
-            self.service_time.add_all(map(sub, journal[1::_COLUMNS], journal[0::_COLUMNS]))
-        self.exchanges.extend(journal.copy())
-        journal.clear()
+            self.service_time.add_all(map(sub, flat[1::_COLUMNS], flat[0::_COLUMNS]))
+        self.exchanges.extend(flat)
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Have ``call`` called by the loop, in the order of posting, when it folds next. For threads."""
+        self._posted.append(call)
 
     def on_unanswered(self, sent_s: float, record: ConnectionRecord, request: Clip, outcome: str) -> None:
         """Keep the bytes of a client's request that got no answer; it has no service time."""
@@ -220,44 +234,61 @@ class Recorder:
         self, transport: str, local: Address, remote: Address, generation: int, text: str = ""
     ) -> ConnectionRecord:
         """Register a connection and give it its number."""
-        record = ConnectionRecord(self._next_conn_id, transport, local, remote, perf_counter())
-        self._next_conn_id += self._conn_id_step
-        record.generation = generation
-        self.live[record.conn_id] = record
-        self.opened += 1
-        self._log(EventKind.OPEN, record, text=text)
+        record = self.new_record(transport, local, remote, generation)
+        self.register(record, text)
         return record
 
-    def on_close(self, record: ConnectionRecord, reason: CloseReason, text: str = "") -> None:
-        """Close the books of a connection; a second call does nothing."""
+    def new_record(
+        self, transport: str, local: Address, remote: Address, generation: int
+    ) -> ConnectionRecord:
+        """Return a numbered record of a connection, for :meth:`register`. Threads may call this."""
+        record = ConnectionRecord(next(self._conn_ids), transport, local, remote, perf_counter())
+        record.generation = generation
+        return record
+
+    def register(self, record: ConnectionRecord, text: str = "") -> None:
+        """Open the books of a connection."""
+        self.live[record.conn_id] = record
+        self.last_conn_id = max(self.last_conn_id, record.conn_id)
+        self.opened += 1
+        self._log(EventKind.OPEN, record, text=text, time_s=record.opened_s)
+
+    def on_close(
+        self, record: ConnectionRecord, reason: CloseReason, text: str = "", time_s: float | None = None
+    ) -> None:
+        """Close the books of a connection (that ended at ``time_s``); a second call does nothing."""
         if self.live.pop(record.conn_id, None) is None:
             return
         record.state = ConnectionState.CLOSED
-        record.closed_s = perf_counter()
+        record.closed_s = perf_counter() if time_s is None else time_s
         record.close_reason = reason
         record.close_text = text
         if reason is CloseReason.RESET:
             self.reset += 1
         self._retired = [*map(int.__add__, self._retired, _sums((record,)))]
         self.closed.append(record)
-        self._log(EventKind.CLOSE, record, reason, text)
+        self._log(EventKind.CLOSE, record, reason, text, record.closed_s)
 
     def on_error(self, text: str, record: ConnectionRecord | None = None, address: str = "",
-                 reason: CloseReason | None = None) -> None:  # fmt: skip
+                 reason: CloseReason | None = None, time_s: float | None = None) -> None:  # fmt: skip
         """Write a fault into the log; the caller counts it."""
         if record is not None:
-            self._log(EventKind.ERROR, record, reason, text)
+            self._log(EventKind.ERROR, record, reason, text, time_s)
         else:
+            now_s = perf_counter() if time_s is None else time_s
             self.events.append(
-                Event(perf_counter(), EventKind.ERROR, self.role, address=address, reason=reason, text=text)
+                Event(now_s, EventKind.ERROR, self.role, address=address, reason=reason, text=text)
             )
 
-    def _log(
-        self, kind: EventKind, record: ConnectionRecord, reason: CloseReason | None = None, text: str = ""
-    ) -> None:
+    def count(self, counter: str, by: int = 1) -> None:
+        """Add to one of the counters by its name (``rejected``)."""
+        setattr(self, counter, getattr(self, counter) + by)
+
+    def _log(self, kind: EventKind, record: ConnectionRecord, reason: CloseReason | None = None,
+             text: str = "", time_s: float | None = None) -> None:  # fmt: skip
         self.events.append(
             Event(
-                perf_counter(),
+                perf_counter() if time_s is None else time_s,
                 kind,
                 self.role,
                 record.conn_id,
@@ -269,11 +300,6 @@ class Recorder:
         )
 
     # For readers.
-
-    @property
-    def last_conn_id(self) -> int:
-        """The highest number that a connection has."""
-        return self._next_conn_id - self._conn_id_step
 
     def totals(self) -> Totals:
         """Return the cumulative counts of this moment."""

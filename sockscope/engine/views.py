@@ -17,6 +17,8 @@ from sockscope.engine.recorder import CaptureRing, Exchanged, Recorder, payload_
 
 HEAD_BYTES = 32
 """First bytes of a request that the list of exchanges shows."""
+OUT_OF_ORDER_S = 0.1
+"""Threads record exchanges in an order that is that of their ends to within this time."""
 
 _SORT_KEYS: dict[str, Callable[[ConnectionRecord], Any]] = {
     "conn_id": lambda r: (r.closed_s is not None, r.conn_id),
@@ -125,7 +127,9 @@ def find_answer(answers: CaptureRing, seen_by_client: Capture) -> ServerSide | N
         if answered_s is not None and read_s > answered_s:
             continue
         if replied_s < sent_s:
-            break
+            if replied_s < sent_s - OUT_OF_ORDER_S:
+                break
+            continue
         if record.remote_address != client:
             continue
         came = payload_of(received)

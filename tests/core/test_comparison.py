@@ -145,10 +145,10 @@ def test_verdicts(figure: str, a: float | None, b: float | None, verdict: Verdic
     assert FigureChange(figure, a, b, relative_change(a, b)).verdict is verdict
 
 
-FIGURES = st.just(0.0) | st.floats(1e-12, 1e12)
+SIZES = st.just(0.0) | st.floats(1e-12, 1e12)
 
 
-@given(FIGURES, FIGURES)
+@given(SIZES, SIZES)
 def test_relative_changes(a: float, b: float) -> None:
     ratio = relative_change(a, b)
     assert ratio is not None

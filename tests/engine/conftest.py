@@ -1,4 +1,4 @@
-"""Every async test here runs on both loops, and must leave no task and no descriptor behind."""
+"""Every async test here runs on both loops, and must leave no task, no thread and no descriptor behind."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import gc
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 
 from sockscope.engine.loops import loop_factory
+from tests.waiting import until
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -29,6 +31,11 @@ def open_sockets() -> int:
     return count
 
 
+def threads_of_ours() -> list[str]:
+    """Return the names of the threads that servers and clients have started."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("sockscope")]
+
+
 @pytest.fixture(autouse=True)
 async def nothing_is_left() -> AsyncIterator[None]:
     before = open_sockets()
@@ -41,5 +48,7 @@ async def nothing_is_left() -> AsyncIterator[None]:
         await asyncio.sleep(0)
     gc.collect()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+    # A thread that has done its last act needs a moment to end.
+    await until(lambda: not threads_of_ours(), what="every thread ends")
     assert open_sockets() <= before
     assert faults == []

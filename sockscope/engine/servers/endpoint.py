@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
@@ -17,19 +18,42 @@ from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
 from sockscope.errors import ConfigError
 
+Remote = tuple[str, int] | tuple[str, int, int, int]
+"""An address as the socket module gives it: of IPv6 with flow label and scope."""
+
+
+class SequenceCounts(NamedTuple):
+    """What the numbers of UDP datagrams tell, in datagrams."""
+
+    lost: int = 0
+    reordered: int = 0
+    duplicated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What an endpoint leaves to the one that takes its place at the same address.
+
+    ``sock`` is a duplicate of its socket: nobody is refused while one model makes way for another, and no
+    port has to be free. ``counted`` tells how far a UDP peer had counted its datagrams.
+    """
+
+    sock: socket.socket
+    counted: Callable[[Remote], int] = lambda _: 0
+
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
     """What a model is given: the run's fixed part, the recorder it writes to, and who is admitted.
 
     The admission limit is one for all endpoints of a server; models that serve on an event loop keep it.
-    ``listener`` is the listening socket that another model leaves to this one.
+    With an ``inheritance`` the model goes on at another's address.
     """
 
     experiment: Experiment
     recorder: Recorder
     admission: Limiter = field(default_factory=lambda: Limiter(0))
-    listener: socket.socket | None = None
+    inheritance: Inheritance | None = None
 
 
 class Endpoint(Protocol):
@@ -41,8 +65,15 @@ class Endpoint(Protocol):
         """Take over a tuning that needs no new endpoint."""
         ...
 
-    def listener(self) -> socket.socket | None:
-        """Return a duplicate of the listening socket, for the model that takes over; None without one."""
+    def share(self) -> Inheritance | None:
+        """Return what a successor needs; None when there is nothing to share any more.
+
+        Datagrams are the successor's to read from now on, connections its own to accept from the drain on.
+        """
+        ...
+
+    def take_back(self) -> None:
+        """Go on with what was shared: the successor could not begin."""
         ...
 
     def drain(self) -> None:
@@ -59,6 +90,11 @@ class Endpoint(Protocol):
         ...
 
     @property
+    def owing(self) -> bool:
+        """Whether the end should wait: a TCP connection is open, or an answer is due."""
+        ...
+
+    @property
     def open_connections(self) -> int:
         """Connections that are open here."""
         ...
@@ -69,6 +105,10 @@ class Endpoint(Protocol):
 
     def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
         """Close one connection; False when it is not one of these."""
+        ...
+
+    def sequence_counts(self) -> SequenceCounts:
+        """Return what the numbers of UDP datagrams tell of the peers that are here; over TCP nothing."""
         ...
 
     def socket_options(self) -> list[SocketOption]:
@@ -83,13 +123,15 @@ class Endpoint(Protocol):
 def bound_socket(kind: socket.SocketKind, context: ServerContext, assignment: Assignment) -> socket.socket:
     """Return a non-blocking socket bound to the assignment's address; raise ListenError or ConfigError.
 
-    A listener that was left to the context is taken instead: nobody who connects meanwhile is refused.
     SO_REUSEADDR is for listeners alone: two UDP sockets that both ask for it may take the same port.
+    An inherited socket is bound already.
     """
     address, experiment = assignment.address, context.experiment
-    if context.listener is not None:
-        set_buffers(context.listener, assignment.tuning)
-        return context.listener
+    if context.inheritance is not None:
+        inherited = context.inheritance.sock
+        inherited.setblocking(False)
+        set_buffers(inherited, assignment.tuning)
+        return inherited
     try:
         sock = socket.socket(family_of(address[0]), kind)
     except OSError as error:

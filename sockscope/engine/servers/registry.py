@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import selectors
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from sockscope.core.experiment import DEFAULT_SERVERS, SERVERS_OF, Experiment, Tuning
 from sockscope.core.roles import without_effect
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.selector_loop import FD_SETSIZE
+from sockscope.engine.servers.tcp_blocking import BlockingEndpoint
 from sockscope.engine.servers.tcp_buffered import BufferedEndpoint
+from sockscope.engine.servers.tcp_pool import POOL_THREADS, PoolEndpoint
 from sockscope.engine.servers.tcp_protocol import open_protocol
+from sockscope.engine.servers.tcp_selector import SelectorEndpoint
 from sockscope.engine.servers.tcp_streams import open_streams
+from sockscope.engine.servers.tcp_threaded import ThreadedEndpoint
+from sockscope.engine.servers.udp_blocking import BlockingUdpEndpoint
 from sockscope.engine.servers.udp_datagram import UdpEndpoint
+from sockscope.engine.servers.udp_selector import SelectorUdpEndpoint
+from sockscope.engine.servers.udp_threaded import UDP_THREADS, ThreadedUdpEndpoint
 from sockscope.errors import ConfigError
 
 
@@ -23,7 +33,8 @@ class ServerModel:
     ``open`` binds and serves, or raises ListenError. ``lacks`` says why this platform has not got the model
     (empty: it is here). ``ignores`` are the keys of fields that mean nothing to this model, ``ignores_on``
     those that mean nothing to it on one event loop. ``threaded`` models serve in threads of their own and
-    leave the event loop alone.
+    leave the event loop alone. ``at_once`` is how many connections the model serves at a time (0: all of
+    them); who comes then waits in the backlog.
     """
 
     name: str
@@ -34,22 +45,63 @@ class ServerModel:
     ignores_on: Mapping[str, frozenset[str]] = field(default_factory=dict)
     threaded: bool = False
     lacks: str = ""
+    at_once: int = 0
 
     def ignored(self, loop: str) -> frozenset[str]:
         """Return the keys of fields that mean nothing to this model on ``uvloop`` or ``asyncio``."""
         return self.ignores | self.ignores_on.get(loop, frozenset())
 
 
+_UDP_IGNORES = frozenset({"framing", "no_delay", "backlog", "reuse_address"})
+_SYNC_IGNORES = frozenset({"server_permits"})
+
+Open = Callable[[ServerContext, Assignment], Endpoint]
+
+
+def _in_threads(transport: str, name: str, summary: str, open: Open, at_once: int = 0) -> ServerModel:
+    ignores = _SYNC_IGNORES | _UDP_IGNORES if transport == "udp" else _SYNC_IGNORES
+    return ServerModel(name, transport, summary, open, ignores, threaded=True, at_once=at_once)
+
+
+def _selector(transport: str, name: str, summary: str) -> ServerModel:
+    """Return the model of a non-blocking loop over one of the mechanisms of :mod:`selectors`."""
+    mechanism = getattr(selectors, f"{name.capitalize()}Selector", None)
+    if mechanism is None:
+        absent = _in_threads(transport, name, summary, _absent)
+        return replace(absent, lacks=f"this system has no {name}")
+    endpoint = SelectorEndpoint if transport == "tcp" else SelectorUdpEndpoint
+    return _in_threads(transport, name, summary, partial(endpoint, mechanism))
+
+
+def _absent(context: ServerContext, assignment: Assignment) -> Endpoint:
+    raise ConfigError.of("server", assignment.tuning.server, "this system does not have it")
+
+
 ALL_MODELS: tuple[ServerModel, ...] = (
+    _in_threads(
+        "tcp", "blocking", "one connection at a time on a blocking socket", BlockingEndpoint, at_once=1
+    ),
+    _in_threads("tcp", "threaded", "a thread for each connection", ThreadedEndpoint),
+    _in_threads(
+        "tcp", "pool", f"{POOL_THREADS} threads, each with one connection at a time",
+        PoolEndpoint, at_once=POOL_THREADS,
+    ),
+    _selector("tcp", "select", f"one thread and select(2), for descriptors below {FD_SETSIZE:,}"),
+    _selector("tcp", "poll", "one thread and poll(2)"),
+    _selector("tcp", "epoll", "one thread and epoll(7)"),
+    _selector("tcp", "kqueue", "one thread and kqueue(2)"),
     ServerModel("streams", "tcp", "a coroutine per connection, StreamReader and StreamWriter", open_streams),
     ServerModel(
         "protocol", "tcp", "an asyncio Protocol per connection", open_protocol,
         ignores_on={"uvloop": frozenset({"read_bytes"})},
     ),
     ServerModel("buffered", "tcp", "an asyncio BufferedProtocol, reads into one buffer", BufferedEndpoint),
+    _in_threads("udp", "blocking", "one socket, one thread, one datagram at a time", BlockingUdpEndpoint),
+    _in_threads("udp", "threaded", f"{UDP_THREADS} threads take turns at one socket", ThreadedUdpEndpoint),
+    _selector("udp", "epoll", "one thread, one non-blocking socket and epoll(7)"),
     ServerModel(
         "datagram", "udp", "one UDP socket read with add_reader", UdpEndpoint,
-        ignores=frozenset({"framing", "no_delay", "backlog", "reuse_address"}),
+        ignores=_UDP_IGNORES,
     ),
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from dataclasses import replace
 from time import perf_counter
 
@@ -16,15 +17,16 @@ from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.own import OwnServer
 from sockscope.engine.servers.registry import model_for
-from sockscope.engine.servers.udp_datagram import UdpEndpoint
 from sockscope.engine.views import capture_of, connection_views, exchanges_of, find_answer
 
 DRAIN_S = 5.0
 """How long connections of an endpoint that is no longer used may go on."""
+CLOSE_S = 2.0
+"""How long the books of closed connections may take to close; threads need a moment to end."""
 
 
 class Server:
-    """Serves one address at a time with the model that the tuning's transport calls for."""
+    """Serves one address at a time with the model that the tuning calls for."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._recorder = Recorder("server")
@@ -33,6 +35,8 @@ class Server:
         self._endpoint: Endpoint | None = None
         self._assignment: Assignment | None = None
         self._draining: dict[Endpoint, asyncio.Task[None]] = {}
+        # With which tuning those that are being drained have served.
+        self._served: dict[Endpoint, Tuning] = {}
         self._held: CaptureRing | None = None
 
     async def start(self, assignment: Assignment, share: Share = WHOLE) -> Address:
@@ -45,37 +49,51 @@ class Server:
         self._recorder.start()
         return self._endpoint.address
 
-    def _open(self, assignment: Assignment, before: Endpoint | None = None) -> Endpoint:
-        """Serve with the user's own server or the model that is called for.
-
-        It goes on with the listener of the endpoint ``before``, if there is one.
-        """
-        server = self._own or model_for(assignment.tuning.transport, assignment.tuning.server)
-        listener = before.listener() if before is not None else None
-        return server.open(replace(self._context, listener=listener), assignment)
-
     async def apply(self, assignment: Assignment) -> Address:
-        """Take over a tuning. A new transport, family or model gets a new endpoint; the old one drains.
-
-        A new model of the same transport and family takes over the listening socket.
-        """
+        """Take over a tuning. A new transport, family or model gets a new endpoint; the old one drains."""
         endpoint, before = self._endpoint, self._assignment
         assert endpoint is not None
         assert before is not None
-        if _same_place(before.tuning, assignment.tuning):
+        if _served_alike(before.tuning, assignment.tuning):
             endpoint.apply(assignment.tuning, assignment.generation)
         else:
-            same_address = _address(before.tuning) == _address(assignment.tuning)
-            self._endpoint = self._open(assignment, endpoint if same_address else None)
+            self._endpoint = self._open(assignment)
             endpoint.drain()
             self._draining[endpoint] = asyncio.create_task(self._finish(endpoint))
+            self._served[endpoint] = before.tuning
         for old in self._draining:
+            was = self._served[old]
             old.apply(
-                replace(assignment.tuning, transport=before.tuning.transport, family=before.tuning.family),
+                replace(assignment.tuning, transport=was.transport, family=was.family, server=was.server),
                 assignment.generation,
             )
         self._assignment = assignment
         return self._endpoint.address if self._endpoint else endpoint.address
+
+    def _open(self, assignment: Assignment) -> Endpoint:
+        """Serve with the user's own server or the model that is called for.
+
+        It goes on with the socket of an endpoint that has served the same address, if there is one.
+        """
+        model = self._own or model_for(assignment.tuning.transport, assignment.tuning.server)
+        for predecessor in self._predecessors(assignment.tuning):
+            if (inheritance := predecessor.share()) is None:
+                continue
+            try:
+                return model.open(replace(self._context, inheritance=inheritance), assignment)
+            except BaseException:
+                inheritance.sock.close()
+                predecessor.take_back()
+                raise
+        return model.open(self._context, assignment)
+
+    def _predecessors(self, tuning: Tuning) -> list[Endpoint]:
+        """Return the endpoints whose address is that of ``tuning``."""
+        served = dict(self._served)
+        if self._endpoint is not None and self._assignment is not None:
+            served[self._endpoint] = self._assignment.tuning
+        place = (tuning.transport, tuning.family)
+        return [endpoint for endpoint, was in served.items() if (was.transport, was.family) == place]
 
     async def _finish(self, endpoint: Endpoint) -> None:
         deadline = perf_counter() + DRAIN_S
@@ -84,7 +102,9 @@ class Server:
                 await asyncio.sleep(0.05)
         finally:
             endpoint.close(CloseReason.ROLLED)
+            await _closed([endpoint])
             self._draining.pop(endpoint, None)
+            self._served.pop(endpoint, None)
 
     def pause(self, paused: bool) -> None:
         """Nothing to do: who asks nothing is served nothing."""
@@ -116,14 +136,13 @@ class Server:
         captures = recorder.exchanges.since(cursors.exchanges, cursors.most_exchanges)
         totals = recorder.totals()
         for endpoint in self._endpoints():
-            if isinstance(endpoint, UdpEndpoint):
-                lost, reordered, duplicated = endpoint.sequence_counts()
-                totals = replace(
-                    totals,
-                    datagrams_lost=totals.datagrams_lost + lost,
-                    datagrams_reordered=totals.datagrams_reordered + reordered,
-                    datagrams_duplicated=totals.datagrams_duplicated + duplicated,
-                )
+            here = endpoint.sequence_counts()
+            totals = replace(
+                totals,
+                datagrams_lost=totals.datagrams_lost + here.lost,
+                datagrams_reordered=totals.datagrams_reordered + here.reordered,
+                datagrams_duplicated=totals.datagrams_duplicated + here.duplicated,
+            )
         views, matching = (), 0
         if cursors.connections is not None and cursors.connections.role == "server":
             views, matching = connection_views(recorder, cursors.connections, now_s, self.socket_of)  # type: ignore[assignment]
@@ -204,24 +223,32 @@ class Server:
                 # The swarm of this run has hung up already; its last bytes and goodbyes are on their way.
                 endpoint.drain()
         deadline = perf_counter() + grace_s
-        while perf_counter() < deadline and any(
-            not e.drained for e in endpoints if not isinstance(e, UdpEndpoint)
-        ):
+        while perf_counter() < deadline and any(endpoint.owing for endpoint in endpoints):
             await asyncio.sleep(0.01)
         for endpoint in endpoints:
             endpoint.close(reason)
+        await _closed(endpoints)
         self._recorder.stop()
-        # Aborted transports tell their protocols in the next turn of the loop; the books close there.
-        for _ in range(100):
-            if all(endpoint.drained for endpoint in endpoints):
-                break
-            await asyncio.sleep(0)
+        self._recorder.fold()
         self._endpoint = None
 
 
-def _same_place(before: Tuning, after: Tuning) -> bool:
-    return (_address(before), before.server_model) == (_address(after), after.server_model)
+async def _closed(endpoints: Iterable[Endpoint]) -> None:
+    """Return when the books of closed endpoints are closed too.
+
+    Aborted transports tell their protocols in the next turn of the loop; threads end within a slice of
+    their work.
+    """
+    deadline = perf_counter() + CLOSE_S
+    turns = 0
+    while not all(endpoint.drained for endpoint in endpoints) and perf_counter() < deadline:
+        await asyncio.sleep(0 if turns < 100 else 0.002)
+        turns += 1
 
 
-def _address(tuning: Tuning) -> tuple[str, str]:
-    return tuning.transport, tuning.family
+def _served_alike(before: Tuning, after: Tuning) -> bool:
+    return (before.transport, before.family, before.server_model) == (
+        after.transport,
+        after.family,
+        after.server_model,
+    )

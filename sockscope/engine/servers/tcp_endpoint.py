@@ -28,7 +28,7 @@ from sockscope.engine.options import (
 )
 from sockscope.engine.os_errors import close_reason, describe, listen_error
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.endpoint import ServerContext, bound_socket
+from sockscope.engine.servers.endpoint import Inheritance, SequenceCounts, ServerContext, bound_socket
 
 ACCEPTS_PER_TURN = 128
 """Connections accepted in one turn of the loop. uvloop alone accepts one, which starves under load."""
@@ -235,9 +235,12 @@ class TcpEndpoint:
             connection.retune(tuning)
             connection.set_options(tuning)
 
-    def listener(self) -> socket.socket | None:
-        """Return a duplicate of the listening socket."""
-        return self._listener.dup() if self._listener is not None else None
+    def share(self) -> Inheritance | None:
+        """Return a duplicate of the listener, or None when it is closed."""
+        return Inheritance(self._listener.dup()) if self._listener is not None else None
+
+    def take_back(self) -> None:
+        """Nothing to do: it has not stopped accepting."""
 
     def drain(self) -> None:
         """Close the listener; connections go on, those too that the kernel has made already."""
@@ -261,6 +264,11 @@ class TcpEndpoint:
         return not self.connections and not self._tasks
 
     @property
+    def owing(self) -> bool:
+        """Whether a connection is left."""
+        return not self.drained
+
+    @property
     def open_connections(self) -> int:
         """Connections that are open."""
         return len(self.connections)
@@ -282,6 +290,10 @@ class TcpEndpoint:
         """Called by a connection that is closed."""
         self.connections.pop(connection.record.conn_id, None)
         self.context.recorder.on_close(connection.record, reason, text)
+
+    def sequence_counts(self) -> SequenceCounts:
+        """Return zeros: TCP numbers its bytes itself."""
+        return SequenceCounts()
 
     def socket_options(self) -> list[SocketOption]:
         """Return the listener's options and those of one accepted connection."""

@@ -1,0 +1,67 @@
+"""What one TCP connection asks and is answered: the part that models without callbacks share.
+
+An answer is counted and recorded just before it is written, so that whoever has received it finds it in the
+figures, in whichever thread the server runs.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import NamedTuple
+
+from sockscope.core.connection import ConnectionRecord
+from sockscope.core.experiment import Tuning
+from sockscope.core.framing import decoder_for
+from sockscope.engine.recorder import Clip, clip
+from sockscope.engine.threads import ThreadRecorder
+
+
+class Request(NamedTuple):
+    """One request: when it was read (monotonic seconds), its bytes on the wire, what the capture keeps."""
+
+    read_s: float
+    wire: bytes
+    kept: Clip
+
+
+class Conversation:
+    """The decoder and the books of one connection. One thread uses it."""
+
+    __slots__ = ("_decoder", "_kept", "_on_exchange", "_repeat", "record")
+
+    def __init__(self, recorder: ThreadRecorder, record: ConnectionRecord, tuning: Tuning) -> None:
+        self.record = record
+        self._decoder = decoder_for(tuning.framing, tuning.request_bytes)
+        self._on_exchange = recorder.on_exchange
+        # The last whole frame. Equal bytes in one read are, whatever the framing, exactly one frame again.
+        self._repeat: bytes | None = None
+        self._kept: Clip = b""
+
+    def requests_in(self, data: bytes) -> list[Request]:
+        """Count one read and return the requests that it completes. Raises FramingError."""
+        now = perf_counter()
+        if data == self._repeat:
+            self.record.odd_read(len(data), 1)
+            return [Request(now, data, self._kept)]
+        self._repeat = None
+        self.record.odd_read(len(data))
+        frames = self._decoder.feed(data)
+        self.record.odd_frames_in += len(frames)
+        requests = [Request(now, frame.wire, clip(frame.wire, frame.reads)) for frame in frames]
+        if frames and not self._decoder.pending_bytes:
+            self._repeat = frames[-1].wire
+            self._kept = clip(frames[-1].wire)
+        return requests
+
+    def answer(self, request: Request) -> bytes:
+        """Count and record the answer to ``request``; return the bytes to write."""
+        read_s, wire, kept = request
+        self.record.odd_write(len(wire))
+        self._on_exchange((read_s, perf_counter(), self.record, kept, kept))
+        return wire
+
+    @property
+    def unfinished(self) -> str:
+        """What the peer left unsaid when it stopped sending, in words; empty when nothing."""
+        held = self._decoder.pending_bytes
+        return f"{held:,} B of an unfinished frame" if held else ""

@@ -1,0 +1,175 @@
+"""A TCP listener that a thread waits at while the loop may empty and close it.
+
+Both ends accept without blocking and under a lock, so that no connection is accepted after the close and
+none that the kernel had made before is forgotten. A bell wakes up the thread that waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+import threading
+from collections import deque
+from typing import NamedTuple
+
+from sockscope.core.connection import Address
+from sockscope.core.experiment import Tuning
+from sockscope.core.snapshot import SocketOption
+from sockscope.engine.options import listener_backlog, reuse_options, set_buffers
+from sockscope.engine.os_errors import listen_error
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.endpoint import ServerContext, bound_socket
+from sockscope.engine.threads import Bell
+
+ACCEPT_PAUSE_S = 0.25
+"""Pause after the process ran out of descriptors, so that a full backlog does not spin the thread."""
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""The process or the system has nothing left to make a connection of."""
+
+
+class Arrival(NamedTuple):
+    """An accepted socket, where it comes from, and the tuning that was in force when it connected."""
+
+    sock: socket.socket
+    remote: Address
+    tuning: Tuning
+    generation: int
+
+
+class Listener:
+    """A listening socket, and what was in its backlog when the loop looked."""
+
+    def __init__(self, context: ServerContext, assignment: Assignment, bell: Bell) -> None:
+        self.tuning = assignment.tuning
+        self.generation = assignment.generation
+        self._context = context
+        self._lock = threading.Lock()
+        self._taken: deque[Arrival] = deque()
+        self._bell = bell
+        # A duplicate listens elsewhere too: to end the listening itself would end it there as well.
+        self._shared = context.inheritance is not None
+        self._refusing = False
+        self._socket: socket.socket | None = bound_socket(socket.SOCK_STREAM, context, assignment)
+        try:
+            self._socket.listen(context.experiment.backlog)
+        except OSError as error:
+            self._socket.close()
+            raise listen_error(assignment.address, error) from error
+        self.address: Address = self._socket.getsockname()[:2]
+
+    # From the thread that accepts.
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch, -1 when it is closed."""
+        return self._socket.fileno() if self._socket is not None else -1
+
+    def accept(self) -> Arrival | None:
+        """Return who has connected, without waiting; None when there is nobody. Raises OSError."""
+        with self._lock:
+            if self._taken:
+                return self._taken.popleft()
+            return self._accept()
+
+    def wait(self) -> None:
+        """Return when somebody may have connected, or the loop has closed the listener."""
+        if (descriptor := self.fileno()) < 0:
+            return
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
+        poll.poll()
+        self._bell.hush()
+
+    def pause(self) -> None:
+        """Wait a moment, but not longer than the listener is open."""
+        poll = select.poll()
+        poll.register(self._bell, select.POLLIN)
+        poll.poll(ACCEPT_PAUSE_S * 1_000)
+
+    @property
+    def has_taken(self) -> bool:
+        """Whether the loop has taken somebody out of the backlog who is still to be accepted."""
+        return bool(self._taken)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is closed and everybody who had connected has been accepted."""
+        return (self._refusing or self._socket is None) and not self._taken
+
+    # From the loop.
+
+    def apply(self, tuning: Tuning, generation: int) -> None:
+        """Take over a tuning for who connects from now on; who is in the backlog keeps the one before."""
+        with self._lock:
+            if tuning.framing != self.tuning.framing:
+                self._take_backlog()
+            self.tuning, self.generation = tuning, generation
+            if self._socket is not None:
+                set_buffers(self._socket, tuning)
+        if self._taken:
+            self._bell.ring()
+
+    def refuse(self) -> None:
+        """Let nobody new connect, but keep who has connected for the next :meth:`accept`."""
+        with self._lock:
+            if self._socket is None or self._refusing:
+                return
+            self._take_backlog()
+            self._refusing = True
+            if not self._shared:
+                # Ends the listening itself, whoever still watches the descriptor; BSD has no such thing.
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Refuse, and close the descriptor: no thread may watch it, but one may be in :meth:`wait`."""
+        self.refuse()
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+        self._bell.ring()
+
+    def share(self) -> socket.socket | None:
+        """Return a duplicate of the listening socket, on which a successor can go on to listen."""
+        with self._lock:
+            if self._socket is None or self._refusing:
+                return None
+            self._shared = True
+            return self._socket.dup()
+
+    def take_back(self) -> None:
+        """Forget that it was shared: the successor has closed its duplicate."""
+        with self._lock:
+            self._shared = False
+
+    def options(self) -> list[SocketOption]:
+        """Return the listener's options, requested and effective."""
+        with self._lock:
+            if self._socket is None:
+                return []
+            experiment = self._context.experiment
+            return [
+                *reuse_options(self._socket, experiment),
+                SocketOption("backlog", experiment.backlog, listener_backlog(self._socket)),
+            ]
+
+    # Under the lock.
+
+    def _accept(self) -> Arrival | None:
+        if self._socket is None or self._refusing:
+            return None
+        try:
+            sock, remote = self._socket.accept()
+        except BlockingIOError:
+            return None
+        return Arrival(sock, remote[:2], self.tuning, self.generation)
+
+    def _take_backlog(self) -> None:
+        with contextlib.suppress(OSError):  # without descriptors the rest is lost with the listener
+            for _ in range(self._context.experiment.backlog):
+                if (arrival := self._accept()) is None:
+                    return
+                self._taken.append(arrival)

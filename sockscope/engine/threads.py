@@ -1,0 +1,134 @@
+"""The bridge from threads to the loop: how they record, how they are started, how their end is known.
+
+A role's recorder and its bookkeeping belong to the loop of the role. A thread appends to lists that the loop
+empties when it folds the recorder, so that nothing a thread does waits for the loop, and nothing is lost:
+what a thread has posted before it ended is there for the next reader. The counters of a connection are
+written by one thread at a time, without a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+
+from sockscope.core.connection import Address, ConnectionRecord
+from sockscope.core.events import CloseReason
+from sockscope.engine.recorder import Clip, Recorder
+from sockscope.engine.work import spend
+
+SLICE_S = 0.1
+"""Longest time that a thread sleeps or works before it looks whether it is to end."""
+
+
+class ThreadRecorder:
+    """What threads see of a recorder: its calls, made here and carried out by the loop a moment later."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.on_exchange = recorder.on_exchange
+        self._recorder = recorder
+        self._post = recorder.post
+
+    def on_open(self, transport: str, local: Address, remote: Address, generation: int) -> ConnectionRecord:
+        """Register a connection and give it its number."""
+        record = self._recorder.new_record(transport, local, remote, generation)
+        self._post(partial(self._recorder.register, record))
+        return record
+
+    def on_close(self, record: ConnectionRecord, reason: CloseReason, text: str = "") -> None:
+        """Close the books of a connection; its counters must not change any more."""
+        self._post(partial(self._recorder.on_close, record, reason, text, perf_counter()))
+
+    def on_error(self, text: str, record: ConnectionRecord | None = None, address: str = "",
+                 reason: CloseReason | None = None) -> None:  # fmt: skip
+        """Write a fault into the log; the caller counts it."""
+        self._post(partial(self._recorder.on_error, text, record, address, reason, perf_counter()))
+
+    def on_unanswered(self, sent_s: float, record: ConnectionRecord, request: Clip, outcome: str) -> None:
+        """Keep the bytes of a client's request that got no answer."""
+        self._post(partial(self._recorder.on_unanswered, sent_s, record, request, outcome))
+
+    def count(self, counter: str, by: int = 1) -> None:
+        """Add to one of the recorder's counters."""
+        self._post(partial(self._recorder.count, counter, by))
+
+
+class Bell:
+    """Wakes up a thread that waits for sockets: a pair of which it watches one end."""
+
+    def __init__(self) -> None:
+        self._heard, self._button = socket.socketpair()
+        self._heard.setblocking(False)
+        self._button.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch."""
+        return self._heard.fileno()
+
+    def ring(self) -> None:
+        """Make the descriptor readable."""
+        with contextlib.suppress(OSError):  # it rings already, or its thread has ended
+            self._button.send(b"\0")
+
+    def hush(self) -> None:
+        """Take the rings so far as heard."""
+        with contextlib.suppress(BlockingIOError):
+            self._heard.recv(4_096)
+
+    def close(self) -> None:
+        """Close both ends."""
+        self._heard.close()
+        self._button.close()
+
+
+class Crew:
+    """The threads of an endpoint or a swarm. A fault of one is the loop's to report, and ends it alone.
+
+    The threads are daemons only for a program that dies without closing its endpoints: whoever closes them
+    finds the crew ``gone`` a moment later. ``at_end`` is called by the last thread as its last act.
+    """
+
+    def __init__(self, recorder: Recorder, at_end: Callable[[], object] = lambda: None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._post = recorder.post
+        self._at_end = at_end
+        self._leaving = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+
+    def start(self, name: str, work: Callable[[], object]) -> None:
+        """Run ``work`` in a thread of its own; raises RuntimeError when the system gives no more threads."""
+        thread = threading.Thread(target=self._run, args=(work,), name=f"sockscope {name}", daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._threads.discard(thread)
+            raise
+
+    def _run(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # the boundary of a thread
+            context = {"message": "a thread failed", "exception": error}
+            self._post(partial(self._loop.call_exception_handler, context))
+        finally:
+            with self._leaving:
+                if len(self._threads) == 1:
+                    self._at_end()
+                self._threads.discard(threading.current_thread())
+
+    @property
+    def gone(self) -> bool:
+        """Whether every thread has done its last act."""
+        return not self._threads
+
+
+def spend_in_slices(work: str, seconds: float, over: Callable[[], object]) -> None:
+    """Spend a service time in the thread that calls; end early, within a slice, when ``over()`` says so."""
+    while seconds > 0 and not over():
+        spend(work, min(seconds, SLICE_S))
+        seconds -= SLICE_S
