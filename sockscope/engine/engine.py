@@ -194,6 +194,18 @@ class Engine:
         """
         self._placement.give_way(wanted)
 
+    def refill(self, requests: int) -> None:
+        """Let the clients make so many more requests; :meth:`wait` returns when these are done.
+
+        It is for runs with a number of requests that is used up.
+        """
+        if self.state not in _LIVE or self._roles.swarm is None:
+            raise StateError(self.state.value, "make more requests")
+        self._roles.swarm.refill(requests)
+        self._finished.clear()
+        if self._watcher is None or self._watcher.done():
+            self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
     def mark(self, text: str) -> None:
         """Write a marker into the log."""
         self._note(EventKind.MARKER, text)

@@ -154,6 +154,7 @@ class Recorder:
         self.events: Ring[Event] = Ring(EVENTS)
         self.exchanges = CaptureRing(CAPTURES)
         self.service_time = Histogram()
+        self.last_answer_s = 0.0
         # Flat, five items per exchange: a list of tuples would be garbage to collect, thousands at a time.
         self._journal: list[Any] = []
         self.on_exchange: Callable[[Exchanged], None] = self._journal.extend
@@ -206,6 +207,7 @@ class Recorder:
             return
         if self.role == "client":
             self.service_time.add_all(map(sub, journal[1::_COLUMNS], journal[0::_COLUMNS]))
+            self.last_answer_s = journal[1 - _COLUMNS]
         self.exchanges.extend(journal.copy())
         journal.clear()
 
