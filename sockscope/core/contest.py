@@ -102,10 +102,10 @@ class Contest:
 
     def workload(self) -> dict[str, Value | None]:
         """Return each field of the experiments by its attribute, None where contestants differ in it."""
+        first = self.contestants[0].experiment
         return {
-            entry.attribute: first if all(value == first for value in rest) else None
+            entry.attribute: None if self._differ_in(key) else first.value(key)
             for key, entry in FIELDS.items()
-            for first, *rest in [[c.experiment.value(key) for c in self.contestants] or [None]]
         }
 
     def differing(self, contestant: Contestant) -> dict[str, Value]:
@@ -113,8 +113,11 @@ class Contest:
         return {
             entry.attribute: contestant.experiment.value(key)
             for key, entry in FIELDS.items()
-            if any(c.experiment.value(key) != contestant.experiment.value(key) for c in self.contestants)
+            if self._differ_in(key)
         }
+
+    def _differ_in(self, key: str) -> bool:
+        return len({contestant.experiment.value(key) for contestant in self.contestants}) > 1
 
 
 @dataclass(frozen=True, slots=True)

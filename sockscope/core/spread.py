@@ -69,7 +69,7 @@ def outer_rounds(rounds: int) -> int:
 
 
 def _enclosed(rounds: int, cut: int) -> float:
-    return 1 - 2 * sum(comb(rounds, below) for below in range(cut + 1)) / 2**rounds
+    return 1 - 2 * sum(comb(rounds, below) for below in range(cut + 1)) / 2.0**rounds
 
 
 def ranks(spreads: Mapping[str, Spread], *, higher_is_better: bool) -> dict[str, int | None]:
