@@ -31,13 +31,14 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Figures that somebody published for a contestant."""
+    """Figures that somebody published for a contestant; ``times`` as fast as the baseline."""
 
     contestant: str
     duration_s: float
     connections_per_s: float
     cpu_ratio: float
     rss_bytes: int
+    times: float
 
 
 @dataclass(frozen=True, slots=True)

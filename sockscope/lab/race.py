@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from time import perf_counter
 
 from sockscope.core.contest import Contest, Lap
@@ -42,7 +42,7 @@ class Race:
         self._finishing = asyncio.Event()
         self._started_s = 0.0
 
-    async def run(self) -> AsyncIterator[Standing]:
+    async def run(self) -> AsyncGenerator[Standing, None]:
         """Yield how the race stands, several times a second; the last one is the result.
 
         Raises ConfigError, or ResourceLimitError when this machine cannot hold all contestants. When the
@@ -93,7 +93,7 @@ class Race:
             for lane in self._lanes:
                 group.create_task(start(lane))
 
-    async def _slice(self, lane: Lane, number: int) -> AsyncIterator[Standing]:
+    async def _slice(self, lane: Lane, number: int) -> AsyncGenerator[Standing, None]:
         """Measure one slice; yield how the race stands meanwhile and afterwards."""
         name, began_s = lane.contestant.name, perf_counter()
         measuring = asyncio.ensure_future(lane.measure())
