@@ -76,6 +76,9 @@ def _spread(spread: Spread) -> dict[str, Any]:
     }
 
 
+CSV_COLUMNS = ("name", "model", "loop", "client", "rank", "round", *FIGURES)
+
+
 def race_rows(standing: Standing) -> Iterator[dict[str, Any]]:
     """Yield what a row of ``--csv`` has: one contestant in one round, contestants by rank."""
     for row in rows(standing):

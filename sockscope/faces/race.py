@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from sockscope.core.contest import Contest
-from sockscope.core.race_report import race_report, race_rows
+from sockscope.core.race_report import CSV_COLUMNS, race_report, race_rows
 from sockscope.core.standing import Standing, is_valid, rows
 from sockscope.core.units import format_count, format_elapsed
 from sockscope.engine.loops import loop_factory
@@ -102,11 +101,9 @@ def written(form: RaceForm, standing: Standing, environment: Mapping[str, object
 def race_csv(standing: Standing) -> str:
     """Return a row for each contestant and round, with a header; an empty cell is not known."""
     text = io.StringIO()
-    lines: list[dict[str, Any]] = list(race_rows(standing))
-    if lines:
-        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(race_rows(standing))
     return text.getvalue()
 
 

@@ -118,7 +118,8 @@ def workload_line(contest: Contest) -> str:
         value = workload[entry.attribute]
         if value is None or (key not in _ALWAYS and value == default.value(key)):
             continue
-        parts.append(f"{entry.spec.label} {entry.spec.format(value)}")
+        shown = entry.spec.format(value)
+        parts.append(f"{entry.spec.label} {shown.upper() if key == 'transport' else shown}")
     return ", ".join(parts)
 
 
@@ -193,7 +194,9 @@ def _extent(spread: Spread, show: Callable[[float | None], str]) -> str:
 
 
 def _times(ratio: float | None) -> str:
-    return DASH if ratio is None else f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}"
+    if ratio is None:
+        return DASH
+    return f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}" if ratio < 99.95 else f"{ratio:,.0f}"
 
 
 def _sum(spread: Spread) -> float | None:
@@ -276,7 +279,10 @@ def _four(
     duration_s: float | None, per_s: float | None, cpu: float | None, memory: float | None
 ) -> list[str]:
     rate = DASH if per_s is None else f"{per_s:,.2f}" if per_s < 1_000 else f"{per_s:,.0f}"
-    return [format_duration(duration_s), rate, format_ratio(cpu), format_bytes(memory)]
+    time = (
+        f"{duration_s:.2f} s" if duration_s is not None and duration_s >= 1 else format_duration(duration_s)
+    )
+    return [time, rate, format_ratio(cpu), format_bytes(memory)]
 
 
 # Markdown.

@@ -69,8 +69,12 @@ def parse_vary(text: str) -> tuple[str, tuple[Value, ...]]:
 def varied(entries: Sequence[Entry], vary: Sequence[tuple[str, tuple[Value, ...]]]) -> tuple[Entry, ...]:
     """Return each entry with each combination of the varied values."""
     combinations = itertools.product(*([(key, value) for value in values] for key, values in vary))
-    pairs = itertools.product(entries, list(combinations))
-    return tuple(Entry({**entry.values, **dict(chosen)}, entry.name) for entry, chosen in pairs)
+    return tuple(
+        Entry(
+            {**entry.values, **dict(chosen)}, " ".join([entry.name, *_labels(chosen)]) if entry.name else ""
+        )
+        for entry, chosen in itertools.product(entries, list(combinations))
+    )
 
 
 def contestants_of(
@@ -127,9 +131,9 @@ def _name(entry: Entry, experiment: Experiment, *, uses_loop: bool) -> str:
         name += f"/{experiment.loop}"
     if tuning.client != "protocol":
         name += f"/{tuning.client}"
-    more = [
-        f"{key}={FIELDS[key].spec.format(value).replace(' ', '')}"
-        for key, value in entry.values.items()
-        if key not in ("server", "loop", "client")
-    ]
-    return " ".join([name, *more])
+    rest = [(key, value) for key, value in entry.values.items() if key not in ("server", "loop", "client")]
+    return " ".join([name, *_labels(rest)])
+
+
+def _labels(values: Iterable[tuple[str, Value]]) -> list[str]:
+    return [f"{key}={FIELDS[key].spec.format(value).replace(' ', '')}" for key, value in values]

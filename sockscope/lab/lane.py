@@ -67,7 +67,7 @@ class Lane:
         """Close everything."""
         for engine in (self._swarm, self._server):
             if engine is not None:
-                await engine.stop(0.2)
+                await engine.stop()
 
     async def _rate(self) -> Lap:
         swarm = self._clients()
@@ -76,11 +76,12 @@ class Lane:
             await asyncio.sleep(self._contest.warmup_s)
             self._before = await self._fresh()
             await asyncio.sleep(self._contest.slice_s)
-            return self._lap(self._before, await self._fresh())
+            lap = self._lap(self._before, await self._fresh())
         finally:
             self._before = None
             swarm.pause()
-            await self._quiet()
+        await self._quiet()
+        return lap
 
     async def _batch(self) -> Lap:
         await self._ask(min(WARMUP_REQUESTS, self._contest.requests))
