@@ -167,7 +167,8 @@ def test_the_second_interrupt_leaves_at_once() -> None:
     # Requests that are never answered keep the end waiting for its grace time.
     never = ("--service-time", "60s", "--timeout", "90s", "--slice", "60s")
     with race_on_terminal(*LONG, *never) as (child, read_until):
-        read_until(" 0 req/s")
+        for _ in range(3):  # until the clients have asked
+            read_until("round 1 of 1000")
         child.send_signal(signal.SIGINT)
         read_until("ending the race")
         child.send_signal(signal.SIGINT)
