@@ -164,6 +164,7 @@ def swarm(ctx: click.Context, /, target: str | None, **params: Any) -> None:
 @app.command(context_settings=_HELP)
 @click.argument("contestants", metavar="[MODEL[/LOOP[/CLIENT]]]...", nargs=-1)
 @race_flags
+@history_flags
 @experiment_flags("both", _RACED, NOT_OF_A_RACE)
 @click.pass_context
 def race(ctx: click.Context, /, **params: Any) -> None:
@@ -181,11 +182,11 @@ def race(ctx: click.Context, /, **params: Any) -> None:
     if params["print_spec"]:
         click.echo(to_toml(workload), nl=False)
         return
-    contest, plan = contest_of(params, preset, workload), race_plan(params)
+    contest, plan, kept = contest_of(params, preset, workload), race_plan(params), history_of(params)
     from sockscope.cli.environment import environment
     from sockscope.faces.race import run_race
 
-    ctx.exit(run_race(contest, plan, environment()))
+    ctx.exit(run_race(contest, plan, environment(), kept))
 
 
 @app.command(context_settings=_HELP)

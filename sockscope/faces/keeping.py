@@ -16,12 +16,13 @@ from sockscope.store.history import History
 def keep(
     history: History | None,
     report: Mapping[str, Any],
-    intervals: Intervals,
+    intervals: Intervals | None = None,
     *,
     began_at: datetime,
     cut_short: bool,
+    title: str = "",
 ) -> int | None:
-    """Keep a run and return its number; None without a history, or when it cannot be kept.
+    """Keep a run or a race and return its number; None without a history, or when it cannot be kept.
 
     A run whose history cannot be written is as good as any other, so that is no fault of the run.
     """
@@ -30,9 +31,9 @@ def keep(
     try:
         return history.add(
             report,
-            title=title_of(report),
+            title=title or title_of(report),
             began_at=began_at,
-            intervals=intervals.reports(),
+            intervals=intervals.reports() if intervals is not None else (),
             cut_short=cut_short,
         )
     except HistoryError as error:

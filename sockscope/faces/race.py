@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 
 from sockscope.core.contest import Contest
@@ -20,10 +21,12 @@ from sockscope.core.units import format_count, format_elapsed
 from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
 from sockscope.faces.headless import Progress, say
+from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
 from sockscope.faces.race_svg import race_svg
 from sockscope.faces.race_table import INVALID, bar, race_markdown, race_text
 from sockscope.lab.race import Race
+from sockscope.store.history import History
 
 PARENT_LOOP = "uvloop"
 _BAR_CELLS = 20
@@ -52,11 +55,17 @@ class RacePlan:
     strict: bool = False
 
 
-def run_race(contest: Contest, plan: RacePlan, environment: Mapping[str, object]) -> int:
-    """Run ``contest`` to its end and write what ``plan`` asks for; return the exit code.
+def run_race(
+    contest: Contest,
+    plan: RacePlan,
+    environment: Mapping[str, object],
+    history: History | None = None,
+) -> int:
+    """Run ``contest`` to its end, keep it in ``history`` and write what ``plan`` asks for.
 
-    Raises SockscopeError when it cannot be run or its figures cannot be written.
+    Returns the exit code. Raises SockscopeError when it cannot be run or its figures cannot be written.
     """
+    began_at = datetime.now(UTC)
     with ExitStack() as files:
         output = files.enter_context(Output(Plan(path=plan.path)))
         chart = files.enter_context(Output(Plan(path=plan.svg))) if plan.svg else None
@@ -65,7 +74,15 @@ def run_race(contest: Contest, plan: RacePlan, environment: Mapping[str, object]
                 standing = runner.run(_run(contest, plan))
         except asyncio.CancelledError:
             return EXIT_INTERRUPTED
-        output.summary({}, written(plan.form, standing, environment))
+        number = keep(
+            history if standing.slices_done else None,
+            race_report(standing, environment),
+            began_at=began_at,
+            cut_short=standing.cut_short,
+            title=race_title(contest),
+        )
+        told = kept_text(number) if plan.form is RaceForm.TEXT else ""
+        output.summary({}, written(plan.form, standing, environment) + told)
         if chart is not None:
             chart.summary({}, race_svg(standing, environment))
         return _verdict(standing, plan)
@@ -96,6 +113,12 @@ def written(form: RaceForm, standing: Standing, environment: Mapping[str, object
             return race_csv(standing)
         case RaceForm.MARKDOWN:
             return race_markdown(standing, environment)
+
+
+def race_title(contest: Contest) -> str:
+    """Return what was raced in a few words, for a list of runs."""
+    names = ", ".join(contestant.name for contestant in contest.contestants)
+    return f"{contest.preset}: {names}" if contest.preset else names
 
 
 def race_csv(standing: Standing) -> str:

@@ -28,8 +28,8 @@ def test_a_race_to_json() -> None:
     found = json.loads(done.stdout)
     assert (found["type"], found["kind"], found["rounds"], found["finished"]) == ("race", "rate", 2, True)
     assert (found["slice_s"], found["warmup_s"]) == (0.05, 0.02)
-    assert found["workload"]["clients"] == 4
-    assert found["workload"]["permits"] == found["workload"]["service_time_s"] == 0
+    assert found["experiment"]["clients"] == 4
+    assert found["experiment"]["permits"] == found["experiment"]["service_time_s"] == 0
     assert found["environment"]["python"]
     assert {each["name"] for each in found["contestants"]} == {
         "protocol/uvloop lifetime=run", "protocol/uvloop lifetime=request",
@@ -64,14 +64,30 @@ def test_a_table_and_a_chart(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["race.md", "race.svg"]
 
 
+def test_races_are_kept_and_compared(tmp_path: Path) -> None:
+    file = ("--history", str(tmp_path / "history.db"))
+    first = sockscope("race", "protocol/uvloop", *SHORT, *file)
+    assert "kept as       run 1 (sockscope history show 1)" in first.stdout
+    sockscope("race", "protocol/uvloop", *SHORT, "--json", *file)
+    sockscope("race", "protocol/uvloop", *SHORT, "--no-history")
+    listed = json.loads(sockscope("history", "--json", *file).stdout)["runs"]
+    assert [(row["id"], row["kind"], row["title"]) for row in listed] == [
+        (2, "race", "protocol/uvloop"), (1, "race", "protocol/uvloop"),
+    ]  # fmt: skip
+    assert "protocol/uvloop" in sockscope("history", "show", "1", *file).stdout
+    compared = sockscope("diff", "1", "2", *file)
+    assert compared.returncode == 0, compared.stderr
+    assert "requests/s" in compared.stdout
+
+
 def test_what_was_asked_goes_before_what_the_preset_says() -> None:
     done = sockscope(
         "race", "protocol", "--preset", "guide", *SHORT, "-n", "8", "--service-time", "1ms", "--json"
     )
     found = json.loads(done.stdout)
     assert (found["preset"], found["kind"], found["requests"], found["rounds"]) == ("guide", "batch", 8, 2)
-    assert found["workload"]["service_time_s"] == 0.001
-    assert found["workload"]["request_timeout_s"] == 60
+    assert found["experiment"]["service_time_s"] == 0.001
+    assert found["experiment"]["request_timeout_s"] == 60
     assert [each["name"] for each in found["contestants"]] == ["protocol/uvloop"]
     assert "waiting" in found["note"]
     assert [each["contestant"] for each in found["published"]] == ["blocking", "streams/asyncio"]

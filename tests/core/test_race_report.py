@@ -11,7 +11,7 @@ from sockscope.core.standing import Standing
 from tests.core.races import batches, contestant, rates, two_servers
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
-SPREAD = {"median", "min", "max", "interval", "rounds"}
+SPREAD = {"median", "min", "max", "low", "high", "rounds"}
 
 
 def section() -> str:
@@ -42,15 +42,15 @@ def test_contestants_are_as_the_issue_has_them() -> None:
     )  # fmt: skip
     assert (other["model"], other["loop"], other["rank"]) == ("threaded", None, 2)
     assert best["requests_per_s"] == {
-        "median": 2_000, "min": 1_800, "max": 2_200, "interval": [1_800, 2_200],
+        "median": 2_000, "min": 1_800, "max": 2_200, "low": 1_800, "high": 2_200,
         "rounds": [2_000, 2_200, 1_800],
     }  # fmt: skip
     for name in FIGURES:
         assert set(best[name]) == SPREAD
     assert best["limit"] == "server"
     assert best["differs"] == {"server": "default"}
-    assert written["workload"]["server"] is None
-    assert written["workload"]["clients"] == 100
+    assert written["experiment"]["server"] is None
+    assert written["experiment"]["clients"] == 100
     assert (written["limit"], written["valid"], written["baseline"]) == ("mixed", True, "slow")
     json.dumps(written, allow_nan=False)
 
@@ -71,7 +71,7 @@ def test_what_is_not_known_is_none() -> None:
     (row,) = [each for each in written["contestants"] if each["name"] == "fast"]
     assert row["fault"] == "cannot listen"
     assert row["rank"] is None
-    assert row["ratio"] == {"median": None, "min": None, "max": None, "interval": None, "rounds": []}
+    assert row["ratio"] == {**dict.fromkeys(SPREAD), "rounds": []}
     assert (written["finished"], written["preset"], written["requests"]) == (False, None, None)
 
 
