@@ -20,7 +20,6 @@ from sockscope.cli.printing import printable
 from sockscope.cli.race import (
     NOT_OF_A_RACE,
     contest_of,
-    defaults_of,
     preset_of,
     presets_text,
     race_flags,
@@ -178,6 +177,8 @@ def race(ctx: click.Context, /, **params: Any) -> None:
         click.echo(presets_text())
         return
     preset = preset_of(params)
+    from sockscope.lab.presets import defaults_of
+
     workload = build(_layers(params), defaults_of(preset), {})
     if params["print_spec"]:
         click.echo(to_toml(workload), nl=False)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sockscope.core.contest import Contest
-from sockscope.core.fields import Value
 from sockscope.core.units import parse_count, parse_duration
 from sockscope.errors import ConfigError, Fault
 
@@ -74,19 +73,10 @@ def preset_of(params: Params) -> Preset | None:
     return PRESETS[name]
 
 
-def defaults_of(preset: Preset | None) -> dict[str, Value]:
-    """Return what the workload has where neither flags nor file nor environment say otherwise."""
-    from sockscope.core.contest import DEFAULT_WARMUP_S
-    from sockscope.lab.presets import WORKLOAD
-
-    warmup_s = preset.warmup_s if preset is not None else DEFAULT_WARMUP_S
-    return {**WORKLOAD, "warmup": warmup_s, **(preset.workload if preset is not None else {})}
-
-
 def contest_of(params: Params, preset: Preset | None, workload: Experiment) -> Contest:
     """Return the contest of the flags; raises ConfigError with every fault."""
-    from sockscope.core.contest import DEFAULT_ROUNDS, DEFAULT_SLICE_S
-    from sockscope.lab.contestants import contestants_of, parse_entry, parse_vary, varied
+    from sockscope.lab import presets
+    from sockscope.lab.contestants import parse_entry, parse_vary
 
     faults: list[Fault] = []
 
@@ -99,29 +89,19 @@ def contest_of(params: Params, preset: Preset | None, workload: Experiment) -> C
 
     entries = [e for text in params["contestants"] for e in parsed("contestant", text, parse_entry)]
     vary = [v for text in params["vary"] for v in parsed("--vary", text, parse_vary)]
-    rounds = parsed("--rounds", params["rounds"], parse_count) if params["rounds"] else []
-    slices = parsed("--slice", params["slice_s"], parse_duration) if params["slice_s"] else []
+    rounds = parsed("--rounds", params["rounds"], parse_count) if params["rounds"] is not None else []
+    slices = parsed("--slice", params["slice_s"], parse_duration) if params["slice_s"] is not None else []
     if faults:
         raise ConfigError(faults)
-    if preset is not None and not entries:
-        entries = list(preset.entries())
-    contestants, left_out = contestants_of(varied(entries, vary), workload)
-    if not contestants:
-        raise ConfigError([Fault("contestant", name, why) for name, why in left_out])
-    names = {contestant.name for contestant in contestants}
-    wished = preset.baseline if preset is not None and preset.baseline in names else ""
-    return Contest(
-        contestants=contestants,
-        rounds=rounds[0] if rounds else preset.rounds if preset is not None else DEFAULT_ROUNDS,
-        slice_s=slices[0] if slices else preset.slice_s if preset is not None else DEFAULT_SLICE_S,
-        warmup_s=workload.warmup_s,
-        requests=workload.requests,
-        baseline=params["baseline"] or wished,
-        preset=preset.name if preset is not None else "",
-        note=preset.note if preset is not None else "",
-        published=preset.published if preset is not None else (),
-        left_out=left_out,
-    ).validated()
+    return presets.contest_of(
+        workload,
+        preset,
+        entries,
+        vary,
+        rounds=next(iter(rounds), None),
+        slice_s=next(iter(slices), None),
+        baseline=params["baseline"] or "",
+    )
 
 
 def race_plan(params: Params) -> RacePlan:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sockscope.core.contest import DEFAULT_ROUNDS, DEFAULT_SLICE_S, DEFAULT_WARMUP_S, Published
+from sockscope.core.contest import DEFAULT_ROUNDS, DEFAULT_SLICE_S, DEFAULT_WARMUP_S, Contest, Published
+from sockscope.core.experiment import Experiment
 from sockscope.core.fields import Value
-from sockscope.lab.contestants import Entry, all_entries
+from sockscope.errors import ConfigError, Fault
+from sockscope.lab.contestants import Entry, all_entries, contestants_of, varied
 
 WORKLOAD: Mapping[str, Value] = {"permits": 0, "service_time": 0.0, "place": "apart"}
 """What a race has where nothing else is said: no limit, no service time, a process for each role."""
@@ -110,3 +112,50 @@ _PRESETS = (
 )
 
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _PRESETS}
+
+_NO_PRESET = Preset("", "", lambda: ())
+
+
+def defaults_of(preset: Preset | None) -> dict[str, Value]:
+    """Return the fields that a race has where nobody says otherwise, by their keys."""
+    chosen = preset or _NO_PRESET
+    return {**WORKLOAD, "warmup": chosen.warmup_s, **chosen.workload}
+
+
+def workload_of(preset: Preset) -> Experiment:
+    """Return the workload of a preset as it is."""
+    return Experiment().with_values(defaults_of(preset))
+
+
+def contest_of(
+    workload: Experiment,
+    preset: Preset | None = None,
+    entries: Sequence[Entry] = (),
+    vary: Sequence[tuple[str, tuple[Value, ...]]] = (),
+    *,
+    rounds: int | None = None,
+    slice_s: float | None = None,
+    baseline: str = "",
+) -> Contest:
+    """Return the contest of a preset, or of ``entries``, under ``workload``; each entry once for each value.
+
+    With both, the entries race under the name and the terms of the preset. Raises ConfigError with every
+    fault, and when nobody is left to race.
+    """
+    chosen = preset or _NO_PRESET
+    contestants, left_out = contestants_of(varied(entries or chosen.entries(), vary), workload)
+    if not contestants:
+        raise ConfigError([Fault("contestant", name, why) for name, why in left_out])
+    takes_part = {contestant.name for contestant in contestants}
+    return Contest(
+        contestants=contestants,
+        rounds=chosen.rounds if rounds is None else rounds,
+        slice_s=chosen.slice_s if slice_s is None else slice_s,
+        warmup_s=workload.warmup_s,
+        requests=workload.requests,
+        baseline=baseline or (chosen.baseline if chosen.baseline in takes_part else ""),
+        preset=chosen.name,
+        note=chosen.note,
+        published=chosen.published,
+        left_out=left_out,
+    ).validated()
