@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
 from sockscope.core.experiment import FIELDS, Experiment
 from sockscope.core.fields import Value
-from sockscope.core.snapshot import Snapshot
+from sockscope.core.snapshot import ProcessUse, Snapshot
 from sockscope.errors import ConfigError, Fault
 
 MAX_CONTESTANTS = 32
@@ -127,7 +127,8 @@ class Lap:
 
     ``duration_s`` is the length of the slice, or of the batch from its first connect to its last answer;
     rates are per second of it. ``cpu_ratio``, ``cpu_s_per_request``, ``rss_bytes``, ``threads`` and the
-    switches are those of the server's process, ``clients_cpu_ratio`` that of the clients'. ``errors`` are
+    switches are those of the server's process, ``clients_cpu_ratio`` that of the clients', and
+    ``others_cpu_ratio`` that of whatever else ran on the machine, this program included. ``errors`` are
     requests that failed or timed out, and connections that were not made.
     """
 
@@ -138,6 +139,7 @@ class Lap:
     service_time_p99_s: float | None
     cpu_ratio: float | None
     clients_cpu_ratio: float | None
+    others_cpu_ratio: float | None
     cpu_s_per_request: float | None
     rss_bytes: float | None
     threads: float | None
@@ -159,20 +161,21 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
     seen, totals = swarm.main, swarm.main.totals
     server_s, swarm_s = duration_s or server.measured_s, duration_s or swarm.measured_s
     p50, p99 = seen.service_time.percentiles((0.5, 0.99))
-    used, clients = server.resources, swarm.resources
+    used, clients = used_by("server", server), used_by("client", swarm)
     return Lap(
         duration_s=swarm_s or None,
         connections_per_s=_ratio(totals.connections_opened, swarm_s),
         requests_per_s=_ratio(totals.responses, swarm_s),
         service_time_p50_s=p50,
         service_time_p99_s=p99,
-        cpu_ratio=_ratio(used.cpu_s, server_s),
-        clients_cpu_ratio=_ratio(clients.cpu_s, swarm_s),
-        cpu_s_per_request=_ratio(used.cpu_s, totals.responses),
-        rss_bytes=used.rss_bytes,
-        threads=None,
-        voluntary_switches=used.voluntary_switches,
-        involuntary_switches=used.involuntary_switches,
+        cpu_ratio=_ratio(_sum(used, "cpu_s"), server_s),
+        clients_cpu_ratio=_ratio(_sum(clients, "cpu_s"), swarm_s),
+        others_cpu_ratio=_others(swarm, (*used, *clients)),
+        cpu_s_per_request=_ratio(_sum(used, "cpu_s"), totals.responses),
+        rss_bytes=_sum(used, "rss_bytes"),
+        threads=_sum(used, "threads"),
+        voluntary_switches=_sum(used, "voluntary_switches"),
+        involuntary_switches=_sum(used, "involuntary_switches"),
         errors=totals.errors
         + totals.timeouts
         + totals.connections_refused
@@ -181,8 +184,27 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
     )
 
 
-def _ratio(value: float, per: float) -> float | None:
-    return value / per if per > 0 else None
+def used_by(role: str, window: Snapshot) -> list[ProcessUse]:
+    """Return the processes in which ``role`` (``server`` or ``client``) is played."""
+    return [process for process in window.processes if role in process.roles]
+
+
+def _others(window: Snapshot, ours: Iterable[ProcessUse]) -> float | None:
+    """Return what everything else on the machine used per second; all is measured over nearly one window."""
+    busy_s = window.resources.machine_busy_s
+    busy = _ratio(busy_s, window.resources.measured_s)
+    if busy is None:
+        return None
+    by_pid = {process.pid: process.resources.cpu_ratio or 0.0 for process in ours}
+    return max(0.0, busy - sum(by_pid.values()))
+
+
+def _sum(used: list[ProcessUse], name: str) -> float | None:
+    return sum(getattr(process.resources, name) for process in used) if used else None
+
+
+def _ratio(value: float | None, per: float) -> float | None:
+    return value / per if value is not None and per > 0 else None
 
 
 def laps_by_figure(laps: tuple[Lap, ...]) -> Mapping[str, tuple[float | None, ...]]:

@@ -37,11 +37,13 @@ LIMITS: Mapping[str, str] = {
     SERVER: "the servers had no CPU left: their own cost is compared",
     CLIENTS: "the clients had no CPU left: the servers could do more than is seen here",
     BOTH: "neither the servers nor the clients had any CPU left",
-    NEITHER: "neither the servers nor the clients: everybody waited, for the service time or for each other",
+    NEITHER: "neither used up a core; they waited for the service time, for each other, or for a core",
     SHARED: "one CPU, which the servers and the clients share",
     MIXED: "not the same for everybody, see the column limit",
 }
 """Who was the limit, in words."""
+OTHERS_RATIO = 0.2
+"""From this share of a core on, what other programs used is worth a word."""
 INVALID = (
     "The clients were the limit for most contestants, so that this is no comparison of servers. Give them "
     "more CPU with --swarm-processes, or the servers more to do with --service-time or --size."
@@ -232,6 +234,11 @@ def remarks(standing: Standing, table: Sequence[Row]) -> list[str]:
     said = []
     if (limit := overall_limit(table)) in LIMITS:
         said.append(f"limit: {LIMITS[limit]}")
+    busy = [row.figures["others_cpu_ratio"].median or 0.0 for row in table]
+    if busy and (most := max(busy)) >= OTHERS_RATIO:
+        said.append(
+            f"Meanwhile other programs used {format_ratio(most)} of a core: more is possible on this machine."
+        )
     if not is_valid(table):
         said.append(INVALID)
     if any(row.rank for row in table):

@@ -51,11 +51,16 @@ class Lane:
             await self._done()
         else:
             self._swarm.pause()
+        self._rest(True)
 
     async def measure(self) -> Lap:
         """Measure one slice."""
         self._check()
-        lap = await (self._batch() if self._contest.requests else self._rate())
+        self._rest(False)
+        try:
+            lap = await (self._batch() if self._contest.requests else self._rate())
+        finally:
+            self._rest(True)
         self._check()
         return lap
 
@@ -68,6 +73,10 @@ class Lane:
         for engine in (self._swarm, self._server):
             if engine is not None:
                 await engine.stop()
+
+    def _rest(self, resting: bool) -> None:
+        for engine in (self._server, self._clients()):
+            engine.rest(resting)
 
     async def _rate(self) -> Lap:
         swarm = self._clients()
@@ -133,14 +142,9 @@ class Lane:
         return self._server.snapshot(), self._clients().snapshot()
 
     async def _fresh(self) -> tuple[Snapshot, Snapshot]:
-        """Return snapshots that were taken from now on: those of a child are a little old otherwise."""
-        asked_s = perf_counter()
-        while True:
-            server, swarm = self._now()
-            if min(server.time_s, swarm.time_s) >= asked_s:
-                return server, swarm
-            self._check()
-            await asyncio.sleep(WATCH_S / 4)
+        """Return snapshots of this moment: those of a child are a little old otherwise."""
+        await asyncio.gather(self._server.settle(), self._clients().settle())
+        return self._now()
 
     def _lap(
         self,
@@ -177,6 +181,7 @@ def _swarm_of(experiment: Experiment, address: str, requests: int) -> Experiment
         target=address,
         bind="",
         loop=CLIENTS_LOOP,
+        allocator="calm",
         requests=requests,
         duration_s=0.0,
         warmup_s=0.0,

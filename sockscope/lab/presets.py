@@ -77,6 +77,19 @@ _PRESETS = (
         baseline="protocol/uvloop",
     ),
     Preset(
+        "allocator",
+        "asyncio's Protocol with malloc as it comes, calmed and tuned; BufferedProtocol; uvloop",
+        _entries(
+            Entry({"server": "protocol", "loop": "asyncio", "allocator": "default"}),
+            Entry({"server": "protocol", "loop": "asyncio", "allocator": "calm"}),
+            Entry({"server": "protocol", "loop": "asyncio", "allocator": "tuned"}),
+            Entry({"server": "buffered", "loop": "asyncio", "allocator": "default"}),
+            Entry({"server": "protocol", "loop": "uvloop", "allocator": "default"}),
+        ),
+        note="asyncio reads into 256 KiB at a time; by default glibc may map and unmap these for every read "
+        "(CPython issue 85451). Most of what uvloop gains over it is malloc.",
+    ),
+    Preset(
         "semaphore",
         "the same server under 1 to 1,000 permits: 1,000 clients, 5 ms of service time",
         _each("permits", (1, 10, 50, 100, 200, 500, 1_000), server="protocol", loop="uvloop"),

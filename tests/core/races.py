@@ -25,6 +25,7 @@ def lap(**figures: float | None) -> Lap:
         "service_time_p99_s": 0.002,
         "cpu_ratio": 0.5,
         "clients_cpu_ratio": 0.4,
+        "others_cpu_ratio": 0.02,
         "cpu_s_per_request": 20e-6,
         "rss_bytes": 30_000_000,
         "threads": 1,

@@ -9,7 +9,7 @@ each = pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
 
 
 def test_the_presets_are_those_that_are_documented() -> None:
-    assert list(PRESETS) == ["guide", "echo", "connections", "semaphore", "udp", "batch", "pool"]
+    assert list(PRESETS) == ["guide", "echo", "connections", "allocator", "semaphore", "udp", "batch", "pool"]
 
 
 @each

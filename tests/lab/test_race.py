@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+import psutil
 import pytest
 
 from sockscope.core.contest import Contest, Contestant
@@ -100,6 +101,50 @@ async def test_a_batch_of_persistent_clients() -> None:
     laps = told[-1].laps["a"]
     assert len(laps) == 2
     assert all(lap.connections_per_s == 0 and lap.errors == 0 for lap in laps)
+
+
+async def test_servers_and_clients_in_processes_of_their_own() -> None:
+    two = contest(contestant("a", place="apart"), contestant("b", place="apart", swarm_processes=2))
+    children = set(psutil.Process().children())
+    told = await result_of(two)
+    last = told[-1]
+    assert (last.faults, last.slices_done) == ({}, 4)
+    for lap in (*last.laps["a"], *last.laps["b"]):
+        assert lap.requests_per_s is not None
+        assert lap.requests_per_s > 0
+        assert lap.errors == 0
+        assert lap.threads == 1
+        assert lap.rss_bytes is not None
+        assert lap.rss_bytes > 1_000_000
+        assert lap.cpu_ratio is not None
+        assert lap.clients_cpu_ratio is not None
+    assert set(psutil.Process().children()) <= children
+
+
+async def test_a_batch_between_processes() -> None:
+    two = contest(
+        contestant("a", place="apart", lifetime=1),
+        Contestant("b", Experiment(replace(QUICK, place="apart", lifetime=1), loop="asyncio")),
+        requests=25,
+    )
+    last = (await result_of(two))[-1]
+    assert last.faults == {}
+    for lap in (*last.laps["a"], *last.laps["b"]):
+        assert lap.duration_s is not None
+        assert lap.connections_per_s == pytest.approx(25 / lap.duration_s)
+        assert lap.errors == 0
+
+
+async def test_a_server_that_is_killed_drops_out() -> None:
+    going = Race(contest(contestant("a", place="apart"), contestant("b", place="apart"), rounds=3))
+    async with asyncio.timeout(60), aclosing(going.run()) as standings:
+        async for standing in standings:
+            if standing.running == "b" and standing.round == 1 and not standing.laps["b"]:
+                (server,) = going._lanes[1]._server.snapshot().processes[1:]
+                if psutil.pid_exists(server.pid):
+                    psutil.Process(server.pid).kill()
+    assert "killed" in standing.faults["b"]
+    assert len(standing.laps["a"]) == 3
 
 
 async def test_figures_so_far_are_told() -> None:
