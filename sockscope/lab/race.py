@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from time import perf_counter
 
 from sockscope.core.contest import Contest, Lap
@@ -71,6 +71,11 @@ class Race:
             loop.set_exception_handler(exception_handler)
         yield self._standing(finished=True)
 
+    async def result(self) -> Standing:
+        """Run the race to its end, and return how it ended; raises what :meth:`run` raises."""
+        async with aclosing(self.run()) as standings:
+            return [standing async for standing in standings][-1]
+
     def finish(self) -> None:
         """End the race now, leaving out the slice that is being measured."""
         self._finishing.set()
@@ -117,7 +122,7 @@ class Race:
             await asyncio.wait({measuring, finishing})
             if not measuring.cancelled():
                 # A failure after the race was ended has nobody to be told to.
-                with contextlib.suppress(SockscopeError):
+                with suppress(SockscopeError):
                     measuring.result()
 
     async def _close(self) -> None:

@@ -169,6 +169,13 @@ async def test_the_time_left_goes_down() -> None:
 # Contestants that fail.
 
 
+async def test_the_result_is_how_it_ended() -> None:
+    async with asyncio.timeout(30):
+        last = await Race(contest(contestant("a"))).result()
+    assert last.finished
+    assert last.slices_done == 2
+
+
 async def test_one_that_cannot_start_does_not_keep_the_others_from_racing() -> None:
     with taken_port() as held:
         port = held.getsockname()[1]
