@@ -2,8 +2,8 @@
 
 100 clients connect at once, ask once and close, with 100 ms of service time; blocking, asyncio and uvloop in
 turn. Prints the times, the ratio of blocking to each of the others, and how many connections the race made by
-its own account and by the kernel's: PassiveOpens of `/proc/net/snmp`, which counts the whole network namespace,
-so nothing else may connect meanwhile (`unshare -n` gives it one of its own). It takes about 12 s a round.
+its own account and by the kernel's: PassiveOpens of `/proc/net/snmp`, of the whole network namespace, so that
+nothing else may connect meanwhile (`unshare -n` gives it one of its own). It takes about 12 s a round.
 """
 
 from __future__ import annotations
