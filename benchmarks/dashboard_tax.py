@@ -33,6 +33,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, perf_counter
 from types import TracebackType
@@ -65,7 +66,12 @@ PAUSES_S = (0.15, 0.55)
 
 SATURATED = Tuning(clients=100, permits=0, service_time_s=0.0)
 QUIET = Tuning(clients=1, think_time_s=1.0)
-LOADS = {"saturated": SATURATED, "quiet": QUIET}
+LOADS = {
+    "saturated": SATURATED,
+    "saturated_child": replace(SATURATED, place="child"),
+    "saturated_apart": replace(SATURATED, place="apart"),
+    "quiet": QUIET,
+}
 CROWD_FLAGS = ("--clients", "1000", "--permits", "0", "--service-time", "0")
 
 _ESCAPES = re.compile(

@@ -66,10 +66,41 @@ def run_pair(
 
     Without `program` it is built first. Connecting is not timed, and nothing needs warming up.
     """
-    program = program or build()
-    if program is None:
+    program = _program(program)
+    return _round_trips_per_s([str(program), transport, str(connections), str(size), str(seconds)], seconds)
+
+
+def run_apart(
+    transport: Literal["tcp", "udp"],
+    connections: int,
+    size: int,
+    seconds: float,
+    *,
+    program: Path | None = None,
+) -> float:
+    """Round trips per second of a C server and C clients, each in a process of its own."""
+    program = _program(program)
+    serve = [str(program), "server", transport, str(seconds + SPARE_S)]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            port = json.loads(server.stdout.readline())["port"]
+            swarm = [str(program), "swarm", str(port), transport, str(connections), str(size), str(seconds)]
+            return _round_trips_per_s(swarm, seconds)
+        except (ValueError, KeyError):
+            raise BaselineError("echo_pair server told no port") from None
+        finally:
+            server.kill()
+
+
+def _program(program: Path | None) -> Path:
+    found = program or build()
+    if found is None:
         raise BaselineError("there is no C compiler here, or no epoll")
-    command = [str(program), transport, str(connections), str(size), str(seconds)]
+    return found
+
+
+def _round_trips_per_s(command: list[str], seconds: float) -> float:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + SPARE_S, check=False)
     except subprocess.TimeoutExpired:

@@ -17,6 +17,14 @@ from sockscope import __version__
 from sockscope.cli.flags import experiment_flags, typed
 from sockscope.cli.history import diff, history, history_flags, history_of
 from sockscope.cli.printing import printable
+from sockscope.cli.race import (
+    NOT_OF_A_RACE,
+    contest_of,
+    preset_of,
+    presets_text,
+    race_flags,
+    race_plan,
+)
 from sockscope.cli.spec import Given, Layer, build, read_environment, read_flags, read_spec, to_toml
 from sockscope.core.experiment import Experiment
 from sockscope.core.fields import Value
@@ -35,6 +43,10 @@ DEFAULT_DURATION_S = 10.0
 SHORTEST_INTERVAL_S = 0.01
 _HELP = {"help_option_names": ["-h", "--help"]}
 _TIMED = {"duration": "10 s, or until -n is reached"}
+_RACED = {
+    "permits": "off", "service_time": "0", "place": "apart", "warmup": "300 ms",
+    "requests": "none: the rate is measured",
+}  # fmt: skip
 
 
 class App(click.Group):
@@ -112,7 +124,7 @@ def output_flags(command: F) -> F:
 
 
 @app.command(context_settings=_HELP)
-@experiment_flags("both", **_TIMED)
+@experiment_flags("both", _TIMED)
 @output_flags
 @history_flags
 @click.pass_context
@@ -136,7 +148,7 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
 
 @app.command(context_settings=_HELP)
 @click.argument("target", metavar="HOST:PORT", required=False)
-@experiment_flags("swarm", **_TIMED)
+@experiment_flags("swarm", _TIMED)
 @output_flags
 @history_flags
 @click.pass_context
@@ -146,6 +158,36 @@ def swarm(ctx: click.Context, /, target: str | None, **params: Any) -> None:
     It may be any echo server; or say what to send (--request) and how answers end (--expect, --until).
     """
     _run(ctx, params, _swarm_experiment(target, params))
+
+
+@app.command(context_settings=_HELP)
+@click.argument("contestants", metavar="[MODEL[/LOOP[/CLIENT]]]...", nargs=-1)
+@race_flags
+@history_flags
+@experiment_flags("both", _RACED, NOT_OF_A_RACE)
+@click.pass_context
+def race(ctx: click.Context, /, **params: Any) -> None:
+    """Compare servers: the same load for each, in turn, round after round.
+
+    A contestant is a server model, the loop it runs on, and the model of its clients: protocol/asyncio,
+    threaded, streams/uvloop/streams. Each server has a process of its own, and so have its clients, which run
+    on uvloop. With -n the time is measured until so many requests are done, otherwise the rate.
+    """
+    if params["list_presets"]:
+        click.echo(presets_text())
+        return
+    preset = preset_of(params)
+    from sockscope.lab.presets import defaults_of
+
+    workload = build(_layers(params), defaults_of(preset), {})
+    if params["print_spec"]:
+        click.echo(to_toml(workload), nl=False)
+        return
+    contest, plan, kept = contest_of(params, preset, workload), race_plan(params), history_of(params)
+    from sockscope.cli.environment import environment
+    from sockscope.faces.race import run_race
+
+    ctx.exit(run_race(contest, plan, environment(), kept))
 
 
 @app.command(context_settings=_HELP)

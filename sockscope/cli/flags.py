@@ -6,7 +6,7 @@ Only spellings are told here; meaning, unit, range and default come from the fie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -21,6 +21,7 @@ SHORT = {"clients": "-c", "size": "-l", "port": "-p", "duration": "-d", "request
 """Short spellings; the long one of a field is its key."""
 _OPPOSITE = {"no_delay": "--delay"}
 """What switches a flag off again, where that has a name."""
+_NO_DEFAULTS: Mapping[str, str] = {}
 _NOT_FLAGS = {"both": {"role"}, "server": {"role"}, "swarm": {"role", "target"}}
 """Fields that a command tells by its name or takes as an argument."""
 _FORM = {Kind.COUNT: "N", Kind.BYTES: "SIZE", Kind.DURATION: "TIME", Kind.TEXT: "TEXT", Kind.OCTETS: "TEXT"}
@@ -34,12 +35,14 @@ def long_flag(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def experiment_flags(role: str, **defaults: str) -> Callable[[F], F]:
-    """Return a decorator that adds the flags of every field that ``role`` knows.
+def experiment_flags(
+    role: str, defaults: Mapping[str, str] = _NO_DEFAULTS, leave_out: Collection[str] = ()
+) -> Callable[[F], F]:
+    """Return a decorator that adds the flags of every field that ``role`` knows, except those to leave out.
 
     ``defaults`` are the words shown where a command's default is not the field's.
     """
-    keys = [key for key in FIELDS if key not in unknown_fields(role) | _NOT_FLAGS[role]]
+    keys = [key for key in FIELDS if key not in unknown_fields(role) | _NOT_FLAGS[role] | set(leave_out)]
 
     def decorate(command: F) -> F:
         command = click.option(

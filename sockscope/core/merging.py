@@ -57,6 +57,7 @@ def merged(parts: Sequence[RoleSnapshot], query: ConnectionQuery | None = None) 
         last_trouble=next((part.last_trouble for part in parts if part.last_trouble), ""),
         limiter=_limiter([part.limiter for part in parts]),
         service_time=reduce(add, (part.service_time for part in parts)),
+        last_answer_s=max(part.last_answer_s for part in parts),
     )
 
 
@@ -74,6 +75,8 @@ def past(ended: RoleSnapshot) -> RoleSnapshot:
         last_conn_id=ended.last_conn_id,
         limiter=limiter,
         service_time=ended.service_time,
+        began_s=ended.began_s,
+        last_answer_s=ended.last_answer_s,
     )
 
 

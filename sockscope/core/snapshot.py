@@ -180,6 +180,8 @@ class RoleSnapshot:
     a connection. Where ``counts_frames`` is false, requests and responses are not counted: a server of the
     user's own speaks what the framing does not tell. ``last_trouble`` is what last kept a client from going
     on, or what the user's own server raised last.
+    The swarm's ``began_s`` is when it was told to begin (or was refilled), just before its
+    first connect, and ``last_answer_s`` when it read its last answer: monotonic seconds, 0 = not yet.
     """
 
     role: str
@@ -210,6 +212,8 @@ class RoleSnapshot:
     last_trouble: str = ""
     limiter: LimiterStatistics = field(default_factory=LimiterStatistics)
     service_time: Histogram = field(default_factory=Histogram)
+    began_s: float = 0.0
+    last_answer_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ class Engine:
         self._ended_s: float | None = None
         self._baseline: Snapshot | None = None
         self._warming_up = False
+        self._resting = False
         self._loop_name = ""
         self._outer_exception_handler: (
             Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None
@@ -193,6 +194,29 @@ class Engine:
         Requests go out as fast as before, but fewer at once: a key is answered within a few of these turns.
         """
         self._placement.give_way(wanted)
+
+    def rest(self, resting: bool) -> None:
+        """Let the run take nothing from others while nobody looks at it, or no longer.
+
+        Its figures then stand still until :meth:`settle`, and loop lag is not measured.
+        """
+        if self._sampler is None or resting == self._resting or self.state not in _LIVE:
+            return
+        self._resting = resting
+        self._placement.rest(resting)
+        (self._sampler.stop if resting else self._sampler.start)()
+
+    def refill(self, requests: int) -> None:
+        """Let the clients make so many more requests; :meth:`wait` returns when these are done.
+
+        It is for runs with a number of requests that is used up.
+        """
+        if self.state not in _LIVE or not self._placement.has_swarm:
+            raise StateError(self.state.value, "make more requests")
+        self._placement.refill(requests)
+        self._finished.clear()
+        if self._watcher is None or self._watcher.done():
+            self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     def mark(self, text: str) -> None:
         """Write a marker into the log."""

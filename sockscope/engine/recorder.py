@@ -158,6 +158,7 @@ class Recorder:
         self.events: Ring[Event] = Ring(EVENTS)
         self.exchanges = CaptureRing(CAPTURES)
         self.service_time = Histogram()
+        self.last_answer_s = 0.0
         # Flat, five items per exchange: a list of tuples would be garbage to collect, thousands at a time.
         self._journal: list[Any] = []
         self.on_exchange: Callable[[Exchanged], None] = self._journal.extend
@@ -217,6 +218,7 @@ class Recorder:
         del self._journal[: len(flat)]
         if self.role == "client":
             self.service_time.add_all(map(sub, flat[1::_COLUMNS], flat[0::_COLUMNS]))
+            self.last_answer_s = flat[1 - _COLUMNS]
         self.exchanges.extend(flat)
 
     def post(self, call: Callable[[], object]) -> None:

@@ -64,6 +64,10 @@ class Role(Protocol):
         """Keep the turns of a shared loop short while somebody waits for the screen."""
         ...
 
+    def refill(self, requests: int) -> None:
+        """Make so many more requests, after the budget of the run is spent; a server has none to make."""
+        ...
+
     @property
     def exhausted(self) -> bool:
         """Whether everything that the run asked for is done; never true for a server."""

@@ -62,11 +62,11 @@ def run_headless(
         )
         output.summary(figures, report_text(figures) + kept_text(number))
         if why := _failure(outcome):
-            _say(why)
+            say(why)
             return EXIT_FAILED
         misses = missed(plan.thresholds, figures)
         for miss in misses:
-            _say(f"missed {miss}")
+            say(f"missed {miss}")
         return EXIT_THRESHOLD if misses else EXIT_OK
 
 
@@ -170,7 +170,7 @@ def _signals(ending: asyncio.Future[None], progress: Progress) -> Iterator[None]
             whole_run.cancel()
             return
         progress.clear()
-        _say("stopping; Ctrl+C again leaves at once")
+        say("stopping; Ctrl+C again leaves at once")
         ending.cancel()
 
     loop.add_signal_handler(signal.SIGINT, interrupted)
@@ -196,7 +196,7 @@ def _announce(snapshot: Snapshot, plan: Plan, output: Output) -> None:
     if plan.stdout_is_free:
         output.tell(snapshot.server.address)
     else:
-        _say(f"listening on {snapshot.server.address}")
+        say(f"listening on {snapshot.server.address}")
 
 
 def _was_cut_short(outcome: _Outcome) -> bool:
@@ -216,7 +216,8 @@ def _failure(outcome: _Outcome) -> str:
     return f"no request was answered: {swarm.last_trouble or 'the run ended before the first answer'}"
 
 
-def _say(sentence: str) -> None:
+def say(sentence: str) -> None:
+    """Tell a sentence on stderr, where there is one."""
     if sys.stderr is not None:
         print(f"sockscope: {sentence}", file=sys.stderr, flush=True)
 
@@ -230,9 +231,14 @@ class Progress:
 
     def show(self, now: Snapshot, interval: Snapshot) -> None:
         """Show the figures of the last interval, and what failed so far."""
+        if self._stream is not None:
+            self.tell(progress_line(now, interval))
+
+    def tell(self, line: str) -> None:
+        """Show a line in place of the last one, as much of it as the terminal is wide."""
         if self._stream is None:
             return
-        line = progress_line(now, interval)[: self._columns() - 1]
+        line = line[: self._columns() - 1]
         self._write(f"\r{line:<{min(self._shown, self._columns() - 1)}}")
         self._shown = len(line)
 

@@ -54,6 +54,21 @@ def test_messages_larger_than_a_buffer(program: Path, transport: Transport, size
     assert native.run_pair(transport, 2, size, 0.3, program=program) > 0
 
 
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_server_and_clients_apart_leave_nothing(program: Path, transport: Transport) -> None:
+    before, children = psutil.Process().num_fds(), set(psutil.Process().children())
+    assert native.run_apart(transport, 4, 64, 0.1, program=program) > 0
+    assert psutil.Process().num_fds() == before
+    assert set(psutil.Process().children()) <= children
+
+
+def test_a_swarm_apart_that_fails_leaves_no_server(program: Path) -> None:
+    children = set(psutil.Process().children())
+    with pytest.raises(BaselineError, match="usage"):
+        native.run_apart("tcp", 0, 64, 0.1, program=program)
+    assert set(psutil.Process().children()) <= children
+
+
 def test_prints_one_line_that_agrees_with_itself(program: Path) -> None:
     command = [str(program), "tcp", "4", "64", "0.1"]
     output = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout

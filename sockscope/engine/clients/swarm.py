@@ -76,6 +76,7 @@ class Swarm:
         self._random = random.Random(experiment.seed)
         self._watch: asyncio.TimerHandle | None = None
         self._last_trouble = ""
+        self._began_s = 0.0
         self._stopping = False
         self._payload: bytes = b""
         self._held: CaptureRing | None = None
@@ -89,6 +90,7 @@ class Swarm:
         self._random = random.Random(self._seed + share.index)
         self._budget = share.budget
         self.recorder.start()
+        self._began_s = perf_counter()
         self._take(assignment)
         self._resize()
         self._look_for_overdue()
@@ -181,6 +183,15 @@ class Swarm:
         for client in list(self._clients.values()):
             client.lost(reason)
 
+    def refill(self, requests: int) -> None:
+        """Make so many more requests; clients without a connection connect again."""
+        self._began_s = perf_counter()
+        self._budget = requests
+        self._queue = deque(client for client in self._active if client.state is ClientState.IDLE)
+        self._pump()
+        for client in list(self._clients.values()):
+            client.unpark()
+
     @property
     def exhausted(self) -> bool:
         """Whether the run's budget of requests is spent and everything is answered."""
@@ -262,7 +273,8 @@ class Swarm:
 
     def _connect_some(self) -> None:
         self._pumping = None
-        most = min(CONNECTS_PER_TURN, MOST_CONNECTING - len(self._connecting))
+        at_once = self._most_connecting()
+        most = min(CONNECTS_PER_TURN, at_once - len(self._connecting))
         while self._queue and most > 0 and not self._stopping:
             client = self._queue.popleft()
             if client.state is not ClientState.IDLE:
@@ -272,8 +284,14 @@ class Swarm:
             task = self.loop.create_task(self._connect(client))
             self._connecting.add(task)
             task.add_done_callback(self._connected)
-        if len(self._connecting) < MOST_CONNECTING and not self._stopping:
+        if len(self._connecting) < at_once and not self._stopping:
             self._pump()
+
+    def _most_connecting(self) -> int:
+        """Return how many connections may be under way; each that is to end has a request to make."""
+        if self._budget is None or not self.tuning.lifetime:
+            return MOST_CONNECTING
+        return min(MOST_CONNECTING, self._budget - self.limiter.statistics().waiting)
 
     def _connected(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)
@@ -365,6 +383,8 @@ class Swarm:
             last_trouble=self._last_trouble,
             limiter=self.limiter.statistics(),
             service_time=recorder.service_time.copy(),
+            began_s=self._began_s,
+            last_answer_s=recorder.last_answer_s,
         )
 
     def _socket_options(self) -> tuple[SocketOption, ...]:

@@ -75,7 +75,16 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """A child's swarm has done everything that it was to do."""
+    """A child's swarm has done everything that it was to do, after so many refills."""
+
+    refills: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nobody looks for a while: a child is to do nothing by itself that is not asked for; or it is again."""
+
+    resting: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,7 @@ class Trouble:
     fatal: bool
 
 
-Message = Setup | Call | Answer | ReportWanted | Report | Exhausted | Trouble
+Message = Setup | Call | Answer | ReportWanted | Report | Exhausted | Rest | Trouble
 
 
 def hello() -> bytes:

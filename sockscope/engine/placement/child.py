@@ -25,6 +25,7 @@ from sockscope.engine.placement.channel import (
     Message,
     Report,
     ReportWanted,
+    Rest,
     Setup,
     Trouble,
     check_hello,
@@ -41,7 +42,7 @@ from sockscope.errors import EngineError, SockscopeError
 EXHAUSTED_S = 0.01
 """How often a swarm with a budget of requests is asked whether it is done."""
 AWAITED = frozenset({"start", "apply", "stop", "drain", "capture", "find_answer", "close_connection"})
-TOLD = frozenset({"pause", "hold"})
+TOLD = frozenset({"pause", "hold", "refill"})
 """Methods of a role that a call may name: those that are awaited, and those that return at once."""
 
 
@@ -55,6 +56,7 @@ class Desk:
         self._sampler = Sampler(idle_threads=1, machine=False)
         self._tasks: set[asyncio.Task[None]] = set()
         self._exhausted_timer: asyncio.TimerHandle | None = None
+        self._refills = 0
         self.channel = Channel(self._received, self._ended, greeted=True)
         self.gone = asyncio.Event()
 
@@ -85,6 +87,11 @@ class Desk:
             case Call(number=0):
                 if message.method in TOLD:
                     getattr(self._roles[message.role], message.method)(*message.arguments)
+                if message.method == "refill":
+                    self._refills += 1
+                    self._look_whether_exhausted()
+            case Rest(resting):
+                (self._sampler.stop if resting else self._sampler.start)()
             case Call():
                 task = asyncio.get_running_loop().create_task(self._answer(message))
                 self._tasks.add(task)
@@ -125,8 +132,10 @@ class Desk:
             self._look_whether_exhausted()
 
     def _look_whether_exhausted(self) -> None:
+        if self._exhausted_timer is not None:
+            self._exhausted_timer.cancel()
         if self._roles["client"].exhausted:
-            self.channel.send(Exhausted())
+            self.channel.send(Exhausted(self._refills))
         else:
             loop = asyncio.get_running_loop()
             self._exhausted_timer = loop.call_later(EXHAUSTED_S, self._look_whether_exhausted)

@@ -32,6 +32,7 @@ class Placement:
         self._experiment = experiment
         self._on_trouble = on_trouble
         self._tuning = experiment.tuning
+        self._requests = experiment.requests
         self._generation = 0
         self._posts: dict[str, Post] = {}
         self._winding_up: set[asyncio.Task[None]] = set()
@@ -54,7 +55,7 @@ class Placement:
         """
         roles = await self._build(roles_of(self._experiment), tuning)
         self._posts = {name: Post(name, site_of(name, tuning), role) for name, role in roles.items()}
-        budget = self._experiment.requests or None
+        budget = self._requests or None
         try:
             for name, post in self._posts.items():
                 aimed = address if name == "server" else aim(address)
@@ -102,7 +103,7 @@ class Placement:
         if post.site != site_of(post.name, tuning) or not post.intact:
             return True
         # The requests that are left were divided among those processes that had clients.
-        divided = post.name == "client" and self._experiment.requests
+        divided = post.name == "client" and self._requests
         return bool(divided) and busy_of(self._tuning, post.site.processes) != busy_of(
             tuning, post.site.processes
         )
@@ -129,6 +130,18 @@ class Placement:
         """Keep the turns of this loop short while somebody waits for the screen."""
         for post in self._posts.values():
             post.role.give_way(wanted)
+
+    def rest(self, resting: bool) -> None:
+        """Leave child processes alone while nobody looks at the run, or no longer."""
+        for post in self._posts.values():
+            for process in post.processes():
+                process.rest(resting)
+
+    def refill(self, requests: int) -> None:
+        """Let the clients make so many more requests."""
+        self._requests += requests
+        if post := self._posts.get("client"):
+            post.role.refill(requests)
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment, or let them go."""
@@ -232,10 +245,10 @@ class Placement:
 
     def _budget(self, name: str) -> int | None:
         """Return how many requests of the run are left to be made."""
-        if name != "client" or not self._experiment.requests:
+        if name != "client" or not self._requests:
             return None
         made = self._posts[name].snapshot(NOTHING).totals.requests
-        return max(0, self._experiment.requests - made)
+        return max(0, self._requests - made)
 
     async def _quiet(self) -> None:
         """Let the swarm make no request, and wait for those in flight."""

@@ -26,6 +26,7 @@ from sockscope.engine.placement.channel import (
     Message,
     Report,
     ReportWanted,
+    Rest,
     Setup,
     Trouble,
 )
@@ -76,6 +77,8 @@ class ChildProcess:
         self.pid = 0
         self.alive = False
         self.exhausted = False
+        self._refills = 0
+        self._resting = False
         self.leaving = False
         self.on_trouble: Callable[[str, bool], None] = lambda text, fatal: None
         self.on_death: Callable[[ChildProcess], None] = lambda process: None
@@ -242,6 +245,24 @@ class ChildProcess:
         if self.alive:
             self._channel.send(Call(0, role, method, arguments))
 
+    def refill(self, role: str, requests: int) -> None:
+        """Let a swarm make so many more requests; it is exhausted when it has told so of this budget."""
+        self._refills += 1
+        self.exhausted = False
+        self.tell(role, "refill", requests)
+
+    def rest(self, resting: bool) -> None:
+        """Ask for no reports while nobody looks, or ask for them again; :meth:`refresh` still does."""
+        if resting == self._resting or not self.alive:
+            return
+        self._resting = resting
+        self._channel.send(Rest(resting))
+        if resting:
+            self._stop_polling()
+        else:
+            self._heard_s = perf_counter()
+            self._poll()
+
     async def refresh(self, within_s: float = SILENT_S) -> None:
         """Return when a report of this moment has come; without one after ``within_s``, or ever."""
         if not self.alive or not self._seats:
@@ -287,8 +308,9 @@ class ChildProcess:
                     answer.set_exception(message.error)
                 else:
                     answer.set_result(message.value)
-            case Exhausted():
-                self.exhausted = True
+            case Exhausted(refills):
+                # One of an earlier budget may cross a new one on its way.
+                self.exhausted = refills == self._refills
             case Trouble():
                 self.on_trouble(message.text, message.fatal)
             case _:
@@ -314,7 +336,7 @@ class ChildProcess:
         """Return what the process uses, or None before its first report."""
         if self._report is None:
             return None
-        silent_s = perf_counter() - self._heard_s if self.alive else 0.0
+        silent_s = perf_counter() - self._heard_s if self.alive and not self._resting else 0.0
         state = self.state
         if self.alive and silent_s >= SILENT_S:
             state = f"no answer for {units.format_duration(silent_s)}"

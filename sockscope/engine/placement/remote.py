@@ -160,6 +160,13 @@ class RemoteRole:
     def give_way(self, wanted: bool) -> None:
         """Nothing to do: a loop elsewhere does not delay the screen."""
 
+    def refill(self, requests: int) -> None:
+        """Make so many more requests; each process with clients makes its part."""
+        assert self._assignment is not None
+        of = busy_of(self._assignment.tuning, len(self._seats))
+        for index, process in enumerate(self.processes):
+            process.refill(self._name, part(requests, index, of))
+
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment, or let them go."""
         for process in self.processes:

@@ -112,6 +112,9 @@ class Server:
     def give_way(self, wanted: bool) -> None:
         """Nothing to do: the fewer requests come in a turn, the sooner it ends."""
 
+    def refill(self, requests: int) -> None:
+        """Nothing to do: a server makes no requests."""
+
     @property
     def exhausted(self) -> bool:
         """A server is never done."""

@@ -1,0 +1,123 @@
+"""``sockscope race``: what was typed becomes a contest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sockscope.core.contest import Contest
+from sockscope.core.units import parse_count, parse_duration
+from sockscope.errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from sockscope.core.experiment import Experiment
+    from sockscope.faces.race import RacePlan
+    from sockscope.lab.presets import Preset
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+Params = Mapping[str, Any]
+
+NOT_OF_A_RACE = frozenset({"server", "duration", "port", "pid", "handler", "protocol", "allow_remote"})
+"""Fields that have no flag here: contestants are named, a race ends after its rounds, ports are chosen."""
+
+
+def race_flags(command: F) -> F:
+    """Add the flags of a race that are not fields of an experiment."""
+    options = (
+        click.option("--preset", metavar="NAME", help="Run a race by its name; see --list-presets."),
+        click.option("--list-presets", is_flag=True, help="Tell the presets, and run nothing."),
+        click.option("--vary", multiple=True, metavar="FIELD=A,B,...",
+                     help="Each contestant once with each value, such as permits=1,10,100; may be repeated."),
+        click.option("--rounds", metavar="N", help="How often each contestant has its turn.  [default: 6]"),
+        click.option("--slice", "slice_s", metavar="TIME", help="Length of a turn.  [default: 1 s]"),
+        click.option("--baseline", metavar="NAME", help="Contestant that the others are compared with."),
+        click.option("--json", "json", is_flag=True, help="Write one JSON object."),
+        click.option("--csv", "csv", is_flag=True, help="Write a line of CSV per contestant and round."),
+        click.option("--markdown", "markdown", is_flag=True, help="Write a table in Markdown."),
+        click.option("--svg", metavar="FILE", help="Write a chart to a file, too."),
+        click.option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout."),
+        click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
+        click.option("--strict", is_flag=True,
+                     help="Exit with 4 if the clients were the limit for most contestants."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def presets_text() -> str:
+    """Return the presets, a line each."""
+    from sockscope.lab.presets import PRESETS
+
+    width = max(map(len, PRESETS))
+    return "\n".join(f"{name:{width}}  {preset.summary}" for name, preset in PRESETS.items())
+
+
+def preset_of(params: Params) -> Preset | None:
+    """Return the preset that was asked for; raise UsageError when nothing says what to race."""
+    from sockscope.lab.presets import PRESETS
+
+    name = params["preset"]
+    if name is None:
+        if not params["contestants"]:
+            raise click.UsageError(
+                "what should be raced? Name contestants, such as: sockscope race protocol/uvloop threaded; "
+                f"or a preset: sockscope race --preset guide (or {', '.join(list(PRESETS)[1:])})"
+            )
+        return None
+    if name not in PRESETS:
+        raise ConfigError.of("--preset", name, f"is none of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def contest_of(params: Params, preset: Preset | None, workload: Experiment) -> Contest:
+    """Return the contest of the flags; raises ConfigError with every fault."""
+    from sockscope.lab import presets
+    from sockscope.lab.contestants import parse_entry, parse_vary
+
+    faults: list[Fault] = []
+
+    def parsed(flag: str, text: str, parse: Callable[[str], T]) -> list[T]:
+        try:
+            return [parse(text)]
+        except ValueError as error:
+            faults.append(Fault(flag, text, str(error)))
+            return []
+
+    entries = [e for text in params["contestants"] for e in parsed("contestant", text, parse_entry)]
+    vary = [v for text in params["vary"] for v in parsed("--vary", text, parse_vary)]
+    rounds = parsed("--rounds", params["rounds"], parse_count) if params["rounds"] is not None else []
+    slices = parsed("--slice", params["slice_s"], parse_duration) if params["slice_s"] is not None else []
+    if faults:
+        raise ConfigError(faults)
+    return presets.contest_of(
+        workload,
+        preset,
+        entries,
+        vary,
+        rounds=next(iter(rounds), None),
+        slice_s=next(iter(slices), None),
+        baseline=params["baseline"] or "",
+    )
+
+
+def race_plan(params: Params) -> RacePlan:
+    """Return what is to be written."""
+    from sockscope.faces.race import RaceForm, RacePlan
+
+    forms = [form for form in (RaceForm.JSON, RaceForm.CSV, RaceForm.MARKDOWN) if params[form.value]]
+    if len(forms) > 1:
+        raise click.UsageError(" and ".join(f"--{form.value}" for form in forms) + " exclude each other")
+    for flag in ("output", "svg"):
+        if params[flag] == "":
+            raise ConfigError.of(f"--{flag}", "", "is empty")
+    return RacePlan(
+        form=forms[0] if forms else RaceForm.TEXT,
+        path=params["output"],
+        svg=params["svg"],
+        quiet=params["quiet"],
+        strict=params["strict"],
+    )

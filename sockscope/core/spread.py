@@ -1,0 +1,105 @@
+"""The spread of a figure over the rounds of a race, how sure its median is, and ranks that admit ties.
+
+**Interval of the median.** The order-statistic (sign test) interval: of n independent rounds in ascending
+order, the k-th from below and the k-th from above enclose the true median with a probability of
+1 - 2 P(B <= k - 1), B binomial with n trials of 1/2, whatever the distribution is (David and Nagaraja, *Order
+Statistics*, section 7.1; Le Boudec, *Performance Evaluation of Computer and Communication Systems*, theorem
+2.1). k is the largest for which that is at least 95 %. Below six rounds there is none: then the interval
+runs from the least to the most, and :func:`confidence` tells the lower probability that it really has.
+
+**Ranks.** In the order of their medians, the best leads the first group; those that follow it share its rank
+as long as their intervals overlap the leader's, and the first that does not leads the next group. A rank is 1
+plus the number of contestants in the groups before. Whoever is in a group may thus be as good as its leader;
+leaders of two groups that follow each other are told apart by their intervals.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import comb
+
+CONFIDENCE = 0.95
+"""The probability that an interval is to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A figure over the rounds: None is a round in which it is not known, which the rest leaves out.
+
+    ``low`` and ``high`` bound the interval of the median. All are None when no round knows the figure.
+    """
+
+    rounds: tuple[float | None, ...]
+    median: float | None
+    min: float | None
+    max: float | None
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, rounds: Iterable[float | None]) -> Spread:
+        """Return the spread of the figures of the rounds, in their order."""
+        taken = tuple(rounds)
+        known = sorted(value for value in taken if value is not None)
+        if not known:
+            return cls(taken, None, None, None, None, None)
+        cut = outer_rounds(len(known))
+        return cls(taken, statistics.median(known), known[0], known[-1], known[cut], known[-1 - cut])
+
+    def overlaps(self, other: Spread) -> bool:
+        """Tell whether the intervals of the two medians have a value in common."""
+        if self.low is None or self.high is None or other.low is None or other.high is None:
+            return False
+        return self.low <= other.high and other.low <= self.high
+
+
+def confidence(rounds: int) -> float:
+    """Return the probability that the interval made of so many rounds encloses the median."""
+    return _enclosed(rounds, outer_rounds(rounds)) if rounds else 0.0
+
+
+def outer_rounds(rounds: int) -> int:
+    """Return how many rounds the interval leaves out at each end."""
+    cut = 0
+    while 2 * (cut + 1) < rounds and _enclosed(rounds, cut + 1) >= CONFIDENCE:
+        cut += 1
+    return cut
+
+
+def _enclosed(rounds: int, cut: int) -> float:
+    return 1 - 2 * sum(comb(rounds, below) for below in range(cut + 1)) / 2.0**rounds
+
+
+def ranks(spreads: Mapping[str, Spread], *, higher_is_better: bool) -> dict[str, int | None]:
+    """Return the rank of each name, 1 the best; None for those whose figure is not known."""
+    sign = -1 if higher_is_better else 1
+    known = {name: spread for name, spread in spreads.items() if spread.median is not None}
+
+    def key(name: str) -> tuple[float, float, float]:
+        spread = known[name]
+        assert spread.median is not None
+        assert spread.low is not None
+        assert spread.high is not None
+        return sign * spread.median, sign * spread.low, sign * spread.high
+
+    found: dict[str, int | None] = dict.fromkeys(spreads)
+    leader, rank = "", 0
+    for place, name in enumerate(sorted(known, key=key), start=1):
+        if not leader or not known[leader].overlaps(known[name]):
+            leader, rank = name, place
+        found[name] = rank
+    return found
+
+
+def ratios(figure: Spread, baseline: Spread) -> Spread:
+    """Return ``figure`` relative to ``baseline``, round by round.
+
+    Rounds of the same number lie next to each other in time, so that a machine that drifts does not show in
+    their ratio.
+    """
+    return Spread.of(
+        one / other if one is not None and other else None
+        for one, other in zip(figure.rounds, baseline.rounds, strict=False)
+    )

@@ -1,0 +1,188 @@
+"""A race in the terminal: a line of progress while it lasts, then its table, JSON, CSV, Markdown or SVG."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, aclosing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+
+from sockscope.core.contest import Contest
+from sockscope.core.race_report import CSV_COLUMNS, race_report, race_rows
+from sockscope.core.standing import Standing, is_valid, rows
+from sockscope.core.units import format_count, format_elapsed
+from sockscope.engine.loops import loop_factory
+from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
+from sockscope.faces.headless import Progress, say
+from sockscope.faces.keeping import keep, kept_text
+from sockscope.faces.output import Output, Plan
+from sockscope.faces.race_svg import race_svg
+from sockscope.faces.race_table import INVALID, bar, race_markdown, race_text
+from sockscope.lab.race import Race
+from sockscope.store.history import History
+
+PARENT_LOOP = "uvloop"
+_BAR_CELLS = 20
+
+
+class RaceForm(Enum):
+    """What is written at the end."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+
+
+@dataclass(frozen=True, slots=True)
+class RacePlan:
+    """What a race writes, and where (``path`` None = stdout; ``svg`` a file for the chart).
+
+    ``strict`` lets it end with 4 when its result is not valid.
+    """
+
+    form: RaceForm = RaceForm.TEXT
+    path: str | None = None
+    svg: str | None = None
+    quiet: bool = False
+    strict: bool = False
+
+
+def run_race(
+    contest: Contest,
+    plan: RacePlan,
+    environment: Mapping[str, object],
+    history: History | None = None,
+) -> int:
+    """Run ``contest`` to its end, keep it in ``history`` and write what ``plan`` asks for.
+
+    Returns the exit code. Raises SockscopeError when it cannot be run or its figures cannot be written.
+    """
+    began_at = datetime.now(UTC)
+    with ExitStack() as files:
+        output = files.enter_context(Output(Plan(path=plan.path)))
+        chart = files.enter_context(Output(Plan(path=plan.svg))) if plan.svg else None
+        try:
+            with asyncio.Runner(loop_factory=loop_factory(PARENT_LOOP)) as runner:
+                standing = runner.run(_run(contest, plan))
+        except asyncio.CancelledError:
+            return EXIT_INTERRUPTED
+        number = keep(
+            history if standing.slices_done else None,
+            race_report(standing, environment),
+            began_at=began_at,
+            cut_short=standing.cut_short,
+            title=race_title(contest),
+        )
+        told = kept_text(number) if plan.form is RaceForm.TEXT else ""
+        output.summary({}, written(plan.form, standing, environment) + told)
+        if chart is not None:
+            chart.summary({}, race_svg(standing, environment))
+        return _verdict(standing, plan)
+
+
+async def _run(contest: Contest, plan: RacePlan) -> Standing:
+    race = Race(contest)
+    progress = Progress(sys.stderr, Plan(quiet=plan.quiet))
+    standing = Standing(contest)
+    with _signals(race, progress):
+        try:
+            async with aclosing(race.run()) as standings:
+                async for standing in standings:
+                    progress.tell(progress_text(standing))
+        finally:
+            progress.clear()
+    return standing
+
+
+def written(form: RaceForm, standing: Standing, environment: Mapping[str, object]) -> str:
+    """Return what is written at the end of a race."""
+    match form:
+        case RaceForm.TEXT:
+            return race_text(standing, environment)
+        case RaceForm.JSON:
+            return json.dumps(race_report(standing, environment), indent=2, allow_nan=False) + "\n"
+        case RaceForm.CSV:
+            return race_csv(standing)
+        case RaceForm.MARKDOWN:
+            return race_markdown(standing, environment)
+
+
+def race_title(contest: Contest) -> str:
+    """Return what was raced in a few words, for a list of runs."""
+    names = ", ".join(contestant.name for contestant in contest.contestants)
+    return f"{contest.preset}: {names}" if contest.preset else names
+
+
+def race_csv(standing: Standing) -> str:
+    """Return a row for each contestant and round, with a header; an empty cell is not known."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(race_rows(standing))
+    return text.getvalue()
+
+
+def progress_text(standing: Standing) -> str:
+    """Return the line of progress: how far, how long still, and whose slice it is."""
+    left = standing.time_left_s
+    share = standing.slices_done / standing.slices if standing.slices else 1.0
+    parts = [
+        f"[{bar(share, 1.0, _BAR_CELLS):<{_BAR_CELLS}}]",
+        f"round {standing.round} of {standing.contest.rounds}" if standing.round else "starting",
+        f"{format_elapsed(left)} left"
+        if left is not None
+        else f"{format_elapsed(standing.elapsed_s)} so far",
+        standing.running,
+    ]
+    if standing.partial is not None:
+        parts.append(f"{format_count(standing.partial.requests_per_s)} req/s")
+    return "  ".join(part for part in parts if part)
+
+
+def _verdict(standing: Standing, plan: RacePlan) -> int:
+    """Return the exit code, and say why when it is not 0."""
+    table = rows(standing)
+    for name, why in standing.faults.items():
+        say(f"{name} dropped out: {why}")
+    if not any(row.rank for row in table):
+        say("no contestant has a figure")
+        return EXIT_FAILED
+    if plan.strict and not is_valid(table):
+        say(INVALID)
+        return EXIT_INVALID
+    return EXIT_OK
+
+
+@contextmanager
+def _signals(race: Race, progress: Progress) -> Iterator[None]:
+    """End the race on the first Ctrl+C or SIGTERM, leave at once on the second Ctrl+C."""
+    loop = asyncio.get_running_loop()
+    whole_run = asyncio.current_task()
+    assert whole_run is not None
+    interrupts = 0
+
+    def interrupted() -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts > 1:
+            whole_run.cancel()
+            return
+        progress.clear()
+        say("ending the race with what is measured; Ctrl+C again leaves at once")
+        race.finish()
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, race.finish)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)

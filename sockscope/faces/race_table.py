@@ -1,0 +1,303 @@
+"""A race as text: a table for the terminal, or for a page in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+
+from sockscope.core.contest import Contest
+from sockscope.core.experiment import FIELDS, Experiment
+from sockscope.core.spread import Spread
+from sockscope.core.standing import (
+    BOTH,
+    CLIENTS,
+    MIXED,
+    NEITHER,
+    SERVER,
+    SHARED,
+    Row,
+    Standing,
+    baseline_of,
+    is_valid,
+    overall_limit,
+    rows,
+)  # fmt: skip
+from sockscope.core.units import DASH, format_bytes, format_count, format_duration, format_ratio
+
+WIDTH = 100
+BAR_CELLS = 16
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_SHOWN = ("transport", "clients", "permits", "size", "service_time", "work", "think_time", "lifetime",
+          "framing", "depth", "batch", "pool", "place")  # fmt: skip
+"""Fields of the workload that are told, those at their default left out unless they are in `_ALWAYS`."""
+_ALWAYS = {"transport", "clients", "size", "service_time", "place"}
+
+LIMITS: Mapping[str, str] = {
+    SERVER: "the servers had no CPU left: their own cost is compared",
+    CLIENTS: "the clients had no CPU left: the servers could do more than is seen here",
+    BOTH: "neither the servers nor the clients had any CPU left",
+    NEITHER: "neither used up a core; they waited for the service time, for each other, or for a core",
+    SHARED: "one CPU, which the servers and the clients share",
+    MIXED: "not the same for everybody, see the column limit",
+}
+"""Who was the limit, in words."""
+OTHERS_RATIO = 0.2
+"""From this share of a core on, what other programs used is worth a word."""
+INVALID = (
+    "The clients were the limit for most contestants, so that this is no comparison of servers. Give them "
+    "more CPU with --swarm-processes, or the servers more to do with --service-time or --size."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its head and what stands in it, to the right unless ``left``."""
+
+    head: str
+    cell: Callable[[Row], str]
+    left: bool = False
+
+
+def race_text(standing: Standing, environment: Mapping[str, object]) -> str:
+    """Return the table for a terminal: what ran, ranks and rates, resources, who was the limit."""
+    table = rows(standing)
+    parts = [
+        *wrap(headline(standing), WIDTH),
+        *wrap(workload_line(standing.contest), WIDTH),
+        "",
+        *aligned(result_columns(standing.contest, table, bars=True), table),
+        "",
+        *aligned(resource_columns(), table),
+        *_published(standing, table),
+        "",
+        *_remarks(standing, table),
+        *wrap(environment_line(environment), WIDTH),
+    ]
+    return "\n".join(line.rstrip() for line in parts) + "\n"
+
+
+def race_markdown(standing: Standing, environment: Mapping[str, object]) -> str:
+    """Return the same as a page in Markdown."""
+    table = rows(standing)
+    columns = [*result_columns(standing.contest, table, bars=False), *resource_columns()[1:]]
+    lines = [
+        f"**{_escaped(headline(standing))}**", "", _escaped(workload_line(standing.contest)), "",
+        _markdown_row(column.head for column in columns),
+        _markdown_row("---" if column.left else "---:" for column in columns),
+        *(_markdown_row(column.cell(row) for column in columns) for row in table),
+        "",
+        *(f"- {_escaped(remark)}" for remark in remarks(standing, table)),
+        f"- {_escaped(environment_line(environment))}",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+# What ran.
+
+
+def headline(standing: Standing) -> str:
+    """Return what was raced, and for how long."""
+    contest = standing.contest
+    done = min((len(laps) for name, laps in standing.laps.items() if name not in standing.faults), default=0)
+    rounds = f"{done:,} of {contest.rounds:,} rounds" if done < contest.rounds else f"{done:,} rounds"
+    what = (
+        f"batches of {contest.requests:,} requests"
+        if contest.requests
+        else f"slices of {format_duration(contest.slice_s)} after {format_duration(contest.warmup_s)}"
+    )
+    name = f" {contest.preset}" if contest.preset else ""
+    cut = ", ended before its time" if standing.cut_short else ""
+    return f"SockScope race{name}: {len(contest.contestants)} servers in turn, {rounds}, {what}{cut}"
+
+
+def workload_line(contest: Contest) -> str:
+    """Return the workload that all contestants share."""
+    workload, default = contest.workload(), Experiment()
+    parts = []
+    for key in _SHOWN:
+        entry = FIELDS[key]
+        value = workload[entry.attribute]
+        if value is None or (key not in _ALWAYS and value == default.value(key)):
+            continue
+        shown = entry.spec.format(value)
+        parts.append(f"{entry.spec.label} {shown.upper() if key == 'transport' else shown}")
+    return ", ".join(parts)
+
+
+def environment_line(environment: Mapping[str, object]) -> str:
+    """Return where it ran, on one line."""
+    names = {"sockscope": "SockScope", "python": "Python", "uvloop": "uvloop", "kernel": "kernel"}
+    parts = [f"{shown} {environment[name]}" for name, shown in names.items() if environment.get(name)]
+    parts.append(f"{environment.get('platform')}, {environment.get('cores')} cores")
+    return " · ".join(parts)
+
+
+# Columns.
+
+
+def result_columns(contest: Contest, table: Sequence[Row], *, bars: bool) -> list[Column]:
+    """Return the columns of ranks, the deciding figure and its spread, latency and errors."""
+    deciding, show = contest.figure, _shower(contest.figure)
+    longest = max((row.figures[deciding].median or 0.0 for row in table), default=0.0)
+    columns = [
+        Column("rank", lambda row: _rank(row, table)),
+        Column("server", lambda row: row.name, left=True),
+        Column("time" if contest.requests else "req/s", lambda row: show(row.figures[deciding].median)),
+    ]
+    if bars:
+        columns.append(Column("", lambda row: bar(row.figures[deciding].median, longest), left=True))
+    columns += [
+        Column("min … max", lambda row: _extent(row.figures[deciding], show)),
+        Column("×", lambda row: _times(row.ratio.median)),
+    ]
+    if contest.requests or any((row.figures["connections_per_s"].median or 0) > 0 for row in table):
+        columns.append(Column("conn/s", lambda row: format_count(row.figures["connections_per_s"].median)))
+    columns += [
+        Column("p50", lambda row: format_duration(row.figures["service_time_p50_s"].median)),
+        Column("p99", lambda row: format_duration(row.figures["service_time_p99_s"].median)),
+        Column("errors", lambda row: format_count(_sum(row.figures["errors"]))),
+    ]
+    return columns
+
+
+def resource_columns() -> list[Column]:
+    """Return the columns of what the server's process used."""
+    return [
+        Column("server", lambda row: row.name, left=True),
+        Column("CPU", lambda row: format_ratio(row.figures["cpu_ratio"].median)),
+        Column("clients' CPU", lambda row: format_ratio(row.figures["clients_cpu_ratio"].median)),
+        Column("CPU/request", lambda row: format_duration(row.figures["cpu_s_per_request"].median)),
+        Column("RSS", lambda row: format_bytes(row.figures["rss_bytes"].median)),
+        Column("threads", lambda row: format_count(row.figures["threads"].median)),
+        Column("switches", _switches),
+        Column("limit", lambda row: row.limit, left=True),
+    ]
+
+
+def _shower(figure: str) -> Callable[[float | None], str]:
+    return format_duration if figure.endswith("_s") and not figure.endswith("_per_s") else format_count
+
+
+def _rank(row: Row, table: Sequence[Row]) -> str:
+    if row.rank is None:
+        return DASH
+    shared = sum(other.rank == row.rank for other in table) > 1
+    return f"={row.rank}" if shared else f"{row.rank}"
+
+
+def _switches(row: Row) -> str:
+    kinds = ("voluntary_switches", "involuntary_switches")
+    return " + ".join(format_count(row.figures[kind].median) for kind in kinds)
+
+
+def _extent(spread: Spread, show: Callable[[float | None], str]) -> str:
+    return DASH if spread.min is None else f"{show(spread.min)} … {show(spread.max)}"
+
+
+def _times(ratio: float | None) -> str:
+    if ratio is None:
+        return DASH
+    return f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}" if ratio < 99.95 else f"{ratio:,.0f}"
+
+
+def _sum(spread: Spread) -> float | None:
+    known = [value for value in spread.rounds if value is not None]
+    return sum(known) if known else None
+
+
+def bar(value: float | None, longest: float, cells: int = BAR_CELLS) -> str:
+    """Return a bar in eighths of a cell; whatever is not nothing is at least a sliver."""
+    if not value or not longest:
+        return ""
+    eighths = max(1, round(8 * cells * value / longest))
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def aligned(columns: Sequence[Column], table: Sequence[Row]) -> Iterator[str]:
+    """Yield the lines of a table whose columns are as wide as they need to be."""
+    cells = [[column.head for column in columns], *([c.cell(row) for c in columns] for row in table)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        yield "  ".join(
+            cell.ljust(width) if column.left else cell.rjust(width)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        )
+
+
+# Remarks.
+
+
+def remarks(standing: Standing, table: Sequence[Row]) -> list[str]:
+    """Return in sentences what one needs to know to read the table right."""
+    contest, table = standing.contest, tuple(table)
+    said = []
+    if (limit := overall_limit(table)) in LIMITS:
+        said.append(f"limit: {LIMITS[limit]}")
+    busy = [row.figures["others_cpu_ratio"].median or 0.0 for row in table]
+    if busy and (most := max(busy)) >= OTHERS_RATIO:
+        said.append(
+            f"Meanwhile other programs used {format_ratio(most)} of a core: more is possible on this machine."
+        )
+    if not is_valid(table):
+        said.append(INVALID)
+    if any(row.rank for row in table):
+        said.append(
+            f"Intervals of the medians (at {standing.confidence:.0%}) that overlap the best of a group share "
+            f"its rank (=). × is how many times as fast as {baseline_of(contest)}, round by round."
+        )
+    said += [f"{row.name} dropped out: {row.fault}" for row in table if row.fault]
+    said += [f"{name} does not take part: {why}" for name, why in contest.left_out]
+    if contest.note:
+        said.append(contest.note)
+    return said
+
+
+def _remarks(standing: Standing, table: Sequence[Row]) -> Iterator[str]:
+    for remark in remarks(standing, table):
+        yield from wrap(remark, WIDTH)
+
+
+def _published(standing: Standing, table: Sequence[Row]) -> Iterator[str]:
+    """Yield published figures beside those that were measured here."""
+    by_name = {row.name: row for row in table}
+    pairs = [(each, by_name[each.contestant]) for each in standing.contest.published
+             if each.contestant in by_name]  # fmt: skip
+    if not pairs:
+        return
+    kinds = ["time", "conn/s", "CPU", "memory", "×"]
+    lines = [["", *("published", *kinds[1:]), "|", *("here", *kinds[1:])]]
+    for published, row in pairs:
+        there = (published.duration_s, published.connections_per_s, published.cpu_ratio, published.rss_bytes)
+        here = [row.figures[name].median
+                for name in ("duration_s", "connections_per_s", "cpu_ratio", "rss_bytes")]  # fmt: skip
+        lines.append([
+            row.name, *_four(*there), _times(published.times), "|", *_four(*here), _times(row.ratio.median)
+        ])  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    yield ""
+    for first, *rest in lines:
+        yield "  ".join(
+            [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))]
+        )
+
+
+def _four(
+    duration_s: float | None, per_s: float | None, cpu: float | None, memory: float | None
+) -> list[str]:
+    rate = DASH if per_s is None else f"{per_s:,.2f}" if per_s < 1_000 else f"{per_s:,.0f}"
+    time = (
+        f"{duration_s:.2f} s" if duration_s is not None and duration_s >= 1 else format_duration(duration_s)
+    )
+    return [time, rate, format_ratio(cpu), format_bytes(memory)]
+
+
+# Markdown.
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(map(_escaped, cells)) + " |"
+
+
+def _escaped(text: str) -> str:
+    return "".join("\\" + c if c in "\\|*_`<[" else c for c in text)

@@ -1,0 +1,1 @@
+"""Experiments that are made of several runs of the engine."""

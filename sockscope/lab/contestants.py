@@ -1,0 +1,139 @@
+"""From what is written on the command line to contestants, and which of them this platform has."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from sockscope.core.contest import Contestant
+from sockscope.core.experiment import CLIENTS, FIELDS, SERVERS, SERVERS_OF, Experiment
+from sockscope.core.fields import Value
+from sockscope.engine.loops import loop_factory
+from sockscope.engine.servers.registry import model_for
+from sockscope.errors import ConfigError
+
+LOOPS = ("uvloop", "asyncio")
+NOT_VARIED = frozenset(
+    {"server", "loop", "client", "role", "target", "duration", "warmup", "requests", "port"}
+)
+"""Fields that ``--vary`` does not take: they name the contestant, or belong to the race as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A contestant by what sets it apart: values of fields by their keys (``server``, ``loop``, ...).
+
+    ``name`` is made from them when it is empty.
+    """
+
+    values: Mapping[str, Value]
+    name: str = ""
+
+
+def parse_entry(text: str) -> Entry:
+    """Return the contestant that ``model[/loop[/client]]`` stands for; raise ValueError with the reason."""
+    parts = text.strip().lower().split("/")
+    if len(parts) > 3 or not all(parts):
+        raise ValueError("is not MODEL[/LOOP[/CLIENT]], such as protocol/asyncio or threaded")
+    kinds = (("server", SERVERS), ("loop", LOOPS), ("client", CLIENTS))
+    values: dict[str, Value] = {}
+    for part, (key, allowed) in zip(parts, kinds, strict=False):
+        if part not in allowed:
+            near = get_close_matches(part, allowed, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(allowed)}"
+            raise ValueError(f"there is no {key} {part}; {hint}")
+        values[key] = part
+    return Entry(values)
+
+
+def parse_vary(text: str) -> tuple[str, tuple[Value, ...]]:
+    """Return field and values of ``permits=1,10,100``; raise ValueError with the reason."""
+    key, equals, listed = text.partition("=")
+    key = key.strip().replace("-", "_")
+    if not equals or not listed.strip():
+        raise ValueError("is not FIELD=VALUE,VALUE,..., such as permits=1,10,100")
+    if key not in FIELDS or key in NOT_VARIED:
+        near = get_close_matches(key, FIELDS.keys() - NOT_VARIED, n=1)
+        raise ValueError(f"there is no field {key} to vary" + (f"; did you mean {near[0]}?" if near else ""))
+    values = []
+    for raw in listed.split(","):
+        try:
+            values.append(FIELDS[key].spec.parse(raw))
+        except ValueError as error:
+            raise ValueError(f"the value {raw} {error}") from None
+    return key, tuple(values)
+
+
+def varied(entries: Sequence[Entry], vary: Sequence[tuple[str, tuple[Value, ...]]]) -> tuple[Entry, ...]:
+    """Return each entry with each combination of the varied values."""
+    combinations = itertools.product(*([(key, value) for value in values] for key, values in vary))
+    return tuple(
+        Entry(
+            {**entry.values, **dict(chosen)}, " ".join([entry.name, *_labels(chosen)]) if entry.name else ""
+        )
+        for entry, chosen in itertools.product(entries, list(combinations))
+    )
+
+
+def contestants_of(
+    entries: Iterable[Entry], workload: Experiment
+) -> tuple[tuple[Contestant, ...], tuple[tuple[str, str], ...]]:
+    """Return the contestants under ``workload``, and the name and the reason of each that is not here."""
+    present: list[Contestant] = []
+    absent: list[tuple[str, str]] = []
+    for entry in entries:
+        experiment = workload.with_values(entry.values)
+        if why := why_absent(experiment):
+            absent.append((entry.name or _name(entry, experiment, uses_loop="loop" in entry.values), why))
+            continue
+        tuning = experiment.tuning
+        uses_loop = not model_for(tuning.transport, tuning.server).threaded
+        present.append(Contestant(entry.name or _name(entry, experiment, uses_loop=uses_loop),
+                                  experiment, uses_loop))  # fmt: skip
+    return tuple(present), tuple(absent)
+
+
+def why_absent(experiment: Experiment) -> str:
+    """Return why this platform cannot run the server, its loop or its clients; nothing when it can."""
+    try:
+        model_for(experiment.tuning.transport, experiment.tuning.server)
+        loop_factory(experiment.loop)
+    except ConfigError as error:
+        return "; ".join(f"{fault.value} {fault.why}" for fault in error.faults)
+    return ""
+
+
+def all_entries(transport: str, loops: Sequence[str] = LOOPS) -> tuple[Entry, ...]:
+    """Return every model that serves ``transport`` here, those of an event loop on each loop."""
+    return tuple(_each_model(transport, loops))
+
+
+def _each_model(transport: str, loops: Sequence[str]) -> Iterator[Entry]:
+    for name in SERVERS_OF[transport]:
+        try:
+            model = model_for(transport, name)
+        except ConfigError:
+            yield Entry({"server": name})
+            continue
+        if model.threaded:
+            yield Entry({"server": name})
+        else:
+            yield from (Entry({"server": name, "loop": loop}) for loop in loops)
+
+
+def _name(entry: Entry, experiment: Experiment, *, uses_loop: bool) -> str:
+    """Return model, loop and client of a contestant, and what else sets it apart."""
+    tuning = experiment.tuning
+    name = tuning.server_model
+    if uses_loop or tuning.client != "protocol":
+        name += f"/{experiment.loop}"
+    if tuning.client != "protocol":
+        name += f"/{tuning.client}"
+    rest = [(key, value) for key, value in entry.values.items() if key not in ("server", "loop", "client")]
+    return " ".join([name, *_labels(rest)])
+
+
+def _labels(values: Iterable[tuple[str, Value]]) -> list[str]:
+    return [f"{key}={FIELDS[key].spec.format(value).replace(' ', '')}" for key, value in values]

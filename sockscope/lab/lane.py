@@ -1,0 +1,193 @@
+"""One contestant of a race: its server and its clients, each a run of its own, measured slice by slice."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from time import perf_counter
+
+from sockscope.core.contest import Contest, Contestant, Lap, lap_of
+from sockscope.core.experiment import Experiment
+from sockscope.core.snapshot import RunState, Snapshot
+from sockscope.core.window import window
+from sockscope.engine.engine import Engine
+from sockscope.errors import EngineError
+
+CLIENTS_LOOP = "uvloop"
+"""The loop of all clients, whatever loop the server has: the clients are the same for every contestant."""
+WARMUP_REQUESTS = 10
+"""Requests before a batch that are not measured: both processes have slept meanwhile."""
+WATCH_S = 0.02
+QUIET_S = 5.0
+"""How long the requests in flight at the end of a slice may take before the next contestant begins."""
+STALL_S = 5.0
+"""A batch in which nothing happens for this long, the timeouts added, is given up."""
+
+
+class Lane:
+    """A contestant's two runs, started paused, that are measured slice by slice.
+
+    :meth:`start`, :meth:`measure` and :meth:`stop` raise SockscopeError; after a failed start or a failed
+    measurement :meth:`stop` is still to be called.
+    """
+
+    def __init__(self, contestant: Contestant, contest: Contest) -> None:
+        self.contestant = contestant
+        self._contest = contest
+        self._server = Engine(_server_of(contestant.experiment))
+        self._swarm: Engine | None = None
+        self._before: tuple[Snapshot, Snapshot] | None = None
+        self._asked = 0
+
+    async def start(self) -> None:
+        """Start the server and its clients; the clients then wait for their first slice."""
+        await self._server.start()
+        served = self._server.snapshot().server
+        assert served is not None
+        self._asked = _first_requests(self.contestant.experiment) if self._contest.requests else 0
+        self._swarm = Engine(_swarm_of(self.contestant.experiment, served.address, self._asked))
+        await self._swarm.start()
+        if self._contest.requests:
+            await self._done()
+        else:
+            self._swarm.pause()
+        self._rest(True)
+
+    async def measure(self) -> Lap:
+        """Measure one slice."""
+        self._check()
+        self._rest(False)
+        try:
+            lap = await (self._batch() if self._contest.requests else self._rate())
+        finally:
+            self._rest(True)
+        self._check()
+        return lap
+
+    def partial(self) -> Lap | None:
+        """Return the figures of the slice that is being measured, so far; None while it warms up."""
+        return None if self._before is None else self._lap(self._before, self._now())
+
+    async def stop(self) -> None:
+        """Close everything."""
+        for engine in (self._swarm, self._server):
+            if engine is not None:
+                await engine.stop()
+
+    def _rest(self, resting: bool) -> None:
+        for engine in (self._server, self._clients()):
+            engine.rest(resting)
+
+    async def _rate(self) -> Lap:
+        swarm = self._clients()
+        swarm.resume()
+        try:
+            await asyncio.sleep(self._contest.warmup_s)
+            self._before = await self._fresh()
+            await asyncio.sleep(self._contest.slice_s)
+            lap = self._lap(self._before, await self._fresh())
+        finally:
+            self._before = None
+            swarm.pause()
+        await self._quiet()
+        return lap
+
+    async def _batch(self) -> Lap:
+        await self._ask(min(WARMUP_REQUESTS, self._contest.requests))
+        self._before = await self._fresh()
+        try:
+            await self._ask(self._contest.requests)
+            after = await self._fresh()
+            seen = after[1].main
+            duration_s = seen.last_answer_s - seen.began_s
+            if duration_s <= 0:
+                raise EngineError(_unanswered(after[1], "no request of the batch was answered"))
+            return self._lap(self._before, after, duration_s)
+        finally:
+            self._before = None
+
+    async def _ask(self, requests: int) -> None:
+        """Let the clients make so many more requests, and wait until they are done."""
+        self._asked += requests
+        self._clients().refill(requests)
+        await self._done()
+
+    async def _done(self) -> None:
+        """Wait until each request is answered or has failed; raise EngineError when nothing goes on."""
+        swarm = self._clients()
+        patience_s = STALL_S + swarm.tuning.request_timeout_s + swarm.tuning.connect_timeout_s
+        progress, since_s = -1, perf_counter()
+        while True:
+            self._check()
+            now = swarm.snapshot()
+            totals = now.main.totals
+            done = totals.responses + totals.timeouts + totals.errors
+            if done >= self._asked:
+                return
+            if done != progress:
+                progress, since_s = done, perf_counter()
+            elif perf_counter() - since_s > patience_s:
+                raise EngineError(_unanswered(now, f"{self._asked - done:,} requests were not answered"))
+            await asyncio.sleep(WATCH_S)
+
+    async def _quiet(self) -> None:
+        """Wait for what is in flight, so that it takes nothing from the next contestant."""
+        deadline = perf_counter() + QUIET_S
+        while perf_counter() < deadline and self._clients().state is RunState.PAUSED:
+            if not self._clients().snapshot().main.in_flight:
+                return
+            await asyncio.sleep(WATCH_S)
+
+    def _now(self) -> tuple[Snapshot, Snapshot]:
+        return self._server.snapshot(), self._clients().snapshot()
+
+    async def _fresh(self) -> tuple[Snapshot, Snapshot]:
+        """Return snapshots of this moment: those of a child are a little old otherwise."""
+        await asyncio.gather(self._server.settle(), self._clients().settle())
+        return self._now()
+
+    def _lap(
+        self,
+        before: tuple[Snapshot, Snapshot],
+        after: tuple[Snapshot, Snapshot],
+        duration_s: float | None = None,
+    ) -> Lap:
+        return lap_of(window(before[0], after[0]), window(before[1], after[1]), duration_s)
+
+    def _check(self) -> None:
+        """Raise EngineError when one of the runs has failed."""
+        for engine in (self._server, self._clients()):
+            if engine.state is RunState.FAILED:
+                raise EngineError(engine.error)
+
+    def _clients(self) -> Engine:
+        assert self._swarm is not None
+        return self._swarm
+
+
+def _unanswered(swarm: Snapshot, what: str) -> str:
+    trouble = swarm.main.last_trouble
+    return f"{what}: {trouble}" if trouble else what
+
+
+def _server_of(experiment: Experiment) -> Experiment:
+    return replace(experiment, role="server", requests=0, duration_s=0.0, warmup_s=0.0)
+
+
+def _swarm_of(experiment: Experiment, address: str, requests: int) -> Experiment:
+    return replace(
+        experiment,
+        role="swarm",
+        target=address,
+        bind="",
+        loop=CLIENTS_LOOP,
+        allocator="calm",
+        requests=requests,
+        duration_s=0.0,
+        warmup_s=0.0,
+    )
+
+
+def _first_requests(experiment: Experiment) -> int:
+    """Return how many requests the clients begin with: one, or one each if they keep their connections."""
+    return 1 if experiment.tuning.lifetime else experiment.tuning.clients

@@ -1,0 +1,174 @@
+"""Races that are worth running, as data: a workload, and what the contestants differ in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sockscope.core.contest import DEFAULT_ROUNDS, DEFAULT_SLICE_S, DEFAULT_WARMUP_S, Contest, Published
+from sockscope.core.experiment import Experiment
+from sockscope.core.fields import Value
+from sockscope.errors import ConfigError, Fault
+from sockscope.lab.contestants import Entry, all_entries, contestants_of, varied
+
+WORKLOAD: Mapping[str, Value] = {"permits": 0, "service_time": 0.0, "place": "apart"}
+"""What a race has where nothing else is said: no limit, no service time, a process for each role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A race by name. ``entries`` returns the contestants; ``workload`` goes before :data:`WORKLOAD`."""
+
+    name: str
+    summary: str
+    entries: Callable[[], tuple[Entry, ...]]
+    workload: Mapping[str, Value] = field(default_factory=dict)
+    rounds: int = DEFAULT_ROUNDS
+    slice_s: float = DEFAULT_SLICE_S
+    warmup_s: float = DEFAULT_WARMUP_S
+    baseline: str = ""
+    note: str = ""
+    published: tuple[Published, ...] = ()
+
+
+def _entries(*entries: Entry) -> Callable[[], tuple[Entry, ...]]:
+    return lambda: entries
+
+
+def _each(key: str, values: tuple[Value, ...], **rest: Value) -> Callable[[], tuple[Entry, ...]]:
+    return lambda: tuple(Entry({**rest, key: value}) for value in values)
+
+
+GUIDE_NOTE = (
+    "The published 11.7 times is a statement about waiting, not about sockets: one at a time, 100 clients "
+    "wait 100 times 100 ms; all at once they wait 100 ms. Without the waiting it is gone: --service-time 0."
+)
+
+_PRESETS = (
+    Preset(
+        "guide",
+        "100 clients at once, each connects, asks once and closes; 100 ms of service time",
+        _entries(
+            Entry({"server": "blocking"}),
+            Entry({"server": "streams", "loop": "asyncio"}),
+            Entry({"server": "protocol", "loop": "uvloop"}),
+        ),
+        {"clients": 100, "requests": 100, "lifetime": 1, "service_time": 0.1, "timeout": 60.0},
+        rounds=3,
+        baseline="blocking",
+        note=GUIDE_NOTE,
+        published=(
+            Published("blocking", 10.23, 9.78, 0.10, 15_200_000, 1.0),
+            Published("streams/asyncio", 0.87, 114.94, 0.35, 18_700_000, 11.7),
+        ),
+    ),
+    Preset(
+        "echo",
+        "persistent connections, no service time, every server model",
+        lambda: all_entries("tcp"),
+        baseline="protocol/uvloop",
+        note="The blocking server serves one connection until it ends; the other clients wait and time out.",
+    ),
+    Preset(
+        "connections",
+        "a connection for each request, every server model",
+        lambda: all_entries("tcp"),
+        {"lifetime": 1},
+        baseline="protocol/uvloop",
+    ),
+    Preset(
+        "allocator",
+        "asyncio's Protocol with malloc as it comes, calmed and tuned; BufferedProtocol; uvloop",
+        _entries(
+            Entry({"server": "protocol", "loop": "asyncio", "allocator": "default"}),
+            Entry({"server": "protocol", "loop": "asyncio", "allocator": "calm"}),
+            Entry({"server": "protocol", "loop": "asyncio", "allocator": "tuned"}),
+            Entry({"server": "buffered", "loop": "asyncio", "allocator": "default"}),
+            Entry({"server": "protocol", "loop": "uvloop", "allocator": "default"}),
+        ),
+        note="asyncio reads into 256 KiB at a time; by default glibc may map and unmap these for every read "
+        "(CPython issue 85451). Most of what uvloop gains over it is malloc.",
+    ),
+    Preset(
+        "semaphore",
+        "the same server under 1 to 1,000 permits: 1,000 clients, 5 ms of service time",
+        _each("permits", (1, 10, 50, 100, 200, 500, 1_000), server="protocol", loop="uvloop"),
+        {"clients": 1_000, "service_time": 0.005, "timeout": 30.0},
+    ),
+    Preset(
+        "udp",
+        "datagrams, every server model",
+        lambda: all_entries("udp"),
+        {"transport": "udp"},
+        baseline="datagram/uvloop",
+    ),
+    Preset(
+        "batch",
+        "pipelining: 1, 8 and 64 requests under way per client, one write each or one writelines for all",
+        _entries(
+            *(
+                Entry({"server": "protocol", "loop": "uvloop", "depth": depth, "batch": batch})
+                for depth, batch in ((1, 1), (8, 1), (8, 8), (64, 1), (64, 8), (64, 64))
+            )
+        ),
+    ),
+    Preset(
+        "pool",
+        "100 clients over a pool of 1, 10 and 50 connections, one connection each, and one for each request",
+        _entries(
+            Entry({"lifetime": 1}, "one for each request"),
+            *(Entry({"pool": size}, f"a pool of {size}") for size in (1, 10, 50)),
+            Entry({}, "one for each client"),
+        ),
+        {"server": "protocol", "loop": "uvloop", "service_time": 0.001},
+    ),
+)
+
+PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _PRESETS}
+
+_NO_PRESET = Preset("", "", lambda: ())
+
+
+def defaults_of(preset: Preset | None) -> dict[str, Value]:
+    """Return the fields that a race has where nobody says otherwise, by their keys."""
+    chosen = preset or _NO_PRESET
+    return {**WORKLOAD, "warmup": chosen.warmup_s, **chosen.workload}
+
+
+def workload_of(preset: Preset) -> Experiment:
+    """Return the workload of a preset as it is."""
+    return Experiment().with_values(defaults_of(preset))
+
+
+def contest_of(
+    workload: Experiment,
+    preset: Preset | None = None,
+    entries: Sequence[Entry] = (),
+    vary: Sequence[tuple[str, tuple[Value, ...]]] = (),
+    *,
+    rounds: int | None = None,
+    slice_s: float | None = None,
+    baseline: str = "",
+) -> Contest:
+    """Return the contest of a preset, or of ``entries``, under ``workload``; each entry once for each value.
+
+    With both, the entries race under the name and the terms of the preset. Raises ConfigError with every
+    fault, and when nobody is left to race.
+    """
+    chosen = preset or _NO_PRESET
+    contestants, left_out = contestants_of(varied(entries or chosen.entries(), vary), workload)
+    if not contestants:
+        raise ConfigError([Fault("contestant", name, why) for name, why in left_out])
+    takes_part = {contestant.name for contestant in contestants}
+    return Contest(
+        contestants=contestants,
+        rounds=chosen.rounds if rounds is None else rounds,
+        slice_s=chosen.slice_s if slice_s is None else slice_s,
+        warmup_s=workload.warmup_s,
+        requests=workload.requests,
+        baseline=baseline or (chosen.baseline if chosen.baseline in takes_part else ""),
+        preset=chosen.name,
+        note=chosen.note,
+        published=chosen.published,
+        left_out=left_out,
+    ).validated()

@@ -1,0 +1,192 @@
+"""Races through the installed command: what they write, what they refuse, and how they end."""
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, sockscope
+
+SHORT = ("-c", "4", "--rounds", "2", "--slice", "50ms", "--warmup", "20ms", "--place", "loop")
+TWO = ("protocol/uvloop", "--vary", "lifetime=run,request")
+
+
+def test_a_race_to_json() -> None:
+    done = sockscope("race", *TWO, *SHORT, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert (found["type"], found["kind"], found["rounds"], found["finished"]) == ("race", "rate", 2, True)
+    assert (found["slice_s"], found["warmup_s"]) == (0.05, 0.02)
+    assert found["experiment"]["clients"] == 4
+    assert found["experiment"]["permits"] == found["experiment"]["service_time_s"] == 0
+    assert found["environment"]["python"]
+    assert {each["name"] for each in found["contestants"]} == {
+        "protocol/uvloop lifetime=run", "protocol/uvloop lifetime=request",
+    }  # fmt: skip
+    for each in found["contestants"]:
+        assert (each["model"], each["loop"], each["client"]) == ("protocol", "uvloop", "protocol")
+        assert each["rank"] in (1, 2)
+        assert each["fault"] is None
+        spread = each["requests_per_s"]
+        assert len(spread["rounds"]) == 2
+        assert 0 < spread["min"] <= spread["median"] <= spread["max"]
+        assert each["errors"]["max"] == 0
+
+
+def test_a_batch_to_csv() -> None:
+    done = sockscope("race", "protocol/uvloop", *SHORT, "-n", "20", "--lifetime", "request", "--csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["round"] for row in rows] == ["1", "2"]
+    for row in rows:
+        duration_s = float(row["duration_s"])
+        assert float(row["connections_per_s"]) == pytest.approx(20 / duration_s)
+        assert float(row["requests_per_s"]) == pytest.approx(20 / duration_s)
+
+
+def test_a_table_and_a_chart(tmp_path: Path) -> None:
+    chart, table = tmp_path / "race.svg", tmp_path / "race.md"
+    done = sockscope("race", *TWO, *SHORT, "--svg", str(chart), "--markdown", "-o", str(table))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert ET.parse(chart).getroot().tag.endswith("svg")
+    assert table.read_text(encoding="utf-8").startswith("**SockScope race: 2 servers in turn, 2 rounds")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["race.md", "race.svg"]
+
+
+def test_races_are_kept_and_compared(tmp_path: Path) -> None:
+    file = ("--history", str(tmp_path / "history.db"))
+    first = sockscope("race", "protocol/uvloop", *SHORT, *file)
+    assert "kept as       run 1 (sockscope history show 1)" in first.stdout
+    sockscope("race", "protocol/uvloop", *SHORT, "--json", *file)
+    sockscope("race", "protocol/uvloop", *SHORT, "--no-history")
+    listed = json.loads(sockscope("history", "--json", *file).stdout)["runs"]
+    assert [(row["id"], row["kind"], row["title"]) for row in listed] == [
+        (2, "race", "protocol/uvloop"), (1, "race", "protocol/uvloop"),
+    ]  # fmt: skip
+    assert "protocol/uvloop" in sockscope("history", "show", "1", *file).stdout
+    compared = sockscope("diff", "1", "2", *file)
+    assert compared.returncode == 0, compared.stderr
+    assert "requests/s" in compared.stdout
+
+
+def test_what_was_asked_goes_before_what_the_preset_says() -> None:
+    done = sockscope(
+        "race", "protocol", "--preset", "guide", *SHORT, "-n", "8", "--service-time", "1ms", "--json"
+    )
+    found = json.loads(done.stdout)
+    assert (found["preset"], found["kind"], found["requests"], found["rounds"]) == ("guide", "batch", 8, 2)
+    assert found["experiment"]["service_time_s"] == 0.001
+    assert found["experiment"]["request_timeout_s"] == 60
+    assert [each["name"] for each in found["contestants"]] == ["protocol/uvloop"]
+    assert "waiting" in found["note"]
+    assert [each["contestant"] for each in found["published"]] == ["blocking", "streams/asyncio"]
+
+
+def test_the_presets_are_told() -> None:
+    done = sockscope("race", "--list-presets")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()][:3] == ["guide", "echo", "connections"]
+
+
+def test_the_workload_can_be_printed() -> None:
+    done = sockscope("race", "--preset", "guide", "--print-spec")
+    assert done.returncode == 0
+    assert "service_time = " in done.stdout
+    assert 'place = "apart"' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ((), "what should be raced?"),
+        (("protocl",), "did you mean protocol"),
+        (("protocol", "protocol"), "takes part twice"),
+        (("protocol", "--preset", "nonsense"), "is none of guide"),
+        (("protocol", "--vary", "permit=1"), "did you mean permits"),
+        (("protocol", "--rounds", "0"), "must be 1 to 1,000"),
+        (("protocol", "--rounds", "x"), "not a number"),
+        (("protocol", "--slice", "1us"), "must be at least"),
+        (("protocol", "--baseline", "nobody"), "does not take part"),
+        (("protocol", "--json", "--csv"), "exclude each other"),
+        (("datagram",), "does not serve TCP"),
+        (("protocol", "--clients", "0"), "must be at least 1"),
+        (("protocol", "--svg", "/nowhere/race.svg"), "cannot be written"),
+    ],
+)
+def test_what_cannot_be_raced_is_refused_in_a_sentence(arguments: tuple[str, ...], why: str) -> None:
+    done = sockscope("race", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# On a terminal.
+
+
+@contextmanager
+def race_on_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Callable[[str], str]]]:
+    """Run a race whose stderr is a terminal; yield it, and what reads there until some text has come."""
+    mine, childs = pty.openpty()
+    child = subprocess.Popen(
+        [COMMAND, "race", *arguments],
+        env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=childs, text=True,
+    )  # fmt: skip
+    os.close(childs)
+
+    def read_until(text: str) -> str:
+        shown = ""
+        while text not in shown:
+            ready, _, _ = select.select([mine], [], [], PATIENCE_S)
+            assert ready, f"{text!r} did not come: {shown!r}"
+            shown += os.read(mine, 65_536).decode()
+        return shown
+
+    try:
+        yield child, read_until
+    finally:
+        child.kill()
+        child.communicate(timeout=PATIENCE_S)
+        os.close(mine)
+
+
+LONG = (*TWO, *SHORT, "--rounds", "1000", "--json")
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_race_prints_what_it_has(signal_number: signal.Signals) -> None:
+    with race_on_terminal(*LONG) as (child, read_until):
+        shown = read_until("round 2 of 1000")
+        assert re.search(r"\[ *\]  starting  00:0\d:\d\d left", shown)
+        child.send_signal(signal_number)
+        if signal_number is signal.SIGINT:
+            read_until("ending the race with what is measured; Ctrl+C again leaves at once")
+        out, _ = child.communicate(timeout=PATIENCE_S)
+    assert child.returncode == 0
+    found = json.loads(out)
+    assert found["finished"] is False
+    counts = [len(each["requests_per_s"]["rounds"]) for each in found["contestants"]]
+    assert 1 <= min(counts) <= max(counts) < 1_000
+
+
+def test_the_second_interrupt_leaves_at_once() -> None:
+    # Requests that are never answered keep the end waiting for its grace time.
+    never = ("--service-time", "60s", "--timeout", "90s", "--slice", "60s")
+    with race_on_terminal(*LONG, *never) as (child, read_until):
+        for _ in range(3):  # until the clients have asked
+            read_until("round 1 of 1000")
+        child.send_signal(signal.SIGINT)
+        read_until("ending the race")
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=PATIENCE_S)
+    assert (child.returncode, out) == (130, "")

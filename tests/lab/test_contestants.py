@@ -1,0 +1,110 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockscope.core.experiment import CLIENTS, SERVERS, Experiment
+from sockscope.engine.servers.registry import SERVER_MODELS
+from sockscope.lab.contestants import (
+    LOOPS,
+    Entry,
+    all_entries,
+    contestants_of,
+    parse_entry,
+    parse_vary,
+    varied,
+)
+
+parts = st.tuples(
+    st.sampled_from(SERVERS), st.none() | st.sampled_from(LOOPS), st.none() | st.sampled_from(CLIENTS)
+)
+
+
+@given(parts)
+def test_what_is_written_is_read(chosen: tuple[str, str | None, str | None]) -> None:
+    server, loop, client = chosen
+    words = [server, *([loop] if loop else []), *([client] if loop and client else [])]
+    values = parse_entry("/".join(words).upper()).values
+    assert list(values.values()) == words
+    assert list(values) == ["server", "loop", "client"][: len(words)]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is not MODEL"),
+        ("protocol/", "is not MODEL"),
+        ("a/b/c/d", "is not MODEL"),
+        ("protocl", "did you mean protocol"),
+        ("protocol/uvlop", "did you mean uvloop"),
+        ("protocol/uvloop/x", "one of protocol, blocking, streams"),
+    ],
+)
+def test_what_is_no_contestant_is_told(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse_entry(text)
+
+
+def test_values_are_read_with_their_units() -> None:
+    assert parse_vary("permits=1, 10,1k") == ("permits", (1, 10, 1_000))
+    assert parse_vary("service-time=0,5ms") == ("service_time", (0.0, 0.005))
+    assert parse_vary("lifetime=run,request") == ("lifetime", (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("permits", "is not FIELD=VALUE"),
+        ("permits=", "is not FIELD=VALUE"),
+        ("permit=1", "did you mean permits"),
+        ("server=protocol", "there is no field server to vary"),
+        ("permits=1,x", "the value x"),
+    ],
+)
+def test_what_cannot_be_varied_is_told(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse_vary(text)
+
+
+def test_each_contestant_meets_each_value() -> None:
+    entries = varied(
+        [Entry({"server": "protocol"}), Entry({"loop": "asyncio"}, "named")],
+        [("permits", (1, 2)), ("clients", (5,))],
+    )
+    assert [(dict(entry.values), entry.name) for entry in entries] == [
+        ({"server": "protocol", "permits": 1, "clients": 5}, ""),
+        ({"server": "protocol", "permits": 2, "clients": 5}, ""),
+        ({"loop": "asyncio", "permits": 1, "clients": 5}, "named permits=1 clients=5"),
+        ({"loop": "asyncio", "permits": 2, "clients": 5}, "named permits=2 clients=5"),
+    ]
+
+
+def test_names_tell_what_sets_them_apart() -> None:
+    entries = varied([parse_entry("protocol/asyncio"), parse_entry("default")], [("service_time", (0.005,))])
+    contestants, absent = contestants_of(entries, Experiment())
+    assert [contestant.name for contestant in contestants] == [
+        "protocol/asyncio service_time=5ms", "protocol/uvloop service_time=5ms",
+    ]  # fmt: skip
+    assert contestants[0].experiment.loop == "asyncio"
+    assert contestants[0].experiment.tuning.service_time_s == 0.005
+    assert absent == ()
+
+
+def test_who_does_not_serve_the_transport_is_left_out_with_the_reason() -> None:
+    contestants, absent = contestants_of(
+        [Entry({"server": "datagram"}), Entry({"server": "protocol"})], Experiment()
+    )
+    assert [contestant.name for contestant in contestants] == ["protocol/uvloop"]
+    ((name, why),) = absent
+    assert name == "datagram"
+    assert "does not serve TCP" in why
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_every_model_that_is_here_takes_part(transport: str) -> None:
+    workload = Experiment().with_values({"transport": transport})
+    contestants, _ = contestants_of(all_entries(transport), workload)
+    here = {model.name for model in SERVER_MODELS if model.transport == transport}
+    assert {contestant.experiment.tuning.server for contestant in contestants} == here
+    on_loops = [c.name for c in contestants if c.uses_loop]
+    assert {name.split("/")[1] for name in on_loops} == set(LOOPS)
+    assert len({contestant.name for contestant in contestants}) == len(contestants)
