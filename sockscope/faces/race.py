@@ -132,10 +132,14 @@ def race_csv(standing: Standing) -> str:
 
 def progress_text(standing: Standing) -> str:
     """Return the line of progress: how far, how long still, and whose slice it is."""
-    left = standing.time_left_s
     share = standing.slices_done / standing.slices if standing.slices else 1.0
+    return f"[{bar(share, 1.0, _BAR_CELLS):<{_BAR_CELLS}}]  {progress_words(standing)}"
+
+
+def progress_words(standing: Standing) -> str:
+    """Return the same without a bar."""
+    left = standing.time_left_s
     parts = [
-        f"[{bar(share, 1.0, _BAR_CELLS):<{_BAR_CELLS}}]",
         f"round {standing.round} of {standing.contest.rounds}" if standing.round else "starting",
         f"{format_elapsed(left)} left"
         if left is not None

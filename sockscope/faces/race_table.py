@@ -69,7 +69,7 @@ def race_text(standing: Standing, environment: Mapping[str, object]) -> str:
         *aligned(result_columns(standing.contest, table, bars=True), table),
         "",
         *aligned(resource_columns(), table),
-        *_published(standing, table),
+        *published_lines(standing, table),
         "",
         *_remarks(standing, table),
         *wrap(environment_line(environment), WIDTH),
@@ -258,7 +258,7 @@ def _remarks(standing: Standing, table: Sequence[Row]) -> Iterator[str]:
         yield from wrap(remark, WIDTH)
 
 
-def _published(standing: Standing, table: Sequence[Row]) -> Iterator[str]:
+def published_lines(standing: Standing, table: Sequence[Row]) -> Iterator[str]:
     """Yield published figures beside those that were measured here."""
     by_name = {row.name: row for row in table}
     pairs = [(each, by_name[each.contestant]) for each in standing.contest.published

@@ -63,6 +63,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("knobs", "comma", ",", "all knobs", "All knobs, on the whole screen", GO, 40),
     Action("copy", "y", "y", "copy", "Copy what is selected", KEEP),
     Action("export", "e", "e", "export", "Write figures and a picture of the screen to files", KEEP, 62),
+    Action("race", "r", "r", "race", "Server models side by side, under the same work", KEEP, 48),
     Action("history", "h", "h", "history", "Finished runs, and two of them over each other", KEEP, 45),
     Action("help", "question_mark,f1", "?", "help", "Keys, and what each figure means", APP, 95),
     Action("palette", "ctrl+p", "^p", "palette", "Every action, by name", APP, 30),

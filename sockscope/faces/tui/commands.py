@@ -15,6 +15,7 @@ from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.knobs import KnobList, KnobsPanel
 from sockscope.faces.tui.screens.help import HelpScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
+from sockscope.faces.tui.screens.race import RaceScreen
 
 if TYPE_CHECKING:
     from sockscope.faces.tui.app import SockscopeApp
@@ -32,6 +33,7 @@ class Commands:
         self._undo: list[Tuning] = []
         self._redo: list[Tuning] = []
         self._markers = 0
+        self._rests = False
         self._methods: dict[str, Callable[[], None]] = {
             name: getattr(self, name)
             for name in dir(self)
@@ -216,6 +218,21 @@ class Commands:
             self._app.say(f"cannot write: {error.strerror}: {error.filename}", "error")
             return
         self._app.say("wrote " + ", ".join(path.name for path in paths))
+
+    def race(self) -> None:
+        """Race server models; the run rests meanwhile."""
+        app = self._app
+        app.push_screen(RaceScreen(app.environment, app.history, self._rest))
+
+    def _rest(self, wanted: bool) -> None:
+        """Pause the run while a race goes on, and let it go on afterwards if it was not paused before."""
+        engine = self._app.engine
+        if wanted and engine.state is RunState.RUNNING:
+            engine.pause()
+            self._rests = True
+        elif not wanted and self._rests:
+            engine.resume()
+            self._rests = False
 
     def history(self) -> None:
         """Show the finished runs."""
