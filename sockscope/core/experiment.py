@@ -167,6 +167,11 @@ class Tuning:
             yield Fault("server", self.server, f"does not serve {shown}; over {shown}: {', '.join(serving)}")
         if self.client not in asking:
             yield Fault("client", self.client, f"does not speak {shown}; over {shown}: {', '.join(asking)}")
+        if 0 < self.server_permits < self.server_processes:
+            yield Fault(
+                "server_permits", self.server_permits,
+                f"is less than one for each of {self.server_processes} server processes",
+            )  # fmt: skip
 
     def _pipeline_faults(self) -> Iterator[Fault]:
         if self.batch > self.depth:

@@ -62,13 +62,6 @@ def _joined_role(first: RoleSnapshot | None, second: RoleSnapshot | None) -> Rol
     )
 
 
-def _joined_process(first: Snapshot, second: ProcessUse) -> ProcessUse:
-    for process in first.processes:
-        if process.pid == second.pid:
-            return replace(second, resources=_joined_resources(process.resources, second.resources))
-    return second
-
-
 def _joined_resources(first: Resources, second: Resources) -> Resources:
     kernel = second.kernel_udp
     if kernel is not None and first.kernel_udp is not None:

@@ -92,6 +92,7 @@ class Swarm:
         self.recorder.start()
         self._began_s = perf_counter()
         self._take(assignment)
+        self.limiter.resize(assignment.tuning.permits)
         self._resize()
         self._look_for_overdue()
         return self._target

@@ -99,6 +99,7 @@ class ChildProcess:
         self._fresh: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._last_call: asyncio.TimerHandle | None = None
         self._report: Report | None = None
         self._heard_s = perf_counter()
         self._broken = ""
@@ -169,9 +170,11 @@ class ChildProcess:
 
     def kill(self) -> None:
         """End the process at once."""
-        if self._process is not None and self._process.returncode is None:
+        if self.alive:
+            # Not by way of the Process object: it looks whether the process has ended, and its code would
+            # be lost to whoever waits for it.
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                os.kill(self.pid, signal.SIGKILL)
 
     async def _watch(self) -> None:
         """Wait for the end of the process, and tell of it when it should not have ended."""
@@ -179,6 +182,8 @@ class ChildProcess:
         code = await self._process.wait()
         self._read_complaint()
         self.alive = False
+        if self._last_call is not None:
+            self._last_call.cancel()
         self._stop_polling()
         expected = self._ending and not self._broken
         self.state = "ended" if expected else self._broken or _how_it_ended(code)
@@ -329,8 +334,10 @@ class ChildProcess:
         """The channel is gone: so is the process, or it cannot be talked to any more."""
         if text:
             self._broken = f"was ended: {text}"
-        if not self._ending:
             self.kill()
+        elif self.alive and not self._ending:
+            # It is on its way out, and may have something to say; but not for ever.
+            self._last_call = self._loop.call_later(END_S, self.kill)
 
     def use(self) -> ProcessUse | None:
         """Return what the process uses, or None before its first report."""

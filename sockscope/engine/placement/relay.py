@@ -29,6 +29,12 @@ class Relay(Generic[T]):
         self._items.extend(enumerate(items, first))
         self.count = first + len(items)
 
+    def copy(self) -> Relay[T]:
+        """Return a relay that later items of this one do not change."""
+        twin: Relay[T] = Relay(0)
+        twin._items, twin.count = self._items.copy(), self.count
+        return twin
+
     def get(self, number: int) -> T | None:
         """Return the item with this number, or None when it is gone, was missed, or is not there yet."""
         for found, item in reversed(self._items):

@@ -78,6 +78,7 @@ class RemoteRole:
         self._address: Address = ("", 0)
         self._events: Relay[Event] = Relay(EVENTS)
         self._exchanges: Relay[tuple[Seat, Exchange]] = Relay(CAPTURES)
+        self._held: Relay[tuple[Seat, Exchange]] | None = None
         self._wished_events = Wish(0)
         self._wished_exchanges = Wish(0)
         self._wished_connections: Wish[ConnectionQuery | None] = Wish(None)
@@ -169,6 +170,10 @@ class RemoteRole:
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment, or let them go."""
+        if not held:
+            self._held = None
+        elif self._held is None:
+            self._held = self._exchanges.copy()
         for process in self.processes:
             process.tell(self._name, "hold", held)
 
@@ -255,7 +260,7 @@ class RemoteRole:
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, or None when it is gone or its process does not answer."""
-        found = self._exchanges.get(record_id)
+        found = (self._held or self._exchanges).get(record_id)
         if found is None:
             return None
         seat, exchange = found
