@@ -65,7 +65,7 @@ _OF_A_MOMENT = frozenset({"rss_bytes", "descriptors", "descriptor_limit", "conne
 _NOT_PER_REQUEST = frozenset({"requests", "responses", "count"})
 COUNTS = frozenset(
     f"{section}.{name}"
-    for section in ("totals", "server", "limiter", "admission", "kernel_udp")
+    for section in ("totals", "server", "limiter", "admission", "pool", "kernel_udp")
     for name in FIGURES[section]
     if name not in _OF_A_MOMENT | _NOT_PER_REQUEST
 ) | {"resources.cpu_s", "resources.voluntary_switches", "resources.involuntary_switches"}

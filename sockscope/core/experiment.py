@@ -133,6 +133,11 @@ class Tuning:
         return "apart" if max(self.server_processes, self.swarm_processes) > 1 else self.place
 
     @property
+    def connections(self) -> int:
+        """Connections that the clients have: one each, or those of the pool, but no more than clients."""
+        return min(self.pool, self.clients) if self.pool else self.clients
+
+    @property
     def server_model(self) -> str:
         """Name of the server model with ``default`` resolved."""
         return DEFAULT_SERVERS[self.transport] if self.server == "default" else self.server
@@ -147,6 +152,7 @@ class Tuning:
             return
         yield from self._model_faults()
         yield from self._pipeline_faults()
+        yield from self._pool_faults()
         if self.transport != "udp":
             return
         if self.request_bytes > MAX_UDP_PAYLOAD_BYTES:
@@ -172,6 +178,14 @@ class Tuning:
                 "server_permits", self.server_permits,
                 f"is less than one for each of {self.server_processes} server processes",
             )  # fmt: skip
+
+    def _pool_faults(self) -> Iterator[Fault]:
+        if self.pool and self.transport == "udp":
+            yield Fault("pool", self.pool, "is for TCP: UDP has no connections that could be shared")
+        if self.pool and self.client == "blocking":
+            yield Fault(
+                "pool", self.pool, "is for clients on an event loop: a blocking one has its connection"
+            )
 
     def _pipeline_faults(self) -> Iterator[Fault]:
         if self.batch > self.depth:

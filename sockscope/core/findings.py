@@ -45,6 +45,7 @@ def limit_of(window: Snapshot) -> Finding:
         _cpu,
         _admission,
         _permits,
+        _pool,
         _server_alone,
         _service,
         _think,
@@ -87,11 +88,10 @@ def _no_server(window: Snapshot, _: Figures) -> Finding | None:
     swarm = window.swarm
     if swarm is None or not swarm.clients_retrying:
         return None
-    return Finding(
-        "server",
-        f"{swarm.clients_retrying:,} of {swarm.clients:,} clients have no connection and try again: "
-        f"{swarm.last_trouble.lower()}",
-    )
+    of, who = swarm.clients, "clients have no connection and try again"
+    if window.tuning.pool:
+        of, who = window.tuning.connections, "connections of the pool are not there and tried again"
+    return Finding("server", f"{swarm.clients_retrying:,} of {of:,} {who}: {swarm.last_trouble.lower()}")
 
 
 def _timeouts(window: Snapshot, _: Figures) -> Finding | None:
@@ -171,6 +171,20 @@ def _permits(window: Snapshot, shown: Figures) -> Finding | None:
         "semaphore",
         f"{limiter.in_flight:,} of {limiter.permits:,} permits in flight, "
         f"{limiter.waiting:,} clients waiting{each}",
+    )
+
+
+def _pool(window: Snapshot, _: Figures) -> Finding | None:
+    if window.swarm is None:
+        return None
+    pool = window.swarm.pool
+    if not pool.permits or not pool.waiting or pool.in_flight < pool.permits:
+        return None
+    each = f", {units.format_duration(pool.wait_s / pool.waited)} each" if pool.waited else ""
+    return Finding(
+        "pool",
+        f"{pool.in_flight:,} of {pool.permits:,} connections of the pool taken, "
+        f"{pool.waiting:,} clients waiting{each}",
     )
 
 

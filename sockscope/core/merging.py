@@ -56,6 +56,7 @@ def merged(parts: Sequence[RoleSnapshot], query: ConnectionQuery | None = None) 
         in_flight=_sum(parts, "in_flight"),
         last_trouble=next((part.last_trouble for part in parts if part.last_trouble), ""),
         limiter=_limiter([part.limiter for part in parts]),
+        pool=_limiter([part.pool for part in parts]),
         service_time=reduce(add, (part.service_time for part in parts)),
         last_answer_s=max(part.last_answer_s for part in parts),
     )
@@ -63,7 +64,7 @@ def merged(parts: Sequence[RoleSnapshot], query: ConnectionQuery | None = None) 
 
 def past(ended: RoleSnapshot) -> RoleSnapshot:
     """Return what stays of a part of a role that has ended: its cumulative figures and its events."""
-    limiter = replace(ended.limiter, permits=0, in_flight=0, waiting=0)
+    nobody = {"permits": 0, "in_flight": 0, "waiting": 0}
     return replace(
         RoleSnapshot(ended.role, ended.transport, ended.address, ended.totals, connections_open=0),
         counts_frames=ended.counts_frames,
@@ -73,7 +74,8 @@ def past(ended: RoleSnapshot) -> RoleSnapshot:
         captures_recorded=ended.captures_recorded,
         captures_overwritten=ended.captures_recorded,
         last_conn_id=ended.last_conn_id,
-        limiter=limiter,
+        limiter=replace(ended.limiter, **nobody),
+        pool=replace(ended.pool, **nobody),
         service_time=ended.service_time,
         began_s=ended.began_s,
         last_answer_s=ended.last_answer_s,

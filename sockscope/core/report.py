@@ -46,6 +46,7 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "clients": ("running", "connecting", "retrying", "connections_open", "in_flight"),
     "limiter": _LIMITER,
     "admission": _LIMITER,
+    "pool": _LIMITER,
     "server": (*_TOTALS, "connections_open", "skew_s"),
     "kernel_udp": _KERNEL_UDP,
 }  # fmt: skip
@@ -123,6 +124,7 @@ def _figures(snapshot: Snapshot) -> dict[str, Any]:
         "clients": _clients(swarm),
         "limiter": _named("limiter", swarm.limiter if swarm is not None else None),
         "admission": _named("admission", server.limiter if server is not None else None),
+        "pool": _named("pool", swarm.pool if swarm is not None else None),
         "server": {
             **_server_totals(server),
             "connections_open": server.connections_open if server is not None else None,

@@ -173,7 +173,8 @@ class RoleSnapshot:
     """One role (``server`` or ``client``) at one moment, ``time_s``: a little ago when it runs elsewhere.
 
     ``clients_*`` are the swarm's. ``limiter`` is the semaphore before the clients' requests, or the one that
-    admits requests to service at the server. ``rolling`` counts connections that are still to be replaced
+    admits requests to service at the server. ``pool`` are the connections that the clients share, as permits
+    that they wait for. ``rolling`` counts connections that are still to be replaced
     since a knob needed new sockets, ``draining`` those that an address no longer in use still serves.
     ``captures_recorded`` counts exchanges that were captured and ``captures_overwritten`` those of them that
     are gone, ``events_missed`` lines that this reader did not get. ``last_conn_id`` is the highest number of
@@ -211,6 +212,7 @@ class RoleSnapshot:
     in_flight: int = 0
     last_trouble: str = ""
     limiter: LimiterStatistics = field(default_factory=LimiterStatistics)
+    pool: LimiterStatistics = field(default_factory=LimiterStatistics)
     service_time: Histogram = field(default_factory=Histogram)
     began_s: float = 0.0
     last_answer_s: float = 0.0

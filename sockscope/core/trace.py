@@ -81,7 +81,7 @@ class Trace:
         series["clients"].append(now.time_s, role.clients)
         series["connections"].append(now.time_s, role.connections_open)
         series["in_flight"].append(now.time_s, role.in_flight)
-        series["waiting"].append(now.time_s, role.limiter.waiting)
+        series["waiting"].append(now.time_s, role.limiter.waiting + role.pool.waiting)
         series["permits"].append(now.time_s, role.limiter.permits or None)
 
     def _since(self, time_s: float) -> Snapshot:

@@ -53,12 +53,17 @@ def _joined_role(first: RoleSnapshot | None, second: RoleSnapshot | None) -> Rol
         second,
         totals=first.totals + second.totals,
         service_time=first.service_time + second.service_time,
-        limiter=replace(
-            second.limiter,
-            acquired=first.limiter.acquired + second.limiter.acquired,
-            waited=first.limiter.waited + second.limiter.waited,
-            wait_s=first.limiter.wait_s + second.limiter.wait_s,
-        ),
+        limiter=_joined_limiter(first.limiter, second.limiter),
+        pool=_joined_limiter(first.pool, second.pool),
+    )
+
+
+def _joined_limiter(first: LimiterStatistics, second: LimiterStatistics) -> LimiterStatistics:
+    return replace(
+        second,
+        acquired=first.acquired + second.acquired,
+        waited=first.waited + second.waited,
+        wait_s=first.wait_s + second.wait_s,
     )
 
 
@@ -105,6 +110,7 @@ def _role(before: RoleSnapshot | None, after: RoleSnapshot | None) -> RoleSnapsh
         totals=after.totals - before.totals,
         service_time=after.service_time - before.service_time,
         limiter=_limiter(before.limiter, after.limiter),
+        pool=_limiter(before.pool, after.pool),
     )
 
 

@@ -58,10 +58,10 @@ def descriptors_needed(role: str, tuning: Tuning) -> int:
         return RESERVED_DESCRIPTORS
     ends = 2 if tuning.transport == "tcp" else 1
     if role == "both" and tuning.layout in ("loop", "child"):
-        return tuning.clients * ends + RESERVED_DESCRIPTORS
-    most = -(-tuning.clients // tuning.swarm_processes)
+        return tuning.connections * ends + RESERVED_DESCRIPTORS
+    most = -(-tuning.connections // tuning.swarm_processes)
     if role == "both" and tuning.transport == "tcp":
-        most = max(most, _most_accepted(tuning.clients, tuning.server_processes))
+        most = max(most, _most_accepted(tuning.connections, tuning.server_processes))
     return most + RESERVED_DESCRIPTORS
 
 
@@ -85,12 +85,13 @@ def check_descriptors(experiment: Experiment, tuning: Tuning) -> None:
         return
     ends = descriptors_needed(experiment.role, tuning) - RESERVED_DESCRIPTORS
     whose = "this" if tuning.layout == "loop" else "a"
-    possible = max(0, (limit - RESERVED_DESCRIPTORS) * tuning.clients // max(1, ends))
+    possible = max(0, (limit - RESERVED_DESCRIPTORS) * tuning.connections // max(1, ends))
+    who = "pooled connections" if tuning.pool else "clients"
     raise ResourceLimitError(
         "descriptors",
         limit,
-        f"{tuning.clients:,} clients need {needed:,} descriptors, but {whose} process may open {limit:,}; "
-        f"use at most {possible:,} clients, or raise the limit first: ulimit -n {needed}",
+        f"{tuning.connections:,} {who} need {needed:,} descriptors, but {whose} process may open {limit:,}; "
+        f"use at most {possible:,} {who}, or raise the limit first: ulimit -n {needed}",
     )
 
 

@@ -63,9 +63,11 @@ def test_a_client_model_speaks_what_it_can() -> None:
         ({"depth": 2, "client": "blocking"}, "depth", "sends and waits"),
         ({"depth": 1_024, "request_bytes": 1 << 20}, "depth", "more than a client may send"),
         ({"depth": 4, "batch": 5}, "batch", "4 requests to hand over"),
+        ({"pool": 4, "transport": "udp"}, "pool", "UDP has no connections"),
+        ({"pool": 4, "client": "blocking"}, "pool", "has its connection"),
     ],
 )
-def test_a_pipeline_that_cannot_be_is_refused(values: dict[str, Any], field: str, why: str) -> None:
+def test_what_the_clients_cannot_do_is_refused(values: dict[str, Any], field: str, why: str) -> None:
     found = faulty(Experiment(Tuning(**values)))
     assert list(found) == [field]
     assert why in found[field]

@@ -54,6 +54,17 @@ def test_the_admission_limit_of_the_server_goes_before_the_permits_of_the_client
     assert limit_of(replace(limited, server=replace(run_of_it.server, limiter=rarely))).limit == "semaphore"
 
 
+def test_a_pool_that_is_waited_for_is_named() -> None:
+    taken = LimiterStatistics(permits=8, in_flight=8, waiting=92, acquired=100, waited=100, wait_s=4.0)
+    found = limit_of(busy(Tuning(pool=8), pool=taken))
+    assert found.limit == "pool"
+    assert "8 of 8 connections of the pool taken, 92 clients waiting, 40.0 ms each" in found.text
+    assert limit_of(busy(Tuning(pool=8), pool=taken, limiter=FULL)).limit == "semaphore"
+    assert limit_of(busy(Tuning(pool=8), pool=replace(taken, waiting=0))).limit != "pool"
+    gone = limit_of(busy(Tuning(pool=8), clients_retrying=8, last_trouble="Connection refused"))
+    assert gone.text == "8 of 8 connections of the pool are not there and tried again: connection refused"
+
+
 def test_cpu_goes_before_permits() -> None:
     found = limit_of(busy(limiter=FULL, cpu_s=0.97))
     assert found.limit == "CPU"

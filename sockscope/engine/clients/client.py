@@ -19,6 +19,7 @@ from sockscope.core.dialogue import Dialogue
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
 from sockscope.core.snapshot import SocketOption
+from sockscope.engine.clients.pool import Pool
 from sockscope.engine.limiter import Limiter, Waiter
 from sockscope.engine.recorder import Clip, Recorder, clip
 
@@ -31,6 +32,8 @@ class ClientState(Enum):
 
     IDLE = "idle"
     CONNECTING = "connecting"
+    FREE = "free"
+    """In a pool, until a client takes it."""
     WAITING = "waiting"
     """For a permit."""
     IN_FLIGHT = "in flight"
@@ -48,6 +51,7 @@ class Surroundings(Protocol):
     tuning: Tuning
     dialogue: Dialogue
     limiter: Limiter
+    pool: Pool
     recorder: Recorder
     generation: int
     socket_generation: int
@@ -95,8 +99,8 @@ class Client:
 
     __slots__ = (
         "_backoff", "_expect", "_failures", "_holds_permit", "_kept", "_on_exchange", "_pipeline", "_reason",
-        "_reason_text", "_retiring", "_sent_s", "_socket_generation", "_steady", "_think", "_waiter",
-        "_wire", "number", "record", "state", "swarm",
+        "_reason_text", "_retiring", "_sent_s", "_socket_generation", "_steady", "_taken", "_think",
+        "_waiter", "_wire", "number", "record", "state", "swarm",
     )  # fmt: skip
 
     record: ConnectionRecord | None
@@ -118,6 +122,8 @@ class Client:
         self._pipeline: deque[tuple[float, bytes]] = deque()
         self._steady = False
         self._holds_permit = False
+        # Whether it has a turn for a client of the pool.
+        self._taken = False
         self._waiter: Waiter | None = None
         self._think: asyncio.TimerHandle | None = None
         self._backoff: asyncio.TimerHandle | None = None
@@ -179,11 +185,24 @@ class Client:
             self.leave(CloseReason.ROLLED)
         elif swarm.paused:
             self.state = ClientState.PARKED
+        elif swarm.tuning.pool and not self._taken:
+            self.state = ClientState.FREE
+            swarm.pool.offer(self)
         elif swarm.limiter.try_acquire():
             self._send()
         else:
             self.state = ClientState.WAITING
             self._waiter = swarm.limiter.enqueue(self._admitted)
+
+    def take(self) -> None:
+        """Have a turn for a client of the pool."""
+        self._taken = True
+        self.ask()
+
+    def _give_back(self) -> None:
+        if self._taken:
+            self._taken = False
+            self.swarm.pool.give_back()
 
     def _admitted(self) -> None:
         self._waiter = None
@@ -259,13 +278,14 @@ class Client:
     def go_on(self) -> None:
         """Do what comes after an answer."""
         self._release()
+        self._give_back()
         record = self.record
         if record is None or self.state is not ClientState.IN_FLIGHT:
             return
         tuning = self.swarm.tuning
         if tuning.lifetime and record.frames_out >= tuning.lifetime:
             self.leave(CloseReason.LIFETIME)
-        elif tuning.think_time_s and not self._retiring:
+        elif tuning.think_time_s and not tuning.pool and not self._retiring:
             self.state = ClientState.THINKING
             self._think = self.swarm.loop.call_later(tuning.think_time_s, self._thought)
         else:
@@ -360,18 +380,24 @@ class Client:
         if self._waiter is not None:
             self.swarm.limiter.forget(self._waiter)
             self._waiter = None
+        if self.state is ClientState.FREE:
+            self.swarm.pool.withdraw(self)
         self._release()
+        self._give_back()
 
     # From the swarm.
 
     def retune(self) -> None:
         """The tuning changed: look at it before the next request, and go at once if nothing is under way."""
         self._steady = False
-        if self.state in (ClientState.WAITING, ClientState.THINKING, ClientState.PARKED):
+        if self.state in (ClientState.FREE, ClientState.WAITING, ClientState.THINKING, ClientState.PARKED):
             if self._socket_generation != self.swarm.socket_generation:
                 self.leave(CloseReason.ROLLED)
             elif self._think is not None:
                 self._think.cancel()
+                if self.swarm.tuning.pool:
+                    self._thought()
+                    return
                 left_s = max(0.0, self._think.when() - self.swarm.loop.time())
                 self._think = self.swarm.loop.call_later(
                     min(left_s, self.swarm.tuning.think_time_s), self._thought

@@ -13,6 +13,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, SocketOption
 from sockscope.engine.clients.client import NUMBER_DIGITS, Client, ClientState
+from sockscope.engine.clients.pool import Pool
 from sockscope.engine.clients.streams import StreamsClient
 from sockscope.engine.clients.tcp import ProtocolClient
 from sockscope.engine.clients.udp import UdpClient
@@ -63,6 +64,7 @@ class Swarm:
         self._gives_way = False
         self.source = ""
         self.loop = asyncio.get_running_loop()
+        self.pool = Pool(self.loop)
         self._target: Address = ("", 0)
         self._clients: dict[int, Client] = {}
         self._active: list[Client] = []
@@ -93,6 +95,7 @@ class Swarm:
         self._began_s = perf_counter()
         self._take(assignment)
         self.limiter.resize(assignment.tuning.permits)
+        self._share()
         self._resize()
         self._look_for_overdue()
         return self._target
@@ -110,6 +113,7 @@ class Swarm:
         self.limiter.resize(assignment.tuning.permits)
         for client in list(self._clients.values()):
             client.retune()
+        self._share()
         self._resize()
         return self._target
 
@@ -126,7 +130,7 @@ class Swarm:
 
     def _pace(self) -> None:
         tuning = self.tuning
-        crowded = min(tuning.clients, tuning.permits or tuning.clients) > CROWD
+        crowded = min(tuning.connections, tuning.permits or tuning.connections) > CROWD
         self.paced = crowded or self._gives_way
 
     def give_way(self, wanted: bool) -> None:
@@ -137,8 +141,15 @@ class Swarm:
             for client in self._clients.values() if wanted else ():
                 client.hesitate()
 
+    def _share(self) -> None:
+        tuning = self.tuning
+        if tuning.pool:
+            self.pool.resize(tuning.clients, tuning.connections, tuning.think_time_s)
+        else:
+            self.pool.resize(0, 0, 0.0)
+
     def _resize(self) -> None:
-        wanted = self.tuning.clients
+        wanted = self.tuning.connections
         while len(self._active) > wanted:
             self._active.pop().retire()
         make = _CLIENTS[_kind(self.tuning)]
@@ -161,6 +172,7 @@ class Swarm:
     async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
         """Let requests in flight finish for at most ``grace_s``, then close everything."""
         self._stopping = True
+        self.pool.close()
         self.pause(True)
         deadline = perf_counter() + grace_s
         while self.limiter.in_flight and perf_counter() < deadline:
@@ -210,6 +222,7 @@ class Swarm:
             or tuning.think_time_s
             or tuning.lifetime
             or tuning.depth > 1
+            or tuning.pool
             or self._budget is not None
         )
 
@@ -377,12 +390,13 @@ class Swarm:
             last_conn_id=recorder.last_conn_id,
             connections=views,
             connections_matching=matching,
-            clients=len(self._active),
+            clients=self.pool.clients if self.tuning.pool else len(self._active),
             clients_connecting=states[ClientState.CONNECTING] + states[ClientState.IDLE],
             clients_retrying=states[ClientState.BACKING_OFF],
             in_flight=sum(client.under_way for client in self._clients.values()),
             last_trouble=self._last_trouble,
             limiter=self.limiter.statistics(),
+            pool=self.pool.statistics(),
             service_time=recorder.service_time.copy(),
             began_s=self._began_s,
             last_answer_s=recorder.last_answer_s,
