@@ -46,6 +46,13 @@ def joined(first: Snapshot, second: Snapshot) -> Snapshot:
     )
 
 
+def _joined_process(first: Snapshot, second: ProcessUse) -> ProcessUse:
+    for process in first.processes:
+        if process.pid == second.pid:
+            return replace(second, resources=_joined_resources(process.resources, second.resources))
+    return second
+
+
 def _joined_role(first: RoleSnapshot | None, second: RoleSnapshot | None) -> RoleSnapshot | None:
     if first is None or second is None:
         return second

@@ -74,7 +74,7 @@ def receive_all(wire: bytes) -> bytes:
 
 def test_messages_that_are_cut_short_or_too_long_are_told() -> None:
     with pytest.raises(EngineError, match="closed the channel"):
-        receive_all(packed(Exhausted())[:-1])
+        receive_all(packed(Exhausted(0))[:-1])
     with pytest.raises(EngineError, match="garbage"):
         receive_all(struct.pack("!I", MAX_MESSAGE_BYTES + 1))
     with pytest.raises(EngineError, match="too large"):
@@ -83,7 +83,7 @@ def test_messages_that_are_cut_short_or_too_long_are_told() -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"GET / HTTP/1.1\r\n", pickle.dumps({"number": 1}), pickle.dumps(Exhausted())[:-3], b"\x80\x05c"],
+    [b"", b"GET / HTTP/1.1\r\n", pickle.dumps({"number": 1}), pickle.dumps(Exhausted(0))[:-3], b"\x80\x05c"],
 )
 def test_a_frame_that_holds_no_message_is_garbage(payload: bytes) -> None:
     with pytest.raises(EngineError, match="garbage on the channel"):
@@ -128,13 +128,13 @@ async def test_messages_arrive_in_order_whatever_their_size() -> None:
     assert isinstance(far, End)
     for number in range(50):
         near.channel.send(Call(number, "server", "stop", (bytes(number * 5_000),)))
-    far.channel.send(Exhausted())
+    far.channel.send(Exhausted(0))
     await until(lambda: len(far.got) == 50 and near.got)
     assert [call.number for call in far.got if isinstance(call, Call)] == list(range(50))
     near.channel.close()
     await until(lambda: far.ended and near.ended)
     assert near.ended == far.ended == [""]
-    near.channel.send(Exhausted())
+    near.channel.send(Exhausted(0))
 
 
 def of_another_version(wire: bytes) -> bytes:
@@ -144,7 +144,7 @@ def of_another_version(wire: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("wire", "told"),
     [
-        (of_another_version(packed(Exhausted())), "protocol 99"),
+        (of_another_version(packed(Exhausted(0))), "protocol 99"),
         (framed(hello()) + framed(b"not a pickle"), "garbage"),
         (framed(hello()) + struct.pack("!I", MAX_MESSAGE_BYTES + 1) + b"x", "garbage"),
         (b"GET / HTTP/1.1\r\n\r\n", "garbage"),
