@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, fields
 
 from sockscope.core.events import Event, EventKind
-from sockscope.core.figures import Figures, figures
+from sockscope.core.figures import Figures, figures, process_figures
 from sockscope.core.series import TimeSeries
 from sockscope.core.snapshot import Snapshot
 from sockscope.core.window import window
@@ -21,6 +21,13 @@ HEADLINE_S = 1.0
 """Length of the window that the large figures are of."""
 GAP_S = 2.0
 """A longer silence between two snapshots is drawn as a gap."""
+
+
+_CPU_OF = {
+    ("server",): "server_cpu_ratio",
+    ("client",): "clients_cpu_ratio",
+    ("server", "client"): "child_cpu_ratio",
+}
 
 
 @dataclass(slots=True)
@@ -39,12 +46,14 @@ class Trace:
     """Absorbs snapshots and keeps what is needed to draw the past of a run.
 
     ``series`` holds one :class:`TimeSeries` per field of :class:`Figures`, and the gauges ``clients``,
-    ``connections``, ``in_flight``, ``waiting``, ``permits``. ``headline`` is the window of the last second.
+    ``connections``, ``in_flight``, ``waiting``, ``permits``; ``server_cpu_ratio`` and ``clients_cpu_ratio``
+    are of the busiest other process that serves or asks, and ``child_cpu_ratio`` of one that does both.
+    ``headline`` is the window of the last second.
     """
 
     def __init__(self) -> None:
         names = [f.name for f in fields(Figures)] + [
-            "clients", "connections", "in_flight", "waiting", "permits",
+            "clients", "connections", "in_flight", "waiting", "permits", *_CPU_OF.values(),
         ]  # fmt: skip
         self.series = {name: TimeSeries(POINTS) for name in names}
         self.markers: deque[Event] = deque(maxlen=200)
@@ -74,7 +83,8 @@ class Trace:
             for one in series.values():
                 one.append(before.time_s + GAP_S / 2, None)
             return
-        shown = figures(window(before, now))
+        between = window(before, now)
+        shown = figures(between)
         for f in fields(Figures):
             series[f.name].append(now.time_s, getattr(shown, f.name))
         role = now.main
@@ -83,6 +93,8 @@ class Trace:
         series["in_flight"].append(now.time_s, role.in_flight)
         series["waiting"].append(now.time_s, role.limiter.waiting + role.pool.waiting)
         series["permits"].append(now.time_s, role.limiter.permits or None)
+        for name, ratio in _elsewhere(between).items():
+            series[name].append(now.time_s, ratio)
 
     def _since(self, time_s: float) -> Snapshot:
         """Return the newest snapshot that is not after ``time_s``, or the oldest there is."""
@@ -120,3 +132,13 @@ class Trace:
             one.clear()
         self.markers.clear()
         self.changes.clear()
+
+
+def _elsewhere(between: Snapshot) -> dict[str, float | None]:
+    """Return the CPU of the busiest other process of each kind; None where there is none."""
+    found: dict[str, float | None] = dict.fromkeys(_CPU_OF.values())
+    for process in process_figures(between)[1:]:
+        name = _CPU_OF[process.roles]
+        if process.alive and process.cpu_ratio is not None:
+            found[name] = max(found[name] or 0.0, process.cpu_ratio)
+    return found

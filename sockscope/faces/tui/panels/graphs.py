@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -72,7 +73,10 @@ class GraphPanel(Panel):
             if graph.size.height:
                 graph.cursor = frame.cursor_s
                 graph.show(
-                    [_series(frame, curve, start, graph.size.height) for curve in self.that_fit(curves)],
+                    [
+                        _series(frame, curve, start, graph.size.height)
+                        for curve in self.curves_of(frame, curves)
+                    ],
                     now=frame.now_s,
                     window=frame.window_s,
                     markers=markers,
@@ -88,8 +92,8 @@ class GraphPanel(Panel):
         """Return a level to mark in the upper graph."""
         return None
 
-    def that_fit(self, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
-        """Return the curves that there is room for in the legend."""
+    def curves_of(self, frame: Frame, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
+        """Return the curves of a graph that there is something to draw of, and room for in the legend."""
         return curves
 
     def clipboard_text(self) -> str:
@@ -162,29 +166,50 @@ class LatencyPanel(GraphPanel):
 
 
 class CpuPanel(GraphPanel):
-    """CPU of the process, and how late its loop is."""
+    """CPU of the processes in per cent of one core, and how late the loop of this one is."""
 
     digit, name_shown = "4", "CPU  %   loop lag  ms"
     turn = 1
-    upper = (Curve("CPU of one core %", "cpu_ratio", 100),)
+    upper = (
+        Curve("screen", "cpu_ratio", 100, "%"),
+        Curve("server", "server_cpu_ratio", 100),
+        Curve("clients", "clients_cpu_ratio", 100),
+        Curve("child", "child_cpu_ratio", 100),
+    )
     lower = (Curve("lag ms p99", "lag_p99_s", 1_000), Curve("max", "lag_max_s", 1_000))
 
     def graphs(self) -> tuple[Graph, ...]:
         """CPU above, lag below."""
         return _graph(whole, y_max=100.0), _graph(milliseconds)
 
+    def curves_of(self, frame: Frame, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
+        """Show those of other processes while there are any; else the one curve is of everything."""
+        if curves is not self.upper:
+            return curves
+        start = frame.now_s - frame.window_s
+        others = [
+            curve
+            for curve in curves[1:]
+            if any(
+                isfinite(value) for value in frame.trace.series[curve.series].window(start, frame.now_s)[1]
+            )
+        ]
+        return (curves[0], *others) if others else (Curve("CPU of one core %", "cpu_ratio", 100),)
+
     def draw(self, frame: Frame) -> None:
-        """Say in the title what the other processes of the run use, the target's among them."""
+        """Say in the title how much memory the other processes of the run use, or what is wrong with them."""
         super().draw(frame)
-        headline = frame.trace.headline or frame.snapshot
-        self.retitle("  ".join(map(_use, process_figures(headline)[1:])))
+        others = process_figures(frame.trace.headline or frame.snapshot)[1:]
+        told = [" ".join(map(_use, others)), *(_use(other) for other in others if not other.alive)]
+        room = self.size.width - len(self.name_shown) - 8
+        self.retitle(next((text for text in told if len(text) <= room), ""))
 
 
 def _use(process: ProcessFigures) -> str:
-    """Return name, CPU and memory of a process, or what is the matter with it."""
+    """Return name and memory of a process, or what is the matter with it."""
     if not process.alive:
         return f"{process.name} {process.state}"
-    return f"{process.name} {units.format_ratio(process.cpu_ratio)} {units.format_bytes(process.rss_bytes)}"
+    return f"{process.name} {units.format_bytes(process.rss_bytes)}"
 
 
 class ConcurrencyPanel(GraphPanel):
@@ -207,7 +232,7 @@ class ConcurrencyPanel(GraphPanel):
         super().draw(frame)
         self.retitle(f"{frame.snapshot.main.clients:,} clients")
 
-    def that_fit(self, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
+    def curves_of(self, frame: Frame, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
         """Leave the clients out when three legends do not fit."""
         return curves if self.size.width >= 48 else curves[:2]
 
