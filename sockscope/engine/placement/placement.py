@@ -36,7 +36,6 @@ class Placement:
         self._generation = 0
         self._posts: dict[str, Post] = {}
         self._winding_up: set[asyncio.Task[None]] = set()
-        self._stopping = False
         self.address: Address = ("", 0)
         self.began_s = 0.0
         """When the last of the roles was told to begin, monotonic."""
@@ -110,7 +109,6 @@ class Placement:
 
     async def stop(self, grace_s: float) -> None:
         """End everything; clients first, each role within ``grace_s``."""
-        self._stopping = True
         for task in self._winding_up:
             task.cancel()
         if self._winding_up:
@@ -198,47 +196,57 @@ class Placement:
         are gone.
         """
         new = await self._build(moving, assignment.tuning)
-        shares: dict[str, Share] = {}
-        quieted = False
-        turned: list[Post] = []
+        vacates = self._vacates(moving, assignment)
+        quiets = "client" in new or vacates
         try:
-            vacates = self._vacates(moving, assignment)
-            if "client" in new or vacates:
-                quieted = True
+            if quiets:
                 await self._quiet()
             if vacates:
                 await self._vacate()
-            address = assignment.address
-            for name, post in self._posts.items():
-                aimed = replace(assignment, address=address if name == "server" else aim(address))
-                if name in new:
-                    await post.role.refresh()
-                    shares[name] = post.share_after(self._most_clients(assignment.tuning), self._budget(name))
-                    if name == "client" and post.paused:
-                        new[name].pause(True)
-                    address = await new[name].start(aimed, shares[name])
-                else:
-                    address = await post.role.apply(aimed)
-                    turned.append(post)
-        except BaseException as error:
+            address, shares = await self._begin(new, assignment, vacates)
+        except BaseException:
             for role in new.values():
                 await role.stop(0.0)
-            await self._turn_back(turned)
-            if quieted and vacates:
-                self._on_trouble(f"the server gave up its address, and no other could begin: {error}", True)
-            if quieted and not self._stopping:
-                self._posts["client"].role.pause(self._posts["client"].paused)
+            if quiets:
+                self._go_on()
             raise
-        leaving = {
-            name: self._posts[name].hand_over(role, site_of(name, assignment.tuning), shares[name])
-            for name, role in new.items()
-        }
-        if quieted and "client" not in new:
-            self._posts["client"].role.pause(self._posts["client"].paused)
+        if quiets and "client" not in new:
+            self._go_on()
+        sites = {name: site_of(name, assignment.tuning) for name in new}
+        leaving = {n: self._posts[n].hand_over(role, sites[n], shares[n]) for n, role in new.items()}
         task = asyncio.create_task(self._wind_up(leaving))
         self._winding_up.add(task)
         task.add_done_callback(self._winding_up.discard)
         return address
+
+    async def _begin(
+        self, new: dict[str, Role], assignment: Assignment, vacated: bool
+    ) -> tuple[Address, dict[str, Share]]:
+        """Start the new roles, and let those that stay where they are take over the assignment.
+
+        Return the address in use, and where the new ones began to count.
+        """
+        address = assignment.address
+        shares: dict[str, Share] = {}
+        turned: list[Post] = []
+        try:
+            for name, post in self._posts.items():
+                aimed = replace(assignment, address=address if name == "server" else aim(address))
+                if name not in new:
+                    turned.append(post)
+                    address = await post.role.apply(aimed)
+                    continue
+                await post.role.refresh()
+                shares[name] = post.share_after(self._most_clients(assignment.tuning), self._budget(name))
+                if name == "client" and post.paused:
+                    new[name].pause(True)
+                address = await new[name].start(aimed, shares[name])
+        except SockscopeError as error:
+            await self._turn_back(turned)
+            if vacated:
+                self._on_trouble(f"the server gave up its address, and none could begin anew: {error}", True)
+            raise
+        return address, shares
 
     def _most_clients(self, tuning: Tuning) -> int:
         return max(self._tuning.clients, tuning.clients)
@@ -262,6 +270,11 @@ class Placement:
             await asyncio.sleep(0.005)
             await post.role.refresh()
 
+    def _go_on(self) -> None:
+        """Let a swarm that was made quiet ask again, unless the run is paused."""
+        if post := self._posts.get("client"):
+            post.pause(post.paused)
+
     def _vacates(self, moving: tuple[str, ...], assignment: Assignment) -> bool:
         """Tell whether a new server is to have the very address that the old one still uses."""
         before, after = self._tuning, assignment.tuning
@@ -279,7 +292,8 @@ class Placement:
 
     async def _wind_up(self, roles: dict[str, Role]) -> None:
         if "client" in roles:
-            await self._posts["client"].wind_up(roles["client"], 0.0, CloseReason.ROLLED)
+            # What took too long to wait for is still answered.
+            await self._posts["client"].wind_up(roles["client"], DRAIN_S, CloseReason.ROLLED)
         if "server" in roles:
             server = roles["server"]
             assert isinstance(server, ServerRole)
