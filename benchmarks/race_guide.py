@@ -59,7 +59,7 @@ def report(standing: Standing) -> str:
             continue
         lines.append(
             f"{row.name:18}  {spread.median:8.4f} s ({spread.min:.4f} to {spread.max:.4f})  "
-            f"{row.ratio.median:6.1f} times as fast as {baseline_of(standing.contest)}"
+            f"{row.ratio.median:6.1f} times as fast as {baseline_of(standing)}"
         )
     return "\n".join(lines)
 

@@ -183,7 +183,8 @@ def race(ctx: click.Context, /, **params: Any) -> None:
     if params["print_spec"]:
         click.echo(to_toml(workload), nl=False)
         return
-    contest, plan, kept = contest_of(params, preset, workload), race_plan(params), history_of(params)
+    contest, kept = contest_of(params, preset, workload), history_of(params)
+    plan = race_plan(params, contest)
     from sockscope.cli.environment import environment
     from sockscope.faces.race import run_race
 

@@ -42,6 +42,9 @@ def race_flags(command: F) -> F:
         click.option("--svg", metavar="FILE", help="Write a chart to a file, too."),
         click.option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout."),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
+        click.option("--fail-if", multiple=True, metavar="CONDITION",
+                     help="Exit with 3 if this holds for a contestant, as 'threaded.requests_per_s<1000', "
+                     "or for any of them, as 'p99>20ms'; may be repeated."),
         click.option("--strict", is_flag=True,
                      help="Exit with 4 if the clients were the limit for most contestants."),
     )  # fmt: skip
@@ -106,8 +109,9 @@ def contest_of(params: Params, preset: Preset | None, workload: Experiment) -> C
     )
 
 
-def race_plan(params: Params) -> RacePlan:
-    """Return what is to be written."""
+def race_plan(params: Params, contest: Contest) -> RacePlan:
+    """Return what is to be written and judged; raises ConfigError with every fault."""
+    from sockscope.core.race_thresholds import RaceThreshold
     from sockscope.faces.race import RaceForm, RacePlan
 
     forms = [form for form in (RaceForm.JSON, RaceForm.CSV, RaceForm.MARKDOWN) if params[form.value]]
@@ -116,10 +120,20 @@ def race_plan(params: Params) -> RacePlan:
     for flag in ("output", "svg"):
         if params[flag] == "":
             raise ConfigError.of(f"--{flag}", "", "is empty")
+    names = [contestant.name for contestant in contest.contestants]
+    thresholds, faults = [], []
+    for text in params["fail_if"]:
+        try:
+            thresholds.append(RaceThreshold.parse(text, names))
+        except ValueError as error:
+            faults.append(Fault("--fail-if", text, str(error)))
+    if faults:
+        raise ConfigError(faults)
     return RacePlan(
         form=forms[0] if forms else RaceForm.TEXT,
         path=params["output"],
         svg=params["svg"],
         quiet=params["quiet"],
         strict=params["strict"],
+        thresholds=tuple(thresholds),
     )

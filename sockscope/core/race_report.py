@@ -26,7 +26,7 @@ def race_report(standing: Standing, environment: Mapping[str, object]) -> dict[s
         "note": contest.note or None,
         "kind": contest.kind,
         "figure": contest.figure,
-        "baseline": baseline_of(contest),
+        "baseline": baseline_of(standing),
         "rounds": contest.rounds,
         "slice_s": None if contest.requests else contest.slice_s,
         "warmup_s": None if contest.requests else contest.warmup_s,

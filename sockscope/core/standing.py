@@ -86,7 +86,7 @@ def rows(standing: Standing) -> tuple[Row, ...]:
     deciding = {name: spreads[contest.figure] for name, spreads in figures.items()}
     racing = {name: spread for name, spread in deciding.items() if name not in standing.faults}
     placed = ranks(racing, higher_is_better=contest.higher_is_better)
-    baseline = deciding.get(baseline_of(contest), Spread.of(()))
+    baseline = deciding.get(baseline_of(standing), Spread.of(()))
     unsorted = [
         Row(
             contestant=c,
@@ -106,9 +106,10 @@ def rows(standing: Standing) -> tuple[Row, ...]:
     return tuple(sorted(unsorted, key=place))
 
 
-def baseline_of(contest: Contest) -> str:
-    """Return the name that the others are compared with: the chosen one, else the first."""
-    return contest.baseline or (contest.contestants[0].name if contest.contestants else "")
+def baseline_of(standing: Standing) -> str:
+    """Return the name that the others are compared with: the chosen one, else the first that still races."""
+    names = [contestant.name for contestant in standing.contest.contestants]
+    return standing.contest.baseline or next((n for n in names if n not in standing.faults), names[0])
 
 
 def _ratio(contest: Contest, figure: Spread, baseline: Spread) -> Spread:
@@ -128,7 +129,7 @@ def limit_of(contestant: Contestant, figures: Mapping[str, Spread]) -> str:
     tuning = contestant.experiment.tuning
     if server is None or clients is None:
         return UNKNOWN
-    if tuning.layout in ("loop", "child"):
+    if tuning.layout == "loop":
         return SHARED if server >= CPU_FULL_RATIO else NEITHER
     server_full = server >= CPU_FULL_RATIO * tuning.server_processes
     clients_full = clients >= CPU_FULL_RATIO * tuning.swarm_processes

@@ -60,9 +60,12 @@ class Threshold:
     limit: float
 
     @classmethod
-    def parse(cls, text: str) -> Threshold:
-        """Return the threshold that ``text`` (``p99>20ms``) stands for; raise ValueError with the reason."""
-        figure, comparison, value = _parts(text, FIGURE_NAMES, "p99>20ms")
+    def parse(cls, text: str, names: Mapping[str, str] | None = None) -> Threshold:
+        """Return the threshold that ``text`` (``p99>20ms``) stands for; raise ValueError with the reason.
+
+        ``names`` are what figures may be called, with the name of each; by default those of a run's report.
+        """
+        figure, comparison, value = _parts(text, FIGURE_NAMES if names is None else names, "p99>20ms")
         try:
             limit = _unit_of(figure).parse(value)
         except ValueError as error:
@@ -78,9 +81,13 @@ class Threshold:
         value = report[section][name]
         if value is None:
             return f"{self.text}: there is no {self.figure} in this run"
-        if not _COMPARISONS[self.comparison](value, self.limit):
+        if not self.holds(value):
             return None
         return f"{self.text}: {self.figure} is {format_figure(self.figure, value)}"
+
+    def holds(self, value: float) -> bool:
+        """Tell whether a value meets the condition."""
+        return _COMPARISONS[self.comparison](value, self.limit)
 
 
 def missed(thresholds: Iterable[Threshold], report: Mapping[str, Any]) -> list[str]:

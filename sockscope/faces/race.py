@@ -16,10 +16,11 @@ from enum import Enum
 
 from sockscope.core.contest import Contest
 from sockscope.core.race_report import CSV_COLUMNS, race_report, race_rows
+from sockscope.core.race_thresholds import RaceThreshold
 from sockscope.core.standing import Standing, is_valid, rows
 from sockscope.core.units import format_count, format_elapsed
 from sockscope.engine.loops import loop_factory
-from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
+from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK, EXIT_THRESHOLD
 from sockscope.faces.headless import Progress, say
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
@@ -53,6 +54,7 @@ class RacePlan:
     svg: str | None = None
     quiet: bool = False
     strict: bool = False
+    thresholds: tuple[RaceThreshold, ...] = ()
 
 
 def run_race(
@@ -162,7 +164,10 @@ def _verdict(standing: Standing, plan: RacePlan) -> int:
     if plan.strict and not is_valid(table):
         say(INVALID)
         return EXIT_INVALID
-    return EXIT_OK
+    misses = [miss for threshold in plan.thresholds for miss in threshold.missed(table)]
+    for miss in misses:
+        say(f"missed {miss}")
+    return EXIT_THRESHOLD if misses else EXIT_OK
 
 
 @contextmanager

@@ -244,7 +244,7 @@ def remarks(standing: Standing, table: Sequence[Row]) -> list[str]:
     if any(row.rank for row in table):
         said.append(
             f"Intervals of the medians (at {standing.confidence:.0%}) that overlap the best of a group share "
-            f"its rank (=). × is how many times as fast as {baseline_of(contest)}, round by round."
+            f"its rank (=). × is how many times as fast as {baseline_of(standing)}, round by round."
         )
     said += [f"{row.name} dropped out: {row.fault}" for row in table if row.fault]
     said += [f"{name} does not take part: {why}" for name, why in contest.left_out]

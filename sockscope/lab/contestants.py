@@ -101,7 +101,7 @@ def why_absent(experiment: Experiment) -> str:
         model_for(experiment.tuning.transport, experiment.tuning.server)
         loop_factory(experiment.loop)
     except ConfigError as error:
-        return "; ".join(f"{fault.value} {fault.why}" for fault in error.faults)
+        return "; ".join(fault.why for fault in error.faults)
     return ""
 
 

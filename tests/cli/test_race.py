@@ -93,6 +93,18 @@ def test_what_was_asked_goes_before_what_the_preset_says() -> None:
     assert [each["contestant"] for each in found["published"]] == ["blocking", "streams/asyncio"]
 
 
+def test_a_condition_that_is_missed() -> None:
+    done = sockscope(
+        "race", "protocol/uvloop", *SHORT, "-q", "--fail-if", "protocol/uvloop.requests_per_s<1M",
+        "--fail-if", "errors>0",
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.startswith(
+        "sockscope: missed requests_per_s<1M: requests_per_s of protocol/uvloop is "
+    )
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_presets_are_told() -> None:
     done = sockscope("race", "--list-presets")
     assert done.returncode == 0
@@ -121,6 +133,7 @@ def test_the_workload_can_be_printed() -> None:
         (("protocol", "--json", "--csv"), "exclude each other"),
         (("datagram",), "does not serve TCP"),
         (("protocol", "--clients", "0"), "must be at least 1"),
+        (("protocol", "--fail-if", "nobody/x.cpu>1"), "before a dot may stand one of protocol/uvloop"),
         (("protocol", "--svg", "/nowhere/race.svg"), "cannot be written"),
     ],
 )

@@ -40,7 +40,7 @@ def test_of_times_the_shortest_is_the_best() -> None:
     standing = Standing(contest, laps={"slow": batches(10.0, 10.4), "fast": batches(0.1, 0.104)})
     best, other = rows(standing)
     assert (best.name, best.rank, other.rank) == ("fast", 1, 2)
-    assert baseline_of(contest) == "slow"
+    assert baseline_of(standing) == "slow"
     assert best.ratio.median == pytest.approx(100)
     assert other.ratio.median == 1.0
 
@@ -85,10 +85,18 @@ def test_several_processes_are_full_when_each_of_them_is() -> None:
     assert limit_with(0.1, 1.9, swarm_processes=2) == "clients"
 
 
-@pytest.mark.parametrize("place", ["loop", "child"])
-def test_a_process_that_both_share_does_not_tell_who_it_was(place: str) -> None:
-    assert limit_with(0.99, 0.99, place=place) == "shared"
-    assert limit_with(0.5, 0.5, place=place) == "neither"
+def test_a_process_that_both_share_does_not_tell_who_it_was() -> None:
+    assert limit_with(0.99, 0.99, place="loop") == "shared"
+    assert limit_with(0.5, 0.5, place="loop") == "neither"
+    assert limit_with(0.99, 0.99, place="child") == "both"
+
+
+def test_who_dropped_out_is_no_baseline_unless_it_was_chosen() -> None:
+    gone = two_servers(faults={"slow": "no"}, laps={"fast": rates(3.0)})
+    assert baseline_of(gone) == "slow"
+    unchosen = replace(gone, contest=replace(gone.contest, baseline=""))
+    assert baseline_of(unchosen) == "fast"
+    assert rows(unchosen)[0].ratio.median == 1.0
 
 
 def test_what_was_not_measured_is_unknown() -> None:
