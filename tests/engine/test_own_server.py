@@ -16,6 +16,7 @@ import pytest
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.framing import encode
+from sockscope.engine.clients.swarm import _CLIENTS
 from sockscope.engine.own_code import load_handler, load_protocol, look_for, told
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
@@ -164,6 +165,20 @@ async def test_an_answer_need_not_be_the_request(
         assert (server.totals.requests, server.totals.responses) == (120, 120)
     assert server.totals.bytes_in == swarm.bytes_out
     assert {exchange.outcome for exchange in exchanges_of(engine)} == {"ok"}
+
+
+@pytest.mark.parametrize("client", [model for transport, model in _CLIENTS if transport == "tcp"])
+@pytest.mark.parametrize("tuned", [{}, {"depth": 4}, {"depth": 4, "batch": 2}, {"pool": 2}], ids=str)
+@pytest.mark.parametrize("ends", [{"until": "\\r\\n"}, {"expect_bytes": 7}], ids=str)
+async def test_every_client_takes_such_answers(
+    client: str, tuned: dict[str, Any], ends: dict[str, Any]
+) -> None:
+    asked: dict[str, Any] = {"handler": f"{HERE}:pong", "request": "PING\\r\\n", "client": client}
+    async with running(requests=120, **asked, **tuned, **ends) as engine:
+        await engine.wait()
+    swarm = swarm_of(engine).totals
+    assert (swarm.requests, swarm.responses, swarm.errors, swarm.timeouts) == (120, 120, 0, 0)
+    assert (swarm.bytes_out, swarm.bytes_in) == (120 * 6, 120 * 7)
 
 
 @pytest.mark.parametrize(
