@@ -297,12 +297,15 @@ async def test_silence_and_a_key_close_connections_too() -> None:
             assert recorder.closed[-1].close_reason is CloseReason.CLOSED
 
 
-async def test_a_server_that_stops_lets_the_handler_answer() -> None:
-    async with serving(handler=f"{HERE}:echo") as (endpoint, recorder), peer(endpoint) as (reader, writer):
-        writer.write(b"hello")
+@pytest.mark.parametrize("name", ["echo", "read_exactly"])
+async def test_a_server_that_stops_lets_the_handler_answer(name: str) -> None:
+    async with serving(handler=f"{HERE}:{name}") as (endpoint, recorder), peer(endpoint) as (reader, writer):
+        wire = encode("length", b"x" * 64)
+        writer.write(wire)
         await until(lambda: recorder.totals().writes)
         endpoint.finish(CloseReason.STOPPED)
-        assert await reader.read() == b"hello"
+        assert await reader.read() == wire
+        assert recorder.errors == 0
         assert (await closed(recorder)).close_reason is CloseReason.STOPPED
         await until(lambda: endpoint.drained)
 
