@@ -374,9 +374,7 @@ class Engine:
 
 def _refuse_vain_changes(experiment: Experiment, before: Tuning, after: Tuning) -> None:
     """Raise ConfigError for changes that would do nothing here, such as a swarm alone turning its server."""
-    vain = dict(without_effect(experiment))
-    if experiment.role == "swarm":
-        vain["family"] = "is that of the target's address"
+    vain = without_effect(experiment)
     changed = before.changes_to(after)
     keys = [key for key, entry in FIELDS.items() if entry.live and entry.attribute in changed and key in vain]
     if keys:

@@ -172,4 +172,7 @@ def _place_of(error: BaseException) -> str:
 
 
 def _shown_path(filename: str) -> str:
-    return printable(filename.removeprefix(_here() + os.sep))
+    """Return a file's path as short as it is still found: from here, or from where modules are looked for."""
+    folders = (os.path.join(folder, "") for folder in (_here(), *sys.path) if folder)
+    longest = max((folder for folder in folders if filename.startswith(folder)), key=len, default="")
+    return printable(filename.removeprefix(longest))

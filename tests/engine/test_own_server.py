@@ -16,6 +16,7 @@ import pytest
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.framing import encode
+from sockscope.engine.clients.swarm import _CLIENTS
 from sockscope.engine.own_code import load_handler, load_protocol, look_for, told
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
@@ -166,6 +167,20 @@ async def test_an_answer_need_not_be_the_request(
     assert {exchange.outcome for exchange in exchanges_of(engine)} == {"ok"}
 
 
+@pytest.mark.parametrize("client", [model for transport, model in _CLIENTS if transport == "tcp"])
+@pytest.mark.parametrize("tuned", [{}, {"depth": 4}, {"depth": 4, "batch": 2}, {"pool": 2}], ids=str)
+@pytest.mark.parametrize("ends", [{"until": "\\r\\n"}, {"expect_bytes": 7}], ids=str)
+async def test_every_client_takes_such_answers(
+    client: str, tuned: dict[str, Any], ends: dict[str, Any]
+) -> None:
+    asked: dict[str, Any] = {"handler": f"{HERE}:pong", "request": "PING\\r\\n", "client": client}
+    async with running(requests=120, **asked, **tuned, **ends) as engine:
+        await engine.wait()
+    swarm = swarm_of(engine).totals
+    assert (swarm.requests, swarm.responses, swarm.errors, swarm.timeouts) == (120, 120, 0, 0)
+    assert (swarm.bytes_out, swarm.bytes_in) == (120 * 6, 120 * 7)
+
+
 @pytest.mark.parametrize(
     ("dialogue", "why"),
     [({"request": "twice", "framing": "newline"}, "more than the answer"),
@@ -282,12 +297,15 @@ async def test_silence_and_a_key_close_connections_too() -> None:
             assert recorder.closed[-1].close_reason is CloseReason.CLOSED
 
 
-async def test_a_server_that_stops_lets_the_handler_answer() -> None:
-    async with serving(handler=f"{HERE}:echo") as (endpoint, recorder), peer(endpoint) as (reader, writer):
-        writer.write(b"hello")
+@pytest.mark.parametrize("name", ["echo", "read_exactly"])
+async def test_a_server_that_stops_lets_the_handler_answer(name: str) -> None:
+    async with serving(handler=f"{HERE}:{name}") as (endpoint, recorder), peer(endpoint) as (reader, writer):
+        wire = encode("length", b"x" * 64)
+        writer.write(wire)
         await until(lambda: recorder.totals().writes)
         endpoint.finish(CloseReason.STOPPED)
-        assert await reader.read() == b"hello"
+        assert await reader.read() == wire
+        assert recorder.errors == 0
         assert (await closed(recorder)).close_reason is CloseReason.STOPPED
         await until(lambda: endpoint.drained)
 

@@ -157,7 +157,7 @@ async def test_a_server_that_goes_away_is_told_and_clients_go_on_trying() -> Non
         target = server.snapshot().main.address
         alone = Experiment(role="swarm", target=target, tuning=small(service_time_s=0.0).tuning)
         async with dashboard(alone) as driver:
-            await driver.sees("no server here")
+            await driver.sees(f"TCP · {target} · target · ")
             await driver.until(lambda: driver.swarm.totals.responses > 0)
             await driver.press("v")
             await driver.hears("is not an address of the family ipv6")

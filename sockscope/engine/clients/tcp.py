@@ -27,6 +27,8 @@ from sockscope.engine.options import (
 from sockscope.engine.os_errors import close_reason
 from sockscope.engine.recorder import clip
 
+NO_ECHO = "the answer is not the request: the server does not echo (--expect or --until take other answers)"
+"""What is wrong with an answer where none was described."""
 # linux/in.h: let several destinations share a local port when the source address is bound first.
 _IP_BIND_ADDRESS_NO_PORT = 24
 
@@ -193,7 +195,7 @@ class TcpClient(Client):
                 return index, "an answer that was not asked for"
             asked = self._pipeline[index][1] if self._pipeline else self._wire
             if wants_echo and frame.wire != asked:
-                return index, "the answer is not the request: the server does not echo"
+                return index, NO_ECHO
             if index + 1 == due and (index + 1 < len(frames) or self._decoder.pending_bytes):
                 return index, f"more than the answer{': the server does not echo' if wants_echo else ''}"
         return len(frames), ""

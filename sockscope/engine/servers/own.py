@@ -182,8 +182,8 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
         if self._counts is None:
             self._recorder.counts_frames = False
         self._heard = Heard()
-        self._peer_ended = False
-        self._deaf = False
+        # Whether the user's code has been told that nothing more will come.
+        self._ended = False
         self._failed = False
 
     # From the real transport.
@@ -196,16 +196,15 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Count a read and pass it on."""
         self.record.odd_read(len(data), self._frames(0, data))
-        if not self._deaf:
+        if not self._ended:
             self._heard.add(perf_counter(), data)
             self._call(self.inner.data_received, data)
 
     def eof_received(self) -> bool:
         """Pass on that the peer has finished sending; the user's code says whether it goes on."""
-        self._peer_ended = True
-        if self._deaf:
+        if self._ended:
             return not self.transport.is_closing()
-        self._deaf = True
+        self._ended = True
         goes_on = bool(self._call(self.inner.eof_received))
         if goes_on:
             self.record.state = ConnectionState.HALF_CLOSED
@@ -225,7 +224,7 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Close the books, and tell the user's code."""
-        self._peer_ended = True
+        self._ended = True
         super().connection_lost(error)
         self._call(self.inner.connection_lost, error)
 
@@ -241,14 +240,14 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
 
     def closes(self, how: str) -> None:
         """Note that the user's code closes the connection; whoever ended it before is the reason."""
-        if self._reason is None and not self._peer_ended:
+        if self._reason is None and not self._ended:
             self._reason = CloseReason.CLOSED
             self._reason_text = f"{how} by {self.endpoint.server.name}"
 
     def failed(self, error: BaseException) -> None:
-        """Count what the user's code raised, and close; what the peer's end makes it raise is no fault."""
+        """Count what the user's code raised, and close; what the connection's end raises in it is no fault."""
         text = told(error)
-        if self._peer_ended and isinstance(error, ConnectionError | asyncio.IncompleteReadError):
+        if self._ended and isinstance(error, ConnectionError | asyncio.IncompleteReadError):
             reason = close_reason(error) if isinstance(error, ConnectionError) else CloseReason.EOF
             self.close(reason, text, abort=True)
             return
@@ -293,9 +292,9 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
         """Hear nothing more: the user's code is told that its peer has finished sending, and may answer."""
         if self._reason is None:
             self._reason = reason
-        if self._deaf:
+        if self._ended:
             return
-        self._deaf = True
+        self._ended = True
         self.transport.pause_reading()
         if not self._call(self.inner.eof_received):
             self.transport.close()
