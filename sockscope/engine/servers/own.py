@@ -245,7 +245,7 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
             self._reason_text = f"{how} by {self.endpoint.server.name}"
 
     def failed(self, error: BaseException) -> None:
-        """Count what the user's code raised, and close; what the connection's end raises in it is no fault."""
+        """Count what the user's code raised, and close; what the end of the connection raises is no fault."""
         text = told(error)
         if self._ended and isinstance(error, ConnectionError | asyncio.IncompleteReadError):
             reason = close_reason(error) if isinstance(error, ConnectionError) else CloseReason.EOF
