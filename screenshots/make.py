@@ -11,16 +11,20 @@ import asyncio
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from html import escape, unescape
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from textual.pilot import Pilot
 
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.engine.loops import loop_factory
 from sockscope.faces.tui.app import SockscopeApp
+from sockscope.store.history import History
 
 HERE = Path(__file__).parent
 Act = Callable[[Pilot[int]], Awaitable[None]]
@@ -28,12 +32,16 @@ Act = Callable[[Pilot[int]], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: its name, the size of the terminal, what runs, and what is done before it is taken."""
+    """One picture: its name, the size of the terminal, what runs, and what is done before it is taken.
+
+    ``before`` may fill the history, a file that is not there yet.
+    """
 
     name: str
     size: tuple[int, int]
     act: Act
     experiment: Experiment = field(default_factory=Experiment)
+    before: Callable[[Path], None] | None = None
 
 
 async def _tcp(pilot: Pilot[int]) -> None:
@@ -80,6 +88,38 @@ async def _help(pilot: Pilot[int]) -> None:
     await asyncio.sleep(1)
 
 
+async def _race(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(1)
+    await pilot.press("r")
+    await pilot.pause()
+    await pilot.press("down", "enter")
+    await _until(pilot, lambda screen: screen.standing is not None and screen.standing.finished, seconds=180)
+
+
+async def _history(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(1)
+    await pilot.press("h")
+    await asyncio.sleep(1)
+    await pilot.press("a", "down")
+    await asyncio.sleep(1)
+
+
+async def _until(pilot: Pilot[int], holds: Callable[[Any], bool], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds(pilot.app.screen):
+            await asyncio.sleep(0.2)
+    await pilot.pause()
+
+
+def _keep_two_runs(history: Path) -> None:
+    """Make the history of the picture: the same load under 20 and under 50 permits, half a minute each."""
+    for permits in ("20", "50"):
+        command = [sys.executable, "-m", "sockscope", "run", "--permits", permits, "-d", "30", "-q"]
+        subprocess.run(
+            [*command, "--history", str(history)], check=True, cwd=HERE.parent, stdout=subprocess.DEVNULL
+        )
+
+
 PICTURES = (
     Picture("tcp", (120, 40), _tcp),
     Picture("udp", (120, 40), _udp),
@@ -87,11 +127,15 @@ PICTURES = (
     Picture("narrow", (80, 24), _narrow),
     Picture("wide", (200, 60), _wide),
     Picture("help", (120, 40), _help),
+    Picture("race", (120, 40), _race),
+    Picture("history", (120, 40), _history, before=_keep_two_runs),
 )
 
 
-async def _take(picture: Picture) -> str:
-    app = SockscopeApp(picture.experiment)
+async def _take(picture: Picture, history: Path) -> str:
+    if picture.before is not None:
+        picture.before(history)
+    app = SockscopeApp(picture.experiment, {}, History(history))
     async with app.run_test(size=picture.size) as pilot:
         await picture.act(pilot)
         await pilot.pause()
@@ -136,8 +180,13 @@ def main() -> None:
     options = parser.parse_args()
     for picture in PICTURES:
         if not options.names or picture.name in options.names:
-            with asyncio.Runner(loop_factory=loop_factory("uvloop")) as runner:
-                _write(picture.name, runner.run(_take(picture)), options.folder)
+            with (
+                TemporaryDirectory() as folder,
+                asyncio.Runner(loop_factory=loop_factory("uvloop")) as runner,
+            ):
+                # The name of the file is in the picture.
+                svg = runner.run(_take(picture, Path(folder) / "history.db")).replace(folder, "~")
+            _write(picture.name, svg, options.folder)
             print(picture.name)
 
 
