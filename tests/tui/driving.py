@@ -19,6 +19,7 @@ from sockscope.core.snapshot import Cursors, RoleSnapshot, RunState, Snapshot
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.panels.knobs import KNOBS, KnobList
 from sockscope.faces.tui.panels.panel import Panel
+from sockscope.store.history import History
 
 P = TypeVar("P", bound=Panel)
 Severity = Literal["information", "warning", "error"]
@@ -188,12 +189,14 @@ def open_descriptors() -> dict[str, str]:
 
 @asynccontextmanager
 async def dashboard(
-    experiment: Experiment | None = None, size: tuple[int, int] = LARGE
+    experiment: Experiment | None = None,
+    size: tuple[int, int] = LARGE,
+    history: History | None = None,
 ) -> AsyncIterator[Driver]:
     """Run a dashboard until the block ends; nothing of it may be left then."""
     descriptors = open_descriptors()
     outer = asyncio.all_tasks()
-    app = SockscopeApp(experiment or small())
+    app = SockscopeApp(experiment or small(), history=history)
     async with app.run_test(size=size, notifications=True) as pilot:
         driver = Driver(app, pilot)
         try:

@@ -83,12 +83,14 @@ class HistoryScreen(Screen[None]):
         self.set_class(self.size.width < SIDE_BY_SIDE, "-stacked")
 
     async def _read(self) -> None:
+        trouble = ""
         try:
             self._rows = await asyncio.to_thread(self._history.runs, LISTED)
         except HistoryError as error:
-            self._rows = []
-            self._say(f"the history cannot be read: {error}")
+            self._rows, trouble = [], f"History  {error}"
         self._list()
+        if trouble:
+            self._say(trouble)
         if self._rows:
             await self._show(self._rows[0].id)
         else:
@@ -108,9 +110,9 @@ class HistoryScreen(Screen[None]):
     async def on_table_row_highlighted(self, message: Table.RowHighlighted) -> None:
         """Show the run under the cursor."""
         message.stop()
-        self._to_delete = None
-        if isinstance(message.key, int):
-            await self._show(message.key)
+        if self._to_delete != message.key:
+            self._to_delete = None
+        await self._catch_up()
 
     async def _show(self, run_id: int) -> None:
         try:
@@ -120,8 +122,15 @@ class HistoryScreen(Screen[None]):
             self._say(str(error))
         self._draw()
 
-    def action_pin(self) -> None:
+    async def _catch_up(self) -> None:
+        """Show the run under the cursor, if keys were faster than the file."""
+        run_id = self.query_one(Table).cursor_key
+        if isinstance(run_id, int) and (self._shown is None or self._shown.row.id != run_id):
+            await self._show(run_id)
+
+    async def action_pin(self) -> None:
         """Compare with the run under the cursor from now on, or no longer."""
+        await self._catch_up()
         same = self._pinned and self._shown and self._pinned.row.id == self._shown.row.id
         self._pinned = None if same else self._shown
         self._list()
@@ -129,9 +138,9 @@ class HistoryScreen(Screen[None]):
 
     async def action_delete(self) -> None:
         """Delete the run under the cursor; the key is asked for twice."""
-        if self._shown is None:
+        run_id = self.query_one(Table).cursor_key
+        if not isinstance(run_id, int):
             return
-        run_id = self._shown.row.id
         if self._to_delete != run_id:
             self._to_delete = run_id
             self._say(f"d once more deletes run {run_id} for ever")
@@ -168,7 +177,7 @@ class HistoryScreen(Screen[None]):
 
     def _draw_curves(self, runs: Sequence[StoredRun]) -> None:
         longest = max((_length_s(run) for run in runs), default=0.0)
-        names = ("A", "B") if len(runs) == 2 else ("B",)
+        names = ("A", "B")[2 - len(runs) :]
         for graph_id, figure, factor in (
             ("#rates", "rates.requests_per_s", 1.0), ("#tails", "service_time_s.p99", 1e3),
         ):  # fmt: skip

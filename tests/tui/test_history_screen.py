@@ -1,0 +1,125 @@
+"""The history in the dashboard: the list, two runs over each other, and what cannot be read."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sockscope.core.intervals import Intervals
+from sockscope.core.report import report
+from sockscope.engine.engine import Engine
+from sockscope.faces.summary import title_of
+from sockscope.faces.tui.screens.dashboard import DashboardScreen
+from sockscope.faces.tui.screens.history import HistoryScreen
+from sockscope.faces.tui.widgets.graph import Graph
+from sockscope.store.history import History
+from tests.tui.driving import Driver, dashboard, small
+from tests.waiting import until
+
+
+async def keep_a_run(history: History, permits: int) -> int:
+    """Run a little and keep it."""
+    intervals = Intervals()
+    intervals.length_s = 0.1
+    async with Engine(small(permits=permits)) as engine:
+        intervals.absorb(engine.snapshot())
+        for _ in range(3):
+            before = engine.snapshot().time_s
+            await until(lambda before=before: engine.snapshot().time_s - before > 0.12)  # type: ignore[misc]
+            intervals.absorb(engine.snapshot())
+        figures = report(engine.snapshot(), {})
+    return history.add(
+        figures, title=title_of(figures), began_at=datetime.now(UTC), intervals=intervals.reports()
+    )
+
+
+@pytest.fixture
+async def history(tmp_path: Path) -> History:
+    history = History(tmp_path / "history.db")
+    for permits in (1, 2):
+        await keep_a_run(history, permits)
+    return history
+
+
+async def opened(driver: Driver) -> HistoryScreen:
+    await driver.press("h")
+    await driver.until(lambda: isinstance(driver.app.screen, HistoryScreen))
+    screen = driver.app.screen
+    assert isinstance(screen, HistoryScreen)
+    return screen
+
+
+def curves(screen: HistoryScreen, graph: str) -> list[str]:
+    return [series.label for series in screen.query_one(graph, Graph)._series]
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (200, 60)])
+async def test_two_runs_lie_over_each_other(history: History, size: tuple[int, int]) -> None:
+    async with dashboard(size=size, history=history) as driver:
+        screen = await opened(driver)
+        await driver.sees("History  2 runs", "TCP protocol", "requests/s")
+        await driver.until(lambda: curves(screen, "#rates") == ["B run 2"])
+        await driver.press("a", "down")
+        await driver.until(lambda: curves(screen, "#rates") == ["B run 1", "A run 2"])
+        assert curves(screen, "#tails") == ["B run 1", "A run 2"]
+        await driver.sees("differs", "permits", "run 2", "run 1")
+        await driver.press("up", "a", "down")
+        await driver.until(lambda: curves(screen, "#rates") == ["B run 1"])
+        await driver.press("escape")
+        await driver.until(lambda: isinstance(driver.app.screen, DashboardScreen))
+        await driver.sees("RUNNING")
+
+
+async def test_a_run_is_deleted_when_the_key_came_twice(history: History) -> None:
+    async with dashboard(history=history) as driver:
+        await opened(driver)
+        await driver.sees("History  2 runs")
+        await driver.press("d")
+        await driver.sees("d once more deletes run 2")
+        await driver.press("down", "d")
+        await driver.sees("d once more deletes run 1")
+        await driver.press("up", "d")
+        await driver.sees("d once more deletes run 2")
+        assert len(history.runs()) == 2
+        await driver.press("d")
+        await driver.sees("History  1 run ")
+        assert [row.id for row in history.runs()] == [1]
+        await driver.press("d", "d")
+        await driver.sees("no run is kept yet", "Runs appear here when they have ended")
+        await driver.press("a", "d", "d", "q")
+        await driver.until(lambda: isinstance(driver.app.screen, DashboardScreen))
+
+
+async def test_the_run_goes_on_behind_it_and_keys_do_not_turn_it(history: History) -> None:
+    async with dashboard(history=history) as driver:
+        await opened(driver)
+        before = driver.swarm.totals.responses
+        await driver.press("t", "p", "right_square_bracket", "N")
+        await driver.until(lambda: driver.swarm.totals.responses > before + 10)
+        assert driver.app.engine.tuning == small().tuning
+        assert driver.app._leaving is None
+        await driver.press("question_mark")
+        await driver.sees("Help", "Esc closes")
+        await driver.press("escape", "escape")
+        await driver.until(lambda: isinstance(driver.app.screen, DashboardScreen))
+
+
+async def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    path.write_bytes(b"this is no database" * 100)
+    async with dashboard(history=History(path)) as driver:
+        await opened(driver)
+        await driver.sees("is not a history", "no run is kept yet")
+        await driver.press("escape")
+        await asyncio.to_thread(path.read_bytes)
+    assert path.read_bytes() == b"this is no database" * 100
+
+
+async def test_without_a_history_the_key_says_so() -> None:
+    async with dashboard() as driver:
+        await driver.press("h")
+        await driver.hears("--no-history")
+        assert isinstance(driver.app.screen, DashboardScreen)

@@ -1,0 +1,116 @@
+"""Races in the dashboard: started, stopped, kept, given up; the run rests meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sockscope.core.snapshot import RunState
+from sockscope.faces.tui.screens import race as module
+from sockscope.faces.tui.screens.dashboard import DashboardScreen
+from sockscope.faces.tui.screens.race import RaceScreen
+from sockscope.lab.contestants import Entry
+from sockscope.lab.presets import PRESETS, Preset
+from sockscope.store.history import History
+from tests.tui.driving import Driver, dashboard
+
+QUICK = Preset(
+    "quick",
+    "two servers, a moment each",
+    lambda: (Entry({"server": "protocol", "loop": "uvloop"}), Entry({"server": "threaded"})),
+    {"clients": 3, "place": "loop"},
+    rounds=2,
+    slice_s=0.05,
+    warmup_s=0.02,
+)
+LONG = Preset(
+    "long",
+    "does not end by itself",
+    QUICK.entries,
+    {"clients": 3, "place": "loop"},
+    rounds=1_000,
+    slice_s=0.1,
+)
+
+
+@pytest.fixture(autouse=True)
+def presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Race what takes a moment instead of what takes a minute."""
+    monkeypatch.setattr(module, "PRESETS", {"quick": QUICK, "long": LONG, "udp": PRESETS["udp"]})
+
+
+async def opened(driver: Driver) -> RaceScreen:
+    await driver.press("r")
+    await driver.until(lambda: isinstance(driver.app.screen, RaceScreen))
+    screen = driver.app.screen
+    assert isinstance(screen, RaceScreen)
+    return screen
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (200, 60)])
+async def test_a_race_ends_in_a_table_that_is_kept(tmp_path: Path, size: tuple[int, int]) -> None:
+    history = History(tmp_path / "history.db")
+    async with dashboard(size=size, history=history) as driver:
+        screen = await opened(driver)
+        await driver.sees("two servers, a moment each", "Enter starts the race")
+        await driver.press("enter")
+        await driver.until(lambda: driver.app.engine.state is RunState.PAUSED, "the run rests")
+        await driver.until(lambda: screen.standing is not None and screen.standing.finished)
+        await driver.sees("kept as race 1", "protocol/uvloop", "threaded", "2 rounds", "req/s")
+        await driver.until(lambda: driver.app.engine.state is RunState.RUNNING, "the run goes on")
+        assert [(row.kind, row.title) for row in history.runs()] == [
+            ("race", "quick: protocol/uvloop, threaded")
+        ]
+        await driver.press("enter")
+        await driver.sees("kept as race 2")
+        await driver.press("escape")
+        await driver.until(lambda: isinstance(driver.app.screen, DashboardScreen))
+        assert driver.app.engine.state is RunState.RUNNING
+
+
+async def test_a_race_that_is_stopped_keeps_what_it_measured(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.db")
+    async with dashboard(history=history) as driver:
+        screen = await opened(driver)
+        await driver.press("down", "enter")
+        await driver.until(lambda: screen.standing is not None and screen.standing.slices_done >= 2)
+        await driver.press("enter")
+        await driver.press("s")
+        await driver.sees("kept as race 1", "ended before its time")
+        assert history.runs()[0].cut_short
+        await driver.press("escape")
+
+
+@pytest.mark.parametrize("key", ["escape", "q"])
+async def test_leaving_gives_the_race_up_and_lets_the_run_go_on(key: str) -> None:
+    async with dashboard() as driver:
+        screen = await opened(driver)
+        await driver.press("down", "enter")
+        await driver.until(lambda: screen.standing is not None and screen.standing.slices_done >= 1)
+        await driver.press(key)
+        await driver.until(lambda: isinstance(driver.app.screen, DashboardScreen))
+        assert driver.app.engine.state is RunState.RUNNING
+        before = driver.swarm.totals.responses
+        await driver.until(lambda: driver.swarm.totals.responses > before)
+
+
+async def test_the_program_can_end_in_the_middle_of_a_race() -> None:
+    async with dashboard() as driver:
+        screen = await opened(driver)
+        await driver.press("down", "enter")
+        await driver.until(lambda: screen.standing is not None and screen.standing.slices_done >= 1)
+        driver.app.leave()
+        await driver.until(lambda: driver.app._exit)
+
+
+async def test_a_run_that_was_paused_stays_paused() -> None:
+    async with dashboard() as driver:
+        await driver.press("p")
+        await driver.until(lambda: driver.app.engine.state is RunState.PAUSED)
+        screen = await opened(driver)
+        await driver.press("enter")
+        await driver.until(lambda: screen.standing is not None and screen.standing.finished)
+        await driver.until(lambda: screen._racing is None)
+        await driver.press("escape")
+        assert driver.app.engine.state is RunState.PAUSED
