@@ -58,6 +58,7 @@ def merged(parts: Sequence[RoleSnapshot], query: ConnectionQuery | None = None) 
         limiter=_limiter([part.limiter for part in parts]),
         pool=_limiter([part.pool for part in parts]),
         service_time=reduce(add, (part.service_time for part in parts)),
+        began_s=min((part.began_s for part in parts if part.began_s), default=0.0),
         last_answer_s=max(part.last_answer_s for part in parts),
     )
 
@@ -77,7 +78,6 @@ def past(ended: RoleSnapshot) -> RoleSnapshot:
         limiter=replace(ended.limiter, **nobody),
         pool=replace(ended.pool, **nobody),
         service_time=ended.service_time,
-        began_s=ended.began_s,
         last_answer_s=ended.last_answer_s,
     )
 

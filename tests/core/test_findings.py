@@ -12,7 +12,7 @@ from sockscope.core.snapshot import (
     Snapshot,
     Totals,
 )
-from tests.core.runs import histogram, resources, role, run
+from tests.core.runs import child, histogram, main_process, resources, role, run
 
 FULL = LimiterStatistics(permits=50, in_flight=50, waiting=50, acquired=500, waited=500, wait_s=2.5)
 
@@ -132,3 +132,54 @@ def test_a_target_that_has_ended_is_told_unless_somebody_answers() -> None:
     assert found.text.startswith("target process 77 has ended; clients without a connection try again")
     answered = role("client", Totals(requests=9, responses=9))
     assert limit_of(run(seconds=1.0, swarm=answered, children=(target(alive=False),))).limit == "latency"
+
+
+# Several processes.
+
+
+def spread(cpu: dict[str, float], machine_busy_s: float = 0.8) -> Snapshot:
+    """Return a run of one second whose processes used so much of a core each, on a machine of two cores."""
+    main = replace(resources(cpu_s=cpu.get("main", 0.05)), machine_busy_s=machine_busy_s, machine_cores=2)
+    taken = replace(busy(limiter=FULL), resources=main)
+    children = tuple(
+        child(name, 200 + number, replace(resources(cpu_s=used), time_s=101.0, since_s=100.0))
+        for number, (name, used) in enumerate(cpu.items())
+        if name != "main"
+    )
+    timed = replace(main, time_s=101.0, since_s=100.0)
+    return replace(taken, resources=timed, processes=(main_process(timed), *children))
+
+
+def test_the_process_that_is_at_the_limit_is_named() -> None:
+    found = limit_of(spread({"server": 0.99, "clients": 0.61}, machine_busy_s=1.7))
+    assert (found.limit, found.who) == ("CPU", ("server",))
+    assert found.text == "server 99 % of one core; main 5 %, clients 61 %"
+    found = limit_of(spread({"server": 0.4, "clients": 0.97, "clients 2": 0.95}, machine_busy_s=1.7))
+    assert found.who == ("clients", "clients 2")
+
+
+def test_a_machine_whose_cores_are_all_taken_is_the_limit() -> None:
+    found = limit_of(spread({"main": 0.4, "server": 0.7, "clients": 0.8}, machine_busy_s=1.95))
+    assert (found.limit, found.who) == ("CPU", ("machine",))
+    assert "all 2 cores" in found.text
+    assert "main 40 %" in found.text
+    both_full = limit_of(spread({"server": 0.98, "clients": 0.97}, machine_busy_s=2.0))
+    assert both_full.who == ("server", "clients")
+    assert "all 2 cores" in both_full.text
+
+
+def test_processes_with_time_to_spare_are_no_limit() -> None:
+    assert limit_of(spread({"main": 0.6, "server": 0.6, "clients": 0.6})).limit == "semaphore"
+
+
+def test_a_process_that_died_or_does_not_answer_goes_before_everything() -> None:
+    taken = spread({"server": 0.99, "clients": 0.2})
+    main, server, clients = taken.processes
+    dead = replace(server, alive=False, state="was killed (SIGKILL)")
+    found = limit_of(replace(taken, processes=(main, dead, clients)))
+    assert found.limit == "process"
+    assert "server process 200 was killed (SIGKILL)" in found.text
+    silent = replace(server, silent_s=1.3)
+    found = limit_of(replace(taken, processes=(main, silent, clients)))
+    assert found.limit == "blocked"
+    assert "server process 200 has not answered for 1.30 s" in found.text

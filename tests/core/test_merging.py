@@ -43,6 +43,12 @@ def test_what_is_counted_adds_up() -> None:
     assert (whole.captures_recorded, whole.captures_overwritten, whole.last_conn_id) == (140, 6, 100)
 
 
+def test_the_run_of_several_began_with_the_first_and_answered_with_the_last() -> None:
+    parts = [part(1, 1, began_s=5.0, last_answer_s=7.0), part(1, 1, began_s=4.0, last_answer_s=6.0)]
+    whole = merged([*parts, part(1, 1)])
+    assert (whole.began_s, whole.last_answer_s) == (4.0, 7.0)
+
+
 def test_one_part_is_the_whole() -> None:
     alone = part(100, 30)
     assert merged([alone]) is alone

@@ -471,6 +471,31 @@ async def test_a_place_that_cannot_be_leaves_the_run_where_it_is(monkeypatch: py
     the_two_ends_agree(engine)
 
 
+async def test_a_server_alone_keeps_its_port_from_place_to_place() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with running(role="server", port=port) as engine:
+        for place in ("apart", "loop", "child"):
+            await tune(engine, place=place)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"\0\0\0\2hi")
+            async with asyncio.timeout(10):
+                assert await reader.readexactly(6) == b"\0\0\0\2hi"
+            writer.close()
+            await writer.wait_closed()
+        await engine.settle()
+        assert server_of(engine).totals.responses == 3
+
+
+async def test_requests_that_take_long_are_answered_at_the_old_place() -> None:
+    async with running(clients=3, service_time_s=1.5, request_timeout_s=10.0) as engine:
+        await until(lambda: swarm_of(engine).in_flight == 3)
+        await tune(engine, place="apart")
+        await until(lambda: swarm_of(engine).totals.responses >= 3)
+        assert swarm_of(engine).totals.errors == 0
+
+
 # Processes that die, and those that do not answer.
 
 
