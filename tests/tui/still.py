@@ -160,6 +160,8 @@ class Script:
                 involuntary_switches=3,
                 loop_lag=self.lag.copy(),
                 kernel_udp=KernelUdp(10, 10, 0, 0),
+                time_s=self.time_s,
+                since_s=START_S,
             ),
             events=tuple(self.events[self.sent :]),
             events_cursor=len(self.events),
