@@ -73,7 +73,7 @@ async def test_one_row_is_a_spark_with_its_value() -> None:
         await pilot.pause()
         (line,) = picture(graph)
         assert line.startswith("CPU ")
-        assert line.endswith("█ 100")
+        assert line.endswith("█    100")
 
 
 AWKWARD = {

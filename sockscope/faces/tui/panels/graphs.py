@@ -194,7 +194,11 @@ class CpuPanel(GraphPanel):
                 isfinite(value) for value in frame.trace.series[curve.series].window(start, frame.now_s)[1]
             )
         ]
-        return (curves[0], *others) if others else (Curve("CPU of one core %", "cpu_ratio", 100),)
+        if others:
+            return (curves[0], *others)
+        # A row by itself has no room for more words.
+        label = "CPU" if self.size.height == 1 else "CPU of one core %"
+        return (Curve(label, "cpu_ratio", 100, "%"),)
 
     def draw(self, frame: Frame) -> None:
         """Say in the title how much memory the other processes of the run use, or what is wrong with them."""

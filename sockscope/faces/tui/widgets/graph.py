@@ -76,6 +76,8 @@ _LIMIT_IN_SIGHT = 2.5
 """Up to so many times the largest value a limit counts for the axis; a farther one would flatten curves."""
 
 _SMALLEST_LOGARITHM = -9.0
+_SPARK_FULL, _SPARK_LABEL, _SPARK_VALUE = 40, 10, 6
+"""From this width on a row keeps so many cells for its label and value: rows below each other align then."""
 _INK_PARTS = (
     *("axis", "marker", "cursor", "limit", "legend", "title"),
     *("series-1", "series-2", "series-3", "series-4"),
@@ -337,17 +339,30 @@ class Graph(Widget):
     def _draw_spark(self, grid: Grid) -> None:
         """One row: name, spark and value of the first series; the value is the last thing to go."""
         curve = self._series[0]
-        value = pad(self._format(value_at(curve, self._legend_time)), self._value_width(), "right")
+        width = max(self._value_width(), _SPARK_VALUE if grid.width >= _SPARK_FULL else 0)
+        value = pad(self._format(value_at(curve, self._legend_time)), width, "right")
         room = grid.width - cell_len(value)
         if room < 0:
             return
         grid.text(room, 0, value, SERIES_INKS[0])
         label = shorten(self._title or curve.label, max(min(room // 3, 24), 3)) if room >= 8 else ""
         start = cell_len(label) + 1 if label else 0
+        if grid.width >= _SPARK_FULL:
+            start = max(start, _SPARK_LABEL)
         grid.text(0, 0, label, Ink.LEGEND)
         if room - 1 > start:
-            first, last = self._in_window(curve.times)
-            grid.text(start, 0, spark(curve.values[first:last], room - 1 - start), SERIES_INKS[0])
+            cells = room - 1 - start
+            grid.text(start, 0, spark(self._by_cell(curve, cells), cells), SERIES_INKS[0])
+
+    def _by_cell(self, curve: Series, cells: int) -> list[float]:
+        """Return the highest value in the time of each cell: sparks below each other share an axis."""
+        edges = [self._now - self._window * (1 - cell / cells) for cell in range(cells + 1)]
+        places = [bisect_right(curve.times, edge) for edge in edges]
+        peaks = []
+        for first, last, edge in zip(places, places[1:], edges[1:], strict=False):
+            known = [value for value in curve.values[first:last] if value == value]
+            peaks.append(max(known) if known else nan if last > first else value_at(curve, edge))
+        return peaks
 
     def _draw_legend(self, grid: Grid) -> None:
         width = self._value_width()
