@@ -42,7 +42,7 @@ SERVERS_OF = {
 }  # fmt: skip
 DEFAULT_SERVERS = {"tcp": "protocol", "udp": "datagram"}
 CLIENTS = ("protocol", "blocking", "streams")
-CLIENTS_OF = {"tcp": CLIENTS, "udp": ("protocol", "blocking")}
+CLIENTS_OF = {"tcp": CLIENTS, "udp": ("protocol",)}
 WORKS = ("wait", "cpu", "block")
 PLACES = ("loop", "child", "server", "apart")
 ALLOCATORS = ("calm", "default", "tuned")

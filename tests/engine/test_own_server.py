@@ -16,7 +16,7 @@ import pytest
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.framing import encode
-from sockscope.engine.clients.swarm import _CLIENTS
+from sockscope.engine.clients.swarm import CLIENT_MODELS
 from sockscope.engine.own_code import load_handler, load_protocol, look_for, told
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
@@ -167,7 +167,7 @@ async def test_an_answer_need_not_be_the_request(
     assert {exchange.outcome for exchange in exchanges_of(engine)} == {"ok"}
 
 
-@pytest.mark.parametrize("client", [model for transport, model in _CLIENTS if transport == "tcp"])
+@pytest.mark.parametrize("client", [model for transport, model in CLIENT_MODELS if transport == "tcp"])
 @pytest.mark.parametrize("tuned", [{}, {"depth": 4}, {"depth": 4, "batch": 2}, {"pool": 2}], ids=str)
 @pytest.mark.parametrize("ends", [{"until": "\\r\\n"}, {"expect_bytes": 7}], ids=str)
 async def test_every_client_takes_such_answers(

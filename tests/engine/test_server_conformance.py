@@ -97,6 +97,7 @@ class Peer:
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.sent = self.received = self.reads = 0
+        self.patience_s = WAIT_S
 
     async def ready(self, *, to_write: bool) -> None:
         """Wait until the socket can be read or written."""
@@ -107,7 +108,7 @@ class Peer:
         )
         add(self.sock, is_ready.set)
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(self.patience_s):
                 await is_ready.wait()
         finally:
             remove(self.sock)

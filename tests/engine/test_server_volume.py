@@ -38,6 +38,8 @@ CLIENTS_IN_TURN = 200
 TRANSFER_BYTES = int(os.environ.get("SOCKSCOPE_TEST_TRANSFER_BYTES", str(8 << 20)))
 """Bytes that one connection carries in each direction."""
 LARGEST_PAYLOAD_BYTES = 50_000
+BUFFER_BYTES = 131_072
+"""Small enough to fill up; below a segment of loopback the kernel's timers would set the pace."""
 RESETS = 12
 
 
@@ -125,9 +127,10 @@ async def transfer(served: Served, seed: int) -> None:
     """Send much through one connection, end it by a half-close, and compare."""
     chance = random.Random(seed)
     sent, received = hashlib.sha256(), hashlib.sha256()
-    async with connected(served, rcvbuf=32_768) as peer:
-        # What this test takes is told by its size; a minute for each 10 MB is far more than any needs.
-        async with asyncio.timeout(60 + TRANSFER_BYTES / 160_000):
+    async with connected(served, rcvbuf=BUFFER_BYTES) as peer:
+        # A minute for each 10 MB is far more than any needs; of that a stalled peer may wait for any part.
+        peer.patience_s = 60 + TRANSFER_BYTES / 160_000
+        async with asyncio.timeout(peer.patience_s):
             await asyncio.gather(talk(peer, chance, sent), listen(peer, random.Random(seed + 1), received))
         assert peer.received == peer.sent >= TRANSFER_BYTES
         assert received.digest() == sent.digest()
@@ -152,7 +155,7 @@ async def break_off(served: Served, seed: int) -> None:
 @tcp_models
 @pytest.mark.timeout(60 + TRANSFER_BYTES // 50_000)
 async def test_no_byte_is_lost_whatever_the_peers_do(model: ServerModel) -> None:
-    async with serving(model, sndbuf_bytes=32_768) as served:
+    async with serving(model, sndbuf_bytes=BUFFER_BYTES) as served:
         if model.at_once == 1:
             for seed in range(RESETS):
                 await break_off(served, seed)

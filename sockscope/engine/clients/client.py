@@ -22,6 +22,7 @@ from sockscope.core.snapshot import SocketOption
 from sockscope.engine.clients.pool import Pool
 from sockscope.engine.limiter import Limiter, Waiter
 from sockscope.engine.recorder import Clip, Recorder, clip
+from sockscope.engine.threads import Crew
 
 NUMBER_DIGITS = 8
 """Digits that begin a request while several are under way at once, and tell them and their answers apart."""
@@ -59,6 +60,7 @@ class Surroundings(Protocol):
     paused: bool
     paced: bool
     loop: asyncio.AbstractEventLoop
+    crew: Crew
     source: str
 
     def steady(self) -> bool:
@@ -166,6 +168,9 @@ class Client:
     def socket_options(self, tuning: Tuning) -> list[SocketOption]:
         """Return the socket's options, requested and effective; empty while there is no socket."""
         raise NotImplementedError
+
+    def dismiss(self) -> None:
+        """The client is gone: let go of what it has besides its connection."""
 
     # The loop.
 

@@ -12,6 +12,7 @@ from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, SocketOption
+from sockscope.engine.clients.blocking import BlockingClient
 from sockscope.engine.clients.client import NUMBER_DIGITS, Client, ClientState
 from sockscope.engine.clients.pool import Pool
 from sockscope.engine.clients.streams import StreamsClient
@@ -21,6 +22,7 @@ from sockscope.engine.limiter import Limiter
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.recorder import CaptureRing, Recorder
 from sockscope.engine.role import WHOLE, Assignment, Share
+from sockscope.engine.threads import Crew
 from sockscope.engine.views import capture_of, connection_views, exchanges_of
 
 MOST_CONNECTING = 1_024
@@ -37,9 +39,12 @@ GIVEN_WAY_PER_TURN = 64
 turns are short then, and the loop has nearly as much to do as before."""
 SHARED_PAYLOAD_BYTES = 1_024
 """From this size on all clients send the same bytes object, so that 10,000 of them fit into memory."""
+THREADS_END_S = 2.0
+"""How long the threads of blocking clients may take to end, when their sockets are shut down."""
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MOST_S = 2.0
-_CLIENTS: dict[tuple[str, str], type[Client]] = {
+CLIENT_MODELS: dict[tuple[str, str], type[Client]] = {
+    ("tcp", "blocking"): BlockingClient,
     ("tcp", "protocol"): ProtocolClient,
     ("tcp", "streams"): StreamsClient,
     ("udp", "protocol"): UdpClient,
@@ -64,6 +69,7 @@ class Swarm:
         self._gives_way = False
         self.source = ""
         self.loop = asyncio.get_running_loop()
+        self.crew = Crew(self.recorder)
         self.pool = Pool(self.loop)
         self._target: Address = ("", 0)
         self._clients: dict[int, Client] = {}
@@ -152,7 +158,7 @@ class Swarm:
         wanted = self.tuning.connections
         while len(self._active) > wanted:
             self._active.pop().retire()
-        make = _CLIENTS[_kind(self.tuning)]
+        make = CLIENT_MODELS[_kind(self.tuning)]
         while len(self._active) < wanted:
             client = make(self, self._next_number)
             self._next_number += self._number_step
@@ -192,6 +198,8 @@ class Swarm:
             if not self._clients:
                 break
             await asyncio.sleep(0)
+        while not self.crew.gone and perf_counter() < deadline + THREADS_END_S:
+            await asyncio.sleep(0.002)
         # uvloop drops a connection whose set-up was cancelled without a word to its protocol.
         for client in list(self._clients.values()):
             client.lost(reason)
@@ -267,7 +275,8 @@ class Swarm:
 
     def client_gone(self, client: Client) -> None:
         """Forget a retired client."""
-        self._clients.pop(client.number, None)
+        if self._clients.pop(client.number, None) is not None:
+            client.dismiss()
 
     def trouble(self, reason: CloseReason, text: str) -> None:
         """Remember what keeps clients from going on."""

@@ -57,29 +57,41 @@ class TcpClient(Client):
 
     async def dial(self, target: Address) -> socket.socket:
         """Return a socket connected within the tuning's connect timeout; raises OSError or TimeoutError."""
-        tuning = self.swarm.tuning
-        self._socket_generation = self.swarm.socket_generation
-        self._framing = tuning.framing
-        dialogue = self.swarm.dialogue
-        self._decoder = dialogue.decoder(tuning.framing, tuning.request_bytes)
-        self._told = tuning.framing != "none" or dialogue.tells_ends
-        loop = self.swarm.loop
-        sock = socket.socket(family_of(target[0]), socket.SOCK_STREAM)
+        self.begin()
+        sock = self.new_socket(target)
         try:
             sock.setblocking(False)
-            set_buffers(sock, tuning)
-            set_no_delay(sock, tuning.no_delay)
-            if self.swarm.source:
-                with contextlib.suppress(OSError):  # older than Linux 4.2: binding alone does as well
-                    sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-                sock.bind((self.swarm.source, 0))
             # Over loopback the handshake is done inside the first call, and the second says so.
             failed = sock.connect_ex(target)
             if failed == errno.EINPROGRESS:
                 failed = sock.connect_ex(target)
             if failed not in (0, errno.EISCONN):
-                async with asyncio.timeout(tuning.connect_timeout_s):
-                    await loop.sock_connect(sock, target)
+                async with asyncio.timeout(self.swarm.tuning.connect_timeout_s):
+                    await self.swarm.loop.sock_connect(sock, target)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def begin(self) -> None:
+        """Make ready for a new connection, which is what the tuning of this moment calls for."""
+        tuning, dialogue = self.swarm.tuning, self.swarm.dialogue
+        self._socket_generation = self.swarm.socket_generation
+        self._framing = tuning.framing
+        self._decoder = dialogue.decoder(tuning.framing, tuning.request_bytes)
+        self._told = tuning.framing != "none" or dialogue.tells_ends
+
+    def new_socket(self, target: Address) -> socket.socket:
+        """Return a socket with the options of the tuning, bound where it is to connect from."""
+        tuning, source = self.swarm.tuning, self.swarm.source
+        sock = socket.socket(family_of(target[0]), socket.SOCK_STREAM)
+        try:
+            set_buffers(sock, tuning)
+            set_no_delay(sock, tuning.no_delay)
+            if source:
+                with contextlib.suppress(OSError):  # older than Linux 4.2: binding alone does as well
+                    sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+                sock.bind((source, 0))
         except BaseException:
             sock.close()
             raise
@@ -161,11 +173,10 @@ class TcpClient(Client):
                 record.odd_read(len(data), 1)  # type: ignore[union-attr]
                 self.answered()
             return
-        self._piecewise(data)
+        self._piecewise(data, perf_counter())
 
-    def _piecewise(self, data: bytes) -> None:
-        """Take a read that is not the whole answer in one."""
-        now = perf_counter()
+    def _piecewise(self, data: bytes, now: float) -> None:
+        """Take a read that is not the whole answer in one, or not in a hurry."""
         record = self.record
         if record is None:
             return

@@ -1,0 +1,106 @@
+"""Clients that are threads: what they count, and that their threads come and go with them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from sockscope.core.experiment import CLIENTS, CLIENTS_OF
+from sockscope.engine.clients.swarm import CLIENT_MODELS
+from tests.engine.conftest import threads_of_ours
+from tests.engine.peers import echo, tcp_peer
+from tests.engine.runs import running, server_of, swarm_of, tune
+from tests.engine.test_swarm import against, answered, books_are_balanced, until_swarm
+from tests.waiting import until
+
+
+def test_every_client_model_that_may_be_chosen_is_there() -> None:
+    assert set(CLIENT_MODELS) == {
+        (transport, name) for transport, names in CLIENTS_OF.items() for name in names
+    }
+    assert {name for _, name in CLIENT_MODELS} == set(CLIENTS)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"permits": 3, "service_time_s": 0.001},
+        {"request_bytes": 200_000, "lifetime": 9},
+        {"think_time_s": 0.001, "framing": "newline"},
+        {"framing": "none"},
+        {"lifetime": 1, "family": "ipv6"},
+    ],
+    ids=["steady", "permits", "large", "think", "none", "connections"],
+)
+@pytest.mark.parametrize("server", ["protocol", "threaded"])
+async def test_the_two_ends_count_the_same(server: str, values: dict[str, Any]) -> None:
+    async with running(
+        client="blocking", server=server, request_timeout_s=10.0, clients=5, **values
+    ) as engine:
+        await answered(engine, 60)
+        await tune(engine, no_delay=False)
+        await answered(engine, 60)
+    swarm, server_side = swarm_of(engine).totals, server_of(engine).totals
+    assert (swarm.errors, swarm.timeouts, server_side.errors) == (0, 0, 0)
+    assert swarm.requests == swarm.responses == server_side.requests == server_side.responses
+    assert (swarm.bytes_in, swarm.bytes_out) == (server_side.bytes_out, server_side.bytes_in)
+    assert swarm.connections_opened == server_side.connections_opened == swarm.connections_closed
+    assert swarm_of(engine).service_time.total == swarm.responses
+
+
+async def test_a_thread_lives_as_long_as_its_client() -> None:
+    async with tcp_peer(echo) as port, against(port, client="blocking", clients=8, lifetime=3) as engine:
+        await answered(engine, 100)
+        assert len(threads_of_ours()) == 8
+        await tune(engine, clients=2)
+        await until(lambda: len(threads_of_ours()) == 2, what="the threads of retired clients end")
+        await answered(engine)
+        await tune(engine, client="protocol")
+        await until(lambda: not threads_of_ours(), what="no client blocks any more")
+        await answered(engine)
+    books_are_balanced(swarm_of(engine))
+
+
+async def test_a_knob_reaches_threads_that_go_on_by_themselves() -> None:
+    async with running(client="blocking", clients=6) as engine:
+        await answered(engine, 50)
+        await tune(engine, permits=2)
+        await until_swarm(engine, lambda swarm: swarm.in_flight <= 2 and swarm.limiter.waiting >= 3)
+        engine.pause()
+        await until_swarm(engine, lambda swarm: not swarm.in_flight)
+        requests = swarm_of(engine).totals.requests
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert swarm_of(engine).totals.requests == requests
+        engine.resume()
+        await answered(engine, 50)
+        await tune(engine, permits=0)
+        await until_swarm(engine, lambda swarm: swarm.in_flight == 6)
+
+
+async def test_clients_without_a_thread_say_so_and_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    async with tcp_peer(echo) as port, against(port, client="blocking", clients=3) as engine:
+        await until_swarm(engine, lambda swarm: swarm.totals.connections_failed >= 3)
+        assert swarm_of(engine).totals.requests == 0
+        monkeypatch.undo()
+        await answered(engine)
+        await until_swarm(engine, lambda swarm: swarm.connections_open == 3)
+    books_are_balanced(swarm_of(engine))
+
+
+async def test_the_end_does_not_wait_for_an_answer_that_never_comes() -> None:
+    async with (
+        tcp_peer(lambda connection, data: None) as port,
+        against(port, client="blocking", clients=5, request_timeout_s=60.0) as engine,
+    ):
+        await until_swarm(engine, lambda swarm: swarm.in_flight == 5)
+    totals = swarm_of(engine).totals
+    assert (totals.requests, totals.errors) == (5, 5)
