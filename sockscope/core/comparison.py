@@ -48,7 +48,7 @@ class Verdict(Enum):
 
 
 CPU_PER_REQUEST = "resources.cpu_s_per_request"
-"""Processor time per request that was answered: a figure of comparisons only, in seconds."""
+"""Processor time of all processes per request that was answered: a figure of comparisons only, in seconds."""
 NAMES: Mapping[str, str] = {**FIGURE_NAMES, **short_names([CPU_PER_REQUEST])}
 """Names by which a figure of two runs may be called, with its dotted name."""
 
@@ -81,6 +81,8 @@ _BESIDE_THE_POINT = frozenset(
 _PLACES = frozenset({"place", "server_processes", "swarm_processes"})
 _RAN = {"run": "experiment", "race": "workload"}
 """Where the fields are that a run, or all contestants of a race, had in common."""
+_FIXED = {"rate": "duration_s"}
+"""The figure that is no result of a kind of race: where rates are measured, slices last as long as asked."""
 _LABELS = {entry.attribute: entry.spec.label for entry in FIELDS.values()}
 
 
@@ -215,10 +217,17 @@ def _figure_change(figure: str, a: Report, b: Report) -> FigureChange:
 
 def _value(report: Report, figure: str) -> float | None:
     if figure == CPU_PER_REQUEST:
-        cpu_s, answered = known(report, "resources.cpu_s"), known(report, f"{_main(report)}.responses")
+        cpu_s, answered = _cpu_s(report), known(report, f"{_main(report)}.responses")
         return cpu_s / answered if cpu_s is not None and answered else None
     value: float | None = known(report, figure)
     return value
+
+
+def _cpu_s(report: Report) -> float | None:
+    """Return the processor time of all processes of a run, wherever its roles were placed."""
+    # A report of one process only has no list of them.
+    uses = [use.get("cpu_s") for use in report.get("processes") or [report.get("resources") or {}]]
+    return sum(uses) if None not in uses else None
 
 
 def _share(report: Report, count: float | None) -> float | None:
@@ -316,12 +325,13 @@ def _listed(changes: Iterable[FieldChange]) -> str:
 def _compare_races(a: Side, b: Side) -> Comparison:
     before, after = _contestants(a.report), _contestants(b.report)
     both = [name for name in before if name in after]
+    kind = str(known(a.report, "kind"))
     return Comparison(
         a,
         b,
         _changed_fields(a, b),
         _changed_environment(a, b),
-        {name: tuple(_spread_changes(before[name], after[name])) for name in both},
+        {name: tuple(_spread_changes(before[name], after[name], _FIXED.get(kind))) for name in both},
         tuple(_doubts_of_races(a, b)),
         only_a=tuple(name for name in before if name not in after),
         only_b=tuple(name for name in after if name not in before),
@@ -334,6 +344,9 @@ def _doubts_of_races(a: Side, b: Side) -> Iterator[str]:
             yield f"{side.name} was cut short"
         if known(side.report, "valid") is False:
             yield f"in {side.name} the clients were the limit of most: it does not compare servers"
+    kinds = [known(side.report, "kind") for side in (a, b)]
+    if kinds[0] != kinds[1]:
+        yield f"other kinds of race ({kinds[0]} → {kinds[1]}): rates against the time of a batch"
     yield from _doubts_of_pair(a, b)
 
 
@@ -342,9 +355,11 @@ def _contestants(race: Report) -> dict[str, Report]:
     return {str(one["name"]): one for one in race["contestants"]}
 
 
-def _spread_changes(a: Report, b: Report) -> Iterator[FigureChange]:
-    """Yield each figure that is given as a spread on both sides."""
+def _spread_changes(a: Report, b: Report, fixed: str | None) -> Iterator[FigureChange]:
+    """Yield each figure that is given as a spread on both sides, without the one that is ``fixed``."""
     for name, spread in a.items():
+        if name == fixed:
+            continue
         if not isinstance(spread, Mapping) or "median" not in spread or not isinstance(b.get(name), Mapping):
             continue
         other = b[name]

@@ -59,8 +59,21 @@ def _faults_of_run(value: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{section} is missing" for section in _NEEDED if section not in value)
     for section in FIGURES:
         yield from _wrong(section, value.get(section, {}), int | float)
+    yield from _faults_of_processes(value.get("processes", []))
     yield from _wrong("", {name: value.get(name) for name in _TEXTS}, str)
     yield from _wrong("", {name: value.get(name) for name in _NUMBERS}, int | float)
+
+
+def _faults_of_processes(processes: object) -> Iterator[str]:
+    if not isinstance(processes, list):
+        yield "processes are no list"
+        return
+    for use in processes:
+        if not isinstance(use, Mapping) or not all(isinstance(use.get(n), str) for n in ("name", "state")):
+            yield "a process has no name or no state"
+        else:
+            figures = {name: use.get(name) for name in FIGURES["resources"]}
+            yield from _wrong(f"processes.{use['name']}", figures, int | float)
 
 
 def _faults_of_race(value: Mapping[str, Any]) -> Iterator[str]:

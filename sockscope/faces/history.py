@@ -144,6 +144,7 @@ def _race_text(row: RunRow, report: Report) -> str:
         name: label
         for name, label in _CONTESTANT.items()
         if any(known(one, f"{name}.median") is not None for one in contestants)
+        and (name != "duration_s" or known(report, "kind") != "rate")
     }
     cells = [
         (

@@ -311,7 +311,7 @@ def default_path() -> Path:
 def _figures(kind: str, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that are listed; a race has many of each, and therefore none."""
     if kind != "run":
-        return {"transport": known(report, "workload.transport"), "duration_s": known(report, "elapsed_s")}
+        return {"transport": known(report, "workload.transport"), "duration_s": known(report, "duration_s")}
     main = "server" if known(report, "experiment.role") == "server" else "totals"
     model = known(report, "experiment.server")
     transport = known(report, "experiment.transport")

@@ -77,6 +77,16 @@ def test_processor_time_per_request() -> None:
     assert change(compare(nothing, nothing), CPU_PER_REQUEST).verdict is Verdict.UNKNOWN
 
 
+def test_processor_time_per_request_is_that_of_all_processes() -> None:
+    def apart(server_cpu_s: float | None) -> Side:
+        uses = [{"name": "main", "cpu_s": 0.1}, {"name": "server", "cpu_s": server_cpu_s}]
+        return Side("run 1", report(both(requests=1_000), {}) | {"processes": uses})
+
+    found = change(compare(apart(1.9), apart(None)), CPU_PER_REQUEST)
+    assert found.a == pytest.approx(0.002)
+    assert found.b is None
+
+
 def test_counts_are_compared_per_request() -> None:
     short = run(seconds=1, swarm=role("client", Totals(requests=100, responses=90, errors=10, reads=90)))
     long = run(seconds=10, swarm=role("client", Totals(requests=1_000, responses=980, errors=20, reads=500)))
@@ -283,6 +293,16 @@ def test_the_interval_of_a_median_goes_before_its_extremes() -> None:
         Side("a", with_interval(1, 0.9, 1.1), "race"), Side("b", with_interval(2, 1.9, 2.1), "race")
     )
     assert change(found, "duration_s", "x").verdict is Verdict.WORSE
+
+
+def test_the_length_of_a_slice_is_no_result() -> None:
+    rate = race(x=(1, 1, 1)) | {"kind": "rate"}
+    rate["contestants"][0]["requests_per_s"] = spread(100)
+    found = compare(Side("a", rate, "race"), Side("b", rate, "race"))
+    assert [one.figure for one in found.figures["x"]] == ["requests_per_s"]
+    assert found.doubts == ()
+    batch = race(x=(1, 1, 1)) | {"kind": "batch"}
+    assert "other kinds of race (rate → batch)" in doubts(Side("a", rate, "race"), Side("b", batch, "race"))
 
 
 def test_what_a_contestant_did_not_come_to() -> None:

@@ -107,6 +107,9 @@ def test_values_of_the_wrong_kind(section: str, name: str, value: object, fault:
         ("experiment", [], "experiment is no object"),
         ("address", 5, "address"),
         ("tunings", "twice", "tunings"),
+        ("processes", {}, "processes are no list"),
+        ("processes", [{"name": "main"}], "a process has no name or no state"),
+        ("processes", [{"name": "main", "state": "", "cpu_s": "1"}], "processes.main.cpu_s"),
     ],
 )
 def test_parts_of_the_wrong_kind(name: str, value: object, fault: str) -> None:

@@ -149,12 +149,17 @@ def test_another_loop_needs_a_new_run_and_gets_it(tmp_path: Path) -> None:
     with sockscope(*FEW, "--history", str(history.path)) as terminal:
         terminal.send("1")
 
-        def one_further_up() -> bool:
-            if "▸loop" not in terminal.text:
-                terminal.send("\x1b[A")
-            return "▸loop" in terminal.text
+        left: list[str] = []
 
-        terminal.until(one_further_up, "the knob of the loop")
+        def the_loop_is_reached() -> bool:
+            """Go one up from each knob, when the one before has been left."""
+            at = re.search(r"▸(\w+)", terminal.text)
+            if at is not None and at[1] not in ("loop", *left[-1:]):
+                left.append(at[1])
+                terminal.send("\x1b[A")
+            return at is not None and at[1] == "loop"
+
+        terminal.until(the_loop_is_reached, "the knob of the loop")
         terminal.send("\x1b[C")
         terminal.sees("N starts it")
         terminal.send("N")

@@ -36,10 +36,11 @@ REPORT = report(both(), {"python": "3.11"})
 RACE: dict[str, Any] = {
     "schema_version": 1,
     "type": "race",
+    "kind": "batch",
     "contestants": [{"name": "blocking", "duration_s": {"median": 10.2}}],
     "environment": {"python": "3.11"},
     "workload": {"transport": "udp", "server": None},
-    "elapsed_s": 61.5,
+    "duration_s": 61.5,
     "limit": "neither",
 }
 
