@@ -49,10 +49,11 @@ from benchmarks.interleave import (
     subprocess_slice,
 )
 from benchmarks.ramp import Figures, column, figures_of, in_turn, table
-from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.experiment import FIELDS, Experiment, Tuning
 from sockscope.core.snapshot import RunState
 from sockscope.engine.limits import raise_descriptor_limit
 from sockscope.engine.loops import loop_factory
+from sockscope.faces.tui.panels.knobs import KNOBS
 
 COLUMNS, ROWS = 120, 40
 DASHBOARD = (str(Path(sys.executable).with_name("sockscope")), "--no-history")
@@ -83,7 +84,7 @@ _TO_CONTROLLING_TERMINAL = (
 )
 """Makes the pty hang up on the process when its owner dies; costs 10 ms of the start."""
 _DOWN, _UP, _RIGHT, _LEFT = b"\x1b[B", b"\x1b[A", b"\x1b[C", b"\x1b[D"
-_TO_THE_TIMEOUT = (b"1", *(_DOWN,) * 5)
+_TO_THE_TIMEOUT = (b"1", *(_DOWN,) * (KNOBS.index("timeout") - KNOBS.index("clients")))
 """Into the list of knobs, and from the clients down to the timeout."""
 
 
@@ -312,7 +313,8 @@ def crowd_keys(
 ) -> Figures:
     """Turn the timeout, and then only move the cursor, while clients saturate the loop."""
     turns = [(_RIGHT, _knob("timeout", "2 s")), (_LEFT, _knob("timeout", "1 s"))]
-    moves = [(_DOWN, re.compile("▸connect")), (_UP, re.compile("▸timeout"))]
+    below = FIELDS[KNOBS[KNOBS.index("timeout") + 1]].spec.label
+    moves = [(_DOWN, re.compile(f"▸{below}")), (_UP, re.compile("▸timeout"))]
     turned, moved = Waits(seed), Waits(seed)
     with Terminal([*DASHBOARD, *flags], limit_s=_keys_limit_s(2 * presses, warmup_s)) as terminal:
         terminal.until(re.compile("RUNNING"), seconds=START_LIMIT_S)
