@@ -175,7 +175,7 @@ async def test_the_client_model_changes_while_the_run_goes_on() -> None:
         for client in ("streams", "blocking", "protocol", "blocking", "streams"):
             await answered(engine, 100)
             await tune(engine, client=client)
-            await until_swarm(engine, lambda swarm: not swarm.rolling)
+            await until_swarm(engine, lambda swarm: not swarm.rolling and swarm.connections_open == 12)
         await answered(engine, 100)
         totals = swarm_of(engine).totals
         assert (totals.errors, totals.timeouts) == (0, 0)
