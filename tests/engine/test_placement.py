@@ -503,6 +503,7 @@ async def test_a_server_that_is_killed_is_told_and_any_change_starts_it_anew() -
     async with running(place="apart") as engine:
         await answered(engine)
         server = process_of(engine, "server")
+        await engine.settle()
         counted = server_of(engine).totals.requests
         os.kill(server.pid, signal.SIGKILL)
         await until(lambda: not process_of(engine, "server").alive)
