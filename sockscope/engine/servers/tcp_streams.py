@@ -79,9 +79,11 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
 
     def _answer(self, read_s: float, frame: Frame, writer: asyncio.StreamWriter) -> None:
         self.record.odd_write(len(frame.wire))
+        # Taken before the bytes go: once they are on their way the client may be done first.
+        answered_s = perf_counter()
         writer.write(frame.wire)
         kept = clip(frame.wire, frame.reads)
-        self.endpoint.context.recorder.on_exchange((read_s, perf_counter(), self.record, kept, kept))
+        self.endpoint.context.recorder.on_exchange((read_s, answered_s, self.record, kept, kept))
 
     async def _serve(self) -> None:
         """Spend the service time, as soon as the request is admitted."""

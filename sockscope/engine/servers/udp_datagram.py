@@ -184,6 +184,8 @@ class UdpEndpoint:
         if request.peer.gone:
             return
         data = request.data
+        # Taken before the bytes go: once they are on their way the client may be done first.
+        answered_s = perf_counter()
         try:
             self._socket.sendto(data, request.remote)
         except OSError as error:
@@ -191,7 +193,7 @@ class UdpEndpoint:
             return
         record.odd_write(len(data))
         kept = clip(data)
-        self.context.recorder.on_exchange((request.read_s, perf_counter(), record, kept, kept))
+        self.context.recorder.on_exchange((request.read_s, answered_s, record, kept, kept))
 
     def end(self, request: UdpRequest) -> None:
         """Let go of a request, answered or not."""

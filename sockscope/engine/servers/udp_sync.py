@@ -121,6 +121,8 @@ class SyncUdpEndpoint:
             peer.in_service -= 1
             if peer.gone:
                 return
+            # Taken before the bytes go: once they are on their way the client may be done first.
+            answered_s = perf_counter()
             try:
                 self.sock.sendto(data, remote)
             except OSError as error:
@@ -129,7 +131,7 @@ class SyncUdpEndpoint:
                 return
             peer.record.odd_write(len(data))
             kept = clip(data)
-            self.recorder.on_exchange((read_s, perf_counter(), peer.record, kept, kept))
+            self.recorder.on_exchange((read_s, answered_s, peer.record, kept, kept))
 
     # From the role.
 
