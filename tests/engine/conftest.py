@@ -1,4 +1,4 @@
-"""Every async test here runs on both loops, and must leave no task, no thread and no descriptor behind."""
+"""No async test here leaves a task, a thread or a descriptor; those of :data:`BOTH_LOOPS` run twice."""
 
 from __future__ import annotations
 
@@ -15,9 +15,16 @@ from sockscope.engine.loops import loop_factory
 from sockscope.engine.servers.registry import ServerModel
 from tests.waiting import until
 
+BOTH_LOOPS = {
+    "test_engine", "test_limiter", "test_server_conformance", "test_server_options", "test_server_volume",
+    "test_server_work", "test_swarm_udp",
+}  # fmt: skip
+"""What talks to a loop by itself; the rest rests on it."""
 
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {name: loop_factory(name) for name in ("uvloop", "asyncio")}
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    names = ("uvloop", "asyncio") if item.path.stem in BOTH_LOOPS else ("uvloop",)
+    return {name: loop_factory(name) for name in names}
 
 
 def open_sockets() -> int:

