@@ -1,4 +1,3 @@
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,11 +8,6 @@ settings.register_profile(
     "sockscope", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 settings.load_profile("sockscope")
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are cores: a fifth of the time the tests wait for something."""
-    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session", autouse=True)
