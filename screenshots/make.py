@@ -92,7 +92,7 @@ async def _race(pilot: Pilot[int]) -> None:
     await asyncio.sleep(1)
     await pilot.press("r")
     await pilot.pause()
-    await pilot.press("down", "enter")
+    await pilot.press("enter")
     await _until(pilot, lambda screen: screen.standing is not None and screen.standing.finished, seconds=180)
 
 
@@ -112,9 +112,9 @@ async def _until(pilot: Pilot[int], holds: Callable[[Any], bool], seconds: float
 
 
 def _keep_two_runs(history: Path) -> None:
-    """Make the history of the picture: the same load under 20 and under 50 permits, half a minute each."""
+    """Make the history of the picture: the same load under 20 and under 50 permits, ten seconds each."""
     for permits in ("20", "50"):
-        command = [sys.executable, "-m", "sockscope", "run", "--permits", permits, "-d", "30", "-q"]
+        command = [sys.executable, "-m", "sockscope", "run", "--permits", permits, "-d", "10", "-q"]
         subprocess.run(
             [*command, "--history", str(history)], check=True, cwd=HERE.parent, stdout=subprocess.DEVNULL
         )
