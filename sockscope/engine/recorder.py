@@ -1,7 +1,7 @@
 """The only object that a protocol writes to.
 
 One recorder belongs to one role. What is frequent, an exchange, is one call of ``on_exchange``, which
-extends a list and returns: the list is folded into the histogram and the capture ring a few dozen times a
+extends a list and returns: the list is folded into the histogram and the capture ring twenty times a
 second, in bulk. Rare things (open, close, error) are ordinary methods. A connection's
 counters live in its :class:`ConnectionRecord`.
 
@@ -37,8 +37,9 @@ EVENTS = 10_000
 CLOSED_CONNECTIONS = 1_000
 """Closed connections that are remembered."""
 
-FOLD_S = 0.02
-"""How often exchanges are folded into histogram and ring: often enough to stay far below a millisecond."""
+FOLD_S = 0.05
+"""How often exchanges are folded into histogram and ring: often enough to stay below a millisecond each
+time, and not so often that the code and the memory of it are cold every time."""
 
 Clip = bytes | Payload
 """Captured bytes: as they are when they are few and came in one read, else a Payload."""
@@ -55,6 +56,11 @@ def clip(data: bytes, reads: tuple[int, ...] = ()) -> Clip:
     if len(data) <= CAPTURE_BYTES and not reads:
         return data
     return Payload(data[:CAPTURE_BYTES], len(data), tuple(r for r in reads if r < CAPTURE_BYTES))
+
+
+def real_length(kept: Clip) -> int:
+    """Return how many bytes there were of what was captured."""
+    return len(kept) if isinstance(kept, bytes) else kept.real_length
 
 
 def payload_of(kept: Clip) -> Payload:

@@ -13,7 +13,7 @@ from sockscope.core.ring import RingPage
 from sockscope.core.sequence import number_of
 from sockscope.core.snapshot import Capture, ConnectionQuery, Exchange, ServerSide
 from sockscope.engine.options import rtt_s
-from sockscope.engine.recorder import CaptureRing, Exchanged, Recorder, payload_of
+from sockscope.engine.recorder import CaptureRing, Exchanged, Recorder, payload_of, real_length
 
 HEAD_BYTES = 32
 """First bytes of a request that the list of exchanges shows."""
@@ -78,16 +78,15 @@ def exchanges_of(page: RingPage[Exchanged]) -> tuple[Exchange, ...]:
 def exchange_of(number: int, captured: Exchanged) -> Exchange:
     """Return the list entry of one captured exchange."""
     begin_s, end_s, record, request, answer = captured
-    wire = payload_of(request)
     return Exchange(
-        record_id=number,
-        time_s=begin_s,
-        conn_id=record.conn_id,
-        request_bytes=wire.real_length,
-        response_bytes=0 if isinstance(answer, str) else payload_of(answer).real_length,
-        service_time_s=end_s - begin_s if end_s else None,
-        outcome=answer if isinstance(answer, str) else "ok",
-        head=wire.data[:HEAD_BYTES],
+        number,
+        begin_s,
+        record.conn_id,
+        real_length(request),
+        0 if isinstance(answer, str) else real_length(answer),
+        end_s - begin_s if end_s else None,
+        answer if isinstance(answer, str) else "ok",
+        (request if isinstance(request, bytes) else request.data)[:HEAD_BYTES],
     )
 
 

@@ -251,7 +251,7 @@ class RemoteRole:
             events=tuple(event for _, event in events.items),
             events_missed=events.missed,
             events_cursor=events.cursor,
-            exchanges=tuple(replace(item[1], record_id=number) for number, item in exchanges.items),
+            exchanges=tuple(item[1]._replace(record_id=number) for number, item in exchanges.items),
             exchanges_missed=exchanges.missed,
             exchanges_cursor=exchanges.cursor,
         )
@@ -265,7 +265,7 @@ class RemoteRole:
             return None
         seat, exchange = found
         capture: Capture | None = await self._look(seat.process, "capture", exchange.record_id)
-        return replace(capture, exchange=replace(exchange, record_id=record_id)) if capture else None
+        return replace(capture, exchange=exchange._replace(record_id=record_id)) if capture else None
 
     async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
         """Return the server's side of an exchange; whichever process served it knows."""
