@@ -59,8 +59,8 @@ def main() -> None:
     """Run the comparison, or one slice of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slice")
-    parser.add_argument("--seconds", type=float, default=1.5)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     if options.slice:
         with asyncio.Runner(loop_factory=loop_factory("uvloop")) as runner:

@@ -1,13 +1,28 @@
+import gc
+import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a good part of the suite waits for processes, timers and screens."""
+    return (os.cpu_count() or 1) + 1
+
 
 # Bounded in count; never in time per example, for the machine may be busy.
 settings.register_profile(
     "sockscope", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 settings.load_profile("sockscope")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collected_tests_are_no_garbage() -> None:
+    """Thousands of collected tests live to the end: when a test has garbage collected, it means its own."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
+from unittest.mock import patch
 
 from textual.pilot import Pilot
 
@@ -197,15 +198,16 @@ async def dashboard(
     descriptors = open_descriptors()
     outer = asyncio.all_tasks()
     app = SockscopeApp(experiment or small(), history=history)
-    async with app.run_test(size=size, notifications=True) as pilot:
-        driver = Driver(app, pilot)
-        try:
-            await driver.until(lambda: app._ticks > 2 or app._exit, "the first pictures")
-            await pilot.pause()
-            yield driver
-        finally:
-            await app.engine.stop(0.0)
-    gc.unfreeze()  # what the app took out of the collector's sight would stay for ever
+    # What the app would take out of the collector's sight would stay for ever.
+    with patch("sockscope.faces.tui.app.calm_collector"):
+        async with app.run_test(size=size, notifications=True) as pilot:
+            driver = Driver(app, pilot)
+            try:
+                await driver.until(lambda: app._ticks > 2 or app._exit, "the first pictures")
+                await pilot.pause()
+                yield driver
+            finally:
+                await app.engine.stop(0.0)
     for _ in range(10):
         await asyncio.sleep(0)
     assert app.engine.state in (RunState.STOPPED, RunState.FAILED, RunState.IDLE)
