@@ -17,7 +17,7 @@ from typing import Any
 from sockscope.core.experiment import FIELDS
 from sockscope.core.report import FIGURES, format_field, known
 from sockscope.core.thresholds import FIGURE_NAMES, ChangeThreshold, short_names
-from sockscope.core.units import format_duration
+from sockscope.core.units import DASH, format_duration
 
 SAME_RATIO = 0.01
 """Two figures closer than this are the same: percentiles are known to 0.8 %."""
@@ -411,7 +411,7 @@ def exceeded(threshold: ChangeThreshold, comparison: Comparison) -> list[str]:
 def format_change_ratio(ratio: float | None) -> str:
     """Return a relative change for people: ``+152 %``, ``−4.8 %``, ``from 0``; a dash for None."""
     if ratio is None:
-        return "–"
+        return DASH
     if math.isinf(ratio):
         return "from 0"
     percent = ratio * 100

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import TextIO
 
 from sockscope.core.experiment import Experiment
 from sockscope.core.figures import figures
@@ -27,7 +24,8 @@ from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
-from sockscope.faces.summary import WIDTH, report_text, title_of
+from sockscope.faces.progress import Progress, ended_by_signals, say
+from sockscope.faces.summary import report_text, title_of
 from sockscope.store.history import History
 
 
@@ -82,10 +80,10 @@ class _Outcome:
 async def _run(experiment: Experiment, plan: Plan, output: Output) -> _Outcome:
     engine = Engine(experiment)
     await engine.start()
-    progress = Progress(sys.stderr, plan)
+    progress = Progress(sys.stderr, quiet=plan.quiet)
     ending = asyncio.ensure_future(engine.wait())
     intervals = Intervals()
-    with _signals(ending, progress):
+    with ended_by_signals(ending.cancel, progress, "stopping"):
         try:
             # What another process has done until somebody could look belongs to the first interval.
             first = origin(engine.snapshot())
@@ -117,7 +115,7 @@ async def _watch(
         before, now = now, engine.snapshot()
         interval = window(before, now)
         output.interval(interval)
-        progress.show(now, interval)
+        progress.tell(progress_line(now, interval))
     return now
 
 
@@ -156,33 +154,6 @@ def _due_times(first: Snapshot, interval_s: float) -> Iterator[float | None]:
 
 
 @contextmanager
-def _signals(ending: asyncio.Future[None], progress: Progress) -> Iterator[None]:
-    """End the run on the first Ctrl+C or SIGTERM, leave at once on the second Ctrl+C."""
-    loop = asyncio.get_running_loop()
-    whole_run = asyncio.current_task()
-    assert whole_run is not None
-    interrupts = 0
-
-    def interrupted() -> None:
-        nonlocal interrupts
-        interrupts += 1
-        if interrupts > 1:
-            whole_run.cancel()
-            return
-        progress.clear()
-        say("stopping; Ctrl+C again leaves at once")
-        ending.cancel()
-
-    loop.add_signal_handler(signal.SIGINT, interrupted)
-    loop.add_signal_handler(signal.SIGTERM, ending.cancel)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        loop.remove_signal_handler(signal.SIGTERM)
-
-
-@contextmanager
 def _prints_aside(experiment: Experiment) -> Iterator[None]:
     """Let what the user's own server prints go to stderr: stdout is for the figures."""
     with redirect_stdout(sys.stderr) if experiment.own_server and sys.stderr is not None else nullcontext():
@@ -214,57 +185,6 @@ def _failure(outcome: _Outcome) -> str:
     if swarm is None or swarm.totals.responses or outcome.interrupted:
         return ""
     return f"no request was answered: {swarm.last_trouble or 'the run ended before the first answer'}"
-
-
-def say(sentence: str) -> None:
-    """Tell a sentence on stderr, where there is one."""
-    if sys.stderr is not None:
-        print(f"sockscope: {sentence}", file=sys.stderr, flush=True)
-
-
-class Progress:
-    """One line on a terminal that is written over; nothing when ``stream`` is none or is to be quiet."""
-
-    def __init__(self, stream: TextIO | None, plan: Plan) -> None:
-        self._stream = stream if stream is not None and stream.isatty() and not plan.quiet else None
-        self._shown = 0
-
-    def show(self, now: Snapshot, interval: Snapshot) -> None:
-        """Show the figures of the last interval, and what failed so far."""
-        if self._stream is not None:
-            self.tell(progress_line(now, interval))
-
-    def tell(self, line: str) -> None:
-        """Show a line in place of the last one, as much of it as the terminal is wide."""
-        if self._stream is None:
-            return
-        line = line[: self._columns() - 1]
-        self._write(f"\r{line:<{min(self._shown, self._columns() - 1)}}")
-        self._shown = len(line)
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._stream is not None and self._shown:
-            self._write("\r" + " " * min(self._shown, self._columns() - 1) + "\r")
-            self._shown = 0
-
-    def _columns(self) -> int:
-        assert self._stream is not None
-        try:
-            columns = os.get_terminal_size(self._stream.fileno()).columns
-        except (OSError, ValueError):
-            columns = 0
-        # A terminal that does not tell its size says 0.
-        return max(2, columns or WIDTH)
-
-    def _write(self, text: str) -> None:
-        assert self._stream is not None
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except OSError:
-            # The terminal is gone; the run goes on.
-            self._stream = None
 
 
 def progress_line(now: Snapshot, interval: Snapshot) -> str:

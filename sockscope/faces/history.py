@@ -263,8 +263,8 @@ def _tells(change: FigureChange) -> bool:
 
 def _value(figure: str, value: float | None) -> str:
     """Return a figure with its unit; of a rate only what is worth reading."""
-    if value is not None and abs(value) >= 100 and figure.endswith(("requests_per_s", "connections_per_s")):
-        return format_count(value)
+    if value is not None and figure.endswith(("requests_per_s", "connections_per_s")):
+        return format_count(value) if value >= 99.95 else f"{value:.1f}"
     return format_figure(figure, value)
 
 

@@ -6,10 +6,9 @@ import asyncio
 import csv
 import io
 import json
-import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, aclosing, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -21,9 +20,9 @@ from sockscope.core.standing import Standing, is_valid, rows
 from sockscope.core.units import format_count, format_elapsed
 from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK, EXIT_THRESHOLD
-from sockscope.faces.headless import Progress, say
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
+from sockscope.faces.progress import Progress, ended_by_signals, say
 from sockscope.faces.race_svg import race_svg
 from sockscope.faces.race_table import INVALID, bar, race_markdown, race_text
 from sockscope.lab.race import Race
@@ -92,9 +91,9 @@ def run_race(
 
 async def _run(contest: Contest, plan: RacePlan) -> Standing:
     race = Race(contest)
-    progress = Progress(sys.stderr, Plan(quiet=plan.quiet))
+    progress = Progress(sys.stderr, quiet=plan.quiet)
     standing = Standing(contest)
-    with _signals(race, progress):
+    with ended_by_signals(race.finish, progress, "ending the race with what is measured"):
         try:
             async with aclosing(race.run()) as standings:
                 async for standing in standings:
@@ -168,30 +167,3 @@ def _verdict(standing: Standing, plan: RacePlan) -> int:
     for miss in misses:
         say(f"missed {miss}")
     return EXIT_THRESHOLD if misses else EXIT_OK
-
-
-@contextmanager
-def _signals(race: Race, progress: Progress) -> Iterator[None]:
-    """End the race on the first Ctrl+C or SIGTERM, leave at once on the second Ctrl+C."""
-    loop = asyncio.get_running_loop()
-    whole_run = asyncio.current_task()
-    assert whole_run is not None
-    interrupts = 0
-
-    def interrupted() -> None:
-        nonlocal interrupts
-        interrupts += 1
-        if interrupts > 1:
-            whole_run.cancel()
-            return
-        progress.clear()
-        say("ending the race with what is measured; Ctrl+C again leaves at once")
-        race.finish()
-
-    loop.add_signal_handler(signal.SIGINT, interrupted)
-    loop.add_signal_handler(signal.SIGTERM, race.finish)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        loop.remove_signal_handler(signal.SIGTERM)

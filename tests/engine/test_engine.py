@@ -365,6 +365,23 @@ async def test_an_exception_in_a_callback_ends_the_run_as_failed() -> None:
     assert swarm_of(engine).connections_open == 0
 
 
+@pytest.mark.parametrize("client", ["protocol", "streams"])
+async def test_a_run_that_is_stopped_while_a_client_connects_can_still_be_read(client: str) -> None:
+    """Whatever turn of the loop it is: a transport may be about to be made of the socket, or just made."""
+    for turns in range(25):
+        engine = Engine(experiment(clients=1, client=client))
+        await engine.start()
+        await answered(engine)
+        await tune(engine, rcvbuf_bytes=65_536)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stopping = asyncio.create_task(engine.stop(0.0))
+        while not stopping.done():
+            await asyncio.sleep(0)
+            engine.snapshot()
+        assert engine.snapshot().main.connections_open == 0
+
+
 @transports
 @pytest.mark.parametrize("grace_s", [0.0, 1.0])
 @pytest.mark.parametrize("ramp", [True, False])

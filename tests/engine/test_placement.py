@@ -16,7 +16,7 @@ import pytest
 
 from sockscope.core.events import CloseReason, EventKind
 from sockscope.core.findings import limit_of
-from sockscope.core.snapshot import ConnectionQuery, ProcessUse, RunState
+from sockscope.core.snapshot import ConnectionQuery, Cursors, ProcessUse, RunState
 from sockscope.core.window import window
 from sockscope.engine.engine import Engine
 from sockscope.errors import ConfigError, EngineError, ListenError
@@ -178,9 +178,12 @@ async def test_figures_begin_with_the_run_and_anew_after_a_warm_up() -> None:
         assert engine.snapshot().warming_up
         await until(lambda: not engine.snapshot().warming_up)
         await engine.settle()
-        snapshot = engine.snapshot()
+        snapshot = engine.snapshot(Cursors())
         assert snapshot.measured_s < snapshot.elapsed_s
-        assert swarm_of(engine).totals.connections_opened == 0
+        opened = [e for e in snapshot.events if (e.role, e.kind) == ("client", EventKind.OPEN)]
+        # All of them, unless the machine is so busy that one took longer than the warm-up.
+        before = sum(event.time_s < snapshot.measured_since_s for event in opened)
+        assert snapshot.main.totals.connections_opened == len(opened) - before
         await answered(engine)
 
 
@@ -551,7 +554,7 @@ async def test_without_its_clients_the_run_has_failed(place: str, name: str) -> 
 
 async def test_a_child_whose_loop_is_blocked_holds_up_nobody_here() -> None:
     async with running(
-        0.0, place="apart", clients=60, work="block", service_time_s=0.2, request_timeout_s=30.0
+        0.0, place="apart", clients=60, work="block", service_time_s=1.0, request_timeout_s=30.0
     ) as engine:
         await until(lambda: process_of(engine, "server").silent_s > 1.0, what="silence")
         snapshot = engine.snapshot()

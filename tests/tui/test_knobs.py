@@ -130,7 +130,7 @@ async def test_typing_can_be_given_up() -> None:
                 await driver.type("999")
                 await driver.press("backspace")
             await driver.press(away)
-            assert not driver.knobs.is_typing
+            await driver.until(lambda: not driver.knobs.is_typing, away)
         assert driver.app.wanted == small().tuning
 
 

@@ -166,6 +166,24 @@ async def test_the_exchanges_are_filtered_and_opened() -> None:
         await driver.until(lambda: "as written" not in driver.screen)
 
 
+async def test_in_a_wide_terminal_the_bytes_of_an_exchange_take_the_place_of_the_log() -> None:
+    async with dashboard(size=(200, 60)) as driver:
+        log, exchanges = driver.panel(LogPanel), await listing_at(driver, "8")
+        await driver.press("up", "enter")
+        await driver.until(lambda: not log.is_on_screen)
+        await driver.until(lambda: "as the server read it" in driver.part("exchanges"))
+        assert "7 Log" in driver.part("exchanges")
+        await driver.press("7")
+        await driver.until(lambda: log.has_focus_within)
+        assert "as the server read it" not in driver.part("exchanges")
+        await listing_at(driver, "8")
+        await driver.press("enter")
+        await driver.until(lambda: not log.is_on_screen)
+        await driver.press("escape")
+        await driver.until(lambda: log.is_on_screen)
+        assert exchanges.has_focus_within
+
+
 @pytest.mark.parametrize("digit", ["7", "8"])
 async def test_following_stops_by_scrolling_up_and_is_resumed(digit: str) -> None:
     async with dashboard() as driver:

@@ -102,7 +102,7 @@ class Client:
     __slots__ = (
         "_backoff", "_expect", "_failures", "_holds_permit", "_kept", "_on_exchange", "_pipeline", "_reason",
         "_reason_text", "_retiring", "_sent_s", "_socket_generation", "_steady", "_taken", "_think",
-        "_waiter", "_wire", "number", "record", "state", "swarm",
+        "_waiter", "_wire", "dialling", "number", "record", "state", "swarm",
     )  # fmt: skip
 
     record: ConnectionRecord | None
@@ -129,6 +129,9 @@ class Client:
         self._waiter: Waiter | None = None
         self._think: asyncio.TimerHandle | None = None
         self._backoff: asyncio.TimerHandle | None = None
+        # Whether it may be interrupted while it connects. Not once a loop makes a transport of its socket:
+        # uvloop would drop that without a word to the protocol, which may know it already.
+        self.dialling = True
         self._failures = 0
         self._retiring = False
         self._reason: CloseReason | None = None

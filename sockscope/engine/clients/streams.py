@@ -30,12 +30,15 @@ class StreamsClient(TcpClient):
     async def connect(self, target: Address) -> None:
         """Connect within the tuning's connect timeout; raises OSError or TimeoutError."""
         sock = await self.dial(target)
+        self.dialling = False
         try:
             with handed_over(sock):
                 reader, writer = await asyncio.open_connection(sock=sock)
         except BaseException:
             sock.close()
             raise
+        finally:
+            self.dialling = True
         self._conversation = self.swarm.loop.create_task(self._converse(reader, writer))
         self._conversation.add_done_callback(self._ended)
         self.go_to_work(writer.transport)

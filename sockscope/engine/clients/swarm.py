@@ -76,7 +76,7 @@ class Swarm:
         self._active: list[Client] = []
         self._next_number = self._number_step = 1
         self._queue: deque[Client] = deque()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting: dict[asyncio.Task[None], Client] = {}
         self._pumping: asyncio.Handle | None = None
         self._next_turn: list[Client] = []
         self._budget: int | None = None
@@ -187,8 +187,9 @@ class Swarm:
             self._watch.cancel()
         self.recorder.stop()
         self._queue.clear()
-        for task in list(self._connecting):
-            task.cancel()
+        for task, client in self._connecting.items():
+            if client.dialling:
+                task.cancel()
         if self._connecting:
             await asyncio.wait(self._connecting)
         for client in list(self._clients.values()):
@@ -200,7 +201,7 @@ class Swarm:
             await asyncio.sleep(0)
         while not self.crew.gone and perf_counter() < deadline + THREADS_END_S:
             await asyncio.sleep(0.002)
-        # uvloop drops a connection whose set-up was cancelled without a word to its protocol.
+        # Whoever has not told of its end by now will not be heard any more.
         for client in list(self._clients.values()):
             client.lost(reason)
 
@@ -305,7 +306,7 @@ class Swarm:
             most -= 1
             client.state = ClientState.CONNECTING
             task = self.loop.create_task(self._connect(client))
-            self._connecting.add(task)
+            self._connecting[task] = client
             task.add_done_callback(self._connected)
         if len(self._connecting) < at_once and not self._stopping:
             self._pump()
@@ -317,7 +318,7 @@ class Swarm:
         return min(MOST_CONNECTING, self._budget - self.limiter.statistics().waiting)
 
     def _connected(self, task: asyncio.Task[None]) -> None:
-        self._connecting.discard(task)
+        del self._connecting[task]
         self._pump()
         if not task.cancelled() and (error := task.exception()) is not None:
             self.loop.call_exception_handler({"message": "a client failed to connect", "exception": error})

@@ -230,11 +230,14 @@ class ProtocolClient(TcpClient, asyncio.Protocol):
     async def connect(self, target: Address) -> None:
         """Connect within the tuning's connect timeout; raises OSError or TimeoutError."""
         sock = await self.dial(target)
+        self.dialling = False
         try:
             await attach(sock, self)
         except BaseException:
             sock.close()
             raise
+        finally:
+            self.dialling = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Go to work."""

@@ -54,7 +54,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("close_connection", "x", "x", "close", "Close the connection that is selected", RUN),
     Action("focus_1", "1", "1", "knobs", "Knobs", GO),
     Action("focus_2", "2", "2", "throughput", "Throughput", GO),
-    Action("focus_3", "3", "3", "latency", "Latency", GO),
+    Action("focus_3", "3", "3", "latency", "Service time", GO),
     Action("focus_4", "4", "4", "CPU", "CPU and loop lag", GO),
     Action("focus_5", "5", "5", "concurrency", "Concurrency", GO),
     Action("focus_6", "6", "6", "connections", "Connections", GO),

@@ -129,7 +129,7 @@ async def test_the_cursor_reads_the_past() -> None:
         assert sum("│" in line[6:] for line in lines) >= 5
         graph.cursor = 81.5
         await pilot.pause()
-        assert picture(graph)[0].rstrip().endswith("—")
+        assert picture(graph)[0].rstrip().endswith("–")
         graph.cursor = None
         await pilot.pause()
         assert picture(graph)[0].rstrip().endswith("29")

@@ -59,12 +59,12 @@ def test_si_by_example() -> None:
         0.0005: "500µ",
         inf: "∞",
         -inf: "-∞",
-        nan: "—",
+        nan: "–",
     }
     assert {value: si(value) for value in expected if value == value} == {
         value: text for value, text in expected.items() if value == value
     }
-    assert si(nan) == "—"
+    assert si(nan) == "–"
     assert si(1e300).startswith("1e")
     assert si(5e-324) == "~0"
 

@@ -40,12 +40,12 @@ class ExchangesPanel(ListingPanel):
 
     digit, name_shown = "8", "Exchanges"
     columns = (
-        Column("time", "time s", 11, "right", priority=6),
-        Column("conn", "conn", 7, priority=7),
-        Column("length", "request → answer", 17, "right", priority=5),
+        Column("time", "time s", 9, "right", priority=6),
+        Column("conn", "conn", 6, priority=7),
+        Column("length", "request → answer", 16, "right", priority=5),
         Column("took", "took", 8, "right", priority=8),
         Column("outcome", "", 7, priority=9),
-        Column("head", "first bytes", 16, flexible=True, priority=4),
+        Column("head", "first bytes", 11, flexible=True, priority=4),
     )
     follows = True
     empty = "exchanges appear here as soon as a request was answered"
@@ -107,8 +107,8 @@ class ExchangesPanel(ListingPanel):
         if self._shown is not None and message.key != self._shown and not self.table.follow:
             self._ask_for(message.key)
 
-    class DetailOpened(Message):
-        """The bytes of an exchange are shown; a small terminal needs all its room for them."""
+    class DetailChanged(Message):
+        """The bytes of an exchange are shown, or no longer: whoever lays out the panels gives them room."""
 
     def _ask_for(self, key: object) -> None:
         if not isinstance(key, int) or key < 0:
@@ -118,7 +118,7 @@ class ExchangesPanel(ListingPanel):
             self.table.move_to(key)
             self.post_message(HoldRequested(True))
         if self._shown is None:
-            self.post_message(self.DetailOpened())
+            self.post_message(self.DetailChanged())
         self._shown = key
         self.post_message(ExchangeRequested(key))
 
@@ -142,12 +142,19 @@ class ExchangesPanel(ListingPanel):
         self.call_after_refresh(self.table.move_to, self._shown)
 
     @property
+    def has_detail(self) -> bool:
+        """Whether the bytes of an exchange are shown, or asked for."""
+        return self._shown is not None
+
+    @property
     def _wants_echo(self) -> bool:
         """Whether an answer ought to be the request again."""
         return self.frame is None or self.frame.snapshot.experiment.dialogue.wants_echo
 
     def action_close_detail(self) -> None:
         """Close the detail; the list stays where it is."""
+        if self._shown is not None:
+            self.post_message(self.DetailChanged())
         self._shown = None
         self.query_one(".detail").display = False
         self.set_class(False, "with-detail")

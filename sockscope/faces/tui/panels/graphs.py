@@ -249,7 +249,7 @@ class ConcurrencyPanel(GraphPanel):
 class DistributionPanel(Panel):
     """How the service times of the last second are distributed."""
 
-    name_shown = "Distribution of service time, last second"
+    name_shown = "Distribution of service time  ms, last second"
     turn = 1
 
     def compose(self) -> ComposeResult:

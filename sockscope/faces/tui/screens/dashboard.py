@@ -74,6 +74,7 @@ class DashboardScreen(Screen[None]):
         self._listing = "connections"
         self._graph = "throughput"
         self._maximised: Panel | None = None
+        self._heading_for: Panel | None = None
         self._focus_before_freeze: Widget | None = None
         self._arrange()
 
@@ -87,28 +88,31 @@ class DashboardScreen(Screen[None]):
         width, height = self.app.size
         narrow = width < NARROW[0] or height < NARROW[1]
         wide = width >= WIDE[0] and height >= WIDE[1]
+        inspecting = wide and self._maximised is None and self.query_one(ExchangesPanel).has_detail
         self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-too-small")
         self.set_class(narrow, "-narrow")
         self.set_class(wide, "-wide")
+        self.set_class(inspecting, "-inspecting")
         self.set_class(height < SHORT, "-short")
         self.set_class(self._maximised is not None, "-maximised")
         for panel in self.query(Panel):
             panel.set_class(panel is self._maximised, "-on-top")
-            in_front = not isinstance(panel, ListingPanel) or wide or panel.id == self._listing
-            panel.set_class(not in_front, "-behind")
+            panel.set_class(self._is_behind(panel, wide, inspecting), "-behind")
             panel.set_class(isinstance(panel, GraphPanel) and panel.id == self._graph, "-chosen")
-        self._name_tabs(wide)
+        self._name_tabs()
         self.call_after_refresh(self._redraw)
 
-    def _name_tabs(self, wide: bool) -> None:
-        """Name the listings that are behind in the lower border of the one in front."""
+    def _is_behind(self, panel: Panel, wide: bool, inspecting: bool) -> bool:
+        """Tell whether a listing gives its place to another one."""
+        if not isinstance(panel, ListingPanel):
+            return False
+        return inspecting and isinstance(panel, LogPanel) if wide else panel.id != self._listing
+
+    def _name_tabs(self) -> None:
+        """Name the listings that are behind in the lower border of each one in front."""
+        behind = [f"{p.digit} {p.name_shown}" for p in self.query(ListingPanel) if p.has_class("-behind")]
         for panel in self.query(ListingPanel):
-            others = (
-                []
-                if wide
-                else [f"{p.digit} {p.name_shown}" for p in self.query(ListingPanel) if p is not panel]
-            )
-            panel.border_subtitle = "   ".join(others)
+            panel.border_subtitle = "   ".join(behind)
 
     def _redraw(self) -> None:
         for panel in self.query(Panel):
@@ -128,11 +132,14 @@ class DashboardScreen(Screen[None]):
         if self._maximised is panel and (target := panel.focus_target) is not None:
             target.focus()
 
-    def on_exchanges_panel_detail_opened(self, message: ExchangesPanel.DetailOpened) -> None:
-        """Give a small terminal's room to the bytes."""
+    def on_exchanges_panel_detail_changed(self, message: ExchangesPanel.DetailChanged) -> None:
+        """Give the bytes of an exchange room: all of a small terminal, in a wide one that of the log too."""
         message.stop()
-        if self.has_class("-narrow") and self._maximised is None:
+        opened = self.query_one(ExchangesPanel).has_detail
+        if opened and self.has_class("-narrow") and self._maximised is None:
             self.maximise_panel("exchanges")
+        else:
+            self._arrange()
 
     def focus_panel(self, digit: str) -> None:
         """Bring a panel to the front and go there."""
@@ -143,13 +150,21 @@ class DashboardScreen(Screen[None]):
             self._graph = panel.id or ""
         if self._maximised is not None:
             self._maximised = panel
+        if self.has_class("-inspecting") and panel.has_class("-behind"):
+            self.query_one(ExchangesPanel).action_close_detail()
+        hidden = not panel.is_on_screen
         self._arrange()
-        # The panel may have been hidden until now, and what is hidden cannot take the focus.
-        self.call_after_refresh(self._enter, panel)
+        self._heading_for = panel
+        if hidden:
+            # What is hidden cannot take the focus.
+            self.call_after_refresh(self._enter, panel)
+        else:
+            self._enter(panel)
 
     def _enter(self, panel: Panel) -> None:
-        """Focus the panel, unless a key that came at once has opened something in it (its filter)."""
-        if (target := panel.focus_target) is not None and not panel.has_focus_within:
+        """Focus the panel, unless a key that came at once leads elsewhere, or has opened its filter."""
+        target = panel.focus_target
+        if target is not None and panel is self._heading_for and not panel.has_focus_within:
             target.focus()
 
     def prepare_to_scrub(self, frozen: bool) -> None:

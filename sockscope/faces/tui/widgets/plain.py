@@ -28,7 +28,7 @@ DOT = "·"
 ELLIPSIS = "…"
 """Stands for what was cut away."""
 
-DASH = "—"
+DASH = "–"
 """Stands for a figure that is not known."""
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Me", "Mn", "Zl", "Zp"})

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import floor, isinf, isnan, log10
 
+from sockscope.faces.tui.widgets.plain import DASH
+
 SHRINK_BELOW = 0.45
 """An axis shrinks only while its data stays below this share of it."""
 
@@ -57,7 +59,7 @@ class Tick:
 def si(value: float) -> str:
     """Write a figure in at most five cells and a sign: `0`, `0.25`, `9.9`, `950`, `9.9k`, `10k`, `1.2M`."""
     if isnan(value):
-        return "—"
+        return DASH
     if isinf(value):
         return "∞" if value > 0 else "-∞"
     if value < 0:

@@ -1,0 +1,89 @@
+"""What a command without a screen tells while it runs, and how it is ended from the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from sockscope.faces.summary import WIDTH
+
+
+def say(sentence: str) -> None:
+    """Tell a sentence on stderr, where there is one."""
+    if sys.stderr is not None:
+        print(f"sockscope: {sentence}", file=sys.stderr, flush=True)
+
+
+class Progress:
+    """One line on a terminal that is written over; nothing when ``stream`` is none or is to be quiet."""
+
+    def __init__(self, stream: TextIO | None, *, quiet: bool = False) -> None:
+        self._stream = stream if stream is not None and stream.isatty() and not quiet else None
+        self._shown = 0
+
+    def tell(self, line: str) -> None:
+        """Show a line in place of the last one, as much of it as the terminal is wide."""
+        if self._stream is None:
+            return
+        line = line[: self._columns() - 1]
+        self._write(f"\r{line:<{min(self._shown, self._columns() - 1)}}")
+        self._shown = len(line)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._stream is not None and self._shown:
+            self._write("\r" + " " * min(self._shown, self._columns() - 1) + "\r")
+            self._shown = 0
+
+    def _columns(self) -> int:
+        assert self._stream is not None
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):
+            columns = 0
+        # A terminal that does not tell its size says 0.
+        return max(2, columns or WIDTH)
+
+    def _write(self, text: str) -> None:
+        assert self._stream is not None
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            # The terminal is gone; the run goes on.
+            self._stream = None
+
+
+@contextmanager
+def ended_by_signals(end: Callable[[], object], progress: Progress, doing: str) -> Iterator[None]:
+    """Call ``end`` on the first Ctrl+C (and say what is being done: ``doing``) or SIGTERM.
+
+    The second Ctrl+C cancels the task that entered the block.
+    """
+    loop = asyncio.get_running_loop()
+    whole = asyncio.current_task()
+    assert whole is not None
+    interrupts = 0
+
+    def interrupted() -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts > 1:
+            whole.cancel()
+            return
+        progress.clear()
+        say(f"{doing}; Ctrl+C again leaves at once")
+        end()
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)
