@@ -67,17 +67,20 @@ def engine_slice(place: str, seconds: float) -> Callable[[], float]:
 
 
 def engines(seconds: float, rounds: int) -> None:
-    """One loop, one child, two children, two C processes in turn; print the ratios to the loop and to C."""
+    """One loop, one child, two children, a bare pair in two processes, a C pair in two; print the ratios."""
     slices: dict[str, Callable[[], float]] = {place: engine_slice(place, seconds) for place in PLACES}
     tuning = SATURATED
+    bare_apart = slice_of("benchmarks.baselines", "--slice", "uvloop_tcp_apart", "--seconds", seconds,
+                          "--connections", tuning.clients, "--size", tuning.request_bytes,
+                          limit_s=seconds + LIMIT_S)  # fmt: skip
+    slices["bare apart"] = lambda: bare_apart()["round_trips_per_s"]
     built = native.build() is not None
     if built:
         slices["C apart"] = lambda: native.run_apart("tcp", tuning.clients, tuning.request_bytes, seconds)
     figures = interleave(slices, rounds)
-    ratio_report(figures, "loop")
-    if built:
+    for baseline in ("loop", "bare apart", *(["C apart"] if built else [])):
+        ratio_report(figures, baseline)
         print()
-        ratio_report(figures, "C apart")
 
 
 def dashboards(seconds: float, rounds: int, warmup_s: float) -> None:

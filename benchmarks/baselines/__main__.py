@@ -23,6 +23,7 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 BARE: dict[str, Callable[..., Awaitable[float]]] = {
     "tcp": bare.bare_tcp,
+    "tcp_apart": bare.bare_tcp_apart,
     "udp": bare.bare_udp,
     "udp_reader": bare.bare_udp_reader,
 }
@@ -30,6 +31,7 @@ SPARE_S = 60.0
 """What a slice may take beyond its seconds, to start, connect and close."""
 NATIVE: dict[str, Callable[..., float]] = {
     "c_tcp": partial(native.run_pair, "tcp"),
+    "c_tcp_apart": partial(native.run_apart, "tcp"),
     "c_udp": partial(native.run_pair, "udp"),
 }
 
@@ -75,6 +77,7 @@ def compare(setup: tuple[int, int, float, float], rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.baselines", description=__doc__)
     parser.add_argument("--slice", choices=slices(), help="run this one here and print JSON")
+    parser.add_argument("--serve", type=float, metavar="SECONDS", help="be the server of a pair apart")
     parser.add_argument("--connections", type=int, default=100)
     parser.add_argument("--size", type=int, default=64, help="bytes of a message")
     parser.add_argument("--seconds", type=float, default=1.0, help="timed part of a slice")
@@ -82,6 +85,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     setup = (chosen.connections, chosen.size, chosen.seconds, chosen.warmup)
+    if chosen.serve:
+        with asyncio.Runner(loop_factory=LOOPS["uvloop"]) as runner:
+            runner.run(bare.serve_tcp(chosen.serve))
+        return
     if chosen.slice:
         print(json.dumps({"round_trips_per_s": run_slice(chosen.slice, *setup)}))
         return

@@ -1,4 +1,4 @@
-"""Bare Python echo pairs on the running loop: both ends here, nothing observed but one counter per client.
+"""Bare Python echo pairs on the running loop: nothing observed but one counter per client.
 
 Rules of this file:
 - the callbacks do the least that keeps the loop closed: read, count, write. No framing, no clock, no check:
@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from time import perf_counter
 from typing import Any, Protocol, cast
 
 from benchmarks.baselines import BaselineError
+
+Address = tuple[str, int]
 
 LOOPBACK = "127.0.0.1"
 LARGEST_MESSAGE_BYTES = 16 * 1024
@@ -36,10 +39,42 @@ ANSWER_LIMIT_S = 1.0
 async def bare_tcp(connections: int, size: int, seconds: float, *, warmup: float) -> float:
     """Round trips per second of a bare `asyncio.Protocol` at both ends of every connection."""
     message = _message(connections, size, seconds)
-    async with _tcp_ends(connections) as (clients, ends):
+    async with _tcp_server() as (address, ends):
+        return await _tcp_rate(connections, message, seconds, warmup, address, ends, 2 * connections)
+
+
+async def bare_tcp_apart(connections: int, size: int, seconds: float, *, warmup: float) -> float:
+    """The same with the server in a process of its own, on uvloop; the clients are here."""
+    message = _message(connections, size, seconds)
+    limit_s = SETUP_LIMIT_S + warmup + seconds + CLOSE_LIMIT_S
+    serve = [sys.executable, "-m", "benchmarks.baselines", "--serve", str(limit_s)]
+    server = await asyncio.create_subprocess_exec(*serve, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert server.stdout is not None
+        address = (LOOPBACK, int(await server.stdout.readline()))
+        return await _tcp_rate(connections, message, seconds, warmup, address, _Ends(), connections)
+    except ValueError:
+        raise BaselineError("the server told no port") from None
+    finally:
+        server.kill()
+        await server.wait()
+
+
+async def serve_tcp(seconds: float) -> None:
+    """Serve on a port that is printed, for so long at the most."""
+    async with _tcp_server() as (address, _):
+        print(address[1], flush=True)
+        await asyncio.sleep(seconds)
+
+
+async def _tcp_rate(
+    connections: int, message: bytes, seconds: float, warmup: float, address: Address, ends: _Ends, count: int
+) -> float:
+    """Round trips per second of clients on connections to ``address``; ``count`` ends are to be open here."""
+    async with _tcp_clients(connections, address, ends, count) as clients:
         round_trips_per_s = await _timed(clients, message, seconds, warmup)
-        if len(ends) != 2 * connections:
-            raise BaselineError(f"only {len(ends)} of {2 * connections} ends were open at the end")
+        if len(ends) != count:
+            raise BaselineError(f"only {len(ends)} of {count} ends were open at the end")
     return round_trips_per_s
 
 
@@ -205,35 +240,47 @@ class _SocketClient:
 
 
 @asynccontextmanager
-async def _tcp_ends(connections: int) -> AsyncIterator[tuple[list[_StreamClient], _Ends]]:
-    loop = asyncio.get_running_loop()
+async def _tcp_server() -> AsyncIterator[tuple[Address, _Ends]]:
+    """Open a listener; yield its address and the ends that it accepts."""
     ends = _Ends()
-    servers: list[asyncio.AbstractServer] = []
-    clients: list[_StreamClient] = []
-
-    async def open_all() -> None:
-        server = await loop.create_server(lambda: _StreamServer(ends), LOOPBACK, 0, backlog=CONNECTS_AT_ONCE)
-        servers.append(server)
-        address = server.sockets[0].getsockname()
-
-        async def connect() -> None:
-            transport, client = await loop.create_connection(lambda: _StreamClient(ends), *address)
-            ends.add(transport)
-            clients.append(client)
-
-        await _in_batches(connect, connections)
-        await ends.reach(2 * connections)
-
+    loop = asyncio.get_running_loop()
+    # Not yet serving: in the turn that this takes, a cancelled call would leave the listener open.
+    server = await loop.create_server(
+        lambda: _StreamServer(ends), LOOPBACK, 0, backlog=CONNECTS_AT_ONCE, start_serving=False
+    )
     try:
-        await _set_up(open_all(), ends, 2 * connections)
-        yield clients, ends
+        await server.start_serving()
+        yield server.sockets[0].getsockname(), ends
     finally:
-        for server in servers:
-            server.close()
+        server.close()
         async with asyncio.timeout(CLOSE_LIMIT_S):
             await ends.close()
-            for server in servers:
-                await server.wait_closed()
+            await server.wait_closed()
+
+
+@asynccontextmanager
+async def _tcp_clients(
+    connections: int, address: Address, ends: _Ends, count: int
+) -> AsyncIterator[list[_StreamClient]]:
+    """Connect the clients, until ``count`` ends are open."""
+    loop = asyncio.get_running_loop()
+    clients: list[_StreamClient] = []
+
+    async def connect() -> None:
+        transport, client = await loop.create_connection(lambda: _StreamClient(ends), *address)
+        ends.add(transport)
+        clients.append(client)
+
+    async def open_all() -> None:
+        await _in_batches(connect, connections)
+        await ends.reach(count)
+
+    try:
+        await _set_up(open_all(), ends, count)
+        yield clients
+    finally:
+        async with asyncio.timeout(CLOSE_LIMIT_S):
+            await ends.close()
 
 
 @asynccontextmanager

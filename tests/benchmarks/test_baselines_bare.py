@@ -138,3 +138,9 @@ def test_a_lost_connection_voids_the_run(runner: asyncio.Runner, monkeypatch: py
     monkeypatch.setattr(bare._StreamClient, "start", hang_up)
     with pytest.raises(BaselineError, match="only 0 of 8 ends"):
         runner.run(bounded(bare.bare_tcp(4, 64, 0.2, warmup=0.0)))
+
+
+def test_a_pair_apart_counts_round_trips_and_leaves_no_process() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(bounded(bare.bare_tcp_apart(4, 64, 0.1, warmup=0.02))) > 0
+    assert psutil.Process().children() == []

@@ -519,6 +519,7 @@ async def test_a_server_that_is_killed_is_told_and_any_change_starts_it_anew() -
         await until(lambda: swarm_of(engine).clients_retrying)
         await tune(engine, clients=5)
         await answered(engine)
+        await engine.settle()
         assert process_of(engine, "server").pid != server.pid
         assert server_of(engine).totals.requests > counted
         await until(lambda: swarm_of(engine).connections_open == 5)

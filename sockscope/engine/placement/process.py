@@ -34,7 +34,11 @@ from sockscope.engine.placement.layout import title_of
 from sockscope.errors import EngineError
 
 REPORTS_S = 0.1
-"""How often a child is asked for a report."""
+"""How often a child is asked for a report while somebody reads what it tells."""
+LEISURE_S = 0.5
+"""The same while nobody does: both ends have the cores for their work then."""
+READER_S = 0.3
+"""How long after a reading the next one is expected."""
 SILENT_S = 1.0
 """A child that has not answered for so long is said to be silent: something holds up its loop."""
 START_S = 20.0
@@ -101,7 +105,7 @@ class ChildProcess:
         self._watcher: asyncio.Task[None] | None = None
         self._last_call: asyncio.TimerHandle | None = None
         self._report: Report | None = None
-        self._heard_s = perf_counter()
+        self._heard_s = self._read_s = perf_counter()
         self._broken = ""
         self._ending = False
         self.state = "starting"
@@ -285,7 +289,19 @@ class ChildProcess:
         if self.alive and self._fresh is None and self._seats:
             self._want_report()
         now = perf_counter()
-        self._timer = self._loop.call_later(REPORTS_S - now % REPORTS_S, self._poll)
+        every_s = REPORTS_S if self._is_read(now) else LEISURE_S
+        self._timer = self._loop.call_later(every_s - now % every_s, self._poll)
+
+    def _is_read(self, now_s: float) -> bool:
+        return now_s - self._read_s <= READER_S
+
+    def note_reader(self) -> None:
+        """Somebody has read what it told: ask more often for a while, from now on."""
+        now = perf_counter()
+        was_read, self._read_s = self._is_read(now), now
+        if not was_read and self._timer is not None:
+            self._stop_polling()
+            self._poll()
 
     def _stop_polling(self) -> None:
         if self._timer is not None:

@@ -235,6 +235,8 @@ class RemoteRole:
 
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
         """Return what the processes told last, as one; ask them for what this reader wants."""
+        for process in self.processes:
+            process.note_reader()
         self._wished_events.note(cursors.most_events)
         self._wished_exchanges.note(cursors.most_exchanges)
         if cursors.connections is not None and cursors.connections.role == self._name:
