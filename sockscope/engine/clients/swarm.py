@@ -27,7 +27,7 @@ from sockscope.engine.views import capture_of, connection_views, exchanges_of
 
 MOST_CONNECTING = 1_024
 """Connections that are under way at once."""
-CONNECTS_PER_TURN = 128
+CONNECTS_PER_TURN = 160
 """Connections that are begun in one turn of the loop, which spends about 0.07 ms on each end: enough to ramp
 1,000 clients in a moment on a loop whose turns are long, few enough not to freeze it."""
 CROWD = 1_000
