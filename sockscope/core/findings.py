@@ -16,6 +16,8 @@ CPU_FULL_RATIO = 0.93
 """From this share of one core on, the loop's CPU is the limit."""
 MACHINE_FULL_RATIO = 0.95
 """From this share of all cores on, the machine is the limit of several processes."""
+ONE_IN_SERVICE = (0.6, 1.1)
+"""Requests in service, on average, at a server that never has more than one: this much of its time."""
 SILENT_S = 1.0
 """A process that has not answered for so long is held up by something."""
 
@@ -41,8 +43,10 @@ def limit_of(window: Snapshot) -> Finding:
         _dead,
         _silent,
         _no_server,
+        _backlog,
         _timeouts,
         _cpu,
+        _held_up,
         _admission,
         _permits,
         _pool,
@@ -94,6 +98,23 @@ def _no_server(window: Snapshot, _: Figures) -> Finding | None:
     return Finding("server", f"{swarm.clients_retrying:,} of {of:,} {who}: {swarm.last_trouble.lower()}")
 
 
+def _backlog(window: Snapshot, _: Figures) -> Finding | None:
+    server, swarm = window.server, window.swarm
+    if server is None or swarm is None:
+        return None
+    if (window.tuning.transport, window.tuning.server) != ("tcp", "blocking"):
+        return None
+    # Whom the kernel has connected and the server has not accepted yet.
+    waiting = swarm.connections_open - server.connections_open
+    if waiting <= 0:
+        return None
+    return Finding(
+        "server",
+        f"blocking serves one connection at a time; {waiting:,} of {swarm.connections_open:,} "
+        "wait in its backlog until that one ends",
+    )
+
+
 def _timeouts(window: Snapshot, _: Figures) -> Finding | None:
     totals = window.main.totals
     if not totals.timeouts or totals.timeouts * 20 < totals.requests:
@@ -142,6 +163,28 @@ def _cpu_of_several(window: Snapshot) -> Finding | None:
 
 def _shares(processes: list[ProcessFigures]) -> str:
     return ", ".join(f"{p.name} {units.format_ratio(p.cpu_ratio)}" for p in processes)
+
+
+def _held_up(window: Snapshot, shown: Figures) -> Finding | None:
+    """Requests that hold up all the others: each takes its service time of the one loop there is.
+
+    The mean number in service is rate times service time (Little's law). A server that sleeps in its only
+    loop never has more than one there, however many are in flight; threads that sleep have.
+    """
+    tuning, rate = window.tuning, shown.requests_per_s
+    if window.swarm is None or window.server is None or rate is None:
+        return None
+    if tuning.work != "block" and tuning.server != "blocking":
+        return None
+    in_service = rate * tuning.service_time_s / tuning.server_processes
+    if not ONE_IN_SERVICE[0] <= in_service <= ONE_IN_SERVICE[1] or window.swarm.in_flight < 2:
+        return None
+    return Finding(
+        "blocked",
+        f"each request holds up all the others for {units.format_duration(tuning.service_time_s)}: "
+        f"{units.format_count(rate)} per second take {units.format_ratio(min(in_service, 1.0))} "
+        "of the server's time",
+    )
 
 
 def _admission(window: Snapshot, _: Figures) -> Finding | None:

@@ -101,6 +101,37 @@ def test_timeouts() -> None:
     assert "1.00 s" in found.text
 
 
+def test_requests_that_hold_each_other_up_are_named() -> None:
+    sleeping = Tuning(work="block", service_time_s=0.0009)
+    found = limit_of(busy(sleeping, limiter=FULL))
+    assert found.limit == "blocked"
+    assert "holds up all the others for 900 µs: 1,000 per second take 90 % of the server's time" in found.text
+    # Threads sleep side by side; a server that is hardly asked holds nobody up; nobody else is in flight.
+    assert limit_of(busy(replace(sleeping, service_time_s=0.05), limiter=FULL)).limit == "semaphore"
+    assert limit_of(busy(replace(sleeping, service_time_s=0.0002), limiter=FULL)).limit == "semaphore"
+    assert limit_of(busy(replace(sleeping, work="wait"), limiter=FULL)).limit == "semaphore"
+    alone = busy(sleeping)
+    assert alone.swarm is not None
+    assert limit_of(replace(alone, swarm=replace(alone.swarm, in_flight=1))).limit != "blocked"
+    two = busy(replace(sleeping, service_time_s=0.0018, server_processes=2), limiter=FULL)
+    assert limit_of(two).limit == "blocked"
+
+
+def test_a_server_that_serves_one_connection_says_who_waits_and_why() -> None:
+    run_of_it = busy(Tuning(server="blocking"), limiter=FULL, connections_open=100)
+    assert run_of_it.server is not None
+    one = replace(run_of_it, server=replace(run_of_it.server, connections_open=1))
+    found = limit_of(one)
+    assert found.limit == "server"
+    assert found.text.startswith("blocking serves one connection at a time; 99 of 100 wait in its backlog")
+    all_served = replace(run_of_it, server=replace(run_of_it.server, connections_open=100))
+    assert limit_of(all_served).limit == "semaphore"
+    for other in (replace(one.tuning, server="epoll"), replace(one.tuning, transport="udp")):
+        assert limit_of(replace(one, tuning=other)).limit == "semaphore"
+    sleeping = replace(one.tuning, transport="udp", service_time_s=0.001)
+    assert limit_of(replace(one, tuning=sleeping)).limit == "blocked"
+
+
 @pytest.mark.parametrize("state", [state for state in RunState if state is not RunState.RUNNING])
 def test_a_run_that_does_not_run_has_no_limit_but_that(state: RunState) -> None:
     found = limit_of(replace(busy(limiter=FULL), state=state))
