@@ -9,18 +9,15 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Coroutine
-from time import perf_counter
 from typing import Any, cast
 
-from sockscope.core.connection import Address, ConnectionRecord, ConnectionState, format_address
+from sockscope.core.connection import Address, ConnectionRecord, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
 from sockscope.core.snapshot import SocketOption
 from sockscope.engine.loops import attach
 from sockscope.engine.options import (
-    buffer_options,
     listener_backlog,
-    no_delay_option,
     reuse_options,
     set_buffers,
     set_no_delay,
@@ -28,7 +25,8 @@ from sockscope.engine.options import (
 )
 from sockscope.engine.os_errors import close_reason, describe, listen_error
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.endpoint import Inheritance, SequenceCounts, ServerContext, bound_socket
+from sockscope.engine.servers.endpoint import Inheritance, ServerContext, bound_socket
+from sockscope.engine.servers.tcp_connections import ConnectionsEndpoint
 
 ACCEPTS_PER_TURN = 160
 """Connections accepted in one turn of the loop. uvloop alone accepts one, which starves under load."""
@@ -109,7 +107,7 @@ ConnectionFactory = Callable[["TcpEndpoint", Tuning], TcpConnection]
 """What an endpoint makes for each socket that it accepts."""
 
 
-class TcpEndpoint:
+class TcpEndpoint(ConnectionsEndpoint):
     """A listener and its connections, each made by ``connection``."""
 
     def __init__(self, context: ServerContext, assignment: Assignment, connection: ConnectionFactory) -> None:
@@ -117,7 +115,7 @@ class TcpEndpoint:
         self._make_connection = connection
         self.tuning = assignment.tuning
         self.generation = assignment.generation
-        self.connections: dict[int, TcpConnection] = {}
+        self._connections: dict[int, TcpConnection] = {}
         # Accepted, but not yet with a transport.
         self.arriving: set[TcpConnection] = set()
         loop = asyncio.get_running_loop()
@@ -126,7 +124,6 @@ class TcpEndpoint:
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
         self._accept_pause: asyncio.TimerHandle | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
         self._closed = False
         context.admission.resize(assignment.tuning.server_permits)
         self._listener: socket.socket | None = bound_socket(socket.SOCK_STREAM, context, assignment)
@@ -137,7 +134,12 @@ class TcpEndpoint:
             raise listen_error(assignment.address, error) from error
         self.address: Address = self._listener.getsockname()[:2]
         self._loop.add_reader(self._listener, self._accept)
-        self._watch_idle()
+        self.watch_idle()
+
+    @property
+    def connections(self) -> dict[int, TcpConnection]:
+        """The open connections by their number."""
+        return self._connections
 
     # Accepting.
 
@@ -208,19 +210,6 @@ class TcpEndpoint:
         if self._listener is not None:
             self._loop.add_reader(self._listener, self._accept)
 
-    def _watch_idle(self) -> None:
-        limit_s = self.context.experiment.idle_timeout_s
-        if not limit_s:
-            return
-        now = perf_counter()
-        for connection in list(self.connections.values()):
-            heard = connection.heard
-            if heard != connection.heard_before:
-                connection.heard_before, connection.idle_since_s = heard, now
-            elif now - connection.idle_since_s >= limit_s:
-                connection.close(CloseReason.IDLE, abort=True)
-        self._idle_timer = self._loop.call_later(max(limit_s / 8, 0.01), self._watch_idle)
-
     # From the role.
 
     def apply(self, tuning: Tuning, generation: int) -> None:
@@ -252,48 +241,20 @@ class TcpEndpoint:
             self._listener.close()
             self._listener = None
 
-    def finish(self, reason: CloseReason) -> None:
-        """Close the listener, and each connection as soon as it owes no answer."""
-        self.drain()
-        for connection in list(self.connections.values()):
-            connection.finish(reason)
-
     @property
     def drained(self) -> bool:
         """Whether no connection is left."""
         return not self.connections and not self._tasks
-
-    @property
-    def owing(self) -> bool:
-        """Whether a connection is left."""
-        return not self.drained
-
-    @property
-    def open_connections(self) -> int:
-        """Connections that are open."""
-        return len(self.connections)
 
     def socket_of(self, conn_id: int) -> socket.socket | None:
         """Return the (wrapped) socket of a connection."""
         connection = self.connections.get(conn_id)
         return socket_of(connection.transport) if connection is not None else None
 
-    def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
-        """Close one connection, after what is to be written if the peer reads."""
-        connection = self.connections.get(conn_id)
-        if connection is None:
-            return False
-        connection.close(reason, abort=connection.record.state is ConnectionState.PAUSED)
-        return True
-
     def forget(self, connection: TcpConnection, reason: CloseReason, text: str) -> None:
         """Called by a connection that is closed."""
-        self.connections.pop(connection.record.conn_id, None)
+        self._connections.pop(connection.record.conn_id, None)
         self.context.recorder.on_close(connection.record, reason, text)
-
-    def sequence_counts(self) -> SequenceCounts:
-        """Return zeros: TCP numbers its bytes itself."""
-        return SequenceCounts()
 
     def socket_options(self) -> list[SocketOption]:
         """Return the listener's options and those of one accepted connection."""
@@ -303,18 +264,10 @@ class TcpEndpoint:
             found.append(
                 SocketOption("backlog", self.context.experiment.backlog, listener_backlog(self._listener))
             )
-        for conn_id in self.connections:
-            if sock := self.socket_of(conn_id):
-                found.append(no_delay_option(sock, self.tuning))
-                found.extend(buffer_options(sock, self.tuning))
-                break
+        found.extend(self.connection_options())
         return found
 
     def close(self, reason: CloseReason) -> None:
         """Close the listener and abort every connection."""
         self._closed = True
-        self.drain()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-        for connection in list(self.connections.values()):
-            connection.close(reason, abort=True)
+        super().close(reason)

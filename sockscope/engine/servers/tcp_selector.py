@@ -17,11 +17,11 @@ from sockscope.core.experiment import Tuning
 from sockscope.core.framing import FramingError
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.conversation import Conversation, Request
+from sockscope.engine.servers.conversation import Request
 from sockscope.engine.servers.endpoint import ServerContext
 from sockscope.engine.servers.listener import Arrival
 from sockscope.engine.servers.selector_loop import FD_SETSIZE, SelectorLoop
-from sockscope.engine.servers.tcp_sync import SyncTcpEndpoint
+from sockscope.engine.servers.tcp_sync import SyncConnection, SyncTcpEndpoint
 from sockscope.engine.threads import spend_in_slices
 from sockscope.errors import ResourceLimitError
 
@@ -31,22 +31,17 @@ MOST_QUEUED_REQUESTS = 1_024
 """Requests of one connection that may wait before it is no longer read from."""
 
 
-class SelectorConnection:
+class SelectorConnection(SyncConnection):
     """An accepted connection: what it asked and was not answered, what was answered and not yet written."""
 
     def __init__(self, endpoint: SelectorEndpoint, arrival: Arrival) -> None:
+        super().__init__(endpoint, arrival)
         self.endpoint = endpoint
-        self.sock = arrival.sock
-        self.record = endpoint.opened(arrival)
-        self.reads_seen = -1
-        self.idle_since_s = 0.0
-        self._conversation = Conversation(endpoint.recorder, self.record, arrival.tuning)
         self._queue: deque[Request] = deque()
         self._unsent = memoryview(b"")
         self._in_service = False
         self._hearing = True
         self._closed = False
-        self._reason: CloseReason | None = None
         self._events = 0
         self._watch()
 

@@ -7,18 +7,18 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from time import perf_counter
-from typing import Protocol
 
-from sockscope.core.connection import Address, ConnectionRecord, ConnectionState, format_address
+from sockscope.core.connection import Address, ConnectionRecord, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Tuning
 from sockscope.core.snapshot import SocketOption
-from sockscope.engine.options import buffer_options, no_delay_option, set_no_delay
+from sockscope.engine.options import set_no_delay
 from sockscope.engine.os_errors import describe
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.endpoint import Inheritance, SequenceCounts, ServerContext
+from sockscope.engine.servers.conversation import Conversation
+from sockscope.engine.servers.endpoint import Inheritance, ServerContext
 from sockscope.engine.servers.listener import EXHAUSTED, Arrival, Listener
+from sockscope.engine.servers.tcp_connections import ConnectionsEndpoint
 from sockscope.engine.threads import Bell, Crew, ThreadRecorder
 from sockscope.errors import ResourceLimitError
 
@@ -26,24 +26,33 @@ READ_BYTES = 65_536
 """Most bytes of one read, unless the tuning says otherwise."""
 
 
-class SyncConnection(Protocol):
-    """An accepted connection, as the loop sees it."""
+class SyncConnection:
+    """An accepted connection whose thread does soon what the loop tells it."""
 
-    record: ConnectionRecord
-    sock: socket.socket
-    reads_seen: int
-    idle_since_s: float
+    def __init__(self, endpoint: SyncTcpEndpoint, arrival: Arrival) -> None:
+        self.sock = arrival.sock
+        self.record = endpoint.opened(arrival)
+        self.heard_before = -1
+        self.idle_since_s = 0.0
+        self._conversation = Conversation(endpoint.recorder, self.record, arrival.tuning)
+        # Why it ends, when that was decided here.
+        self._reason: CloseReason | None = None
+
+    @property
+    def heard(self) -> int:
+        """A number that grows with whatever the peer sends."""
+        return self.record.reads
 
     def finish(self, reason: CloseReason) -> None:
-        """Hear nothing more, answer what was read, then close. The thread does it soon."""
-        ...
+        """Hear nothing more, answer what was read, then close."""
+        raise NotImplementedError
 
     def close(self, reason: CloseReason, *, abort: bool = False) -> None:
-        """Close; ``abort`` does not wait for what is being written. The thread does it soon."""
-        ...
+        """Close; ``abort`` does not wait for what is being written."""
+        raise NotImplementedError
 
 
-class SyncTcpEndpoint:
+class SyncTcpEndpoint(ConnectionsEndpoint):
     """A listener, its connections, and the threads that serve them.
 
     The threads add to ``connections`` and take away from it; the loop looks at it, and tells connections to
@@ -67,7 +76,6 @@ class SyncTcpEndpoint:
         self.finishing: CloseReason | None = None
         self.crew = Crew(context.recorder, at_end=self.release)
         self._loop = asyncio.get_running_loop()
-        self._idle_timer: asyncio.TimerHandle | None = None
 
     @property
     def connections(self) -> Mapping[int, SyncConnection]:
@@ -125,20 +133,6 @@ class SyncTcpEndpoint:
 
     # From the role.
 
-    def watch_idle(self) -> None:
-        """Close, every now and then, who has been silent for too long."""
-        limit_s = self.context.experiment.idle_timeout_s
-        if not limit_s:
-            return
-        now = perf_counter()
-        for connection in list(self.connections.values()):
-            reads = connection.record.reads
-            if reads != connection.reads_seen:
-                connection.reads_seen, connection.idle_since_s = reads, now
-            elif now - connection.idle_since_s >= limit_s:
-                connection.close(CloseReason.IDLE, abort=True)
-        self._idle_timer = self._loop.call_later(max(limit_s / 8, 0.01), self.watch_idle)
-
     def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; connections accepted from now on get its framing and buffers."""
         self.tuning = tuning
@@ -163,55 +157,23 @@ class SyncTcpEndpoint:
     def finish(self, reason: CloseReason) -> None:
         """Close the listener, and each connection as soon as it owes no answer."""
         self.finishing = reason
-        self.drain()
-        for connection in list(self.connections.values()):
-            connection.finish(reason)
+        super().finish(reason)
 
     @property
     def drained(self) -> bool:
         """Whether no connection and no thread is left."""
         return self.crew.gone
 
-    @property
-    def owing(self) -> bool:
-        """Whether a connection is left, or a thread that may be about to accept one."""
-        return not self.drained
-
-    @property
-    def open_connections(self) -> int:
-        """Connections that are open."""
-        return len(self.connections)
-
     def socket_of(self, conn_id: int) -> socket.socket | None:
         """Return the socket of a connection."""
         connection = self.connections.get(conn_id)
         return connection.sock if connection is not None else None
 
-    def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
-        """Close one connection, after what is being written if the peer reads."""
-        connection = self.connections.get(conn_id)
-        if connection is None:
-            return False
-        connection.close(reason, abort=connection.record.state is ConnectionState.PAUSED)
-        return True
-
-    def sequence_counts(self) -> SequenceCounts:
-        """Return zeros: TCP numbers its bytes itself."""
-        return SequenceCounts()
-
     def socket_options(self) -> list[SocketOption]:
         """Return the listener's options and those of one accepted connection."""
-        found = self.listener.options()
-        for connection in list(self.connections.values())[:1]:
-            found.append(no_delay_option(connection.sock, self.tuning))
-            found.extend(buffer_options(connection.sock, self.tuning))
-        return found
+        return [*self.listener.options(), *self.connection_options()]
 
     def close(self, reason: CloseReason) -> None:
         """Close the listener and abort every connection; the threads end a moment later."""
         self.closing = reason
-        self.drain()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-        for connection in list(self.connections.values()):
-            connection.close(reason, abort=True)
+        super().close(reason)

@@ -17,10 +17,10 @@ from sockscope.core.events import CloseReason
 from sockscope.core.framing import FramingError
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.conversation import Conversation, Request
+from sockscope.engine.servers.conversation import Request
 from sockscope.engine.servers.endpoint import ServerContext
 from sockscope.engine.servers.listener import Arrival
-from sockscope.engine.servers.tcp_sync import SyncTcpEndpoint
+from sockscope.engine.servers.tcp_sync import SyncConnection, SyncTcpEndpoint
 from sockscope.engine.threads import spend_in_slices
 
 
@@ -28,17 +28,12 @@ class HungUp(Exception):
     """The loop has closed the connection on which the thread works."""
 
 
-class BlockingConnection:
+class BlockingConnection(SyncConnection):
     """An accepted connection on a blocking socket; as a context it keeps the books of its end."""
 
     def __init__(self, endpoint: ThreadsEndpoint, arrival: Arrival) -> None:
+        super().__init__(endpoint, arrival)
         self.endpoint = endpoint
-        self.sock = arrival.sock
-        self.record = endpoint.opened(arrival)
-        self.reads_seen = -1
-        self.idle_since_s = 0.0
-        self._conversation = Conversation(endpoint.recorder, self.record, arrival.tuning)
-        self._reason: CloseReason | None = None
         self._hung_up = False
         # The loop must not shut down a descriptor that the thread has closed, and that is another's by now.
         self._closing = threading.Lock()

@@ -215,6 +215,6 @@ def _detail(view: ConnectionView, notes: list[str]) -> Content:
         f"ended      {ended}",
         *notes,
         "",
-        "x closes it   Esc back",
+        "Esc back" if view.state is ConnectionState.CLOSED else "x closes it   Esc back",
     ]
     return Content("\n".join(plain(line) for line in lines))
