@@ -242,10 +242,14 @@ def remarks(standing: Standing, table: Sequence[Row]) -> list[str]:
     if not is_valid(table):
         said.append(INVALID)
     if any(row.rank for row in table):
-        said.append(
-            f"Intervals of the medians (at {standing.confidence:.0%}) that overlap the best of a group share "
-            f"its rank (=). × is how many times as fast as {baseline_of(standing)}, round by round."
-        )
+        times = f"× is how many times as fast as {baseline_of(standing)}, round by round."
+        if standing.confidence:
+            said.append(
+                f"Intervals of the medians (at {standing.confidence:.0%}) that overlap the best of a group "
+                f"share its rank (=). {times}"
+            )
+        else:
+            said.append(f"One round tells nothing of the spread: ranks are of this round alone. {times}")
     said += [f"{row.name} dropped out: {row.fault}" for row in table if row.fault]
     said += [f"{name} does not take part: {why}" for name, why in contest.left_out]
     if contest.note:

@@ -47,7 +47,7 @@ _PRIORITIES = {
 """Which columns stay when there is no room for all."""
 _WIDTHS = {"": 16, "limit": 8}
 """Columns of text are as wide as this; those of figures grow with them."""
-PROGRESS_CELLS = 30
+PROGRESS_CELLS = 24
 LOW = 36
 """Below this height the presets are few once a table is there."""
 
@@ -230,4 +230,4 @@ def _style(row: Contestant, standing: Standing) -> str:
 
 
 _EMPTY = "Enter starts the race that is chosen above; its table sorts itself as results come"
-_KEYS = " ↑ ↓ choose   Enter start   s stop and keep what is measured   esc back to the dashboard"
+_KEYS = " ↑ ↓ choose   Enter start   s stop, keep what is measured   esc dashboard"
