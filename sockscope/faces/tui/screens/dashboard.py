@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from sockscope.core.snapshot import ConnectionQuery
 from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.panels.changes import ChangesPanel
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from sockscope.faces.tui.panels.footer import FooterPanel
@@ -23,7 +24,7 @@ from sockscope.faces.tui.panels.graphs import (
     ThroughputPanel,
 )
 from sockscope.faces.tui.panels.header import HeaderPanel
-from sockscope.faces.tui.panels.knobs import ChangesPanel, KnobList, KnobsPanel
+from sockscope.faces.tui.panels.knobs import KnobList, KnobsPanel
 from sockscope.faces.tui.panels.listing import ListingPanel
 from sockscope.faces.tui.panels.log import LogPanel
 from sockscope.faces.tui.panels.panel import Panel

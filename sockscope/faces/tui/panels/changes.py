@@ -1,0 +1,91 @@
+"""What the last changes did, in figures of before and after."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widget import Widget
+
+from sockscope.core import units
+from sockscope.core.figures import Figures
+from sockscope.core.trace import Change
+from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.panels.panel import Panel
+
+
+class ChangesPanel(Panel):
+    """What the last changes did, before and after."""
+
+    name_shown = "Last change"
+    of_tables = True
+    turn = 2
+
+    class Body(Widget):
+        """The text."""
+
+        content_shown = Content("")
+
+        def render(self) -> Content:
+            """Return the text."""
+            return self.content_shown
+
+    def compose(self) -> ComposeResult:
+        """One block of text."""
+        yield self.Body()
+
+    def draw(self, frame: Frame) -> None:
+        """Show the newest change first, as many as fit."""
+        body = self.query_one(self.Body)
+        pieces: list[Content] = []
+        rows = body.size.height
+        for change in reversed(frame.trace.changes):
+            block = _change_lines(change, body.size.width)
+            if pieces and len(pieces) + len(block) + 1 > rows:
+                break
+            pieces.extend(([Content("")] if pieces else []) + block)
+        if not pieces:
+            pieces = [
+                Content("Turn a knob, and what it did"),
+                Content("stands here in figures."),
+                Content(""),
+                Content("} more permits   t TCP/UDP"),
+            ]
+        content = Content("\n").join(pieces)
+        if content != body.content_shown:
+            body.content_shown = content
+            body.refresh()
+
+    def clipboard_text(self) -> str:
+        """Return the changes as text."""
+        if self.frame is None:
+            return ""
+        return "\n\n".join(
+            "\n".join(line.plain for line in _change_lines(change, 60)) for change in self.frame.trace.changes
+        )
+
+
+def _change_lines(change: Change, width: int) -> list[Content]:
+    rows = [Content(change.text).stylize("bold").truncate(max(1, width), ellipsis=True)]
+    before, after = change.before, change.after
+    rows.append(_row("req/s", before, after, "requests_per_s", _count, width))
+    rows.append(_row("p50", before, after, "p50_s", units.format_duration, width))
+    rows.append(_row("p99", before, after, "p99_s", units.format_duration, width))
+    rows.append(_row("CPU", before, after, "cpu_ratio", units.format_ratio, width))
+    return rows
+
+
+def _count(value: float | None) -> str:
+    return units.format_count(value)
+
+
+def _row(
+    label: str, before: Figures | None, after: Figures | None, name: str,
+    write: object, width: int,
+) -> Content:  # fmt: skip
+    assert callable(write)
+    old: float | None = getattr(before, name) if before else None
+    new: float | None = getattr(after, name) if after else None
+    line = f"{label:<6}{write(old):>7} → {write(new) if after else '…':>7}"
+    if name != "cpu_ratio" and len(line) + 7 <= width:
+        line += f" {units.format_change(old, new):>6}"
+    return Content(line)
