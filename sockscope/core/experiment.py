@@ -239,7 +239,12 @@ class Tuning:
             "place",
         }:
             return True
-        return other.transport == "tcp" and other.framing == "fixed" and "request_bytes" in changed
+        return other.transport == "tcp" and not self.frames_alike(other)
+
+    def frames_alike(self, other: Tuning) -> bool:
+        """Tell whether ``other`` cuts the bytes of a connection into the same frames."""
+        same_size = self.framing != "fixed" or self.request_bytes == other.request_bytes
+        return self.framing == other.framing and same_size
 
     @property
     def wire_bytes(self) -> int:

@@ -129,11 +129,10 @@ class Engine:
 
     async def stop(self, grace_s: float = 1.0) -> None:
         """Stop the traffic, let what is in flight finish for at most ``grace_s``, close everything."""
-        if self.state in (RunState.STOPPING, RunState.STOPPED, RunState.IDLE):
+        if self.state is RunState.IDLE or self._ended_s is not None:
             return
-        failed = self.state is RunState.FAILED
         self._ended_s = perf_counter()
-        if not failed:
+        if self.state is not RunState.FAILED:
             self.state = RunState.STOPPING
         if self._watcher is not None:
             self._watcher.cancel()
@@ -141,7 +140,8 @@ class Engine:
         async with self._applying:
             await self._placement.stop(grace_s)
         self._stop_measuring()
-        if not failed:
+        # What goes wrong in the end is a failure, too.
+        if self.state is RunState.STOPPING:
             self.state = RunState.STOPPED
         self._note(EventKind.RUN, "stopped")
         self._finished.set()

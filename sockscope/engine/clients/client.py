@@ -450,6 +450,11 @@ class Client:
             self.swarm.client_gone(self)
 
     @property
+    def retiring(self) -> bool:
+        """Whether it makes no more requests and does not come back."""
+        return self._retiring
+
+    @property
     def needs_rolling(self) -> bool:
         """Whether its connection is older than the sockets that the tuning calls for."""
         return self.record is not None and self._socket_generation != self.swarm.socket_generation

@@ -8,7 +8,7 @@ import random
 from collections import Counter, deque
 from time import perf_counter
 
-from sockscope.core.connection import Address, format_address
+from sockscope.core.connection import Address, ConnectionRecord, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, SocketOption
@@ -78,7 +78,7 @@ class Swarm:
         self._queue: deque[Client] = deque()
         self._connecting: dict[asyncio.Task[None], Client] = {}
         self._pumping: asyncio.Handle | None = None
-        self._next_turn: list[Client] = []
+        self._next_turn: list[tuple[Client, ConnectionRecord | None]] = []
         self._budget: int | None = None
         self._seed = experiment.seed
         self._random = random.Random(experiment.seed)
@@ -239,15 +239,17 @@ class Swarm:
         """Let ``client`` go on in the next turn of the loop."""
         if not self._next_turn:
             self.loop.call_soon(self._go_on)
-        self._next_turn.append(client)
+        self._next_turn.append((client, client.record))
 
     def _go_on(self) -> None:
         most = GIVEN_WAY_PER_TURN if self._gives_way else len(self._next_turn)
         clients, self._next_turn = self._next_turn[:most], self._next_turn[most:]
         if self._next_turn:
             self.loop.call_soon(self._go_on)
-        for client in clients:
-            client.go_on()
+        for client, record in clients:
+            # One that has lost its connection meanwhile is not where it was, and may be asking on another.
+            if client.record is record:
+                client.go_on()
 
     def request_bytes_for(self, client: Client) -> bytes:
         """Return the payload of a client's requests: what was given, or readable filler without a newline
@@ -324,6 +326,10 @@ class Swarm:
             self.loop.call_exception_handler({"message": "a client failed to connect", "exception": error})
 
     async def _connect(self, client: Client) -> None:
+        if client.retiring:
+            # Since its turn was planned.
+            client.stop(CloseReason.RETIRED)
+            return
         try:
             await client.connect(self._target)
         except OSError as error:

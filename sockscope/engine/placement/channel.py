@@ -23,7 +23,7 @@ from sockscope.core.framing import LENGTH_HEADER_BYTES, MAX_FRAME_BYTES, Framing
 from sockscope.core.snapshot import Cursors, Resources, RoleSnapshot
 from sockscope.errors import EngineError
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the messages; to be raised with every change of one."""
 MAX_MESSAGE_BYTES = MAX_FRAME_BYTES
 _LENGTH = struct.Struct("!I")
@@ -66,11 +66,10 @@ class ReportWanted:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a child knows of its roles and of itself at one moment; ``exhausted`` is told of a swarm."""
+    """What a child knows of its roles and of itself at one moment."""
 
     roles: Mapping[str, RoleSnapshot]
     resources: Resources
-    exhausted: bool
 
 
 @dataclass(frozen=True, slots=True)

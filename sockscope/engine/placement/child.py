@@ -103,7 +103,6 @@ class Desk:
         return Report(
             {name: self._roles[name].snapshot(cursors) for name, cursors in wanted.cursors.items()},
             self._sampler.sample(),
-            all(role.exhausted for name, role in self._roles.items() if name == "client"),
         )
 
     async def _answer(self, call: Call) -> None:

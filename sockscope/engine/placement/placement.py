@@ -263,7 +263,7 @@ class Placement:
         post = self._posts.get("client")
         if post is None:
             return
-        post.role.pause(True)
+        post.be_quiet(True)
         deadline_s = perf_counter() + QUIET_S
         await post.role.refresh()
         while post.role.snapshot(NOTHING).in_flight and perf_counter() < deadline_s:
@@ -273,7 +273,7 @@ class Placement:
     def _go_on(self) -> None:
         """Let a swarm that was made quiet ask again, unless the run is paused."""
         if post := self._posts.get("client"):
-            post.pause(post.paused)
+            post.be_quiet(False)
 
     def _vacates(self, moving: tuple[str, ...], assignment: Assignment) -> bool:
         """Tell whether a new server is to have the very address that the old one still uses."""

@@ -27,6 +27,7 @@ class Post:
         self.site = site
         self.role = role
         self.paused = False
+        self._quiet = False
         self._leaving: list[Role] = []
         self._past: RoleSnapshot | None = None
         self._read: dict[Role, int] = {role: 0}
@@ -46,7 +47,12 @@ class Post:
     def pause(self, paused: bool) -> None:
         """Stop or resume making requests, here and wherever it is played later."""
         self.paused = paused
-        self.role.pause(paused)
+        self.role.pause(paused or self._quiet)
+
+    def be_quiet(self, quiet: bool) -> None:
+        """Make no requests until it is handed over, or no longer, whether the run is paused or not."""
+        self._quiet = quiet
+        self.role.pause(self.paused or quiet)
 
     # Going over to another place.
 
@@ -66,6 +72,9 @@ class Post:
         for process in processes_of(before):
             process.leaving = True
         self.role, self.site = role, site
+        # The run may have been paused, or resumed, while the new one was started.
+        self._quiet = False
+        role.pause(self.paused)
         self._read[role] = 0
         self._first_record = share.first_record
         return before

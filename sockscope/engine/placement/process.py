@@ -114,30 +114,13 @@ class ChildProcess:
 
     async def start(self) -> None:
         """Start the process; raise EngineError when that is not possible. It is not waited for here."""
-        ours, theirs = socket.socketpair()
-        lifeline, self._lifeline = os.pipe()
-        self._complaint_fd, complaints = os.pipe()
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *_command(theirs.fileno(), self.name),
-                stdin=lifeline,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=complaints,
-                pass_fds=(theirs.fileno(),),
-                env=self._environment,
-                start_new_session=True,
-            )
+            ours = await self._spawn()
         except BaseException as error:
-            ours.close()
             self._close()
             if isinstance(error, OSError):
                 raise EngineError(f"cannot start a child process: {error.strerror}") from error
             raise
-        finally:
-            theirs.close()
-            os.close(lifeline)
-            os.close(complaints)
-        self.pid = self._process.pid
         self.alive = True
         os.set_blocking(self._complaint_fd, False)
         self._loop.add_reader(self._complaint_fd, self._read_complaint)
@@ -145,6 +128,29 @@ class ChildProcess:
         ours.setblocking(False)
         await attach(ours, self._channel)
         self._channel.send(Setup(self._experiment, self.roles, tuple(sys.path)))
+
+    async def _spawn(self) -> socket.socket:
+        """Start the process and return our end of the pair; raises OSError."""
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as unless_started:
+            ours, given = socket.socketpair()
+            unless_started.callback(ours.close)
+            theirs.callback(given.close)
+            lifeline, self._lifeline = os.pipe()
+            theirs.callback(os.close, lifeline)
+            self._complaint_fd, complaints = os.pipe()
+            theirs.callback(os.close, complaints)
+            self._process = await asyncio.create_subprocess_exec(
+                *_command(given.fileno(), self.name),
+                stdin=lifeline,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=complaints,
+                pass_fds=(given.fileno(),),
+                env=self._environment,
+                start_new_session=True,
+            )
+            self.pid = self._process.pid
+            unless_started.pop_all()
+            return ours
 
     def attend(self, role: str, cursors_of: Callable[[], Cursors], on_report: Taker) -> None:
         """Ask for reports of ``role`` from now on."""

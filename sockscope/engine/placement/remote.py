@@ -199,8 +199,8 @@ class RemoteRole:
             # It is ended all the same, and what it told before stays; but that may not be all.
             process.on_trouble(f"{error}; what it counted last is not known", False)
             process.kill()
-        finally:
-            await process.release(self._name)
+        # Not when it is cancelled: whoever stops it again hears what it counted.
+        await process.release(self._name)
 
     # Readings.
 

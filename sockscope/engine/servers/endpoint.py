@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -35,11 +35,11 @@ class Inheritance:
     """What an endpoint leaves to the one that takes its place at the same address.
 
     ``sock`` is a duplicate of its socket: nobody is refused while one model makes way for another, and no
-    port has to be free. ``counted`` tells how far a UDP peer had counted its datagrams.
+    port has to be free. ``counted`` tells how far the UDP peers had counted their datagrams.
     """
 
     sock: socket.socket
-    counted: Callable[[Remote], int] = lambda _: 0
+    counted: Mapping[Remote, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class Listener:
     def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning for who connects from now on; who is in the backlog keeps the one before."""
         with self._lock:
-            if tuning.framing != self.tuning.framing:
+            if not tuning.frames_alike(self.tuning):
                 self._take_backlog()
             self.tuning, self.generation = tuning, generation
             if self._socket is not None:
@@ -137,8 +137,9 @@ class Listener:
         with self._lock:
             if self._socket is None or self._refusing:
                 return None
+            sock = self._socket.dup()
             self._shared = True
-            return self._socket.dup()
+            return sock
 
     def take_back(self) -> None:
         """Forget that it was shared: the successor has closed its duplicate."""
@@ -169,7 +170,8 @@ class Listener:
 
     def _take_backlog(self) -> None:
         with contextlib.suppress(OSError):  # without descriptors the rest is lost with the listener
-            for _ in range(self._context.experiment.backlog):
+            # Linux queues one more than it is asked to.
+            for _ in range(self._context.experiment.backlog + 1):
                 if (arrival := self._accept()) is None:
                     return
                 self._taken.append(arrival)

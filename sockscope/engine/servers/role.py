@@ -12,6 +12,7 @@ from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import Experiment, Tuning
 from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
+from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorder import CaptureRing, Recorder
 from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
@@ -73,8 +74,16 @@ class Server:
     def _open(self, assignment: Assignment) -> Endpoint:
         """Serve with the user's own server or the model that is called for.
 
-        It goes on with the socket of an endpoint that has served the same address, if there is one.
+        It goes on with the socket of an endpoint that has served the same address, if there is one. Raises
+        ListenError and what else a model refuses.
         """
+        try:
+            return self._opened(assignment)
+        except OSError as error:
+            # Without descriptors neither a duplicate of the socket nor what else a model needs can be had.
+            raise listen_error(assignment.address, error) from error
+
+    def _opened(self, assignment: Assignment) -> Endpoint:
         model = self._own or model_for(assignment.tuning.transport, assignment.tuning.server)
         for predecessor in self._predecessors(assignment.tuning):
             if (inheritance := predecessor.share()) is None:

@@ -195,7 +195,8 @@ class TcpEndpoint(ConnectionsEndpoint):
 
     def _accept_backlog(self) -> None:
         """Accept who has connected by now, and may have sent requests as the tuning was until now."""
-        self._accept(self.context.experiment.backlog)
+        # Linux queues one more than it is asked to.
+        self._accept(self.context.experiment.backlog + 1)
 
     def _accept_failed(self, error: OSError) -> None:
         # ECONNABORTED and the like concern one peer; without descriptors the listener stays readable and
@@ -214,7 +215,7 @@ class TcpEndpoint(ConnectionsEndpoint):
 
     def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; connections accepted from now on get its framing and buffers."""
-        if tuning.framing != self.tuning.framing:
+        if not tuning.frames_alike(self.tuning):
             self._accept_backlog()
         self.tuning, self.generation = tuning, generation
         if self._listener is not None:

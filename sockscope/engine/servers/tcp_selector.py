@@ -166,7 +166,11 @@ class SelectorEndpoint(SyncTcpEndpoint):
         self.model = mechanism.__name__.removesuffix("Selector").lower()
         super().__init__(context, assignment)
         self._connections: dict[int, SelectorConnection] = {}
-        self.loop = SelectorLoop(mechanism, self.bell)
+        try:
+            self.loop = SelectorLoop(mechanism, self.bell)
+        except OSError:
+            super().release()
+            raise
         if not self.loop.can_watch(self.listener) or not self.loop.can_watch(self.bell):
             self.release()
             raise ResourceLimitError(

@@ -238,9 +238,10 @@ class UdpEndpoint:
         """Return a duplicate of the socket, or None when it is closed or another's already."""
         if self._socket.fileno() < 0 or self._shared:
             return None
+        sock = self._socket.dup()
         self._shared = True
         self._loop.remove_reader(self._socket)
-        return Inheritance(self._socket.dup(), self._peers.counted)
+        return Inheritance(sock, self._peers.counted())
 
     def take_back(self) -> None:
         """Read again: the successor could not begin."""

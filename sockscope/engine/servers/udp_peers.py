@@ -4,6 +4,7 @@ while, since UDP does not say goodbye.
 
 from __future__ import annotations
 
+from itertools import islice
 from time import perf_counter
 
 from sockscope.core.connection import Address, ConnectionRecord
@@ -45,10 +46,10 @@ class Peers:
         self.generation = generation
         self._recorder = recorder
         self._experiment = context.experiment
-        self._inheritance = context.inheritance
         self._address = address
-        # The last number of peers that were forgotten: what they send next does not tell of a loss.
-        self._left_off: dict[Remote, int] = {}
+        # The last number of peers that were forgotten, or known to the endpoint before this one: what they
+        # send next does not tell of a loss.
+        self._left_off = dict(context.inheritance.counted) if context.inheritance is not None else {}
 
     # Datagrams.
 
@@ -72,8 +73,6 @@ class Peers:
             self._recorder.count("rejected")
             return None
         left_off = self._left_off.pop(remote, 0)
-        if not left_off and self._inheritance is not None:
-            left_off = self._inheritance.counted(remote)
         return self._remember(remote, SequenceTracker(left_off if left_off < number else 0))
 
     def _begin_anew(self, remote: Remote, before: UdpPeer) -> UdpPeer:
@@ -87,10 +86,11 @@ class Peers:
         peer = self.known[remote] = UdpPeer(record, tracker)
         return peer
 
-    def counted(self, remote: Remote) -> int:
-        """Return how far a peer had counted when it was heard last."""
-        peer = self.known.get(remote)
-        return peer.tracker.highest if peer is not None else self._left_off.get(remote, 0)
+    def counted(self) -> dict[Remote, int]:
+        """Return how far the peers had counted when they were heard last, those heard last at the end."""
+        counted = self._left_off | {remote: peer.tracker.highest for remote, peer in self.known.items()}
+        surplus = len(counted) - self._experiment.max_connections
+        return dict(islice(counted.items(), max(0, surplus), None))
 
     # Forgetting.
 

@@ -20,7 +20,11 @@ class SelectorUdpEndpoint(SyncUdpEndpoint):
     def __init__(self, mechanism: type[BaseSelector], context: ServerContext, assignment: Assignment) -> None:
         self.model = mechanism.__name__.removesuffix("Selector").lower()
         super().__init__(context, assignment)
-        self._loop_of_thread = SelectorLoop(mechanism, self.bell)
+        try:
+            self._loop_of_thread = SelectorLoop(mechanism, self.bell)
+        except OSError:
+            super().release()
+            raise
         self._in_service = 0
         self._watch()
         self.start_threads(self._loop_of_thread.run)

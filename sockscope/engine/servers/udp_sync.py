@@ -53,10 +53,14 @@ class SyncUdpEndpoint:
         self.context = context
         self.recorder = ThreadRecorder(context.recorder)
         self.tuning = assignment.tuning
-        self.sock = bound_socket(socket.SOCK_DGRAM, context, assignment)
+        self.bell = Bell()
+        try:
+            self.sock = bound_socket(socket.SOCK_DGRAM, context, assignment)
+        except BaseException:
+            self.bell.close()
+            raise
         self.address: Address = self.sock.getsockname()[:2]
         self.peers = Peers(context, self.recorder, self.address, assignment.generation)
-        self.bell = Bell()
         self.reading = True
         self.closing = False
         self.crew = Crew(context.recorder, at_end=self.release)
@@ -157,8 +161,9 @@ class SyncUdpEndpoint:
         with self._books:
             if not self.reading:
                 return None
+            sock = self.sock.dup()
             self.reading = False
-        return Inheritance(self.sock.dup(), self.peers.counted)
+            return Inheritance(sock, self.peers.counted())
 
     def take_back(self) -> None:
         """Read again: the successor could not begin."""
