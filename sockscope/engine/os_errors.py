@@ -23,6 +23,7 @@ _LISTEN_ADVICE = {
     errno.EPERM: "no permission; ports below 1024 need a privilege, choose a higher --port",
     errno.EADDRNOTAVAIL: "this machine has no such address; leave --bind out to use loopback",
     errno.EAFNOSUPPORT: "this machine has no such address family; use -4",
+    errno.EMFILE: "no descriptors are left; use fewer clients, or raise the limit (ulimit -n)",
 }
 
 

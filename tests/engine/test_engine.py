@@ -382,6 +382,22 @@ async def test_a_run_that_is_stopped_while_a_client_connects_can_still_be_read(c
         assert engine.snapshot().main.connections_open == 0
 
 
+async def test_what_fails_while_it_stops_is_a_failure_and_a_second_stop_changes_nothing() -> None:
+    engine = Engine(experiment())
+    await engine.start()
+    await answered(engine)
+    engine.fail(ValueError("a bug"))
+    await engine.stop(0.0)
+    length_s = engine.snapshot().elapsed_s
+    await engine.stop(0.0)
+    assert (engine.state, engine.snapshot().elapsed_s) == (RunState.FAILED, length_s)
+    late = Engine(experiment())
+    await late.start()
+    asyncio.get_running_loop().call_soon(late.fail, ValueError("a bug"))
+    await late.stop(1.0)
+    assert late.state is RunState.FAILED
+
+
 @transports
 @pytest.mark.parametrize("grace_s", [0.0, 1.0])
 @pytest.mark.parametrize("ramp", [True, False])

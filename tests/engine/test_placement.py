@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from sockscope.core.findings import limit_of
 from sockscope.core.snapshot import ConnectionQuery, Cursors, ProcessUse, RunState
 from sockscope.core.window import window
 from sockscope.engine.engine import Engine
+from sockscope.engine.placement.remote import RemoteRole
 from sockscope.errors import ConfigError, EngineError, ListenError
 from tests.engine.runs import (
     EVERYTHING,
@@ -653,3 +655,64 @@ async def test_the_allocator_of_a_child_is_chosen_by_its_environment() -> None:
 async def test_a_tuned_allocator_needs_a_process_of_its_own() -> None:
     with pytest.raises(ConfigError, match="needs a process of its own"):
         await Engine(experiment(allocator="tuned")).start()
+
+
+# Keys that come in the middle of a change.
+
+
+@pytest.mark.parametrize("paused", [True, False], ids=["pause", "resume"])
+async def test_who_pauses_or_resumes_during_a_change_of_place_is_heard(
+    monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    async with running() as engine:
+        if not paused:
+            engine.pause()
+        start = RemoteRole.start
+        key = engine.pause if paused else engine.resume
+
+        async def with_a_key(role: RemoteRole, *rest: Any) -> Any:
+            asyncio.get_running_loop().call_soon(key)
+            return await start(role, *rest)
+
+        monkeypatch.setattr(RemoteRole, "start", with_a_key)
+        await tune(engine, place="child")
+        assert state_of(engine) is (RunState.PAUSED if paused else RunState.RUNNING)
+        if not paused:
+            await answered(engine)
+            return
+        await until(lambda: not swarm_of(engine).in_flight)
+        await engine.settle()
+        counted = swarm_of(engine).totals.requests
+        await engine.settle()
+        assert swarm_of(engine).totals.requests == counted
+
+
+async def test_a_stop_while_an_old_swarm_is_wound_up_loses_no_request() -> None:
+    async with running(0.0, clients=10, service_time_s=30.0, request_timeout_s=60.0, place="child") as engine:
+        await until(lambda: swarm_of(engine).in_flight == 10)
+        await tune(engine, place="loop")
+        await until(lambda: swarm_of(engine).in_flight == 20)
+    totals = swarm_of(engine).totals
+    assert (totals.requests, totals.errors, totals.responses) == (20, 20, 0)
+
+
+async def test_without_descriptors_there_is_no_child_and_nothing_else_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipe, most = os.pipe, 1
+
+    def used_up() -> tuple[int, int]:
+        nonlocal most
+        if not most:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        most -= 1
+        return pipe()
+
+    async with running() as engine:
+        await until(lambda: swarm_of(engine).connections_open == 4 == server_of(engine).connections_open)
+        opened = psutil.Process().num_fds()
+        monkeypatch.setattr("sockscope.engine.placement.process.os.pipe", used_up)
+        with pytest.raises(EngineError, match="cannot start a child process"):
+            await tune(engine, place="child")
+        await until(lambda: psutil.Process().num_fds() == opened)
+        await answered(engine)

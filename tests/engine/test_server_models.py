@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import itertools
+import os
 import socket
 import threading
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from sockscope.core.events import CloseReason
 from sockscope.core.experiment import SERVERS, SERVERS_OF, Tuning
 from sockscope.core.framing import encode
+from sockscope.core.sequence import SEQUENCE_BYTES
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import open_descriptors
 from sockscope.engine.recorder import Recorder
@@ -22,8 +25,8 @@ from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import ServerContext
 from sockscope.engine.servers.registry import ALL_MODELS, SERVER_MODELS, ServerModel, model_for
 from sockscope.engine.servers.selector_loop import FD_SETSIZE
-from sockscope.errors import ConfigError, EngineError, ResourceLimitError
-from tests.engine.runs import experiment, running, server_of, swarm_of, tune
+from sockscope.errors import ConfigError, EngineError, ListenError, ResourceLimitError
+from tests.engine.runs import experiment, port_of, running, server_of, swarm_of, tune
 from tests.engine.test_server_conformance import connected, serving
 from tests.waiting import until
 
@@ -293,3 +296,60 @@ def test_an_endpoint_that_cannot_listen_leaves_no_thread() -> None:
 
     for name in NAMES["tcp"]:
         asyncio.run(open_twice(name))
+
+
+# Changes at an awkward moment.
+
+
+@pytest.mark.parametrize("change", [{"request_bytes": 128}, {"framing": "newline"}], ids=str)
+async def test_who_waits_in_the_backlog_is_heard_with_the_frames_of_before(change: dict[str, Any]) -> None:
+    async with running(clients=5, server="blocking", framing="fixed", request_bytes=64) as engine:
+        await until(lambda: swarm_of(engine).connections_open == 5)
+        await until(lambda: swarm_of(engine).totals.responses > 20)
+        await tune(engine, **change)
+        await until(lambda: not swarm_of(engine).rolling)
+        await until(lambda: swarm_of(engine).totals.responses > 500)
+        assert (swarm_of(engine).totals.timeouts, server_of(engine).totals.errors) == (0, 0)
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_clients_that_retire_before_they_dial_do_not_dial(turns: int) -> None:
+    async with running(clients=500) as engine:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await tune(engine, transport="udp")
+        await until(lambda: swarm_of(engine).totals.responses > 500)
+        totals = swarm_of(engine).totals
+        assert (totals.connections_refused, totals.errors) == (0, 0)
+
+
+async def test_datagrams_are_not_lost_by_two_changes_of_the_server_while_a_peer_is_silent() -> None:
+    async with running(role="server", transport="udp") as engine:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.connect(("127.0.0.1", port_of(engine)))
+            for number in range(1, 51):
+                peer.send(number.to_bytes(SEQUENCE_BYTES, "big"))
+            await until(lambda: server_of(engine).totals.datagrams_received == 50)
+            await tune(engine, server="epoll")
+            await tune(engine, server="threaded")
+            peer.send((51).to_bytes(SEQUENCE_BYTES, "big"))
+            await until(lambda: server_of(engine).totals.datagrams_received == 51)
+            assert server_of(engine).totals.datagrams_lost == 0
+
+
+@pytest.mark.parametrize("before", ["datagram", "blocking", "epoll"])
+async def test_without_a_descriptor_for_its_successor_a_server_goes_on(
+    before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def used_up(_: socket.socket) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with running(transport="udp", server=before) as engine:
+        await until(lambda: swarm_of(engine).totals.responses > 20)
+        with monkeypatch.context() as patch:
+            patch.setattr(socket.socket, "dup", used_up)
+            with pytest.raises(ListenError, match="no descriptors are left"):
+                await tune(engine, server="threaded")
+        counted = swarm_of(engine).totals.responses
+        await until(lambda: swarm_of(engine).totals.responses > counted + 100)
+        assert swarm_of(engine).totals.timeouts == 0
