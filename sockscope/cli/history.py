@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ENVIRONMENT_NAME = "SOCKSCOPE_HISTORY"
-"""Names the file of the history where no flag does."""
 LISTED = 20
 MOST_LISTED = 1_000_000
 _HELP = {"help_option_names": ["-h", "--help"]}
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 _FILE = click.option(
     "--history", "file", metavar="FILE",
-    help=f"Read this file instead of the one in the user's data directory ({ENVIRONMENT_NAME}).",
+    help="Read this file instead of the one in the user's data directory (SOCKSCOPE_HISTORY).",
 )  # fmt: skip
 _KIND = click.option("--kind", type=click.Choice(["run", "race", "sweep"]), help="Only those of a kind.")
 
@@ -39,8 +37,8 @@ def history_flags(command: F) -> F:
     )(command)
     return click.option(
         "--history", "history", metavar="FILE",
-        help=f"Keep the run in this file instead of the one in the user's data directory "
-        f"({ENVIRONMENT_NAME}).",
+        help="Keep the run in this file instead of the one in the user's data directory "
+        "(SOCKSCOPE_HISTORY).",
     )(command)  # fmt: skip
 
 
@@ -186,8 +184,7 @@ def _open(file: str | None) -> History:
 
     from sockscope.store.history import History, default_path
 
-    named = file or os.environ.get(ENVIRONMENT_NAME)
-    return History(Path(named) if named else default_path())
+    return History(Path(file) if file else default_path())
 
 
 def _side(kept: History, name: str) -> Side:

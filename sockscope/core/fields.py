@@ -220,8 +220,11 @@ def _tidy_bytes(value: int) -> str:
 
 def _tidy_duration(seconds: float) -> str:
     for size, unit in ((60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= size * (1 - 1e-9):
-            return f"{seconds / size:.6g} {unit}"
+        text = f"{seconds / size:.6g}"
+        # 100 s, not 1.66667 min.
+        crooked = unit == "min" and seconds < 600 and len(text) > len("1.25")
+        if seconds >= size * (1 - 1e-9) and not crooked:
+            return f"{text} {unit}"
     return "0" if seconds == 0 else f"{seconds * 1e9:.6g} ns"
 
 

@@ -18,6 +18,8 @@ MACHINE_FULL_RATIO = 0.95
 """From this share of all cores on, the machine is the limit of several processes."""
 ONE_IN_SERVICE = (0.6, 1.1)
 """Requests in service, on average, at a server that never has more than one: this much of its time."""
+OTHERS_RATIO = 0.1
+"""From this share of a core on, other programs are worth a word."""
 SILENT_S = 1.0
 """A process that has not answered for so long is held up by something."""
 
@@ -151,7 +153,11 @@ def _cpu_of_several(window: Snapshot) -> Finding | None:
     cores = window.resources.machine_cores
     machine = ""
     if taken is not None and taken >= MACHINE_FULL_RATIO:
-        machine = f"{units.format_ratio(taken)} of all {cores} cores are taken"
+        foreign = taken * cores - sum(p.cpu_ratio or 0.0 for p in processes)
+        told = (
+            f", {units.format_ratio(foreign)} of a core by other programs" if foreign >= OTHERS_RATIO else ""
+        )
+        machine = f"{units.format_ratio(taken)} of all {cores} cores are taken{told}"
     if full:
         others = "; ".join(part for part in (_shares(rest), machine) if part)
         after = f"; {others}" if others else ""
@@ -168,13 +174,13 @@ def _shares(processes: list[ProcessFigures]) -> str:
 def _held_up(window: Snapshot, shown: Figures) -> Finding | None:
     """Requests that hold up all the others: each takes its service time of the one loop there is.
 
-    The mean number in service is rate times service time (Little's law). A server that sleeps in its only
-    loop never has more than one there, however many are in flight; threads that sleep have.
+    The mean number in service is rate times service time (Little's law). A server that sleeps or computes in
+    its only loop never has more than one there, however many are in flight; threads that sleep have.
     """
     tuning, rate = window.tuning, shown.requests_per_s
     if window.swarm is None or window.server is None or rate is None:
         return None
-    if tuning.work != "block" and tuning.server != "blocking":
+    if tuning.work == "wait" and tuning.server != "blocking":
         return None
     in_service = rate * tuning.service_time_s / tuning.server_processes
     if not ONE_IN_SERVICE[0] <= in_service <= ONE_IN_SERVICE[1] or window.swarm.in_flight < 2:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from sockscope.core.events import Event, EventKind
 from sockscope.core.figures import Figures, figures, process_figures
 from sockscope.core.series import TimeSeries
-from sockscope.core.snapshot import Snapshot
+from sockscope.core.snapshot import RunState, Snapshot
 from sockscope.core.window import window
 
 POINTS = 3_000
@@ -32,7 +32,10 @@ _CPU_OF = {
 
 @dataclass(slots=True)
 class Change:
-    """One tuning while the run went on; ``after`` is None until enough time has passed."""
+    """One tuning while the run went on; ``after`` is None until enough time has passed.
+
+    It is ``over`` when the traffic was paused: what follows is no effect of it.
+    """
 
     generation: int
     time_s: float
@@ -40,6 +43,7 @@ class Change:
     before: Figures | None
     after: Figures | None = None
     start: Snapshot | None = None
+    over: bool = False
 
 
 class Trace:
@@ -119,11 +123,12 @@ class Trace:
         return self.changes[-1].time_s + SETTLE_S if self.changes else float("-inf")
 
     def _finish_change(self, change: Change, now: Snapshot) -> None:
-        since = now.time_s - change.time_s
-        if change.start is None:
-            if since >= SETTLE_S:
+        if now.state is RunState.PAUSED:
+            change.over = change.start is not None
+        elif change.start is None:
+            if now.time_s - change.time_s >= SETTLE_S:
                 change.start = now
-        elif since <= SETTLE_S + EDGE_S + 1 and now.time_s > change.start.time_s:
+        elif not change.over and 0 < now.time_s - change.start.time_s <= EDGE_S + 1:
             change.after = figures(window(change.start, now))
 
     def clear(self) -> None:

@@ -141,9 +141,11 @@ def format_ratio(value: float | None) -> str:
 
 
 def format_change(before: float | None, after: float | None) -> str:
-    """Return the change from ``before`` to ``after`` as a signed percentage, or a dash."""
+    """Return the change from ``before`` to ``after`` in per cent, from tenfold on as ``×52``; or a dash."""
     if before is None or after is None or not before:
         return DASH
+    if after / before >= 10:
+        return f"×{after / before:,.0f}"
     return f"{(after - before) / before * 100:+.0f} %"
 
 

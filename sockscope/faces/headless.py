@@ -58,7 +58,7 @@ def run_headless(
             intervals=outcome.intervals.reports(),
             cut_short=_was_cut_short(outcome),
         )
-        output.summary(figures, report_text(figures) + kept_text(number))
+        output.summary(figures, report_text(figures) + kept_text(number, history))
         if why := _failure(outcome):
             say(why)
             return EXIT_FAILED
@@ -184,7 +184,10 @@ def _failure(outcome: _Outcome) -> str:
     swarm = snapshot.swarm
     if swarm is None or swarm.totals.responses or outcome.interrupted:
         return ""
-    return f"no request was answered: {swarm.last_trouble or 'the run ended before the first answer'}"
+    why = swarm.last_trouble or "the run ended before the first answer"
+    if (swarm.totals.requests and snapshot.experiment.role != "both") or snapshot.experiment.own_server:
+        why += "; what tells the end of an answer? (--framing, --until, --expect)"
+    return f"no request was answered: {why}"
 
 
 def progress_line(now: Snapshot, interval: Snapshot) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sockscope.errors import HistoryError
 from sockscope.faces.summary import summary_row
-from sockscope.store.history import History
+from sockscope.store.history import History, default_path
 
 
 def keep(
@@ -35,8 +35,10 @@ def keep(
         return None
 
 
-def kept_text(number: int | None) -> str:
-    """Return the line of a summary that tells the number of a run, or nothing."""
-    if number is None:
+def kept_text(number: int | None, history: History | None) -> str:
+    """Return the line of a summary that tells the number of a run and how to see it again, or nothing."""
+    if number is None or history is None:
         return ""
-    return "\n".join(summary_row("kept as", f"run {number} (sockscope history show {number})")) + "\n"
+    elsewhere = "" if history.path == default_path() else " --history FILE"
+    again = f"sockscope history show {number}{elsewhere}"
+    return "\n".join(summary_row("kept as", f"run {number} ({again})")) + "\n"

@@ -23,7 +23,7 @@ _LABEL_WIDTH = 14
 _SHOWN = {
     "server": ("service_time", "framing", "size"),
     "swarm": ("clients", "permits", "size", "think_time", "lifetime", "framing"),
-    "both": ("clients", "permits", "size", "service_time", "think_time", "lifetime", "framing"),
+    "both": ("clients", "permits", "size", "service_time", "work", "think_time", "lifetime", "framing"),
 }
 
 _WHEN_SET = {"think_time", "lifetime"}
@@ -59,6 +59,8 @@ def title_of(report: Report) -> str:
         if value := experiment.get(attribute):
             plural = "s" if noun and value != 1 else ""
             parts.append(f"{format_field(attribute, value)} {noun}{plural}".strip())
+    if (work := experiment.get("work", "wait")) != "wait":
+        parts.append(f"work {work}")
     if role == "server":
         parts.append("server alone")
     return ", ".join(part for part in parts if part)
@@ -97,6 +99,7 @@ def _what_ran(report: Report) -> str:
         entry = FIELDS[key]
         value = experiment.get(entry.attribute)
         untold = key == "framing" and (experiment.get("transport") == "udp" or ends)
+        untold = untold or (key == "work" and value == "wait")
         if value is None or (key in _WHEN_SET and not value) or untold:
             continue
         parts.append(f"{entry.spec.label} {format_field(entry.attribute, value)}")

@@ -303,9 +303,14 @@ class History:
 _LEFT = "it is left as it is; move it away, or choose another file with --history"
 
 
+ENVIRONMENT_NAME = "SOCKSCOPE_HISTORY"
+"""Names another file for the history."""
+
+
 def default_path() -> Path:
-    """Return where the history is unless somebody says otherwise: in the user's data directory."""
-    return user_data_path("sockscope") / "history.db"
+    """Return where the history is unless a flag says otherwise: in the user's data directory."""
+    named = os.environ.get(ENVIRONMENT_NAME)
+    return Path(named) if named else user_data_path("sockscope") / "history.db"
 
 
 def _figures(kind: str, report: Mapping[str, Any]) -> dict[str, Any]:

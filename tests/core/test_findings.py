@@ -113,6 +113,7 @@ def test_requests_that_hold_each_other_up_are_named() -> None:
     alone = busy(sleeping)
     assert alone.swarm is not None
     assert limit_of(replace(alone, swarm=replace(alone.swarm, in_flight=1))).limit != "blocked"
+    assert limit_of(busy(replace(sleeping, work="cpu"), limiter=FULL)).limit == "blocked"
     two = busy(replace(sleeping, service_time_s=0.0018, server_processes=2), limiter=FULL)
     assert limit_of(two).limit == "blocked"
 
@@ -194,6 +195,9 @@ def test_a_machine_whose_cores_are_all_taken_is_the_limit() -> None:
     assert (found.limit, found.who) == ("CPU", ("machine",))
     assert "all 2 cores" in found.text
     assert "main 40 %" in found.text
+    assert "other programs" not in found.text
+    crowded = limit_of(spread({"main": 0.1, "server": 0.2, "clients": 0.2}, machine_busy_s=1.95))
+    assert "all 2 cores are taken, 145 % of a core by other programs: main 10 %" in crowded.text
     both_full = limit_of(spread({"server": 0.98, "clients": 0.97}, machine_busy_s=2.0))
     assert both_full.who == ("server", "clients")
     assert "all 2 cores" in both_full.text

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from sockscope.core.events import Event, EventKind
-from sockscope.core.snapshot import Snapshot
+from sockscope.core.snapshot import RunState, Snapshot
 from sockscope.core.trace import EDGE_S, GAP_S, POINTS, SETTLE_S, Trace
 from tests.core.runs import both
 
@@ -55,6 +55,19 @@ def test_the_comparison_stays_as_it_was_once_it_is_complete() -> None:
     settled = trace.changes[-1].after
     ticks(trace, 4.1 + SETTLE_S + EDGE_S + 2, 12.0, per_s=1, before=answered)
     assert trace.changes[-1].after is settled
+
+
+def test_a_pause_is_no_effect_of_the_change_before_it() -> None:
+    trace = Trace()
+    answered = ticks(trace, 0.0, 4.0, per_s=1_000)
+    trace.absorb(change_at(4.0, answered))
+    answered = ticks(trace, 4.0, 5.0, per_s=3_000, before=answered)
+    told = trace.changes[-1].after
+    assert told is not None
+    trace.absorb(replace(both(5.2, answered), state=RunState.PAUSED))
+    trace.absorb(replace(both(5.4, answered), state=RunState.PAUSED))
+    ticks(trace, 5.6, 6.0, per_s=3_000, before=answered)
+    assert trace.changes[-1].after is told
 
 
 def test_two_changes_in_a_row_do_not_mix() -> None:

@@ -32,7 +32,8 @@ def test_an_error_is_a_reason(error: OSError | None, reason: CloseReason) -> Non
         (errno.EACCES, "choose a higher --port"),
         (errno.EADDRNOTAVAIL, "leave --bind out"),
         (errno.EAFNOSUPPORT, "use -4"),
-        (errno.EMFILE, "Too many open files"),
+        (errno.EMFILE, "no descriptors are left"),
+        (errno.ENFILE, "Too many open files"),
     ],
 )
 def test_an_address_that_cannot_be_listened_on_comes_with_advice(number: int, advice: str) -> None:

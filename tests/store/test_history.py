@@ -27,7 +27,7 @@ from sockscope.core.intervals import Intervals
 from sockscope.core.report import interval, report
 from sockscope.core.snapshot import Totals
 from sockscope.errors import EXIT_FAILED, EXIT_USAGE, HistoryError, UnknownRunError
-from sockscope.store.history import APPLICATION_ID, VERSION, History, default_path
+from sockscope.store.history import APPLICATION_ID, ENVIRONMENT_NAME, VERSION, History, default_path
 from tests.core.runs import both, role, run
 
 PATIENCE_S = 60
@@ -222,7 +222,8 @@ def test_names_that_mean_something_to_sqlite_are_only_names(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == [history.path.name]
 
 
-def test_the_default_is_in_the_users_data_directory() -> None:
+def test_the_default_is_in_the_users_data_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ENVIRONMENT_NAME)
     assert default_path().name == "history.db"
     assert "sockscope" in default_path().parts
 

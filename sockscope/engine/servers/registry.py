@@ -117,6 +117,8 @@ def offered(transport: str) -> tuple[str, ...]:
 def idle_fields(experiment: Experiment, tuning: Tuning) -> frozenset[str]:
     """Return the keys of fields that mean nothing to what runs: to its roles, its transport, its model."""
     unknown = frozenset(without_effect(experiment))
+    if tuning.server_processes > 1 or tuning.swarm_processes > 1:
+        unknown |= {"place"}  # several are apart, whatever it says
     if experiment.role == "swarm" or experiment.own_server:
         return unknown
     return unknown | model_for(tuning.transport, tuning.server).ignored(experiment.loop)

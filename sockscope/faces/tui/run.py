@@ -48,9 +48,8 @@ def run_dashboard(
         print(summary, end="")
         if app.engine.error:
             print(f"sockscope: {app.engine.error}", file=sys.stderr)
-        if code is None:
-            return EXIT_FAILED if app.return_code else EXIT_OK
-        return code
+        # A fault of the app itself sets its return code, whatever it was told to leave with.
+        return code or (EXIT_FAILED if app.return_code else EXIT_OK)
 
 
 def _keep(app: SockscopeApp, history: History | None, began_at: datetime) -> str:
@@ -66,4 +65,4 @@ def _keep(app: SockscopeApp, history: History | None, began_at: datetime) -> str
         intervals=app.intervals.reports(),
         cut_short=bool(asked) and not app.ran_out,
     )
-    return report_text(figures) + kept_text(number)
+    return report_text(figures) + kept_text(number, history)

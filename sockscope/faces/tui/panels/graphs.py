@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import ClassVar
 
@@ -195,7 +195,8 @@ class CpuPanel(GraphPanel):
             )
         ]
         if others:
-            return (curves[0], *others)
+            main = frame.snapshot.processes[0]
+            return (replace(curves[0], label="main") if main.roles else curves[0], *others)
         # A row by itself has no room for more words.
         label = "CPU" if self.size.height == 1 else "CPU of one core %"
         return (Curve(label, "cpu_ratio", 100, "%"),)

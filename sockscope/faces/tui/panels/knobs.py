@@ -372,10 +372,11 @@ class KnobList(Widget, can_focus=True):
             return [("type a value, Enter takes it, Esc not", "key")]
         if not self.has_focus:
             return [(", all knobs" if self.is_short else "1 then ↑ ↓ choose, ◂ ▸ turn", "key")]
-        hint = ("◂ ▸ turn  Shift ×10  Enter type", "key")
+        chosen = self._keys[self._cursor]
+        choices = _spec(chosen).kind in (Kind.CHOICE, Kind.FLAG)
+        hint = ("◂ ▸ turn  Enter next" if choices else "◂ ▸ turn  Shift ×10  Enter type", "key")
         if rows == 1:
             return [hint]
-        chosen = self._keys[self._cursor]
         idle = "means nothing to what runs now" if chosen in self._idle else ""
         told = [idle, _spec(chosen).doc, self._facts.get(chosen, "")]
         lines = [line for text in told for line in textwrap.wrap(text, width)]

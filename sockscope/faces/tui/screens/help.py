@@ -16,14 +16,14 @@ from sockscope.faces.tui.actions import ACTIONS
 
 FIGURES = (
     ("req/s", "answers that the clients got in the last second"),
-    ("bytes/s", "bytes that the clients wrote and read, framing included, in both directions"),
+    ("bytes/s", "payload of these answers, framing not counted"),
     (
         "p50 p99 max",
         "service time: from writing a request until its answer is read, without the wait for a permit",
     ),
     ("errors", "requests that failed or timed out since the figures began"),
     ("lost", "UDP requests that were not answered in time, nor later"),
-    ("CPU", "of this process, in percent of one core: server, clients and this screen together"),
+    ("CPU", "of a process, in percent of one core; placed in the loop, server, clients and screen are one"),
     ("loop lag", "how much later than due a heartbeat of the event loop ran; up to 1 ms is the timer's grid"),
     ("in flight", "requests that were written and not yet answered: holders of a permit"),
     ("waiting", "clients that queue for a permit"),

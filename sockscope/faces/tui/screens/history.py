@@ -65,7 +65,8 @@ class HistoryScreen(Screen[None]):
             with Vertical(id="history-graphs"):
                 yield Graph("requests/s", since_start=True, empty_text="a race has no curve", id="rates")
                 yield Graph("p99", unit="ms", since_start=True, empty_text="", id="tails")
-            with VerticalScroll(id="history-text"):
+            with VerticalScroll(id="history-text") as text:
+                text.border_title = "Figures"
                 yield Static("", id="history-figures", markup=False)
         yield Static(
             " ↑ ↓ choose B   a make it A   d delete   esc back to the dashboard",
@@ -74,9 +75,9 @@ class HistoryScreen(Screen[None]):
 
     async def on_mount(self) -> None:
         """Read the list."""
-        self.query_one("#history-text").border_title = "Figures"
         await self._read()
-        self.query_one(Table).focus()
+        if self.children:
+            self.query_one(Table).focus()
 
     def on_resize(self) -> None:
         """Put the curves beside the figures where both fit."""
@@ -88,6 +89,8 @@ class HistoryScreen(Screen[None]):
             self._rows = await asyncio.to_thread(self._history.runs, LISTED)
         except HistoryError as error:
             self._rows, trouble = [], f"History  {error}"
+        if not self.children:
+            return  # it was left while the file was read
         self._list()
         if trouble:
             self._say(trouble)
