@@ -40,6 +40,8 @@ _KEY = 3
 _CARET = "█"
 _NARROWEST = 32
 """Least width of a column."""
+_WIDEST = 40
+"""Most width of a column: further apart, the eye does not find from a label to its value."""
 _TOLD = 4
 """Rows below the knobs for what is told about the one that is chosen."""
 
@@ -251,8 +253,9 @@ class KnobList(Widget, can_focus=True):
             index, x = min(event.x // width, len(self._keys) - 1), event.x % width
             left, right = len(_spec(self._keys[index]).label) + 1, width - 3
         else:
-            width = self.size.width // self._columns
-            column, x = min(event.x // width, self._columns - 1), event.x % width
+            width = self._each
+            column = min(event.x // width, self._columns - 1)
+            x = event.x - column * width
             index = event.y - self._top() + column * self._lines
             left, right = _LABEL + 1, width - _KEY - 3
         if not 0 <= index < len(self._keys) or event.y >= self._rows:
@@ -286,6 +289,11 @@ class KnobList(Widget, can_focus=True):
         return 2 if len(self._keys) > self._room and self.size.width >= 2 * _NARROWEST else 1
 
     @property
+    def _each(self) -> int:
+        """Width of a column."""
+        return min(self.size.width // self._columns, _WIDEST)
+
+    @property
     def _lines(self) -> int:
         """Length of a column."""
         return -(-len(self._keys) // self._columns)
@@ -307,8 +315,11 @@ class KnobList(Widget, can_focus=True):
             return self._hint_line(width, y - self.size.height + below, below)
         first, columns = y - self._top(), self._columns
         indices = range(first, len(self._keys), self._lines)[:columns]
-        each = width // columns
+        each = self._each
         strips = [self._knob_line(self._keys[i], i == self._cursor, each) for i in indices]
+        if columns == 1 and width >= each + _NARROWEST and indices:
+            doc = Content.assemble((f"   {_spec(self._keys[first]).doc}", self._piece("label")))
+            strips.append(self._strip(doc, width - each, self.visual_style))
         return Strip.join(strips).adjust_cell_length(width, self.rich_style)
 
     def _piece(self, name: str) -> Style:
