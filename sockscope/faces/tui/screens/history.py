@@ -56,18 +56,26 @@ class HistoryScreen(Screen[None]):
         self._pinned: StoredRun | None = None
         self._shown: StoredRun | None = None
         self._to_delete: int | None = None
+        # Held here and not looked for: the file may answer when the screen is on its way out already.
+        self._head = Static("", id="history-head", markup=False)
+        self._table = Table(
+            COLUMNS, empty_text="no run is kept yet: runs are kept when they end", id="history-list"
+        )
+        self._rates = Graph("requests/s", since_start=True, empty_text="a race has no curve", id="rates")
+        self._tails = Graph("p99", unit="ms", since_start=True, empty_text="", id="tails")
+        self._figures = Static("", id="history-figures", markup=False)
 
     def compose(self) -> ComposeResult:
         """The list above; below it the curves, and beside them the figures."""
-        yield Static("", id="history-head", markup=False)
-        yield Table(COLUMNS, empty_text="no run is kept yet: runs are kept when they end", id="history-list")
+        yield self._head
+        yield self._table
         with Container(id="history-body"):
             with Vertical(id="history-graphs"):
-                yield Graph("requests/s", since_start=True, empty_text="a race has no curve", id="rates")
-                yield Graph("p99", unit="ms", since_start=True, empty_text="", id="tails")
+                yield self._rates
+                yield self._tails
             with VerticalScroll(id="history-text") as text:
                 text.border_title = "Figures"
-                yield Static("", id="history-figures", markup=False)
+                yield self._figures
         yield Static(
             " ↑ ↓ choose B   a make it A   d delete   esc back to the dashboard",
             id="history-foot", markup=False,
@@ -76,8 +84,8 @@ class HistoryScreen(Screen[None]):
     async def on_mount(self) -> None:
         """Read the list."""
         await self._read()
-        if self.children:
-            self.query_one(Table).focus()
+        if self._table.is_attached:
+            self._table.focus()
 
     def on_resize(self) -> None:
         """Put the curves beside the figures where both fit."""
@@ -89,8 +97,6 @@ class HistoryScreen(Screen[None]):
             self._rows = await asyncio.to_thread(self._history.runs, LISTED)
         except HistoryError as error:
             self._rows, trouble = [], f"History  {error}"
-        if not self.children:
-            return  # it was left while the file was read
         self._list()
         if trouble:
             self._say(trouble)
@@ -101,12 +107,12 @@ class HistoryScreen(Screen[None]):
 
     def _list(self) -> None:
         pinned = self._pinned.row.id if self._pinned else None
-        self.query_one(Table).show([_table_row(row, row.id == pinned) for row in self._rows])
+        self._table.show([_table_row(row, row.id == pinned) for row in self._rows])
         where = f"{len(self._rows):,} runs" if len(self._rows) != 1 else "1 run"
         self._say(f"History  {where}  in {self._history.path}")
 
     def _say(self, text: str) -> None:
-        self.query_one("#history-head", Static).update(Content(plain(text)))
+        self._head.update(Content(plain(text)))
 
     # What is chosen.
 
@@ -127,7 +133,7 @@ class HistoryScreen(Screen[None]):
 
     async def _catch_up(self) -> None:
         """Show the run under the cursor, if keys were faster than the file."""
-        run_id = self.query_one(Table).cursor_key
+        run_id = self._table.cursor_key
         if isinstance(run_id, int) and (self._shown is None or self._shown.row.id != run_id):
             await self._show(run_id)
 
@@ -141,7 +147,7 @@ class HistoryScreen(Screen[None]):
 
     async def action_delete(self) -> None:
         """Delete the run under the cursor; the key is asked for twice."""
-        run_id = self.query_one(Table).cursor_key
+        run_id = self._table.cursor_key
         if not isinstance(run_id, int):
             return
         if self._to_delete != run_id:
@@ -166,7 +172,7 @@ class HistoryScreen(Screen[None]):
         pair = [pinned, shown] if pinned and shown and pinned.row.id != shown.row.id else [shown]
         runs = [run for run in pair if run is not None]
         self._draw_curves(runs)
-        text = self.query_one("#history-figures", Static)
+        text = self._figures
         if len(runs) == 2:
             a, b = (Side(f"run {r.row.id}", r.report, r.row.kind, r.row.cut_short) for r in runs)
             if a.kind == b.kind:
@@ -181,17 +187,15 @@ class HistoryScreen(Screen[None]):
     def _draw_curves(self, runs: Sequence[StoredRun]) -> None:
         longest = max((_length_s(run) for run in runs), default=0.0)
         names = ("A", "B")[2 - len(runs) :]
-        for graph_id, figure, factor in (
-            ("#rates", "rates.requests_per_s", 1.0), ("#tails", "service_time_s.p99", 1e3),
+        for graph, figure, factor in (
+            (self._rates, "rates.requests_per_s", 1.0), (self._tails, "service_time_s.p99", 1e3),
         ):  # fmt: skip
             # The run under the cursor is the first curve: it is drawn on top.
             curves = [
                 _series(f"{name} run {run.row.id}", run.intervals, figure, factor)
                 for name, run in reversed(list(zip(names, runs, strict=True)))
             ]
-            self.query_one(graph_id, Graph).show(
-                [curve for curve in curves if curve.times], now=longest, window=max(longest, 1.0)
-            )
+            graph.show([curve for curve in curves if curve.times], now=longest, window=max(longest, 1.0))
 
 
 def _table_row(row: RunRow, pinned: bool) -> Row:
