@@ -102,7 +102,7 @@ def _no_server(window: Snapshot, _: Figures) -> Finding | None:
 
 def _backlog(window: Snapshot, _: Figures) -> Finding | None:
     server, swarm = window.server, window.swarm
-    if server is None or swarm is None:
+    if server is None or swarm is None or window.experiment.own_server:
         return None
     if (window.tuning.transport, window.tuning.server) != ("tcp", "blocking"):
         return None
@@ -178,7 +178,8 @@ def _held_up(window: Snapshot, shown: Figures) -> Finding | None:
     its only loop never has more than one there, however many are in flight; threads that sleep have.
     """
     tuning, rate = window.tuning, shown.requests_per_s
-    if window.swarm is None or window.server is None or rate is None:
+    # What a user's own server does with a request is not in the tuning.
+    if window.swarm is None or window.server is None or rate is None or window.experiment.own_server:
         return None
     if tuning.work == "wait" and tuning.server != "blocking":
         return None
@@ -247,7 +248,9 @@ def _server_alone(window: Snapshot, _: Figures) -> Finding | None:
 
 def _service(window: Snapshot, shown: Figures) -> Finding | None:
     tuning = window.tuning
-    if window.server is None or shown.p50_s is None or tuning.service_time_s < shown.p50_s / 2:
+    if window.server is None or window.experiment.own_server or shown.p50_s is None:
+        return None
+    if tuning.service_time_s < shown.p50_s / 2:
         return None
     return Finding(
         "service time",

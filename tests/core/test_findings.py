@@ -118,6 +118,14 @@ def test_requests_that_hold_each_other_up_are_named() -> None:
     assert limit_of(two).limit == "blocked"
 
 
+def test_nothing_is_said_of_the_service_time_of_a_users_own_server() -> None:
+    for tuning in (Tuning(service_time_s=0.005), Tuning(work="block", service_time_s=0.0009)):
+        seen = busy(tuning)
+        own = replace(seen, experiment=replace(seen.experiment, handler="mine:handle"))
+        assert limit_of(seen).limit in ("service time", "blocked")
+        assert limit_of(own).limit == "latency"
+
+
 def test_a_server_that_serves_one_connection_says_who_waits_and_why() -> None:
     run_of_it = busy(Tuning(server="blocking"), limiter=FULL, connections_open=100)
     assert run_of_it.server is not None

@@ -166,6 +166,13 @@ async def test_the_exchanges_are_filtered_and_opened() -> None:
         await driver.until(lambda: "as written" not in driver.screen)
 
 
+async def test_in_a_small_terminal_a_connection_tells_its_whole_story() -> None:
+    async with dashboard(size=(80, 24)) as driver:
+        await listing_at(driver, "6")
+        await driver.press("down", "enter")
+        await driver.sees("kernel rtt", "still open", "x closes it")
+
+
 async def test_in_a_wide_terminal_the_bytes_of_an_exchange_take_the_place_of_the_log() -> None:
     async with dashboard(size=(200, 60)) as driver:
         log, exchanges = driver.panel(LogPanel), await listing_at(driver, "8")

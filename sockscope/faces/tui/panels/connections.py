@@ -153,14 +153,23 @@ class ConnectionsPanel(ListingPanel):
         """Show everything about the connection."""
         message.stop()
         assert isinstance(message.key, int)
+        if self._selected is None:
+            self.post_message(self.DetailChanged(self))
         self._selected = message.key
         self.query_one(ConnectionDetail).display = True
         self.redraw()
 
     def action_close_detail(self) -> None:
         """Close the detail."""
+        if self._selected is not None:
+            self.post_message(self.DetailChanged(self))
         self._selected = None
         self.query_one(ConnectionDetail).display = False
+
+    @property
+    def has_detail(self) -> bool:
+        """Whether everything about a connection is shown."""
+        return self._selected is not None
 
     def close_selected(self) -> None:
         """Ask for the connection under the cursor to be closed."""

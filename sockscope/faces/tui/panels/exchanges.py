@@ -7,7 +7,6 @@ from collections import deque
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.widget import Widget
 
 from sockscope.core import units
@@ -107,9 +106,6 @@ class ExchangesPanel(ListingPanel):
         if self._shown is not None and message.key != self._shown and not self.table.follow:
             self._ask_for(message.key)
 
-    class DetailChanged(Message):
-        """The bytes of an exchange are shown, or no longer: whoever lays out the panels gives them room."""
-
     def _ask_for(self, key: object) -> None:
         if not isinstance(key, int) or key < 0:
             return
@@ -118,7 +114,7 @@ class ExchangesPanel(ListingPanel):
             self.table.move_to(key)
             self.post_message(HoldRequested(True))
         if self._shown is None:
-            self.post_message(self.DetailChanged())
+            self.post_message(self.DetailChanged(self))
         self._shown = key
         self.post_message(ExchangeRequested(key))
 
@@ -154,7 +150,7 @@ class ExchangesPanel(ListingPanel):
     def action_close_detail(self) -> None:
         """Close the detail; the list stays where it is."""
         if self._shown is not None:
-            self.post_message(self.DetailChanged())
+            self.post_message(self.DetailChanged(self))
         self._shown = None
         self.query_one(".detail").display = False
         self.set_class(False, "with-detail")

@@ -33,6 +33,13 @@ class FilterLine(Input):
 class ListingPanel(Panel):
     """A table of live rows."""
 
+    class DetailChanged(Message):
+        """The detail of a row is shown, or no longer: whoever lays out the panels gives it room."""
+
+        def __init__(self, panel: ListingPanel) -> None:
+            super().__init__()
+            self.panel = panel
+
     of_tables = True
     turn = 2
     columns: ClassVar[tuple[Column, ...]] = ()
@@ -52,6 +59,11 @@ class ListingPanel(Panel):
     def compose_detail(self) -> ComposeResult:
         """Add what shows the selected row."""
         yield from ()
+
+    @property
+    def has_detail(self) -> bool:
+        """Whether the detail of a row is shown, or asked for."""
+        return False
 
     @property
     def table(self) -> Table:

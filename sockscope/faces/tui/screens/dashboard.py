@@ -133,12 +133,12 @@ class DashboardScreen(Screen[None]):
         if self._maximised is panel and (target := panel.focus_target) is not None:
             target.focus()
 
-    def on_exchanges_panel_detail_changed(self, message: ExchangesPanel.DetailChanged) -> None:
-        """Give the bytes of an exchange room: all of a small terminal, in a wide one that of the log too."""
+    def on_listing_panel_detail_changed(self, message: ListingPanel.DetailChanged) -> None:
+        """Give a detail room: all of a small terminal; bytes, in a wide one, that of the log too."""
         message.stop()
-        opened = self.query_one(ExchangesPanel).has_detail
-        if opened and self.has_class("-narrow") and self._maximised is None:
-            self.maximise_panel("exchanges")
+        panel = message.panel
+        if panel.has_detail and self.has_class("-narrow") and self._maximised is None:
+            self.maximise_panel(panel.id or "")
         else:
             self._arrange()
 
