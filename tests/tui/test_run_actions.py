@@ -15,7 +15,14 @@ from sockscope.faces.tui.actions import ACTIONS
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.widgets.graph import Graph
-from tests.tui.driving import dashboard, small
+from tests.tui.driving import Driver, dashboard, small
+
+
+def _row_of(driver: Driver, name: str) -> str:
+    """Return the line of the connections table that begins with a name."""
+    rows = (row.strip("│ ") for row in driver.part("connections").splitlines())
+    return next((row for row in rows if row.startswith(f"{name} ")), "")
+
 
 LEAVES = {"quit", "interrupt", "new_run", "suspend"}
 
@@ -200,10 +207,30 @@ async def test_x_closes_the_connection_under_the_cursor() -> None:
                 for event in driver.events()
             )
         )
-        await driver.until(lambda: f"s{closed} " in driver.part("connections"))
+        await driver.until(lambda: _row_of(driver, f"s{closed}").endswith("closed"), "the table shows it")
         await driver.until(lambda: driver.swarm.connections_open == 5, "the client comes back")
+        assert driver.panel(ConnectionsPanel).table.cursor_row > 0, "it moved below the open ones"
         await driver.press("x")
         await driver.hears(f"connection {closed} is closed already")
+        ended = [event for event in driver.events() if event.reason is CloseReason.CLOSED]
+        assert {event.conn_id for event in ended if event.role == "server"} == {closed}
+
+
+async def test_the_story_of_a_connection_follows_the_cursor_and_so_does_x() -> None:
+    async with dashboard() as driver:
+        panel = driver.panel(ConnectionsPanel)
+        await driver.press("6")
+        await driver.until(lambda: len(panel.shown_rows) == 5)
+        await driver.press("enter")
+        first = panel.table.cursor_key
+        await driver.sees(f"server s{first} ", "x closes it")
+        await driver.press("down")
+        second = panel.table.cursor_key
+        assert second != first
+        await driver.sees(f"server s{second} ")
+        await driver.press("x")
+        await driver.sees(f"server s{second}   closed", "ended      closed")
+        assert panel.table.cursor_key == second
 
 
 async def test_n_starts_a_new_run_with_the_loop_that_was_chosen() -> None:

@@ -185,6 +185,18 @@ async def test_the_cursor_stays_on_its_key() -> None:
         assert under_cursor(table) == 7
 
 
+async def test_a_cursor_that_was_never_used_stays_at_its_place_until_its_row_is_selected() -> None:
+    table = Table(COLUMNS)
+    async with staged(table, 60, 11) as (_, pilot):
+        table.focus()
+        table.show(rows(0, 8))
+        table.show(rows(2, 8))
+        assert (table.cursor_key, table.cursor_row) == (2, 0)
+        await pilot.press("enter")
+        table.show(list(reversed(rows(2, 8))))
+        assert (table.cursor_key, table.cursor_row) == (2, 5)
+
+
 async def test_a_ring_moves_under_a_still_view() -> None:
     table = Table(COLUMNS)
     async with staged(table, 60, 11) as (_, pilot):

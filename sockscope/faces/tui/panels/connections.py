@@ -159,6 +159,13 @@ class ConnectionsPanel(ListingPanel):
         self.query_one(ConnectionDetail).display = True
         self.redraw()
 
+    def on_table_row_highlighted(self, message: Table.RowHighlighted) -> None:
+        """While the detail is open it follows the cursor, so that the two never speak of different rows."""
+        message.stop()
+        if self._selected is not None and isinstance(message.key, int):
+            self._selected = message.key
+            self.redraw()
+
     def action_close_detail(self) -> None:
         """Close the detail."""
         if self._selected is not None:
@@ -175,6 +182,9 @@ class ConnectionsPanel(ListingPanel):
         """Ask for the connection under the cursor to be closed."""
         key = self.table.cursor_key
         if isinstance(key, int):
+            # The row is about to move down to the closed ones: the cursor goes with it, or a second key
+            # press would close the next connection.
+            self.table.move_to(key)
             self.post_message(CloseRequested(self._role, key))
 
 

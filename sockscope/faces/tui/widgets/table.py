@@ -8,8 +8,9 @@ list, a ring, a view that formats a row when it is asked for it) and repaints on
 differently.
 
 Rows are known by their *key*. The cursor stays on its key when rows are added, sorted or evicted, and the
-view stays on the keys it shows while nobody follows the tail. As long as the cursor was never moved it
-belongs to a place, not to a row: to the first row, or to the last one when the tail is followed.
+view stays on the keys it shows while nobody follows the tail. As long as the cursor was never moved, nor
+its row selected, it belongs to a place, not to a row: to the first row, or to the last one when the tail is
+followed.
 
 *Following* means that the view stays at the last row while rows arrive. Whoever moves up stops it, End
   resumes it.
@@ -304,8 +305,9 @@ class Table(ScrollView, can_focus=True):
             self._step(self._row_count)
 
     def action_select(self) -> None:
-        """Post the row under the cursor."""
+        """Post the row under the cursor, which the cursor belongs to from now on."""
         if self._row_count:
+            self._has_moved = True
             self.post_message(self.RowSelected(self, self._cursor_key))
 
     def on_click(self, event: events.Click) -> None:
