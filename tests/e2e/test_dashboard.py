@@ -220,12 +220,23 @@ def test_after_a_kill_nothing_goes_on() -> None:
         assert port_of(terminal) == port
 
 
-def test_when_the_terminal_goes_the_program_goes() -> None:
-    with sockscope(*FEW) as terminal:
+@pytest.mark.parametrize("hears", [True, False], ids=["SIGHUP", "SIGHUP ignored"])
+def test_when_the_terminal_goes_the_run_is_kept_and_the_program_goes(tmp_path: Path, hears: bool) -> None:
+    kept = tmp_path / "kept.db"
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL if hears else signal.SIG_IGN)  # a child inherits it
+    try:
+        terminal = Terminal(COMMAND, *FEW, SOCKSCOPE_HISTORY=str(kept))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with terminal:
+        terminal.sees("RUNNING", "req/s")
         port = port_of(terminal)
         terminal.hang_up()
-        terminal.child.wait(PATIENCE_S)
+        assert terminal.child.wait(PATIENCE_S) == 0
         assert is_free(port)
+    (row,) = History(kept).runs(10)
+    assert row.requests_per_s is not None
+    assert row.requests_per_s > 0
 
 
 def test_a_port_in_use_is_one_sentence() -> None:

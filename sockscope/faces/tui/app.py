@@ -28,7 +28,6 @@ from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError
 from sockscope.faces.tui.actions import ACTIONS, APP, BY_ID
 from sockscope.faces.tui.commands import DEFAULT_WINDOW_S, Commands, is_typing
 from sockscope.faces.tui.frame import Frame
-from sockscope.faces.tui.keyboard import attentive
 from sockscope.faces.tui.messages import (
     CloseRequested,
     ExchangeRequested,
@@ -41,6 +40,7 @@ from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from sockscope.faces.tui.panels.knobs import KnobList, KnobsPanel
 from sockscope.faces.tui.panels.log import LINES
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
+from sockscope.faces.tui.terminal import watchful
 from sockscope.faces.tui.themes import THEMES
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.store.history import History
@@ -160,8 +160,8 @@ class SockscopeApp(App[int]):
             self.exit(EXIT_INTERRUPTED)
 
     def get_driver_class(self) -> type[Driver]:
-        """Return the terminal's driver, made to tell of keys before they queue for their turn."""
-        return attentive(super().get_driver_class(), self._attend)
+        """Return the terminal's driver, made to tell of keys before they queue, and of its end."""
+        return watchful(super().get_driver_class(), self._attend, self.leave)
 
     def _attend(self) -> None:
         """A key or click came: keep the turns of the loop short until it is answered."""

@@ -15,7 +15,7 @@ from sockscope.errors import EXIT_FAILED, EXIT_OK
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.summary import report_text, title_of
 from sockscope.faces.tui.app import SockscopeApp
-from sockscope.faces.tui.keyboard import forgive_wrong_bytes
+from sockscope.faces.tui.terminal import forgive_wrong_bytes
 from sockscope.store.history import History
 
 
@@ -37,7 +37,8 @@ def run_dashboard(
         with asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner:
             code = runner.run(app.run_async())
         # uvloop leaves its handlers behind when it is closed, and the process deaf to signals.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if app.start_error is not None:
             raise app.start_error
