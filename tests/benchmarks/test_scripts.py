@@ -246,7 +246,10 @@ def test_whoever_owns_the_terminal_takes_its_process_along() -> None:
     code = f"""
 import sys
 from benchmarks.dashboard_tax import Terminal
-child = "import os, time; print(os.getpid(), flush=True); time.sleep({LIMIT_S})"
+child = (
+    "import os, signal, time; signal.signal(signal.SIGHUP, signal.SIG_DFL);"  # ignored under nohup
+    "print(os.getpid(), flush=True); time.sleep({LIMIT_S})"
+)
 with Terminal([sys.executable, "-c", child], limit_s=60) as pty:
     print(next(pty.chunks(30)).decode(), flush=True)
     pty.drain(30)
