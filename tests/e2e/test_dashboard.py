@@ -16,14 +16,16 @@ import pytest
 from sockscope.store.history import History
 from tests.cli.command import COMMAND, PATIENCE_S, clean_environment
 from tests.e2e.terminal import Terminal, sockscope
+from tests.ports import unused_port
 
 FEW = ("-c", "10", "--permits", "5")
 
 
 def port_of(terminal: Terminal) -> int:
-    found = re.search(r"(?:TCP|UDP) · 127\.0\.0\.1:(\d+)", terminal.text)
-    assert found is not None
-    return int(found[1])
+    address = re.compile(r"(?:TCP|UDP) · 127\.0\.0\.1:(\d+) ")
+    terminal.until(lambda: address.search(terminal.text), "the address")
+    (port,) = address.findall(terminal.text)
+    return int(port)
 
 
 def is_free(port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:
@@ -66,6 +68,7 @@ def test_the_first_five_minutes(tmp_path: Path) -> None:
         terminal.send("\r")
         terminal.sees("request, as written", "answered")
         terminal.send("\x1b")
+        terminal.until(lambda: "as written" not in terminal.text, "the list again")
         terminal.send("?")
         terminal.sees("Esc closes")
         terminal.send("q")
@@ -211,8 +214,9 @@ def test_garbage_from_the_keyboard_does_no_harm() -> None:
 
 
 def test_after_a_kill_nothing_goes_on() -> None:
-    with sockscope(*FEW) as terminal:
-        port = port_of(terminal)
+    port = unused_port()
+    with sockscope(*FEW, "-p", str(port)) as terminal:
+        assert port_of(terminal) == port
         terminal.child.kill()
         assert terminal.ended() == -signal.SIGKILL
         terminal.until(lambda: is_free(port), "the port")

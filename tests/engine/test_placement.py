@@ -17,7 +17,7 @@ import pytest
 
 from sockscope.core.events import CloseReason, EventKind
 from sockscope.core.findings import limit_of
-from sockscope.core.snapshot import ConnectionQuery, Cursors, ProcessUse, RunState
+from sockscope.core.snapshot import ConnectionQuery, ProcessUse, RunState
 from sockscope.core.window import window
 from sockscope.engine.engine import Engine
 from sockscope.engine.placement.remote import RemoteRole
@@ -32,6 +32,7 @@ from tests.engine.runs import (
     swarm_of,
     tune,
 )
+from tests.ports import unused_port
 from tests.waiting import until
 
 layouts = pytest.mark.parametrize(
@@ -144,9 +145,10 @@ async def test_clients_permits_and_connections_are_those_of_all_processes_togeth
         await until(lambda: swarm_of(engine).connections_open == 8)
         assert swarm_of(engine).limiter.permits == 4
         snapshot = engine.snapshot(replace(EVERYTHING, connections=ConnectionQuery(role="server")))
-        await until(lambda: seen(engine, "server"))
+        # Closed ones are seen, too.
+        await until(lambda: len(seen(engine, "server")) >= 31)
         numbers = [view.conn_id for view in seen(engine, "server")]
-        assert len(set(numbers)) == len(numbers) > 8
+        assert len(set(numbers)) == len(numbers)
         assert snapshot.server is not None
     the_two_ends_agree(engine)
 
@@ -179,13 +181,16 @@ async def test_figures_begin_with_the_run_and_anew_after_a_warm_up() -> None:
     async with running(place="apart", warmup_s=0.15) as engine:
         assert engine.snapshot().warming_up
         await until(lambda: not engine.snapshot().warming_up)
+        # The first reading asks the processes for their events, the next one has them.
+        engine.snapshot(EVERYTHING)
         await engine.settle()
-        snapshot = engine.snapshot(Cursors())
+        snapshot = engine.snapshot(EVERYTHING)
         assert snapshot.measured_s < snapshot.elapsed_s
         opened = [e for e in snapshot.events if (e.role, e.kind) == ("client", EventKind.OPEN)]
         # All of them, unless the machine is so busy that one took longer than the warm-up.
         before = sum(event.time_s < snapshot.measured_since_s for event in opened)
-        assert snapshot.main.totals.connections_opened == len(opened) - before
+        assert len(opened) == 4
+        assert snapshot.main.totals.connections_opened == 4 - before
         await answered(engine)
 
 
@@ -260,13 +265,15 @@ async def test_captures_of_several_swarms_are_told_apart() -> None:
 
 
 async def test_hold_keeps_captures_in_the_child() -> None:
-    async with running(place="child", clients=20) as engine:
+    async with running(place="child", clients=20, service_time_s=0.005) as engine:
         await until(lambda: exchanges_of(engine))
         first = exchanges_of(engine)[-1].record_id
         engine.hold(True)
         held = await engine.capture(first)
         assert held is not None
+        await tune(engine, service_time_s=0.0)
         await until(lambda: swarm_of(engine).captures_overwritten > first, timeout_s=30)
+        await tune(engine, service_time_s=0.005)
         assert await engine.capture(first) == held
         engine.hold(False)
         assert await engine.capture(first) is None
@@ -396,9 +403,7 @@ async def test_the_transport_changes_in_the_children_too() -> None:
 @transports
 @pytest.mark.parametrize("fixed_port", [False, True], ids=["any port", "fixed port"])
 async def test_the_roles_go_from_place_to_place_and_lose_nothing(transport: str, fixed_port: bool) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1] if fixed_port else 0
+    port = unused_port() if fixed_port else 0
     async with running(
         transport=transport, clients=30, permits=10, service_time_s=0.001, port=port
     ) as engine:
@@ -477,9 +482,7 @@ async def test_a_place_that_cannot_be_leaves_the_run_where_it_is(monkeypatch: py
 
 
 async def test_a_server_alone_keeps_its_port_from_place_to_place() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = unused_port()
     async with running(role="server", port=port) as engine:
         for place in ("apart", "loop", "child"):
             await tune(engine, place=place)

@@ -185,7 +185,10 @@ async def test_a_pool_is_used_evenly() -> None:
         await engine.wait()
         swarm = connections_of(engine, "client").swarm
         assert swarm is not None
-        assert {view.requests for view in swarm.connections} == {100}
+        asked = [view.requests or 0 for view in swarm.connections]
+        assert sum(asked) == 300
+        # Evenly, but for answers that come in another order than they were asked for.
+        assert max(asked) - min(asked) <= 10
 
 
 @clients

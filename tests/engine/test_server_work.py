@@ -63,7 +63,9 @@ async def test_only_waiting_lets_the_loop_go_on(model: ServerModel, work: str) -
             await asyncio.sleep(0)
 
     loop = asyncio.get_running_loop()
-    async with serving(model, work=work, service_time_s=DELAY_S) as served, connected(served) as peer:
+    # Long enough for many turns of a loop that the machine holds up now and then.
+    delay_s = 0.2 if work == "wait" else DELAY_S
+    async with serving(model, work=work, service_time_s=delay_s) as served, connected(served) as peer:
         turning = asyncio.create_task(turn_over())
         sent_s = loop.time()
         await peer.send(wire)

@@ -11,6 +11,7 @@ from sockscope.core.events import CloseReason, EventKind
 from sockscope.engine.sampler import kernel_udp
 from tests.engine.peers import udp_peer
 from tests.engine.runs import EVERYTHING, running, server_of, swarm_of
+from tests.ports import unused_port
 from tests.waiting import until
 
 REQUESTS = 60
@@ -41,8 +42,10 @@ async def counted(plan: Any, **values: Any) -> Any:
 
 async def test_lost_answers() -> None:
     totals = await counted(lambda n, data: [] if n % 5 == 0 else [data])
-    assert (totals.timeouts, totals.datagrams_lost, totals.responses) == (12, 12, 48)
-    assert (totals.datagrams_late, totals.datagrams_duplicated, totals.datagrams_reordered) == (0, 0, 0)
+    # An answer that the machine itself delays beyond the timeout is late, not lost.
+    assert totals.datagrams_lost == 12
+    assert totals.timeouts == 12 + totals.datagrams_late
+    assert (totals.datagrams_duplicated, totals.datagrams_reordered) == (0, 0)
 
 
 @pytest.mark.parametrize("think_time_s", [0.0, 0.001])
@@ -67,7 +70,8 @@ async def test_late_answers_come_before_the_next_one() -> None:
         return [*late, data]
 
     totals = await counted(plan)
-    assert (totals.timeouts, totals.datagrams_late, totals.datagrams_lost) == (5, 5, 0)
+    assert totals.datagrams_lost == 0
+    assert totals.timeouts == totals.datagrams_late >= 5
     assert (totals.datagrams_reordered, totals.datagrams_duplicated) == (0, 0)
 
 
@@ -82,7 +86,8 @@ async def test_late_answers_that_come_after_the_next_one_are_out_of_order() -> N
         return [data, *late, *late]
 
     totals = await counted(plan)
-    assert (totals.timeouts, totals.datagrams_late, totals.datagrams_lost) == (5, 5, 0)
+    assert totals.datagrams_lost == 0
+    assert totals.timeouts == totals.datagrams_late >= 5
     assert (totals.datagrams_reordered, totals.datagrams_duplicated) == (5, 5)
 
 
@@ -96,12 +101,10 @@ async def test_answers_that_are_none_are_counted_and_do_no_harm() -> None:
 
 
 async def test_a_port_where_nobody_listens_is_refused_and_tried_again() -> None:
-    async with udp_peer(lambda n, data: []) as peer:
-        port = peer.transport.get_extra_info("sockname")[1]
     async with running(
         grace_s=0.0,
         role="swarm",
-        target=f"127.0.0.1:{port}",
+        target=f"127.0.0.1:{unused_port()}",
         transport="udp",
         clients=2,
         request_timeout_s=5.0,

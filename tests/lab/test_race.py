@@ -19,7 +19,7 @@ from sockscope.errors import ConfigError, ResourceLimitError
 from sockscope.lab import ports, race
 from sockscope.lab.race import Race, check_descriptors
 
-QUICK = Tuning(clients=4, permits=0, service_time_s=0.0, place="loop")
+QUICK = Tuning(clients=4, permits=0, service_time_s=0.0, request_timeout_s=10.0, place="loop")
 
 
 def contestant(name: str, experiment: Experiment | None = None, **tuned: Any) -> Contestant:

@@ -243,6 +243,8 @@ _WRITER = """
 import json, sys
 from datetime import UTC, datetime
 from pathlib import Path
+from sockscope.store import history
+history.BUSY_S = 60.0  # SQLite's turns are not fair, and a loaded disk is slow
 from sockscope.store.history import History
 history, report = History(Path(sys.argv[1])), json.load(open(sys.argv[2]))
 print("ready", flush=True)

@@ -60,12 +60,12 @@ async def test_more_clients_than_descriptors_are_refused_with_the_numbers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with dashboard() as driver:
-        monkeypatch.setattr(resource, "getrlimit", lambda _: (400, 400))
-        driver.app.commands_table.tune({"clients": 1_000})
-        await driver.until(lambda: driver.told)
+        with monkeypatch.context() as patched:
+            patched.setattr(resource, "getrlimit", lambda _: (400, 400))
+            driver.app.commands_table.tune({"clients": 1_000})
+            await driver.until(lambda: driver.told)
         assert "400" in driver.told[0]
         assert "1,000" in driver.told[0] or "2,0" in driver.told[0]
-        monkeypatch.undo()
         await driver.until(lambda: driver.app.wanted == small().tuning)
         assert driver.app.engine.tuning == small().tuning
         assert driver.app.engine.state is RunState.RUNNING

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
+from sockscope.faces.tui.panels.exchanges import ExchangesPanel
+from sockscope.faces.tui.panels.log import LogPanel
 from tests.tui.driving import dashboard
 
 
@@ -38,7 +40,7 @@ async def test_e_writes_three_files_that_can_be_read(tmp_path: Path, monkeypatch
         assert len(rows) >= 3
         times = [float(row["time_s"]) for row in rows]
         assert times == sorted(times)
-        assert float(rows[-1]["requests_per_s"]) > 0
+        assert any(float(row["requests_per_s"] or 0) > 0 for row in rows)
         ElementTree.parse(files[".svg"])
         assert "RUNNING" in files[".svg"].read_text()
 
@@ -89,11 +91,13 @@ async def test_y_copies_what_the_panel_in_focus_offers() -> None:
         await driver.press("down", "y")
         assert driver.app.clipboard.startswith("s2\t127.0.0.1:")
         await driver.press("7")
-        await driver.ticks(2)
+        log = driver.panel(LogPanel)
+        await driver.until(lambda: log.shown_rows and log.table.has_focus)
         await driver.press("y")
         assert "\n" not in driver.app.clipboard
         assert any("copied 1 line of log" in told for told in driver.told)
         await driver.press("8")
-        await driver.ticks(3)
+        exchanges = driver.panel(ExchangesPanel)
+        await driver.until(lambda: exchanges.shown_rows and exchanges.table.has_focus)
         await driver.press("y")
         assert "\tok\t" in driver.app.clipboard

@@ -26,7 +26,8 @@ async def test_rows_events_and_bytes_come_from_the_children(place: str) -> None:
         await driver.press("up", "enter")
         await driver.sees("as written", "answered")
         await driver.press("7")
-        await driver.sees("started: TCP", "open")
+        await driver.until(lambda: any(event.text.startswith("started: TCP") for event in driver.events()))
+        await driver.sees("opened")
         await driver.press("6")
         await driver.until(lambda: "127.0.0.1:" in driver.part("connections"), "connections")
     assert psutil.Process().children() == []

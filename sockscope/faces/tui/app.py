@@ -142,7 +142,7 @@ class SockscopeApp(App[int]):
         if self._applier is not None:
             self._applier.cancel()
         if self.engine.state in (RunState.IDLE, RunState.STARTING):
-            self.exit(EXIT_OK)
+            self._exit_with(EXIT_OK)
             return
         # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
         await self.engine.settle()
@@ -150,7 +150,12 @@ class SockscopeApp(App[int]):
         self.intervals.finish(last)
         await self.engine.stop(GRACE_S)
         self.last_snapshot = replace(last, state=self.engine.state, error=self.engine.error)
-        self.exit(EXIT_FAILED if self.engine.state is RunState.FAILED else EXIT_OK)
+        self._exit_with(EXIT_FAILED if self.engine.state is RunState.FAILED else EXIT_OK)
+
+    def _exit_with(self, code: int) -> None:
+        """Exit, unless a second Ctrl+C has said already with which code."""
+        if not self._exit:
+            self.exit(code)
 
     def interrupt(self) -> None:
         """Leave; the second time at once."""
@@ -190,8 +195,6 @@ class SockscopeApp(App[int]):
         self._ticks += 1
         snapshot = self.engine.snapshot(self._wanted_rows(hidden))
         self._cursors = replace(self._cursors, events=snapshot.events_cursor)
-        if self._ticks % 2 == 0:
-            self._cursors = replace(self._cursors, exchanges=snapshot.main.exchanges_cursor)
         self.trace.absorb(snapshot)
         self.intervals.absorb(snapshot)
         self._unseen_events.extend(snapshot.events)
@@ -215,6 +218,7 @@ class SockscopeApp(App[int]):
         return replace(
             self._cursors,
             connections=self.dashboard.connection_query(hidden=hidden),
+            exchanges=self.dashboard.exchanges_listed(),
             most_exchanges=self.dashboard.exchanges_wanted(hidden=hidden),
         )
 

@@ -126,6 +126,7 @@ class ConnectionsPanel(ListingPanel):
     def switch_side(self) -> None:
         """Show the other end's connections."""
         self._role = "client" if self._role == "server" else "server"
+        self._due = self._drawn = None  # their rows are the other side's
         self.action_close_detail()
         self.post_message(QueryChanged())
 

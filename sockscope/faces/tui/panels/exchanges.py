@@ -63,6 +63,11 @@ class ExchangesPanel(ListingPanel):
         detail.display = False
         yield detail
 
+    @property
+    def listed(self) -> int:
+        """Number of the first exchange that the list has not seen."""
+        return self._newest + 1
+
     def draw(self, frame: Frame) -> None:
         """Add the exchanges of this tick while the list follows."""
         snapshot = frame.snapshot

@@ -199,6 +199,10 @@ class DashboardScreen(Screen[None]):
             return panel.size.height
         return self.size.height if hidden else 0
 
+    def exchanges_listed(self) -> int:
+        """Return up to which exchange the list has them: what it was not shown is asked for again."""
+        return self.query_one(ExchangesPanel).listed
+
     def connection_query(self, *, hidden: bool = False) -> ConnectionQuery | None:
         """Return which connections the next snapshot should hold; None when nobody looks."""
         panel = self.query_one(ConnectionsPanel)
