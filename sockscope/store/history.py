@@ -296,7 +296,7 @@ class History:
             # In WAL mode SQLite writes two files beside this one, even to read it.
             beside = "; can its directory be written to?" if _may_be_its_directory(error) else ""
             raise HistoryError(f"the history {self.path} cannot be {what}: {error}{beside}") from None
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise HistoryError(self._damaged(str(error))) from None
 
 
