@@ -23,7 +23,7 @@ PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "µ": 1
 positive = st.floats(1e-8, 1e17)
 
 
-@given(st.floats(1e-8, 9e18))
+@given(st.floats(1e-8, 9e18) | st.floats(0.0005, 0.1))
 def test_si_is_short_and_close(value: float) -> None:
     text = si(value)
     assert len(text) <= 5
@@ -31,7 +31,7 @@ def test_si_is_short_and_close(value: float) -> None:
     assert abs(float(text.removesuffix(prefix)) * PREFIXES[prefix] - value) <= value * 0.06
 
 
-@given(positive, positive)
+@given(positive | st.floats(0.0005, 0.1), positive | st.floats(0.0005, 0.1))
 def test_si_keeps_the_order(one: float, other: float) -> None:
     def read(text: str) -> float:
         prefix = text[-1] if not text[-1].isdigit() else ""

@@ -78,11 +78,13 @@ def si(value: float) -> str:
 def _small(value: float) -> str:
     if value == 0:
         return "0"
-    for factor, prefix in ((1.0, ""), (1e-6, "µ"), (1e-9, "n")):
-        if prefix == "" and value >= 0.00095:
-            return f"{value:.{3 if value < 0.095 else 2}f}".rstrip("0").rstrip(".")
-        if prefix and value / factor >= 0.95:
-            scaled = value / factor
+    decimals = f"{value:.{3 if value < 0.095 else 2}f}".rstrip("0").rstrip(".")
+    # Three decimals are enough for round figures below 0.01, and too coarse for others.
+    if abs(float(decimals) - value) <= value * 0.055:
+        return decimals
+    for factor, prefix in ((1e-6, "µ"), (1e-9, "n")):
+        scaled = value / factor
+        if scaled >= 0.95:
             return (f"{scaled:.0f}" if scaled >= 9.95 else f"{scaled:.1f}".removesuffix(".0")) + prefix
     return "~0"
 
