@@ -212,14 +212,16 @@ class SockscopeApp(App[int]):
         self._tick(hidden=hidden)
 
     def _wanted_rows(self, hidden: bool) -> Cursors:
-        """Ask for rows only when this tick draws tables, and (unless ``hidden``) for those in sight."""
+        """Ask for rows only when this tick draws tables; to freeze, for ``hidden`` ones too."""
         if self._ticks % 2:
             return replace(self._cursors, connections=None, most_exchanges=0)
         return replace(
             self._cursors,
             connections=self.dashboard.connection_query(hidden=hidden),
             exchanges=self.dashboard.exchanges_listed(),
-            most_exchanges=self.dashboard.exchanges_wanted(hidden=hidden),
+            most_exchanges=self.dashboard.exchanges_wanted(
+                still=hidden or self.engine.state is RunState.PAUSED, hidden=hidden
+            ),
         )
 
     def _show(self, snapshot: Snapshot) -> None:

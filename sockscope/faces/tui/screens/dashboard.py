@@ -13,7 +13,7 @@ from sockscope.core.snapshot import ConnectionQuery
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.panels.changes import ChangesPanel
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
-from sockscope.faces.tui.panels.exchanges import ExchangesPanel
+from sockscope.faces.tui.panels.exchanges import LINES, ExchangesPanel
 from sockscope.faces.tui.panels.footer import FooterPanel
 from sockscope.faces.tui.panels.graphs import (
     ConcurrencyPanel,
@@ -192,12 +192,15 @@ class DashboardScreen(Screen[None]):
         panel = self.focused_panel()
         return panel if isinstance(panel, ListingPanel) else self.query_one(f"#{self._listing}", ListingPanel)
 
-    def exchanges_wanted(self, *, hidden: bool = False) -> int:
-        """Return how many of the newest exchanges the next snapshot should hold."""
+    def exchanges_wanted(self, *, still: bool, hidden: bool = False) -> int:
+        """Return how many of the newest exchanges the next snapshot should hold.
+
+        While they stream by, those that can be seen are enough; when all is ``still``, readers scroll back.
+        """
         panel = self.query_one(ExchangesPanel)
-        if panel.is_on_screen:
-            return panel.size.height
-        return self.size.height if hidden else 0
+        if not (panel.is_on_screen or hidden):
+            return 0
+        return LINES if still else panel.size.height
 
     def exchanges_listed(self) -> int:
         """Return up to which exchange the list has them: what it was not shown is asked for again."""
