@@ -49,8 +49,8 @@ from benchmarks.interleave import (
     subprocess_slice,
 )
 from benchmarks.ramp import Figures, column, figures_of, in_turn, table
-from sockscope.core.experiment import FIELDS, Experiment, Tuning
-from sockscope.core.snapshot import RunState
+from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.run.snapshot import RunState
 from sockscope.engine.limits import raise_descriptor_limit
 from sockscope.engine.loops import loop_factory
 from sockscope.faces.tui.panels.knobs import KNOBS

@@ -15,8 +15,8 @@ from time import perf_counter
 
 from benchmarks.baselines import bare, native
 from benchmarks.interleave import environment_line, interleave, ratio_report, subprocess_slice
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.snapshot import Cursors
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.run.snapshot import Cursors
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 

@@ -23,8 +23,8 @@ import psutil
 
 from benchmarks.interleave import environment_line
 from benchmarks.ramp import Figures, column, in_turn, slice_of, table
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.snapshot import Cursors, Snapshot
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.run.snapshot import Cursors, Snapshot
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 from sockscope.engine.recorder import CAPTURES

@@ -24,8 +24,8 @@ from benchmarks.baselines import native
 from benchmarks.dashboard_tax import SATURATED, WARMUP_S, dashboard_slice
 from benchmarks.interleave import environment_line, interleave, ratio_report
 from benchmarks.ramp import Figures, column, in_turn, slice_of, table
-from sockscope.core.experiment import Experiment
-from sockscope.core.snapshot import RunState
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.run.snapshot import RunState
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 

@@ -14,8 +14,8 @@ import json
 from dataclasses import replace
 
 from benchmarks.interleave import environment_line
-from sockscope.core.contest import Contest
-from sockscope.core.standing import Standing, baseline_of, rows
+from sockscope.core.results.contest import Contest
+from sockscope.core.results.standing import Standing, baseline_of, rows
 from sockscope.engine.loops import loop_factory
 from sockscope.lab.lane import WARMUP_REQUESTS
 from sockscope.lab.presets import PRESETS, contest_of, workload_of

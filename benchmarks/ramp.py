@@ -24,8 +24,8 @@ from dataclasses import replace
 from time import perf_counter
 
 from benchmarks.interleave import REPOSITORY, STDERR_SHOWN, SliceError, environment_line
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.snapshot import Cursors
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.run.snapshot import Cursors
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import open_descriptors
 from sockscope.engine.loops import loop_factory

@@ -21,7 +21,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.engine.loops import loop_factory
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.store.history import History

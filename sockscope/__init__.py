@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sockscope.core.experiment import Experiment, Tuning
+    from sockscope.core.config.experiment import Experiment, Tuning
     from sockscope.engine.engine import Engine
 
 __version__ = "0.1.0"
@@ -21,8 +21,8 @@ __all__ = ["Engine", "Experiment", "Tuning", "__version__"]
 
 _HOMES = {
     "Engine": "sockscope.engine.engine",
-    "Experiment": "sockscope.core.experiment",
-    "Tuning": "sockscope.core.experiment",
+    "Experiment": "sockscope.core.config.experiment",
+    "Tuning": "sockscope.core.config.experiment",
 }
 
 

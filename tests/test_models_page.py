@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sockscope.core.experiment import SERVERS_OF
+from sockscope.core.config.experiment import SERVERS_OF
 from sockscope.engine.servers.registry import model_for
 
 PAGE = (Path(__file__).parent.parent / "docs" / "models.md").read_text()

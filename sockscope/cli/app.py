@@ -26,8 +26,8 @@ from sockscope.cli.race import (
     race_plan,
 )
 from sockscope.cli.spec import Given, Layer, build, read_environment, read_flags, read_spec, to_toml
-from sockscope.core.experiment import Experiment
-from sockscope.core.fields import Value
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.fields import Value
 from sockscope.core.units import format_duration, parse_duration
 from sockscope.errors import EXIT_INTERRUPTED, EXIT_USAGE, ConfigError, Fault, SockscopeError
 
@@ -274,8 +274,8 @@ def _look_for_own_code(experiment: Experiment) -> None:
 
 def _plan(params: Params) -> Plan:
     """Return what is to be written and judged; raises ConfigError with every fault."""
-    from sockscope.core.thresholds import Threshold
-    from sockscope.faces.output import Form, Plan
+    from sockscope.core.results.thresholds import Threshold
+    from sockscope.faces.output import OutputForm, Plan
 
     faults: list[Fault] = []
 
@@ -288,7 +288,7 @@ def _plan(params: Params) -> Plan:
 
     interval = parsed("--interval", params["interval"], _parse_interval)
     thresholds = [t for text in params["fail_if"] for t in parsed("--fail-if", text, Threshold.parse)]
-    forms = [form for form in (Form.JSON, Form.JSON_STREAM, Form.CSV) if params[form.value]]
+    forms = [form for form in (OutputForm.JSON, OutputForm.JSON_STREAM, OutputForm.CSV) if params[form.value]]
     if len(forms) > 1:
         names = " and ".join("--" + form.value.replace("_", "-") for form in forms)
         raise click.UsageError(f"{names} exclude each other")
@@ -297,7 +297,7 @@ def _plan(params: Params) -> Plan:
     if faults:
         raise ConfigError(faults)
     return Plan(
-        form=forms[0] if forms else Form.TEXT,
+        form=forms[0] if forms else OutputForm.TEXT,
         path=params["output"],
         interval_s=interval[0],
         quiet=params["quiet"],

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sockscope.cli.environment import usable_cores, version_of
-from sockscope.core.experiment import LOOPBACK, MAX_CLIENTS, Experiment
+from sockscope.core.config.experiment import LOOPBACK, MAX_CLIENTS, Experiment
 from sockscope.core.units import format_bytes, format_count
 from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed, read_number
 from sockscope.engine.options import family_of, tcp_info_words

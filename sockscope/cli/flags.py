@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from sockscope.core.experiment import FIELDS, Experiment
-from sockscope.core.fields import FieldSpec, Kind
-from sockscope.core.roles import unknown_fields
+from sockscope.core.config.applicability import unknown_fields
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.fields import FieldSpec, Kind
 
 F = TypeVar("F", bound=Callable[..., Any])
 

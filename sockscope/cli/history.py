@@ -13,8 +13,8 @@ from sockscope.cli.printing import printable
 from sockscope.errors import EXIT_THRESHOLD, ConfigError, Fault, UnknownRunError
 
 if TYPE_CHECKING:
-    from sockscope.core.comparison import Comparison, Side
-    from sockscope.core.thresholds import ChangeThreshold
+    from sockscope.core.results.comparison import Comparison, Side
+    from sockscope.core.results.thresholds import ChangeThreshold
     from sockscope.store.history import History
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -156,7 +156,7 @@ def diff(
 
     A and B are numbers of the history, last, last-1 for the one before, or JSON files that run --json wrote.
     """
-    from sockscope.core.comparison import compare, exceeded
+    from sockscope.core.results.comparison import compare, exceeded
     from sockscope.faces.history import comparison_json, comparison_text
 
     kept = _open(file)
@@ -189,7 +189,7 @@ def _open(file: str | None) -> History:
 
 def _side(kept: History, name: str) -> Side:
     """Return a run of the history or of a file; raises SockscopeError when there is none."""
-    from sockscope.core.comparison import Side
+    from sockscope.core.results.comparison import Side
 
     if os.path.isfile(name) and not name.isdigit():
         return _side_of_file(name)
@@ -205,8 +205,8 @@ def _side(kept: History, name: str) -> Side:
 
 
 def _side_of_file(name: str) -> Side:
-    from sockscope.core.comparison import Side
-    from sockscope.core.reading import kind_of
+    from sockscope.core.results.comparison import Side
+    from sockscope.core.results.reading import kind_of
     from sockscope.faces.history import read_object
 
     try:
@@ -220,8 +220,8 @@ def _side_of_file(name: str) -> Side:
 
 
 def _thresholds(texts: tuple[str, ...], comparison: Comparison) -> list[ChangeThreshold]:
-    from sockscope.core.comparison import names_of
-    from sockscope.core.thresholds import ChangeThreshold
+    from sockscope.core.results.comparison import names_of
+    from sockscope.core.results.thresholds import ChangeThreshold
 
     names = names_of(comparison)
     found, faults = [], []

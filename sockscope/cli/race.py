@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sockscope.core.contest import Contest
+from sockscope.core.results.contest import Contest
 from sockscope.core.units import parse_count, parse_duration
 from sockscope.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
-    from sockscope.core.experiment import Experiment
+    from sockscope.core.config.experiment import Experiment
     from sockscope.faces.race import RacePlan
     from sockscope.lab.presets import Preset
 
@@ -111,7 +111,7 @@ def contest_of(params: Params, preset: Preset | None, workload: Experiment) -> C
 
 def race_plan(params: Params, contest: Contest) -> RacePlan:
     """Return what is to be written and judged; raises ConfigError with every fault."""
-    from sockscope.core.race_thresholds import RaceThreshold
+    from sockscope.core.results.race_thresholds import RaceThreshold
     from sockscope.faces.race import RaceForm, RacePlan
 
     forms = [form for form in (RaceForm.JSON, RaceForm.CSV, RaceForm.MARKDOWN) if params[form.value]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from sockscope.core.config.experiment import split_address
 from sockscope.core.connection import format_address
-from sockscope.core.experiment import split_address
 from sockscope.errors import ConfigError
 
 _FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}

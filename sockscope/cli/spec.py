@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from sockscope.cli.flags import allowed, long_flag
-from sockscope.core.experiment import FIELDS, MAX_REQUEST_BYTES, Experiment
-from sockscope.core.fields import Kind, Value
-from sockscope.core.octets import format_octets
-from sockscope.core.roles import without_effect
+from sockscope.core.config.applicability import without_effect
+from sockscope.core.config.experiment import FIELDS, MAX_REQUEST_BYTES, Experiment
+from sockscope.core.config.fields import Kind, Value
+from sockscope.core.wire.octets import format_octets
 from sockscope.errors import ConfigError, Fault
 
 ENVIRONMENT_PREFIX = "SOCKSCOPE_"

@@ -65,7 +65,7 @@ class EventKind(Enum):
 class Event:
     """One line of the log.
 
-    ``time_s`` is on the monotonic clock. ``role`` is ``server``, ``client`` or ``run``. ``conn_id`` is 0
+    ``time_s`` is on the monotonic clock. ``role`` is ``server``, ``swarm`` or ``run``. ``conn_id`` is 0
     when no connection is meant. ``generation`` numbers the tunings.
     """
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
+from sockscope.core.config.applicability import without_effect
+from sockscope.core.config.experiment import FIELDS, LOOPBACK, Experiment, Tuning, split_address
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import Event, EventKind
-from sockscope.core.experiment import FIELDS, LOOPBACK, Experiment, Tuning, split_address
 from sockscope.core.ring import Ring
-from sockscope.core.roles import without_effect
-from sockscope.core.snapshot import (
+from sockscope.core.run.snapshot import (
     Capture,
     Cursors,
     ProcessUse,
@@ -24,7 +24,7 @@ from sockscope.core.snapshot import (
     RunState,
     Snapshot,
 )
-from sockscope.core.window import difference
+from sockscope.core.run.window import difference
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
 from sockscope.engine.placement.placement import Placement
@@ -228,7 +228,7 @@ class Engine:
         self._note(EventKind.RUN, "figures cleared")
 
     async def close_connection(self, role: str, conn_id: int) -> bool:
-        """Close one connection of ``server`` or ``client``; False when there is none with this number."""
+        """Close one connection of ``server`` or ``swarm``; False when there is none with this number."""
         return await self._placement.close_connection(role, conn_id)
 
     def hold(self, held: bool) -> None:
@@ -266,7 +266,7 @@ class Engine:
         # The swarm's exchanges are the run's; the server's side of one is looked up when it is asked for.
         has_swarm = self._placement.has_swarm
         server = self._placement.read("server", replace(cursors, most_exchanges=0) if has_swarm else cursors)
-        swarm = self._placement.read("client", cursors)
+        swarm = self._placement.read("swarm", cursors)
         main = swarm or server
         if cursors.most_events:
             self._keep_log([role for role in (server, swarm) if role is not None])

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from time import perf_counter
 from types import TracebackType
 
-from sockscope.core.snapshot import LimiterStatistics
+from sockscope.core.run.snapshot import LimiterStatistics
 
 
 class Waiter:

@@ -7,7 +7,7 @@ import resource
 from math import ceil, sqrt
 from pathlib import Path
 
-from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.errors import ResourceLimitError
 
 RESERVED_DESCRIPTORS = 64

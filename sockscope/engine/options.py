@@ -6,8 +6,8 @@ import asyncio
 import socket
 import struct
 
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.snapshot import SocketOption
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.run.snapshot import SocketOption
 from sockscope.errors import ConfigError
 
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)

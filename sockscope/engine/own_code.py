@@ -14,8 +14,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from sockscope.core.experiment import Experiment
-from sockscope.core.octets import printable
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.wire.octets import printable
 from sockscope.errors import ConfigError
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, object]]

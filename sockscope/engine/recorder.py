@@ -25,7 +25,7 @@ from sockscope.core.connection import Address, ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.histogram import Histogram
 from sockscope.core.ring import Ring, RingPage
-from sockscope.core.snapshot import Payload, Totals
+from sockscope.core.run.snapshot import Payload, Totals
 from sockscope.engine.role import Share
 
 CAPTURES = 10_000
@@ -155,7 +155,7 @@ class _Batch:
 
 
 class Recorder:
-    """Counters, histogram, captures and log of one role (``server`` or ``client``)."""
+    """Counters, histogram, captures and log of one role (``server`` or ``swarm``)."""
 
     def __init__(self, role: str) -> None:
         self.role = role
@@ -222,7 +222,7 @@ class Recorder:
             return
         # Not all of it: threads may have added to it since.
         del self._journal[: len(flat)]
-        if self.role == "client":
+        if self.role == "swarm":
             self.service_time.add_all(map(sub, flat[1::_COLUMNS], flat[0::_COLUMNS]))
             self.last_answer_s = flat[1 - _COLUMNS]
         self.exchanges.extend(flat)

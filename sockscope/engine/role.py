@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
-from sockscope.core.experiment import Tuning
-from sockscope.core.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
+from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from time import perf_counter
 import psutil
 
 from sockscope.core.histogram import Histogram
-from sockscope.core.snapshot import KernelUdp, Resources
+from sockscope.core.run.snapshot import KernelUdp, Resources
 from sockscope.engine.limits import descriptor_limit, open_descriptors
 
 HEARTBEAT_S = 0.01

@@ -8,7 +8,7 @@ from time import perf_counter
 import psutil
 
 from sockscope.core.histogram import Histogram
-from sockscope.core.snapshot import TARGET, ProcessUse, Resources
+from sockscope.core.run.snapshot import TARGET, ProcessUse, Resources
 from sockscope.errors import ConfigError
 
 

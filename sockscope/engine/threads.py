@@ -57,39 +57,39 @@ class ThreadRecorder:
         self._post(partial(self._recorder.count, counter, by))
 
 
-class Bell:
+class Waker:
     """Wakes up a thread that waits for sockets: a pair of which it watches one end."""
 
     def __init__(self) -> None:
-        self._heard, self._button = socket.socketpair()
-        self._heard.setblocking(False)
-        self._button.setblocking(False)
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
 
     def fileno(self) -> int:
         """Return the descriptor to watch."""
-        return self._heard.fileno()
+        return self._reader.fileno()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Make the descriptor readable."""
-        with contextlib.suppress(OSError):  # it rings already, or its thread has ended
-            self._button.send(b"\0")
+        with contextlib.suppress(OSError):  # it is readable already, or its thread has ended
+            self._writer.send(b"\0")
 
-    def hush(self) -> None:
-        """Take the rings so far as heard."""
+    def clear(self) -> None:
+        """Forget the wake-ups so far."""
         with contextlib.suppress(BlockingIOError):
-            self._heard.recv(4_096)
+            self._reader.recv(4_096)
 
     def close(self) -> None:
         """Close both ends."""
-        self._heard.close()
-        self._button.close()
+        self._reader.close()
+        self._writer.close()
 
 
-class Crew:
+class ThreadGroup:
     """The threads of an endpoint or a swarm. A fault of one is the loop's to report, and ends it alone.
 
     The threads are daemons only for a program that dies without closing its endpoints: whoever closes them
-    finds the crew ``gone`` a moment later. ``at_end`` is called by the last thread as its last act.
+    finds the group ``ended`` a moment later. ``at_end`` is called by the last thread as its last act.
     """
 
     def __init__(self, recorder: Recorder, at_end: Callable[[], object] = lambda: None) -> None:
@@ -122,7 +122,7 @@ class Crew:
                 self._threads.discard(threading.current_thread())
 
     @property
-    def gone(self) -> bool:
+    def ended(self) -> bool:
         """Whether every thread has done its last act."""
         return not self._threads
 

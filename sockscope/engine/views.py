@@ -7,11 +7,12 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from sockscope.core.config.experiment import split_address
 from sockscope.core.connection import ConnectionRecord, ConnectionView, format_address, view_of
-from sockscope.core.experiment import split_address
 from sockscope.core.ring import RingPage
-from sockscope.core.sequence import number_of
-from sockscope.core.snapshot import Capture, ConnectionQuery, Exchange, ServerSide
+from sockscope.core.roles import numbered
+from sockscope.core.run.snapshot import Capture, ConnectionQuery, Exchange, ServerSide
+from sockscope.core.wire.sequence import number_of
 from sockscope.engine.options import rtt_s
 from sockscope.engine.recorder import CaptureRing, Exchanged, Recorder, payload_of, real_length
 
@@ -55,7 +56,9 @@ def connection_views(
 def _searchable(record: ConnectionRecord, role: str) -> str:
     reason = record.close_reason.value if record.close_reason else ""
     ends = f"{format_address(record.remote_address)} {format_address(record.local_address)}"
-    return (f"{role[0]}{record.conn_id} {ends} {record.state.value} {reason} {record.transport}").lower()
+    return (
+        f"{numbered(role, record.conn_id)} {ends} {record.state.value} {reason} {record.transport}"
+    ).lower()
 
 
 def _view(

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 
-from sockscope.core.experiment import Experiment
-from sockscope.core.figures import figures
-from sockscope.core.intervals import LENGTH_S, Intervals
-from sockscope.core.report import report
-from sockscope.core.snapshot import RunState, Snapshot
-from sockscope.core.thresholds import missed
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.results.intervals import LENGTH_S, Intervals
+from sockscope.core.results.report import report
+from sockscope.core.results.thresholds import missed
+from sockscope.core.run.figures import figures
+from sockscope.core.run.snapshot import RunState, Snapshot
+from sockscope.core.run.window import origin, window
 from sockscope.core.units import format_count, format_duration, format_elapsed
-from sockscope.core.window import origin, window
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from textwrap import wrap
 from typing import Any
 
-from sockscope.core.comparison import (
+from sockscope.core.results.comparison import (
     COUNTS,
     CPU_PER_REQUEST,
     Comparison,
@@ -19,8 +19,8 @@ from sockscope.core.comparison import (
     better,
     format_change_ratio,
 )
-from sockscope.core.report import SCHEMA_VERSION, format_field, known
-from sockscope.core.thresholds import format_figure
+from sockscope.core.results.report import SCHEMA_VERSION, format_field, known
+from sockscope.core.results.thresholds import format_figure
 from sockscope.core.units import DASH, format_count, format_duration
 from sockscope.faces.summary import WIDTH, report_text, summary_row, title_of
 from sockscope.store.history import RunRow, StoredRun

@@ -17,13 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from sockscope.core.report import flat, interval
-from sockscope.core.snapshot import Snapshot
-from sockscope.core.thresholds import Threshold
+from sockscope.core.results.report import flat, interval
+from sockscope.core.results.thresholds import Threshold
+from sockscope.core.run.snapshot import Snapshot
 from sockscope.errors import ConfigError, SockscopeError
 
 
-class Form(Enum):
+class OutputForm(Enum):
     """What is written."""
 
     TEXT = "text"
@@ -34,14 +34,14 @@ class Form(Enum):
     @property
     def streams(self) -> bool:
         """Whether something is written per interval."""
-        return self in (Form.JSON_STREAM, Form.CSV)
+        return self in (OutputForm.JSON_STREAM, OutputForm.CSV)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a headless run writes and where (``path`` None = stdout), and what it is judged by."""
 
-    form: Form = Form.TEXT
+    form: OutputForm = OutputForm.TEXT
     path: str | None = None
     interval_s: float = 1.0
     quiet: bool = False
@@ -50,7 +50,7 @@ class Plan:
     @property
     def stdout_is_free(self) -> bool:
         """Whether a line for people may go to stdout without spoiling figures for programs."""
-        return self.form is Form.TEXT or self.path is not None
+        return self.form is OutputForm.TEXT or self.path is not None
 
 
 class Output:
@@ -90,21 +90,21 @@ class Output:
 
     def interval(self, window: Snapshot) -> None:
         """Write one interval, if this form has any."""
-        if self._form is Form.JSON_STREAM:
+        if self._form is OutputForm.JSON_STREAM:
             self._write(_json(interval(window)) + "\n")
-        elif self._form is Form.CSV:
+        elif self._form is OutputForm.CSV:
             self._write_row(interval(window))
 
     def summary(self, report: Mapping[str, Any], text: str) -> None:
         """Write the end of the run and finish the file."""
         match self._form:
-            case Form.TEXT:
+            case OutputForm.TEXT:
                 self._write(text)
-            case Form.JSON:
+            case OutputForm.JSON:
                 self._write(_json(report, indent=2) + "\n")
-            case Form.JSON_STREAM:
+            case OutputForm.JSON_STREAM:
                 self._write(_json(report) + "\n")
-            case Form.CSV:
+            case OutputForm.CSV:
                 pass
         self._finish()
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 
-from sockscope.core.contest import Contest
-from sockscope.core.race_report import CSV_COLUMNS, race_report, race_rows
-from sockscope.core.race_thresholds import RaceThreshold
-from sockscope.core.standing import Standing, is_valid, rows
+from sockscope.core.results.contest import Contest
+from sockscope.core.results.race_report import CSV_COLUMNS, race_report, race_rows
+from sockscope.core.results.race_thresholds import RaceThreshold
+from sockscope.core.results.standing import Standing, is_valid, rows
 from sockscope.core.units import format_count, format_elapsed
 from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK, EXIT_THRESHOLD

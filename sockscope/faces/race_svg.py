@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from html import escape
 
-from sockscope.core.standing import Row, Standing, rows
+from sockscope.core.results.standing import Standing, StandingRow, rows
 from sockscope.core.units import format_count, format_duration
 from sockscope.faces.race_table import environment_line, headline, workload_line
 
@@ -39,7 +39,7 @@ def race_svg(standing: Standing, environment: Mapping[str, object]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _bar(row: Row, at: int, figure: str, longest: float, show: Callable[[float | None], str]) -> str:
+def _bar(row: StandingRow, at: int, figure: str, longest: float, show: Callable[[float | None], str]) -> str:
     spread, top = row.figures[figure], _TOP + at * _ROW
     base = top + _BAR - 4
     label = f"{row.rank}  {row.name}" if row.rank is not None else row.name

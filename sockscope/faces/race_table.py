@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
-from sockscope.core.contest import Contest
-from sockscope.core.experiment import FIELDS, Experiment
-from sockscope.core.spread import Spread
-from sockscope.core.standing import (
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.results.contest import Contest
+from sockscope.core.results.spread import Spread
+from sockscope.core.results.standing import (
     BOTH,
     CLIENTS,
     MIXED,
     NEITHER,
     SERVER,
     SHARED,
-    Row,
     Standing,
+    StandingRow,
     baseline_of,
     is_valid,
     overall_limit,
@@ -51,11 +51,11 @@ INVALID = (
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class RaceColumn:
     """A column: its head and what stands in it, to the right unless ``left``."""
 
     head: str
-    cell: Callable[[Row], str]
+    cell: Callable[[StandingRow], str]
     left: bool = False
 
 
@@ -136,42 +136,44 @@ def environment_line(environment: Mapping[str, object]) -> str:
 # Columns.
 
 
-def result_columns(contest: Contest, table: Sequence[Row], *, bars: bool) -> list[Column]:
+def result_columns(contest: Contest, table: Sequence[StandingRow], *, bars: bool) -> list[RaceColumn]:
     """Return the columns of ranks, the deciding figure and its spread, latency and errors."""
     deciding, show = contest.figure, _shower(contest.figure)
     longest = max((row.figures[deciding].median or 0.0 for row in table), default=0.0)
     columns = [
-        Column("rank", lambda row: _rank(row, table)),
-        Column("server", lambda row: row.name, left=True),
-        Column("time" if contest.requests else "req/s", lambda row: show(row.figures[deciding].median)),
+        RaceColumn("rank", lambda row: _rank(row, table)),
+        RaceColumn("server", lambda row: row.name, left=True),
+        RaceColumn("time" if contest.requests else "req/s", lambda row: show(row.figures[deciding].median)),
     ]
     if bars:
-        columns.append(Column("", lambda row: bar(row.figures[deciding].median, longest), left=True))
+        columns.append(RaceColumn("", lambda row: bar(row.figures[deciding].median, longest), left=True))
     columns += [
-        Column("min … max", lambda row: _extent(row.figures[deciding], show)),
-        Column("×", lambda row: _times(row.ratio.median)),
+        RaceColumn("min … max", lambda row: _extent(row.figures[deciding], show)),
+        RaceColumn("×", lambda row: _times(row.ratio.median)),
     ]
     if contest.requests or any((row.figures["connections_per_s"].median or 0) > 0 for row in table):
-        columns.append(Column("conn/s", lambda row: format_count(row.figures["connections_per_s"].median)))
+        columns.append(
+            RaceColumn("conn/s", lambda row: format_count(row.figures["connections_per_s"].median))
+        )
     columns += [
-        Column("p50", lambda row: format_duration(row.figures["service_time_p50_s"].median)),
-        Column("p99", lambda row: format_duration(row.figures["service_time_p99_s"].median)),
-        Column("errors", lambda row: format_count(_sum(row.figures["errors"]))),
+        RaceColumn("p50", lambda row: format_duration(row.figures["service_time_p50_s"].median)),
+        RaceColumn("p99", lambda row: format_duration(row.figures["service_time_p99_s"].median)),
+        RaceColumn("errors", lambda row: format_count(_sum(row.figures["errors"]))),
     ]
     return columns
 
 
-def resource_columns() -> list[Column]:
+def resource_columns() -> list[RaceColumn]:
     """Return the columns of what the server's process used."""
     return [
-        Column("server", lambda row: row.name, left=True),
-        Column("CPU", lambda row: format_ratio(row.figures["cpu_ratio"].median)),
-        Column("clients' CPU", lambda row: format_ratio(row.figures["clients_cpu_ratio"].median)),
-        Column("CPU/request", lambda row: format_duration(row.figures["cpu_s_per_request"].median)),
-        Column("RSS", lambda row: format_bytes(row.figures["rss_bytes"].median)),
-        Column("threads", lambda row: format_count(row.figures["threads"].median)),
-        Column("switches", _switches),
-        Column("limit", lambda row: row.limit, left=True),
+        RaceColumn("server", lambda row: row.name, left=True),
+        RaceColumn("CPU", lambda row: format_ratio(row.figures["cpu_ratio"].median)),
+        RaceColumn("clients' CPU", lambda row: format_ratio(row.figures["clients_cpu_ratio"].median)),
+        RaceColumn("CPU/request", lambda row: format_duration(row.figures["cpu_s_per_request"].median)),
+        RaceColumn("RSS", lambda row: format_bytes(row.figures["rss_bytes"].median)),
+        RaceColumn("threads", lambda row: format_count(row.figures["threads"].median)),
+        RaceColumn("switches", _switches),
+        RaceColumn("limit", lambda row: row.limit, left=True),
     ]
 
 
@@ -179,14 +181,14 @@ def _shower(figure: str) -> Callable[[float | None], str]:
     return format_duration if figure.endswith("_s") and not figure.endswith("_per_s") else format_count
 
 
-def _rank(row: Row, table: Sequence[Row]) -> str:
+def _rank(row: StandingRow, table: Sequence[StandingRow]) -> str:
     if row.rank is None:
         return DASH
     shared = sum(other.rank == row.rank for other in table) > 1
     return f"={row.rank}" if shared else f"{row.rank}"
 
 
-def _switches(row: Row) -> str:
+def _switches(row: StandingRow) -> str:
     kinds = ("voluntary_switches", "involuntary_switches")
     return " + ".join(format_count(row.figures[kind].median) for kind in kinds)
 
@@ -214,7 +216,7 @@ def bar(value: float | None, longest: float, cells: int = BAR_CELLS) -> str:
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 
-def aligned(columns: Sequence[Column], table: Sequence[Row]) -> Iterator[str]:
+def aligned(columns: Sequence[RaceColumn], table: Sequence[StandingRow]) -> Iterator[str]:
     """Yield the lines of a table whose columns are as wide as they need to be."""
     cells = [[column.head for column in columns], *([c.cell(row) for c in columns] for row in table)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -228,7 +230,7 @@ def aligned(columns: Sequence[Column], table: Sequence[Row]) -> Iterator[str]:
 # Remarks.
 
 
-def remarks(standing: Standing, table: Sequence[Row]) -> list[str]:
+def remarks(standing: Standing, table: Sequence[StandingRow]) -> list[str]:
     """Return in sentences what one needs to know to read the table right."""
     contest, table = standing.contest, tuple(table)
     said = []
@@ -257,12 +259,12 @@ def remarks(standing: Standing, table: Sequence[Row]) -> list[str]:
     return said
 
 
-def _remarks(standing: Standing, table: Sequence[Row]) -> Iterator[str]:
+def _remarks(standing: Standing, table: Sequence[StandingRow]) -> Iterator[str]:
     for remark in remarks(standing, table):
         yield from wrap(remark, WIDTH)
 
 
-def published_lines(standing: Standing, table: Sequence[Row]) -> Iterator[str]:
+def published_lines(standing: Standing, table: Sequence[StandingRow]) -> Iterator[str]:
     """Yield published figures beside those that were measured here."""
     by_name = {row.name: row for row in table}
     pairs = [(each, by_name[each.contestant]) for each in standing.contest.published

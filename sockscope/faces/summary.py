@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
-from sockscope.core.experiment import DEFAULT_SERVERS, FIELDS
-from sockscope.core.report import format_field, known
+from sockscope.core.config.experiment import DEFAULT_SERVERS, FIELDS
+from sockscope.core.results.report import format_field, known
 from sockscope.core.units import (
     format_bytes,
     format_count,
@@ -34,7 +34,7 @@ Report = Mapping[str, Any]
 
 
 def report_text(report: Report) -> str:
-    """Return the summary of a report (:func:`sockscope.core.report.report`): lines of at most 80 columns."""
+    """Return the summary of a run's report, in lines of at most 80 columns."""
     head = [*wrap(_headline(report), WIDTH), *wrap(_what_ran(report), WIDTH), ""]
     rows = [line for label, text in _rows(report) for line in summary_row(label, text)]
     return "\n".join([*head, *rows]) + "\n"

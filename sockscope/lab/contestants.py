@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sockscope.core.contest import Contestant
-from sockscope.core.experiment import CLIENTS, FIELDS, SERVERS, SERVERS_OF, Experiment
-from sockscope.core.fields import Value
+from sockscope.core.config.experiment import CLIENTS, FIELDS, SERVERS, SERVERS_OF, Experiment
+from sockscope.core.config.fields import Value
+from sockscope.core.results.contest import Contestant
 from sockscope.engine.loops import loop_factory
 from sockscope.engine.servers.registry import model_for
 from sockscope.errors import ConfigError
@@ -22,7 +22,7 @@ NOT_VARIED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ContestantSpec:
     """A contestant by what sets it apart: values of fields by their keys (``server``, ``loop``, ...).
 
     ``name`` is made from them when it is empty.
@@ -32,7 +32,7 @@ class Entry:
     name: str = ""
 
 
-def parse_entry(text: str) -> Entry:
+def parse_entry(text: str) -> ContestantSpec:
     """Return the contestant that ``model[/loop[/client]]`` stands for; raise ValueError with the reason."""
     parts = text.strip().lower().split("/")
     if len(parts) > 3 or not all(parts):
@@ -45,7 +45,7 @@ def parse_entry(text: str) -> Entry:
             hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(allowed)}"
             raise ValueError(f"there is no {key} {part}; {hint}")
         values[key] = part
-    return Entry(values)
+    return ContestantSpec(values)
 
 
 def parse_vary(text: str) -> tuple[str, tuple[Value, ...]]:
@@ -66,11 +66,13 @@ def parse_vary(text: str) -> tuple[str, tuple[Value, ...]]:
     return key, tuple(values)
 
 
-def varied(entries: Sequence[Entry], vary: Sequence[tuple[str, tuple[Value, ...]]]) -> tuple[Entry, ...]:
+def varied(
+    entries: Sequence[ContestantSpec], vary: Sequence[tuple[str, tuple[Value, ...]]]
+) -> tuple[ContestantSpec, ...]:
     """Return each entry with each combination of the varied values."""
     combinations = itertools.product(*([(key, value) for value in values] for key, values in vary))
     return tuple(
-        Entry(
+        ContestantSpec(
             {**entry.values, **dict(chosen)}, " ".join([entry.name, *_labels(chosen)]) if entry.name else ""
         )
         for entry, chosen in itertools.product(entries, list(combinations))
@@ -78,7 +80,7 @@ def varied(entries: Sequence[Entry], vary: Sequence[tuple[str, tuple[Value, ...]
 
 
 def contestants_of(
-    entries: Iterable[Entry], workload: Experiment
+    entries: Iterable[ContestantSpec], workload: Experiment
 ) -> tuple[tuple[Contestant, ...], tuple[tuple[str, str], ...]]:
     """Return the contestants under ``workload``, and the name and the reason of each that is not here."""
     present: list[Contestant] = []
@@ -105,25 +107,25 @@ def why_absent(experiment: Experiment) -> str:
     return ""
 
 
-def all_entries(transport: str, loops: Sequence[str] = LOOPS) -> tuple[Entry, ...]:
+def all_entries(transport: str, loops: Sequence[str] = LOOPS) -> tuple[ContestantSpec, ...]:
     """Return every model that serves ``transport`` here, those of an event loop on each loop."""
     return tuple(_each_model(transport, loops))
 
 
-def _each_model(transport: str, loops: Sequence[str]) -> Iterator[Entry]:
+def _each_model(transport: str, loops: Sequence[str]) -> Iterator[ContestantSpec]:
     for name in SERVERS_OF[transport]:
         try:
             model = model_for(transport, name)
         except ConfigError:
-            yield Entry({"server": name})
+            yield ContestantSpec({"server": name})
             continue
         if model.threaded:
-            yield Entry({"server": name})
+            yield ContestantSpec({"server": name})
         else:
-            yield from (Entry({"server": name, "loop": loop}) for loop in loops)
+            yield from (ContestantSpec({"server": name, "loop": loop}) for loop in loops)
 
 
-def _name(entry: Entry, experiment: Experiment, *, uses_loop: bool) -> str:
+def _name(entry: ContestantSpec, experiment: Experiment, *, uses_loop: bool) -> str:
     """Return model, loop and client of a contestant, and what else sets it apart."""
     tuning = experiment.tuning
     name = tuning.server_model

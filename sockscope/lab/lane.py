@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import replace
 from time import perf_counter
 
-from sockscope.core.contest import Contest, Contestant, Lap, lap_of
-from sockscope.core.experiment import Experiment
-from sockscope.core.snapshot import RunState, Snapshot
-from sockscope.core.window import window
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.results.contest import Contest, Contestant, Lap, lap_of
+from sockscope.core.run.snapshot import RunState, Snapshot
+from sockscope.core.run.window import window
 from sockscope.engine.engine import Engine
 from sockscope.errors import EngineError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sockscope.core.contest import Contest, Contestant
+from sockscope.core.results.contest import Contest, Contestant
 from sockscope.errors import ResourceLimitError
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sockscope.core.contest import DEFAULT_ROUNDS, DEFAULT_SLICE_S, DEFAULT_WARMUP_S, Contest, Published
-from sockscope.core.experiment import Experiment
-from sockscope.core.fields import Value
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.fields import Value
+from sockscope.core.results.contest import (
+    DEFAULT_ROUNDS,
+    DEFAULT_SLICE_S,
+    DEFAULT_WARMUP_S,
+    Contest,
+    Published,
+)
 from sockscope.errors import ConfigError, Fault
-from sockscope.lab.contestants import Entry, all_entries, contestants_of, varied
+from sockscope.lab.contestants import ContestantSpec, all_entries, contestants_of, varied
 
 WORKLOAD: Mapping[str, Value] = {"permits": 0, "service_time": 0.0, "place": "apart"}
 """What a race has where nothing else is said: no limit, no service time, a process for each role."""
@@ -21,7 +27,7 @@ class Preset:
 
     name: str
     summary: str
-    entries: Callable[[], tuple[Entry, ...]]
+    entries: Callable[[], tuple[ContestantSpec, ...]]
     workload: Mapping[str, Value] = field(default_factory=dict)
     rounds: int = DEFAULT_ROUNDS
     slice_s: float = DEFAULT_SLICE_S
@@ -31,12 +37,12 @@ class Preset:
     published: tuple[Published, ...] = ()
 
 
-def _entries(*entries: Entry) -> Callable[[], tuple[Entry, ...]]:
+def _entries(*entries: ContestantSpec) -> Callable[[], tuple[ContestantSpec, ...]]:
     return lambda: entries
 
 
-def _each(key: str, values: tuple[Value, ...], **rest: Value) -> Callable[[], tuple[Entry, ...]]:
-    return lambda: tuple(Entry({**rest, key: value}) for value in values)
+def _each(key: str, values: tuple[Value, ...], **rest: Value) -> Callable[[], tuple[ContestantSpec, ...]]:
+    return lambda: tuple(ContestantSpec({**rest, key: value}) for value in values)
 
 
 GUIDE_NOTE = (
@@ -49,9 +55,9 @@ _PRESETS = (
         "guide",
         "100 clients at once, each connects, asks once and closes; 100 ms of service time",
         _entries(
-            Entry({"server": "blocking"}),
-            Entry({"server": "streams", "loop": "asyncio"}),
-            Entry({"server": "protocol", "loop": "uvloop"}),
+            ContestantSpec({"server": "blocking"}),
+            ContestantSpec({"server": "streams", "loop": "asyncio"}),
+            ContestantSpec({"server": "protocol", "loop": "uvloop"}),
         ),
         {"clients": 100, "requests": 100, "lifetime": 1, "service_time": 0.1, "timeout": 60.0},
         rounds=3,
@@ -80,11 +86,11 @@ _PRESETS = (
         "allocator",
         "asyncio's Protocol with malloc as it comes, calmed and tuned; BufferedProtocol; uvloop",
         _entries(
-            Entry({"server": "protocol", "loop": "asyncio", "allocator": "default"}),
-            Entry({"server": "protocol", "loop": "asyncio", "allocator": "calm"}),
-            Entry({"server": "protocol", "loop": "asyncio", "allocator": "tuned"}),
-            Entry({"server": "buffered", "loop": "asyncio", "allocator": "default"}),
-            Entry({"server": "protocol", "loop": "uvloop", "allocator": "default"}),
+            ContestantSpec({"server": "protocol", "loop": "asyncio", "allocator": "default"}),
+            ContestantSpec({"server": "protocol", "loop": "asyncio", "allocator": "calm"}),
+            ContestantSpec({"server": "protocol", "loop": "asyncio", "allocator": "tuned"}),
+            ContestantSpec({"server": "buffered", "loop": "asyncio", "allocator": "default"}),
+            ContestantSpec({"server": "protocol", "loop": "uvloop", "allocator": "default"}),
         ),
         note="asyncio reads into 256 KiB at a time; by default glibc may map and unmap these for every read "
         "(CPython issue 85451). Most of what uvloop gains over it is malloc.",
@@ -107,7 +113,7 @@ _PRESETS = (
         "pipelining: 1, 8 and 64 requests under way per client, one write each or one writelines for all",
         _entries(
             *(
-                Entry({"server": "protocol", "loop": "uvloop", "depth": depth, "batch": batch})
+                ContestantSpec({"server": "protocol", "loop": "uvloop", "depth": depth, "batch": batch})
                 for depth, batch in ((1, 1), (8, 1), (8, 8), (64, 1), (64, 8), (64, 64))
             )
         ),
@@ -116,9 +122,9 @@ _PRESETS = (
         "pool",
         "100 clients over a pool of 1, 10 and 50 connections, one connection each, and one for each request",
         _entries(
-            Entry({"lifetime": 1}, "one for each request"),
-            *(Entry({"pool": size}, f"a pool of {size}") for size in (1, 10, 50)),
-            Entry({}, "one for each client"),
+            ContestantSpec({"lifetime": 1}, "one for each request"),
+            *(ContestantSpec({"pool": size}, f"a pool of {size}") for size in (1, 10, 50)),
+            ContestantSpec({}, "one for each client"),
         ),
         {"server": "protocol", "loop": "uvloop", "service_time": 0.001},
     ),
@@ -143,7 +149,7 @@ def workload_of(preset: Preset) -> Experiment:
 def contest_of(
     workload: Experiment,
     preset: Preset | None = None,
-    entries: Sequence[Entry] = (),
+    entries: Sequence[ContestantSpec] = (),
     vary: Sequence[tuple[str, tuple[Value, ...]]] = (),
     *,
     rounds: int | None = None,

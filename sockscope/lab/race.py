@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from time import perf_counter
 
-from sockscope.core.contest import Contest, Lap
-from sockscope.core.standing import Standing
+from sockscope.core.results.contest import Contest, Lap
+from sockscope.core.results.standing import Standing
 from sockscope.engine.limits import descriptor_limit, descriptors_needed, raise_descriptor_limit
 from sockscope.errors import ResourceLimitError, SockscopeError
 from sockscope.lab.lane import Lane

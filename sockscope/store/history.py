@@ -27,9 +27,9 @@ from urllib.parse import quote
 
 from platformdirs import user_data_path
 
-from sockscope.core.experiment import DEFAULT_SERVERS
-from sockscope.core.reading import kind_of
-from sockscope.core.report import known
+from sockscope.core.config.experiment import DEFAULT_SERVERS
+from sockscope.core.results.reading import kind_of
+from sockscope.core.results.report import known
 from sockscope.errors import HistoryError, UnknownRunError
 
 KINDS = ("run", "race", "sweep")

@@ -13,8 +13,8 @@ import pytest
 from benchmarks import placement, race_guide
 from benchmarks.interleave import REPOSITORY
 from benchmarks.ramp import slice_of
-from sockscope.core.contest import Contest
-from sockscope.core.standing import Standing
+from sockscope.core.results.contest import Contest
+from sockscope.core.results.standing import Standing
 from tests.core.races import batches, contestant
 
 LIMIT_S = 90.0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sockscope.cli.app import app
 from sockscope.cli.spec import Given, build, read_environment, to_toml
-from sockscope.core.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
 
 
 def invoke(*arguments: str, **env: str) -> Result:

@@ -1,8 +1,8 @@
 from dataclasses import replace
 
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.report import report
-from sockscope.core.snapshot import RunState, Snapshot, Totals
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.results.report import report
+from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from sockscope.faces.headless import progress_line
 from sockscope.faces.summary import report_text
 from tests.core.runs import both, role, run
@@ -35,7 +35,7 @@ def test_lines_are_short_and_few_whatever_ran() -> None:
     wild = run(
         tuning=tuning,
         server=role("server", Totals(), address="[2001:0db8:85a3:0000:0000:8a2e:0370:7334]:65535"),
-        swarm=role("client", many, last_trouble="No buffer space available"),
+        swarm=role("swarm", many, last_trouble="No buffer space available"),
     )
     lines = summary_text(replace(wild, state=RunState.FAILED, error="x " * 60)).splitlines()
     assert max(map(len, lines)) <= 80
@@ -44,7 +44,7 @@ def test_lines_are_short_and_few_whatever_ran() -> None:
 
 def test_udp_tells_what_was_lost() -> None:
     totals = Totals(requests=10, responses=8, timeouts=2, datagrams_sent=10, datagrams_lost=2)
-    text = summary_text(run(tuning=Tuning(transport="udp"), swarm=role("client", totals)))
+    text = summary_text(run(tuning=Tuning(transport="udp"), swarm=role("swarm", totals)))
     assert "failed        0 errors, 2 timeouts, 2 lost, 0 late, 0 reordered, 0 twice\n" in text
     assert "kernel UDP    1 dropped, receive buffer full (whole machine)\n" in text
     assert "framing" not in text
@@ -52,9 +52,9 @@ def test_udp_tells_what_was_lost() -> None:
 
 def test_counts_that_differ_by_more_than_what_is_in_flight() -> None:
     clients, server = Totals(requests=1_010, responses=990), Totals(requests=1_000, responses=1_000)
-    same = run(swarm=role("client", clients, in_flight=20), server=role("server", server))
+    same = run(swarm=role("swarm", clients, in_flight=20), server=role("server", server))
     assert "server saw" not in summary_text(same)
-    other = run(swarm=role("client", clients, in_flight=9), server=role("server", server))
+    other = run(swarm=role("swarm", clients, in_flight=9), server=role("server", server))
     assert "server saw    1,000 requests (clients: 1,010), 1,000 responses (clients: 990)\n" in summary_text(
         other
     )
@@ -66,14 +66,14 @@ def test_one_role_alone() -> None:
     assert server.startswith("SockScope: TCP server, 127.0.0.1:7007")
     assert "service time" not in server
     assert "clients" not in server
-    swarm = summary_text(run(experiment=Experiment(role="swarm"), swarm=role("client", totals)))
+    swarm = summary_text(run(experiment=Experiment(role="swarm"), swarm=role("swarm", totals)))
     assert swarm.startswith("SockScope: TCP clients, 127.0.0.1:7007")
     assert "service 5 ms" not in swarm
 
 
 def test_a_server_of_ones_own() -> None:
     own = Experiment(handler="mine:handle", request="PING\\r\\n", until="\\r\\n").settled()
-    swarm = role("client", Totals(requests=5, responses=5))
+    swarm = role("swarm", Totals(requests=5, responses=5))
     raised = role(
         "server", Totals(errors=2), counts_frames=False, last_trouble="KeyError at mine.py:3: no such key"
     )
@@ -102,7 +102,7 @@ def test_progress_in_one_line() -> None:
 
 
 def test_progress_without_answers_says_what_is_wrong() -> None:
-    now = run(swarm=role("client", Totals(), last_trouble="Connection refused"))
+    now = run(swarm=role("swarm", Totals(), last_trouble="Connection refused"))
     assert progress_line(now, now).endswith("in flight 0  Connection refused")
     assert progress_line(replace(now, warming_up=True), now).endswith("warming up")
 

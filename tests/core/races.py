@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sockscope.core.contest import FIGURES, Contest, Contestant, Lap
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.standing import Standing
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.results.contest import FIGURES, Contest, Contestant, Lap
+from sockscope.core.results.standing import Standing
 
 APART = Tuning(clients=100, permits=0, service_time_s=0.0, place="apart")
 

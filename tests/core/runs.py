@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.histogram import Histogram
-from sockscope.core.snapshot import (
+from sockscope.core.run.snapshot import (
     KernelUdp,
     LimiterStatistics,
     ProcessUse,
@@ -46,7 +46,7 @@ def main_process(used: Resources) -> ProcessUse:
 
 
 def child(name: str, pid: int, used: Resources, **rest: object) -> ProcessUse:
-    roles = tuple(role for role in ("server", "client") if role in name)
+    roles = tuple(role for role in ("server", "swarm") if role in name)
     made = ProcessUse(name, pid, roles, used, "uvloop", {"allocator": "calm"})
     return replace(made, **rest)  # type: ignore[arg-type]
 
@@ -91,7 +91,7 @@ def both(seconds: float = 2.0, requests: int = 1_000, **rest: object) -> Snapsho
         seconds=seconds,
         server=role("server", totals, socket_options=options),
         swarm=role(
-            "client",
+            "swarm",
             totals,
             clients=4,
             service_time=histogram(*[0.010] * requests),

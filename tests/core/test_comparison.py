@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.comparison import (
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.results.comparison import (
     COUNTS,
     CPU_PER_REQUEST,
     NAMES,
@@ -22,10 +23,9 @@ from sockscope.core.comparison import (
     names_of,
     relative_change,
 )
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.report import FIGURES, report
-from sockscope.core.snapshot import RunState, Snapshot, Totals
-from sockscope.core.thresholds import ChangeThreshold
+from sockscope.core.results.report import FIGURES, report
+from sockscope.core.results.thresholds import ChangeThreshold
+from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from tests.core.runs import both, role, run
 
 ENVIRONMENT = {"python": "3.11", "cores": 2}
@@ -73,7 +73,7 @@ def test_processor_time_per_request() -> None:
     found = change(compare(side(both(requests=1_000)), side(both(requests=2_000))), CPU_PER_REQUEST)
     assert [found.a, found.b] == pytest.approx([0.0005, 0.00025])
     assert found.verdict is Verdict.BETTER
-    nothing = side(run(swarm=role("client", Totals())))
+    nothing = side(run(swarm=role("swarm", Totals())))
     assert change(compare(nothing, nothing), CPU_PER_REQUEST).verdict is Verdict.UNKNOWN
 
 
@@ -88,8 +88,8 @@ def test_processor_time_per_request_is_that_of_all_processes() -> None:
 
 
 def test_counts_are_compared_per_request() -> None:
-    short = run(seconds=1, swarm=role("client", Totals(requests=100, responses=90, errors=10, reads=90)))
-    long = run(seconds=10, swarm=role("client", Totals(requests=1_000, responses=980, errors=20, reads=500)))
+    short = run(seconds=1, swarm=role("swarm", Totals(requests=100, responses=90, errors=10, reads=90)))
+    long = run(seconds=10, swarm=role("swarm", Totals(requests=1_000, responses=980, errors=20, reads=500)))
     found = compare(side(short), side(long))
     errors = change(found, "totals.errors")
     assert [errors.change, errors.change_ratio] == pytest.approx([10, -0.8])
@@ -100,7 +100,7 @@ def test_counts_are_compared_per_request() -> None:
 
 
 def test_failures_without_a_request() -> None:
-    refused = run(swarm=role("client", Totals(connections_refused=5)))
+    refused = run(swarm=role("swarm", Totals(connections_refused=5)))
     found = compare(side(both()), side(refused))
     assert change(found, "totals.connections_refused").verdict is Verdict.UNKNOWN
     assert change(found, "totals.errors").verdict is Verdict.SAME
@@ -355,7 +355,7 @@ def test_conditions_on_changes() -> None:
 
 def test_from_nothing_to_something_is_more_than_any_limit() -> None:
     good, bad = Totals(requests=9, responses=9), Totals(requests=9, responses=8, errors=1)
-    found = compare(side(run(swarm=role("client", good))), side(run(swarm=role("client", bad))))
+    found = compare(side(run(swarm=role("swarm", good))), side(run(swarm=role("swarm", bad))))
     threshold = ChangeThreshold.parse("errors>1000000%")
     assert exceeded(threshold, found) == ["errors>1000000%: totals.errors rose from 0"]
     assert exceeded(threshold, compare(found.b, found.a)) == []

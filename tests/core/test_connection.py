@@ -49,7 +49,7 @@ def test_a_view_tells_requests_from_the_side_of_its_role() -> None:
     counted = record()
     counted.odd_read(10, frames=2)
     counted.odd_write(4)
-    at_server, at_client = view_of(counted, "server", 12.5), view_of(counted, "client", 12.5, rtt_s=0.1)
+    at_server, at_client = view_of(counted, "server", 12.5), view_of(counted, "swarm", 12.5, rtt_s=0.1)
     assert (at_server.requests, at_server.responses) == (2, 1)
     assert (at_client.requests, at_client.responses, at_client.rtt_s) == (1, 2, 0.1)
     assert (at_server.age_s, at_server.local_address, at_server.remote_address) == (
@@ -69,7 +69,7 @@ def test_addresses() -> None:
 
 
 def test_an_event_is_a_fault_by_its_kind_or_its_reason() -> None:
-    assert Event(0.0, EventKind.ERROR, "client").is_fault
-    assert Event(0.0, EventKind.CLOSE, "client", reason=CloseReason.RESET).is_fault
-    assert not Event(0.0, EventKind.CLOSE, "client", reason=CloseReason.EOF).is_fault
+    assert Event(0.0, EventKind.ERROR, "swarm").is_fault
+    assert Event(0.0, EventKind.CLOSE, "swarm", reason=CloseReason.RESET).is_fault
+    assert not Event(0.0, EventKind.CLOSE, "swarm", reason=CloseReason.EOF).is_fault
     assert not Event(0.0, EventKind.TUNING, "run").is_fault

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from sockscope.core.contest import Contest, lap_of, laps_by_figure
 from sockscope.core.histogram import RELATIVE_ERROR
-from sockscope.core.snapshot import ProcessUse, Snapshot, Totals
+from sockscope.core.results.contest import Contest, lap_of, laps_by_figure
+from sockscope.core.run.snapshot import ProcessUse, Snapshot, Totals
 from sockscope.errors import ConfigError
 from tests.core.races import contestant, lap
 from tests.core.runs import histogram, resources, role, run
@@ -30,8 +30,8 @@ def test_a_lap_is_made_of_two_windows() -> None:
     )
     server = played(run(seconds=2.0, server=role("server", served)), "server", cpu_s=1.0)
     swarm = played(
-        run(seconds=2.5, swarm=role("client", asked, service_time=histogram(*[0.004] * 200))),
-        "client",
+        run(seconds=2.5, swarm=role("swarm", asked, service_time=histogram(*[0.004] * 200))),
+        "swarm",
         cpu_s=0.5,
         pid=8,
     )
@@ -52,8 +52,8 @@ def test_a_lap_is_made_of_two_windows() -> None:
 
 def test_a_process_that_plays_both_roles_is_not_somebody_else_twice() -> None:
     totals = Totals(requests=10, responses=10)
-    server = played(run(seconds=1.0, server=role("server", totals)), "server", "client", cpu_s=1.0)
-    swarm = played(run(seconds=1.0, swarm=role("client", totals)), "client", "server", cpu_s=1.0)
+    server = played(run(seconds=1.0, server=role("server", totals)), "server", "swarm", cpu_s=1.0)
+    swarm = played(run(seconds=1.0, swarm=role("swarm", totals)), "swarm", "server", cpu_s=1.0)
     assert lap_of(server, swarm).others_cpu_ratio == pytest.approx(1.0)
 
 
@@ -61,7 +61,7 @@ def test_several_processes_of_a_role_add_up() -> None:
     server = played(run(seconds=1.0, server=role("server", Totals(responses=10))), "server", cpu_s=0.5)
     twin = replace(server.processes[1], pid=8)
     server = replace(server, processes=(*server.processes, twin))
-    swarm = played(run(seconds=1.0, swarm=role("client", Totals(responses=10))), "client")
+    swarm = played(run(seconds=1.0, swarm=role("swarm", Totals(responses=10))), "swarm")
     made = lap_of(server, swarm)
     assert made.cpu_ratio == pytest.approx(1.0)
     assert made.cpu_s_per_request == pytest.approx(0.1)
@@ -71,14 +71,14 @@ def test_several_processes_of_a_role_add_up() -> None:
 def test_a_batch_is_as_long_as_it_took() -> None:
     totals = Totals(requests=100, responses=100, connections_opened=100)
     server = played(run(seconds=1.0, server=role("server", totals)), "server", cpu_s=0.05)
-    swarm = played(run(seconds=1.0, swarm=role("client", totals)), "client")
+    swarm = played(run(seconds=1.0, swarm=role("swarm", totals)), "swarm")
     made = lap_of(server, swarm, duration_s=0.1)
     assert (made.duration_s, made.requests_per_s, made.connections_per_s) == pytest.approx((0.1, 1000, 1000))
     assert made.cpu_ratio == pytest.approx(0.5)
 
 
 def test_what_was_not_seen_is_not_known() -> None:
-    nothing = run(seconds=1.0, swarm=role("client", Totals()), server=role("server", Totals()))
+    nothing = run(seconds=1.0, swarm=role("swarm", Totals()), server=role("server", Totals()))
     made = lap_of(nothing, nothing)
     assert made.requests_per_s == 0
     assert (made.cpu_s_per_request, made.service_time_p99_s) == (None, None)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sockscope.core.dialogue import Dialogue
-from sockscope.core.framing import encode
+from sockscope.core.wire.dialogue import Dialogue
+from sockscope.core.wire.framing import encode
 
 ANSWER = b"+PONG\r\n"
 

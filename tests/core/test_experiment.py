@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.dialogue import Dialogue
-from sockscope.core.experiment import (
+from sockscope.core.config.applicability import CLIENT_FIELDS, MODEL_FIELDS, SERVER_FIELDS, without_effect
+from sockscope.core.config.experiment import (
     FIELDS,
     MAX_UDP_PAYLOAD_BYTES,
     Experiment,
@@ -14,10 +14,10 @@ from sockscope.core.experiment import (
     is_loopback,
     split_address,
 )
-from sockscope.core.fields import Value
-from sockscope.core.framing import encode
-from sockscope.core.roles import CLIENT_FIELDS, MODEL_FIELDS, SERVER_FIELDS, without_effect
-from sockscope.core.sequence import SEQUENCE_BYTES
+from sockscope.core.config.fields import Value
+from sockscope.core.wire.dialogue import Dialogue
+from sockscope.core.wire.framing import encode
+from sockscope.core.wire.sequence import SEQUENCE_BYTES
 from sockscope.errors import EXIT_USAGE, ConfigError
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.experiment import FIELDS
-from sockscope.core.fields import FieldSpec, Kind, Value
-from sockscope.core.octets import format_octets
+from sockscope.core.config.experiment import FIELDS
+from sockscope.core.config.fields import FieldSpec, Kind, Value
+from sockscope.core.wire.octets import format_octets
 
 SPECS = [entry.spec for entry in FIELDS.values()]
 NUMBERS = [spec for spec in SPECS if spec.kind in (Kind.COUNT, Kind.BYTES, Kind.DURATION)]

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from sockscope.core.experiment import Tuning
-from sockscope.core.figures import figures
-from sockscope.core.snapshot import LimiterStatistics, Totals
-from sockscope.core.window import window
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.run.figures import figures
+from sockscope.core.run.snapshot import LimiterStatistics, Totals
+from sockscope.core.run.window import window
 from tests.core.runs import both, histogram, resources, role, run
 
 
@@ -18,7 +18,7 @@ def test_rates_are_of_the_window() -> None:
 @pytest.mark.parametrize(("framing", "wire"), [("length", 68), ("newline", 65), ("fixed", 64), ("none", 64)])
 def test_bytes_per_second_are_payload_only(framing: str, wire: int) -> None:
     totals = Totals(requests=100, responses=100, bytes_in=100 * wire, bytes_out=100 * wire)
-    taken = run(tuning=Tuning(framing=framing), seconds=2.0, swarm=role("client", totals))
+    taken = run(tuning=Tuning(framing=framing), seconds=2.0, swarm=role("swarm", totals))
     assert figures(taken).bytes_per_s == pytest.approx(100 * 64 / 2.0)
 
 
@@ -28,10 +28,10 @@ def test_a_server_alone_counts_what_it_sent() -> None:
 
 
 def test_what_is_not_known_is_none() -> None:
-    nothing = figures(run(seconds=1.0, swarm=role("client", Totals()), used=resources(lag=histogram())))
+    nothing = figures(run(seconds=1.0, swarm=role("swarm", Totals()), used=resources(lag=histogram())))
     assert nothing.p50_s is nothing.p99_s is nothing.lag_p99_s is nothing.wait_s is None
     assert nothing.requests_per_s == 0
-    assert figures(run(seconds=0.0, swarm=role("client", Totals()))).requests_per_s is None
+    assert figures(run(seconds=0.0, swarm=role("swarm", Totals()))).requests_per_s is None
 
 
 def test_wait_is_the_mean_of_those_that_waited() -> None:
@@ -44,7 +44,7 @@ def test_wait_is_the_mean_of_those_that_waited() -> None:
 
 def test_percentiles_and_cpu() -> None:
     quick, slow = [0.001] * 98, [0.1, 0.2]
-    taken = run(seconds=2.0, swarm=role("client", Totals(), service_time=histogram(*quick, *slow)))
+    taken = run(seconds=2.0, swarm=role("swarm", Totals(), service_time=histogram(*quick, *slow)))
     shown = figures(taken)
     assert shown.p50_s == pytest.approx(0.001, rel=1 / 128)
     assert shown.p99_s == pytest.approx(0.1, rel=1 / 128)

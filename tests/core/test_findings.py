@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from sockscope.core.experiment import Tuning
-from sockscope.core.findings import limit_of
-from sockscope.core.snapshot import (
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.run.findings import limit_of
+from sockscope.core.run.snapshot import (
     TARGET,
     LimiterStatistics,
     ProcessUse,
@@ -22,7 +22,7 @@ def busy(
 ) -> Snapshot:
     totals = Totals(requests=1_000, responses=1_000)
     swarm = role(
-        "client", totals, clients=100, in_flight=50, service_time=histogram(*[service_s] * 10), **rest
+        "swarm", totals, clients=100, in_flight=50, service_time=histogram(*[service_s] * 10), **rest
     )
     return run(
         tuning=tuning, seconds=1.0, swarm=swarm, server=role("server", totals), used=resources(cpu_s=cpu_s)
@@ -94,7 +94,7 @@ def test_clients_without_a_server() -> None:
 
 def test_timeouts() -> None:
     totals = Totals(requests=100, responses=80, timeouts=20)
-    swarm = role("client", totals, clients=100, service_time=histogram(0.1))
+    swarm = role("swarm", totals, clients=100, service_time=histogram(0.1))
     found = limit_of(run(seconds=1.0, swarm=swarm, server=role("server", totals)))
     assert found.limit == "timeouts"
     assert "20 %" in found.text
@@ -160,17 +160,17 @@ def target(cpu_s: float = 0.2, *, alive: bool = True) -> ProcessUse:
 
 
 def test_a_target_that_is_busy_is_named() -> None:
-    swarm = role("client", Totals(requests=9, responses=9), service_time=histogram(0.001))
+    swarm = role("swarm", Totals(requests=9, responses=9), service_time=histogram(0.001))
     found = limit_of(run(seconds=1.0, swarm=swarm, used=resources(cpu_s=0.3), children=(target(0.99),)))
     assert (found.limit, found.text) == ("CPU", "target 99 % of one core; main 30 %")
 
 
 def test_a_target_that_has_ended_is_told_unless_somebody_answers() -> None:
-    unanswered = role("client", Totals(requests=9))
+    unanswered = role("swarm", Totals(requests=9))
     found = limit_of(run(seconds=1.0, swarm=unanswered, children=(target(alive=False),)))
     assert found.limit == "process"
     assert found.text.startswith("target process 77 has ended; clients without a connection try again")
-    answered = role("client", Totals(requests=9, responses=9))
+    answered = role("swarm", Totals(requests=9, responses=9))
     assert limit_of(run(seconds=1.0, swarm=answered, children=(target(alive=False),))).limit == "latency"
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.framing import (
+from sockscope.core.wire.framing import (
     LENGTH_HEADER_BYTES,
     MAX_FRAME_BYTES,
     Decoder,

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockscope.core.events import Event, EventKind
-from sockscope.core.intervals import Intervals
-from sockscope.core.report import interval
-from sockscope.core.snapshot import ProcessUse, Snapshot
-from sockscope.core.window import difference, joined, window
+from sockscope.core.results.intervals import Intervals
+from sockscope.core.results.report import interval
+from sockscope.core.run.snapshot import ProcessUse, Snapshot
+from sockscope.core.run.window import difference, joined, window
 from tests.core.runs import both, resources
 
 

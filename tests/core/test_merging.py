@@ -2,13 +2,13 @@ from dataclasses import replace
 
 from sockscope.core.connection import ConnectionState, ConnectionView
 from sockscope.core.events import CloseReason, Event, EventKind
-from sockscope.core.merging import leaving, merged, past
-from sockscope.core.snapshot import ConnectionQuery, LimiterStatistics, RoleSnapshot, Totals
+from sockscope.core.run.merging import leaving, merged, past
+from sockscope.core.run.snapshot import ConnectionQuery, LimiterStatistics, RoleSnapshot, Totals
 from tests.core.runs import histogram, role
 
 
 def event(time_s: float, text: str = "") -> Event:
-    return Event(time_s, EventKind.MARKER, "client", text=text)
+    return Event(time_s, EventKind.MARKER, "swarm", text=text)
 
 
 def view(
@@ -16,7 +16,7 @@ def view(
 ) -> ConnectionView:
     reason = CloseReason.EOF if closed else None
     return ConnectionView(
-        "client", conn_id, "127.0.0.1:1", remote, ConnectionState.OPEN, 1.0, requests, requests, 0, 0, 0, 0,
+        "swarm", conn_id, "127.0.0.1:1", remote, ConnectionState.OPEN, 1.0, requests, requests, 0, 0, 0, 0,
         close_reason=reason,
     )  # fmt: skip
 
@@ -31,7 +31,7 @@ def part(requests: int, permits: int, **rest: object) -> RoleSnapshot:
         "limiter": LimiterStatistics(permits, 2, 5, requests, 7, 0.5),
         "service_time": histogram(*[0.001 * requests] * requests),
     }
-    return role("client", Totals(requests=requests, responses=requests - 1), **(values | rest))
+    return role("swarm", Totals(requests=requests, responses=requests - 1), **(values | rest))
 
 
 def test_what_is_counted_adds_up() -> None:
@@ -69,17 +69,17 @@ def test_the_trouble_of_any_part_is_told() -> None:
 def test_connections_are_picked_again_by_what_was_asked() -> None:
     one = part(1, 1, connections=(view(1, 5), view(3, 9)), connections_matching=30)
     other = part(1, 1, connections=(view(2, 7, closed=True), view(4, 1)), connections_matching=12)
-    shown = merged([one, other], ConnectionQuery(role="client", sort="requests", reverse=True, limit=3))
+    shown = merged([one, other], ConnectionQuery(role="swarm", sort="requests", reverse=True, limit=3))
     assert [v.conn_id for v in shown.connections] == [3, 2, 1]
     assert shown.connections_matching == 42
     # Open ones first, as one process alone sorts them.
-    shown = merged([one, other], ConnectionQuery(role="client"))
+    shown = merged([one, other], ConnectionQuery(role="swarm"))
     assert [v.conn_id for v in shown.connections] == [1, 3, 4, 2]
 
 
 def test_addresses_are_sorted_as_numbers() -> None:
     ports = part(1, 1, connections=(view(1, remote="127.0.0.1:9000"), view(2, remote="127.0.0.1:80")))
-    shown = merged([ports, part(1, 1)], ConnectionQuery(role="client", sort="remote"))
+    shown = merged([ports, part(1, 1)], ConnectionQuery(role="swarm", sort="remote"))
     assert [v.conn_id for v in shown.connections] == [2, 1]
 
 

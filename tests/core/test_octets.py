@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.octets import format_octets, parse_octets, printable
+from sockscope.core.wire.octets import format_octets, parse_octets, printable
 
 WIRE = st.binary(min_size=1, max_size=40) | st.text(min_size=1, max_size=20).map(str.encode)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sockscope.core.contest import FIGURES, Contest
-from sockscope.core.race_report import race_report, race_rows
-from sockscope.core.standing import Standing
+from sockscope.core.results.contest import FIGURES, Contest
+from sockscope.core.results.race_report import race_report, race_rows
+from sockscope.core.results.standing import Standing
 from tests.core.races import batches, contestant, rates, two_servers
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"

@@ -1,7 +1,7 @@
 import pytest
 
-from sockscope.core.race_thresholds import RaceThreshold
-from sockscope.core.standing import rows
+from sockscope.core.results.race_thresholds import RaceThreshold
+from sockscope.core.results.standing import rows
 from tests.core.races import rates, two_servers
 
 NAMES = ("slow", "fast", "protocol/uvloop permits=1")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.reading import kind_of
-from sockscope.core.report import FIGURES, SCHEMA_VERSION, interval, report
+from sockscope.core.results.reading import kind_of
+from sockscope.core.results.report import FIGURES, SCHEMA_VERSION, interval, report
 from tests.core.runs import both
 
 

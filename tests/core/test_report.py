@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.histogram import RELATIVE_ERROR
-from sockscope.core.report import FIGURES, flat, interval, report
-from sockscope.core.snapshot import RunState, Totals
+from sockscope.core.results.report import FIGURES, flat, interval, report
+from sockscope.core.run.snapshot import RunState, Totals
 from tests.core.runs import both, histogram, resources, role, run
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
@@ -61,7 +61,7 @@ def test_figures_of_a_run() -> None:
     assert written["resources"]["cpu_ratio"] == pytest.approx(0.25)
     assert written["environment"] == {"python": "3"}
     assert written["address"] == "127.0.0.1:7007"
-    assert written["socket_options"]["client"] == [
+    assert written["socket_options"]["swarm"] == [
         {"name": "SO_RCVBUF", "requested": None, "effective": 131_072}
     ]
     json.dumps(written, allow_nan=False)
@@ -70,7 +70,7 @@ def test_figures_of_a_run() -> None:
 def test_payload_is_counted_without_framing() -> None:
     for tuning, wire_bytes in ((Tuning(framing="none"), 64), (Tuning(framing="newline"), 65)):
         totals = Totals(requests=10, responses=10, bytes_in=10 * wire_bytes)
-        written = interval(run(tuning=tuning, seconds=1, swarm=role("client", totals)))
+        written = interval(run(tuning=tuning, seconds=1, swarm=role("swarm", totals)))
         assert written["rates"]["bytes_per_s"] == pytest.approx(640)
 
 
@@ -78,7 +78,7 @@ def test_the_fields_do_not_depend_on_the_run() -> None:
     totals = Totals(requests=3, responses=3)
     names = [name for name, _ in flat(report(both(), {}))]
     server = run(experiment=Experiment(role="server"), server=role("server", totals))
-    swarm = run(experiment=Experiment(role="swarm"), swarm=role("client", totals))
+    swarm = run(experiment=Experiment(role="swarm"), swarm=role("swarm", totals))
     assert [name for name, _ in flat(report(server, {}))] == names
     assert [name for name, _ in flat(report(swarm, {}))] == names
 
@@ -91,7 +91,7 @@ def test_what_is_not_known_is_none() -> None:
     assert server["rates"]["requests_per_s"] == pytest.approx(1.5)
     assert server["experiment"]["clients"] is None
     assert server["experiment"]["service_time_s"] == 0.005
-    swarm = report(run(experiment=Experiment(role="swarm"), swarm=role("client", totals)), {})
+    swarm = report(run(experiment=Experiment(role="swarm"), swarm=role("swarm", totals)), {})
     assert set(swarm["server"].values()) == {None}
     assert swarm["experiment"]["service_time_s"] is None
     assert swarm["service_time_s"]["p99"] is None
@@ -107,7 +107,7 @@ def test_kernel_counters_that_are_not_there() -> None:
 
 
 def test_no_time_has_passed() -> None:
-    written = interval(run(seconds=0, swarm=role("client", Totals())))
+    written = interval(run(seconds=0, swarm=role("swarm", Totals())))
     assert written["rates"] == {"requests_per_s": None, "bytes_per_s": None}
     assert written["resources"]["cpu_ratio"] is None
 

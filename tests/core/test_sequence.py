@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.sequence import LARGEST_JUMP, SEQUENCE_BYTES, WINDOW, SequenceTracker, number_of
+from sockscope.core.wire.sequence import LARGEST_JUMP, SEQUENCE_BYTES, WINDOW, SequenceTracker, number_of
 
 
 @given(st.lists(st.integers(1, 60), max_size=80))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.spread import CONFIDENCE, Spread, confidence, outer_rounds, ranks, ratios
+from sockscope.core.results.spread import CONFIDENCE, Spread, confidence, outer_rounds, ranks, ratios
 
 figures = st.floats(min_value=0.001, max_value=1e6)
 rounds = st.lists(figures, min_size=1, max_size=12)

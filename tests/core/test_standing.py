@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.contest import Contest
-from sockscope.core.findings import CPU_FULL_RATIO
-from sockscope.core.standing import (
+from sockscope.core.results.contest import Contest
+from sockscope.core.results.standing import (
     Standing,
     baseline_of,
     is_valid,
@@ -14,6 +13,7 @@ from sockscope.core.standing import (
     overall_limit,
     rows,
 )
+from sockscope.core.run.findings import CPU_FULL_RATIO
 from tests.core.races import batches, contestant, rates, two_servers
 
 busy = st.floats(min_value=0, max_value=2)

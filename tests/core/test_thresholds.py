@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.report import FIGURES, report
-from sockscope.core.thresholds import FIGURE_NAMES, ChangeThreshold, Threshold, missed
+from sockscope.core.results.report import FIGURES, report
+from sockscope.core.results.thresholds import FIGURE_NAMES, ChangeThreshold, Threshold, missed
 from tests.core.runs import both
 
 REPORT: dict[str, Any] = report(both(), {})

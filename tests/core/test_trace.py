@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from sockscope.core.events import Event, EventKind
-from sockscope.core.snapshot import RunState, Snapshot
-from sockscope.core.trace import EDGE_S, GAP_S, POINTS, SETTLE_S, Trace
+from sockscope.core.run.snapshot import RunState, Snapshot
+from sockscope.core.run.trace import EDGE_S, GAP_S, POINTS, SETTLE_S, Trace
 from tests.core.runs import both
 
 TICK_S = 0.2

@@ -3,8 +3,8 @@ from itertools import pairwise
 
 import pytest
 
-from sockscope.core.snapshot import KernelUdp, Snapshot, Totals
-from sockscope.core.window import joined, origin, window
+from sockscope.core.run.snapshot import KernelUdp, Snapshot, Totals
+from sockscope.core.run.window import joined, origin, window
 from tests.core.runs import both, child, main_process, resources
 
 

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from typing import Any
 
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.snapshot import ConnectionQuery, Cursors, Exchange, RoleSnapshot, Snapshot
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.run.snapshot import ConnectionQuery, Cursors, Exchange, RoleSnapshot, Snapshot
 from sockscope.engine.engine import Engine
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext

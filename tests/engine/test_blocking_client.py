@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.experiment import CLIENTS, CLIENTS_OF
-from sockscope.engine.clients.swarm import CLIENT_MODELS
+from sockscope.core.config.experiment import CLIENTS, CLIENTS_OF
+from sockscope.engine.swarm.swarm import CLIENT_MODELS
 from tests.engine.conftest import threads_of_ours
 from tests.engine.peers import echo, tcp_peer
 from tests.engine.runs import running, server_of, swarm_of, tune

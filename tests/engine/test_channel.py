@@ -93,8 +93,8 @@ def test_a_frame_that_holds_no_message_is_garbage(payload: bytes) -> None:
 def test_another_version_is_told_by_its_name() -> None:
     check_hello(hello())
     assert sockscope.__version__ in hello().decode()
-    other = hello().replace(b"protocol 2", b"protocol 3")
-    with pytest.raises(EngineError, match=r"protocol 3.*not.*protocol 2.*start it again"):
+    other = hello().replace(b"protocol 3", b"protocol 4")
+    with pytest.raises(EngineError, match=r"protocol 4.*not.*protocol 3.*start it again"):
         check_hello(other)
     with pytest.raises(EngineError) as told:
         check_hello(b"\x1b[31m\n" + bytes(1000))

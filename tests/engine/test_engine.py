@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason, EventKind
-from sockscope.core.experiment import Tuning
-from sockscope.core.snapshot import RunState, Totals
+from sockscope.core.run.snapshot import RunState, Totals
 from sockscope.engine.engine import Engine
 from sockscope.errors import ConfigError, ListenError, StateError
 from tests.engine.conftest import open_sockets
@@ -303,7 +303,7 @@ async def test_figures_begin_after_the_warm_up() -> None:
         await until(lambda: swarm_of(engine).connections_open == 4)
         snapshot = engine.snapshot(EVERYTHING)
         assert snapshot.measured_s < snapshot.elapsed_s
-        opened = [e.time_s for e in snapshot.events if (e.role, e.kind) == ("client", EventKind.OPEN)]
+        opened = [e.time_s for e in snapshot.events if (e.role, e.kind) == ("swarm", EventKind.OPEN)]
         # All of them, unless the machine is so busy that one took longer than the warm-up.
         before = sum(time_s < snapshot.measured_since_s for time_s in opened)
         assert len(opened) == 4
@@ -424,7 +424,7 @@ async def test_a_capture_has_the_bytes_of_both_ends(transport: str) -> None:
         await engine.wait()
         exchanges = exchanges_of(engine)
         assert len(exchanges) == 40
-        views = connections_of(engine, "client").swarm
+        views = connections_of(engine, "swarm").swarm
         assert views is not None
         addresses = {view.conn_id: view.local_address for view in views.connections}
         for exchange in exchanges:
@@ -459,7 +459,7 @@ async def test_hold_keeps_captures_that_would_be_overwritten() -> None:
 
 
 @transports
-@pytest.mark.parametrize("role", ["server", "client"])
+@pytest.mark.parametrize("role", ["server", "swarm"])
 async def test_a_connection_can_be_closed_by_its_number(transport: str, role: str) -> None:
     # Over UDP the answer that a closed connection owes is waited for.
     timeout_s = 1.0 if transport == "udp" else 10.0
@@ -524,7 +524,7 @@ async def test_readers_with_cursors_get_every_event_and_exchange_once() -> None:
             assert snapshot.swarm.exchanges_missed == snapshot.events_missed == 0
             exchanges += [exchange.record_id for exchange in snapshot.swarm.exchanges]
             events += len(snapshot.events)
-            opened += sum(e.kind is EventKind.OPEN and e.role == "client" for e in snapshot.events)
+            opened += sum(e.kind is EventKind.OPEN and e.role == "swarm" for e in snapshot.events)
             cursors = replace(
                 cursors, events=snapshot.events_cursor, exchanges=snapshot.swarm.exchanges_cursor
             )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.engine.placement.layout import HERE, Site, busy_of, part, roles_of, share_of, site_of, title_of
 
 
@@ -20,7 +20,7 @@ def test_parts_add_up_and_are_even(whole: int, of: int) -> None:
 @given(st.integers(1, 300), st.integers(0, 300), st.integers(0, 300), st.integers(1, 64))
 def test_the_shares_of_swarms_are_the_whole(clients: int, permits: int, pool: int, of: int) -> None:
     tuning = Tuning(clients=clients, permits=permits, pool=pool, swarm_processes=of)
-    shares = [share_of("client", tuning, index, of) for index in range(of)]
+    shares = [share_of("swarm", tuning, index, of) for index in range(of)]
     assert sum(share.clients for share in shares) == clients
     assert sum(share.permits for share in shares) == permits
     assert sum(share.pool for share in shares) == pool
@@ -57,12 +57,12 @@ def test_more_servers_than_they_may_admit_are_refused() -> None:
 )
 def test_sites(values: dict[str, object], server: Site, client: Site) -> None:
     tuning = replace(Tuning(), **values)  # type: ignore[arg-type]
-    assert (site_of("server", tuning), site_of("client", tuning)) == (server, client)
+    assert (site_of("server", tuning), site_of("swarm", tuning)) == (server, client)
 
 
 def test_roles_and_titles() -> None:
-    assert roles_of(Experiment()) == ("server", "client")
+    assert roles_of(Experiment()) == ("server", "swarm")
     assert roles_of(Experiment(role="server")) == ("server",)
-    assert roles_of(Experiment(role="swarm")) == ("client",)
-    assert title_of(("server", "client")) == "server and clients"
-    assert (title_of(("client",)), title_of(("server",), 1)) == ("clients", "server 2")
+    assert roles_of(Experiment(role="swarm")) == ("swarm",)
+    assert title_of(("server", "swarm")) == "server and clients"
+    assert (title_of(("swarm",)), title_of(("server",), 1)) == ("clients", "server 2")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.experiment import Tuning
+from sockscope.core.config.experiment import Tuning
 from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed
 
 

@@ -15,13 +15,13 @@ import pytest
 
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason, Event, EventKind
-from sockscope.core.framing import encode
-from sockscope.engine.clients.swarm import CLIENT_MODELS
+from sockscope.core.wire.framing import encode
 from sockscope.engine.own_code import load_handler, load_protocol, look_for, told
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
+from sockscope.engine.servers.asyncio.own import OwnEndpoint, OwnServer
 from sockscope.engine.servers.endpoint import ServerContext
-from sockscope.engine.servers.own import OwnEndpoint, OwnServer
+from sockscope.engine.swarm.swarm import CLIENT_MODELS
 from sockscope.errors import ConfigError, ListenError
 from tests.engine import own_servers
 from tests.engine.conftest import open_sockets

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.framing import encode
-from sockscope.core.snapshot import Totals
+from sockscope.core.run.snapshot import Totals
+from sockscope.core.wire.framing import encode
 from tests.engine.peers import Scripted, tcp_peer
 from tests.engine.runs import exchanges_of, running, server_of, swarm_of, tune
 from tests.waiting import until

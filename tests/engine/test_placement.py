@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from sockscope.core.events import CloseReason, EventKind
-from sockscope.core.findings import limit_of
-from sockscope.core.snapshot import ConnectionQuery, ProcessUse, RunState
-from sockscope.core.window import window
+from sockscope.core.run.findings import limit_of
+from sockscope.core.run.snapshot import ConnectionQuery, ProcessUse, RunState
+from sockscope.core.run.window import window
 from sockscope.engine.engine import Engine
 from sockscope.engine.placement.remote import RemoteRole
 from sockscope.errors import ConfigError, EngineError, ListenError
@@ -186,7 +186,7 @@ async def test_figures_begin_with_the_run_and_anew_after_a_warm_up() -> None:
         await engine.settle()
         snapshot = engine.snapshot(EVERYTHING)
         assert snapshot.measured_s < snapshot.elapsed_s
-        opened = [e for e in snapshot.events if (e.role, e.kind) == ("client", EventKind.OPEN)]
+        opened = [e for e in snapshot.events if (e.role, e.kind) == ("swarm", EventKind.OPEN)]
         # All of them, unless the machine is so busy that one took longer than the warm-up.
         before = sum(event.time_s < snapshot.measured_since_s for event in opened)
         assert len(opened) == 4
@@ -209,7 +209,7 @@ async def test_the_processes_are_told_with_what_they_use(values: dict[str, Any])
         names = NAMES.get(str(values.get("place")), ["server", "server 2", "clients", "clients 2"])
         assert [use.name for use in others] == names
         assert (main.name, main.pid) == ("main", os.getpid())
-        assert main.roles == (("client",) if values.get("place") == "server" else ())
+        assert main.roles == (("swarm",) if values.get("place") == "server" else ())
         assert {use.pid for use in others} == {child.pid for child in children()}
         for use in others:
             assert (use.state, use.alive) == ("running", True)
@@ -280,7 +280,7 @@ async def test_hold_keeps_captures_in_the_child() -> None:
 
 
 @layouts
-@pytest.mark.parametrize("role", ["server", "client"])
+@pytest.mark.parametrize("role", ["server", "swarm"])
 async def test_a_connection_is_closed_by_its_number(role: str, values: dict[str, Any]) -> None:
     async with running(clients=6, service_time_s=0.002, **values) as engine:
         await until(lambda: len(seen(engine, role)) == 6)
@@ -325,7 +325,7 @@ async def test_events_that_nobody_read_are_there_at_the_end() -> None:
         await answered(engine)
     events = engine.snapshot(EVERYTHING).events
     assert [event.time_s for event in events[1:-1]] == sorted(event.time_s for event in events[1:-1])
-    for role in ("server", "client"):
+    for role in ("server", "swarm"):
         kinds = [event.kind for event in events if event.role == role]
         assert kinds.count(EventKind.OPEN) == kinds.count(EventKind.CLOSE) == 3
 
@@ -554,7 +554,7 @@ async def test_without_its_clients_the_run_has_failed(place: str, name: str) -> 
         assert engine.state is RunState.FAILED
         assert engine.error == f"{name} process {pid} was killed (SIGKILL)"
         assert await engine.capture(0) is None
-        assert not await engine.close_connection("client", 1)
+        assert not await engine.close_connection("swarm", 1)
     assert swarm_of(engine).totals.responses >= counted
 
 

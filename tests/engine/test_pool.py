@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sockscope.core.snapshot import Totals
-from sockscope.engine.clients.pool import Pool
+from sockscope.core.run.snapshot import Totals
+from sockscope.engine.swarm.pool import Pool
 from tests.engine.peers import Scripted, echo, tcp_peer
 from tests.engine.runs import connections_of, running, server_of, swarm_of, tune
 from tests.waiting import until
@@ -183,7 +183,7 @@ async def test_the_clients_share_so_many_connections(client: str, values: dict[s
 async def test_a_pool_is_used_evenly() -> None:
     async with running(clients=9, pool=3, requests=300) as engine:
         await engine.wait()
-        swarm = connections_of(engine, "client").swarm
+        swarm = connections_of(engine, "swarm").swarm
         assert swarm is not None
         asked = [view.requests or 0 for view in swarm.connections]
         assert sum(asked) == 300

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sockscope.core.snapshot import RoleSnapshot
+from sockscope.core.run.snapshot import RoleSnapshot
 from sockscope.engine.engine import Engine
 from sockscope.errors import StateError
 from tests.engine.runs import EVERYTHING, running, swarm_of

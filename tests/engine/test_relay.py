@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.engine.placement.relay import Relay
+from sockscope.engine.placement.sparse_ring import SparseRing
 
 PAGES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=20)
 
@@ -10,7 +10,7 @@ PAGES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=20)
 def test_every_item_has_its_number(
     pages: list[tuple[int, int]], first: int, capacity: int, most: int | None
 ) -> None:
-    relay: Relay[int] = Relay(capacity, first)
+    relay: SparseRing[int] = SparseRing(capacity, first)
     stored: list[int] = []
     number = first
     for missed, amount in pages:
@@ -33,7 +33,7 @@ def test_every_item_has_its_number(
 
 
 def test_a_reader_gets_every_item_once() -> None:
-    relay: Relay[str] = Relay(100)
+    relay: SparseRing[str] = SparseRing(100)
     read: list[str] = []
     cursor = 0
     for page in (["a", "b"], [], ["c"], ["d", "e", "f"]):

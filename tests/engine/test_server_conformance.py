@@ -21,7 +21,7 @@ import pytest
 
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason
-from sockscope.core.framing import encode
+from sockscope.core.wire.framing import encode
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import SERVER_MODELS, ServerModel

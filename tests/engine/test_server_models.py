@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.config.experiment import SERVERS, SERVERS_OF, Tuning
 from sockscope.core.events import CloseReason
-from sockscope.core.experiment import SERVERS, SERVERS_OF, Tuning
-from sockscope.core.framing import encode
-from sockscope.core.sequence import SEQUENCE_BYTES
+from sockscope.core.wire.framing import encode
+from sockscope.core.wire.sequence import SEQUENCE_BYTES
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import open_descriptors, raise_descriptor_limit
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import ServerContext
 from sockscope.engine.servers.registry import ALL_MODELS, SERVER_MODELS, ServerModel, model_for
-from sockscope.engine.servers.selector_loop import FD_SETSIZE
+from sockscope.engine.servers.selectors.loop import FD_SETSIZE
 from sockscope.errors import ConfigError, EngineError, ListenError, ResourceLimitError
 from tests.engine.runs import experiment, port_of, running, server_of, swarm_of, tune
 from tests.engine.test_server_conformance import connected, serving

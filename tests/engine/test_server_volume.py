@@ -15,10 +15,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from sockscope.core.events import CloseReason
-from sockscope.core.framing import encode
+from sockscope.core.wire.framing import encode
 from sockscope.engine.limits import descriptor_limit, open_descriptors, raise_descriptor_limit
 from sockscope.engine.servers.registry import ServerModel
-from sockscope.engine.servers.selector_loop import FD_SETSIZE
+from sockscope.engine.servers.selectors.loop import FD_SETSIZE
 from tests.engine.test_server_conformance import (
     Peer,
     Served,

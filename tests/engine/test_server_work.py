@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.framing import encode
+from sockscope.core.wire.framing import encode
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.loops import loop_name
 from sockscope.engine.servers.endpoint import Endpoint

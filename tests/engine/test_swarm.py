@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from sockscope.core.events import CloseReason
-from sockscope.core.framing import encode
-from sockscope.core.snapshot import RoleSnapshot
+from sockscope.core.run.snapshot import RoleSnapshot
+from sockscope.core.wire.framing import encode
 from sockscope.engine.engine import Engine
 from tests.engine.peers import Scripted, echo, tcp_peer
 from tests.engine.runs import connections_of, exchanges_of, running, server_of, swarm_of, tune
@@ -34,7 +34,7 @@ async def until_swarm(engine: Engine, predicate: Any, what: str = "") -> RoleSna
 
 def reasons(engine: Engine) -> Counter[str]:
     """Return how the closed connections of the clients ended."""
-    swarm = connections_of(engine, "client").swarm
+    swarm = connections_of(engine, "swarm").swarm
     assert swarm is not None
     return Counter(view.close_reason.value for view in swarm.connections if view.close_reason)
 
@@ -79,7 +79,7 @@ async def test_a_connection_carries_as_many_requests_as_its_lifetime(
 ) -> None:
     async with running(**kind, lifetime=lifetime, requests=lifetime * 30) as engine:
         await engine.wait()
-        swarm = connections_of(engine, "client").swarm
+        swarm = connections_of(engine, "swarm").swarm
         assert swarm is not None
         closed = [view for view in swarm.connections if view.close_reason is CloseReason.LIFETIME]
         assert {view.requests for view in closed} == {lifetime}
@@ -288,7 +288,7 @@ async def test_a_server_that_answers_garbage(client: str, garbage: bytes, why: s
         await until_swarm(engine, lambda swarm: swarm.totals.errors >= 4)
         assert reasons(engine).keys() == {"garbage"}
         assert swarm_of(engine).totals.responses == 0
-        swarm = connections_of(engine, "client").swarm
+        swarm = connections_of(engine, "swarm").swarm
         assert swarm is not None
         assert all(why in view.close_text for view in swarm.connections if view.close_text)
         assert {exchange.outcome for exchange in exchanges_of(engine)} == {"garbage"}
@@ -399,14 +399,14 @@ async def test_a_connection_that_is_closed_while_it_waits_for_a_permit_sends_not
         against(port, client=client, clients=3, permits=1, request_timeout_s=10.0) as engine,
     ):
         await until_swarm(engine, lambda swarm: swarm.in_flight == 1 and swarm.limiter.waiting == 2)
-        swarm = connections_of(engine, "client").swarm
+        swarm = connections_of(engine, "swarm").swarm
         assert swarm is not None
         waiting = next(view.conn_id for view in swarm.connections if not view.requests)
         # A permit comes free while it is closing.
-        assert await engine.close_connection("client", waiting)
+        assert await engine.close_connection("swarm", waiting)
         await tune(engine, permits=0)
         await until_swarm(engine, lambda swarm: swarm.totals.connections_closed == 1)
-        views = connections_of(engine, "client").swarm
+        views = connections_of(engine, "swarm").swarm
         assert views is not None
         closed = {view.conn_id: view.requests for view in views.connections if view.close_reason}
         assert closed == {waiting: 0}

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from sockscope.core.snapshot import TARGET
-from sockscope.core.window import window
+from sockscope.core.run.snapshot import TARGET
+from sockscope.core.run.window import window
 from sockscope.engine.target import TargetProcess
 from sockscope.errors import ConfigError
 from tests.engine.peers import echo, tcp_peer

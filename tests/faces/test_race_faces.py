@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from sockscope.core.contest import Contest, Published
-from sockscope.core.standing import Standing, rows
+from sockscope.core.results.contest import Contest, Published
+from sockscope.core.results.standing import Standing, rows
 from sockscope.core.units import DASH
 from sockscope.faces.race import RaceForm, progress_text, race_csv, written
 from sockscope.faces.race_svg import race_svg

@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.experiment import CLIENTS, SERVERS, Experiment
+from sockscope.core.config.experiment import CLIENTS, SERVERS, Experiment
 from sockscope.engine.servers.registry import SERVER_MODELS
 from sockscope.lab.contestants import (
     LOOPS,
-    Entry,
+    ContestantSpec,
     all_entries,
     contestants_of,
     parse_entry,
@@ -67,7 +67,7 @@ def test_what_cannot_be_varied_is_told(text: str, why: str) -> None:
 
 def test_each_contestant_meets_each_value() -> None:
     entries = varied(
-        [Entry({"server": "protocol"}), Entry({"loop": "asyncio"}, "named")],
+        [ContestantSpec({"server": "protocol"}), ContestantSpec({"loop": "asyncio"}, "named")],
         [("permits", (1, 2)), ("clients", (5,))],
     )
     assert [(dict(entry.values), entry.name) for entry in entries] == [
@@ -91,7 +91,7 @@ def test_names_tell_what_sets_them_apart() -> None:
 
 def test_who_does_not_serve_the_transport_is_left_out_with_the_reason() -> None:
     contestants, absent = contestants_of(
-        [Entry({"server": "datagram"}), Entry({"server": "protocol"})], Experiment()
+        [ContestantSpec({"server": "datagram"}), ContestantSpec({"server": "protocol"})], Experiment()
     )
     assert [contestant.name for contestant in contestants] == ["protocol/uvloop"]
     ((name, why),) = absent

@@ -1,7 +1,7 @@
 import pytest
 
-from sockscope.core.contest import Contest
-from sockscope.core.experiment import FIELDS, Experiment
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.results.contest import Contest
 from sockscope.lab.contestants import contestants_of
 from sockscope.lab.presets import PRESETS, WORKLOAD, Preset
 

@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
-from sockscope.core.contest import Contest, Contestant
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.standing import Standing, rows
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.results.contest import Contest, Contestant
+from sockscope.core.results.standing import Standing, rows
 from sockscope.errors import ConfigError, ResourceLimitError
 from sockscope.lab import ports, race
 from sockscope.lab.race import Race, check_descriptors

@@ -22,10 +22,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.intervals import Intervals
-from sockscope.core.report import interval, report
-from sockscope.core.snapshot import Totals
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.results.intervals import Intervals
+from sockscope.core.results.report import interval, report
+from sockscope.core.run.snapshot import Totals
 from sockscope.errors import EXIT_FAILED, EXIT_USAGE, HistoryError, UnknownRunError
 from sockscope.store.history import APPLICATION_ID, ENVIRONMENT_NAME, VERSION, History, default_path
 from tests.core.runs import both, role, run
@@ -103,7 +103,7 @@ def test_times_are_utc_whatever_the_time_zone(history: History) -> None:
 
 def test_failures_are_counted_at_the_side_that_is_here(history: History) -> None:
     lost = Totals(requests=10, responses=7, errors=1, timeouts=2)
-    udp = run(tuning=Tuning(transport="udp"), swarm=role("client", lost), server=role("server", Totals()))
+    udp = run(tuning=Tuning(transport="udp"), swarm=role("swarm", lost), server=role("server", Totals()))
     add(history, report=report(udp, {}))
     alone = run(experiment=Experiment(role="server"), server=role("server", Totals(errors=4)))
     add(history, report=report(alone, {}))

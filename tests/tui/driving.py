@@ -14,9 +14,9 @@ from unittest.mock import patch
 
 from textual.pilot import Pilot
 
+from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.events import Event
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.snapshot import Cursors, RoleSnapshot, RunState, Snapshot
+from sockscope.core.run.snapshot import Cursors, RoleSnapshot, RunState, Snapshot
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.panels.knobs import KNOBS, KnobList
 from sockscope.faces.tui.panels.panel import Panel

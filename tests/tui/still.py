@@ -7,13 +7,13 @@ from typing import Any
 
 from textual.app import App
 
+from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import ConnectionState, ConnectionView
 from sockscope.core.events import CloseReason, Event, EventKind
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.figures import figures
-from sockscope.core.findings import limit_of
 from sockscope.core.histogram import Histogram
-from sockscope.core.snapshot import (
+from sockscope.core.run.figures import figures
+from sockscope.core.run.findings import limit_of
+from sockscope.core.run.snapshot import (
     Exchange,
     KernelUdp,
     LimiterStatistics,
@@ -23,7 +23,7 @@ from sockscope.core.snapshot import (
     Snapshot,
     Totals,
 )
-from sockscope.core.trace import Trace
+from sockscope.core.run.trace import Trace
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.themes import THEMES
@@ -130,7 +130,7 @@ class Script:
         connections = tuple(self._connection(n) for n in range(1, 61))
         server = RoleSnapshot(role="server", connections=connections, connections_matching=60, **common)
         swarm = RoleSnapshot(
-            role="client",
+            role="swarm",
             clients=CLIENTS,
             in_flight=CLIENTS - waiting,
             limiter=limiter,

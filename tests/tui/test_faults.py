@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pytest
 
+from sockscope.core.config.experiment import Experiment
 from sockscope.core.events import CloseReason
-from sockscope.core.experiment import Experiment
-from sockscope.core.snapshot import RunState
+from sockscope.core.run.snapshot import RunState
 from sockscope.engine.engine import Engine
 from sockscope.errors import EXIT_FAILED, ConfigError, ListenError, ResourceLimitError
 from sockscope.faces.tui.app import SockscopeApp

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from textual import events
 
-from sockscope.core.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
 from sockscope.faces.tui.panels.knobs import KNOBS
 from tests.tui.driving import Driver, dashboard, small
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from sockscope.core.experiment import Experiment
+from sockscope.core.config.experiment import Experiment
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from sockscope.faces.tui.widgets.hexview import HexView
 from tests.engine.peers import Scripted, tcp_peer
@@ -60,11 +60,11 @@ async def test_a_target_is_called_so_and_its_side_is_elsewhere() -> None:
             assert "no framing" not in driver.header
             await driver.until(lambda: "target " in driver.part("cpu"), "the target's CPU")
             await driver.press("6")
-            await driver.sees("client's side  5 open")
+            await driver.sees("clients' side  5 open")
             await driver.press("w")
             await driver.sees("server's side  elsewhere", "the server's side is elsewhere: w shows the other")
             await driver.press("w")
-            await driver.sees("client's side  5 open")
+            await driver.sees("clients' side  5 open")
             await driver.go_to_knob("service_time")
             await driver.press("right")
             await driver.until(lambda: "the server is elsewhere" in driver.refusal, "the refusal")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sockscope.core.experiment import Tuning
-from sockscope.core.snapshot import RunState
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.run.snapshot import RunState
 from sockscope.faces.tui.frame import Frame
 from tests.tui.still import START_S, Script, Still, losing, running
 

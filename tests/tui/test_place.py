@@ -8,7 +8,7 @@ import signal
 import psutil
 import pytest
 
-from sockscope.core.snapshot import RunState
+from sockscope.core.run.snapshot import RunState
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from tests.tui.driving import Driver, dashboard, small
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sockscope.core.snapshot import RunState
+from sockscope.core.run.snapshot import RunState
 from sockscope.faces.tui.screens import race as module
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.screens.race import RaceScreen
-from sockscope.lab.contestants import Entry
+from sockscope.lab.contestants import ContestantSpec
 from sockscope.lab.presets import PRESETS, Preset
 from sockscope.store.history import History
 from tests.tui.driving import Driver, dashboard
@@ -18,7 +18,10 @@ from tests.tui.driving import Driver, dashboard
 QUICK = Preset(
     "quick",
     "two servers, a moment each",
-    lambda: (Entry({"server": "protocol", "loop": "uvloop"}), Entry({"server": "threaded"})),
+    lambda: (
+        ContestantSpec({"server": "protocol", "loop": "uvloop"}),
+        ContestantSpec({"server": "threaded"}),
+    ),
     {"clients": 3, "place": "loop"},
     rounds=2,
     slice_s=0.05,

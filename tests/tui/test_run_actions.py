@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sockscope.core.events import CloseReason, EventKind
-from sockscope.core.snapshot import RunState
+from sockscope.core.run.snapshot import RunState
 from sockscope.faces.tui.actions import ACTIONS
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.panels.connections import ConnectionsPanel

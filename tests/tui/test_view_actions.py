@@ -261,7 +261,7 @@ async def test_w_shows_the_other_side() -> None:
         panel = await listing_at(driver, "6")
         await driver.until(lambda: "server's side" in driver.part("connections"))
         await driver.press("w")
-        await driver.until(lambda: "client's side" in driver.part("connections"))
+        await driver.until(lambda: "clients' side" in driver.part("connections"))
         await driver.until(lambda: rows(panel)[:1] and rows(panel)[0][0] == "c1")
         await driver.press("w")
         await driver.until(lambda: rows(panel)[:1] and rows(panel)[0][0] == "s1")

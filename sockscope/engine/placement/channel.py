@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sockscope import __version__
-from sockscope.core.experiment import Experiment
-from sockscope.core.framing import LENGTH_HEADER_BYTES, MAX_FRAME_BYTES, FramingError, decoder_for
-from sockscope.core.snapshot import Cursors, Resources, RoleSnapshot
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.run.snapshot import Cursors, Resources, RoleSnapshot
+from sockscope.core.wire.framing import LENGTH_HEADER_BYTES, MAX_FRAME_BYTES, FramingError, decoder_for
 from sockscope.errors import EngineError
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of the messages; to be raised with every change of one."""
 MAX_MESSAGE_BYTES = MAX_FRAME_BYTES
 _LENGTH = struct.Struct("!I")

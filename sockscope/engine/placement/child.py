@@ -127,13 +127,13 @@ class Desk:
         self._waiting_to_start.discard(name)
         if not self._waiting_to_start:
             calm_collector()
-        if name == "client" and self._experiment.requests:
+        if name == "swarm" and self._experiment.requests:
             self._look_whether_exhausted()
 
     def _look_whether_exhausted(self) -> None:
         if self._exhausted_timer is not None:
             self._exhausted_timer.cancel()
-        if self._roles["client"].exhausted:
+        if self._roles["swarm"].exhausted:
             self.channel.send(Exhausted(self._refills))
         else:
             loop = asyncio.get_running_loop()

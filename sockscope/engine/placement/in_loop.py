@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sockscope.core.experiment import Experiment
-from sockscope.engine.clients.swarm import Swarm
+from sockscope.core.config.experiment import Experiment
 from sockscope.engine.role import Role
-from sockscope.engine.servers.role import Server
+from sockscope.engine.servers.server import Server
+from sockscope.engine.swarm.swarm import Swarm
 
 
 def make_role(name: str, experiment: Experiment) -> Role:
-    """Return the ``server`` or the ``client`` role of ``experiment``."""
+    """Return the ``server`` or the ``swarm`` role of ``experiment``."""
     return Server(experiment) if name == "server" else Swarm(experiment)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sockscope.core.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment, Tuning
 
-ROLES = ("server", "client")
-_TITLES = {"server": "server", "client": "clients"}
+ROLES = ("server", "swarm")
+_TITLES = {"server": "server", "swarm": "clients"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ HERE = Site("here")
 
 def roles_of(experiment: Experiment) -> tuple[str, ...]:
     """Return the names of the roles that run at all."""
-    absent = {"server": "client", "swarm": "server"}.get(experiment.role)
+    absent = {"server": "swarm", "swarm": "server"}.get(experiment.role)
     return tuple(name for name in ROLES if name != absent)
 
 

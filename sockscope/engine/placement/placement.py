@@ -8,17 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 
+from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.snapshot import Capture, Cursors, ProcessUse, RoleSnapshot
+from sockscope.core.run.snapshot import Capture, Cursors, ProcessUse, RoleSnapshot
 from sockscope.engine.placement.in_loop import make_role
 from sockscope.engine.placement.layout import HERE, busy_of, roles_of, site_of
 from sockscope.engine.placement.post import NOTHING, Post, processes_of
 from sockscope.engine.placement.process import ChildProcess
 from sockscope.engine.placement.remote import RemoteRole
 from sockscope.engine.role import Assignment, Role, ServerRole, Share
-from sockscope.engine.servers.role import DRAIN_S
+from sockscope.engine.servers.server import DRAIN_S
 from sockscope.errors import EngineError, SockscopeError
 
 QUIET_S = 1.0
@@ -43,7 +43,7 @@ class Placement:
     @property
     def has_swarm(self) -> bool:
         """Whether clients run here."""
-        return "client" in self._posts
+        return "swarm" in self._posts
 
     # Control.
 
@@ -102,7 +102,7 @@ class Placement:
         if post.site != site_of(post.name, tuning) or not post.intact:
             return True
         # The requests that are left were divided among those processes that had clients.
-        divided = post.name == "client" and self._requests
+        divided = post.name == "swarm" and self._requests
         return bool(divided) and busy_of(self._tuning, post.site.processes) != busy_of(
             tuning, post.site.processes
         )
@@ -113,7 +113,7 @@ class Placement:
             task.cancel()
         if self._winding_up:
             await asyncio.wait(self._winding_up)
-        for name in ("client", "server"):
+        for name in ("swarm", "server"):
             if post := self._posts.get(name):
                 await post.role.stop(grace_s)
                 for role in list(post.leaving):
@@ -121,7 +121,7 @@ class Placement:
 
     def pause(self, paused: bool) -> None:
         """Stop the clients' requests, or let them go on."""
-        if post := self._posts.get("client"):
+        if post := self._posts.get("swarm"):
             post.pause(paused)
 
     def give_way(self, wanted: bool) -> None:
@@ -138,7 +138,7 @@ class Placement:
     def refill(self, requests: int) -> None:
         """Let the clients make so many more requests."""
         self._requests += requests
-        if post := self._posts.get("client"):
+        if post := self._posts.get("swarm"):
             post.role.refill(requests)
 
     def hold(self, held: bool) -> None:
@@ -149,7 +149,7 @@ class Placement:
     @property
     def exhausted(self) -> bool:
         """Whether the clients have made all the requests of the run."""
-        post = self._posts.get("client")
+        post = self._posts.get("swarm")
         return post is not None and post.role.exhausted
 
     # Making places, and going from one to another.
@@ -197,7 +197,7 @@ class Placement:
         """
         new = await self._build(moving, assignment.tuning)
         vacates = self._vacates(moving, assignment)
-        quiets = "client" in new or vacates
+        quiets = "swarm" in new or vacates
         try:
             if quiets:
                 await self._quiet()
@@ -210,7 +210,7 @@ class Placement:
             if quiets:
                 self._go_on()
             raise
-        if quiets and "client" not in new:
+        if quiets and "swarm" not in new:
             self._go_on()
         sites = {name: site_of(name, assignment.tuning) for name in new}
         leaving = {n: self._posts[n].hand_over(role, sites[n], shares[n]) for n, role in new.items()}
@@ -238,7 +238,7 @@ class Placement:
                     continue
                 await post.role.refresh()
                 shares[name] = post.share_after(self._most_clients(assignment.tuning), self._budget(name))
-                if name == "client" and post.paused:
+                if name == "swarm" and post.paused:
                     new[name].pause(True)
                 address = await new[name].start(aimed, shares[name])
         except SockscopeError as error:
@@ -253,14 +253,14 @@ class Placement:
 
     def _budget(self, name: str) -> int | None:
         """Return how many requests of the run are left to be made."""
-        if name != "client" or not self._requests:
+        if name != "swarm" or not self._requests:
             return None
         made = self._posts[name].snapshot(NOTHING).totals.requests
         return max(0, self._requests - made)
 
     async def _quiet(self) -> None:
         """Let the swarm make no request, and wait for those in flight."""
-        post = self._posts.get("client")
+        post = self._posts.get("swarm")
         if post is None:
             return
         post.be_quiet(True)
@@ -272,7 +272,7 @@ class Placement:
 
     def _go_on(self) -> None:
         """Let a swarm that was made quiet ask again, unless the run is paused."""
-        if post := self._posts.get("client"):
+        if post := self._posts.get("swarm"):
             post.be_quiet(False)
 
     def _vacates(self, moving: tuple[str, ...], assignment: Assignment) -> bool:
@@ -291,9 +291,9 @@ class Placement:
             await server.stop(0.0, CloseReason.ROLLED)
 
     async def _wind_up(self, roles: dict[str, Role]) -> None:
-        if "client" in roles:
+        if "swarm" in roles:
             # What took too long to wait for is still answered.
-            await self._posts["client"].wind_up(roles["client"], DRAIN_S, CloseReason.ROLLED)
+            await self._posts["swarm"].wind_up(roles["swarm"], DRAIN_S, CloseReason.ROLLED)
         if "server" in roles:
             server = roles["server"]
             assert isinstance(server, ServerRole)
@@ -333,7 +333,7 @@ class Placement:
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, from both ends where both are of this run."""
-        server, swarm = self._posts.get("server"), self._posts.get("client")
+        server, swarm = self._posts.get("server"), self._posts.get("swarm")
         seer = swarm or server
         seen = await seer.role.capture(record_id) if seer is not None else None
         if seen is None or server is None or swarm is None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sockscope.core.events import CloseReason, Event
-from sockscope.core.merging import leaving, merged, past
-from sockscope.core.snapshot import Cursors, RoleSnapshot
+from sockscope.core.run.merging import leaving, merged, past
+from sockscope.core.run.snapshot import Cursors, RoleSnapshot
 from sockscope.engine.placement.layout import Site
 from sockscope.engine.placement.process import ChildProcess
 from sockscope.engine.placement.remote import RemoteRole
@@ -20,7 +20,7 @@ NOTHING = Cursors(most_events=0, most_exchanges=0)
 
 
 class Post:
-    """``server`` or ``client`` of a run: the role that plays it now, and what earlier ones have counted."""
+    """``server`` or ``swarm`` of a run: the role that plays it now, and what earlier ones have counted."""
 
     def __init__(self, name: str, site: Site, role: Role) -> None:
         self.name = name

@@ -15,8 +15,8 @@ from typing import Any
 
 import sockscope
 from sockscope.core import units
-from sockscope.core.experiment import Experiment
-from sockscope.core.snapshot import Cursors, ProcessUse, RoleSnapshot
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.run.snapshot import Cursors, ProcessUse, RoleSnapshot
 from sockscope.engine.loops import attach
 from sockscope.engine.placement.channel import (
     Answer,

@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason, Event
-from sockscope.core.merging import merged
-from sockscope.core.snapshot import (
+from sockscope.core.run.merging import merged
+from sockscope.core.run.snapshot import (
     Capture,
     ConnectionQuery,
     Cursors,
@@ -24,7 +24,7 @@ from sockscope.core.snapshot import (
 )
 from sockscope.engine.placement.layout import busy_of, part, share_of
 from sockscope.engine.placement.process import ANSWER_S, SILENT_S, START_S, ChildProcess
-from sockscope.engine.placement.relay import Relay
+from sockscope.engine.placement.sparse_ring import SparseRing
 from sockscope.engine.recorder import CAPTURES, EVENTS
 from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.errors import EngineError
@@ -76,9 +76,9 @@ class RemoteRole:
         self._seats = [Seat(process) for process in processes]
         self._assignment: Assignment | None = None
         self._address: Address = ("", 0)
-        self._events: Relay[Event] = Relay(EVENTS)
-        self._exchanges: Relay[tuple[Seat, Exchange]] = Relay(CAPTURES)
-        self._held: Relay[tuple[Seat, Exchange]] | None = None
+        self._events: SparseRing[Event] = SparseRing(EVENTS)
+        self._exchanges: SparseRing[tuple[Seat, Exchange]] = SparseRing(CAPTURES)
+        self._held: SparseRing[tuple[Seat, Exchange]] | None = None
         self._wished_events = Wish(0)
         self._wished_exchanges = Wish(0)
         self._wished_connections: Wish[ConnectionQuery | None] = Wish(None)
@@ -98,7 +98,7 @@ class RemoteRole:
 
     async def start(self, assignment: Assignment, share: Share = WHOLE) -> Address:
         """Begin in every process; the first server gets the port, the others share it with SO_REUSEPORT."""
-        self._exchanges = Relay(CAPTURES, share.first_record)
+        self._exchanges = SparseRing(CAPTURES, share.first_record)
         shares = self._shares(assignment, share)
         address = await self._spread(assignment, "start", shares, START_S)
         self._assignment, self._address = assignment, address
@@ -207,7 +207,7 @@ class RemoteRole:
     @property
     def exhausted(self) -> bool:
         """Whether every process has made its part of the requests."""
-        return self._name == "client" and all(process.exhausted for process in self.processes)
+        return self._name == "swarm" and all(process.exhausted for process in self.processes)
 
     async def refresh(self) -> None:
         """Wait for a report of this moment from each process that answers."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from time import perf_counter
 from typing import NamedTuple
 
+from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import ConnectionRecord
-from sockscope.core.experiment import Tuning
-from sockscope.core.framing import decoder_for
+from sockscope.core.wire.framing import decoder_for
 from sockscope.engine.recorder import Clip, clip
 from sockscope.engine.threads import ThreadRecorder
 

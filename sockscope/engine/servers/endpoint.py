@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.snapshot import SocketOption
+from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.options import family_of, set_buffers, set_reuse_port
 from sockscope.engine.os_errors import listen_error

@@ -1,7 +1,7 @@
 """A TCP listener that a thread waits at while the loop may empty and close it.
 
 Both ends accept without blocking and under a lock, so that no connection is accepted after the close and
-none that the kernel had made before is forgotten. A bell wakes up the thread that waits.
+none that the kernel had made before is forgotten. A waker wakes up the thread that waits.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import threading
 from collections import deque
 from typing import NamedTuple
 
+from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import Address
-from sockscope.core.experiment import Tuning
-from sockscope.core.snapshot import SocketOption
+from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.options import listener_backlog, reuse_options, set_buffers
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import ServerContext, bound_socket
-from sockscope.engine.threads import Bell
+from sockscope.engine.threads import Waker
 
 ACCEPT_PAUSE_S = 0.25
 """Pause after the process ran out of descriptors, so that a full backlog does not spin the thread."""
@@ -41,13 +41,13 @@ class Arrival(NamedTuple):
 class Listener:
     """A listening socket, and what was in its backlog when the loop looked."""
 
-    def __init__(self, context: ServerContext, assignment: Assignment, bell: Bell) -> None:
+    def __init__(self, context: ServerContext, assignment: Assignment, waker: Waker) -> None:
         self.tuning = assignment.tuning
         self.generation = assignment.generation
         self._context = context
         self._lock = threading.Lock()
         self._taken: deque[Arrival] = deque()
-        self._bell = bell
+        self._waker = waker
         # A duplicate listens elsewhere too: to end the listening itself would end it there as well.
         self._shared = context.inheritance is not None
         self._refusing = False
@@ -78,14 +78,14 @@ class Listener:
             return
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        poll.register(self._bell, select.POLLIN)
+        poll.register(self._waker, select.POLLIN)
         poll.poll()
-        self._bell.hush()
+        self._waker.clear()
 
     def pause(self) -> None:
         """Wait a moment, but not longer than the listener is open."""
         poll = select.poll()
-        poll.register(self._bell, select.POLLIN)
+        poll.register(self._waker, select.POLLIN)
         poll.poll(ACCEPT_PAUSE_S * 1_000)
 
     @property
@@ -109,7 +109,7 @@ class Listener:
             if self._socket is not None:
                 set_buffers(self._socket, tuning)
         if self._taken:
-            self._bell.ring()
+            self._waker.wake()
 
     def refuse(self) -> None:
         """Let nobody new connect, but keep who has connected for the next :meth:`accept`."""
@@ -130,7 +130,7 @@ class Listener:
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
-        self._bell.ring()
+        self._waker.wake()
 
     def share(self) -> socket.socket | None:
         """Return a duplicate of the listening socket, on which a successor can go on to listen."""

@@ -7,22 +7,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from sockscope.core.experiment import DEFAULT_SERVERS, SERVERS_OF, Experiment, Tuning
-from sockscope.core.roles import without_effect
+from sockscope.core.config.applicability import without_effect
+from sockscope.core.config.experiment import DEFAULT_SERVERS, SERVERS_OF, Experiment, Tuning
 from sockscope.engine.role import Assignment
+from sockscope.engine.servers.asyncio.buffered import BufferedEndpoint
+from sockscope.engine.servers.asyncio.datagram import UdpEndpoint
+from sockscope.engine.servers.asyncio.protocol import open_protocol
+from sockscope.engine.servers.asyncio.streams import open_streams
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
-from sockscope.engine.servers.selector_loop import FD_SETSIZE
-from sockscope.engine.servers.tcp_blocking import BlockingEndpoint
-from sockscope.engine.servers.tcp_buffered import BufferedEndpoint
-from sockscope.engine.servers.tcp_pool import POOL_THREADS, PoolEndpoint
-from sockscope.engine.servers.tcp_protocol import open_protocol
-from sockscope.engine.servers.tcp_selector import SelectorEndpoint
-from sockscope.engine.servers.tcp_streams import open_streams
-from sockscope.engine.servers.tcp_threaded import ThreadedEndpoint
-from sockscope.engine.servers.udp_blocking import BlockingUdpEndpoint
-from sockscope.engine.servers.udp_datagram import UdpEndpoint
-from sockscope.engine.servers.udp_selector import SelectorUdpEndpoint
-from sockscope.engine.servers.udp_threaded import UDP_THREADS, ThreadedUdpEndpoint
+from sockscope.engine.servers.selectors.loop import FD_SETSIZE
+from sockscope.engine.servers.selectors.tcp import SelectorEndpoint
+from sockscope.engine.servers.selectors.udp import SelectorUdpEndpoint
+from sockscope.engine.servers.threads.blocking import BlockingEndpoint
+from sockscope.engine.servers.threads.pool import POOL_THREADS, PoolEndpoint
+from sockscope.engine.servers.threads.threaded import ThreadedEndpoint
+from sockscope.engine.servers.threads.udp_blocking import BlockingUdpEndpoint
+from sockscope.engine.servers.threads.udp_threaded import UDP_THREADS, ThreadedUdpEndpoint
 from sockscope.errors import ConfigError
 
 

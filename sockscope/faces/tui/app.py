@@ -14,13 +14,13 @@ from textual.binding import Binding
 from textual.driver import Driver
 from textual.screen import ModalScreen, Screen
 
+from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.events import Event
-from sockscope.core.experiment import Experiment, Tuning
-from sockscope.core.figures import figures
-from sockscope.core.findings import limit_of
-from sockscope.core.intervals import Intervals
-from sockscope.core.snapshot import Cursors, RunState, Snapshot
-from sockscope.core.trace import Trace
+from sockscope.core.results.intervals import Intervals
+from sockscope.core.run.figures import figures
+from sockscope.core.run.findings import limit_of
+from sockscope.core.run.snapshot import Cursors, RunState, Snapshot
+from sockscope.core.run.trace import Trace
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import calm_collector
 from sockscope.engine.servers.registry import idle_fields, offered

@@ -9,8 +9,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sockscope.core.report import report
-from sockscope.core.trace import Trace
+from sockscope.core.results.report import report
+from sockscope.core.run.trace import Trace
 
 if TYPE_CHECKING:
     from sockscope.faces.tui.app import SockscopeApp

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sockscope.core.experiment import Tuning
-from sockscope.core.figures import Figures
-from sockscope.core.findings import Finding
-from sockscope.core.snapshot import Snapshot
-from sockscope.core.trace import Trace
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.run.figures import Figures
+from sockscope.core.run.findings import Finding
+from sockscope.core.run.snapshot import Snapshot
+from sockscope.core.run.trace import Trace
 
 
 @dataclass(frozen=True, eq=False)

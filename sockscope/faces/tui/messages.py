@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from textual.message import Message
 
-from sockscope.core.fields import Value
+from sockscope.core.config.fields import Value
 
 
 class TuningRequested(Message):

@@ -11,15 +11,15 @@ from sockscope.faces.tui.widgets.braille import (
     GLYPHS,
     PATTERNS,
     SOLID,
-    Frame,
     Pattern,
+    PlotScale,
     cells,
     sample,
     trace,
 )
 
 WIDTH, HEIGHT = 40, 24
-FRAME = Frame(WIDTH, HEIGHT, first_column=0, columns_per_second=1.0, top=HEIGHT - 1.0, rows_per_unit=1.0)
+FRAME = PlotScale(WIDTH, HEIGHT, first_column=0, columns_per_second=1.0, top=HEIGHT - 1.0, rows_per_unit=1.0)
 """One column a second; the value is the distance from the bottom."""
 
 dots = st.tuples(st.integers(0, WIDTH - 1), st.integers(0, HEIGHT - 1))
@@ -74,9 +74,9 @@ def test_a_pattern_never_swallows_a_peak(pattern: Pattern, x: int, low: int, ris
 @given(patterns, st.integers(0, HEIGHT - 1), st.integers(-1000, 1000))
 def test_a_pattern_travels_with_the_time(pattern: Pattern, row: int, shift: int) -> None:
     value = HEIGHT - 1.0 - row
-    moved = Frame(WIDTH, HEIGHT, shift, 1.0, HEIGHT - 1.0, 1.0)
+    moved = PlotScale(WIDTH, HEIGHT, shift, 1.0, HEIGHT - 1.0, 1.0)
     times = [float(shift + x) for x in range(-20, WIDTH + 20)]
-    wider = Frame(WIDTH + 1, HEIGHT, shift - 1, 1.0, HEIGHT - 1.0, 1.0)
+    wider = PlotScale(WIDTH + 1, HEIGHT, shift - 1, 1.0, HEIGHT - 1.0, 1.0)
     values = [value] * len(times)
     assert trace(moved, times, values, pattern) == trace(wider, times, values, pattern)[1:]
 

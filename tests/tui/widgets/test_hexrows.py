@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockscope.faces.tui.widgets.hexrows import (
-    Form,
-    Kind,
+    HexLayout,
+    TokenKind,
     differences,
     digits_for,
     form_for,
@@ -14,25 +14,25 @@ from sockscope.faces.tui.widgets.hexrows import (
     row_count,
 )
 
-forms = st.builds(Form, st.sampled_from([16, 8, 4, 2, 1]), st.integers(4, 8), st.booleans())
+forms = st.builds(HexLayout, st.sampled_from([16, 8, 4, 2, 1]), st.integers(4, 8), st.booleans())
 offsets = st.frozensets(st.integers(0, 300))
 
 
 @given(st.binary(max_size=300), forms, offsets, offsets)
 def test_the_hex_reads_back_as_the_data(
-    data: bytes, form: Form, boundaries: frozenset[int], different: frozenset[int]
+    data: bytes, form: HexLayout, boundaries: frozenset[int], different: frozenset[int]
 ) -> None:
     rows = [
         hex_row(data, row, form, boundaries=boundaries, different=different)
         for row in range(row_count(len(data), form.per_row))
     ]
     assert parse(rows) == data
-    marks = [token for row in rows for token in row if token.kind is Kind.BOUNDARY]
+    marks = [token for row in rows for token in row if token.kind is TokenKind.BOUNDARY]
     assert len(marks) == len([offset for offset in boundaries if offset < len(data)])
 
 
 @given(st.binary(min_size=1, max_size=300), forms, offsets)
-def test_rows_are_aligned_and_printable(data: bytes, form: Form, boundaries: frozenset[int]) -> None:
+def test_rows_are_aligned_and_printable(data: bytes, form: HexLayout, boundaries: frozenset[int]) -> None:
     starts = set()
     for row in range(row_count(len(data), form.per_row)):
         text = "".join(token.text for token in hex_row(data, row, form, boundaries=boundaries))
@@ -57,14 +57,14 @@ def test_the_form_fits(width: int, digits: int) -> None:
 
 def test_forms_by_example() -> None:
     row = "".join(
-        token.text for token in hex_row(b"GET / HTTP/1.1\r\n", 0, Form(16, 4, True), boundaries=(10,))
+        token.text for token in hex_row(b"GET / HTTP/1.1\r\n", 0, HexLayout(16, 4, True), boundaries=(10,))
     )
     assert row == "0000  47 45 54 20 2f 20 48 54  54 50│2f 31 2e 31 0d 0a  GET / HTTP/1.1··"
-    assert len(row) == Form(16, 4, True).width
-    assert form_for(72, 4) == Form(16, 4, True)
-    assert form_for(71, 4) == Form(8, 4, True)
-    assert form_for(30, 4) == Form(8, 4, False)
-    assert form_for(20, 4) == Form(4, 4, False)
+    assert len(row) == HexLayout(16, 4, True).width
+    assert form_for(72, 4) == HexLayout(16, 4, True)
+    assert form_for(71, 4) == HexLayout(8, 4, True)
+    assert form_for(30, 4) == HexLayout(8, 4, False)
+    assert form_for(20, 4) == HexLayout(4, 4, False)
     assert form_for(40, 4, at_least=16) is None
     assert (digits_for(0), digits_for(65536), digits_for(65537)) == (4, 4, 5)
 

@@ -7,8 +7,8 @@ from textual.content import Content
 from textual.widget import Widget
 
 from sockscope.core import units
-from sockscope.core.figures import Figures
-from sockscope.core.trace import Change
+from sockscope.core.run.figures import Figures
+from sockscope.core.run.trace import Change
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.panels.panel import Panel
 

@@ -8,7 +8,8 @@ from textual.widget import Widget
 
 from sockscope.core import units
 from sockscope.core.connection import ConnectionState, ConnectionView
-from sockscope.core.snapshot import ConnectionQuery
+from sockscope.core.roles import ROLE_NAMES, numbered
+from sockscope.core.run.snapshot import ConnectionQuery
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.messages import CloseRequested, QueryChanged
 from sockscope.faces.tui.panels.listing import ListingPanel
@@ -80,7 +81,7 @@ class ConnectionsPanel(ListingPanel):
         """Show the rows that the snapshot holds."""
         snapshot = frame.snapshot
         if not self._role:
-            self._role = "server" if snapshot.server is not None else "client"
+            self._role = "server" if snapshot.server is not None else "swarm"
             self.post_message(QueryChanged())
         role = snapshot.server if self._role == "server" else snapshot.swarm
         views = role.connections if role is not None else ()
@@ -92,9 +93,9 @@ class ConnectionsPanel(ListingPanel):
         matching = role.connections_matching if role is not None else 0
         here = f"{role.connections_open:,} open" if role is not None else "elsewhere"
         if not self.filter_text:
-            elsewhere = f"the {self._role}'s side is elsewhere: w shows the other"
+            elsewhere = f"the {ROLE_NAMES[self._role].side} is elsewhere: w shows the other"
             self.table.empty_text = self.empty if role is not None else elsewhere
-        notes = [f"{self._role}'s side", here]
+        notes = [ROLE_NAMES[self._role].side, here]
         if matching > len(views):
             notes.append(f"first {len(views):,} of {matching:,}")
         if self.filter_text:
@@ -125,7 +126,7 @@ class ConnectionsPanel(ListingPanel):
 
     def switch_side(self) -> None:
         """Show the other end's connections."""
-        self._role = "client" if self._role == "server" else "server"
+        self._role = "swarm" if self._role == "server" else "server"
         self._due = self._drawn = None  # their rows are the other side's
         self.action_close_detail()
         self.post_message(QueryChanged())
@@ -199,7 +200,7 @@ def _row(view: ConnectionView) -> Row:
     return Row(
         view.conn_id,
         (
-            f"{view.role[0]}{view.conn_id}",
+            numbered(view.role, view.conn_id),
             # The end that tells connections apart: clients all have the server's address as their remote one.
             view.remote_address if view.role == "server" else view.local_address,
             view.state.value,
@@ -223,7 +224,7 @@ def _detail(view: ConnectionView, notes: list[str]) -> Content:
     if view.close_reason is not None:
         ended = f"{view.close_reason.value}{': ' + view.close_text if view.close_text else ''}"
     lines = [
-        f"{view.role} {view.role[0]}{view.conn_id}   {view.state.value}",
+        f"{ROLE_NAMES[view.role].title} {numbered(view.role, view.conn_id)}   {view.state.value}",
         f"{view.local_address}  ⇄  {view.remote_address}",
         "",
         f"age        {units.format_age(view.age_s):>12}",

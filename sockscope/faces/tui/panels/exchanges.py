@@ -10,7 +10,8 @@ from textual.content import Content
 from textual.widget import Widget
 
 from sockscope.core import units
-from sockscope.core.snapshot import Capture, Exchange
+from sockscope.core.roles import SERVER, SWARM, numbered
+from sockscope.core.run.snapshot import Capture, Exchange
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.messages import ExchangeRequested, HoldRequested
 from sockscope.faces.tui.panels.listing import ListingPanel
@@ -75,7 +76,7 @@ class ExchangesPanel(ListingPanel):
         if self.table.follow:
             for exchange in role.exchanges:
                 if exchange.record_id > self._newest:
-                    self._add(exchange, role.role[0], snapshot.started_s)
+                    self._add(exchange, role.role, snapshot.started_s)
         self._seen, self._overwritten = role.captures_recorded, role.captures_overwritten
         self.shown_rows = self.matching(list(self._lines))
         self.table.show(self.shown_rows)
@@ -87,13 +88,13 @@ class ExchangesPanel(ListingPanel):
             notes.append(f"“{self.filter_text}”")
         self.retitle("  ".join(notes))
 
-    def _add(self, exchange: Exchange, side: str, started_s: float) -> None:
+    def _add(self, exchange: Exchange, role: str, started_s: float) -> None:
         skipped = exchange.record_id - self._newest - 1
         if skipped and self._newest >= 0:
             # Negative numbers are no exchanges: such a row cannot be opened.
             self._lines.append(Row(-exchange.record_id, ("", "", "", "", "", f"… {skipped:,} more"), "muted"))
         self._newest = exchange.record_id
-        self._lines.append(_row(exchange, side, started_s))
+        self._lines.append(_row(exchange, role, started_s))
 
     def on_table_follow_changed(self, message: Table.FollowChanged) -> None:
         """Hold the captures while the reader looks at old rows."""
@@ -168,14 +169,14 @@ class ExchangesPanel(ListingPanel):
         return super().clipboard_text()
 
 
-def _row(exchange: Exchange, side: str, started_s: float) -> Row:
+def _row(exchange: Exchange, role: str, started_s: float) -> Row:
     answer = units.format_bytes(exchange.response_bytes) if exchange.outcome == "ok" else units.DASH
     head = "".join(chr(b) if 32 <= b < 127 else "·" for b in exchange.head)
     return Row(
         exchange.record_id,
         (
             f"{exchange.time_s - started_s:.4f}",
-            f"{side}{exchange.conn_id}",
+            numbered(role, exchange.conn_id),
             f"{units.format_bytes(exchange.request_bytes)} → {answer}",
             units.format_duration(exchange.service_time_s),
             exchange.outcome,
@@ -188,9 +189,9 @@ def _row(exchange: Exchange, side: str, started_s: float) -> Row:
 def _times(capture: Capture, started_s: float, *, short: bool, wants_echo: bool) -> Content:
     exchange, server = capture.exchange, capture.server
     begin = exchange.time_s
-    ends = f"c{exchange.conn_id} {capture.local_address} ⇄ {capture.remote_address}"
+    ends = f"{numbered(SWARM, exchange.conn_id)} {capture.local_address} ⇄ {capture.remote_address}"
     if server is not None:
-        ends += f" s{server.conn_id}"
+        ends += f" {numbered(SERVER, server.conn_id)}"
     steps = [("written", f"{begin - started_s:.6f} s", "")]
     if server is not None:
         steps.append(("read", _after(server.read_s, begin), "by the server"))

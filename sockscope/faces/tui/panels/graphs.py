@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 
 from sockscope.core import units
 from sockscope.core.events import EventKind
-from sockscope.core.figures import ProcessFigures, process_figures
+from sockscope.core.run.figures import ProcessFigures, process_figures
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.messages import MomentRequested
 from sockscope.faces.tui.panels.panel import Panel

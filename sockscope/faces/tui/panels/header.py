@@ -7,7 +7,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from sockscope.core import units
-from sockscope.core.snapshot import RunState, Snapshot
+from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.widgets.plain import plain
 

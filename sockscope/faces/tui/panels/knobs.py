@@ -17,9 +17,9 @@ from textual.style import Style
 from textual.widget import Widget
 
 from sockscope.core import units
-from sockscope.core.experiment import FIELDS
-from sockscope.core.fields import FieldSpec, Kind, Value
-from sockscope.core.snapshot import Snapshot
+from sockscope.core.config.experiment import FIELDS
+from sockscope.core.config.fields import FieldSpec, Kind, Value
+from sockscope.core.run.snapshot import Snapshot
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.messages import TuningRequested
 from sockscope.faces.tui.panels.panel import Panel
@@ -47,7 +47,7 @@ _TOLD = 4
 
 
 @dataclass(slots=True)
-class Entry:
+class KnobEdit:
     """Text that is being typed into a knob."""
 
     key: str
@@ -90,7 +90,7 @@ class KnobList(Widget, can_focus=True):
         self._notes: dict[str, str] = {}
         self._facts: dict[str, str] = {}
         self._chosen = "clients"
-        self._entry: Entry | None = None
+        self._entry: KnobEdit | None = None
         self._refused: tuple[str, str] | None = None
         self._flashing: frozenset[str] = frozenset()
         self._idle: frozenset[str] = frozenset()
@@ -190,13 +190,13 @@ class KnobList(Widget, can_focus=True):
             if _spec(key).kind in (Kind.CHOICE, Kind.FLAG):
                 self._turn(key, 1, False)
                 return
-            self._entry, self._refused = Entry(key), None
+            self._entry, self._refused = KnobEdit(key), None
         else:
             entry, self._entry = self._entry, None
             self._take(entry)
         self.refresh()
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: KnobEdit) -> None:
         spec = _spec(entry.key)
         if not entry.text.strip():
             return

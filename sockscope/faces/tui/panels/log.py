@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from sockscope.core.events import Event, EventKind
+from sockscope.core.roles import ROLE_NAMES
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.panels.listing import ListingPanel
 from sockscope.faces.tui.widgets.table import Column, Row
@@ -59,9 +60,8 @@ class LogPanel(ListingPanel):
 
 
 def _line(number: int, event: Event, started_s: float) -> Row:
-    who = {"server": "s", "client": "c"}.get(event.role, event.role)
-    if event.conn_id:
-        who += str(event.conn_id)
+    role = ROLE_NAMES.get(event.role)
+    who = f"{role.prefix}{event.conn_id or ''}" if role is not None else event.role
     words = [event.reason.value] if event.reason is not None else []
     words.extend([event.text] if event.text else [])
     if event.kind is EventKind.OPEN:

@@ -9,7 +9,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from sockscope.core.snapshot import ConnectionQuery
+from sockscope.core.run.snapshot import ConnectionQuery
 from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.panels.changes import ChangesPanel
 from sockscope.faces.tui.panels.connections import ConnectionsPanel

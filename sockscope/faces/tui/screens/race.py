@@ -16,9 +16,9 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widgets import Static
 
-from sockscope.core.race_report import race_report
-from sockscope.core.standing import Row as Contestant
-from sockscope.core.standing import Standing, rows
+from sockscope.core.results.race_report import race_report
+from sockscope.core.results.standing import Standing, rows
+from sockscope.core.results.standing import StandingRow as Contestant
 from sockscope.errors import SockscopeError
 from sockscope.faces.race import progress_words, race_title
 from sockscope.faces.race_table import (

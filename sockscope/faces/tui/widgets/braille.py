@@ -75,7 +75,7 @@ _MASKS = {pattern: pattern.masks() for pattern in PATTERNS}
 
 
 @dataclass(frozen=True)
-class Frame:
+class PlotScale:
     """How seconds and values become dots.
 
     A time belongs to the column `floor(time * columns_per_second) - first_column`: columns are cut on a
@@ -104,7 +104,7 @@ class Frame:
 
 
 def trace(
-    frame: Frame, times: Sequence[float], values: Sequence[float], pattern: Pattern = SOLID
+    frame: PlotScale, times: Sequence[float], values: Sequence[float], pattern: Pattern = SOLID
 ) -> list[int]:
     """Draw one curve; a nan interrupts it, and so does a time that runs backwards."""
     columns = [0] * frame.width
@@ -117,7 +117,7 @@ def trace(
         if value != value or time - time != 0:
             pen_down = False
             continue
-        # Written out instead of calling Frame.column and Frame.row: this loop is most of what a graph costs.
+        # Written out instead of calling the methods of PlotScale: this loop is most of what a graph costs.
         x = floor(time * per_second) - first
         height = (top - value) * per_unit
         y = 0 if height <= 0 else bottom if height >= bottom else int(height + 0.5)

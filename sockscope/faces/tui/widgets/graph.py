@@ -32,9 +32,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from sockscope.faces.tui.widgets.braille import DOTS_X, DOTS_Y, PATTERNS, Frame
+from sockscope.faces.tui.widgets.braille import DOTS_X, DOTS_Y, PATTERNS, PlotScale
 from sockscope.faces.tui.widgets.grid import SERIES_INKS, Grid, Ink
-from sockscope.faces.tui.widgets.legend import Entry, Piece, legend
+from sockscope.faces.tui.widgets.legend import LegendEntry, Piece, legend
 from sockscope.faces.tui.widgets.plain import DASH, pad, plain, shorten
 from sockscope.faces.tui.widgets.plot import (
     Area,
@@ -177,7 +177,7 @@ class Graph(Widget):
         self._bottom = Reach(lambda negated: float(ceil(negated)))
         self._gutter = Held(0, WIDTHS_SHRINK_AFTER_S)
         self._field = Held(0, WIDTHS_SHRINK_AFTER_S)
-        self._plot: tuple[Area, Frame] | None = None
+        self._plot: tuple[Area, PlotScale] | None = None
         self._strips: list[Strip] = []
         self._is_stale = True
         self._ink_styles: list[Style] = []
@@ -367,7 +367,7 @@ class Graph(Widget):
     def _draw_legend(self, grid: Grid) -> None:
         width = self._value_width()
         entries = [
-            Entry(
+            LegendEntry(
                 PATTERNS[number % len(PATTERNS)],
                 curve.label,
                 pad(self._format(value_at(curve, self._legend_time)), width, "right"),
@@ -492,10 +492,10 @@ class Graph(Widget):
             values = [nan if value != value else self._scaled(value) for value in values]
         return Series(curve.label, curve.times[first:last], values)
 
-    def _frame(self, area: Area, bottom: float, top: float) -> Frame:
+    def _frame(self, area: Area, bottom: float, top: float) -> PlotScale:
         width, height = area.width * DOTS_X, area.height * DOTS_Y
         per_second = max(width - 1, 1) / self._window
-        return Frame(
+        return PlotScale(
             width=width,
             height=height,
             first_column=floor(self._now * per_second) - width + 1,

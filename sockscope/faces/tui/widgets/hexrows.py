@@ -24,7 +24,7 @@ _TEXT = [chr(byte) if 0x20 <= byte < 0x7F else HIDDEN for byte in range(256)]
 _BYTES_PER_ROW = (16, 8, 4, 2, 1)
 
 
-class Kind(Enum):
+class TokenKind(Enum):
     """What a piece of a row is."""
 
     SPACE = "space"
@@ -39,12 +39,12 @@ class Token(NamedTuple):
     """A piece of a row."""
 
     text: str
-    kind: Kind
+    kind: TokenKind
     is_different: bool = False
 
 
 @dataclass(frozen=True)
-class Form:
+class HexLayout:
     """How rows are made: bytes in each, hex digits of the offset, and whether the text column is shown."""
 
     per_row: int
@@ -67,13 +67,13 @@ def digits_for(length: int) -> int:
     return max(4, len(f"{max(length - 1, 0):x}"))
 
 
-def form_for(width: int, digits: int, *, at_least: int = 1) -> Form | None:
+def form_for(width: int, digits: int, *, at_least: int = 1) -> HexLayout | None:
     """The widest form that fits `width` cells; the text goes before the rows get shorter than eight bytes."""
     for per_row in _BYTES_PER_ROW:
         if per_row < at_least:
             return None
         for with_text in (True, False):
-            form = Form(per_row, digits, with_text)
+            form = HexLayout(per_row, digits, with_text)
             # Sixteen bytes without their text say less than eight with it.
             if form.width <= width and (with_text or per_row <= GROUP):
                 return form
@@ -86,7 +86,7 @@ def row_count(length: int, per_row: int) -> int:
 
 
 def hex_row(
-    data: bytes, row: int, form: Form, *, boundaries: Container[int] = (), different: Container[int] = ()
+    data: bytes, row: int, form: HexLayout, *, boundaries: Container[int] = (), different: Container[int] = ()
 ) -> list[Token]:
     """One row of a dump, counted from 0.
 
@@ -99,20 +99,20 @@ def hex_row(
     """
     start = row * form.per_row
     chunk = data[start : start + form.per_row]
-    tokens = [Token(f"{start:0{form.digits}x}", Kind.OFFSET), Token(" ", Kind.SPACE)]
+    tokens = [Token(f"{start:0{form.digits}x}", TokenKind.OFFSET), Token(" ", TokenKind.SPACE)]
     for position, byte in enumerate(chunk):
         offset = start + position
         if position and position % GROUP == 0:
-            tokens.append(Token(" ", Kind.SPACE))
+            tokens.append(Token(" ", TokenKind.SPACE))
         is_boundary = offset in boundaries
-        tokens.append(Token(MARK, Kind.BOUNDARY) if is_boundary else Token(" ", Kind.SPACE))
-        tokens.append(Token(f"{byte:02x}", Kind.BYTE, offset in different))
+        tokens.append(Token(MARK, TokenKind.BOUNDARY) if is_boundary else Token(" ", TokenKind.SPACE))
+        tokens.append(Token(f"{byte:02x}", TokenKind.BYTE, offset in different))
     if form.with_text:
         used = sum(len(token.text) for token in tokens[2:])
-        tokens.append(Token(" " * (form.hex_width - used + 2), Kind.SPACE))
+        tokens.append(Token(" " * (form.hex_width - used + 2), TokenKind.SPACE))
         for position, byte in enumerate(chunk):
             text = _TEXT[byte]
-            kind = Kind.HIDDEN if text == HIDDEN else Kind.BYTE
+            kind = TokenKind.HIDDEN if text == HIDDEN else TokenKind.BYTE
             tokens.append(Token(text, kind, start + position in different))
     return tokens
 
@@ -121,7 +121,7 @@ def parse(rows: Iterable[Iterable[Token]]) -> bytes:
     """Read the hex of rows back into the bytes it was made of."""
     found = bytearray()
     for row in rows:
-        hexes = [token.text for token in row if token.kind is Kind.BYTE and len(token.text) == 2]
+        hexes = [token.text for token in row if token.kind is TokenKind.BYTE and len(token.text) == 2]
         found += bytes.fromhex("".join(hexes))
     return bytes(found)
 

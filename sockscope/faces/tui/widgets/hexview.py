@@ -24,9 +24,9 @@ from textual.strip import Strip
 
 from sockscope.faces.tui.widgets.hexrows import (
     GROUP,
-    Form,
-    Kind,
+    HexLayout,
     Token,
+    TokenKind,
     differences,
     digits_for,
     form_for,
@@ -65,7 +65,7 @@ class _Block:
 
     pane: HexPane
     boundaries: frozenset[int]
-    form: Form | None
+    form: HexLayout | None
     line: int
     x: int
     width: int
@@ -281,7 +281,9 @@ class HexView(ScrollView, can_focus=True):
 def _style_name(token: Token) -> str:
     if token.is_different:
         return "different"
-    return {Kind.OFFSET: "offset", Kind.HIDDEN: "hidden", Kind.BOUNDARY: "boundary"}.get(token.kind, "")
+    return {TokenKind.OFFSET: "offset", TokenKind.HIDDEN: "hidden", TokenKind.BOUNDARY: "boundary"}.get(
+        token.kind, ""
+    )
 
 
 def _inside(pane: HexPane) -> frozenset[int]:

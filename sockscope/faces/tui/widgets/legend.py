@@ -26,7 +26,7 @@ Piece = tuple[str, Ink]
 
 
 @dataclass(frozen=True)
-class Entry:
+class LegendEntry:
     """One curve: its pattern, its label, and its value as it is to be written."""
 
     pattern: Pattern
@@ -46,7 +46,7 @@ class Shape:
 
 
 def legend(
-    title: str, unit: str, lead: str, entries: Sequence[Entry], width: int
+    title: str, unit: str, lead: str, entries: Sequence[LegendEntry], width: int
 ) -> tuple[list[Piece], list[Piece]]:
     """Lay out the line: pieces for its left end and pieces for its right end, which together fit `width`
     cells.
@@ -69,7 +69,7 @@ def legend(
     return [], []
 
 
-def _shapes(title: str, entries: Sequence[Entry]) -> Iterator[Shape]:
+def _shapes(title: str, entries: Sequence[LegendEntry]) -> Iterator[Shape]:
     full_title = cell_len(title)
     full_label = max((cell_len(entry.label) for entry in entries), default=0)
     count = len(entries)
@@ -99,7 +99,7 @@ def _title(title: str, unit: str, cells: int) -> list[Piece]:
     return pieces
 
 
-def _entries(lead: str, entries: Sequence[Entry], shape: Shape) -> list[Piece]:
+def _entries(lead: str, entries: Sequence[LegendEntry], shape: Shape) -> list[Piece]:
     pieces: list[Piece] = [(lead, Ink.CURSOR)] if lead else []
     gap = GAP if shape.sample == _SAMPLE_WIDTHS[0] else "  "
     for entry in entries[: shape.entries]:

@@ -14,7 +14,7 @@ from math import nan
 
 from rich.cells import cell_len
 
-from sockscope.faces.tui.widgets.braille import DOTS_X, DOTS_Y, PATTERNS, Frame, cells, trace
+from sockscope.faces.tui.widgets.braille import DOTS_X, DOTS_Y, PATTERNS, PlotScale, cells, trace
 from sockscope.faces.tui.widgets.grid import SERIES_INKS, Grid, Ink
 from sockscope.faces.tui.widgets.plain import ELLIPSIS, shorten
 from sockscope.faces.tui.widgets.ticks import Tick
@@ -59,7 +59,7 @@ class Area:
         return self.y + dot_row // DOTS_Y
 
 
-def draw_curves(grid: Grid, area: Area, frame: Frame, series: Sequence[Series]) -> None:
+def draw_curves(grid: Grid, area: Area, frame: PlotScale, series: Sequence[Series]) -> None:
     """Draw all curves; the first one is on top."""
     for number in range(len(series) - 1, -1, -1):
         curve = series[number]
@@ -67,7 +67,7 @@ def draw_curves(grid: Grid, area: Area, frame: Frame, series: Sequence[Series]) 
         grid.dots(cells(columns), area.x, area.y, SERIES_INKS[number % len(SERIES_INKS)])
 
 
-def draw_value_axis(grid: Grid, area: Area, frame: Frame, ticks: Sequence[Tick]) -> None:
+def draw_value_axis(grid: Grid, area: Area, frame: PlotScale, ticks: Sequence[Tick]) -> None:
     """Draw the vertical axis left of the plot, with labels that end at it."""
     rule = area.x - 1
     for row in range(area.y, area.y + area.height):
@@ -78,7 +78,7 @@ def draw_value_axis(grid: Grid, area: Area, frame: Frame, ticks: Sequence[Tick])
 
 
 def draw_time_axis(
-    grid: Grid, area: Area, frame: Frame, now: float, ticks: Sequence[Tick], *, rule: bool
+    grid: Grid, area: Area, frame: PlotScale, now: float, ticks: Sequence[Tick], *, rule: bool
 ) -> None:
     """Draw the labels of the time axis under the plot, and a rule with ticks between if asked for."""
     below = area.y + area.height
@@ -99,7 +99,7 @@ def draw_time_axis(
             grid.text(start, below, tick.label, Ink.AXIS)
 
 
-def draw_markers(grid: Grid, area: Area, frame: Frame, markers: Sequence[Marker]) -> None:
+def draw_markers(grid: Grid, area: Area, frame: PlotScale, markers: Sequence[Marker]) -> None:
     """Draw a dotted line for each marker in sight and write its label beside it, newest first."""
     shown = sorted(
         (marker for marker in markers if 0 <= frame.column(marker.time) < frame.width),
@@ -151,7 +151,7 @@ def _shorter(label: str, most: int) -> Iterator[str]:
         yield shorten(label, most)
 
 
-def draw_limit(grid: Grid, area: Area, frame: Frame, label: str, value: float) -> None:
+def draw_limit(grid: Grid, area: Area, frame: PlotScale, label: str, value: float) -> None:
     """Draw a level dashed line with its label; a limit above the axis is named at the top with an arrow."""
     text = shorten(label, max(area.width - 2, 0))
     above = (frame.top - value) * frame.rows_per_unit < -0.5
@@ -174,7 +174,7 @@ def draw_limit(grid: Grid, area: Area, frame: Frame, label: str, value: float) -
             grid.put(place, row, "╌", Ink.LIMIT)
 
 
-def draw_cursor(grid: Grid, area: Area, frame: Frame, time: float) -> None:
+def draw_cursor(grid: Grid, area: Area, frame: PlotScale, time: float) -> None:
     """Draw the line of a time that is being looked at; curves stay visible under it."""
     column = frame.column(time)
     if not 0 <= column < frame.width:

@@ -1,0 +1,1 @@
+"""What can be asked for: fields, the experiment, and what applies to what."""

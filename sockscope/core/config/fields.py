@@ -1,0 +1,235 @@
+"""What a configuration field is: its words, unit, range and steps.
+
+Each field of an :class:`~sockscope.core.config.experiment.Experiment` carries one :class:`FieldSpec`. The
+command line, the TOML reader, the environment, validation and the knobs on the screen are all made from
+it, so a field is described once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import Field, dataclass
+from enum import Enum
+from typing import Any
+
+from sockscope.core import units
+from sockscope.core.wire.octets import format_octets, parse_octets
+
+Value = int | float | bool | str
+
+
+class Kind(Enum):
+    """How a field's value is read and written."""
+
+    COUNT = "count"
+    BYTES = "bytes"
+    DURATION = "duration"
+    CHOICE = "choice"
+    FLAG = "flag"
+    TEXT = "text"
+    OCTETS = "octets"
+    """Bytes, written as :mod:`sockscope.core.wire.octets` reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """The description of one field.
+
+    ``low`` and ``high`` bound a number (inclusive). ``smallest_step`` is the first value above zero that
+    an arrow key reaches. ``zero_word`` is what 0 means on the screen ("off"). ``words`` are other ways to
+    write a value (``request`` for a lifetime of 1).
+    """
+
+    key: str
+    label: str
+    kind: Kind
+    doc: str
+    low: float = 0
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+    zero_word: str = ""
+    words: tuple[tuple[str, Value], ...] = ()
+    smallest_step: float = 1
+
+    def parse(self, raw: object) -> Value:
+        """Return the value that ``raw`` (typed text, or a TOML value) stands for.
+
+        Raises ValueError with the reason. The range is checked by :meth:`check`, not here.
+        """
+        if isinstance(raw, str):
+            if self.kind is Kind.OCTETS:
+                return format_octets(parse_octets(raw)) if raw else raw
+            text = raw.strip()
+            for word, value in self.words:
+                if text.lower() == word:
+                    return value
+            if self.zero_word and text.lower() == self.zero_word:
+                return 0
+            return self._parse_text(text)
+        if self.kind is Kind.FLAG and isinstance(raw, bool):
+            return raw
+        if self.kind is Kind.DURATION and isinstance(raw, int | float) and not isinstance(raw, bool):
+            return float(raw)
+        if self.kind in (Kind.COUNT, Kind.BYTES) and isinstance(raw, int) and not isinstance(raw, bool):
+            return raw
+        raise ValueError(f"is not {self._wanted()}")
+
+    def _parse_text(self, text: str) -> Value:
+        match self.kind:
+            case Kind.COUNT:
+                return units.parse_count(text)
+            case Kind.BYTES:
+                return units.parse_bytes(text)
+            case Kind.DURATION:
+                return units.parse_duration(text)
+            case Kind.CHOICE:
+                if text.lower() not in self.choices:
+                    raise ValueError(f"is not {self._wanted()}")
+                return text.lower()
+            case Kind.FLAG:
+                if text.lower() in ("on", "yes", "true", "1"):
+                    return True
+                if text.lower() in ("off", "no", "false", "0"):
+                    return False
+                raise ValueError("is neither on nor off")
+            case _:
+                return text
+
+    def _wanted(self) -> str:
+        match self.kind:
+            case Kind.CHOICE:
+                return f"one of {', '.join(self.choices)}"
+            case Kind.FLAG:
+                return "true or false"
+            case Kind.DURATION:
+                return "a duration (for example 250ms)"
+            case Kind.BYTES:
+                return "a size (for example 64K)"
+            case Kind.COUNT:
+                return "a whole number"
+            case Kind.TEXT | Kind.OCTETS:
+                return "text"
+
+    def check(self, value: Value) -> str | None:
+        """Return why ``value`` is not allowed here, or None when it is."""
+        if not self._fits(value):
+            return f"must be {self._wanted()}"
+        if self.kind is Kind.OCTETS and value:
+            return _fault_of_octets(str(value))
+        if isinstance(value, str | bool):
+            return None
+        if isinstance(value, float) and not math.isfinite(value):
+            return "must be finite"
+        if value < self.low:
+            return f"must be at least {self.format(self.low)}"
+        if value > self.high:
+            return f"must be at most {self.format(self.high)}"
+        return None
+
+    def _fits(self, value: Value) -> bool:
+        match self.kind:
+            case Kind.CHOICE:
+                return value in self.choices
+            case Kind.TEXT | Kind.OCTETS:
+                return isinstance(value, str)
+            case Kind.FLAG:
+                return isinstance(value, bool)
+            case Kind.DURATION:
+                return isinstance(value, int | float) and not isinstance(value, bool)
+            case _:
+                return isinstance(value, int) and not isinstance(value, bool)
+
+    def format(self, value: Value) -> str:
+        """Return ``value`` for people."""
+        for word, meaning in self.words:
+            if value == meaning and type(value) is type(meaning):
+                return word
+        if self.zero_word and not isinstance(value, bool | str) and value == 0:
+            return self.zero_word
+        match self.kind:
+            case Kind.FLAG:
+                return "on" if value else "off"
+            case Kind.COUNT:
+                return units.format_count(float(value))
+            case Kind.BYTES:
+                return _tidy_bytes(int(value))
+            case Kind.DURATION:
+                return _tidy_duration(float(value))
+            case _:
+                return str(value)
+
+    def exact(self, value: Value) -> Value:
+        """Return ``value`` as TOML would hold it, such that :meth:`parse` reads the same value back."""
+        if self.kind is Kind.BYTES and not isinstance(value, str):
+            return units.exact_bytes(int(value))
+        if self.kind is Kind.DURATION and not isinstance(value, str):
+            return units.exact_duration(float(value))
+        return value
+
+    def step(self, value: Value, direction: int, *, coarse: bool = False) -> Value:
+        """Return the neighbour of ``value`` on the 1-2-5 scale (``direction`` +1 or -1).
+
+        ``coarse`` goes a decade at once. Choices and flags go round. The result is inside the range.
+        """
+        if self.kind is Kind.CHOICE:
+            return self.choices[(self.choices.index(str(value)) + direction) % len(self.choices)]
+        if self.kind is Kind.FLAG:
+            return not value
+        if isinstance(value, str):
+            return value
+        stepped = float(value)
+        for _ in range(3 if coarse else 1):
+            stepped = _one_step(stepped, direction, self.smallest_step)
+        bounded = min(max(stepped, self.low), self.high)
+        return bounded if self.kind is Kind.DURATION else round(bounded)
+
+
+def _fault_of_octets(text: str) -> str | None:
+    try:
+        parse_octets(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _one_step(value: float, direction: int, smallest: float) -> float:
+    if direction > 0:
+        if value < smallest:
+            return smallest
+        exponent = math.floor(math.log10(value) + 1e-9)
+        for mantissa in (1.0, 2.0, 5.0, 10.0):
+            candidate = mantissa * 10.0**exponent
+            if candidate > value * (1 + 1e-9):
+                return round(candidate, 12)
+    if value <= smallest:
+        return 0
+    exponent = math.floor(math.log10(value) + 1e-9)
+    for mantissa in (5.0, 2.0, 1.0, 0.5):
+        candidate = mantissa * 10.0**exponent
+        if candidate < value * (1 - 1e-9):
+            return round(max(candidate, smallest), 12)
+    return smallest
+
+
+def _tidy_bytes(value: int) -> str:
+    for size, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if value >= size and value % size == 0:
+            return f"{value // size:,} {unit}"
+    return f"{value:,} B"
+
+
+def _tidy_duration(seconds: float) -> str:
+    for size, unit in ((60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        text = f"{seconds / size:.6g}"
+        # 100 s, not 1.66667 min.
+        crooked = unit == "min" and seconds < 600 and len(text) > len("1.25")
+        if seconds >= size * (1 - 1e-9) and not crooked:
+            return f"{text} {unit}"
+    return "0" if seconds == 0 else f"{seconds * 1e9:.6g} ns"
+
+
+def spec_of(field: Field[Any]) -> FieldSpec:
+    """Return the description that a dataclass field carries."""
+    spec = field.metadata["spec"]
+    assert isinstance(spec, FieldSpec)
+    return spec

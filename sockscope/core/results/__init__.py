@@ -1,0 +1,1 @@
+"""What outlives a run: reports, races, and how two of them compare."""

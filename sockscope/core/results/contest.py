@@ -1,0 +1,212 @@
+"""What is raced: contestants with their experiments, and what one slice of one of them came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.fields import Value
+from sockscope.core.run.snapshot import ProcessUse, Snapshot
+from sockscope.errors import ConfigError, Fault
+
+MAX_CONTESTANTS = 32
+MAX_ROUNDS = 1_000
+SHORTEST_SLICE_S = 0.01
+DEFAULT_ROUNDS = 6
+"""The fewest rounds whose extremes enclose the median with 95 % (:mod:`sockscope.core.results.spread`)."""
+DEFAULT_SLICE_S = 1.0
+DEFAULT_WARMUP_S = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A server under a name. ``uses_loop`` is False for models whose server leaves the event loop alone."""
+
+    name: str
+    experiment: Experiment
+    uses_loop: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Figures that somebody published for a contestant; ``times`` as fast as the baseline."""
+
+    contestant: str
+    duration_s: float
+    connections_per_s: float
+    cpu_ratio: float
+    rss_bytes: int
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """A race: who takes part, and for how long.
+
+    The *rate* is measured (requests per second of slices of ``slice_s``, persistent or not) unless
+    ``requests`` is given: then a slice is a *batch* of so many requests, and the time is measured until all
+    are done. ``warmup_s`` is left out at the beginning of each slice of a rate; a batch is preceded by a
+    small one. ``note`` and ``published`` are shown with the result; ``left_out`` are names and why they do
+    not take part here.
+    """
+
+    contestants: tuple[Contestant, ...]
+    rounds: int = DEFAULT_ROUNDS
+    slice_s: float = DEFAULT_SLICE_S
+    warmup_s: float = DEFAULT_WARMUP_S
+    requests: int = 0
+    baseline: str = ""
+    preset: str = ""
+    note: str = ""
+    published: tuple[Published, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """``rate`` or ``batch``."""
+        return "batch" if self.requests else "rate"
+
+    @property
+    def figure(self) -> str:
+        """The figure that decides."""
+        return "duration_s" if self.requests else "requests_per_s"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more of the figure is better."""
+        return not self.requests
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield everything that is wrong with this contest, its experiments included."""
+        names = [contestant.name for contestant in self.contestants]
+        if not 1 <= len(names) <= MAX_CONTESTANTS:
+            yield Fault("contestants", len(names), f"must be 1 to {MAX_CONTESTANTS}")
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield Fault("contestants", name, "takes part twice")
+        if not 1 <= self.rounds <= MAX_ROUNDS:
+            yield Fault("rounds", self.rounds, f"must be 1 to {MAX_ROUNDS:,}")
+        if self.slice_s < SHORTEST_SLICE_S:
+            yield Fault("slice", self.slice_s, f"must be at least {SHORTEST_SLICE_S:g} s")
+        if self.baseline and self.baseline not in names:
+            yield Fault("baseline", self.baseline, f"does not take part; these do: {', '.join(names)}")
+        for contestant in self.contestants:
+            for fault in contestant.experiment.faults():
+                yield replace(fault, field=f"{contestant.name}: {fault.field}")
+
+    def validated(self) -> Self:
+        """Return self, or raise :class:`ConfigError` with every fault."""
+        if faults := list(self.faults()):
+            raise ConfigError(faults)
+        return self
+
+    def workload(self) -> dict[str, Value | None]:
+        """Return each field of the experiments by its attribute, None where contestants differ in it."""
+        first = self.contestants[0].experiment
+        return {
+            entry.attribute: None if self._differ_in(key) else first.value(key)
+            for key, entry in FIELDS.items()
+        }
+
+    def differing(self, contestant: Contestant) -> dict[str, Value]:
+        """Return the fields, by attribute, in which the contestants differ, as this one has them."""
+        return {
+            entry.attribute: contestant.experiment.value(key)
+            for key, entry in FIELDS.items()
+            if self._differ_in(key)
+        }
+
+    def _differ_in(self, key: str) -> bool:
+        return len({contestant.experiment.value(key) for contestant in self.contestants}) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """The figures of one contestant in one slice; None is not known.
+
+    ``duration_s`` is the length of the slice, or of the batch from its first connect to its last answer;
+    rates are per second of it. ``cpu_ratio``, ``cpu_s_per_request``, ``rss_bytes``, ``threads`` and the
+    switches are those of the server's process, ``clients_cpu_ratio`` that of the clients', and
+    ``others_cpu_ratio`` that of whatever else ran on the machine, this program included. ``errors`` are
+    requests that failed or timed out, and connections that were not made.
+    """
+
+    duration_s: float | None
+    connections_per_s: float | None
+    requests_per_s: float | None
+    service_time_p50_s: float | None
+    service_time_p99_s: float | None
+    cpu_ratio: float | None
+    clients_cpu_ratio: float | None
+    others_cpu_ratio: float | None
+    cpu_s_per_request: float | None
+    rss_bytes: float | None
+    threads: float | None
+    voluntary_switches: float | None
+    involuntary_switches: float | None
+    errors: float | None
+
+
+FIGURES = tuple(f.name for f in fields(Lap))
+"""Names of the figures that are measured in each round."""
+
+
+def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -> Lap:
+    """Return the figures of a slice, from the windows of the server's and of the clients' run.
+
+    ``duration_s`` is that of a batch; without it the slice is as long as the windows are. Processor time in
+    the window but outside of a batch is that of idle processes.
+    """
+    seen, totals = swarm.main, swarm.main.totals
+    server_s, swarm_s = duration_s or server.measured_s, duration_s or swarm.measured_s
+    p50, p99 = seen.service_time.percentiles((0.5, 0.99))
+    used, clients = used_by("server", server), used_by("swarm", swarm)
+    return Lap(
+        duration_s=swarm_s or None,
+        connections_per_s=_ratio(totals.connections_opened, swarm_s),
+        requests_per_s=_ratio(totals.responses, swarm_s),
+        service_time_p50_s=p50,
+        service_time_p99_s=p99,
+        cpu_ratio=_ratio(_sum(used, "cpu_s"), server_s),
+        clients_cpu_ratio=_ratio(_sum(clients, "cpu_s"), swarm_s),
+        others_cpu_ratio=_others(swarm, (*used, *clients)),
+        cpu_s_per_request=_ratio(_sum(used, "cpu_s"), totals.responses),
+        rss_bytes=_sum(used, "rss_bytes"),
+        threads=_sum(used, "threads"),
+        voluntary_switches=_sum(used, "voluntary_switches"),
+        involuntary_switches=_sum(used, "involuntary_switches"),
+        errors=totals.errors
+        + totals.timeouts
+        + totals.connections_refused
+        + totals.connections_timed_out
+        + totals.connections_failed,
+    )
+
+
+def used_by(role: str, window: Snapshot) -> list[ProcessUse]:
+    """Return the processes in which ``role`` (``server`` or ``swarm``) is played."""
+    return [process for process in window.processes if role in process.roles]
+
+
+def _others(window: Snapshot, ours: Iterable[ProcessUse]) -> float | None:
+    """Return what everything else on the machine used per second; all is measured over nearly one window."""
+    busy_s = window.resources.machine_busy_s
+    busy = _ratio(busy_s, window.resources.measured_s)
+    if busy is None:
+        return None
+    by_pid = {process.pid: process.resources.cpu_ratio or 0.0 for process in ours}
+    return max(0.0, busy - sum(by_pid.values()))
+
+
+def _sum(used: list[ProcessUse], name: str) -> float | None:
+    return sum(getattr(process.resources, name) for process in used) if used else None
+
+
+def _ratio(value: float | None, per: float) -> float | None:
+    return value / per if value is not None and per > 0 else None
+
+
+def laps_by_figure(laps: tuple[Lap, ...]) -> Mapping[str, tuple[float | None, ...]]:
+    """Return the values of each figure over the rounds."""
+    return {name: tuple(getattr(lap, name) for lap in laps) for name in FIGURES}

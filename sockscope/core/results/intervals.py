@@ -1,0 +1,79 @@
+"""A run second by second, for whoever looks at it later: bounded, however long the run is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from sockscope.core.results.report import interval
+from sockscope.core.run.snapshot import RoleSnapshot, Snapshot
+from sockscope.core.run.window import joined, window
+
+LENGTH_S = 1.0
+"""Length of an interval, until a run is so long that its intervals are joined."""
+MOST = 300
+"""When there are this many intervals each two neighbours become one: five minutes are kept by the second,
+ten by two seconds, an hour by sixteen. Nothing is left out by that, and the memory of an hour is that of
+five minutes."""
+_SLACK_S = 0.1
+"""A reader that comes at even times comes a little early or late each time."""
+
+
+class Intervals:
+    """Absorbs the snapshots of a run, as often as they come, and keeps a window per ``length_s``."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self.length_s = LENGTH_S
+        self._most = most
+        self._edge: Snapshot | None = None
+        self._windows: list[Snapshot] = []
+
+    def absorb(self, snapshot: Snapshot) -> None:
+        """Take the next snapshot; it ends an interval when the one that is under way is long enough."""
+        if self._edge is None:
+            self._edge = _slim(snapshot)
+        elif snapshot.time_s - self._edge.time_s >= self.length_s - _SLACK_S:
+            self._cut(snapshot)
+
+    def finish(self, snapshot: Snapshot) -> None:
+        """Take the last snapshot of the run; the last interval may be shorter than the others."""
+        if self._edge is not None and snapshot.time_s > self._edge.time_s:
+            self._cut(snapshot)
+
+    def reports(self) -> list[dict[str, Any]]:
+        """Return the objects of ``--json-stream`` for the intervals, in order."""
+        return [interval(one) for one in self._windows]
+
+    def _cut(self, snapshot: Snapshot) -> None:
+        assert self._edge is not None
+        edge = _slim(snapshot)
+        self._windows.append(window(self._edge, edge))
+        self._edge = edge
+        if len(self._windows) >= self._most:
+            self._windows = list(_pairs(self._windows))
+            self.length_s *= 2
+
+
+def _pairs(windows: list[Snapshot]) -> Iterator[Snapshot]:
+    """Yield each two neighbours joined; the warm-up does not mix with what follows it."""
+    rest = iter(windows)
+    for first in rest:
+        second = next(rest, None)
+        if second is None:
+            yield first
+        elif first.warming_up != second.warming_up:
+            yield from (first, second)
+        else:
+            yield joined(first, second)
+
+
+def _slim(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot without its rows."""
+    return replace(
+        snapshot, events=(), server=_without_rows(snapshot.server), swarm=_without_rows(snapshot.swarm)
+    )
+
+
+def _without_rows(role: RoleSnapshot | None) -> RoleSnapshot | None:
+    return replace(role, events=(), exchanges=(), connections=()) if role is not None else None

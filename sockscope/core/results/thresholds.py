@@ -1,0 +1,186 @@
+"""``--fail-if 'p99>20ms'``: a condition on one figure of the report under which the run counts as failed,
+and ``--fail-if 'p99>+10%'``: one on how a figure has changed between two runs.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from sockscope.core import units
+from sockscope.core.results.report import FIGURES
+
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq,
+}  # fmt: skip
+_CONDITION = re.compile(r"\s*([A-Za-z0-9_.]+)\s*(>=|<=|==|>|<)\s*(\S.*?)\s*")
+_SHARE = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)\s*%")
+_UNIT_SUFFIX = re.compile(r"(?<!_per)(_bytes|_ratio|_s)$")
+_ALSO = {"p99.9": "service_time_s.p999"}
+
+
+def _run_names() -> dict[str, str]:
+    """Return each name that a figure may be called by, and its dotted name; the first section wins.
+
+    The server's figures need their section, for the short names mean what the clients saw.
+    """
+    dotted = [f"{section}.{figure}" for section, figures in FIGURES.items() for figure in figures]
+    alone = [figure for figure in dotted if not figure.startswith("server.")]
+    return {**_ALSO, **{figure: figure for figure in dotted}, **short_names(alone)}
+
+
+def short_names(figures: Iterable[str]) -> dict[str, str]:
+    """Return for each short name of a figure (``p99``, ``cpu``) its full one; the first figure wins."""
+    full = list(figures)
+    names = {figure: figure for figure in full}
+    for figure in full:
+        names.setdefault(figure.rpartition(".")[2], figure)
+    for figure in full:
+        name = _UNIT_SUFFIX.sub("", figure.rpartition(".")[2])
+        names.setdefault(name, figure)
+        names.setdefault(name.removeprefix("service_time_"), figure)
+    return names
+
+
+FIGURE_NAMES: Mapping[str, str] = _run_names()
+"""Names by which a figure of a run's report may be called, with its dotted name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A condition that must not hold at the end of the run. ``limit`` is in the figure's own unit."""
+
+    text: str
+    figure: str
+    comparison: str
+    limit: float
+
+    @classmethod
+    def parse(cls, text: str, names: Mapping[str, str] | None = None) -> Threshold:
+        """Return the threshold that ``text`` (``p99>20ms``) stands for; raise ValueError with the reason.
+
+        ``names`` are what figures may be called, with the name of each; by default those of a run's report.
+        """
+        figure, comparison, value = _parts(text, FIGURE_NAMES if names is None else names, "p99>20ms")
+        try:
+            limit = _unit_of(figure).parse(value)
+        except ValueError as error:
+            raise ValueError(f"the value {value} is {error}") from None
+        return cls(text.strip(), figure, comparison, limit)
+
+    def missed(self, report: Mapping[str, Any]) -> str | None:
+        """Return in words why ``report`` misses this threshold, or None when it holds.
+
+        A figure that is not known counts as missed: what was not measured was not shown to be good.
+        """
+        section, _, name = self.figure.partition(".")
+        value = report[section][name]
+        if value is None:
+            return f"{self.text}: there is no {self.figure} in this run"
+        if not self.holds(value):
+            return None
+        return f"{self.text}: {self.figure} is {format_figure(self.figure, value)}"
+
+    def holds(self, value: float) -> bool:
+        """Tell whether a value meets the condition."""
+        return _COMPARISONS[self.comparison](value, self.limit)
+
+
+def missed(thresholds: Iterable[Threshold], report: Mapping[str, Any]) -> list[str]:
+    """Return in words each threshold that ``report`` misses."""
+    return [why for threshold in thresholds if (why := threshold.missed(report)) is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeThreshold:
+    """A condition on the relative change of a figure that must not hold. ``limit_ratio``: -0.05 is -5 %."""
+
+    text: str
+    figure: str
+    comparison: str
+    limit_ratio: float
+
+    @classmethod
+    def parse(cls, text: str, names: Mapping[str, str] | None = None) -> ChangeThreshold:
+        """Return the threshold that ``text`` (``requests_per_s<-5%``) stands for.
+
+        ``names`` are what figures may be called, with the name of each; by default those of a run's report.
+        Raises ValueError with the reason.
+        """
+        figure, comparison, value = _parts(
+            text, FIGURE_NAMES if names is None else names, "requests_per_s<-5%"
+        )
+        share = _SHARE.fullmatch(value)
+        if share is None:
+            raise ValueError(f"the value {value} is not a change in per cent (for example -5% or +10%)")
+        limit_ratio = float(share[2]) / 100
+        return cls(text.strip(), figure, comparison, -limit_ratio if share[1] == "-" else limit_ratio)
+
+    def holds(self, change_ratio: float) -> bool:
+        """Tell whether a figure has changed so."""
+        return _COMPARISONS[self.comparison](change_ratio, self.limit_ratio)
+
+
+def _parts(text: str, names: Mapping[str, str], example: str) -> tuple[str, str, str]:
+    """Return figure, comparison and value of a condition; raise ValueError with the reason."""
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"is not FIGURE, one of > >= < <= ==, and a value, such as {example}")
+    name, comparison, value = match.groups()
+    figure = names.get(name.lower())
+    if figure is None:
+        near = get_close_matches(name.lower(), names, n=1)
+        raise ValueError(f"there is no figure {name}" + (f"; did you mean {near[0]}?" if near else ""))
+    return figure, comparison, value
+
+
+def format_figure(figure: str, value: float | None) -> str:
+    """Return the value of a figure, named with its section (``rates.bytes_per_s``), with its unit."""
+    return units.DASH if value is None else _unit_of(figure).format(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    parse: Callable[[str], float]
+    format: Callable[[float], str]
+
+
+def _parse_number(text: str) -> float:
+    try:
+        return units.parse_count(text)
+    except ValueError:
+        if not re.fullmatch(r"[0-9]*\.?[0-9]+", text):
+            raise
+        return float(text)
+
+
+def _parse_ratio(text: str) -> float:
+    number = text.removesuffix("%").strip()
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+", number):
+        raise ValueError("not a share (for example 80% or 0.8)")
+    return float(number) / (100 if text.endswith("%") else 1)
+
+
+_SECONDS = _Unit(units.parse_duration, units.format_duration)
+_BYTES = _Unit(units.parse_bytes, units.format_bytes)
+_RATIO = _Unit(_parse_ratio, lambda value: f"{value * 100:.1f} %")
+_NUMBER = _Unit(_parse_number, lambda value: f"{value:,.6g}" if value % 1 else f"{value:,.0f}")
+
+
+def _unit_of(figure: str) -> _Unit:
+    section, _, name = figure.rpartition(".")
+    if name.endswith("_s_per_request"):
+        return _SECONDS
+    if name.endswith(("bytes_per_s", "_bytes")) or name.startswith("bytes_"):
+        return _BYTES
+    if name.endswith("_ratio"):
+        return _RATIO
+    if name.endswith("_per_s") or name == "count":
+        return _NUMBER
+    if section == "service_time_s" or name.endswith("_s"):
+        return _SECONDS
+    return _NUMBER

@@ -1,0 +1,1 @@
+"""What a run tells: snapshots, windows, figures, findings, its past."""

@@ -1,0 +1,118 @@
+"""From what happened in a window to the figures that people read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sockscope.core.run.snapshot import ProcessUse, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of one window; None is not known (no answer in the window, say), never a zero.
+
+    Rates are per second of the window, latencies in seconds, ratios of one core. ``bytes_per_s`` is the
+    payload of the answers, framing taken off as the tuning of this moment has it: received by the clients,
+    or sent by a server alone. ``wait_s`` is the mean wait for a permit of those that had to wait.
+    """
+
+    length_s: float
+    requests_per_s: float | None
+    bytes_per_s: float | None
+    p50_s: float | None
+    p99_s: float | None
+    max_s: float | None
+    cpu_ratio: float | None
+    lag_p50_s: float | None
+    lag_p99_s: float | None
+    lag_max_s: float | None
+    wait_s: float | None
+    opened_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFigures:
+    """The figures of one process in a window, which ``length_s`` is the length of as that process has it.
+
+    ``name`` and ``state`` are those of :class:`ProcessUse`; ratios are of one core.
+    """
+
+    name: str
+    pid: int
+    roles: tuple[str, ...]
+    state: str
+    alive: bool
+    silent_s: float
+    length_s: float
+    cpu_ratio: float | None
+    rss_bytes: int | None
+    threads: int | None
+    lag_p50_s: float | None
+    lag_p99_s: float | None
+    lag_max_s: float | None
+
+
+def process_figures(window: Snapshot) -> tuple[ProcessFigures, ...]:
+    """Return the figures of every process of the run in a window, the engine's own first."""
+    return tuple(map(_of_process, window.processes))
+
+
+def _of_process(use: ProcessUse) -> ProcessFigures:
+    lag_p50, lag_p99, lag_max = use.resources.loop_lag.percentiles((0.5, 0.99, 1.0))
+    return ProcessFigures(
+        name=use.name,
+        pid=use.pid,
+        roles=use.roles,
+        state=use.state,
+        alive=use.alive,
+        silent_s=use.silent_s,
+        length_s=use.resources.measured_s,
+        cpu_ratio=use.resources.cpu_ratio,
+        rss_bytes=use.resources.rss_bytes,
+        threads=use.resources.threads,
+        lag_p50_s=lag_p50,
+        lag_p99_s=lag_p99,
+        lag_max_s=lag_max,
+    )
+
+
+def machine_ratio(window: Snapshot) -> float | None:
+    """Return the share of all cores of the machine that was taken, by whatever program; None if unknown."""
+    used = window.resources
+    if used.machine_busy_s is None or used.measured_s <= 0:
+        return None
+    return used.machine_busy_s / used.measured_s / used.machine_cores
+
+
+def figures(window: Snapshot) -> Figures:
+    """Return the figures of a window, as :func:`sockscope.core.run.window.window` cuts it out."""
+    length = window.measured_s
+    role = window.main
+    p50, p99, longest = role.service_time.percentiles((0.5, 0.99, 1.0))
+    lag_p50, lag_p99, lag_max = window.resources.loop_lag.percentiles((0.5, 0.99, 1.0))
+    totals = role.totals
+
+    def rate(count: float) -> float | None:
+        return count / length if length > 0 else None
+
+    return Figures(
+        length_s=length,
+        requests_per_s=rate(totals.responses) if role.counts_frames else None,
+        bytes_per_s=rate(_payload_bytes(window)),
+        p50_s=p50,
+        p99_s=p99,
+        max_s=longest,
+        cpu_ratio=window.resources.cpu_ratio,
+        lag_p50_s=lag_p50,
+        lag_p99_s=lag_p99,
+        lag_max_s=lag_max,
+        wait_s=role.limiter.wait_s / role.limiter.waited if role.limiter.waited else None,
+        opened_per_s=rate(totals.connections_opened),
+    )
+
+
+def _payload_bytes(window: Snapshot) -> int:
+    role = window.main
+    carried = role.totals.bytes_in if role is window.swarm else role.totals.bytes_out
+    framing = window.tuning.wire_bytes - window.tuning.request_bytes if role.counts_frames else 0
+    return max(0, carried - role.totals.responses * framing)

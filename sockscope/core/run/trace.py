@@ -1,0 +1,149 @@
+"""The memory of a run for whoever draws it: series, markers, and what each change did."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, fields
+
+from sockscope.core.events import Event, EventKind
+from sockscope.core.run.figures import Figures, figures, process_figures
+from sockscope.core.run.snapshot import RunState, Snapshot
+from sockscope.core.run.window import window
+from sockscope.core.series import TimeSeries
+
+POINTS = 3_000
+"""Points kept per series: ten minutes at five a second."""
+EDGE_S = 3.0
+"""Length of the windows before and after a change that are compared."""
+SETTLE_S = 0.4
+"""Left out after a change, while queues of before drain."""
+HEADLINE_S = 1.0
+"""Length of the window that the large figures are of."""
+GAP_S = 2.0
+"""A longer silence between two snapshots is drawn as a gap."""
+
+
+_CPU_OF = {
+    ("server",): "server_cpu_ratio",
+    ("swarm",): "clients_cpu_ratio",
+    ("server", "swarm"): "child_cpu_ratio",
+}
+
+
+@dataclass(slots=True)
+class Change:
+    """One tuning while the run went on; ``after`` is None until enough time has passed.
+
+    It is ``over`` when the traffic was paused: what follows is no effect of it.
+    """
+
+    generation: int
+    time_s: float
+    text: str
+    before: Figures | None
+    after: Figures | None = None
+    start: Snapshot | None = None
+    over: bool = False
+
+
+class Trace:
+    """Absorbs snapshots and keeps what is needed to draw the past of a run.
+
+    ``series`` holds one :class:`TimeSeries` per field of :class:`Figures`, and the gauges ``clients``,
+    ``connections``, ``in_flight``, ``waiting``, ``permits``; ``server_cpu_ratio`` and ``clients_cpu_ratio``
+    are of the busiest other process that serves or asks, and ``child_cpu_ratio`` of one that does both.
+    ``headline`` is the window of the last second.
+    """
+
+    def __init__(self) -> None:
+        names = [f.name for f in fields(Figures)] + [
+            "clients", "connections", "in_flight", "waiting", "permits", *_CPU_OF.values(),
+        ]  # fmt: skip
+        self.series = {name: TimeSeries(POINTS) for name in names}
+        self.markers: deque[Event] = deque(maxlen=200)
+        self.changes: deque[Change] = deque(maxlen=100)
+        self.headline: Snapshot | None = None
+        self._recent: deque[Snapshot] = deque()
+
+    def absorb(self, snapshot: Snapshot) -> None:
+        """Take the next snapshot of the run."""
+        for event in snapshot.events:
+            if event.kind in (EventKind.TUNING, EventKind.MARKER) or event.text in ("paused", "resumed"):
+                self.markers.append(event)
+            if event.kind is EventKind.TUNING:
+                self._begin_change(event)
+        if self._recent:
+            self._add_points(self._recent[-1], snapshot)
+        self._recent.append(snapshot)
+        while snapshot.time_s - self._recent[0].time_s > EDGE_S + 2:
+            self._recent.popleft()
+        self.headline = window(self._since(snapshot.time_s - HEADLINE_S), snapshot)
+        if self.changes:
+            self._finish_change(self.changes[-1], snapshot)
+
+    def _add_points(self, before: Snapshot, now: Snapshot) -> None:
+        series = self.series
+        if now.time_s - before.time_s > GAP_S:
+            for one in series.values():
+                one.append(before.time_s + GAP_S / 2, None)
+            return
+        between = window(before, now)
+        shown = figures(between)
+        for f in fields(Figures):
+            series[f.name].append(now.time_s, getattr(shown, f.name))
+        role = now.main
+        series["clients"].append(now.time_s, role.clients)
+        series["connections"].append(now.time_s, role.connections_open)
+        series["in_flight"].append(now.time_s, role.in_flight)
+        series["waiting"].append(now.time_s, role.limiter.waiting + role.pool.waiting)
+        series["permits"].append(now.time_s, role.limiter.permits or None)
+        for name, ratio in _elsewhere(between).items():
+            series[name].append(now.time_s, ratio)
+
+    def _since(self, time_s: float) -> Snapshot:
+        """Return the newest snapshot that is not after ``time_s``, or the oldest there is."""
+        found = self._recent[0]
+        for snapshot in self._recent:
+            if snapshot.time_s > time_s:
+                break
+            found = snapshot
+        return found
+
+    def _begin_change(self, event: Event) -> None:
+        before = None
+        if self._recent:
+            last = self._recent[-1]
+            first = self._since(max(event.time_s - EDGE_S, self._settled_s()))
+            if last.time_s - first.time_s > SETTLE_S:
+                before = figures(window(first, last))
+        self.changes.append(Change(event.generation, event.time_s, event.text, before))
+
+    def _settled_s(self) -> float:
+        """Return when the change before had settled: its figures must not mix into the next comparison."""
+        return self.changes[-1].time_s + SETTLE_S if self.changes else float("-inf")
+
+    def _finish_change(self, change: Change, now: Snapshot) -> None:
+        if now.state is RunState.PAUSED:
+            change.over = change.start is not None
+        elif change.start is None:
+            if now.time_s - change.time_s >= SETTLE_S:
+                change.start = now
+        elif not change.over and 0 < now.time_s - change.start.time_s <= EDGE_S + 1:
+            change.after = figures(window(change.start, now))
+
+    def clear(self) -> None:
+        """Forget the past, for figures that begin anew."""
+        for one in self.series.values():
+            one.clear()
+        self.markers.clear()
+        self.changes.clear()
+
+
+def _elsewhere(between: Snapshot) -> dict[str, float | None]:
+    """Return the CPU of the busiest other process of each kind; None where there is none."""
+    found: dict[str, float | None] = dict.fromkeys(_CPU_OF.values())
+    for process in process_figures(between)[1:]:
+        name = _CPU_OF[process.roles]
+        if process.alive and process.cpu_ratio is not None:
+            found[name] = max(found[name] or 0.0, process.cpu_ratio)
+    return found

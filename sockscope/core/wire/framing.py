@@ -1,0 +1,174 @@
+"""Bytes in, frames out: how messages are told apart on a TCP stream.
+
+Rules of this file: a decoder never holds more than one unfinished frame, believes no length before it is
+checked against the limit, and never loses or invents a byte: the frames it returned plus what it still
+holds are exactly what it was fed. A frame is returned as it stood on the wire, header or terminator
+included, together with the offsets at which a read ended inside it.
+
+Formats: ``length`` is a 4-byte big-endian byte count before the payload; ``newline`` ends a message with
+``\\n``; ``fixed`` cuts every n bytes; ``none`` takes each read for one message, which miscounts when TCP
+merges or splits writes. Answers of other servers can also be cut behind a terminator of any bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from sockscope.core.wire.octets import format_octets
+
+LENGTH_HEADER_BYTES = 4
+MAX_FRAME_BYTES = 16 << 20
+"""Largest payload that is accepted or sent: 16 MiB."""
+
+
+class Frame(NamedTuple):
+    """One message as it stood on the wire.
+
+    ``wire`` holds header and terminator too. ``reads`` are the offsets inside ``wire`` at which one read
+    ended and the next began: empty when the frame came in one read.
+    """
+
+    wire: bytes
+    reads: tuple[int, ...]
+
+
+class FramingError(Exception):
+    """The stream cannot be cut into frames any more; the message says why."""
+
+
+class Decoder(Protocol):
+    """An incremental decoder of one stream."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of an unfinished frame that are held."""
+        ...
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take what one read returned and give the frames that are complete now.
+
+        Raises FramingError when the stream breaks the format or its limit.
+        """
+        ...
+
+
+class _Buffered:
+    """The part that the cutting decoders share: the unfinished frame and where reads ended in it."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = bytearray()
+        self._read_ends: list[int] = []
+
+    @property
+    def pending_bytes(self) -> int:
+        return len(self._held)
+
+    def feed(self, data: bytes) -> list[Frame]:
+        if not data:
+            return []
+        searched = len(self._held)
+        if searched:
+            self._read_ends.append(searched)
+        self._held += data
+        frames: list[Frame] = []
+        start = 0
+        while end := self._frame_end(start, max(start, searched)):
+            # Only the first frame can have been begun by an earlier read.
+            ends = tuple(self._read_ends) if start == 0 else ()
+            frames.append(Frame(bytes(self._held[start:end]), ends))
+            start = end
+        if start:
+            del self._held[:start]
+            self._read_ends.clear()
+        return frames
+
+    def _frame_end(self, start: int, searched: int) -> int:
+        """Return the offset just behind the frame that begins at ``start``, or 0 while it is unfinished."""
+        raise AssertionError  # pragma: no cover
+
+
+class LengthDecoder(_Buffered):
+    """A 4-byte big-endian byte count before each payload."""
+
+    def _frame_end(self, start: int, searched: int) -> int:
+        held = self._held
+        if len(held) - start < LENGTH_HEADER_BYTES:
+            return 0
+        claimed = int.from_bytes(held[start : start + LENGTH_HEADER_BYTES], "big")
+        if claimed > self._limit:
+            raise FramingError(f"a frame claims {claimed:,} B; at most {self._limit:,} B are accepted")
+        end = start + LENGTH_HEADER_BYTES + claimed
+        return end if end <= len(held) else 0
+
+
+class UntilDecoder(_Buffered):
+    """The bytes ``until`` end each message; they belong to it, and do not count against ``limit``.
+
+    ``name`` is what a fault calls them.
+    """
+
+    def __init__(self, until: bytes, limit: int = MAX_FRAME_BYTES, name: str = "") -> None:
+        super().__init__(limit)
+        self._until = until
+        self._name = name or format_octets(until)
+
+    def _frame_end(self, start: int, searched: int) -> int:
+        # The terminator may have begun in an earlier read, but not in the frame before.
+        unfinished = len(self._until) - 1
+        found = self._held.find(self._until, max(start, searched - unfinished))
+        length = (found if found >= 0 else len(self._held) - unfinished) - start
+        if length > self._limit:
+            raise FramingError(f"no {self._name} within {self._limit:,} B")
+        return found + len(self._until) if found >= 0 else 0
+
+
+class NewlineDecoder(UntilDecoder):
+    """A newline ends each message."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(b"\n", limit, "newline")
+
+
+class FixedDecoder(_Buffered):
+    """Every ``size`` bytes are a message."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+
+    def _frame_end(self, start: int, searched: int) -> int:
+        end = start + self._limit
+        return end if end <= len(self._held) else 0
+
+
+class ReadDecoder:
+    """Each read is taken for one message."""
+
+    pending_bytes = 0
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Return the read as one frame."""
+        return [Frame(data, ())] if data else []
+
+
+_DECODERS: dict[str, Callable[[int], Decoder]] = {
+    "length": lambda _size: LengthDecoder(MAX_FRAME_BYTES),
+    "newline": lambda _size: NewlineDecoder(MAX_FRAME_BYTES),
+    "fixed": FixedDecoder,
+    "none": lambda _size: ReadDecoder(),
+}
+
+
+def decoder_for(framing: str, size: int) -> Decoder:
+    """Return a fresh decoder; ``size`` is the frame size in bytes, used by ``fixed`` alone."""
+    return _DECODERS[framing](size)
+
+
+def encode(framing: str, payload: bytes) -> bytes:
+    """Return ``payload`` as one frame on the wire. A ``newline`` payload must not contain a newline."""
+    if framing == "length":
+        return len(payload).to_bytes(LENGTH_HEADER_BYTES, "big") + payload
+    if framing == "newline":
+        return payload + b"\n"
+    return payload

@@ -1,0 +1,1 @@
+"""Server models that run on the event loop."""

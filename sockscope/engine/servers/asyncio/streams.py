@@ -1,0 +1,173 @@
+"""The ``streams`` model: a coroutine per connection that reads, serves, writes and drains.
+
+This is the handler that is taught for ``asyncio.start_server``, and what ``start_server`` makes of it: a
+``StreamReader`` and a ``StreamWriter`` under a ``StreamReaderProtocol``, and a task. Only the accepting is
+not ``start_server``'s own but that of :class:`TcpEndpoint`, which every TCP model here shares: many at a
+time, no more than there may be, and given up without losing who has connected already.
+
+A handler learns that its peer is gone when it reads or writes next; here it is cancelled at once, so that it
+does not work for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.connection import ConnectionState
+from sockscope.core.events import CloseReason
+from sockscope.core.wire.framing import Frame, FramingError, decoder_for
+from sockscope.engine.recorder import clip
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
+from sockscope.engine.servers.endpoint import ServerContext
+from sockscope.engine.work import spend
+
+READ_BYTES = 65_536
+"""Most bytes that one read takes unless the tuning says otherwise."""
+
+
+class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
+    """A connection with its handler."""
+
+    def __init__(self, endpoint: TcpEndpoint, tuning: Tuning) -> None:
+        TcpConnection.__init__(self, endpoint, tuning)
+        self._reader = asyncio.StreamReader()
+        asyncio.StreamReaderProtocol.__init__(self, self._reader, self._begin)
+        self._decoder = decoder_for(tuning.framing, tuning.request_bytes)
+        self._admission = endpoint.context.admission
+        self._conversation: asyncio.Task[None] | None = None
+        self._arrivals = 0
+        self._in_service = False
+        self._holds_permit = False
+        self._take(tuning)
+
+    def _take(self, tuning: Tuning) -> None:
+        self._read_bytes = tuning.read_bytes or READ_BYTES
+        self._delay_s = tuning.service_time_s
+        self._work = tuning.work
+        # Whether each request needs to be admitted.
+        self._paced = tuning.server_permits > 0
+
+    # The handler.
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve the connection to its end."""
+        record, decoder = self.record, self._decoder
+        data = b""
+        try:
+            while data := await reader.read(self._read_bytes):
+                read_s = perf_counter()
+                frames = decoder.feed(data)
+                record.odd_read(len(data), len(frames))
+                for frame in frames:
+                    if self._delay_s or self._paced:
+                        await self._serve()
+                    self._answer(read_s, frame, writer)
+                    await writer.drain()
+        except OSError:
+            return  # the peer is gone, and connection_lost has the reason
+        except FramingError as error:
+            record.odd_read(len(data))
+            self.endpoint.context.recorder.errors += 1
+            self.close(CloseReason.GARBAGE, str(error), abort=True)
+            return
+        if held := decoder.pending_bytes:
+            self._reason_text = f"{held:,} B of an unfinished frame"
+        writer.close()
+
+    def _answer(self, read_s: float, frame: Frame, writer: asyncio.StreamWriter) -> None:
+        self.record.odd_write(len(frame.wire))
+        # Taken before the bytes go: once they are on their way the client may be done first.
+        answered_s = perf_counter()
+        writer.write(frame.wire)
+        kept = clip(frame.wire, frame.reads)
+        self.endpoint.context.recorder.on_exchange((read_s, answered_s, self.record, kept, kept))
+
+    async def _serve(self) -> None:
+        """Spend the service time, as soon as the request is admitted."""
+        if self._paced:
+            await self._admission.acquire()
+            self._holds_permit = True
+        self._in_service = True
+        try:
+            if self._work == "wait":
+                await asyncio.sleep(self._delay_s)
+            else:
+                spend(self._work, self._delay_s)
+                # Requests that were read together must not keep the loop for all their service times.
+                await asyncio.sleep(0)
+        finally:
+            self._in_service = False
+            if self._holds_permit:
+                self._holds_permit = False
+                self._admission.release()
+
+    # From the transport.
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._conversation = self.endpoint.run(self._handle(reader, writer))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Register with the recorder, and begin to serve."""
+        TcpConnection.connection_made(self, transport)
+        asyncio.StreamReaderProtocol.connection_made(self, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Put what came where the handler reads it."""
+        self._arrivals += 1
+        if self._reason is None:
+            self._reader.feed_data(data)
+
+    def eof_received(self) -> bool:
+        """The peer closed its side; the handler answers what it asked before, and closes ours."""
+        self.record.state = ConnectionState.HALF_CLOSED
+        self._reader.feed_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        """The peer does not read: ``drain`` waits, and with it the handler."""
+        asyncio.StreamReaderProtocol.pause_writing(self)
+        if self.record.state is ConnectionState.OPEN:
+            self.record.state = ConnectionState.PAUSED
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        asyncio.StreamReaderProtocol.resume_writing(self)
+        if self.record.state is ConnectionState.PAUSED:
+            self.record.state = ConnectionState.OPEN
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Close the books."""
+        asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if self._conversation is not None:
+            self._conversation.cancel()
+        TcpConnection.connection_lost(self, error)
+
+    # From the endpoint.
+
+    @property
+    def heard(self) -> int:
+        """A number that grows with whatever the peer sends, read by the handler or not."""
+        return self._arrivals
+
+    def retune(self, tuning: Tuning) -> None:
+        """Take over what can change on an open connection."""
+        self._take(tuning)
+        if self._paced and self._in_service and not self._holds_permit:
+            self._admission.adopt()
+            self._holds_permit = True
+
+    def finish(self, reason: CloseReason) -> None:
+        """Hear nothing more, answer what was read, then close."""
+        if self._reason is None:
+            self._reason = reason
+        self.record.state = ConnectionState.HALF_CLOSED
+        self.transport.pause_reading()
+        self._reader.feed_eof()
+
+
+def open_streams(context: ServerContext, assignment: Assignment) -> TcpEndpoint:
+    """Serve with a reader, a writer and a coroutine per connection; raises ListenError."""
+    return TcpEndpoint(context, assignment, StreamsConnection)

@@ -1,0 +1,274 @@
+"""What the TCP models of asyncio share: a listener, and how its connections come and go.
+
+A model is a subclass of :class:`TcpConnection`; how bytes become requests and requests answers is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.connection import Address, ConnectionRecord, format_address
+from sockscope.core.events import CloseReason
+from sockscope.core.run.snapshot import SocketOption
+from sockscope.engine.loops import attach
+from sockscope.engine.options import (
+    listener_backlog,
+    reuse_options,
+    set_buffers,
+    set_no_delay,
+    socket_of,
+)
+from sockscope.engine.os_errors import close_reason, describe, listen_error
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.connections import ConnectionsEndpoint
+from sockscope.engine.servers.endpoint import Inheritance, ServerContext, bound_socket
+
+ACCEPTS_PER_TURN = 160
+"""Connections accepted in one turn of the loop. uvloop alone accepts one, which starves under load."""
+ACCEPT_PAUSE_S = 0.25
+"""Pause after the process ran out of descriptors, so that a full listener does not spin the loop."""
+
+
+class TcpConnection(asyncio.BaseProtocol):
+    """One accepted connection: its books, and how it ends. A model adds how it is served."""
+
+    __slots__ = (
+        "_reason", "_reason_text", "endpoint", "heard_before", "idle_since_s", "record", "transport",
+    )  # fmt: skip
+
+    record: ConnectionRecord
+    transport: asyncio.Transport
+
+    def __init__(self, endpoint: TcpEndpoint, tuning: Tuning) -> None:
+        self.endpoint = endpoint
+        self._reason: CloseReason | None = None
+        self._reason_text = ""
+        self.heard_before = -1
+        self.idle_since_s = 0.0
+
+    # From the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Register with the recorder; no byte has been read yet."""
+        self.transport = cast(asyncio.Transport, transport)
+        endpoint = self.endpoint
+        local = transport.get_extra_info("sockname") or endpoint.address
+        # A peer that is gone before it was accepted has no address any more.
+        remote = transport.get_extra_info("peername") or ("0.0.0.0", 0)
+        self.record = endpoint.context.recorder.on_open("tcp", local[:2], remote[:2], endpoint.generation)
+        endpoint.arriving.discard(self)
+        endpoint.connections[self.record.conn_id] = self
+        self.set_options(endpoint.tuning)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Close the books."""
+        reason = self._reason or close_reason(error)
+        text = self._reason_text
+        if reason is CloseReason.OS_ERROR and error is not None:
+            text = describe(error)
+        self.endpoint.forget(self, reason, text)
+
+    # From the endpoint.
+
+    @property
+    def heard(self) -> int:
+        """A number that grows with whatever the peer sends."""
+        return self.record.reads
+
+    def set_options(self, tuning: Tuning) -> None:
+        """Set what can change on an open socket."""
+        if sock := socket_of(self.transport):
+            set_no_delay(sock, tuning.no_delay)
+
+    def retune(self, tuning: Tuning) -> None:
+        """Take over what can change on an open connection."""
+        raise NotImplementedError
+
+    def close(self, reason: CloseReason, text: str = "", *, abort: bool = False) -> None:
+        """Close with a reason of ours; ``abort`` does not wait for what is still to be written."""
+        if self._reason is None:
+            self._reason, self._reason_text = reason, text
+        if abort:
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def finish(self, reason: CloseReason) -> None:
+        """Hear nothing more, answer what was read, then close."""
+        raise NotImplementedError
+
+
+ConnectionFactory = Callable[["TcpEndpoint", Tuning], TcpConnection]
+"""What an endpoint makes for each socket that it accepts."""
+
+
+class TcpEndpoint(ConnectionsEndpoint):
+    """A listener and its connections, each made by ``connection``."""
+
+    def __init__(self, context: ServerContext, assignment: Assignment, connection: ConnectionFactory) -> None:
+        self.context = context
+        self._make_connection = connection
+        self.tuning = assignment.tuning
+        self.generation = assignment.generation
+        self._connections: dict[int, TcpConnection] = {}
+        # Accepted, but not yet with a transport.
+        self.arriving: set[TcpConnection] = set()
+        loop = asyncio.get_running_loop()
+        self.call_later = loop.call_later
+        self.call_soon = loop.call_soon
+        self._loop = loop
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._accept_pause: asyncio.TimerHandle | None = None
+        self._closed = False
+        context.admission.resize(assignment.tuning.server_permits)
+        self._listener: socket.socket | None = bound_socket(socket.SOCK_STREAM, context, assignment)
+        try:
+            self._listener.listen(context.experiment.backlog)
+        except OSError as error:
+            self._listener.close()
+            raise listen_error(assignment.address, error) from error
+        self.address: Address = self._listener.getsockname()[:2]
+        self._loop.add_reader(self._listener, self._accept)
+        self.watch_idle()
+
+    @property
+    def connections(self) -> dict[int, TcpConnection]:
+        """The open connections by their number."""
+        return self._connections
+
+    # Accepting.
+
+    def _accept(self, most: int = ACCEPTS_PER_TURN) -> None:
+        listener = self._listener
+        if listener is None:
+            return
+        for _ in range(most):
+            try:
+                sock, remote = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._accept_failed(error)
+                return
+            recorder = self.context.recorder
+            if len(self.connections) + len(self.arriving) >= self.context.experiment.max_connections:
+                recorder.rejected += 1
+                recorder.on_error(
+                    f"not accepted: {self.context.experiment.max_connections:,} connections are open already",
+                    address=format_address(remote[:2]),
+                    reason=CloseReason.LIMIT,
+                )
+                sock.close()
+                continue
+            connection = self._make_connection(self, self.tuning)
+            self.arriving.add(connection)
+            self.run(self._adopt(sock, connection))
+
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine of a connection; the endpoint is not drained before it has ended."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": "a connection failed", "exception": error})
+
+    async def _adopt(self, sock: socket.socket, connection: TcpConnection) -> None:
+        try:
+            sock.setblocking(False)
+            await attach(sock, connection, accepted=True)
+        except OSError as error:
+            self.arriving.discard(connection)
+            sock.close()
+            self.context.recorder.on_error(f"accepted, then lost: {describe(error)}")
+            return
+        if self._closed:
+            connection.close(CloseReason.STOPPED, abort=True)
+
+    def _accept_backlog(self) -> None:
+        """Accept who has connected by now, and may have sent requests as the tuning was until now."""
+        # Linux queues one more than it is asked to.
+        self._accept(self.context.experiment.backlog + 1)
+
+    def _accept_failed(self, error: OSError) -> None:
+        # ECONNABORTED and the like concern one peer; without descriptors the listener stays readable and
+        # would spin the loop, so it is left alone for a moment.
+        self.context.recorder.on_error(f"cannot accept: {describe(error)}", reason=CloseReason.OS_ERROR)
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM) and self._listener:
+            self._loop.remove_reader(self._listener)
+            self._accept_pause = self._loop.call_later(ACCEPT_PAUSE_S, self._accept_again)
+
+    def _accept_again(self) -> None:
+        self._accept_pause = None
+        if self._listener is not None:
+            self._loop.add_reader(self._listener, self._accept)
+
+    # From the role.
+
+    def apply(self, tuning: Tuning, generation: int) -> None:
+        """Take over a tuning; connections accepted from now on get its framing and buffers."""
+        if not tuning.frames_alike(self.tuning):
+            self._accept_backlog()
+        self.tuning, self.generation = tuning, generation
+        if self._listener is not None:
+            set_buffers(self._listener, tuning)
+        self.context.admission.resize(tuning.server_permits)
+        for connection in self.connections.values():
+            connection.retune(tuning)
+            connection.set_options(tuning)
+
+    def share(self) -> Inheritance | None:
+        """Return a duplicate of the listener, or None when it is closed."""
+        return Inheritance(self._listener.dup()) if self._listener is not None else None
+
+    def take_back(self) -> None:
+        """Nothing to do: it has not stopped accepting."""
+
+    def drain(self) -> None:
+        """Close the listener; connections go on, those too that the kernel has made already."""
+        self._accept_backlog()
+        if self._accept_pause is not None:
+            self._accept_pause.cancel()
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    @property
+    def drained(self) -> bool:
+        """Whether no connection is left."""
+        return not self.connections and not self._tasks
+
+    def socket_of(self, conn_id: int) -> socket.socket | None:
+        """Return the (wrapped) socket of a connection."""
+        connection = self.connections.get(conn_id)
+        return socket_of(connection.transport) if connection is not None else None
+
+    def forget(self, connection: TcpConnection, reason: CloseReason, text: str) -> None:
+        """Called by a connection that is closed."""
+        self._connections.pop(connection.record.conn_id, None)
+        self.context.recorder.on_close(connection.record, reason, text)
+
+    def socket_options(self) -> list[SocketOption]:
+        """Return the listener's options and those of one accepted connection."""
+        found: list[SocketOption] = []
+        if self._listener is not None:
+            found.extend(reuse_options(self._listener, self.context.experiment))
+            found.append(
+                SocketOption("backlog", self.context.experiment.backlog, listener_backlog(self._listener))
+            )
+        found.extend(self.connection_options())
+        return found
+
+    def close(self, reason: CloseReason) -> None:
+        """Close the listener and abort every connection."""
+        self._closed = True
+        super().close(reason)

@@ -1,0 +1,121 @@
+"""The open connections of a TCP endpoint, whoever serves them: who is silent for too long, who is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Protocol
+
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.connection import ConnectionRecord, ConnectionState
+from sockscope.core.events import CloseReason
+from sockscope.core.run.snapshot import SocketOption
+from sockscope.engine.options import buffer_options, no_delay_option
+from sockscope.engine.servers.endpoint import SequenceCounts, ServerContext
+
+
+class OpenConnection(Protocol):
+    """An accepted connection, as its endpoint sees it."""
+
+    record: ConnectionRecord
+    heard_before: int
+    idle_since_s: float
+
+    @property
+    def heard(self) -> int:
+        """A number that grows with whatever the peer sends."""
+        ...
+
+    def finish(self, reason: CloseReason) -> None:
+        """Hear nothing more, answer what was read, then close. It need not be done on return."""
+        ...
+
+    def close(self, reason: CloseReason, *, abort: bool = False) -> None:
+        """Close; ``abort`` does not wait for what is being written. It need not be done on return."""
+        ...
+
+
+class ConnectionsEndpoint:
+    """What an endpoint does with all its connections; a subclass accepts and serves them."""
+
+    context: ServerContext
+    tuning: Tuning
+    _idle_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> Mapping[int, OpenConnection]:
+        """The open connections by their number."""
+        raise NotImplementedError
+
+    @property
+    def drained(self) -> bool:
+        """Whether nobody is served any more."""
+        raise NotImplementedError
+
+    def socket_of(self, conn_id: int) -> socket.socket | None:
+        """Return the socket of a connection."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """Close the listener; connections go on, those too that the kernel has made already."""
+        raise NotImplementedError
+
+    def watch_idle(self) -> None:
+        """Close, every now and then, who has been silent for too long."""
+        limit_s = self.context.experiment.idle_timeout_s
+        if not limit_s:
+            return
+        now = perf_counter()
+        for connection in list(self.connections.values()):
+            heard = connection.heard
+            if heard != connection.heard_before:
+                connection.heard_before, connection.idle_since_s = heard, now
+            elif now - connection.idle_since_s >= limit_s:
+                connection.close(CloseReason.IDLE, abort=True)
+        loop = asyncio.get_running_loop()
+        self._idle_timer = loop.call_later(max(limit_s / 8, 0.01), self.watch_idle)
+
+    def finish(self, reason: CloseReason) -> None:
+        """Close the listener, and each connection as soon as it owes no answer."""
+        self.drain()
+        for connection in list(self.connections.values()):
+            connection.finish(reason)
+
+    def close(self, reason: CloseReason) -> None:
+        """Close the listener and abort every connection; threads end a moment later."""
+        self.drain()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        for connection in list(self.connections.values()):
+            connection.close(reason, abort=True)
+
+    def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
+        """Close one connection, after what is to be written if the peer reads; False when it is not here."""
+        connection = self.connections.get(conn_id)
+        if connection is None:
+            return False
+        connection.close(reason, abort=connection.record.state is ConnectionState.PAUSED)
+        return True
+
+    @property
+    def owing(self) -> bool:
+        """Whether a connection is left, or somebody who may be about to accept one."""
+        return not self.drained
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that are open."""
+        return len(self.connections)
+
+    def sequence_counts(self) -> SequenceCounts:
+        """Return zeros: TCP numbers its bytes itself."""
+        return SequenceCounts()
+
+    def connection_options(self) -> list[SocketOption]:
+        """Return the options of one accepted connection, which are those of all."""
+        for conn_id in list(self.connections):
+            if sock := self.socket_of(conn_id):
+                return [no_delay_option(sock, self.tuning), *buffer_options(sock, self.tuning)]
+        return []

@@ -1,0 +1,156 @@
+"""Whom a UDP server knows. A "connection" is a remote address; it is closed when nothing came from it for a
+while, since UDP does not say goodbye.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from time import perf_counter
+
+from sockscope.core.connection import Address, ConnectionRecord
+from sockscope.core.events import CloseReason
+from sockscope.core.wire.sequence import SequenceTracker
+from sockscope.engine.recorder import Recorder
+from sockscope.engine.servers.endpoint import Remote, SequenceCounts, ServerContext
+from sockscope.engine.threads import ThreadRecorder
+
+PEER_SILENCE_S = 30.0
+"""Without an idle timeout of the experiment, a peer is forgotten after this much silence."""
+CROWDED_SILENCE_S = 1.0
+"""The same while more than half of the connections that may be are remembered."""
+WATCH_S = 0.5
+"""How often silent peers are looked for, at the most."""
+
+
+class UdpPeer:
+    """One remote address and what came from it; ``gone`` when it has been forgotten."""
+
+    __slots__ = ("gone", "idle_since_s", "in_service", "reads_seen", "record", "tracker")
+
+    def __init__(self, record: ConnectionRecord, tracker: SequenceTracker) -> None:
+        self.record = record
+        self.tracker = tracker
+        self.in_service = 0
+        self.gone = False
+        self.reads_seen = -1
+        self.idle_since_s = 0.0
+
+
+class Peers:
+    """The peers of one socket: who they are, and what the numbers of their datagrams tell."""
+
+    def __init__(
+        self, context: ServerContext, recorder: Recorder | ThreadRecorder, address: Address, generation: int
+    ) -> None:
+        self.known: dict[Remote, UdpPeer] = {}
+        self.generation = generation
+        self._recorder = recorder
+        self._experiment = context.experiment
+        self._address = address
+        # The last number of peers that were forgotten, or known to the endpoint before this one: what they
+        # send next does not tell of a loss.
+        self._left_off = dict(context.inheritance.counted) if context.inheritance is not None else {}
+
+    # Datagrams.
+
+    def arrived(self, remote: Remote, number: int) -> UdpPeer | None:
+        """Return who sent a datagram with this number (0: none), or None when there are too many peers."""
+        peer = self.known.get(remote)
+        if peer is not None and number == peer.tracker.highest + 1:
+            peer.tracker.highest = number
+            return peer
+        return self.out_of_line(remote, peer, number)
+
+    def out_of_line(self, remote: Remote, peer: UdpPeer | None, number: int) -> UdpPeer | None:
+        """Take a datagram that is not simply the next one of a known peer; None when it is not served."""
+        peer = peer or self._new(remote, number)
+        if peer is not None and not peer.tracker.arrived(number) and number == 1 and not peer.in_service:
+            return self._begin_anew(remote, peer)
+        return peer
+
+    def _new(self, remote: Remote, number: int) -> UdpPeer | None:
+        if len(self.known) >= self._experiment.max_connections:
+            self._recorder.count("rejected")
+            return None
+        left_off = self._left_off.pop(remote, 0)
+        return self._remember(remote, SequenceTracker(left_off if left_off < number else 0))
+
+    def _begin_anew(self, remote: Remote, before: UdpPeer) -> UdpPeer:
+        """A peer counts from 1 again: it is another socket, to which the kernel gave the same port."""
+        before.tracker.duplicated -= 1
+        self.forget(remote, CloseReason.EOF)
+        return self._remember(remote, SequenceTracker(after=1))
+
+    def _remember(self, remote: Remote, tracker: SequenceTracker) -> UdpPeer:
+        record = self._recorder.on_open("udp", self._address, remote[:2], self.generation)
+        peer = self.known[remote] = UdpPeer(record, tracker)
+        return peer
+
+    def counted(self) -> dict[Remote, int]:
+        """Return how far the peers had counted when they were heard last, those heard last at the end."""
+        counted = self._left_off | {remote: peer.tracker.highest for remote, peer in self.known.items()}
+        surplus = len(counted) - self._experiment.max_connections
+        return dict(islice(counted.items(), max(0, surplus), None))
+
+    # Forgetting.
+
+    def forget(self, remote: Remote, reason: CloseReason) -> None:
+        """Close the books of a peer."""
+        peer = self.known.pop(remote)
+        peer.gone = True
+        recorder = self._recorder
+        recorder.count("lost", peer.tracker.missing)
+        recorder.count("reordered", peer.tracker.reordered)
+        recorder.count("duplicated", peer.tracker.duplicated)
+        self._left_off[remote] = peer.tracker.highest
+        if len(self._left_off) > self._experiment.max_connections:
+            del self._left_off[next(iter(self._left_off))]
+        recorder.on_close(peer.record, reason)
+
+    def forget_silent(self) -> float:
+        """Forget who has been silent for too long; return the seconds until it is time to look again."""
+        now = perf_counter()
+        silence_s = self._silence_s
+        for remote, peer in list(self.known.items()):
+            reads = peer.record.reads
+            if reads != peer.reads_seen:
+                peer.reads_seen, peer.idle_since_s = reads, now
+            elif now - peer.idle_since_s >= silence_s and not peer.in_service:
+                self.forget(remote, CloseReason.IDLE)
+        return min(max(silence_s / 8, 0.01), WATCH_S)
+
+    def forget_connection(self, conn_id: int, reason: CloseReason) -> bool:
+        """Forget the peer with this number; False when there is none."""
+        for remote, peer in self.known.items():
+            if peer.record.conn_id == conn_id:
+                self.forget(remote, reason)
+                return True
+        return False
+
+    def forget_all(self, reason: CloseReason) -> None:
+        """Forget everybody."""
+        for remote in list(self.known):
+            self.forget(remote, reason)
+
+    @property
+    def _silence_s(self) -> float:
+        experiment = self._experiment
+        silence_s = experiment.idle_timeout_s or PEER_SILENCE_S
+        crowded = len(self.known) * 2 > experiment.max_connections
+        return min(silence_s, CROWDED_SILENCE_S) if crowded else silence_s
+
+    # For readers.
+
+    def sequence_counts(self) -> SequenceCounts:
+        """Return what is missing, reordered and duplicated of the peers that are here."""
+        trackers = [peer.tracker for peer in self.known.values()]
+        return SequenceCounts(
+            lost=sum(t.missing for t in trackers),
+            reordered=sum(t.reordered for t in trackers),
+            duplicated=sum(t.duplicated for t in trackers),
+        )
+
+    @property
+    def reads(self) -> int:
+        """Datagrams that came from the peers that are here."""
+        return sum(peer.record.reads for peer in self.known.values())

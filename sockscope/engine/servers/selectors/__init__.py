@@ -1,0 +1,1 @@
+"""Server models on a readiness loop of their own."""

@@ -1,0 +1,253 @@
+"""The ``select``, ``poll``, ``epoll`` and ``kqueue`` models: one thread, non-blocking sockets, one loop.
+
+The four differ in how the loop asks the kernel which sockets are ready, and in nothing else. Service time
+is a timer, so that others are served meanwhile; with ``--work block`` or ``cpu`` it is spent in the loop, and
+everybody waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
+
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.connection import ConnectionState
+from sockscope.core.events import CloseReason
+from sockscope.core.wire.framing import FramingError
+from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.conversation import Request
+from sockscope.engine.servers.endpoint import ServerContext
+from sockscope.engine.servers.listener import Arrival
+from sockscope.engine.servers.selectors.loop import FD_SETSIZE, SelectorLoop
+from sockscope.engine.servers.sync_tcp import SyncConnection, SyncTcpEndpoint
+from sockscope.engine.threads import spend_in_slices
+from sockscope.errors import ResourceLimitError
+
+ACCEPTS_PER_TURN = 128
+"""Connections accepted in one turn of the loop, so that a crowd at the door does not stop the service."""
+MOST_QUEUED_REQUESTS = 1_024
+"""Requests of one connection that may wait before it is no longer read from."""
+
+
+class SelectorConnection(SyncConnection):
+    """An accepted connection: what it asked and was not answered, what was answered and not yet written."""
+
+    def __init__(self, endpoint: SelectorEndpoint, arrival: Arrival) -> None:
+        super().__init__(endpoint, arrival)
+        self.endpoint = endpoint
+        self._queue: deque[Request] = deque()
+        self._unsent = memoryview(b"")
+        self._in_service = False
+        self._hearing = True
+        self._closed = False
+        self._events = 0
+        self._watch()
+
+    # In the thread of the loop.
+
+    def _ready(self, events: int) -> None:
+        try:
+            if events & EVENT_WRITE:
+                self._send()
+                self._answer()
+            if events & EVENT_READ:
+                self._read()
+        except OSError as error:
+            reason = close_reason(error)
+            self._close(reason, describe(error) if reason is CloseReason.OS_ERROR else "")
+        except FramingError as error:
+            self.endpoint.recorder.count("errors")
+            self._close(CloseReason.GARBAGE, str(error))
+
+    def _read(self) -> None:
+        try:
+            data = self.sock.recv(self.endpoint.read_bytes)
+        except BlockingIOError:
+            return
+        if data:
+            self._queue.extend(self._conversation.requests_in(data))
+        else:
+            self._hearing = False
+            if self._queue:
+                self.record.state = ConnectionState.HALF_CLOSED
+        self._answer()
+
+    def _answer(self) -> None:
+        """Answer in order what may be answered by now."""
+        endpoint = self.endpoint
+        while self._queue and not self._unsent and not self._in_service:
+            tuning = endpoint.tuning
+            if tuning.service_time_s and tuning.work == "wait":
+                self._in_service = True
+                endpoint.loop.call_later(tuning.service_time_s, self._served)
+                break
+            if tuning.service_time_s:
+                endpoint.spend()
+            self._reply()
+        self._go_on()
+
+    def _served(self) -> None:
+        self._in_service = False
+        if self._closed:
+            return
+        try:
+            self._reply()
+            self._answer()
+        except OSError as error:
+            reason = close_reason(error)
+            self._close(reason, describe(error) if reason is CloseReason.OS_ERROR else "")
+
+    def _reply(self) -> None:
+        self._unsent = memoryview(self._conversation.answer(self._queue.popleft()))
+        self._send()
+
+    def _send(self) -> None:
+        try:
+            sent = self.sock.send(self._unsent) if self._unsent else 0
+        except BlockingIOError:
+            sent = 0
+        self._unsent = self._unsent[sent:]
+        if self._unsent and self.record.state is ConnectionState.OPEN:
+            self.record.state = ConnectionState.PAUSED
+        elif not self._unsent and self.record.state is ConnectionState.PAUSED:
+            self.record.state = ConnectionState.OPEN
+
+    def _go_on(self) -> None:
+        """Close when there is nothing left to do, else wait for what comes next."""
+        if not self._hearing and not self._queue and not self._unsent:
+            self._close(CloseReason.EOF, self._conversation.unfinished)
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        events = 0
+        if self._hearing and not self._unsent and len(self._queue) < MOST_QUEUED_REQUESTS:
+            events = EVENT_READ
+        if self._unsent:
+            events |= EVENT_WRITE
+        if events != self._events:
+            self.endpoint.loop.watch(self.sock, events, self._ready)
+            self._events = events
+
+    def _close(self, reason: CloseReason, text: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self.endpoint.loop.watch(self.sock, 0, self._ready)
+        self.sock.close()
+        self.endpoint.forget(self, self._reason or reason, "" if self._reason else text)
+
+    def _finish(self) -> None:
+        if not self._closed:
+            self._hearing = False
+            if self._queue or self._unsent:
+                self.record.state = ConnectionState.HALF_CLOSED
+            self._go_on()
+
+    # From the loop of the role.
+
+    def finish(self, reason: CloseReason) -> None:
+        """Hear nothing more, answer what was read, then close."""
+        self._reason = self._reason or reason
+        self.endpoint.loop.call(self._finish)
+
+    def close(self, reason: CloseReason, *, abort: bool = False) -> None:
+        """Close, whatever is still to be written."""
+        self._reason = self._reason or reason
+        self.endpoint.loop.call(partial(self._close, reason, ""))
+
+
+class SelectorEndpoint(SyncTcpEndpoint):
+    """A listener and its connections on a loop of their own, in one thread."""
+
+    def __init__(self, mechanism: type[BaseSelector], context: ServerContext, assignment: Assignment) -> None:
+        self.model = mechanism.__name__.removesuffix("Selector").lower()
+        super().__init__(context, assignment)
+        self._connections: dict[int, SelectorConnection] = {}
+        try:
+            self.loop = SelectorLoop(mechanism, self.waker)
+        except OSError:
+            super().release()
+            raise
+        if not self.loop.can_watch(self.listener) or not self.loop.can_watch(self.waker):
+            self.release()
+            raise ResourceLimitError(
+                "descriptors", FD_SETSIZE,
+                f"select watches descriptors below {FD_SETSIZE:,} only, and this process has those in use; "
+                "use epoll or poll, fewer clients, or a server in a process of its own",
+            )  # fmt: skip
+        self.loop.watch(self.listener, EVENT_READ, self._accept)
+        self.start_thread(self.model, self.loop.run)
+        self.watch_idle()
+
+    @property
+    def connections(self) -> dict[int, SelectorConnection]:
+        """The open connections by their number."""
+        return self._connections
+
+    def release(self) -> None:
+        """Close what is left when nobody is served any more; called by the last thread."""
+        self.loop.close()
+        super().release()
+
+    # In the thread of the loop.
+
+    def spend(self) -> None:
+        """Spend the service time where the loop should go on: nobody else is served meanwhile."""
+        spend_in_slices(self.tuning.work, self.tuning.service_time_s, lambda: self.closing)
+
+    def _accept(self, _: int = 0) -> None:
+        for _turn in range(ACCEPTS_PER_TURN):
+            try:
+                arrival = self.listener.accept()
+            except OSError as error:
+                self.accept_failed(error)
+                return
+            if arrival is None:
+                return
+            if not self.loop.can_watch(arrival.sock):
+                number = arrival.sock.fileno()
+                self.turn_away(arrival, f"descriptor {number:,}: select watches those below {FD_SETSIZE:,}")
+            elif self.admits(arrival):
+                self._adopt(arrival)
+
+    def _adopt(self, arrival: Arrival) -> None:
+        arrival.sock.setblocking(False)
+        connection = SelectorConnection(self, arrival)
+        self._connections[connection.record.conn_id] = connection
+        if reason := self.closing or self.finishing:
+            connection.finish(reason)
+
+    def _accept_taken(self) -> None:
+        while self.listener.has_taken:
+            self._accept()
+
+    def _stop_accepting(self) -> None:
+        """Take in who is left of the backlog, and let the listener go."""
+        if self.listener.fileno() >= 0:
+            self.loop.watch(self.listener, 0, self._accept)
+            self.listener.close()
+        self._accept_taken()
+        if not self._connections:
+            self.loop.running = False
+
+    def forget(self, connection: SelectorConnection, reason: CloseReason, text: str) -> None:
+        """Called by a connection that is closed."""
+        del self._connections[connection.record.conn_id]
+        self.recorder.on_close(connection.record, reason, text)
+        if self.listener.finished and not self._connections:
+            self.loop.running = False
+
+    # From the loop of the role.
+
+    def apply(self, tuning: Tuning, generation: int) -> None:
+        """Take over a tuning; connections accepted from now on get its framing and buffers."""
+        super().apply(tuning, generation)
+        self.loop.call(self._accept_taken)
+
+    def drain(self) -> None:
+        """Close the listener; connections go on, those too that the kernel has made already."""
+        self.listener.refuse()
+        self.loop.call(self._stop_accepting)

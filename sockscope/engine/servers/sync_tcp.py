@@ -1,0 +1,179 @@
+"""What TCP endpoints that serve in threads of their own have in common, whatever their threads do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Mapping
+
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.connection import Address, ConnectionRecord, format_address
+from sockscope.core.events import CloseReason
+from sockscope.core.run.snapshot import SocketOption
+from sockscope.engine.options import set_no_delay
+from sockscope.engine.os_errors import describe
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.connections import ConnectionsEndpoint
+from sockscope.engine.servers.conversation import Conversation
+from sockscope.engine.servers.endpoint import Inheritance, ServerContext
+from sockscope.engine.servers.listener import EXHAUSTED, Arrival, Listener
+from sockscope.engine.threads import ThreadGroup, ThreadRecorder, Waker
+from sockscope.errors import ResourceLimitError
+
+READ_BYTES = 65_536
+"""Most bytes of one read, unless the tuning says otherwise."""
+
+
+class SyncConnection:
+    """An accepted connection whose thread does soon what the loop tells it."""
+
+    def __init__(self, endpoint: SyncTcpEndpoint, arrival: Arrival) -> None:
+        self.sock = arrival.sock
+        self.record = endpoint.opened(arrival)
+        self.heard_before = -1
+        self.idle_since_s = 0.0
+        self._conversation = Conversation(endpoint.recorder, self.record, arrival.tuning)
+        # Why it ends, when that was decided here.
+        self._reason: CloseReason | None = None
+
+    @property
+    def heard(self) -> int:
+        """A number that grows with whatever the peer sends."""
+        return self.record.reads
+
+    def finish(self, reason: CloseReason) -> None:
+        """Hear nothing more, answer what was read, then close."""
+        raise NotImplementedError
+
+    def close(self, reason: CloseReason, *, abort: bool = False) -> None:
+        """Close; ``abort`` does not wait for what is being written."""
+        raise NotImplementedError
+
+
+class SyncTcpEndpoint(ConnectionsEndpoint):
+    """A listener, its connections, and the threads that serve them.
+
+    The threads add to ``connections`` and take away from it; the loop looks at it, and tells connections to
+    end. Figures reach the recorder when the loop folds it.
+    """
+
+    model = ""
+
+    def __init__(self, context: ServerContext, assignment: Assignment) -> None:
+        self.context = context
+        self.recorder = ThreadRecorder(context.recorder)
+        self.waker = Waker()
+        try:
+            self.listener = Listener(context, assignment, self.waker)
+        except BaseException:
+            self.waker.close()
+            raise
+        self.address: Address = self.listener.address
+        self.tuning = assignment.tuning
+        self.closing: CloseReason | None = None
+        self.finishing: CloseReason | None = None
+        self.thread_group = ThreadGroup(context.recorder, at_end=self.release)
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def connections(self) -> Mapping[int, SyncConnection]:
+        """The open connections by their number."""
+        raise NotImplementedError
+
+    def start_thread(self, name: str, work: Callable[[], object]) -> None:
+        """Start a thread that accepts; raises ResourceLimitError when there are no more threads."""
+        try:
+            self.thread_group.start(name, work)
+        except RuntimeError as error:
+            self.release()
+            raise ResourceLimitError(
+                "threads", threading.active_count(), f"this system gives no thread to the server: {error}"
+            ) from error
+
+    def release(self) -> None:
+        """Close what is left when nobody is served any more; called by the last thread."""
+        self.listener.close()
+        self.waker.close()
+
+    @property
+    def read_bytes(self) -> int:
+        """Most bytes that one read takes."""
+        return self.tuning.read_bytes or READ_BYTES
+
+    # Accepting, from a thread.
+
+    def accept_failed(self, error: OSError) -> None:
+        """Log why nobody could be accepted; pause when there are no descriptors."""
+        self.recorder.on_error(f"cannot accept: {describe(error)}", reason=CloseReason.OS_ERROR)
+        if error.errno in EXHAUSTED:
+            self.listener.pause()
+
+    def admits(self, arrival: Arrival) -> bool:
+        """Whether there may be one more connection; else it is closed and counted."""
+        most = self.context.experiment.max_connections
+        if len(self.connections) < most:
+            return True
+        self.turn_away(arrival, f"{most:,} connections are open already")
+        return False
+
+    def turn_away(self, arrival: Arrival, why: str) -> None:
+        """Close a connection that cannot be served, and count it."""
+        self.recorder.count("rejected")
+        address = format_address(arrival.remote)
+        self.recorder.on_error(f"not accepted: {why}", address=address, reason=CloseReason.LIMIT)
+        arrival.sock.close()
+
+    def opened(self, arrival: Arrival) -> ConnectionRecord:
+        """Register an accepted connection."""
+        set_no_delay(arrival.sock, self.tuning.no_delay)
+        local = arrival.sock.getsockname()[:2]
+        return self.recorder.on_open("tcp", local, arrival.remote, arrival.generation)
+
+    # From the role.
+
+    def apply(self, tuning: Tuning, generation: int) -> None:
+        """Take over a tuning; connections accepted from now on get its framing and buffers."""
+        self.tuning = tuning
+        self.listener.apply(tuning, generation)
+        for connection in list(self.connections.values()):
+            with contextlib.suppress(OSError):  # its thread has closed it meanwhile
+                set_no_delay(connection.sock, tuning.no_delay)
+
+    def share(self) -> Inheritance | None:
+        """Return a duplicate of the listener, or None when it is closed."""
+        sock = self.listener.share()
+        return Inheritance(sock) if sock is not None else None
+
+    def take_back(self) -> None:
+        """Go on as if nothing had been shared."""
+        self.listener.take_back()
+
+    def drain(self) -> None:
+        """Close the listener; connections go on, those too that the kernel has made already."""
+        self.listener.close()
+
+    def finish(self, reason: CloseReason) -> None:
+        """Close the listener, and each connection as soon as it owes no answer."""
+        self.finishing = reason
+        super().finish(reason)
+
+    @property
+    def drained(self) -> bool:
+        """Whether no connection and no thread is left."""
+        return self.thread_group.ended
+
+    def socket_of(self, conn_id: int) -> socket.socket | None:
+        """Return the socket of a connection."""
+        connection = self.connections.get(conn_id)
+        return connection.sock if connection is not None else None
+
+    def socket_options(self) -> list[SocketOption]:
+        """Return the listener's options and those of one accepted connection."""
+        return [*self.listener.options(), *self.connection_options()]
+
+    def close(self, reason: CloseReason) -> None:
+        """Close the listener and abort every connection; the threads end a moment later."""
+        self.closing = reason
+        super().close(reason)

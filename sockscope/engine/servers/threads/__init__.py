@@ -1,0 +1,1 @@
+"""Server models that block threads."""

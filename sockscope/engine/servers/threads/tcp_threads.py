@@ -1,0 +1,171 @@
+"""What the models share whose threads wait in blocking calls: one thread talks on one connection at a time.
+
+A thread blocks in ``recv``, ``sendall`` and ``sleep`` as in any textbook. What ends it from outside is the
+loop's ``shutdown`` of its socket, which makes ``recv`` return and ``sendall`` fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+
+from sockscope.core.connection import ConnectionState
+from sockscope.core.events import CloseReason
+from sockscope.core.wire.framing import FramingError
+from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.conversation import Request
+from sockscope.engine.servers.endpoint import ServerContext
+from sockscope.engine.servers.listener import Arrival
+from sockscope.engine.servers.sync_tcp import SyncConnection, SyncTcpEndpoint
+from sockscope.engine.threads import spend_in_slices
+
+
+class HungUp(Exception):
+    """The loop has closed the connection on which the thread works."""
+
+
+class BlockingConnection(SyncConnection):
+    """An accepted connection on a blocking socket; as a context it keeps the books of its end."""
+
+    def __init__(self, endpoint: ThreadsEndpoint, arrival: Arrival) -> None:
+        super().__init__(endpoint, arrival)
+        self.endpoint = endpoint
+        self._hung_up = False
+        # The loop must not shut down a descriptor that the thread has closed, and that is another's by now.
+        self._closing = threading.Lock()
+
+    # For the thread that serves it.
+
+    def requests(self) -> Iterator[Request]:
+        """Yield requests as they come, until the peer has no more. Raises OSError, FramingError."""
+        while self._reason is None and (data := self.sock.recv(self.endpoint.read_bytes)):
+            yield from self._conversation.requests_in(data)
+
+    def serve(self, request: Request) -> None:
+        """Spend the service time."""
+        tuning = self.endpoint.tuning
+        if tuning.service_time_s:
+            spend_in_slices(tuning.work, tuning.service_time_s, lambda: self._hung_up)
+        if self._hung_up:
+            raise HungUp
+
+    def sendall(self, request: Request) -> None:
+        """Write the answer, however long the peer takes to read it. Raises OSError."""
+        wire = self._conversation.answer(request)
+        # sendall(2) in two steps, so that a peer that does not read is known as such.
+        try:
+            sent = self.sock.send(wire, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(wire):
+            self.record.state = ConnectionState.PAUSED
+            self.sock.sendall(memoryview(wire)[sent:])
+            self.record.state = ConnectionState.OPEN
+
+    def __enter__(self) -> BlockingConnection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Close the socket and the books. What a peer did is told there; anything else goes on up."""
+        reason, text = CloseReason.EOF, self._conversation.unfinished
+        if isinstance(error, FramingError):
+            reason, text = CloseReason.GARBAGE, str(error)
+            self.endpoint.recorder.count("errors")
+        elif isinstance(error, OSError):
+            reason = close_reason(error)
+            text = describe(error) if reason is CloseReason.OS_ERROR else text
+        with self._closing:
+            self.sock.close()
+        self.endpoint.forget(self, self._reason or reason, "" if self._reason else text)
+        return isinstance(error, FramingError | OSError | HungUp)
+
+    # For the loop.
+
+    def finish(self, reason: CloseReason) -> None:
+        """Hear nothing more, answer what was read, then close."""
+        self._end(reason, socket.SHUT_RD)
+
+    def close(self, reason: CloseReason, *, abort: bool = False) -> None:
+        """Close after the answer that is being written, or now."""
+        self._hung_up = True
+        self._end(reason, socket.SHUT_RDWR if abort else socket.SHUT_RD)
+
+    def _end(self, reason: CloseReason, how: int) -> None:
+        if self._reason is None:
+            self._reason = reason
+        with self._closing, contextlib.suppress(OSError):  # the peer may have reset it, the thread closed it
+            self.sock.shutdown(how)
+
+
+class ThreadsEndpoint(SyncTcpEndpoint):
+    """A listener whose connections are served by threads that block.
+
+    A model says in :meth:`serve` what each of its ``threads`` does.
+    """
+
+    threads = 1
+    """Threads that accept connections."""
+
+    def __init__(self, context: ServerContext, assignment: Assignment) -> None:
+        super().__init__(context, assignment)
+        self._connections: dict[int, BlockingConnection] = {}
+        self._accepting = threading.Lock()
+        self.start_thread(self.model, self.serve)
+        for number in range(1, self.threads):
+            try:
+                self.thread_group.start(f"{self.model} {number + 1}", self.serve)
+            except RuntimeError:
+                self.recorder.on_error(f"no more than {number:,} threads to serve in")
+                break
+        self.watch_idle()
+
+    @property
+    def connections(self) -> dict[int, BlockingConnection]:
+        """The open connections by their number."""
+        return self._connections
+
+    def serve(self) -> None:
+        """Accept and serve until nobody new is to be accepted; in a thread."""
+        raise NotImplementedError
+
+    def accept(self) -> BlockingConnection | None:
+        """Wait for the next connection; None when there will be no more. One thread waits at a time."""
+        with self._accepting:
+            while (arrival := self._next_arrival()) is not None:
+                if self.admits(arrival):
+                    return self._adopt(arrival)
+        return None
+
+    def _next_arrival(self) -> Arrival | None:
+        listener = self.listener
+        while not listener.finished:
+            try:
+                if arrival := listener.accept():
+                    return arrival
+            except OSError as error:
+                self.accept_failed(error)
+            else:
+                listener.wait()
+        return None
+
+    def _adopt(self, arrival: Arrival) -> BlockingConnection:
+        arrival.sock.setblocking(True)
+        connection = BlockingConnection(self, arrival)
+        self._connections[connection.record.conn_id] = connection
+        # Whoever closes or finishes first sets the reason and then looks at the connections.
+        if self.closing is not None:
+            connection.close(self.closing, abort=True)
+        elif self.finishing is not None:
+            connection.finish(self.finishing)
+        return connection
+
+    def forget(self, connection: BlockingConnection, reason: CloseReason, text: str) -> None:
+        """Called by the thread that has closed a connection."""
+        del self._connections[connection.record.conn_id]
+        self.recorder.on_close(connection.record, reason, text)

@@ -1,0 +1,1 @@
+"""The swarm: keeps N clients alive; each is a link and a pacer."""

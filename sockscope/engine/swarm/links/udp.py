@@ -1,0 +1,180 @@
+"""The UDP client: a connected socket read in place with ``add_reader``; requests are numbered.
+
+An answer is the outstanding one, a late one (its request had timed out), or a duplicate.
+"""
+
+from __future__ import annotations
+
+import socket
+from time import perf_counter
+
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.connection import Address
+from sockscope.core.events import CloseReason
+from sockscope.core.run.snapshot import SocketOption
+from sockscope.core.wire.sequence import SEQUENCE_BYTES, WINDOW, number_of
+from sockscope.engine.options import buffer_options, family_of, set_buffers
+from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.recorder import CAPTURE_BYTES, clip
+from sockscope.engine.swarm.client import Client, SwarmContext
+
+
+class UdpClient(Client):
+    """A client that speaks UDP."""
+
+    __slots__ = (
+        "_number",
+        "_read_size",
+        "_recv",
+        "_socket",
+        "_tail",
+        "_transmit",
+        "_unanswered",
+    )
+
+    def __init__(self, swarm: SwarmContext, number: int) -> None:
+        super().__init__(swarm, number)
+        self._socket: socket.socket | None = None
+        self._tail = b""
+        self._number = 0
+        self._read_size = 0
+        self._unanswered: dict[int, None] = {}
+
+    async def connect(self, target: Address) -> None:
+        """Make a socket that talks to ``target`` alone; raises OSError."""
+        self._socket_generation = self.swarm.socket_generation
+        sock = socket.socket(family_of(target[0]), socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            set_buffers(sock, self.swarm.tuning)
+            sock.connect(target)
+        except BaseException:
+            sock.close()
+            raise
+        self._socket = sock
+        self._recv = sock.recv
+        self._transmit = sock.send
+        self._number = self._read_size = 0
+        self._unanswered.clear()
+        self.swarm.loop.add_reader(sock, self._readable)
+        self.connected("udp", sock.getsockname()[:2], sock.getpeername()[:2])
+
+    def prepare(self, payload: bytes) -> None:
+        """Keep what follows the number in each request."""
+        self._tail = payload[SEQUENCE_BYTES:]
+        self._wire = payload
+        # One byte more than an answer may have, so that a longer one is noticed. No more than that: what a
+        # read allocates and gives back again is the dearest part of it.
+        self._read_size = max(self._read_size, len(payload) + 1)
+
+    def transmit(self) -> None:
+        """Send the next number."""
+        self._number = number = self._number + 1
+        self._expect = wire = number.to_bytes(SEQUENCE_BYTES, "big") + self._tail
+        self._kept = wire if len(wire) <= CAPTURE_BYTES else clip(wire)
+        send = self._transmit
+        try:
+            send(wire)
+        except BlockingIOError:
+            # The send buffer is full: the datagram is lost before it left, and will time out.
+            self.swarm.recorder.on_error("send buffer full: datagram not sent", self.record)
+        except OSError as error:
+            self._refused(error)
+
+    def _readable(self) -> None:
+        recv = self._recv
+        try:
+            data = recv(self._read_size)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._refused(error)
+            return
+        if data != self._expect:
+            self._odd(data)
+            return
+        now = perf_counter()
+        # Functions are taken out of their slots before they are called: as a method call the same is twice
+        # as slow in CPython 3.11.
+        record, kept, on_exchange = self.record, self._kept, self._on_exchange
+        on_exchange((self._sent_s, now, record, kept, kept))  # type: ignore[arg-type]
+        if self._steady:
+            # The next request goes out here and now, so its clock is this one.
+            self._sent_s = now
+            record.exchanges += 1  # type: ignore[union-attr]
+            self.transmit()
+        else:
+            record.odd_read(len(data), 1)  # type: ignore[union-attr]
+            self.answered()
+
+    def _odd(self, data: bytes) -> None:
+        """Take a datagram that is not the outstanding answer."""
+        record = self.record
+        if record is None:
+            return
+        record.odd_read(len(data))
+        number = number_of(data)
+        recorder = self.swarm.recorder
+        if number in self._unanswered:
+            del self._unanswered[number]
+            recorder.late += 1
+            recorder.lost -= 1
+            if number < self._last_answered:
+                recorder.reordered += 1
+        elif 0 < number < self._number or (number == self._number and self._expect is None):
+            recorder.duplicated += 1
+        else:
+            recorder.errors += 1
+            recorder.on_error("a datagram that is no answer", record, reason=CloseReason.GARBAGE)
+
+    @property
+    def _last_answered(self) -> int:
+        """The highest number that was answered in time: the last one that is not owed an answer."""
+        number = self._number if self._expect is None else self._number - 1
+        while number in self._unanswered:
+            number -= 1
+        return number
+
+    def timed_out(self, before_s: float) -> None:
+        """Give the request up; the socket stays, and a late answer will be counted as such."""
+        recorder = self.swarm.recorder
+        recorder.timeouts += self._give_up("timeout")
+        recorder.lost += 1
+        self._unanswered[self._number] = None
+        if len(self._unanswered) > WINDOW:
+            del self._unanswered[next(iter(self._unanswered))]
+        self.answered()
+
+    def _refused(self, error: OSError) -> None:
+        """An ICMP message came for an earlier datagram: nobody listens there."""
+        if self.record is None:
+            return
+        if isinstance(error, ConnectionRefusedError):
+            self.swarm.recorder.refused += 1
+        # Not from inside the send: the caller still works with this connection.
+        self.swarm.loop.call_soon(self._drop, self._socket, error)
+
+    def _drop(self, sock: socket.socket | None, error: OSError) -> None:
+        if sock is not None and sock is self._socket:
+            self.leave(close_reason(error), describe(error))
+
+    def hang_up(self) -> None:
+        """Close the socket."""
+        sock = self._socket
+        if sock is None:
+            return
+        self._socket = None
+        self.swarm.loop.remove_reader(sock)
+        sock.close()
+        self.swarm.loop.call_soon(self._closed)
+
+    def abort(self) -> None:
+        """Close the socket."""
+        self.hang_up()
+
+    def socket_options(self, tuning: Tuning) -> list[SocketOption]:
+        """Return the buffer sizes."""
+        return buffer_options(self._socket, tuning) if self._socket is not None else []
+
+    def _closed(self) -> None:
+        self.lost(CloseReason.CLOSED)

@@ -1,0 +1,135 @@
+"""Clients that share connections: one that has a request to make takes a free connection and gives it back.
+
+In a pool the swarm's :class:`Client` objects are its connections, and the clients are what makes them ask:
+each is a place in the queue, a timer while it thinks, or the turn that a connection is having for it. Both
+queues are first come, first served: who has waited longest gets the connection that was free longest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import perf_counter
+from typing import Protocol
+
+from sockscope.core.run.snapshot import LimiterStatistics
+
+
+class Connection(Protocol):
+    """What a pool needs of a connection."""
+
+    def take(self) -> None:
+        """Have a turn for a client, and call :meth:`Pool.give_back` when it is over."""
+        ...
+
+    def ask(self) -> None:
+        """There is no pool any more; go on alone."""
+        ...
+
+
+class Pool:
+    """So many ``clients`` that share ``connections``; 0 connections: there is no pool.
+
+    Fewer clients leave as soon as they have no request under way; connections come and go by
+    :meth:`offer` and :meth:`withdraw`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.connections = 0
+        self.clients = 0
+        self._loop = loop
+        self._present = 0
+        self._think_s = 0.0
+        self._waiting: deque[float] = deque()
+        self._free: dict[Connection, None] = {}
+        self._thinking: dict[int, asyncio.TimerHandle] = {}
+        self._thoughts = 0
+        self._taken = 0
+        self._acquired = 0
+        self._waited = 0
+        self._wait_s = 0.0
+
+    # From the swarm.
+
+    def resize(self, clients: int, connections: int, think_s: float) -> None:
+        """Have so many clients share so many connections from now on."""
+        self.clients, self.connections, self._think_s = clients, connections, think_s
+        for thought, timer in list(self._thinking.items()):
+            left_s = max(0.0, timer.when() - self._loop.time())
+            if left_s > think_s:
+                timer.cancel()
+                self._thinking[thought] = self._loop.call_later(think_s, self._thought, thought)
+        while self._present > clients and (self._waiting or self._thinking):
+            self._present -= 1
+            if self._waiting:
+                self._waiting.pop()
+            else:
+                self._thinking.popitem()[1].cancel()
+        while self._present < clients:
+            self._present += 1
+            self._come()
+        if not connections:
+            free, self._free = self._free, {}
+            for connection in free:
+                connection.ask()
+
+    def close(self) -> None:
+        """Let nobody come any more."""
+        self.resize(0, self.connections, 0.0)
+
+    # From a connection.
+
+    def offer(self, connection: Connection) -> None:
+        """A connection is free; it is taken at once if somebody waits."""
+        self._free[connection] = None
+        if self._waiting:
+            self._waited += 1
+            self._wait_s += perf_counter() - self._waiting.popleft()
+            self._take()
+
+    def withdraw(self, connection: Connection) -> None:
+        """A connection is not free any more, without having been taken."""
+        self._free.pop(connection, None)
+
+    def give_back(self) -> None:
+        """A client has had its turn: it thinks, and then has the next request to make."""
+        self._taken -= 1
+        if self._present > self.clients:
+            self._present -= 1
+        elif self._think_s:
+            self._thoughts += 1
+            self._thinking[self._thoughts] = self._loop.call_later(
+                self._think_s, self._thought, self._thoughts
+            )
+        else:
+            self._come()
+
+    # A client.
+
+    def _thought(self, thought: int) -> None:
+        del self._thinking[thought]
+        self._come()
+
+    def _come(self) -> None:
+        if self._free:
+            self._take()
+        else:
+            self._waiting.append(perf_counter())
+
+    def _take(self) -> None:
+        connection = next(iter(self._free))
+        del self._free[connection]
+        self._taken += 1
+        self._acquired += 1
+        connection.take()
+
+    def statistics(self) -> LimiterStatistics:
+        """Return the figures of this moment: connections are the permits, and clients wait for them."""
+        return LimiterStatistics(
+            permits=self.connections,
+            in_flight=self._taken,
+            waiting=len(self._waiting),
+            acquired=self._acquired,
+            waited=self._waited,
+            wait_s=self._wait_s,
+        )
