@@ -24,9 +24,6 @@ WRITE = 4
 """What a socket is watched for, and what it is ready for: the bits of EPOLLIN and EPOLLOUT. Whatever else the
 kernel reports (an error, a hang-up) shows in the next read."""
 
-_bsd: Any = select
-"""The names of kqueue(2), which a type checker knows on BSD and macOS only."""
-
 Ready = Callable[[int], None]
 """Called with what its socket is ready for."""
 
@@ -60,10 +57,11 @@ class Poller(Protocol):
 
 
 class KqueuePoller:
-    """kqueue(2) with the calls of ``select.epoll``."""
+    """kqueue(2) with the calls of ``select.epoll``. ``kernel`` has its names, as ``select`` on BSD and macOS."""
 
-    def __init__(self) -> None:
-        self._queue = _bsd.kqueue()
+    def __init__(self, kernel: Any = select) -> None:
+        self._kernel = kernel
+        self._queue = kernel.kqueue()
         self._watched: dict[int, int] = {}
 
     def fileno(self) -> int:
@@ -78,10 +76,11 @@ class KqueuePoller:
 
     def modify(self, fd: int, events: int) -> None:
         """Watch a descriptor for something else."""
+        kernel = self._kernel
         before, self._watched[fd] = self._watched[fd], events
         changes = [
-            _bsd.kevent(fd, kind, _bsd.KQ_EV_ADD if events & bit else _bsd.KQ_EV_DELETE)
-            for bit, kind in ((READ, _bsd.KQ_FILTER_READ), (WRITE, _bsd.KQ_FILTER_WRITE))
+            kernel.kevent(fd, kind, kernel.KQ_EV_ADD if events & bit else kernel.KQ_EV_DELETE)
+            for bit, kind in ((READ, kernel.KQ_FILTER_READ), (WRITE, kernel.KQ_FILTER_WRITE))
             if (events ^ before) & bit
         ]
         if changes:
@@ -94,8 +93,9 @@ class KqueuePoller:
 
     def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
         """Return at most ``most`` descriptors that are ready, each with what it is ready for."""
+        kernel = self._kernel
         ready = self._queue.control(None, most, timeout)
-        return [(event.ident, WRITE if event.filter == _bsd.KQ_FILTER_WRITE else READ) for event in ready]
+        return [(event.ident, WRITE if event.filter == kernel.KQ_FILTER_WRITE else READ) for event in ready]
 
     def close(self) -> None:
         """Close the queue."""
