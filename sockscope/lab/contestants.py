@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sockscope.core.config.experiment import CLIENTS, FIELDS, SERVERS, SERVERS_OF, Experiment
+from sockscope.core.config.experiment import CLIENTS, DEFAULT_CLIENT, FIELDS, SERVERS, SERVERS_OF, Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.results.contest import Contestant
 from sockscope.engine.loops import loop_factory
@@ -129,9 +129,9 @@ def _name(entry: ContestantSpec, experiment: Experiment, *, uses_loop: bool) -> 
     """Return model, loop and client of a contestant, and what else sets it apart."""
     tuning = experiment.tuning
     name = tuning.server_model
-    if uses_loop or tuning.client != "protocol":
+    if uses_loop or tuning.client != DEFAULT_CLIENT:
         name += f"/{experiment.loop}"
-    if tuning.client != "protocol":
+    if tuning.client != DEFAULT_CLIENT:
         name += f"/{tuning.client}"
     rest = [(key, value) for key, value in entry.values.items() if key not in ("server", "loop", "client")]
     return " ".join([name, *_labels(rest)])

@@ -42,6 +42,7 @@ SERVERS_OF = {
 }  # fmt: skip
 DEFAULT_SERVERS = {"tcp": "protocol", "udp": "datagram"}
 CLIENTS = ("selector", "protocol", "streams", "blocking")
+DEFAULT_CLIENT = "selector"
 CLIENTS_OF = {"tcp": CLIENTS, "udp": ("selector", "protocol")}
 WORKS = ("wait", "cpu", "block")
 PLACES = ("loop", "child", "server", "apart")
@@ -97,7 +98,7 @@ class Tuning:
 
     server: str = _field("default", "server", "server", Kind.CHOICE,
         "server model; default = protocol over TCP and datagram over UDP", choices=SERVERS)  # fmt: skip
-    client: str = _field("selector", "client", "client", Kind.CHOICE,
+    client: str = _field(DEFAULT_CLIENT, "client", "client", Kind.CHOICE,
         "client model", choices=CLIENTS)  # fmt: skip
     work: str = _field("wait", "work", "work", Kind.CHOICE,
         "how the server spends the service time: wait (as its model waits), cpu (a busy loop), "
