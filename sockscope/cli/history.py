@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sockscope.cli.printing import printable
+from sockscope.core.results.kinds import KINDS, kind_of
 from sockscope.errors import EXIT_THRESHOLD, ConfigError, Fault, UnknownRunError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _FILE = click.option(
     "--history", "file", metavar="FILE",
     help="Read this file instead of the one in the user's data directory (SOCKSCOPE_HISTORY).",
 )  # fmt: skip
-_KIND = click.option("--kind", type=click.Choice(["run", "race", "sweep"]), help="Only those of a kind.")
+_KIND = click.option("--kind", type=click.Choice(list(KINDS)), help="Only those of a kind.")
 
 
 def history_flags(command: F) -> F:
@@ -206,13 +207,12 @@ def _side(kept: History, name: str) -> Side:
 
 def _side_of_file(name: str) -> Side:
     from sockscope.core.results.comparison import Side
-    from sockscope.core.results.reading import kind_of
     from sockscope.faces.history import read_object
 
     try:
         with open(name, "rb") as file:
             report, cut_short = read_object(file.read())
-        return Side(name, report, kind_of(report), cut_short)
+        return Side(name, report, kind_of(report).name, cut_short)
     except OSError as error:
         raise ConfigError.of("file", name, f"cannot be read: {error.strerror}") from None
     except ValueError as error:

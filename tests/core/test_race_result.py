@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sockscope.core.results.contest import FIGURES, Contest
-from sockscope.core.results.race_report import race_report, race_rows
+from sockscope.core.results.race_result import race_report, race_rows
 from sockscope.core.results.standing import Standing
 from tests.core.races import batches, contestant, rates, two_servers
 

@@ -8,7 +8,9 @@ import pytest
 
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.histogram import RELATIVE_ERROR
-from sockscope.core.results.report import FIGURES, flat, interval, report
+from sockscope.core.results.run_figures import SECTIONS
+from sockscope.core.results.run_result import interval, report
+from sockscope.core.results.schema import flat
 from sockscope.core.run.snapshot import RunState, Totals
 from tests.core.runs import both, histogram, resources, role, run
 
@@ -46,8 +48,8 @@ def test_the_page_marks_what_an_interval_has() -> None:
 
 def test_every_figure_is_in_the_report() -> None:
     written = report(both(), {})
-    for section, names in FIGURES.items():
-        assert set(written[section]) == set(names), section
+    for section, figures in SECTIONS.items():
+        assert list(written[section]) == [figure.name for figure in figures], section
 
 
 def test_figures_of_a_run() -> None:
