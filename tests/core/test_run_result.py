@@ -37,6 +37,18 @@ def test_the_page_and_the_report_name_the_same_fields() -> None:
 ENVIRONMENT = ("sockscope", "python", "uvloop", "textual", "platform", "kernel", "cores")
 
 
+def test_the_page_names_what_is_in_the_lists() -> None:
+    found = report(both(), {})
+    text = PAGE.read_text(encoding="utf-8")
+    processes = text.split("## The list of processes")[1].split("\n## ")[0]
+    bullets = re.findall(r"^- `(\w+)`:", processes, re.MULTILINE)
+    assert set(bullets) | set(found["resources"]) == set(found["processes"][0])
+    options = text.split("## `socket_options`")[1].split("\n|")[0]
+    assert [name for name in re.findall(r"`(\w+)`", options) if name != "null"] == list(
+        found["socket_options"]["swarm"][0]
+    )
+
+
 def test_the_page_marks_what_an_interval_has() -> None:
     text = PAGE.read_text(encoding="utf-8")
     marked = set(re.findall(r"\| `(\w+)` \|[^|]*\| i \|", text))

@@ -7,7 +7,7 @@ are there do not depend on the run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from sockscope.core.config.applicability import without_effect
@@ -84,9 +84,15 @@ def _section(name: str, values: Callable[[_Source], Mapping[str, Any] | None]) -
     return ResultField(name, record(dict.fromkeys(names, NUMBER), NUMBER), write)
 
 
-def _attributes(values: object | None) -> dict[str, Any] | None:
-    """Return the fields of a dataclass of counts by name."""
-    return None if values is None else {f.name: getattr(values, f.name) for f in fields(type(values))}  # type: ignore[arg-type]
+def _statistics(name: str, statistics: Callable[[_Source], object | None]) -> _Field:
+    """Return the field of a section whose figures are the attributes of ``statistics``."""
+    return _section(name, lambda source: _attributes(name, statistics(source)))
+
+
+def _attributes(section: str, statistics: object | None) -> dict[str, Any] | None:
+    if statistics is None:
+        return None
+    return {figure.name: getattr(statistics, figure.name) for figure in SECTIONS[section]}
 
 
 def _rates(source: _Source) -> dict[str, Any]:
@@ -123,7 +129,7 @@ def _server(source: _Source) -> dict[str, Any] | None:
     server, swarm = source.server, source.swarm
     if server is None:
         return None
-    totals = _attributes(server.totals) or {}
+    totals = _attributes("totals", server.totals) or {}
     if not server.counts_frames:
         totals |= dict.fromkeys(PROGRESS)
     skew_s = server.time_s - swarm.time_s if swarm is not None else None
@@ -209,19 +215,19 @@ _MEASURED: tuple[_Field, ...] = (
     ResultField("warming_up", FLAG, lambda source: source.snapshot.warming_up),
     ResultField("elapsed_s", NUMBER, lambda source: source.snapshot.elapsed_s),
     ResultField("duration_s", NUMBER, lambda source: source.snapshot.measured_s),
-    _section("totals", lambda source: _attributes(source.swarm and source.swarm.totals)),
+    _statistics("totals", lambda source: source.swarm and source.swarm.totals),
     _section("rates", _rates),
     _section("service_time_s", _service_time),
     _section("clients", _clients),
-    _section("limiter", lambda source: _attributes(source.swarm and source.swarm.limiter)),
-    _section("admission", lambda source: _attributes(source.server and source.server.limiter)),
-    _section("pool", lambda source: _attributes(source.swarm and source.swarm.pool)),
+    _statistics("limiter", lambda source: source.swarm and source.swarm.limiter),
+    _statistics("admission", lambda source: source.server and source.server.limiter),
+    _statistics("pool", lambda source: source.swarm and source.swarm.pool),
     _section("server", _server),
     _section("resources", lambda source: _resources(source.snapshot.resources)),
     ResultField(
         "processes", list_of(_PROCESS_SHAPE), lambda source: [*map(_process, source.snapshot.processes)]
     ),
-    _section("kernel_udp", lambda source: _attributes(source.snapshot.resources.kernel_udp)),
+    _statistics("kernel_udp", lambda source: source.snapshot.resources.kernel_udp),
 )
 _INTERVAL = (*head("interval"), *_MEASURED)
 _SUMMARY: tuple[_Field, ...] = (
