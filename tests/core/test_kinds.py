@@ -1,16 +1,32 @@
 import json
-from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 
-from sockscope.core.results import kinds
-from sockscope.core.results.comparison import Side, compare
+from sockscope.core.results.comparison import Side, compare, names_of
 from sockscope.core.results.kinds import KINDS, check_intervals, kind_of, parse_json
 from sockscope.core.results.run_figures import SECTIONS
 from sockscope.core.results.run_result import interval
-from sockscope.core.results.schema import SCHEMA_VERSION
+from sockscope.core.results.schema import (
+    ENVIRONMENT,
+    SCHEMA_VERSION,
+    Better,
+    Estimate,
+    Figure,
+    Report,
+    ResultField,
+    ResultKind,
+    experiment_shape,
+    head,
+    shapes,
+    short_names,
+    written,
+)
+from sockscope.core.results.shape import NAME, NUMBER, list_of, record
+from sockscope.store.history import History
 from tests.core.reread import damaged, races, reread, runs
 from tests.core.runs import both
 
@@ -230,10 +246,47 @@ def test_damage_is_refused_in_words_or_harmless(value: dict[str, Any]) -> None:
 # Another kind.
 
 
-def test_another_kind_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep = replace(KINDS["run"], name="sweep", type="sweep", interval=None)
-    unlimited = replace(sweep, shape=replace(sweep.shape, faults=lambda path, value: iter(())))
-    monkeypatch.setitem(kinds.KINDS, "sweep", unlimited)
-    assert kind_of(a_run() | {"type": "sweep"}).name == "sweep"
-    side = Side("a", a_run() | {"type": "sweep"}, "sweep")
-    assert compare(side, side).figures.keys() == {""}
+def of_point(report: Report) -> dict[str, dict[str, Estimate]]:
+    return {one["name"]: {"requests_per_s": Estimate(one["rate"], one["rate"])} for one in report["points"]}
+
+
+def point(rate: float) -> dict[str, Any]:
+    return {"name": f"{rate}", "rate": rate}
+
+
+POINTS = list_of(record({"name": NAME, "rate": NUMBER}))
+FIELDS: tuple[ResultField[list[float]], ...] = (
+    *head("sweep"),
+    ResultField("experiment", experiment_shape(), lambda rates: {"clients": 7}),
+    ResultField("environment", ENVIRONMENT, lambda rates: {}),
+    ResultField("points", POINTS, lambda rates: [*map(point, rates)]),
+)
+SWEEP = ResultKind(
+    name="sweep",
+    type="sweep",
+    shape=record(shapes(FIELDS)),
+    interval=None,
+    figures={"requests_per_s": Figure("requests_per_s", Better.HIGHER)},
+    names=short_names(["requests_per_s"]),
+    columns=lambda report: {"clients": report["experiment"]["clients"]},
+    estimates=of_point,
+    doubts=lambda name, report: iter(()),
+    pair_doubts=lambda a, b: iter(()),
+)
+
+
+def test_another_kind_is_one_entry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    result = written(FIELDS, [10.0, 20.0])
+    assert refused(result) == "is not the JSON object of a run or a race"
+    monkeypatch.setitem(KINDS, "sweep", SWEEP)
+    assert kind_of(reread(result)) is SWEEP
+    assert fault({**result, "points": [{"rate": 1}]}) == "points.0.name is missing"
+    history = History(tmp_path / "history.db")
+    number = history.add(result, title="two points", began_at=datetime(2026, 5, 4, tzinfo=UTC))
+    stored = history.load(number)
+    assert (stored.report, stored.row.kind, stored.row.clients) == (result, "sweep", 7)
+    assert [row.id for row in history.runs(kind="sweep")] == [number]
+    other = Side("b", written(FIELDS, [20.0, 30.0]), "sweep")
+    found = compare(Side("a", stored.report, stored.row.kind), other)
+    assert (list(found.figures), found.only_a, found.only_b) == (["20.0"], ("10.0",), ("30.0",))
+    assert names_of(found)["requests_per_s"] == "requests_per_s"

@@ -104,12 +104,16 @@ class Estimate:
 class ResultKind:
     """A kind of result.
 
-    ``name`` is what people and the history call it, ``type`` what stands in its JSON object. ``interval`` is
-    the shape of the intervals that are kept with it, None where it has none. ``names`` are what conditions
-    may call its ``figures``. ``estimates`` returns the figures of each subject: the contestants of a race by
-    name; a run has one, whose name is empty. ``columns`` returns what the list of the history shows.
-    ``doubts`` and ``pair_doubts`` yield sentences about why the figures of a result (with its name), or of
-    two, may not be comparable.
+    ``name`` is what people and the history call it, ``type`` the type of its JSON object, which has an
+    ``experiment`` and an ``environment`` in every kind. ``interval`` is the shape of the intervals that are
+    kept with a result, None where there are none. ``figures`` are compared, by their full names; ``names``
+    are what a condition may call them. The functions get an object whose shape has been checked:
+
+    - ``columns`` returns the columns of the history's list, by name; those left out are empty;
+    - ``estimates`` returns the figures of each subject by name: of each contestant of a race; a run is one
+      subject, whose name is empty;
+    - ``doubts`` yields sentences about why the figures of a result (its name comes first) are not to be
+      relied on, ``pair_doubts`` about why those of two may not be comparable.
     """
 
     name: str
