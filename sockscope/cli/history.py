@@ -155,7 +155,8 @@ def diff(
 ) -> None:  # fmt: skip
     """Compare two runs, or two races: what differs in what ran, and what became of each figure.
 
-    A and B are numbers of the history, last, last-1 for the one before, or JSON files that run --json wrote.
+    A and B are numbers of the history, last, last-1 for the one before, or JSON files that run --json or race
+    --json wrote.
     """
     from sockscope.core.results.comparison import compare, exceeded
     from sockscope.faces.history import comparison_json, comparison_text
