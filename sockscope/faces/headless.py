@@ -13,7 +13,7 @@ from time import perf_counter
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.results.intervals import LENGTH_S, Intervals
-from sockscope.core.results.report import report
+from sockscope.core.results.run_result import report
 from sockscope.core.results.thresholds import missed
 from sockscope.core.run.figures import figures
 from sockscope.core.run.snapshot import RunState, Snapshot

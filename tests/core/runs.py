@@ -81,7 +81,9 @@ def run(
     )
 
 
-def both(seconds: float = 2.0, requests: int = 1_000, **rest: object) -> Snapshot:
+def both(
+    seconds: float = 2.0, requests: int = 1_000, children: tuple[ProcessUse, ...] = (), **rest: object
+) -> Snapshot:
     """Return a TCP run with both roles in which each of ``requests`` was answered after 10 ms."""
     counts = {"requests": requests, "responses": requests}
     wire_bytes = requests * 68
@@ -89,6 +91,7 @@ def both(seconds: float = 2.0, requests: int = 1_000, **rest: object) -> Snapsho
     options = (SocketOption("SO_RCVBUF", None, 131_072),)
     return run(
         seconds=seconds,
+        children=children,
         server=role("server", totals, socket_options=options),
         swarm=role(
             "swarm",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sockscope.core.events import Event, EventKind
 from sockscope.core.results.intervals import Intervals
-from sockscope.core.results.report import interval
+from sockscope.core.results.run_result import interval
 from sockscope.core.run.snapshot import ProcessUse, Snapshot
 from sockscope.core.run.window import difference, joined, window
 from tests.core.runs import both, resources

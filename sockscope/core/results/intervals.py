@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from sockscope.core.results.report import interval
+from sockscope.core.results.run_result import interval
 from sockscope.core.run.snapshot import RoleSnapshot, Snapshot
 from sockscope.core.run.window import joined, window
 
