@@ -51,8 +51,11 @@ class Engine:
         print(engine.snapshot().main.totals)
         await engine.stop()
 
-    or ``async with Engine(...) as engine:``. All times are seconds on ``time.perf_counter``.
+    or ``async with Engine(...) as engine:``. All times are seconds on ``time.perf_counter``. It is a
+    :class:`~sockscope.core.run.source.RunSource` that is always live.
     """
+
+    is_live = True
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment.settled()
