@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from sockscope.core.results.report import interval
-from sockscope.core.run.snapshot import RoleSnapshot, Snapshot
-from sockscope.core.run.window import joined, window
+from sockscope.core.run.adding import joined
+from sockscope.core.run.snapshot import Snapshot
+from sockscope.core.run.window import window
 
 LENGTH_S = 1.0
 """Length of an interval, until a run is so long that its intervals are joined."""
@@ -70,10 +71,7 @@ def _pairs(windows: list[Snapshot]) -> Iterator[Snapshot]:
 
 def _slim(snapshot: Snapshot) -> Snapshot:
     """Return the snapshot without its rows."""
-    return replace(
-        snapshot, events=(), server=_without_rows(snapshot.server), swarm=_without_rows(snapshot.swarm)
-    )
-
-
-def _without_rows(role: RoleSnapshot | None) -> RoleSnapshot | None:
-    return replace(role, events=(), exchanges=(), connections=()) if role is not None else None
+    roles = {
+        name: replace(role, events=(), exchanges=(), connections=()) for name, role in snapshot.roles.items()
+    }
+    return replace(snapshot, events=(), roles=roles)
