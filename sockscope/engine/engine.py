@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -15,6 +15,8 @@ from sockscope.core.config.experiment import FIELDS, LOOPBACK, Experiment, Tunin
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import Event, EventKind
 from sockscope.core.ring import Ring
+from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM
+from sockscope.core.run.adding import difference
 from sockscope.core.run.snapshot import (
     Capture,
     Cursors,
@@ -24,7 +26,6 @@ from sockscope.core.run.snapshot import (
     RunState,
     Snapshot,
 )
-from sockscope.core.run.window import difference
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
 from sockscope.engine.placement.placement import Placement
@@ -51,8 +52,11 @@ class Engine:
         print(engine.snapshot().main.totals)
         await engine.stop()
 
-    or ``async with Engine(...) as engine:``. All times are seconds on ``time.perf_counter``.
+    or ``async with Engine(...) as engine:``. All times are seconds on ``time.perf_counter``. It is a
+    :class:`~sockscope.core.run.source.RunSource` that is always live.
     """
+
+    is_live = True
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment.settled()
@@ -118,7 +122,7 @@ class Engine:
         self._sampler.start()
         self._started_s = self._placement.began_s
         # What the processes used to get ready is no figure of the run; what the roles have done since is.
-        self._baseline = replace(self._take(NOTHING), time_s=self._started_s, server=None, swarm=None)
+        self._baseline = replace(self._take(NOTHING), time_s=self._started_s, roles={})
         self._warming_up = self.experiment.warmup_s > 0
         self.state = RunState.RUNNING
         self._note(
@@ -256,13 +260,10 @@ class Engine:
         """Return a snapshot whose figures count from the beginning of the run."""
         if self._sampler is None:
             raise StateError(self.state.value, "take a snapshot")
-        # The swarm's exchanges are the run's; the server's side of one is looked up when it is asked for.
-        has_swarm = self._placement.has_swarm
-        server = self._placement.read("server", replace(cursors, most_exchanges=0) if has_swarm else cursors)
-        swarm = self._placement.read("swarm", cursors)
-        main = swarm or server
+        roles = self._read_roles(cursors)
+        main = roles.get(SWARM) or roles.get(SERVER)
         if cursors.most_events:
-            self._keep_log([role for role in (server, swarm) if role is not None])
+            self._keep_log(roles.values())
         events = self._log.since(cursors.events, cursors.most_events)
         time_s = self._ended_s or (main.time_s if main is not None else perf_counter())
         resources = self._sampler.sample()
@@ -276,8 +277,7 @@ class Engine:
             tuning=self.tuning,
             generation=self.generation,
             loop_name=self._loop_name,
-            server=server,
-            swarm=swarm,
+            roles=roles,
             resources=resources,
             processes=(self._own_process(resources), *self._placement.processes(), *self._target_use()),
             events=tuple(events.items),
@@ -287,7 +287,17 @@ class Engine:
             warming_up=self._warming_up,
         )
 
-    def _keep_log(self, roles: list[RoleSnapshot]) -> None:
+    def _read_roles(self, cursors: Cursors) -> dict[str, RoleSnapshot]:
+        # The swarm's exchanges are the run's; another side of one is looked up when it is asked for.
+        main = SWARM if self._placement.has_swarm else SERVER
+        without_exchanges = replace(cursors, most_exchanges=0)
+        read = {
+            name: self._placement.read(name, cursors if name == main else without_exchanges)
+            for name in ROLE_NAMES
+        }
+        return {name: role for name, role in read.items() if role is not None}
+
+    def _keep_log(self, roles: Collection[RoleSnapshot]) -> None:
         """Put what the roles tell and what was noted here into one log, in order of time."""
         news = [*self._notes, *(event for role in roles for event in role.events)]
         self._notes.clear()
