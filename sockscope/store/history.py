@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 from platformdirs import user_data_path
 
-from sockscope.core.config.experiment import DEFAULT_SERVERS
+from sockscope.core.config.models import DEFAULT_SERVERS
 from sockscope.core.results.reading import kind_of
 from sockscope.core.results.report import known
 from sockscope.errors import HistoryError, UnknownRunError

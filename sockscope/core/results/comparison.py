@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sockscope.core.config.experiment import FIELDS
+from sockscope.core.config.experiment import FIELDS_BY_ATTRIBUTE
+from sockscope.core.config.fields import Subject
 from sockscope.core.results.report import FIGURES, format_field, known
 from sockscope.core.results.thresholds import FIGURE_NAMES, ChangeThreshold, short_names
 from sockscope.core.units import DASH, format_duration
@@ -71,19 +72,10 @@ COUNTS = frozenset(
 ) | {"resources.cpu_s", "resources.voluntary_switches", "resources.involuntary_switches"}
 """Figures that grow with the requests of a run; their relative change is that of the count per request."""
 
-_ASKED = ("transport", "framing", "clients", "request_bytes", "service_time_s", "work", "think_time_s",
-          "lifetime", "request", "expect_bytes", "until", "handler", "protocol")  # fmt: skip
-"""Fields that say what is asked, rather than how it is served."""
-_BESIDE_THE_POINT = frozenset(
-    {"role", "target", "bind", "port", "seed", "duration_s", "requests", "warmup_s", "pid", "allow_remote"}
-)
-"""Fields that cannot make a difference to the figures by themselves, or have a sentence of their own."""
-_PLACES = frozenset({"place", "server_processes", "swarm_processes"})
 _RAN = {"run": "experiment", "race": "workload"}
 """Where the fields are that a run, or all contestants of a race, had in common."""
 _FIXED = {"rate": "duration_s"}
 """The figure that is no result of a kind of race: where rates are measured, slices last as long as asked."""
-_LABELS = {entry.attribute: entry.spec.label for entry in FIELDS.values()}
 
 
 def better(figure: str) -> Better:
@@ -119,7 +111,8 @@ class FieldChange:
     @property
     def label(self) -> str:
         """What the field is called on the screen."""
-        return _LABELS.get(self.name, self.name)
+        entry = FIELDS_BY_ATTRIBUTE.get(self.name)
+        return self.name if entry is None else entry.spec.label
 
     def __str__(self) -> str:
         return f"{self.label} {format_field(self.name, self.a)} → {format_field(self.name, self.b)}"
@@ -250,9 +243,8 @@ def _main(report: Report) -> str:
 
 def _changed_fields(a: Side, b: Side) -> tuple[FieldChange, ...]:
     """Return the fields that both know and that differ, in the order in which they are described."""
-    attributes = [entry.attribute for entry in FIELDS.values()]
     before, after = (side.report.get(_RAN[side.kind]) or {} for side in (a, b))
-    changes = (FieldChange(name, before.get(name), after.get(name)) for name in attributes)
+    changes = (FieldChange(name, before.get(name), after.get(name)) for name in FIELDS_BY_ATTRIBUTE)
     return tuple(one for one in changes if one.a is not None and one.b is not None and one.a != one.b)
 
 
@@ -298,14 +290,15 @@ def _doubts_of_pair(a: Side, b: Side) -> Iterator[str]:
     if roles[0] != roles[1]:
         yield f"other roles ran ({roles[0]} → {roles[1]}): some figures are of one side only"
     fields = _changed_fields(a, b)
-    asked = [one for one in fields if one.name in _ASKED]
+    of = {subject: _about(fields, subject) for subject in Subject}
+    asked, places = of[Subject.WORKLOAD], of[Subject.PLACEMENT]
     if asked:
         named = ", ".join(one.label for one in asked)
         yield f"what is asked of the server differs ({named}): that alone changes the figures"
-    others = [one for one in fields if one.name not in _ASKED and one.name not in _BESIDE_THE_POINT]
+    others = [*of[Subject.SETUP], *places]
     if len(others) > 1 or (asked and others):
         yield "several settings differ: the figures do not tell which of them made the difference"
-    if places := [one for one in fields if one.name in _PLACES]:
+    if places:
         yield f"the roles ran elsewhere ({_listed(places)}): resources are not of the same processes"
     warm_up = [one for one in fields if one.name == "warmup_s"]
     if warm_up:
@@ -313,6 +306,10 @@ def _doubts_of_pair(a: Side, b: Side) -> Iterator[str]:
     environment = _changed_environment(a, b)
     if environment:
         yield f"they ran elsewhere or on other versions ({_listed(environment)})"
+
+
+def _about(changes: Iterable[FieldChange], subject: Subject) -> list[FieldChange]:
+    return [one for one in changes if FIELDS_BY_ATTRIBUTE[one.name].spec.subject is subject]
 
 
 def _listed(changes: Iterable[FieldChange]) -> str:
