@@ -37,12 +37,12 @@ def experiment_flags(
     ``defaults`` are the words shown where a command's default is not the field's.
     """
     unknown = unknown_fields(role)
-    flags = {key: entry.spec.flag for key, entry in FIELDS.items() if key not in unknown}
-    keys = [
-        key
-        for key, flag in flags.items()
-        if flag is not None and flag.argument_of != role and (flag.in_race or not race)
-    ]
+    flags = {
+        key: flag
+        for key, entry in FIELDS.items()
+        if key not in unknown and (flag := entry.spec.flag) is not None
+        if flag.argument_of != role and (flag.in_race or not race)
+    }
 
     def decorate(command: F) -> F:
         command = click.option(
@@ -51,8 +51,8 @@ def experiment_flags(
         command = click.option(
             "--spec", metavar="FILE.toml", help="Read the experiment from a file; flags go before it."
         )(command)
-        for key in reversed(keys):
-            for option in reversed(_options(key, defaults.get(key))):
+        for key, flag in reversed(flags.items()):
+            for option in reversed(_options(key, flag, defaults.get(key))):
                 command = option(command)
         return command
 
@@ -73,9 +73,8 @@ def allowed(spec: FieldSpec) -> str:
     return f"{spec.format(spec.low)} to {spec.format(spec.high)}"
 
 
-def _options(key: str, default: str | None) -> list[Callable[[F], F]]:
+def _options(key: str, flag: Flag, default: str | None) -> list[Callable[[F], F]]:
     spec = FIELDS[key].spec
-    flag = spec.flag or Flag()
     help_text = _help(key, spec, default)
     if key == "transport":
         return [click.option("-u/", "--udp/--tcp", key, default=None, callback=_transport, help=help_text)]

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
-from sockscope.core.config.models import DEFAULT_CLIENT, SERVERS_OF
+from sockscope.core.config.models import DEFAULT_CLIENT, SERVER_MODELS, SERVERS_OF
 from sockscope.core.results.contest import Contestant
 from sockscope.engine.loops import loop_factory
 from sockscope.engine.servers.registry import model_for
@@ -115,12 +115,7 @@ def all_entries(transport: str, loops: Sequence[str] = LOOPS) -> tuple[Contestan
 
 def _each_model(transport: str, loops: Sequence[str]) -> Iterator[ContestantSpec]:
     for name in SERVERS_OF[transport]:
-        try:
-            model = model_for(transport, name)
-        except ConfigError:
-            yield ContestantSpec({"server": name})
-            continue
-        if model.threaded:
+        if SERVER_MODELS[transport, name].threaded:
             yield ContestantSpec({"server": name})
         else:
             yield from (ContestantSpec({"server": name, "loop": loop}) for loop in loops)

@@ -10,6 +10,7 @@ import itertools
 import os
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from sockscope.engine.engine import Engine
 from sockscope.engine.limits import open_descriptors, raise_descriptor_limit
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
+from sockscope.engine.servers import registry
 from sockscope.engine.servers.endpoint import ServerContext
 from sockscope.engine.servers.registry import LACKING, PRESENT_MODELS, lacks, model_for, open_endpoint
 from sockscope.errors import ConfigError, EngineError, ListenError, ResourceLimitError
@@ -58,6 +60,16 @@ def test_every_name_that_may_be_chosen_is_a_model_or_absent_with_a_reason() -> N
         else:
             assert lacks(model) == ""
             assert model_for(model.transport, model.name) is model
+
+
+def test_every_file_that_opens_a_model_is_named_by_one() -> None:
+    folder = Path(registry.__file__).parent
+    opening = {
+        ".".join(path.relative_to(folder).with_suffix("").parts)
+        for path in folder.glob("*/*.py")
+        if "def open_endpoint(" in path.read_text()
+    }
+    assert opening == {model.module for model in SERVER_MODELS.values()}
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])

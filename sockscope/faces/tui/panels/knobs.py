@@ -399,19 +399,20 @@ def _fit(text: str, room: int) -> str:
     return f"{text[-room:] if text.endswith(_CARET) else text[:room]:>{room}}"
 
 
+_OPTIONS = {key: option for key in KNOBS if (option := FIELDS[key].spec.socket_option)}
+
+
 def _facts(snapshot: Snapshot) -> dict[str, str]:
     """Return, per knob that is a socket option, what the kernel has in force at both ends."""
     facts = {}
-    for key in KNOBS:
-        spec, ends = _spec(key), []
-        if not spec.socket_option:
-            continue
+    for key, name in _OPTIONS.items():
+        ends = []
         for role, shown in ((snapshot.server, "server"), (snapshot.swarm, "clients")):
             options = role.socket_options if role is not None else ()
-            value = next((o.effective for o in options if o.name == spec.socket_option), None)
+            value = next((o.effective for o in options if o.name == name), None)
             if value is not None:
-                effective = ("on" if value else "off") if spec.kind is Kind.FLAG else f"{value:,} B"
-                ends.append(f"{shown} {effective}")
+                is_flag = _spec(key).kind is Kind.FLAG
+                ends.append(f"{shown} {'on' if value else 'off'}" if is_flag else f"{shown} {value:,} B")
         if ends:
             facts[key] = "in force: " + ", ".join(ends)
     return facts
