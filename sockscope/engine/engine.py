@@ -194,13 +194,6 @@ class Engine:
             self.state = RunState.RUNNING
             self._note(EventKind.RUN, "resumed")
 
-    def give_way(self, wanted: bool) -> None:
-        """Let the traffic take short turns of the loop while somebody waits for the screen (or no longer).
-
-        Requests go out as fast as before, but fewer at once: a key is answered within a few of these turns.
-        """
-        self._placement.give_way(wanted)
-
     def rest(self, resting: bool) -> None:
         """Let the run take nothing from others while nobody looks at it, or no longer.
 

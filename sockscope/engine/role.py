@@ -60,10 +60,6 @@ class Role(Protocol):
         """Stop or resume making new requests; a server has nothing to pause."""
         ...
 
-    def give_way(self, wanted: bool) -> None:
-        """Keep the turns of a shared loop short while somebody waits for the screen."""
-        ...
-
     def refill(self, requests: int) -> None:
         """Make so many more requests, after the budget of the run is spent; a server has none to make."""
         ...

@@ -50,7 +50,7 @@ def test_a_size_that_udp_cannot_carry_is_refused_for_udp_alone(size: int) -> Non
 
 
 def test_a_client_model_speaks_what_it_can() -> None:
-    assert "over UDP: protocol" in faulty(Tuning(transport="udp", client="streams"))["client"]
+    assert "over UDP: selector, protocol" in faulty(Tuning(transport="udp", client="streams"))["client"]
     assert not faulty(Tuning(client="streams"))
 
 

@@ -38,7 +38,7 @@ def test_contestants_are_as_the_issue_has_them() -> None:
     written = race_report(two_servers(), {})
     best, other = written["contestants"]
     assert (best["name"], best["model"], best["loop"], best["client"], best["rank"]) == (
-        "fast", "protocol", "uvloop", "protocol", 1,
+        "fast", "protocol", "uvloop", "selector", 1,
     )  # fmt: skip
     assert (other["model"], other["loop"], other["rank"]) == ("threaded", None, 2)
     assert best["requests_per_s"] == {

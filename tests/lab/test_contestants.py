@@ -37,7 +37,7 @@ def test_what_is_written_is_read(chosen: tuple[str, str | None, str | None]) -> 
         ("a/b/c/d", "is not MODEL"),
         ("protocl", "did you mean protocol"),
         ("protocol/uvlop", "did you mean uvloop"),
-        ("protocol/uvloop/x", "one of protocol, blocking, streams"),
+        ("protocol/uvloop/x", "one of selector, protocol, streams, blocking"),
     ],
 )
 def test_what_is_no_contestant_is_told(text: str, why: str) -> None:

@@ -85,7 +85,7 @@ def test_a_run_comes_back_as_it_was(history: History) -> None:
     row = stored.row
     assert (row.id, row.kind, row.title, row.cut_short) == (1, "run", "TCP protocol", True)
     assert row.began_at == NOW.replace(microsecond=0)
-    assert (row.transport, row.server, row.client, row.clients) == ("tcp", "protocol", "protocol", 100)
+    assert (row.transport, row.server, row.client, row.clients) == ("tcp", "protocol", "selector", 100)
     assert row.duration_s == pytest.approx(2)
     assert row.requests_per_s == pytest.approx(500)
     assert row.failed == 0

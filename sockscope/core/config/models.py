@@ -135,14 +135,17 @@ CLIENT_MODELS: Mapping[str, ClientModel] = {
     model.name: model
     for model in (
         ClientModel(
-            "protocol", TRANSPORTS, "an asyncio Protocol per connection; over UDP a socket and add_reader",
+            "selector", TRANSPORTS, "a non-blocking socket in a readiness set that all clients share",
             default=True,
         ),
+        ClientModel(
+            "protocol", TRANSPORTS, "an asyncio Protocol per connection; over UDP a socket and add_reader"
+        ),
+        ClientModel("streams", ("tcp",), "a coroutine per client, StreamReader and StreamWriter"),
         ClientModel(
             "blocking", ("tcp",), "a thread per client on a blocking socket",
             threaded=True, pipelines=False, pools=False,
         ),
-        ClientModel("streams", ("tcp",), "a coroutine per client, StreamReader and StreamWriter"),
     )
 }  # fmt: skip
 """Every client model by name, in the order in which the screen offers them."""

@@ -124,11 +124,6 @@ class Placement:
         if post := self._posts.get("swarm"):
             post.pause(paused)
 
-    def give_way(self, wanted: bool) -> None:
-        """Keep the turns of this loop short while somebody waits for the screen."""
-        for post in self._posts.values():
-            post.role.give_way(wanted)
-
     def rest(self, resting: bool) -> None:
         """Leave child processes alone while nobody looks at the run, or no longer."""
         for post in self._posts.values():

@@ -159,9 +159,6 @@ class RemoteRole:
         for process in self.processes:
             process.tell(self._name, "pause", paused)
 
-    def give_way(self, wanted: bool) -> None:
-        """Nothing to do: a loop elsewhere does not delay the screen."""
-
     def refill(self, requests: int) -> None:
         """Make so many more requests; each process with clients makes its part."""
         assert self._assignment is not None

@@ -118,9 +118,6 @@ class Server:
     def pause(self, paused: bool) -> None:
         """Nothing to do: who asks nothing is served nothing."""
 
-    def give_way(self, wanted: bool) -> None:
-        """Nothing to do: the fewer requests come in a turn, the sooner it ends."""
-
     def refill(self, requests: int) -> None:
         """Nothing to do: a server makes no requests."""
 
