@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.config.division import busy_processes, divided, part
-from sockscope.core.config.experiment import FIELDS, Tuning
+from sockscope.core.config.division import busy_processes, divided, divided_attributes, part
+from sockscope.core.config.experiment import Tuning
 from sockscope.core.roles import SERVER, SWARM
 
 
@@ -50,7 +50,8 @@ def test_more_servers_than_they_may_admit_are_refused() -> None:
 def test_one_process_does_all_and_only_divided_fields_of_the_role_are_divided(role: str, of: int) -> None:
     tuning = Tuning(clients=300, permits=200, pool=100, server_permits=70, depth=9)
     assert divided(tuning, role, 0, 1) == tuning
-    own = {entry.attribute for entry in FIELDS.values() if entry.spec.divided and entry.spec.role == role}
+    own = set(divided_attributes(role))
+    assert own == {SERVER: {"server_permits"}, SWARM: {"clients", "permits", "pool"}}[role]
     for index in range(of):
         changed = tuning.changes_to(divided(tuning, role, index, of)).keys()
         assert changed == (own if of > 1 else set())

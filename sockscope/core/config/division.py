@@ -17,14 +17,14 @@ def divided(tuning: Tuning, role: str, index: int, of: int) -> Tuning:
     """
     busy = busy_processes(tuning, of, role)
     parts: dict[str, Any] = {
-        name: part(getattr(tuning, name), index, busy) for name in _divided_attributes(role)
+        name: part(getattr(tuning, name), index, busy) for name in divided_attributes(role)
     }
     return replace(tuning, **parts)
 
 
 def busy_processes(tuning: Tuning, of: int, role: str = SWARM) -> int:
     """Return how many of ``of`` processes of ``role`` get something to do."""
-    wholes: list[int] = [getattr(tuning, name) for name in _divided_attributes(role)]
+    wholes: list[int] = [getattr(tuning, name) for name in divided_attributes(role)]
     return min([of, *(whole for whole in wholes if whole)])
 
 
@@ -33,7 +33,8 @@ def part(whole: int, index: int, of: int) -> int:
     return (whole + of - 1 - index) // of if index < of else 0
 
 
-def _divided_attributes(role: str) -> tuple[str, ...]:
+def divided_attributes(role: str) -> tuple[str, ...]:
+    """Return the attributes of the fields that the processes of ``role`` share among them."""
     return tuple(
         entry.attribute for entry in FIELDS.values() if entry.spec.divided and entry.spec.role == role
     )
