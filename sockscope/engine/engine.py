@@ -11,7 +11,13 @@ from time import perf_counter
 from typing import Any
 
 from sockscope.core.config.applicability import without_effect
-from sockscope.core.config.experiment import FIELDS, LOOPBACK, Experiment, Tuning, split_address
+from sockscope.core.config.experiment import (
+    FIELDS_BY_ATTRIBUTE,
+    LOOPBACK,
+    Experiment,
+    Tuning,
+    split_address,
+)
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import Event, EventKind
 from sockscope.core.ring import Ring
@@ -378,16 +384,13 @@ class Engine:
 def _refuse_vain_changes(experiment: Experiment, before: Tuning, after: Tuning) -> None:
     """Raise ConfigError for changes that would do nothing here, such as a swarm alone turning its server."""
     vain = without_effect(experiment)
-    changed = before.changes_to(after)
-    keys = [key for key, entry in FIELDS.items() if entry.live and entry.attribute in changed and key in vain]
-    if keys:
-        raise ConfigError(Fault(key, changed[FIELDS[key].attribute][1], vain[key]) for key in keys)
+    asked = {FIELDS_BY_ATTRIBUTE[name].spec.key: new for name, (_, new) in before.changes_to(after).items()}
+    if faults := [Fault(key, new, vain[key]) for key, new in asked.items() if key in vain]:
+        raise ConfigError(faults)
 
 
 def describe_change(before: Tuning, after: Tuning) -> str:
     """Return what changed in words: ``permits 50 → 100``."""
-    by_attribute = {entry.attribute: entry.spec for entry in FIELDS.values() if entry.live}
-    return ", ".join(
-        f"{by_attribute[name].label} {by_attribute[name].format(old)} → {by_attribute[name].format(new)}"
-        for name, (old, new) in before.changes_to(after).items()
-    )
+    changes = before.changes_to(after).items()
+    described = ((FIELDS_BY_ATTRIBUTE[name].spec, old, new) for name, (old, new) in changes)
+    return ", ".join(f"{spec.label} {spec.format(old)} → {spec.format(new)}" for spec, old, new in described)

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
-from sockscope.core.config.experiment import DEFAULT_SERVERS, FIELDS
+from sockscope.core.config.experiment import FIELDS
+from sockscope.core.config.models import DEFAULT_SERVERS
 from sockscope.core.results.run_result import main_section
 from sockscope.core.results.schema import Report, format_field, known
 from sockscope.core.units import (

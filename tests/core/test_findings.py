@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.models import POOL_THREADS
 from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.run.findings import limit_of
 from sockscope.core.run.snapshot import (
@@ -138,6 +139,21 @@ def test_a_server_that_serves_one_connection_says_who_waits_and_why() -> None:
         assert limit_of(replace(one, tuning=other)).limit == "semaphore"
     sleeping = replace(one.tuning, transport="udp", service_time_s=0.001)
     assert limit_of(replace(one, tuning=sleeping)).limit == "blocked"
+    several = replace(one, tuning=replace(one.tuning, server_processes=100))
+    assert limit_of(several).limit == "semaphore", "each process serves one"
+
+
+def test_a_pool_with_fewer_threads_than_connections_says_who_waits() -> None:
+    crowd = busy(Tuning(server="pool"), connections_open=POOL_THREADS + 20)
+    full = changed(crowd, SERVER, connections_open=POOL_THREADS)
+    found = limit_of(full)
+    assert found.limit == "server"
+    assert found.text == (
+        "pool serves 100 connections at a time; 20 of 120 wait in its backlog until one of those ends"
+    )
+    # Whoever has only just come is not kept waiting by others.
+    enough = changed(full, SWARM, connections_open=POOL_THREADS)
+    assert limit_of(changed(enough, SERVER, connections_open=POOL_THREADS - 1)).limit != "server"
 
 
 @pytest.mark.parametrize("state", [state for state in RunState if state is not RunState.RUNNING])

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from sockscope.core.config.experiment import FIELDS
+from sockscope.core.config.experiment import FIELDS_BY_ATTRIBUTE
+from sockscope.core.config.fields import Subject
 from sockscope.core.results.kinds import KINDS
 from sockscope.core.results.schema import Better, Estimate, Figure, Report, ResultKind, format_field
 from sockscope.core.results.thresholds import ChangeThreshold
@@ -31,17 +32,6 @@ class Verdict(Enum):
     SAME = "same"
     DIFFERENT = "different"
     UNKNOWN = "unknown"
-
-
-_ASKED = ("transport", "framing", "clients", "request_bytes", "service_time_s", "work", "think_time_s",
-          "lifetime", "request", "expect_bytes", "until", "handler", "protocol")  # fmt: skip
-"""Fields that say what is asked, rather than how it is served."""
-_BESIDE_THE_POINT = frozenset(
-    {"role", "target", "bind", "port", "seed", "duration_s", "requests", "warmup_s", "pid", "allow_remote"}
-)
-"""Fields that cannot make a difference to the figures by themselves, or have a sentence of their own."""
-_PLACES = frozenset({"place", "server_processes", "swarm_processes"})
-_LABELS = {entry.attribute: entry.spec.label for entry in FIELDS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +55,8 @@ class FieldChange:
     @property
     def label(self) -> str:
         """What the field is called on the screen."""
-        return _LABELS.get(self.name, self.name)
+        entry = FIELDS_BY_ATTRIBUTE.get(self.name)
+        return self.name if entry is None else entry.spec.label
 
     def __str__(self) -> str:
         return f"{self.label} {format_field(self.name, self.a)} → {format_field(self.name, self.b)}"
@@ -175,9 +166,8 @@ def _changes(
 
 def _changed_fields(a: Side, b: Side) -> tuple[FieldChange, ...]:
     """Return the fields that both know and that differ, in the order in which they are described."""
-    attributes = [entry.attribute for entry in FIELDS.values()]
     before, after = a.report["experiment"], b.report["experiment"]
-    changes = (FieldChange(name, before.get(name), after.get(name)) for name in attributes)
+    changes = (FieldChange(name, before.get(name), after.get(name)) for name in FIELDS_BY_ATTRIBUTE)
     return tuple(one for one in changes if one.a is not None and one.b is not None and one.a != one.b)
 
 
@@ -205,14 +195,15 @@ def _doubts(kind: ResultKind, a: Side, b: Side) -> Iterator[str]:
 
 def _doubts_of_what_ran(a: Side, b: Side) -> Iterator[str]:
     fields = _changed_fields(a, b)
-    asked = [one for one in fields if one.name in _ASKED]
+    of = {subject: _about(fields, subject) for subject in Subject}
+    asked, places = of[Subject.WORKLOAD], of[Subject.PLACEMENT]
     if asked:
         named = ", ".join(one.label for one in asked)
         yield f"what is asked of the server differs ({named}): that alone changes the figures"
-    others = [one for one in fields if one.name not in _ASKED and one.name not in _BESIDE_THE_POINT]
+    others = [*of[Subject.SETUP], *places]
     if len(others) > 1 or (asked and others):
         yield "several settings differ: the figures do not tell which of them made the difference"
-    if places := [one for one in fields if one.name in _PLACES]:
+    if places:
         yield f"the roles ran elsewhere ({_listed(places)}): resources are not of the same processes"
     warm_up = [one for one in fields if one.name == "warmup_s"]
     if warm_up:
@@ -220,6 +211,10 @@ def _doubts_of_what_ran(a: Side, b: Side) -> Iterator[str]:
     environment = _changed_environment(a, b)
     if environment:
         yield f"they ran elsewhere or on other versions ({_listed(environment)})"
+
+
+def _about(changes: Iterable[FieldChange], subject: Subject) -> list[FieldChange]:
+    return [one for one in changes if FIELDS_BY_ATTRIBUTE[one.name].spec.subject is subject]
 
 
 def _listed(changes: Iterable[FieldChange]) -> str:

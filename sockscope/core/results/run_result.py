@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sockscope.core.config.applicability import without_effect
-from sockscope.core.config.experiment import DEFAULT_SERVERS, FIELDS
+from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Value
+from sockscope.core.config.models import DEFAULT_SERVERS
 from sockscope.core.results.run_figures import (
     CPU_PER_REQUEST,
     NAMES,

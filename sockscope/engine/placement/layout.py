@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from sockscope.core.config.division import busy_processes, divided
 from sockscope.core.config.experiment import Experiment, Tuning
 
 ROLES = ("server", "swarm")
@@ -47,30 +48,10 @@ def title_of(names: tuple[str, ...], index: int = 0) -> str:
 
 
 def share_of(name: str, tuning: Tuning, index: int, of: int) -> Tuning:
-    """Return what of ``tuning`` number ``index`` of ``of`` processes of a role is to do.
-
-    Clients, permits and pooled connections are divided such that the parts add up to the whole; 0 means no
-    limit, so a process whose part of the permits would be none gets no clients either. What a server admits
-    is divided likewise.
-    """
-    if of == 1:
-        return tuning
-    if name == "server":
-        return replace(tuning, server_permits=part(tuning.server_permits, index, of))
-    busy = busy_of(tuning, of)
-    return replace(
-        tuning,
-        clients=part(tuning.clients, index, busy),
-        permits=part(tuning.permits, index, busy),
-        pool=part(tuning.pool, index, busy),
-    )
+    """Return what of ``tuning`` number ``index`` of ``of`` processes of a role is to do."""
+    return divided(tuning, name, index, of)
 
 
 def busy_of(tuning: Tuning, of: int) -> int:
     """Return how many of ``of`` swarm processes get clients."""
-    return min([of, *(limit for limit in (tuning.clients, tuning.permits, tuning.pool) if limit)])
-
-
-def part(whole: int, index: int, of: int) -> int:
-    """Return part ``index`` of ``whole`` divided as evenly as it goes; all ``of`` parts add up to it."""
-    return (whole + of - 1 - index) // of if index < of else 0
+    return busy_processes(tuning, of)

@@ -10,6 +10,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
+from sockscope.core.config.division import part
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason, Event
 from sockscope.core.run.merging import merged
@@ -22,7 +23,7 @@ from sockscope.core.run.snapshot import (
     ServerSide,
     Totals,
 )
-from sockscope.engine.placement.layout import busy_of, part, share_of
+from sockscope.engine.placement.layout import busy_of, share_of
 from sockscope.engine.placement.process import ANSWER_S, SILENT_S, START_S, ChildProcess
 from sockscope.engine.placement.sparse_ring import SparseRing
 from sockscope.engine.recorder import CAPTURES, EVENTS

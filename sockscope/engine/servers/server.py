@@ -17,7 +17,7 @@ from sockscope.engine.recorder import CaptureRing, Recorder
 from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.servers.asyncio.own import OwnServer
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
-from sockscope.engine.servers.registry import model_for
+from sockscope.engine.servers.registry import open_endpoint
 from sockscope.engine.views import capture_of, connection_views, exchanges_of, find_answer
 
 DRAIN_S = 5.0
@@ -84,17 +84,17 @@ class Server:
             raise listen_error(assignment.address, error) from error
 
     def _opened(self, assignment: Assignment) -> Endpoint:
-        model = self._own or model_for(assignment.tuning.transport, assignment.tuning.server)
+        open_ = self._own.open if self._own is not None else open_endpoint
         for predecessor in self._predecessors(assignment.tuning):
             if (inheritance := predecessor.share()) is None:
                 continue
             try:
-                return model.open(replace(self._context, inheritance=inheritance), assignment)
+                return open_(replace(self._context, inheritance=inheritance), assignment)
             except BaseException:
                 inheritance.sock.close()
                 predecessor.take_back()
                 raise
-        return model.open(self._context, assignment)
+        return open_(self._context, assignment)
 
     def _predecessors(self, tuning: Tuning) -> list[Endpoint]:
         """Return the endpoints whose address is that of ``tuning``."""
