@@ -27,9 +27,9 @@ from sockscope.core.run.snapshot import (
 from sockscope.core.run.window import difference
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
+from sockscope.engine.placement.hosts.child_process import stated_environment
+from sockscope.engine.placement.placed_role import NOTHING
 from sockscope.engine.placement.placement import Placement
-from sockscope.engine.placement.post import NOTHING
-from sockscope.engine.placement.process import stated_environment
 from sockscope.engine.recorder import EVENTS
 from sockscope.engine.sampler import Sampler
 from sockscope.engine.target import TargetProcess
@@ -176,7 +176,7 @@ class Engine:
 
     def pause(self) -> None:
         """Stop the traffic; connections stay open."""
-        if self.state is RunState.RUNNING and self._placement.has_swarm:
+        if self.state is RunState.RUNNING and self._placement.generates:
             self._placement.pause(True)
             self.state = RunState.PAUSED
             self._note(EventKind.RUN, "paused")
@@ -187,13 +187,6 @@ class Engine:
             self._placement.pause(False)
             self.state = RunState.RUNNING
             self._note(EventKind.RUN, "resumed")
-
-    def give_way(self, wanted: bool) -> None:
-        """Let the traffic take short turns of the loop while somebody waits for the screen (or no longer).
-
-        Requests go out as fast as before, but fewer at once: a key is answered within a few of these turns.
-        """
-        self._placement.give_way(wanted)
 
     def rest(self, resting: bool) -> None:
         """Let the run take nothing from others while nobody looks at it, or no longer.
@@ -211,7 +204,7 @@ class Engine:
 
         It is for runs with a number of requests that is used up.
         """
-        if self.state not in _LIVE or not self._placement.has_swarm:
+        if self.state not in _LIVE or not self._placement.generates:
             raise StateError(self.state.value, "make more requests")
         self._placement.refill(requests)
         self._finished.clear()
@@ -264,7 +257,7 @@ class Engine:
         if self._sampler is None:
             raise StateError(self.state.value, "take a snapshot")
         # The swarm's exchanges are the run's; the server's side of one is looked up when it is asked for.
-        has_swarm = self._placement.has_swarm
+        has_swarm = self._placement.generates
         server = self._placement.read("server", replace(cursors, most_exchanges=0) if has_swarm else cursors)
         swarm = self._placement.read("swarm", cursors)
         main = swarm or server

@@ -1,4 +1,4 @@
-"""Who plays where, and how the clients are divided."""
+"""Which role runs where, and how the clients are divided."""
 
 from dataclasses import replace
 
@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.config.experiment import Experiment, Tuning
-from sockscope.engine.placement.layout import HERE, Site, busy_of, part, roles_of, share_of, site_of, title_of
+from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.roles import ROLE_NAMES
+from sockscope.engine.placement.hosts.child import ChildHost
+from sockscope.engine.placement.layout import HERE, PLACES, Place, busy_of, part, place_of, share_of
+from sockscope.engine.roles import ROLE_KINDS, kinds_in, title_of
 
 
 @given(st.integers(0, 20_000), st.integers(1, 64))
@@ -44,25 +47,34 @@ def test_more_servers_than_they_may_admit_are_refused() -> None:
     assert not list(Tuning(server_permits=3, server_processes=3).faults())
 
 
+SHARED, OWN = Place(ChildHost, shared=True), Place(ChildHost)
+
+
 @pytest.mark.parametrize(
-    ("values", "server", "client"),
+    ("values", "server", "clients"),
     [
         ({}, HERE, HERE),
-        ({"place": "child"}, Site("shared"), Site("shared")),
-        ({"place": "server"}, Site("own"), HERE),
-        ({"place": "apart"}, Site("own"), Site("own")),
-        ({"swarm_processes": 3}, Site("own"), Site("own", 3)),
-        ({"place": "child", "server_processes": 2}, Site("own", 2), Site("own")),
+        ({"place": "child"}, SHARED, SHARED),
+        ({"place": "server"}, OWN, HERE),
+        ({"place": "apart"}, OWN, OWN),
+        ({"swarm_processes": 3}, OWN, Place(ChildHost, 3)),
+        ({"place": "child", "server_processes": 2}, Place(ChildHost, 2), OWN),
     ],
 )
-def test_sites(values: dict[str, object], server: Site, client: Site) -> None:
+def test_places(values: dict[str, object], server: Place, clients: Place) -> None:
     tuning = replace(Tuning(), **values)  # type: ignore[arg-type]
-    assert (site_of("server", tuning), site_of("swarm", tuning)) == (server, client)
+    assert [place_of(ROLE_KINDS[name], tuning) for name in ("server", "swarm")] == [server, clients]
+
+
+def test_every_place_that_can_be_chosen_is_in_the_table() -> None:
+    assert set(PLACES) == set(FIELDS["place"].spec.choices)
 
 
 def test_roles_and_titles() -> None:
-    assert roles_of(Experiment()) == ("server", "swarm")
-    assert roles_of(Experiment(role="server")) == ("server",)
-    assert roles_of(Experiment(role="swarm")) == ("swarm",)
+    names = {
+        role: [kind.name for kind in kinds_in(Experiment(role=role))] for role in ("both", "server", "swarm")
+    }
+    assert names == {"both": ["server", "swarm"], "server": ["server"], "swarm": ["swarm"]}
     assert title_of(("server", "swarm")) == "server and clients"
     assert (title_of(("swarm",)), title_of(("server",), 1)) == ("clients", "server 2")
+    assert list(ROLE_KINDS) == list(ROLE_NAMES)

@@ -1,52 +1,47 @@
-"""Which processes there are, who plays in them, and how the clients are divided among several."""
+"""Where each role runs, and how its tuning is divided among several processes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sockscope.core.config.experiment import Experiment, Tuning
-
-ROLES = ("server", "swarm")
-_TITLES = {"server": "server", "swarm": "clients"}
+from sockscope.core.config.experiment import Tuning
+from sockscope.engine.placement.hosts.child import ChildHost
+from sockscope.engine.placement.hosts.host import HostFactory
+from sockscope.engine.placement.hosts.loop import LoopHost
+from sockscope.engine.roles import ROLE_KINDS, RoleKind
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """Where a role is played: on this loop (``here``), in the child that both share, or in its own ones."""
+class Place:
+    """What a role runs in: hosts of one sort, one for each of its processes.
 
-    kind: str
+    Roles whose place is the same and ``shared`` run in one host together.
+    """
+
+    host: HostFactory
     processes: int = 1
+    shared: bool = False
 
 
-HERE = Site("here")
+HERE = Place(LoopHost, shared=True)
+
+PLACES: Mapping[str, Callable[[RoleKind, Tuning], Place]] = {
+    "loop": lambda kind, tuning: HERE,
+    "child": lambda kind, tuning: Place(ChildHost, shared=True),
+    "server": lambda kind, tuning: HERE if kind.aimed else Place(ChildHost),
+    "apart": lambda kind, tuning: Place(ChildHost, kind.processes(tuning)),
+}
+"""For each layout of a tuning, where it places a role."""
 
 
-def roles_of(experiment: Experiment) -> tuple[str, ...]:
-    """Return the names of the roles that run at all."""
-    absent = {"server": "swarm", "swarm": "server"}.get(experiment.role)
-    return tuple(name for name in ROLES if name != absent)
+def place_of(kind: RoleKind, tuning: Tuning) -> Place:
+    """Return where a role is to run."""
+    return PLACES[tuning.layout](kind, tuning)
 
 
-def site_of(name: str, tuning: Tuning) -> Site:
-    """Return where a role is to be played."""
-    match tuning.layout:
-        case "child":
-            return Site("shared")
-        case "server":
-            return Site("own") if name == "server" else HERE
-        case "apart":
-            return Site("own", tuning.server_processes if name == "server" else tuning.swarm_processes)
-        case _:
-            return HERE
-
-
-def title_of(names: tuple[str, ...], index: int = 0) -> str:
-    """Return what a process that plays these roles is called: ``server and clients``, ``clients 2``."""
-    number = f" {index + 1}" if index else ""
-    return " and ".join(_TITLES[name] for name in names) + number
-
-
-def share_of(name: str, tuning: Tuning, index: int, of: int) -> Tuning:
+def share_of(role: str, tuning: Tuning, index: int, of: int) -> Tuning:
     """Return what of ``tuning`` number ``index`` of ``of`` processes of a role is to do.
 
     Clients, permits and pooled connections are divided such that the parts add up to the whole; 0 means no
@@ -55,20 +50,17 @@ def share_of(name: str, tuning: Tuning, index: int, of: int) -> Tuning:
     """
     if of == 1:
         return tuning
-    if name == "server":
-        return replace(tuning, server_permits=part(tuning.server_permits, index, of))
-    busy = busy_of(tuning, of)
-    return replace(
-        tuning,
-        clients=part(tuning.clients, index, busy),
-        permits=part(tuning.permits, index, busy),
-        pool=part(tuning.pool, index, busy),
-    )
+    kind = ROLE_KINDS[role]
+    busy = busy_of(tuning, of) if kind.generates else of
+    shares: dict[str, Any] = {name: part(getattr(tuning, name), index, busy) for name in kind.divided}
+    return replace(tuning, **shares)
 
 
 def busy_of(tuning: Tuning, of: int) -> int:
-    """Return how many of ``of`` swarm processes get clients."""
-    return min([of, *(limit for limit in (tuning.clients, tuning.permits, tuning.pool) if limit)])
+    """Return how many of ``of`` processes that generate requests get clients."""
+    divided = [name for kind in ROLE_KINDS.values() if kind.generates for name in kind.divided]
+    limits: list[int] = [getattr(tuning, name) for name in divided]
+    return min([of, *(limit for limit in limits if limit)])
 
 
 def part(whole: int, index: int, of: int) -> int:

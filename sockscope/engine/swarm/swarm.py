@@ -11,10 +11,11 @@ from time import perf_counter
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import Address, ConnectionRecord, format_address
 from sockscope.core.events import CloseReason
-from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, SocketOption
+from sockscope.core.roles import SWARM
+from sockscope.core.run.snapshot import RoleSnapshot, SocketOption
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.os_errors import close_reason, describe
-from sockscope.engine.recorder import CaptureRing, Recorder
+from sockscope.engine.recorded_role import RecordedRole
 from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.swarm.client import NUMBER_DIGITS, Client, ClientState
 from sockscope.engine.swarm.links.blocking import BlockingClient
@@ -23,7 +24,6 @@ from sockscope.engine.swarm.links.tcp import ProtocolClient
 from sockscope.engine.swarm.links.udp import UdpClient
 from sockscope.engine.swarm.pool import Pool
 from sockscope.engine.threads import ThreadGroup
-from sockscope.engine.views import capture_of, connection_views, exchanges_of
 
 MOST_CONNECTING = 1_024
 """Connections that are under way at once."""
@@ -53,14 +53,14 @@ CLIENT_MODELS: dict[tuple[str, str], type[Client]] = {
 _FILLER = b"abcdefghijklmnopqrstuvwxyz 0123456789 "
 
 
-class Swarm:
+class Swarm(RecordedRole):
     """N clients against one address."""
 
     def __init__(self, experiment: Experiment) -> None:
+        super().__init__(SWARM)
         self.tuning: Tuning = experiment.tuning
         self.dialogue = experiment.dialogue
         self.limiter = Limiter(experiment.tuning.permits)
-        self.recorder = Recorder("swarm")
         self.generation = 0
         self.socket_generation = 0
         self.numbered = False
@@ -87,7 +87,6 @@ class Swarm:
         self._began_s = 0.0
         self._stopping = False
         self._payload: bytes = b""
-        self._held: CaptureRing | None = None
 
     # The role.
 
@@ -372,40 +371,18 @@ class Swarm:
 
     # For readers.
 
-    def snapshot(self, cursors: Cursors) -> RoleSnapshot:
-        """Return the figures of this moment."""
+    def own_figures(self) -> RoleSnapshot:
+        """Return the figures that only a swarm has."""
         recorder = self.recorder
-        recorder.fold()
-        now_s = perf_counter()
-        events = recorder.events.since(cursors.events, cursors.most_events)
-        captures = recorder.exchanges.since(cursors.exchanges, cursors.most_exchanges)
         states = Counter(client.state for client in self._clients.values())
-        query = cursors.connections
-        views, matching = (
-            connection_views(recorder, query, now_s, lambda _: None)
-            if query is not None and query.role == "swarm"
-            else ((), 0)
-        )
         return RoleSnapshot(
-            role="swarm",
+            role=recorder.role,
             transport=self.tuning.transport,
             address=format_address(self._target),
-            time_s=now_s,
             totals=recorder.totals(),
             connections_open=len(recorder.live),
             rolling=sum(client.needs_rolling for client in self._clients.values()),
             socket_options=self._socket_options(),
-            events=tuple(events.items),
-            events_missed=events.missed,
-            events_cursor=events.cursor,
-            exchanges=exchanges_of(captures),
-            exchanges_missed=captures.missed,
-            exchanges_cursor=captures.cursor,
-            captures_recorded=recorder.exchanges.recorded,
-            captures_overwritten=recorder.exchanges.overwritten,
-            last_conn_id=recorder.last_conn_id,
-            connections=views,
-            connections_matching=matching,
             clients=self.pool.clients if self.tuning.pool else len(self._active),
             clients_connecting=states[ClientState.CONNECTING] + states[ClientState.IDLE],
             clients_retrying=states[ClientState.BACKING_OFF],
@@ -418,30 +395,16 @@ class Swarm:
             last_answer_s=recorder.last_answer_s,
         )
 
+    @property
+    def framing(self) -> str:
+        """The framing, as the dialogue names it."""
+        return self.dialogue.framing_name(self.tuning.framing)
+
     def _socket_options(self) -> tuple[SocketOption, ...]:
         for client in self._active:
             if options := client.socket_options(self.tuning):
                 return tuple(options)
         return ()
-
-    async def refresh(self) -> None:
-        """Nothing to do: what runs here is known here."""
-
-    def hold(self, held: bool) -> None:
-        """Keep the captures of this moment, or let them go."""
-        if not held:
-            self._held = None
-        elif self._held is None:
-            self.recorder.fold()
-            self._held = self.recorder.exchanges.copy()
-
-    async def capture(self, record_id: int) -> Capture | None:
-        """Return one exchange as the client saw it."""
-        self.recorder.fold()
-        found = (self._held or self.recorder.exchanges).get(record_id)
-        if found is None:
-            return None
-        return capture_of(record_id, found, self.dialogue.framing_name(self.tuning.framing))
 
     async def close_connection(self, conn_id: int) -> bool:
         """Close one client's connection; it comes back with a new one."""

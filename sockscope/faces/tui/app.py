@@ -169,15 +169,13 @@ class SockscopeApp(App[int]):
         return watchful(super().get_driver_class(), self._attend, self.leave)
 
     def _attend(self) -> None:
-        """A key or click came: keep the turns of the loop short until it is answered."""
+        """A key or click came: its answer is drawn before the next picture that is due."""
         if self._attention is not None:
             self._attention.cancel()
         self._attention = asyncio.get_running_loop().call_later(ATTENTION_S, self._attended)
-        self.engine.give_way(True)
 
     def _attended(self) -> None:
         self._attention = None
-        self.engine.give_way(False)
         if self._tick_due:
             self.call_later(self._regular_tick)
 
