@@ -1,0 +1,148 @@
+"""The table of roles: a third one runs wherever the others do, with nothing but an entry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Any
+
+import psutil
+import pytest
+
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.run.snapshot import Cursors, RoleSnapshot
+from sockscope.engine.engine import Engine
+from sockscope.engine.placement.placed_role import NOTHING
+from sockscope.engine.placement.placement import Placement
+from sockscope.engine.role import ASKED, TOLD
+from tests.engine import third_role
+from tests.engine.runs import EVERYTHING, experiment
+from tests.engine.third_role import TALLY
+from tests.waiting import until
+
+
+@pytest.fixture
+def a_third_role(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A tally is between server and clients, here and in children."""
+    third_role.register()
+    monkeypatch.setattr("sockscope.engine.placement.hosts.child_process.WORKER", third_role.__name__)
+    yield
+    third_role.unregister()
+
+
+class Running:
+    """A placement that runs, and what it told by itself."""
+
+    def __init__(self, **values: Any) -> None:
+        self.experiment = experiment(**values)
+        self.tuning: Tuning = self.experiment.tuning
+        self.troubles: list[str] = []
+        self.placement = Placement(self.experiment, lambda text, fatal: self.troubles.append(text))
+        self._generation = 0
+
+    async def start(self) -> None:
+        await self.placement.start(self.tuning, ("127.0.0.1", self.experiment.port))
+
+    async def tune(self, **changes: Any) -> None:
+        self.tuning = replace(self.tuning, **changes)
+        self._generation += 1
+        await self.placement.apply(self.tuning, self._generation, ("127.0.0.1", self.experiment.port))
+
+    async def read(self, name: str, cursors: Cursors = NOTHING) -> RoleSnapshot:
+        await self.placement.settle()
+        found = self.placement.read(name, cursors)
+        assert found is not None
+        return found
+
+    def responses(self) -> int:
+        swarm = self.placement.read(SWARM, NOTHING)
+        assert swarm is not None
+        return swarm.totals.responses
+
+    async def answered(self, more: int = 50) -> None:
+        before = self.responses()
+        await until(lambda: self.responses() >= before + more, what=f"{more} more answers")
+
+
+@pytest.fixture
+async def run(a_third_role: None) -> AsyncIterator[Running]:
+    run = Running(clients=6)
+    await run.start()
+    yield run
+    await run.placement.stop(10.0)
+    assert psutil.Process().children(recursive=True) == []
+
+
+PROCESSES = {
+    "loop": [],
+    "child": ["server and tally and clients"],
+    "server": ["server"],
+    "apart": ["server", "tally", "clients"],
+}
+
+
+@pytest.mark.parametrize("place", PROCESSES)
+async def test_a_third_role_runs_with_the_others_wherever_they_do(a_third_role: None, place: str) -> None:
+    run = Running(clients=6, place=place)
+    await run.start()
+    await run.answered()
+    await run.tune(clients=9)
+    await run.answered()
+    tally, swarm = await run.read(TALLY), await run.read(SWARM)
+    assert (tally.role, tally.totals.reads) == (TALLY, 2)
+    assert tally.address == swarm.address == (await run.read(SERVER)).address
+    assert [use.name for use in run.placement.processes()] == PROCESSES[place]
+    here = {"loop": ("server", "tally", "swarm"), "server": ("tally", "swarm")}
+    assert run.placement.roles_here() == here.get(place, ())
+    await run.placement.stop(10.0)
+    server, swarm = await run.read(SERVER), await run.read(SWARM)
+    assert server.totals.responses == swarm.totals.responses == swarm.totals.requests >= 100
+    assert run.troubles == []
+
+
+async def test_what_a_third_role_counts_and_tells_goes_along_from_place_to_place(run: Running) -> None:
+    for number, place in enumerate(("child", "apart", "loop", "server", "child"), 1):
+        await run.answered()
+        await run.tune(place=place)
+        await run.tune(clients=6 + number)
+    await run.answered()
+    assert (await run.read(TALLY)).totals.reads == 1 + 2 * 5
+    await run.placement.stop(10.0)
+    told = Counter(event.text for event in (await run.read(TALLY, EVERYTHING)).events)
+    # From the loop to a server in a process of its own is no change of place for it.
+    assert told == {"the tally begins": 5, "the tally ends: rolled": 4, "the tally ends: stopped": 1}
+    assert run.troubles == []
+
+
+async def test_a_third_role_is_told_what_all_are_told_and_answers_what_it_can(run: Running) -> None:
+    for place in ("loop", "child"):
+        await run.tune(place=place, clients=run.tuning.clients + 1)
+        run.placement.pause(True)
+        run.placement.hold(True)
+        run.placement.hold(False)
+        run.placement.pause(False)
+        await run.answered()
+        assert not await run.placement.close_connection(TALLY, 1)
+        assert not run.placement.exhausted
+        await until(lambda: run.placement.read(SWARM, EVERYTHING).exchanges)  # type: ignore[union-attr]
+        swarm = await run.read(SWARM, EVERYTHING)
+        capture = await run.placement.capture(swarm.exchanges[-1].record_id)
+        assert capture is not None
+        assert capture.server is not None
+
+
+async def test_an_engine_with_a_third_role_starts_pauses_and_stops(a_third_role: None) -> None:
+    async with Engine(experiment(place="child", requests=200)) as engine:
+        await engine.wait()
+        await engine.settle()
+        snapshot = engine.snapshot()
+        assert snapshot.main.totals.responses == 200
+        assert snapshot.processes[1].roles == (SERVER, TALLY, SWARM)
+
+
+def test_a_call_of_a_role_is_either_asked_or_told() -> None:
+    assert not ASKED & TOLD
+    assert {"start", "apply", "stop", "drain", "capture", "find_answer", "close_connection"} <= ASKED
+    assert {"pause", "refill", "hold"} == TOLD
