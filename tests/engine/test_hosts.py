@@ -41,7 +41,9 @@ TUNING = experiment().tuning
 async def hosting(make: HostFactory, *roles: str, **values: Any) -> AsyncIterator[Host]:
     """A host that has started, of which nothing is left afterwards."""
     troubles: list[str] = []
-    host = make(experiment(**values), roles, 0, lambda text, fatal: troubles.append(text), lambda host: None)
+    host = make(
+        experiment(**values), roles, 0, lambda text, fatal: troubles.append(text), lambda host, outcome: None
+    )
     await host.start()
     try:
         yield host
@@ -119,14 +121,17 @@ async def test_a_child_does_only_what_a_role_may_be_called_for() -> None:
 
 
 async def test_a_child_that_is_told_what_cannot_be_ends_with_a_sentence() -> None:
-    died: list[Host] = []
-    host = ChildHost(experiment(), ("server",), 0, lambda text, fatal: None, died.append)
+    died: list[tuple[Host, str]] = []
+    host = ChildHost(
+        experiment(), ("server",), 0, lambda text, fatal: None, lambda *death: died.append(death)
+    )
     await host.start()
     await host.ask("server", "start", here())
     host.tell("server", "snapshot", EVERYTHING)
     await until(lambda: died)
-    assert died == [host]
-    assert host.outcome.endswith("ended with code 0: a child process cannot snapshot for server")
+    [(dead, outcome)] = died
+    assert dead is host
+    assert outcome.endswith("ended with code 0: a child process cannot snapshot for server")
     with pytest.raises(EngineError, match="cannot snapshot"):
         await host.ask("server", "stop", 0.0)
     await host.end()
@@ -139,9 +144,6 @@ class FakeHost:
     """A host elsewhere, whose clock is behind ours by ``clock_offset_s``."""
 
     alive = True
-    retiring = False
-    roles = ("server",)
-    outcome = "it is a fake"
 
     def __init__(self, clock_offset_s: float = 0.0, answers: dict[str, Any] | None = None) -> None:
         self.clock_offset_s = clock_offset_s
@@ -180,8 +182,6 @@ class FakeHost:
         return False
 
     def rest(self, resting: bool) -> None: ...
-
-    def retire(self) -> None: ...
 
     async def release(self, role: str) -> None: ...
 

@@ -80,8 +80,6 @@ class PlacedRole:
         """Go on as ``role`` from now on; return the one before, which is to be retired."""
         before = self.role
         self._retiring.append(before)
-        for host in before.hosts:
-            host.retire()
         self.role, self.place = role, place
         # The run may have been paused, or resumed, while the new one was started.
         self._quiet = False

@@ -13,7 +13,7 @@ from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Capture, Cursors, ProcessUse, RoleSnapshot
 from sockscope.engine.placement.hosted_role import HostedRole
-from sockscope.engine.placement.hosts.host import Host, TroubleHandler
+from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
 from sockscope.engine.placement.layout import HERE, Place, busy_of, place_of
 from sockscope.engine.placement.placed_role import NOTHING, PlacedRole
 from sockscope.engine.role import Assignment, Share
@@ -275,13 +275,14 @@ class Placement:
             # What took too long to wait for is still answered.
             await placed.retire(role, grace_s, CloseReason.ROLLED)
 
-    def _host_died(self, host: Host) -> None:
+    def _host_died(self, host: Host, outcome: str) -> None:
         """A host ended by itself: the run goes on if nothing vital was in it, and something is left."""
         if not any(host in placed.hosts() for placed in self._roles.values()):
             return  # whoever has just started it hears of it
-        vital = any(ROLE_KINDS[name].vital for name in host.roles)
+        here = [placed for placed in self._roles.values() if host in placed.role.hosts]
+        vital = any(placed.kind.vital for placed in here)
         left = any(other.alive for placed in self._roles.values() for other in placed.role.hosts)
-        self._on_trouble(host.outcome, not host.retiring and (vital or not left))
+        self._on_trouble(outcome, bool(here) and (vital or not left))
 
     # Readings.
 
@@ -300,8 +301,13 @@ class Placement:
 
     def processes(self) -> list[ProcessUse]:
         """Return what the process of each host uses, as it reported last."""
-        hosts = dict.fromkeys(host for placed in self._roles.values() for host in placed.hosts())
-        return [use for host in hosts if (use := host.use()) is not None]
+        current = {host for placed in self._roles.values() for host in placed.role.hosts}
+        found: list[ProcessUse] = []
+        for host in dict.fromkeys(host for placed in self._roles.values() for host in placed.hosts()):
+            if (use := host.use()) is not None:
+                leaves = host not in current and use.state == RUNNING
+                found.append(replace(use, state="leaving") if leaves else use)
+        return found
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, from both ends where both are of this run."""

@@ -31,7 +31,14 @@ from sockscope.engine.placement.hosts.child_process import (
     how_it_ended,
     stated_environment,
 )
-from sockscope.engine.placement.hosts.host import ANSWER_S, SILENT_S, Host, ReportHandler, TroubleHandler
+from sockscope.engine.placement.hosts.host import (
+    ANSWER_S,
+    RUNNING,
+    SILENT_S,
+    DeathHandler,
+    ReportHandler,
+    TroubleHandler,
+)
 from sockscope.engine.role import Role
 from sockscope.engine.roles import title_of
 from sockscope.errors import EngineError
@@ -57,11 +64,10 @@ class ChildHost:
         roles: tuple[str, ...],
         index: int,
         on_trouble: TroubleHandler,
-        on_death: Callable[[Host], None],
+        on_death: DeathHandler,
     ) -> None:
-        self.roles = roles
+        self._roles = roles
         self.name = title_of(roles, index)
-        self.retiring = False
         self._experiment = experiment
         self._on_trouble = on_trouble
         self._on_death = on_death
@@ -102,15 +108,11 @@ class ChildHost:
         """Start the process; its first answer is not waited for here."""
         sock = await self._process.start()
         await attach(sock, self._channel)
-        self._channel.send(Setup(self._experiment, self.roles, tuple(sys.path)))
+        self._channel.send(Setup(self._experiment, self._roles, tuple(sys.path)))
 
     def local(self, role: str) -> Role | None:
         """Return None: it runs elsewhere."""
         return None
-
-    def retire(self) -> None:
-        """Say so in :meth:`use`."""
-        self.retiring = True
 
     async def release(self, role: str) -> None:
         """One of the roles has ended; with the last one the process ends."""
@@ -148,7 +150,7 @@ class ChildHost:
         self._waiting.clear()
         self._channel.close()
         if not expected:
-            self._on_death(self)
+            self._on_death(self, self.outcome)
 
     def _channel_ended(self, text: str) -> None:
         """The channel is gone: so is the process, or it cannot be talked to any more."""
@@ -259,7 +261,7 @@ class ChildHost:
 
     def _received(self, message: Message) -> None:
         self._heard_s = perf_counter()
-        self._state = "running"
+        self._state = RUNNING
         match message:
             case Report():
                 self._take(message)
@@ -300,12 +302,10 @@ class ChildHost:
         state = self._state
         if self.alive and silent_s >= SILENT_S:
             state = f"no answer for {units.format_duration(silent_s)}"
-        elif self.alive and self.retiring:
-            state = "leaving"
         return ProcessUse(
             name=self.name,
             pid=self._process.pid,
-            roles=self.roles,
+            roles=self._roles,
             resources=self._report.resources,
             loop_name=self._experiment.loop,
             environment=stated_environment(self._experiment.allocator, self._environment),

@@ -9,6 +9,8 @@ from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import Cursors, ProcessUse, RoleSnapshot
 from sockscope.engine.role import Role
 
+RUNNING = "running"
+"""State of the process of a host that answers."""
 SILENT_S = 1.0
 """A host that has not answered for so long is said to be silent: something holds up its loop."""
 START_S = 20.0
@@ -30,11 +32,6 @@ class Host(Protocol):
     """
 
     @property
-    def roles(self) -> tuple[str, ...]:
-        """Names of the roles that run here."""
-        ...
-
-    @property
     def alive(self) -> bool:
         """Whether it can be asked."""
         ...
@@ -42,11 +39,6 @@ class Host(Protocol):
     @property
     def clock_offset_s(self) -> float:
         """Seconds to add to a time of its monotonic clock to get the time of ours."""
-        ...
-
-    @property
-    def outcome(self) -> str:
-        """What became of it, in one sentence."""
         ...
 
     async def start(self) -> None:
@@ -88,15 +80,6 @@ class Host(Protocol):
         """Do nothing that is not asked for while nobody looks at the run; or do it again."""
         ...
 
-    def retire(self) -> None:
-        """Its roles have handed over to others and are about to end."""
-        ...
-
-    @property
-    def retiring(self) -> bool:
-        """Whether its roles have handed over."""
-        ...
-
     async def release(self, role: str) -> None:
         """A role has ended; with the last one the host ends."""
         ...
@@ -114,11 +97,15 @@ class Host(Protocol):
         ...
 
 
+DeathHandler = Callable[[Host, str], None]
+"""Gets a host that ended although it should not have, and a sentence about it."""
+
+
 class HostFactory(Protocol):
     """Makes a host of one sort: number ``index`` of those that ``roles`` run in.
 
-    ``on_trouble`` is told of what goes wrong without being asked for, and ``on_death`` when the host ended
-    although it should not have.
+    ``on_trouble`` gets what goes wrong without being asked for; ``on_death`` gets the host when it ended
+    although it should not have, and what became of it in a sentence.
     """
 
     def __call__(
@@ -127,7 +114,7 @@ class HostFactory(Protocol):
         roles: tuple[str, ...],
         index: int,
         on_trouble: TroubleHandler,
-        on_death: Callable[[Host], None],
+        on_death: DeathHandler,
     ) -> Host:
         """Return a host that is yet to be started."""
         ...

@@ -7,7 +7,7 @@ from typing import Any
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import Cursors, ProcessUse
-from sockscope.engine.placement.hosts.host import ANSWER_S, Host, ReportHandler, TroubleHandler
+from sockscope.engine.placement.hosts.host import ANSWER_S, DeathHandler, ReportHandler, TroubleHandler
 from sockscope.engine.role import Role
 from sockscope.engine.roles import ROLE_KINDS
 
@@ -18,7 +18,6 @@ class LoopHost:
 
     alive = True
     clock_offset_s = 0.0
-    outcome = "this process runs"
 
     def __init__(
         self,
@@ -26,16 +25,15 @@ class LoopHost:
         roles: tuple[str, ...],
         index: int,
         on_trouble: TroubleHandler,
-        on_death: Callable[[Host], None],
+        on_death: DeathHandler,
     ) -> None:
-        self.roles = roles
-        self.retiring = False
         self._experiment = experiment
+        self._names = roles
         self._roles: dict[str, Role] = {}
 
     async def start(self) -> None:
         """Make the roles."""
-        self._roles = {name: ROLE_KINDS[name].make(self._experiment) for name in self.roles}
+        self._roles = {name: ROLE_KINDS[name].make(self._experiment) for name in self._names}
 
     def local(self, role: str) -> Role | None:
         """Return the role."""
@@ -64,10 +62,6 @@ class LoopHost:
 
     def rest(self, resting: bool) -> None:
         """Nothing to do: it does nothing that is not asked for."""
-
-    def retire(self) -> None:
-        """Remember it."""
-        self.retiring = True
 
     async def release(self, role: str) -> None:
         """Nothing to do: the loop goes on."""
