@@ -15,7 +15,7 @@ from sockscope.engine.placement.clock import answer_later, capture_later
 from sockscope.engine.placement.hosts.host import ANSWER_S, SILENT_S, START_S, Host, TroubleHandler
 from sockscope.engine.placement.layout import busy_of, part, share_of
 from sockscope.engine.placement.reports import Reports
-from sockscope.engine.role import WHOLE, Assignment, Share
+from sockscope.engine.role import WHOLE, Assignment, Role, Share
 from sockscope.engine.roles import RoleKind
 from sockscope.errors import EngineError
 
@@ -23,7 +23,7 @@ STOP_S = 2.0
 """How much longer than its grace a role may take to stop, before its host is killed."""
 
 
-class HostedRole:
+class HostedRole(Role):
     """A role in the given hosts, each of which runs its share of it. The calls are those of ``Role``.
 
     On this loop its snapshots are of the very moment. From elsewhere they are the newest that were reported,
