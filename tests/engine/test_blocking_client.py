@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sockscope.core.config.experiment import CLIENTS, CLIENTS_OF
-from sockscope.engine.swarm.swarm import CLIENT_MODELS
+from sockscope.engine.swarm.links import LINKS
 from tests.engine.conftest import threads_of_ours
 from tests.engine.peers import echo, tcp_peer
 from tests.engine.runs import running, server_of, swarm_of, tune
@@ -18,10 +18,8 @@ from tests.waiting import until
 
 
 def test_every_client_model_that_may_be_chosen_is_there() -> None:
-    assert set(CLIENT_MODELS) == {
-        (transport, name) for transport, names in CLIENTS_OF.items() for name in names
-    }
-    assert {name for _, name in CLIENT_MODELS} == set(CLIENTS)
+    assert set(LINKS) == {(transport, name) for transport, names in CLIENTS_OF.items() for name in names}
+    assert {name for _, name in LINKS} == set(CLIENTS)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.own import OwnEndpoint, OwnServer
 from sockscope.engine.servers.endpoint import ServerContext
-from sockscope.engine.swarm.swarm import CLIENT_MODELS
+from sockscope.engine.swarm.links import LINKS
 from sockscope.errors import ConfigError, ListenError
 from tests.engine import own_servers
 from tests.engine.conftest import open_sockets
@@ -171,7 +171,7 @@ async def test_an_answer_need_not_be_the_request(
     ("client", "tuned"),
     [
         (client, tuned)
-        for transport, client in CLIENT_MODELS
+        for transport, client in LINKS
         for tuned in ({}, {"depth": 4}, {"depth": 4, "batch": 2}, {"pool": 2})
         if transport == "tcp" and not (client == "blocking" and tuned)
     ],

@@ -15,7 +15,7 @@ from tests.engine.peers import Scripted, tcp_peer
 from tests.engine.runs import exchanges_of, running, server_of, swarm_of, tune
 from tests.waiting import until
 
-clients = pytest.mark.parametrize("client", ["protocol", "streams"])
+clients = pytest.mark.parametrize("client", ["selector", "protocol", "streams"])
 
 
 def against(port: int, **values: Any) -> Any:

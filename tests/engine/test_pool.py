@@ -18,7 +18,7 @@ from tests.engine.peers import Scripted, echo, tcp_peer
 from tests.engine.runs import connections_of, running, server_of, swarm_of, tune
 from tests.waiting import until
 
-clients = pytest.mark.parametrize("client", ["protocol", "streams"])
+clients = pytest.mark.parametrize("client", ["selector", "protocol", "streams"])
 
 
 class Timer:

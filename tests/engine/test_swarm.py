@@ -18,11 +18,12 @@ from tests.engine.runs import connections_of, exchanges_of, running, server_of, 
 from tests.ports import unused_port
 from tests.waiting import until
 
-TCP_CLIENTS = ["protocol", "streams", "blocking"]
+TCP_CLIENTS = ["selector", "protocol", "streams", "blocking"]
 tcp_clients = pytest.mark.parametrize("client", TCP_CLIENTS)
 KINDS: list[dict[str, Any]] = [
     *({"transport": "tcp", "client": name} for name in TCP_CLIENTS),
-    {"transport": "udp"},
+    {"transport": "udp", "client": "selector"},
+    {"transport": "udp", "client": "protocol"},
 ]
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind.values()))
 
@@ -172,7 +173,7 @@ async def test_pause_holds_what_waits_for_a_permit_too(client: str) -> None:
 
 async def test_the_client_model_changes_while_the_run_goes_on() -> None:
     async with running(clients=12, permits=5) as engine:
-        for client in ("streams", "blocking", "protocol", "blocking", "streams"):
+        for client in ("streams", "blocking", "protocol", "selector", "blocking"):
             await answered(engine, 100)
             await tune(engine, client=client)
             await until_swarm(engine, lambda swarm: not swarm.rolling and swarm.connections_open == 12)

@@ -41,8 +41,8 @@ SERVERS_OF = {
     "udp": ("blocking", "threaded", "epoll", "datagram"),
 }  # fmt: skip
 DEFAULT_SERVERS = {"tcp": "protocol", "udp": "datagram"}
-CLIENTS = ("protocol", "blocking", "streams")
-CLIENTS_OF = {"tcp": CLIENTS, "udp": ("protocol",)}
+CLIENTS = ("selector", "protocol", "streams", "blocking")
+CLIENTS_OF = {"tcp": CLIENTS, "udp": ("selector", "protocol")}
 WORKS = ("wait", "cpu", "block")
 PLACES = ("loop", "child", "server", "apart")
 ALLOCATORS = ("calm", "default", "tuned")
@@ -97,7 +97,7 @@ class Tuning:
 
     server: str = _field("default", "server", "server", Kind.CHOICE,
         "server model; default = protocol over TCP and datagram over UDP", choices=SERVERS)  # fmt: skip
-    client: str = _field("protocol", "client", "client", Kind.CHOICE,
+    client: str = _field("selector", "client", "client", Kind.CHOICE,
         "client model", choices=CLIENTS)  # fmt: skip
     work: str = _field("wait", "work", "work", Kind.CHOICE,
         "how the server spends the service time: wait (as its model waits), cpu (a busy loop), "

@@ -1,55 +1,38 @@
-"""The swarm: keeps as many clients alive as the tuning says, and is their surroundings."""
+"""The swarm: keeps as many clients alive as the tuning says, and is what they have in common."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import random
-from collections import Counter, deque
+from collections.abc import Iterator
+from itertools import islice
 from time import perf_counter
 
 from sockscope.core.config.experiment import Experiment, Tuning
-from sockscope.core.connection import Address, ConnectionRecord, format_address
+from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SWARM
 from sockscope.core.run.snapshot import RoleSnapshot, SocketOption
 from sockscope.engine.limiter import Limiter
-from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.recorded_role import RecordedRole
 from sockscope.engine.role import WHOLE, Assignment, Share
-from sockscope.engine.swarm.client import NUMBER_DIGITS, Client, ClientState
-from sockscope.engine.swarm.links.blocking import BlockingClient
-from sockscope.engine.swarm.links.streams import StreamsClient
-from sockscope.engine.swarm.links.tcp import ProtocolClient
-from sockscope.engine.swarm.links.udp import UdpClient
+from sockscope.engine.swarm.client import Client, ClientState
+from sockscope.engine.swarm.dialler import Dialler
+from sockscope.engine.swarm.links import LINKS
+from sockscope.engine.swarm.links.tcp import NUMBER_DIGITS
+from sockscope.engine.swarm.pacing.closed import ClosedLoop
 from sockscope.engine.swarm.pool import Pool
+from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.threads import ThreadGroup
 
-MOST_CONNECTING = 1_024
-"""Connections that are under way at once."""
-CONNECTS_PER_TURN = 160
-"""Connections that are begun in one turn of the loop, which spends about 0.07 ms on each end: enough to ramp
-1,000 clients in a moment on a loop whose turns are long, few enough not to freeze it."""
-CROWD = 1_000
-"""With more requests in flight, a client's next request waits for the next turn of the loop. libuv takes
-1,024 events at a time, and as long as it gets as many it polls again, up to 48 times, before timers, keys and
-the screen have their turn: with 1,024 clients that answer each other a turn would last 250 ms."""
-GIVEN_WAY_PER_TURN = 64
-"""Clients that send their next request in one turn of the loop while the traffic gives way to the screen: the
-turns are short then, and the loop has nearly as much to do as before."""
 SHARED_PAYLOAD_BYTES = 1_024
 """From this size on all clients send the same bytes object, so that 10,000 of them fit into memory."""
 THREADS_END_S = 2.0
 """How long the threads of blocking clients may take to end, when their sockets are shut down."""
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MOST_S = 2.0
-CLIENT_MODELS: dict[tuple[str, str], type[Client]] = {
-    ("tcp", "blocking"): BlockingClient,
-    ("tcp", "protocol"): ProtocolClient,
-    ("tcp", "streams"): StreamsClient,
-    ("udp", "protocol"): UdpClient,
-}
-"""What a client is made of, by transport and client model."""
+CHECKED_AT_ONCE = 512
+"""Clients whose requests are checked for timeouts in one turn of the loop."""
 _FILLER = b"abcdefghijklmnopqrstuvwxyz 0123456789 "
 
 
@@ -65,28 +48,26 @@ class Swarm(RecordedRole):
         self.socket_generation = 0
         self.numbered = False
         self.paused = False
-        self.paced = False
-        self._gives_way = False
-        self.source = ""
+        self.retrying = 0
+        self.pipelined = 0
         self.loop = asyncio.get_running_loop()
+        self.readiness = ReadinessSet(self.loop)
         self.thread_group = ThreadGroup(self.recorder)
         self.pool = Pool(self.loop)
-        self._target: Address = ("", 0)
+        self._dialler = Dialler(self.loop, self.recorder, self._most_connecting)
         self._clients: dict[int, Client] = {}
         self._active: list[Client] = []
+        self._unchecked: Iterator[Client] = iter(())
         self._next_number = self._number_step = 1
-        self._queue: deque[Client] = deque()
-        self._connecting: dict[asyncio.Task[None], Client] = {}
-        self._pumping: asyncio.Handle | None = None
-        self._next_turn: list[tuple[Client, ConnectionRecord | None]] = []
         self._budget: int | None = None
         self._seed = experiment.seed
         self._random = random.Random(experiment.seed)
         self._watch: asyncio.TimerHandle | None = None
         self._last_trouble = ""
         self._began_s = 0.0
-        self._stopping = False
         self._payload: bytes = b""
+        # The socket generation for which every connection has been replaced.
+        self._rolled = 0
 
     # The role.
 
@@ -103,15 +84,15 @@ class Swarm(RecordedRole):
         self._share()
         self._resize()
         self._look_for_overdue()
-        return self._target
+        return self._dialler.target
 
     async def apply(self, assignment: Assignment) -> Address:
         """Take over a tuning; connections that need new sockets are replaced one after the other."""
-        before, target = self.tuning, self._target
+        before, target = self.tuning, self._dialler.target
         self._take(assignment)
         if before.needs_new_sockets(assignment.tuning) or target != assignment.address:
             self.socket_generation += 1
-        if _kind(before) != _kind(assignment.tuning):
+        if _model(before) != _model(assignment.tuning):
             for client in self._active:
                 client.retire()
             self._active = []
@@ -120,31 +101,16 @@ class Swarm(RecordedRole):
             client.retune()
         self._share()
         self._resize()
-        return self._target
+        return self._dialler.target
 
     def _take(self, assignment: Assignment) -> None:
-        self.tuning = assignment.tuning
+        self.tuning = tuning = assignment.tuning
         self.generation = assignment.generation
-        self._target = assignment.address
-        tuning = assignment.tuning
-        self._pace()
+        self._dialler.target = assignment.address
         self.numbered = tuning.depth > 1 and not self.dialogue.request
         size = tuning.request_bytes
         shared = self._filled(b"sockscope ") if size >= SHARED_PAYLOAD_BYTES else b""
         self._payload = self.dialogue.request or shared
-
-    def _pace(self) -> None:
-        tuning = self.tuning
-        crowded = min(tuning.connections, tuning.permits or tuning.connections) > CROWD
-        self.paced = crowded or self._gives_way
-
-    def give_way(self, wanted: bool) -> None:
-        """Keep the turns of the loop short, so that somebody who waits for the screen is answered soon."""
-        if wanted != self._gives_way:
-            self._gives_way = wanted
-            self._pace()
-            for client in self._clients.values() if wanted else ():
-                client.hesitate()
 
     def _share(self) -> None:
         tuning = self.tuning
@@ -154,17 +120,17 @@ class Swarm(RecordedRole):
             self.pool.resize(0, 0, 0.0)
 
     def _resize(self) -> None:
-        wanted = self.tuning.connections
-        while len(self._active) > wanted:
+        count = self.tuning.connections
+        while len(self._active) > count:
             self._active.pop().retire()
-        make = CLIENT_MODELS[_kind(self.tuning)]
-        while len(self._active) < wanted:
-            client = make(self, self._next_number)
+        link = LINKS[_model(self.tuning)]
+        while len(self._active) < count:
+            client = Client(self, self._next_number, link)
+            client.pacer = ClosedLoop(client, self)
             self._next_number += self._number_step
             self._clients[client.number] = client
             self._active.append(client)
-            self._queue.append(client)
-        self._pump()
+            self._dialler.add(client)
 
     def pause(self, paused: bool) -> None:
         """Stop or resume making requests; what is in flight is answered."""
@@ -172,11 +138,10 @@ class Swarm(RecordedRole):
         for client in list(self._clients.values()):
             client.retune()
             if not paused:
-                client.unpark()
+                client.pacer.resume()
 
     async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
         """Let requests in flight finish for at most ``grace_s``, then close everything."""
-        self._stopping = True
         self.pool.close()
         self.pause(True)
         deadline = perf_counter() + grace_s
@@ -185,15 +150,10 @@ class Swarm(RecordedRole):
         if self._watch is not None:
             self._watch.cancel()
         self.recorder.stop()
-        self._queue.clear()
-        for task, client in self._connecting.items():
-            if client.dialling:
-                task.cancel()
-        if self._connecting:
-            await asyncio.wait(self._connecting)
+        await self._dialler.close()
         for client in list(self._clients.values()):
             client.stop(reason)
-        # Aborted transports tell their protocols in the next turn of the loop; the books close there.
+        # Links tell of their end in the next turn of the loop; the books close there.
         for _ in range(100):
             if not self._clients:
                 break
@@ -203,52 +163,32 @@ class Swarm(RecordedRole):
         # Whoever has not told of its end by now will not be heard any more.
         for client in list(self._clients.values()):
             client.lost(reason)
+        self.readiness.close()
 
     def refill(self, requests: int) -> None:
         """Make so many more requests; clients without a connection connect again."""
         self._began_s = perf_counter()
         self._budget = requests
-        self._queue = deque(client for client in self._active if client.state is ClientState.IDLE)
-        self._pump()
+        self._dialler.requeue(client for client in self._active if client.state is ClientState.IDLE)
         for client in list(self._clients.values()):
-            client.unpark()
+            client.pacer.resume()
 
     @property
     def exhausted(self) -> bool:
         """Whether the run's budget of requests is spent and everything is answered."""
         return self._budget == 0 and not self.limiter.in_flight
 
-    # SwarmContext of a client.
+    # What clients need.
 
-    def steady(self) -> bool:
-        """Whether nothing stands between an answer and the next request."""
-        tuning = self.tuning
-        return not (
-            self.paused
-            or self.paced
-            or tuning.permits
-            or tuning.think_time_s
-            or tuning.lifetime
-            or tuning.depth > 1
-            or tuning.pool
-            or self._budget is not None
-        )
+    @property
+    def source(self) -> str:
+        """The address that clients connect from; empty: the kernel chooses."""
+        return self._dialler.source
 
-    def in_next_turn(self, client: Client) -> None:
-        """Let ``client`` go on in the next turn of the loop."""
-        if not self._next_turn:
-            self.loop.call_soon(self._go_on)
-        self._next_turn.append((client, client.record))
-
-    def _go_on(self) -> None:
-        most = GIVEN_WAY_PER_TURN if self._gives_way else len(self._next_turn)
-        clients, self._next_turn = self._next_turn[:most], self._next_turn[most:]
-        if self._next_turn:
-            self.loop.call_soon(self._go_on)
-        for client, record in clients:
-            # One that has lost its connection meanwhile is not where it was, and may be asking on another.
-            if client.record is record:
-                client.go_on()
+    @property
+    def has_budget(self) -> bool:
+        """Whether the number of requests is limited."""
+        return self._budget is not None
 
     def request_bytes_for(self, client: Client) -> bytes:
         """Return the payload of a client's requests: what was given, or readable filler without a newline
@@ -267,20 +207,21 @@ class Swarm(RecordedRole):
         self._budget = max(0, (left := self._budget) - 1)
         return left > 0
 
-    def want_connection(self, client: Client) -> None:
-        """Queue a client up for a connection."""
-        client.state = ClientState.IDLE
-        if self._budget == 0:
-            return  # it would have nothing to ask
-        self._queue.append(client)
-        self._pump()
+    def connect_soon(self, client: Client) -> None:
+        """Queue a client up for a connection, if it would have something to ask on it."""
+        if self._budget != 0:
+            self._dialler.add(client)
+
+    def connect_ended(self, client: Client, error: OSError | None) -> None:
+        """An attempt to connect is over."""
+        self._dialler.ended(client, error)
 
     def client_gone(self, client: Client) -> None:
         """Forget a retired client."""
         if self._clients.pop(client.number, None) is not None:
-            client.dismiss()
+            client.link.dismiss()
 
-    def trouble(self, reason: CloseReason, text: str) -> None:
+    def note_trouble(self, reason: CloseReason, text: str) -> None:
         """Remember what keeps clients from going on."""
         self._last_trouble = text or reason.value
 
@@ -289,104 +230,46 @@ class Swarm(RecordedRole):
         most = min(BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 16), BACKOFF_MOST_S)
         return most * (0.5 + self._random.random() / 2)
 
-    # Connecting.
-
-    def _pump(self) -> None:
-        """Begin connections, some in this turn of the loop and the rest in the next ones."""
-        if self._pumping is None and self._queue:
-            self._pumping = self.loop.call_soon(self._connect_some)
-
-    def _connect_some(self) -> None:
-        self._pumping = None
-        at_once = self._most_connecting()
-        most = min(CONNECTS_PER_TURN, at_once - len(self._connecting))
-        while self._queue and most > 0 and not self._stopping:
-            client = self._queue.popleft()
-            if client.state is not ClientState.IDLE:
-                continue
-            most -= 1
-            client.state = ClientState.CONNECTING
-            task = self.loop.create_task(self._connect(client))
-            self._connecting[task] = client
-            task.add_done_callback(self._connected)
-        if len(self._connecting) < at_once and not self._stopping:
-            self._pump()
-
-    def _most_connecting(self) -> int:
-        """Return how many connections may be under way; each that is to end has a request to make."""
+    def _most_connecting(self) -> int | None:
+        """Return how many connections have a request to make, where that is known: each is to end."""
         if self._budget is None or not self.tuning.lifetime:
-            return MOST_CONNECTING
-        return min(MOST_CONNECTING, self._budget - self.limiter.statistics().waiting)
+            return None
+        return self._budget - self.limiter.waiting
 
-    def _connected(self, task: asyncio.Task[None]) -> None:
-        del self._connecting[task]
-        self._pump()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.loop.call_exception_handler({"message": "a client failed to connect", "exception": error})
-
-    async def _connect(self, client: Client) -> None:
-        if client.retiring:
-            # Since its turn was planned.
-            client.stop(CloseReason.RETIRED)
-            return
-        try:
-            await client.connect(self._target)
-        except OSError as error:
-            self._connect_failed(client, error)
-
-    def _connect_failed(self, client: Client, error: OSError) -> None:
-        recorder = self.recorder
-        reason = close_reason(error)
-        if error.errno == errno.EADDRNOTAVAIL and self._another_source():
-            self.want_connection(client)
-            return
-        if reason is CloseReason.REFUSED:
-            recorder.refused += 1
-        elif reason is CloseReason.TIMEOUT:
-            recorder.connect_timeouts += 1
-        else:
-            recorder.connect_failures += 1
-        text = "no connection in time" if reason is CloseReason.TIMEOUT else describe(error)
-        recorder.on_error(text, address=format_address(self._target), reason=reason)
-        client.lost(reason, text)
-
-    def _another_source(self) -> bool:
-        """Go over to the next loopback source address when this one's ephemeral ports are used up."""
-        if not self._target[0].startswith("127."):
-            return False
-        last = int(self.source.rpartition(".")[2]) if self.source else 1
-        if last >= 254:
-            return False
-        self.source = f"127.0.0.{last + 1}"
-        return True
-
-    # Watching.
+    # Timeouts.
 
     def _look_for_overdue(self) -> None:
+        """Check some clients for requests that are overdue, and all of them twenty times per timeout."""
         timeout_s = self.tuning.request_timeout_s
         before_s = perf_counter() - timeout_s
-        for client in [c for c in self._clients.values() if c.overdue(before_s)]:
-            client.timed_out(before_s)
-        self._watch = self.loop.call_later(min(max(timeout_s / 20, 0.002), 0.1), self._look_for_overdue)
+        checked = list(islice(self._unchecked, CHECKED_AT_ONCE))
+        for client in checked:
+            if client.link.overdue(before_s):
+                client.time_out(before_s)
+        period_s = min(max(timeout_s / 20, 0.002), 0.1)
+        if len(checked) < CHECKED_AT_ONCE:
+            self._unchecked = iter(list(self._clients.values()))
+        self._watch = self.loop.call_later(
+            period_s * min(1.0, CHECKED_AT_ONCE / max(1, len(self._clients))), self._look_for_overdue
+        )
 
     # For readers.
 
     def own_figures(self) -> RoleSnapshot:
         """Return the figures that only a swarm has."""
         recorder = self.recorder
-        states = Counter(client.state for client in self._clients.values())
         return RoleSnapshot(
-            role=recorder.role,
+            role=SWARM,
             transport=self.tuning.transport,
-            address=format_address(self._target),
+            address=format_address(self._dialler.target),
             totals=recorder.totals(),
             connections_open=len(recorder.live),
-            rolling=sum(client.needs_rolling for client in self._clients.values()),
+            rolling=self._rolling(),
             socket_options=self._socket_options(),
             clients=self.pool.clients if self.tuning.pool else len(self._active),
-            clients_connecting=states[ClientState.CONNECTING] + states[ClientState.IDLE],
-            clients_retrying=states[ClientState.BACKING_OFF],
-            in_flight=sum(client.under_way for client in self._clients.values()),
+            clients_connecting=self._dialler.connecting,
+            clients_retrying=self.retrying,
+            in_flight=self.limiter.in_flight + self.pipelined,
             last_trouble=self._last_trouble,
             limiter=self.limiter.statistics(),
             pool=self.pool.statistics(),
@@ -400,9 +283,18 @@ class Swarm(RecordedRole):
         """The framing, as the dialogue names it."""
         return self.dialogue.framing_name(self.tuning.framing)
 
+    def _rolling(self) -> int:
+        """Return how many connections are still to be replaced."""
+        if self._rolled == self.socket_generation:
+            return 0
+        left = sum(client.needs_rolling for client in self._clients.values())
+        if not left:
+            self._rolled = self.socket_generation
+        return left
+
     def _socket_options(self) -> tuple[SocketOption, ...]:
         for client in self._active:
-            if options := client.socket_options(self.tuning):
+            if options := client.link.socket_options(self.tuning):
                 return tuple(options)
         return ()
 
@@ -415,5 +307,5 @@ class Swarm(RecordedRole):
         return False
 
 
-def _kind(tuning: Tuning) -> tuple[str, str]:
+def _model(tuning: Tuning) -> tuple[str, str]:
     return tuning.transport, tuning.client

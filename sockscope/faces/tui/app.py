@@ -50,8 +50,6 @@ TICK_S = 0.2
 SOON_S = 0.12
 """After a change the next picture comes this soon, so that its effect is seen at once."""
 GRACE_S = 1.0
-ATTENTION_S = 0.06
-"""So long after a key the traffic takes short turns of the loop."""
 
 
 class SockscopeApp(App[int]):
@@ -91,8 +89,6 @@ class SockscopeApp(App[int]):
         self._leaving: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
         self._ticks = 0
-        self._attention: asyncio.TimerHandle | None = None
-        self._tick_due = False
         self._unseen_events: deque[Event] = deque(maxlen=LINES)
         self.start_error: SockscopeError | None = None
 
@@ -119,7 +115,7 @@ class SockscopeApp(App[int]):
             self.exit(error.exit_code)
             return
         self.intervals.absorb(self.engine.snapshot())
-        self.set_interval(TICK_S, self._regular_tick)
+        self.set_interval(TICK_S, self._tick)
         self._end = asyncio.create_task(self._leave_at_the_end())
         self.call_after_refresh(calm_collector)
 
@@ -165,27 +161,10 @@ class SockscopeApp(App[int]):
             self.exit(EXIT_INTERRUPTED)
 
     def get_driver_class(self) -> type[Driver]:
-        """Return the terminal's driver, made to tell of keys before they queue, and of its end."""
-        return watchful(super().get_driver_class(), self._attend, self.leave)
-
-    def _attend(self) -> None:
-        """A key or click came: its answer is drawn before the next picture that is due."""
-        if self._attention is not None:
-            self._attention.cancel()
-        self._attention = asyncio.get_running_loop().call_later(ATTENTION_S, self._attended)
-
-    def _attended(self) -> None:
-        self._attention = None
-        if self._tick_due:
-            self.call_later(self._regular_tick)
+        """Return the terminal's driver, made to tell of its end."""
+        return watchful(super().get_driver_class(), self.leave)
 
     # Ticks.
-
-    def _regular_tick(self) -> None:
-        """Draw the next picture; the answer to a key goes before it, but not twice in a row."""
-        self._tick_due = self._attention is not None and not self._tick_due
-        if not self._tick_due:
-            self._tick()
 
     def _tick(self, *, hidden: bool = False) -> None:
         if self._leaving is not None:

@@ -9,10 +9,8 @@ import stat
 from collections.abc import Callable
 from functools import partial
 
-from textual import events
 from textual.driver import Driver
 from textual.drivers import linux_driver
-from textual.message import Message
 
 
 def forgive_wrong_bytes() -> None:
@@ -28,15 +26,11 @@ def forgive_wrong_bytes() -> None:
     vars(linux_driver)["getincrementaldecoder"] = forgiving
 
 
-def watchful(driver: type[Driver], attend: Callable[[], None], gone: Callable[[], None]) -> type[Driver]:
-    """Return ``driver`` with two calls added, both made on the loop.
+def watchful(driver: type[Driver], gone: Callable[[], None]) -> type[Driver]:
+    """Return ``driver`` with ``gone`` called, on the loop, when the terminal is closed.
 
-    ``attend`` is called as soon as a key, click or paste has been read: a key passes about six turns of the
-    loop before it is painted, and under saturating clients each of them is long.
-
-    ``gone`` is called when the terminal is closed. Without it the process would be killed and its run lost;
-    or, where SIGHUP is ignored (nohup), it would go on for ever with its loop stuck in a full queue of
-    pictures.
+    Without it the process would be killed and its run lost; or, where SIGHUP is ignored (nohup), it would go
+    on for ever with its loop stuck in a full queue of pictures.
     """
 
     class WatchfulDriver(driver):  # type: ignore[misc, valid-type]
@@ -45,11 +39,6 @@ def watchful(driver: type[Driver], attend: Callable[[], None], gone: Callable[[]
         def start_application_mode(self) -> None:
             super().start_application_mode()
             self._loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-
-        def send_message(self, message: Message) -> None:
-            if isinstance(message, events.Key | events.MouseDown | events.MouseUp | events.Paste):
-                self._loop.call_soon_threadsafe(attend)
-            super().send_message(message)
 
         def write(self, data: str) -> None:
             if not self._is_gone:

@@ -28,7 +28,7 @@ from sockscope.engine.role import Assignment
 from sockscope.engine.servers.connections import ConnectionsEndpoint
 from sockscope.engine.servers.endpoint import Inheritance, ServerContext, bound_socket
 
-ACCEPTS_PER_TURN = 160
+ACCEPTS_PER_TURN = 64
 """Connections accepted in one turn of the loop. uvloop alone accepts one, which starves under load."""
 ACCEPT_PAUSE_S = 0.25
 """Pause after the process ran out of descriptors, so that a full listener does not spin the loop."""

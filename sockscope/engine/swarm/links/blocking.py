@@ -19,14 +19,16 @@ from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from time import perf_counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import Address
 from sockscope.core.run.snapshot import SocketOption
-from sockscope.engine.options import buffer_options, no_delay_option
-from sockscope.engine.swarm.client import SwarmContext
-from sockscope.engine.swarm.links.tcp import TcpClient
+from sockscope.engine.os_errors import close_reason
+from sockscope.engine.swarm.links.tcp import DialledLink, tcp_options
+
+if TYPE_CHECKING:
+    from sockscope.engine.swarm.client import Client, SwarmContext
 
 READ_BYTES = 65_536
 """Most bytes that one read takes."""
@@ -40,13 +42,13 @@ class Dialled(NamedTuple):
     remote: Address
 
 
-class BlockingClient(TcpClient):
-    """A client whose socket blocks a thread."""
+class BlockingLink(DialledLink):
+    """A link whose socket blocks a thread."""
 
     __slots__ = ("_at_work", "_begun", "_dialling", "_lock", "_orders", "_sock")
 
-    def __init__(self, swarm: SwarmContext, number: int) -> None:
-        super().__init__(swarm, number)
+    def __init__(self, swarm: SwarmContext, client: Client) -> None:
+        super().__init__(swarm, client)
         self._sock: socket.socket | None = None
         self._dialling: socket.socket | None = None
         self._begun = False
@@ -70,7 +72,7 @@ class BlockingClient(TcpClient):
             return
         self._dialling = sock
         try:
-            sock.settimeout(self.swarm.tuning.connect_timeout_s)
+            sock.settimeout(self._swarm.tuning.connect_timeout_s)
             sock.connect(target)
             sock.settimeout(None)
             dialled = Dialled(sock, sock.getsockname()[:2], sock.getpeername()[:2])
@@ -101,7 +103,7 @@ class BlockingClient(TcpClient):
     def _goes_on(self, data: bytes) -> bool:
         """Record a whole answer and return True if the next request is to go out here and now."""
         with self._lock:
-            if data != self._whole or not (self._steady and self._sent_s):
+            if data != self._whole or not (self.steady and self._sent_s):
                 return False
             now = perf_counter()
             record = self.record
@@ -133,15 +135,15 @@ class BlockingClient(TcpClient):
         self._tell(self._ended, sock, error)
 
     def _tell(self, call: Callable[..., None], *args: object) -> None:
-        self.swarm.loop.call_soon_threadsafe(call, *args)
+        self._swarm.loop.call_soon_threadsafe(call, *args)
 
     # On the loop.
 
-    async def connect(self, target: Address) -> None:
+    async def dial(self, target: Address) -> None:
         """Connect within the tuning's connect timeout; raises OSError or TimeoutError."""
         self.begin()
         self._begin_thread()
-        reply: asyncio.Future[Dialled] = self.swarm.loop.create_future()
+        reply: asyncio.Future[Dialled] = self._swarm.loop.create_future()
         self._orders.put(partial(self._dial, target, reply))
         try:
             sock, local, remote = await reply
@@ -151,13 +153,13 @@ class BlockingClient(TcpClient):
             raise
         self._sock = sock
         self._at_work = False
-        self.connected("tcp", local, remote)
+        self._client.connected("tcp", local, remote)
 
     def _begin_thread(self) -> None:
         if self._begun:
             return
         try:
-            self.swarm.thread_group.start(f"client {self.number}", self._work)
+            self._swarm.thread_group.start(f"client {self._client.number}", self._work)
         except RuntimeError as error:
             raise OSError(errno.EAGAIN, "no more threads") from error
         self._begun = True
@@ -172,7 +174,7 @@ class BlockingClient(TcpClient):
         if sock is not self._sock:
             return
         self._at_work = False
-        self._piecewise(data, read_s)
+        self._take_read(data, read_s)
         # With the next request on its way the thread waits for its answer already.
         if self.under_way and not self._at_work:
             self._at_work = True
@@ -181,25 +183,23 @@ class BlockingClient(TcpClient):
     def _ended(self, sock: socket.socket, error: OSError | None) -> None:
         if sock is self._sock:
             self._sock = None
-            self.connection_lost(error)
+            self._client.lost(close_reason(error), "" if error is None else str(error))
 
-    def timed_out(self, before_s: float) -> None:
-        """What was sent before ``before_s`` was not answered in time, unless it is this very moment."""
+    def time_out(self, before_s: float) -> None:
+        """Give the connection up, unless the answer comes at this very moment."""
         with self._lock:
             if self.overdue(before_s):
-                super().timed_out(before_s)
+                super().time_out(before_s)
 
-    def hang_up(self) -> None:
+    def close(self, *, abort: bool) -> None:
         """Close the socket; a thread that waits at it is woken up."""
+        self._expect = None
+        self._closing = True
         if self._sock is None:
             return
         if self._at_work:
             _shut_down(self._sock, self._lock)
         self._orders.put(partial(self._end, self._sock, None))
-
-    def abort(self) -> None:
-        """Close the socket."""
-        self.hang_up()
 
     def dismiss(self) -> None:
         """Let the thread end."""
@@ -210,9 +210,7 @@ class BlockingClient(TcpClient):
 
     def socket_options(self, tuning: Tuning) -> list[SocketOption]:
         """Return TCP_NODELAY and the buffer sizes."""
-        if self._sock is None:
-            return []
-        return [no_delay_option(self._sock, tuning), *buffer_options(self._sock, tuning)]
+        return tcp_options(self._sock, tuning)
 
 
 def _shut_down(sock: socket.socket, lock: threading.RLock) -> None:

@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import TYPE_CHECKING
 
 from sockscope.core.connection import Address
 from sockscope.engine.loops import handed_over
-from sockscope.engine.swarm.client import SwarmContext
-from sockscope.engine.swarm.links.tcp import TcpClient
+from sockscope.engine.swarm.links.tcp import TransportLink
+
+if TYPE_CHECKING:
+    from sockscope.engine.swarm.client import Client, SwarmContext
 
 READ_BYTES = 65_536
 """Most bytes that one read takes."""
 
 
-class StreamsClient(TcpClient):
-    """A client that reads and writes streams."""
+class StreamsLink(TransportLink):
+    """A link that reads and writes streams."""
 
     __slots__ = ("_conversation",)
 
-    def __init__(self, swarm: SwarmContext, number: int) -> None:
-        super().__init__(swarm, number)
+    def __init__(self, swarm: SwarmContext, client: Client) -> None:
+        super().__init__(swarm, client)
         self._conversation: asyncio.Task[None] | None = None
 
-    async def connect(self, target: Address) -> None:
+    async def dial(self, target: Address) -> None:
         """Connect within the tuning's connect timeout; raises OSError or TimeoutError."""
-        sock = await self.dial(target)
-        self.dialling = False
+        sock = await self.dial_socket(target)
+        self._may_cancel = False
         try:
             with handed_over(sock):
                 reader, writer = await asyncio.open_connection(sock=sock)
@@ -38,10 +41,10 @@ class StreamsClient(TcpClient):
             sock.close()
             raise
         finally:
-            self.dialling = True
-        self._conversation = self.swarm.loop.create_task(self._converse(reader, writer))
+            self._may_cancel = True
+        self._conversation = self._swarm.loop.create_task(self._converse(reader, writer))
         self._conversation.add_done_callback(self._ended)
-        self.go_to_work(writer.transport)
+        self.attached(writer.transport)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take the answers of a connection to its end."""
@@ -60,4 +63,4 @@ class StreamsClient(TcpClient):
 
     def _ended(self, conversation: asyncio.Task[None]) -> None:
         if not conversation.cancelled() and (error := conversation.exception()) is not None:
-            self.swarm.loop.call_exception_handler({"message": "a client failed", "exception": error})
+            self._swarm.loop.call_exception_handler({"message": "a client failed", "exception": error})

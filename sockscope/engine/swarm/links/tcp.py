@@ -1,4 +1,4 @@
-"""The TCP client: what its models share, and the default one, a ``Protocol`` that is its own connection."""
+"""What all TCP links share: how a request is framed, and how its answer is recognised."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ import contextlib
 import errno
 import socket
 from time import perf_counter
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
-from sockscope.core.wire.framing import LENGTH_HEADER_BYTES, Decoder, Frame, FramingError, decoder_for, encode
-from sockscope.engine.loops import attach
+from sockscope.core.wire.framing import (
+    LENGTH_HEADER_BYTES,
+    Decoder,
+    Frame,
+    FramingError,
+    decoder_for,
+    encode,
+)
 from sockscope.engine.options import (
     buffer_options,
     family_of,
@@ -25,27 +31,29 @@ from sockscope.engine.options import (
 )
 from sockscope.engine.os_errors import close_reason
 from sockscope.engine.recorder import clip
-from sockscope.engine.swarm.client import NUMBER_DIGITS, Client, ClientState, SwarmContext
+from sockscope.engine.swarm.links.link import Link
 
+if TYPE_CHECKING:
+    from sockscope.engine.swarm.client import Client, SwarmContext
+
+NUMBER_DIGITS = 8
+"""Digits that begin a request while several are under way at once, and tell them and their answers apart."""
 NO_ECHO = "the answer is not the request: the server does not echo (--expect or --until take other answers)"
 """What is wrong with an answer where none was described."""
 # linux/in.h: let several destinations share a local port when the source address is bound first.
 _IP_BIND_ADDRESS_NO_PORT = 24
 
 
-class TcpClient(Client):
-    """A client that speaks TCP; how it comes to its reads is the model's affair."""
+class TcpLink(Link):
+    """A link over TCP; how it comes to its reads is the model's affair."""
 
-    __slots__ = (
-        "_asked", "_decoder", "_framing", "_number_at", "_told", "_whole", "_write", "transport",
-    )  # fmt: skip
+    __slots__ = ("_asked", "_closing", "_decoder", "_framing", "_number_at", "_told", "_whole")
 
-    transport: asyncio.Transport | None
-
-    def __init__(self, swarm: SwarmContext, number: int) -> None:
-        super().__init__(swarm, number)
-        self.transport = None
+    def __init__(self, swarm: SwarmContext, client: Client) -> None:
+        super().__init__(swarm, client)
         self._framing = ""
+        # Whether the connection is being closed: what is still read belongs to nobody.
+        self._closing = False
         # Where in a request its number stands, and the number of the last one.
         self._number_at = slice(0, 0)
         self._asked = 0
@@ -55,35 +63,17 @@ class TcpClient(Client):
         # The bytes that are a whole answer, where that is known before it comes.
         self._whole: bytes | None = None
 
-    async def dial(self, target: Address) -> socket.socket:
-        """Return a socket connected within the tuning's connect timeout; raises OSError or TimeoutError."""
-        self.begin()
-        sock = self.new_socket(target)
-        try:
-            sock.setblocking(False)
-            # Over loopback the handshake is done inside the first call, and the second says so.
-            failed = sock.connect_ex(target)
-            if failed == errno.EINPROGRESS:
-                failed = sock.connect_ex(target)
-            if failed not in (0, errno.EISCONN):
-                async with asyncio.timeout(self.swarm.tuning.connect_timeout_s):
-                    await self.swarm.loop.sock_connect(sock, target)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
     def begin(self) -> None:
         """Make ready for a new connection, which is what the tuning of this moment calls for."""
-        tuning, dialogue = self.swarm.tuning, self.swarm.dialogue
-        self._socket_generation = self.swarm.socket_generation
+        tuning, dialogue = self._swarm.tuning, self._swarm.dialogue
         self._framing = tuning.framing
+        self._closing = False
         self._decoder = dialogue.decoder(tuning.framing, tuning.request_bytes)
         self._told = tuning.framing != "none" or dialogue.tells_ends
 
     def new_socket(self, target: Address) -> socket.socket:
         """Return a socket with the options of the tuning, bound where it is to connect from."""
-        tuning, source = self.swarm.tuning, self.swarm.source
+        tuning, source = self._swarm.tuning, self._swarm.source
         sock = socket.socket(family_of(target[0]), socket.SOCK_STREAM)
         try:
             set_buffers(sock, tuning)
@@ -100,10 +90,10 @@ class TcpClient(Client):
     def prepare(self, payload: bytes) -> None:
         """Frame the payload once; every request is the same bytes, but for its number if it has one."""
         self._wire = encode(self._framing, payload)
-        self._whole = None if self.swarm.dialogue.tells_ends else self._wire
+        self._whole = None if self._swarm.dialogue.tells_ends else self._wire
         self._kept = clip(self._wire)
         begin = LENGTH_HEADER_BYTES if self._framing == "length" else 0
-        digits = min(NUMBER_DIGITS, len(payload)) if self.swarm.numbered else 0
+        digits = min(NUMBER_DIGITS, len(payload)) if self._swarm.numbered else 0
         self._number_at = slice(begin, begin + digits)
 
     def next_wire(self) -> bytes:
@@ -114,6 +104,122 @@ class TcpClient(Client):
         self._asked += 1
         number = b"%0*d" % (NUMBER_DIGITS, self._asked % 10**NUMBER_DIGITS)
         return self._wire[: at.start] + number[at.start - at.stop :] + self._wire[at.stop :]
+
+    def time_out(self, before_s: float) -> None:
+        """Give the connection up: what else was sent on it is lost with it."""
+        recorder = self._swarm.recorder
+        recorder.timeouts += self.give_up("timeout", before_s)
+        recorder.errors += self.give_up("closed")
+        self._client.leave(CloseReason.TIMEOUT)
+
+    # Recognising answers.
+
+    def _take_read(self, data: bytes, now: float) -> None:
+        """Take a read that is not the whole answer in one, or not in a hurry."""
+        record = self.record
+        if record is None:
+            return
+        frames: list[Frame] = []
+        garbage = ""
+        if not self._closing:
+            try:
+                frames = self._decoder.feed(data)
+            except FramingError as error:
+                garbage = str(error)
+        self._expect = None
+        good = len(frames)
+        if self._told and not garbage:
+            good, garbage = self._judge(frames)
+        record.odd_read(len(data), good)
+        if self._sent_s:
+            for frame in frames[:good]:
+                self._take_answer(now, clip(frame.wire, frame.reads))
+        if garbage:
+            self._refuse(garbage)
+
+    def _judge(self, frames: list[Frame]) -> tuple[int, str]:
+        """Return how many of ``frames`` are the answers that are due, and what is wrong with what follows."""
+        due, wants_echo = self.under_way, self._swarm.dialogue.wants_echo
+        for index, frame in enumerate(frames):
+            if index == due:
+                return index, "an answer that was not asked for"
+            asked = self._pipeline[index][1] if self._pipeline else self._wire
+            if wants_echo and frame.wire != asked:
+                return index, NO_ECHO
+            if index + 1 == due and (index + 1 < len(frames) or self._decoder.pending_bytes):
+                return index, f"more than the answer{': the server does not echo' if wants_echo else ''}"
+        return len(frames), ""
+
+    def _refuse(self, why: str) -> None:
+        """What came is no answer: whatever is under way has failed, and the connection is given up."""
+        self._swarm.recorder.errors += max(1, self.give_up("garbage"))
+        self._client.leave(CloseReason.GARBAGE, why)
+
+
+class DialledLink(TcpLink):
+    """A link that a task connects: to a transport, to streams, or in a thread."""
+
+    __slots__ = ("_attempt", "_may_cancel")
+
+    def __init__(self, swarm: SwarmContext, client: Client) -> None:
+        super().__init__(swarm, client)
+        self._attempt: asyncio.Task[None] | None = None
+        # Not once a loop makes a transport of the socket: uvloop would drop that without a word to the
+        # protocol, which may know it already.
+        self._may_cancel = True
+
+    async def dial(self, target: Address) -> None:
+        """Make a connection and tell the client; raises OSError or TimeoutError."""
+        raise NotImplementedError
+
+    def connect(self, target: Address) -> None:
+        """Begin to connect in a task."""
+        self._attempt = self._swarm.loop.create_task(self.dial(target))
+        self._attempt.add_done_callback(self._dialled)
+
+    def give_up_connecting(self) -> None:
+        """Cancel the attempt, unless the connection is being handed over already."""
+        if self._attempt is not None and self._may_cancel:
+            self._attempt.cancel()
+
+    def _dialled(self, attempt: asyncio.Task[None]) -> None:
+        self._attempt = None
+        error = None if attempt.cancelled() else attempt.exception()
+        if attempt.cancelled() or isinstance(error, OSError):
+            self._client.connect_failed(cast(OSError | None, error))
+        elif error is not None:
+            context = {"message": "a client failed to connect", "exception": error}
+            self._swarm.loop.call_exception_handler(context)
+
+    async def dial_socket(self, target: Address) -> socket.socket:
+        """Return a socket connected within the tuning's connect timeout; raises OSError or TimeoutError."""
+        self.begin()
+        sock = self.new_socket(target)
+        try:
+            sock.setblocking(False)
+            # Over loopback the handshake is done inside the first call, and the second says so.
+            failed = sock.connect_ex(target)
+            if failed == errno.EINPROGRESS:
+                failed = sock.connect_ex(target)
+            if failed not in (0, errno.EISCONN):
+                async with asyncio.timeout(self._swarm.tuning.connect_timeout_s):
+                    await self._swarm.loop.sock_connect(sock, target)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+class TransportLink(DialledLink):
+    """A link that writes to a transport of the event loop."""
+
+    __slots__ = ("_write", "transport")
+
+    transport: asyncio.Transport | None
+
+    def __init__(self, swarm: SwarmContext, client: Client) -> None:
+        super().__init__(swarm, client)
+        self.transport = None
 
     def transmit(self) -> None:
         """Write the request."""
@@ -128,42 +234,40 @@ class TcpClient(Client):
         else:
             self.transport.writelines(wires)
 
-    def hang_up(self) -> None:
-        """Close after what is still to be written."""
+    def close(self, *, abort: bool) -> None:
+        """Close after what is still to be written, or at once."""
+        self._expect = None
+        self._closing = True
         if self.transport is not None:
-            self.transport.close()
-
-    def abort(self) -> None:
-        """Close now."""
-        if self.transport is not None:
-            self.transport.abort()
+            if abort:
+                self.transport.abort()
+            else:
+                self.transport.close()
 
     def socket_options(self, tuning: Tuning) -> list[SocketOption]:
         """Return TCP_NODELAY and the buffer sizes."""
         sock = socket_of(self.transport) if self.transport is not None else None
-        if sock is None:
-            return []
-        return [no_delay_option(sock, tuning), *buffer_options(sock, tuning)]
+        return tcp_options(sock, tuning)
 
     # From the transport.
 
-    def go_to_work(self, transport: asyncio.BaseTransport) -> None:
-        """There is a connection: begin to ask."""
+    def attached(self, transport: asyncio.BaseTransport) -> None:
+        """The connection has its transport: go to work."""
         self.transport = cast(asyncio.Transport, transport)
         self._write = self.transport.write
         local = transport.get_extra_info("sockname") or ("0.0.0.0", 0)
         remote = transport.get_extra_info("peername") or ("0.0.0.0", 0)
-        self.connected("tcp", local[:2], remote[:2])
+        self._client.connected("tcp", local[:2], remote[:2])
 
     def data_received(self, data: bytes) -> None:
-        """Recognise the answer; the hot path of a swarm."""
+        """Recognise the answer."""
         if data == self._expect:
             now = perf_counter()
             # Functions are taken out of their slots before they are called: as a method call the same is
             # twice as slow in CPython 3.11.
             record, kept, on_exchange = self.record, self._kept, self._on_exchange
             on_exchange((self._sent_s, now, record, kept, kept))  # type: ignore[arg-type]
-            if self._steady:
+            if self.steady:
                 # The next request goes out here and now, so its clock is this one.
                 self._sent_s = now
                 write = self._write
@@ -171,78 +275,16 @@ class TcpClient(Client):
                 record.exchanges += 1  # type: ignore[union-attr]
             else:
                 record.odd_read(len(data), 1)  # type: ignore[union-attr]
-                self.answered()
+                self._answered()
             return
-        self._piecewise(data, perf_counter())
-
-    def _piecewise(self, data: bytes, now: float) -> None:
-        """Take a read that is not the whole answer in one, or not in a hurry."""
-        record = self.record
-        if record is None:
-            return
-        frames: list[Frame] = []
-        garbage = ""
-        if self.state is not ClientState.CLOSING:
-            try:
-                frames = self._decoder.feed(data)
-            except FramingError as error:
-                garbage = str(error)
-        self._expect = None
-        good = len(frames)
-        if self._told and not garbage:
-            good, garbage = self._judge(frames)
-        record.odd_read(len(data), good)
-        if self._sent_s:
-            for frame in frames[:good]:
-                self.answer(now, clip(frame.wire, frame.reads))
-        if garbage:
-            self._garbage(garbage)
-
-    def _judge(self, frames: list[Frame]) -> tuple[int, str]:
-        """Return how many of ``frames`` are the answers that are due, and what is wrong with what follows."""
-        due, wants_echo = self.under_way, self.swarm.dialogue.wants_echo
-        for index, frame in enumerate(frames):
-            if index == due:
-                return index, "an answer that was not asked for"
-            asked = self._pipeline[index][1] if self._pipeline else self._wire
-            if wants_echo and frame.wire != asked:
-                return index, NO_ECHO
-            if index + 1 == due and (index + 1 < len(frames) or self._decoder.pending_bytes):
-                return index, f"more than the answer{': the server does not echo' if wants_echo else ''}"
-        return len(frames), ""
-
-    def _garbage(self, why: str) -> None:
-        self.swarm.recorder.errors += max(1, self._give_up("garbage"))
-        self._release()
-        self.leave(CloseReason.GARBAGE, why)
+        self._take_read(data, perf_counter())
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell the loop of the client."""
+        """Tell the client."""
         self.transport = None
-        self.lost(close_reason(error), "" if error is None else str(error))
+        self._client.lost(close_reason(error), "" if error is None else str(error))
 
 
-class ProtocolClient(TcpClient, asyncio.Protocol):
-    """A client that is called back by its transport."""
-
-    __slots__ = ()
-
-    async def connect(self, target: Address) -> None:
-        """Connect within the tuning's connect timeout; raises OSError or TimeoutError."""
-        sock = await self.dial(target)
-        self.dialling = False
-        try:
-            await attach(sock, self)
-        except BaseException:
-            sock.close()
-            raise
-        finally:
-            self.dialling = True
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Go to work."""
-        self.go_to_work(transport)
-
-    def eof_received(self) -> bool:
-        """The server finished sending; there is nothing left to hear."""
-        return False
+def tcp_options(sock: socket.socket | None, tuning: Tuning) -> list[SocketOption]:
+    """Return TCP_NODELAY and the buffer sizes of a socket, requested and effective; nothing without one."""
+    return [] if sock is None else [no_delay_option(sock, tuning), *buffer_options(sock, tuning)]

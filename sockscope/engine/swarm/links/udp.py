@@ -1,12 +1,14 @@
-"""The UDP client: a connected socket read in place with ``add_reader``; requests are numbered.
+"""UDP links: a connected socket, requests that are numbered.
 
-An answer is the outstanding one, a late one (its request had timed out), or a duplicate.
+An answer is the outstanding one, a late one (its request had timed out), or a duplicate. The ``selector``
+client has its socket in the swarm's readiness set, the ``protocol`` client is a reader of the event loop.
 """
 
 from __future__ import annotations
 
 import socket
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import Address
@@ -16,48 +18,60 @@ from sockscope.core.wire.sequence import SEQUENCE_BYTES, WINDOW, number_of
 from sockscope.engine.options import buffer_options, family_of, set_buffers
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.recorder import CAPTURE_BYTES, clip
-from sockscope.engine.swarm.client import Client, SwarmContext
+from sockscope.engine.swarm.links.link import Link
+from sockscope.engine.swarm.readiness import READ
+
+if TYPE_CHECKING:
+    from sockscope.engine.swarm.client import Client, SwarmContext
 
 
-class UdpClient(Client):
-    """A client that speaks UDP."""
+class UdpLink(Link):
+    """A link over UDP; what watches its socket is the model's affair."""
 
-    __slots__ = (
-        "_number",
-        "_read_size",
-        "_recv",
-        "_socket",
-        "_tail",
-        "_transmit",
-        "_unanswered",
-    )
+    __slots__ = ("_number", "_read_size", "_recv", "_socket", "_tail", "_transmit", "_unanswered")
 
-    def __init__(self, swarm: SwarmContext, number: int) -> None:
-        super().__init__(swarm, number)
+    def __init__(self, swarm: SwarmContext, client: Client) -> None:
+        super().__init__(swarm, client)
         self._socket: socket.socket | None = None
         self._tail = b""
         self._number = 0
-        self._read_size = 0
+        self._read_size = 1
         self._unanswered: dict[int, None] = {}
 
-    async def connect(self, target: Address) -> None:
-        """Make a socket that talks to ``target`` alone; raises OSError."""
-        self._socket_generation = self.swarm.socket_generation
-        sock = socket.socket(family_of(target[0]), socket.SOCK_DGRAM)
+    def watch(self, sock: socket.socket) -> None:
+        """Have :meth:`_readable` called when there is something to read; raises OSError."""
+        raise NotImplementedError
+
+    def unwatch(self, sock: socket.socket) -> None:
+        """Have it called no longer."""
+        raise NotImplementedError
+
+    def connect(self, target: Address) -> None:
+        """Make a socket that talks to ``target`` alone."""
         try:
-            sock.setblocking(False)
-            set_buffers(sock, self.swarm.tuning)
-            sock.connect(target)
-        except BaseException:
-            sock.close()
-            raise
+            sock = socket.socket(family_of(target[0]), socket.SOCK_DGRAM)
+            try:
+                sock.setblocking(False)
+                set_buffers(sock, self._swarm.tuning)
+                sock.connect(target)
+                local, remote = sock.getsockname()[:2], sock.getpeername()[:2]
+                self.watch(sock)
+            except BaseException:
+                sock.close()
+                raise
+        except OSError as error:
+            self._client.connect_failed(error)
+            return
         self._socket = sock
         self._recv = sock.recv
         self._transmit = sock.send
-        self._number = self._read_size = 0
+        self._number = 0
+        self._read_size = 1
         self._unanswered.clear()
-        self.swarm.loop.add_reader(sock, self._readable)
-        self.connected("udp", sock.getsockname()[:2], sock.getpeername()[:2])
+        self._client.connected("udp", local, remote)
+
+    def give_up_connecting(self) -> None:
+        """Nothing to do: to connect a UDP socket takes no time."""
 
     def prepare(self, payload: bytes) -> None:
         """Keep what follows the number in each request."""
@@ -77,11 +91,11 @@ class UdpClient(Client):
             send(wire)
         except BlockingIOError:
             # The send buffer is full: the datagram is lost before it left, and will time out.
-            self.swarm.recorder.on_error("send buffer full: datagram not sent", self.record)
+            self._swarm.recorder.on_error("send buffer full: datagram not sent", self.record)
         except OSError as error:
             self._refused(error)
 
-    def _readable(self) -> None:
+    def _readable(self, _: int = READ) -> None:
         recv = self._recv
         try:
             data = recv(self._read_size)
@@ -91,30 +105,30 @@ class UdpClient(Client):
             self._refused(error)
             return
         if data != self._expect:
-            self._odd(data)
+            self._take_other(data)
             return
         now = perf_counter()
         # Functions are taken out of their slots before they are called: as a method call the same is twice
         # as slow in CPython 3.11.
         record, kept, on_exchange = self.record, self._kept, self._on_exchange
         on_exchange((self._sent_s, now, record, kept, kept))  # type: ignore[arg-type]
-        if self._steady:
+        if self.steady:
             # The next request goes out here and now, so its clock is this one.
             self._sent_s = now
             record.exchanges += 1  # type: ignore[union-attr]
             self.transmit()
         else:
             record.odd_read(len(data), 1)  # type: ignore[union-attr]
-            self.answered()
+            self._answered()
 
-    def _odd(self, data: bytes) -> None:
+    def _take_other(self, data: bytes) -> None:
         """Take a datagram that is not the outstanding answer."""
         record = self.record
         if record is None:
             return
         record.odd_read(len(data))
         number = number_of(data)
-        recorder = self.swarm.recorder
+        recorder = self._swarm.recorder
         if number in self._unanswered:
             del self._unanswered[number]
             recorder.late += 1
@@ -135,46 +149,66 @@ class UdpClient(Client):
             number -= 1
         return number
 
-    def timed_out(self, before_s: float) -> None:
+    def time_out(self, before_s: float) -> None:
         """Give the request up; the socket stays, and a late answer will be counted as such."""
-        recorder = self.swarm.recorder
-        recorder.timeouts += self._give_up("timeout")
+        recorder = self._swarm.recorder
+        recorder.timeouts += self.give_up("timeout")
         recorder.lost += 1
         self._unanswered[self._number] = None
         if len(self._unanswered) > WINDOW:
             del self._unanswered[next(iter(self._unanswered))]
-        self.answered()
+        self._answered()
 
     def _refused(self, error: OSError) -> None:
         """An ICMP message came for an earlier datagram: nobody listens there."""
         if self.record is None:
             return
         if isinstance(error, ConnectionRefusedError):
-            self.swarm.recorder.refused += 1
+            self._swarm.recorder.refused += 1
         # Not from inside the send: the caller still works with this connection.
-        self.swarm.loop.call_soon(self._drop, self._socket, error)
+        self._swarm.loop.call_soon(self._drop, self._socket, error)
 
     def _drop(self, sock: socket.socket | None, error: OSError) -> None:
         if sock is not None and sock is self._socket:
-            self.leave(close_reason(error), describe(error))
+            self._client.leave(close_reason(error), describe(error))
 
-    def hang_up(self) -> None:
+    def close(self, *, abort: bool) -> None:
         """Close the socket."""
-        sock = self._socket
-        if sock is None:
-            return
-        self._socket = None
-        self.swarm.loop.remove_reader(sock)
-        sock.close()
-        self.swarm.loop.call_soon(self._closed)
-
-    def abort(self) -> None:
-        """Close the socket."""
-        self.hang_up()
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            self._expect = None
+            self.unwatch(sock)
+            sock.close()
+            self._swarm.loop.call_soon(self._client.lost, CloseReason.CLOSED)
 
     def socket_options(self, tuning: Tuning) -> list[SocketOption]:
         """Return the buffer sizes."""
         return buffer_options(self._socket, tuning) if self._socket is not None else []
 
-    def _closed(self) -> None:
-        self.lost(CloseReason.CLOSED)
+
+class SelectorUdpLink(UdpLink):
+    """A link whose socket is in the swarm's readiness set."""
+
+    __slots__ = ()
+
+    def watch(self, sock: socket.socket) -> None:
+        """Put the socket into the set; raises OSError."""
+        self._swarm.readiness.add(sock, READ, self._readable)
+
+    def unwatch(self, sock: socket.socket) -> None:
+        """Take it out of the set."""
+        self._swarm.readiness.remove(sock)
+
+
+class ReaderUdpLink(UdpLink):
+    """A link whose socket is a reader of the event loop."""
+
+    __slots__ = ()
+
+    def watch(self, sock: socket.socket) -> None:
+        """Let the loop watch the socket."""
+        self._swarm.loop.add_reader(sock, self._readable)
+
+    def unwatch(self, sock: socket.socket) -> None:
+        """Let the loop watch it no longer."""
+        self._swarm.loop.remove_reader(sock)

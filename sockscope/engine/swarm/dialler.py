@@ -1,0 +1,131 @@
+"""Who connects, when, and from where: the queue of clients without a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from sockscope.core.connection import Address, format_address
+from sockscope.core.events import CloseReason
+from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.recorder import Recorder
+from sockscope.engine.swarm.client import Client, ClientState
+
+MOST_CONNECTING = 1_024
+"""Connections that are under way at once."""
+CONNECTS_PER_TURN = 32
+"""Connections that are begun in one turn of the loop, which spends about 0.07 ms on each end: enough to ramp
+9,000 clients in two seconds on a busy loop, few enough to keep its turns short."""
+LAST_SOURCE = 254
+"""Last octet of the last loopback address to connect from."""
+
+
+class Dialler:
+    """Connects clients to ``target``, some in each turn of the loop.
+
+    ``most_useful`` tells how many connections have a request to make.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, recorder: Recorder, most_useful: Callable[[], int | None]
+    ) -> None:
+        self.target: Address = ("", 0)
+        self.source = ""
+        """The address to connect from; empty: the kernel chooses."""
+        self._loop = loop
+        self._recorder = recorder
+        self._most_useful = most_useful
+        self._queue: deque[Client] = deque()
+        self._connecting: set[Client] = set()
+        self._next_turn: asyncio.Handle | None = None
+        self._closed = False
+
+    @property
+    def connecting(self) -> int:
+        """Clients that wait for a connection: it is under way, or will be."""
+        return len(self._queue) + len(self._connecting)
+
+    def add(self, client: Client) -> None:
+        """Queue a client up."""
+        self._queue.append(client)
+        self._go_on()
+
+    def requeue(self, clients: Iterable[Client]) -> None:
+        """Have these clients in the queue and no others."""
+        self._queue = deque(clients)
+        self._go_on()
+
+    def ended(self, client: Client, error: OSError | None) -> None:
+        """An attempt is over: with a connection, with an error, or (with neither) given up."""
+        self._connecting.discard(client)
+        self._go_on()
+        if error is not None:
+            self._failed(client, error)
+        elif client.record is None and client.retiring:
+            client.stop(CloseReason.RETIRED)
+
+    async def close(self) -> None:
+        """Begin nothing more, and give up what is under way."""
+        self._closed = True
+        self._queue.clear()
+        for client in list(self._connecting):
+            client.retiring = True
+            client.link.give_up_connecting()
+        while self._connecting:
+            await asyncio.sleep(0)
+
+    def _go_on(self) -> None:
+        if self._next_turn is None and self._queue and not self._closed:
+            self._next_turn = self._loop.call_soon(self._connect_some)
+
+    def _connect_some(self) -> None:
+        self._next_turn = None
+        left = CONNECTS_PER_TURN
+        while self._queue and left and self._has_room:
+            client = self._queue.popleft()
+            if client.state is not ClientState.IDLE:
+                continue
+            left -= 1
+            if client.retiring:
+                # Since it was queued.
+                client.stop(CloseReason.RETIRED)
+                continue
+            self._connecting.add(client)
+            client.connect(self.target)
+        if self._has_room:
+            self._go_on()
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether one more connection may be begun."""
+        useful = self._most_useful()
+        most = MOST_CONNECTING if useful is None else min(MOST_CONNECTING, useful)
+        return len(self._connecting) < most and not self._closed
+
+    def _failed(self, client: Client, error: OSError) -> None:
+        recorder = self._recorder
+        reason = close_reason(error)
+        if error.errno == errno.EADDRNOTAVAIL and self._another_source():
+            client.come_back()
+            return
+        if reason is CloseReason.REFUSED:
+            recorder.refused += 1
+        elif reason is CloseReason.TIMEOUT:
+            recorder.connect_timeouts += 1
+        else:
+            recorder.connect_failures += 1
+        text = "no connection in time" if reason is CloseReason.TIMEOUT else describe(error)
+        recorder.on_error(text, address=format_address(self.target), reason=reason)
+        client.lost(reason, text)
+
+    def _another_source(self) -> bool:
+        """Go over to the next loopback source address when this one's ephemeral ports are used up."""
+        if not self.target[0].startswith("127."):
+            return False
+        last = int(self.source.rpartition(".")[2]) if self.source else 1
+        if last >= LAST_SOURCE:
+            return False
+        self.source = f"127.0.0.{last + 1}"
+        return True

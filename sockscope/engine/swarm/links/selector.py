@@ -1,0 +1,235 @@
+"""The ``selector`` client over TCP: a non-blocking socket in the swarm's readiness set.
+
+No transport and no task stands between the socket and the link: a read is ``recv_into``, a write is
+``send``, and the connection itself is made in the same set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.connection import Address
+from sockscope.core.run.snapshot import SocketOption
+from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.swarm.links.tcp import TcpLink, tcp_options
+from sockscope.engine.swarm.readiness import READ, WRITE
+
+if TYPE_CHECKING:
+    from sockscope.engine.swarm.client import Client, SwarmContext
+
+_CONNECTED = (0, errno.EISCONN)
+_CONNECTING = (errno.EINPROGRESS, errno.EALREADY)
+
+
+class SelectorLink(TcpLink):
+    """A link over a socket of the readiness set."""
+
+    __slots__ = ("_buffer", "_deadline", "_receive", "_send", "_socket", "_target", "_unsent")
+
+    def __init__(self, swarm: SwarmContext, client: Client) -> None:
+        super().__init__(swarm, client)
+        self._buffer = swarm.readiness.buffer
+        self._socket: socket.socket | None = None
+        self._target: Address = ("", 0)
+        # The end of an attempt to connect; None when there is none under way.
+        self._deadline: asyncio.TimerHandle | None = None
+        # What the kernel has not taken yet.
+        self._unsent = memoryview(b"")
+
+    # Connecting.
+
+    def connect(self, target: Address) -> None:
+        """Connect; what takes longer than a call is awaited in the set, for the connect timeout at most."""
+        self.begin()
+        self._target = target
+        self._unsent = memoryview(b"")
+        try:
+            sock = self._socket = self.new_socket(target)
+            sock.setblocking(False)
+            failed = sock.connect_ex(target)
+            if failed == errno.EINPROGRESS:
+                # Over loopback the handshake is done inside the first call, and the second says so.
+                failed = sock.connect_ex(target)
+            if failed in _CONNECTED:
+                self._swarm.readiness.add(sock, READ, self._ready)
+            elif failed in _CONNECTING:
+                self._swarm.readiness.add(sock, WRITE, self._connect_on)
+            else:
+                raise _os_error(failed)
+        except OSError as error:
+            self._connect_failed(error)
+            return
+        if failed in _CONNECTED:
+            self._connected(sock)
+        else:
+            timeout_s = self._swarm.tuning.connect_timeout_s
+            self._deadline = self._swarm.loop.call_later(timeout_s, self._connect_failed, TimeoutError())
+
+    def give_up_connecting(self) -> None:
+        """End the attempt."""
+        if self._deadline is not None:
+            self._connect_failed(None)
+
+    def _connect_on(self, _: int) -> None:
+        """The attempt has ended, it seems: ask the socket how."""
+        sock = self._socket
+        if sock is None:
+            return
+        failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or sock.connect_ex(self._target)
+        if failed in _CONNECTED:
+            self._end_attempt()
+            readiness = self._swarm.readiness
+            readiness.remove(sock)
+            readiness.add(sock, READ, self._ready)
+            self._connected(sock)
+        elif failed not in _CONNECTING:
+            self._connect_failed(_os_error(failed))
+
+    def _connected(self, sock: socket.socket) -> None:
+        try:
+            local, remote = sock.getsockname()[:2], sock.getpeername()[:2]
+        except OSError as error:
+            # The peer has reset it already.
+            self._connect_failed(error)
+            return
+        self._receive, self._send = sock.recv_into, sock.send
+        self._client.connected("tcp", local, remote)
+
+    def _connect_failed(self, error: OSError | None) -> None:
+        self._end_attempt()
+        self._let_go()
+        self._client.connect_failed(error)
+
+    def _end_attempt(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    # Reading.
+
+    def _ready(self, events: int) -> None:
+        """Recognise the answer; the hot path of a swarm."""
+        if events & WRITE:
+            self._write_on()
+            if not events & ~WRITE or self._socket is None:
+                return
+        buffer, receive = self._buffer, self._receive
+        try:
+            size = receive(buffer)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(error)
+            return
+        expect = self._expect
+        if expect is not None and size == len(expect) and buffer.startswith(expect):
+            now = perf_counter()
+            # Functions are taken out of their slots before they are called: as a method call the same is
+            # twice as slow in CPython 3.11.
+            record, kept, on_exchange = self.record, self._kept, self._on_exchange
+            on_exchange((self._sent_s, now, record, kept, kept))  # type: ignore[arg-type]
+            if self.steady:
+                # The next request goes out here and now, so its clock is this one.
+                self._sent_s = now
+                record.exchanges += 1  # type: ignore[union-attr]
+                self._write(expect)
+            else:
+                record.odd_read(size, 1)  # type: ignore[union-attr]
+                self._answered()
+        elif size:
+            self._take_read(bytes(buffer[:size]), perf_counter())
+        else:
+            self._lost(None)
+
+    # Writing.
+
+    def transmit(self) -> None:
+        """Write the request."""
+        self._expect = self._whole
+        self._write(self._wire)
+
+    def transmit_several(self, wires: list[bytes]) -> None:
+        """Write requests as one run of bytes."""
+        self._write(b"".join(wires) if len(wires) > 1 else wires[0])
+
+    def _write(self, data: bytes) -> None:
+        if self._unsent:
+            self._unsent = memoryview(b"".join((self._unsent, data)))
+            return
+        send = self._send
+        try:
+            sent = send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            # Not from within the write: the caller still works with this connection.
+            self._swarm.loop.call_soon(self._broken, self._socket, error)
+            return
+        if sent != len(data) and self._socket is not None:
+            self._unsent = memoryview(data)[sent:]
+            self._swarm.readiness.watch(self._socket, READ | WRITE)
+
+    def _write_on(self) -> None:
+        """The kernel has room for more of what is unsent."""
+        sock = self._socket
+        assert sock is not None
+        try:
+            self._unsent = self._unsent[self._send(self._unsent) :]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(error)
+            return
+        if not self._unsent:
+            if self._closing:
+                self._lost(None)
+            else:
+                self._swarm.readiness.watch(sock, READ)
+
+    # Closing.
+
+    def close(self, *, abort: bool) -> None:
+        """Close after what is still to be written, or at once."""
+        self._expect = None
+        self._closing = True
+        sock = self._socket
+        if sock is None:
+            return
+        if self._unsent and not abort:
+            self._swarm.readiness.watch(sock, WRITE)
+            return
+        self._let_go()
+        self._swarm.loop.call_soon(self._closed, self.record)
+
+    def _closed(self, record: object) -> None:
+        if record is self.record:
+            self._client.lost(close_reason(None))
+
+    def _broken(self, sock: socket.socket | None, error: OSError) -> None:
+        if sock is not None and sock is self._socket:
+            self._lost(error)
+
+    def _lost(self, error: OSError | None) -> None:
+        self._let_go()
+        self._client.lost(close_reason(error), "" if error is None else describe(error))
+
+    def _let_go(self) -> None:
+        """Take the socket out of the set and close it."""
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            self._swarm.readiness.remove(sock)
+            sock.close()
+        self._unsent = memoryview(b"")
+
+    def socket_options(self, tuning: Tuning) -> list[SocketOption]:
+        """Return TCP_NODELAY and the buffer sizes."""
+        return tcp_options(self._socket if self.record is not None else None, tuning)
+
+
+def _os_error(number: int) -> OSError:
+    return OSError(number, describe(OSError(number, "")))

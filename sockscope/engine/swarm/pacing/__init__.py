@@ -1,0 +1,1 @@
+"""When the next request goes: what stands between an answer and the request after it."""

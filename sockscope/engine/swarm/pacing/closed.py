@@ -1,0 +1,174 @@
+"""The closed loop: a client sends, waits for the answer, thinks, and sends again.
+
+Before each request it may have to wait for a turn of the shared pool of connections and for a permit of the
+semaphore, in this order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sockscope.core.events import CloseReason
+from sockscope.engine.limiter import Waiter
+from sockscope.engine.swarm.client import ClientState
+
+if TYPE_CHECKING:
+    from sockscope.engine.swarm.client import Client, SwarmContext
+
+
+class ClosedLoop:
+    """The pacer of one client in a closed loop."""
+
+    __slots__ = ("_client", "_has_turn", "_holds_permit", "_swarm", "_think", "_waiter")
+
+    def __init__(self, client: Client, swarm: SwarmContext) -> None:
+        self._client = client
+        self._swarm = swarm
+        self._holds_permit = False
+        # Whether the connection is taken by a client of the pool.
+        self._has_turn = False
+        self._waiter: Waiter | None = None
+        self._think: asyncio.TimerHandle | None = None
+
+    # From the client.
+
+    def ready(self) -> None:
+        """Send as soon as the traffic is not paused, it is this connection's turn, and a permit is held."""
+        client, swarm = self._client, self._swarm
+        if swarm.paused:
+            client.state = ClientState.PARKED
+        elif swarm.tuning.pool and not self._has_turn:
+            client.state = ClientState.FREE
+            swarm.pool.offer(self)
+        elif swarm.limiter.try_acquire():
+            self._send()
+        else:
+            client.state = ClientState.WAITING
+            self._waiter = swarm.limiter.enqueue(self._admitted)
+
+    def answered(self) -> None:
+        """Give back permit and turn; think, or go on at once."""
+        client, tuning = self._client, self._swarm.tuning
+        self._release()
+        self._end_turn()
+        record = client.link.record
+        if record is None or client.state is not ClientState.IN_FLIGHT:
+            return
+        if tuning.lifetime and record.frames_out >= tuning.lifetime:
+            client.leave(CloseReason.LIFETIME)
+        elif tuning.think_time_s and not tuning.pool and not client.retiring:
+            client.state = ClientState.THINKING
+            self._think = self._swarm.loop.call_later(tuning.think_time_s, self._thought)
+        else:
+            client.proceed()
+
+    def retune(self) -> bool:
+        """Shorten the time to think to what it is now. Return whether nothing is under way."""
+        think = self._think
+        if think is not None:
+            think.cancel()
+            loop, tuning = self._swarm.loop, self._swarm.tuning
+            left_s = 0.0 if tuning.pool else min(think.when() - loop.time(), tuning.think_time_s)
+            self._think = loop.call_later(max(left_s, 0.0), self._thought)
+        return self._client.state in _IDLE
+
+    def resume(self) -> None:
+        """Go on if the client was parked."""
+        if self._client.state is ClientState.PARKED:
+            self._client.proceed()
+
+    def withdraw(self) -> None:
+        """Stop thinking, leave the queues, and give back permit and turn unless a request is under way."""
+        if self._think is not None:
+            self._think.cancel()
+            self._think = None
+        if self._waiter is not None:
+            self._swarm.limiter.forget(self._waiter)
+            self._waiter = None
+        if self._client.state is ClientState.FREE:
+            self._swarm.pool.withdraw(self)
+        if not self._client.link.under_way:
+            self._release()
+            self._end_turn()
+
+    # From the pool.
+
+    def take(self) -> None:
+        """A client of the pool has this connection for its next request."""
+        self._has_turn = True
+        self._client.proceed()
+
+    def ask(self) -> None:
+        """There is no pool any more; go on alone."""
+        self._client.proceed()
+
+    # Steps of the loop.
+
+    def _admitted(self) -> None:
+        self._waiter = None
+        if self._swarm.paused or self._client.must_leave:
+            self._swarm.limiter.release()
+            self._client.proceed()
+        else:
+            self._send()
+
+    def _send(self) -> None:
+        self._holds_permit = True
+        client, swarm = self._client, self._swarm
+        if not swarm.may_send():
+            self._release()
+            client.state = ClientState.PARKED
+            return
+        link = client.link
+        if link.outdated:
+            link.renew(swarm.request_bytes_for(client))
+            link.steady = self._is_steady()
+        client.state = ClientState.IN_FLIGHT
+        depth = swarm.tuning.depth
+        if depth == 1:
+            link.send()
+        else:
+            link.send_several(self._turn_of(depth), swarm.tuning.batch)
+
+    def _turn_of(self, depth: int) -> int:
+        """Return how many requests go out before their answers are awaited; one is in the budget already."""
+        swarm, record = self._swarm, self._client.link.record
+        assert record is not None
+        lifetime = swarm.tuning.lifetime
+        most = min(depth, lifetime - record.frames_out) if lifetime else depth
+        count = 1
+        while count < most and swarm.may_send():
+            count += 1
+        return count
+
+    def _is_steady(self) -> bool:
+        """Whether nothing stands between an answer and the next request."""
+        swarm = self._swarm
+        tuning = swarm.tuning
+        return not (
+            swarm.paused
+            or swarm.has_budget
+            or tuning.permits
+            or tuning.think_time_s
+            or tuning.lifetime
+            or tuning.depth > 1
+            or tuning.pool
+        )
+
+    def _thought(self) -> None:
+        self._think = None
+        self._client.proceed()
+
+    def _release(self) -> None:
+        if self._holds_permit:
+            self._holds_permit = False
+            self._swarm.limiter.release()
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self._swarm.pool.give_back()
+
+
+_IDLE = frozenset({ClientState.FREE, ClientState.WAITING, ClientState.THINKING, ClientState.PARKED})

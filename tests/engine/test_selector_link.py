@@ -1,0 +1,173 @@
+"""The ``selector`` client: what its sockets can meet that a transport would have dealt with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sockscope.core.events import CloseReason
+from sockscope.engine.loops import loop_factory
+from tests.engine.peers import Scripted, tcp_peer
+from tests.engine.runs import connections_of, exchanges_of, running, server_of, swarm_of, tune
+from tests.ports import unused_port
+from tests.waiting import until
+
+SELECTOR: dict[str, Any] = {"client": "selector"}
+
+
+async def test_a_request_that_the_kernel_takes_in_parts_arrives_whole() -> None:
+    async with running(
+        **SELECTOR, clients=3, request_bytes=1 << 20, sndbuf_bytes=4_096, rcvbuf_bytes=4_096, requests=9,
+        request_timeout_s=60.0,
+    ) as engine:  # fmt: skip
+        async with asyncio.timeout(60):
+            await engine.wait()
+        await engine.settle()
+        totals = swarm_of(engine).totals
+        assert (totals.requests, totals.responses, totals.errors) == (9, 9, 0)
+        assert totals.bytes_out == totals.bytes_in == server_of(engine).totals.bytes_in == 9 * ((1 << 20) + 4)
+        assert {exchange.outcome for exchange in exchanges_of(engine)} == {"ok"}
+
+
+async def test_what_is_unsent_goes_out_before_more_is_pipelined() -> None:
+    async with running(
+        **SELECTOR, clients=2, depth=8, batch=2, request_bytes=100_000, sndbuf_bytes=4_096, requests=64,
+        request_timeout_s=60.0,
+    ) as engine:  # fmt: skip
+        async with asyncio.timeout(60):
+            await engine.wait()
+        totals = swarm_of(engine).totals
+        assert (totals.requests, totals.responses, totals.errors) == (64, 64, 0)
+
+
+async def test_a_server_that_does_not_read_is_given_up_after_the_timeout() -> None:
+    with full_listener(0) as port:
+        async with running(
+            grace_s=0.0, role="swarm", target=f"127.0.0.1:{port}", **SELECTOR, clients=1,
+            request_bytes=8 << 20, request_timeout_s=0.05,
+        ) as engine:  # fmt: skip
+            await until(lambda: swarm_of(engine).totals.connections_closed >= 1)
+            assert swarm_of(engine).totals.timeouts >= 1
+            closed = [view for view in views_of(engine) if view.close_reason is not None]
+            assert closed[0].close_reason is CloseReason.TIMEOUT
+
+
+@contextlib.contextmanager
+def full_listener(backlog: int) -> Iterator[int]:
+    """Listen, and accept nobody."""
+    with socket.create_server(("127.0.0.1", 0), backlog=backlog) as listener:
+        yield listener.getsockname()[1]
+
+
+def views_of(engine: Any) -> Any:
+    swarm = connections_of(engine, "swarm").swarm
+    assert swarm is not None
+    return swarm.connections
+
+
+async def test_a_connection_that_takes_too_long_is_a_connect_timeout() -> None:
+    with full_listener(0) as port:
+        async with running(
+            grace_s=0.0, role="swarm", target=f"127.0.0.1:{port}", **SELECTOR, clients=5,
+            connect_timeout_s=0.05, request_timeout_s=60.0,
+        ) as engine:  # fmt: skip
+            # Linux queues one more than the backlog; the others are not answered.
+            await until(lambda: swarm_of(engine).totals.connections_timed_out >= 3)
+            assert swarm_of(engine).clients_connecting + swarm_of(engine).clients_retrying >= 3
+
+
+async def test_a_run_ends_while_connections_are_being_made() -> None:
+    with full_listener(0) as port:
+        async with running(
+            grace_s=0.0, role="swarm", target=f"127.0.0.1:{port}", **SELECTOR, clients=5,
+            connect_timeout_s=60.0, request_timeout_s=60.0,
+        ) as engine:  # fmt: skip
+            await until(lambda: swarm_of(engine).connections_open >= 1)
+            assert swarm_of(engine).clients_connecting >= 3
+        assert swarm_of(engine).connections_open == 0
+
+
+async def test_a_slow_connection_is_made_when_there_is_room() -> None:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    port = listener.getsockname()[1]
+    with listener:
+        async with running(
+            grace_s=0.0, role="swarm", target=f"127.0.0.1:{port}", **SELECTOR, clients=4,
+            connect_timeout_s=60.0, request_timeout_s=60.0,
+        ) as engine:  # fmt: skip
+            await until(lambda: swarm_of(engine).connections_open >= 1)
+            accepted = []
+            listener.setblocking(False)
+
+            def accept() -> bool:
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        accepted.append(listener.accept()[0])
+                return swarm_of(engine).connections_open == 4
+
+            await until(accept, what="four connections")
+            for sock in accepted:
+                sock.close()
+
+
+async def test_what_a_server_sends_before_it_resets_is_taken() -> None:
+    linger = struct.pack("ii", 1, 0)
+
+    def answer_and_reset(connection: Scripted, data: bytes) -> None:
+        connection.transport.write(data)
+        connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        connection.transport.close()
+
+    async with (
+        tcp_peer(answer_and_reset) as port,
+        running(grace_s=0.0, role="swarm", target=f"127.0.0.1:{port}", **SELECTOR, clients=1) as engine,
+    ):
+        await until(lambda: swarm_of(engine).totals.connections_closed >= 3)
+    totals = swarm_of(engine).totals
+    assert totals.requests == totals.responses + totals.errors
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_it_runs_on_either_loop(loop: str, transport: str) -> None:
+    async def run() -> None:
+        async with running(**SELECTOR, loop=loop, transport=transport, requests=200) as engine:
+            async with asyncio.timeout(30):
+                await engine.wait()
+            assert swarm_of(engine).totals.responses == 200
+            await tune(engine, clients=9)
+            await until(lambda: swarm_of(engine).clients == 9)
+
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        runner.run(run())
+
+
+@pytest.mark.parametrize("clients", [50, 1_200])
+async def test_clients_over_rate_is_the_time_of_a_request(clients: int) -> None:
+    """Little's law: N clients that never think are always in flight, so their service times fill N x T."""
+    async with running(**SELECTOR, clients=clients, request_timeout_s=60.0) as engine:
+        await until(lambda: swarm_of(engine).connections_open == clients)
+        await until(lambda: swarm_of(engine).in_flight == clients)
+        began = engine.snapshot()
+        await until(lambda: swarm_of(engine).totals.responses > began.main.totals.responses + 8 * clients)
+        ended = engine.snapshot()
+        assert ended.main.in_flight == clients
+        answered = ended.main.service_time - began.main.service_time
+        filled_s = (answered.mean_s or 0.0) * answered.total
+        # What was in flight at either edge is counted whole at one of them, and not at the other.
+        assert filled_s == pytest.approx(clients * (ended.time_s - began.time_s), rel=0.1)
+
+
+async def test_a_port_that_nobody_listens_at_is_refused() -> None:
+    async with running(
+        grace_s=0.0, role="swarm", target=f"127.0.0.1:{unused_port()}", **SELECTOR, clients=3
+    ) as engine:
+        await until(lambda: swarm_of(engine).totals.connections_refused >= 6)
+        assert swarm_of(engine).totals.connections_opened == 0
+        assert swarm_of(engine).last_trouble == "Connection refused"

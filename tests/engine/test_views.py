@@ -1,0 +1,37 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockscope.core.events import CloseReason
+from sockscope.core.run.snapshot import ConnectionQuery
+from sockscope.engine.recorder import Recorder
+from sockscope.engine.views import connection_views
+
+
+def ids(recorder: Recorder, query: ConnectionQuery) -> list[int]:
+    views, matching = connection_views(recorder, query, 1.0, lambda _: None)
+    assert matching == len(recorder.live) + len(recorder.closed)
+    return [view.conn_id for view in views]
+
+
+@given(st.lists(st.booleans(), max_size=30), st.integers(1, 40), st.booleans())
+def test_open_connections_stand_before_closed_ones_each_in_order(
+    stays: list[bool], limit: int, reverse: bool
+) -> None:
+    recorder = Recorder("server")
+    records = [recorder.on_open("tcp", ("127.0.0.1", 1), ("127.0.0.1", 2), 0) for _ in stays]
+    for record, stay in reversed(list(zip(records, stays, strict=True))):
+        if not stay:
+            recorder.on_close(record, CloseReason.EOF)
+    opened = [number for number, stay in enumerate(stays, start=1) if stay]
+    closed = [number for number, stay in enumerate(stays, start=1) if not stay]
+    expected = [*opened, *closed]
+    found = ids(recorder, ConnectionQuery(limit=limit, reverse=reverse))
+    assert found == (expected[::-1] if reverse else expected)[:limit]
+
+
+def test_any_other_column_sorts_the_rows_too() -> None:
+    recorder = Recorder("swarm")
+    for port in (30, 10, 20):
+        recorder.on_open("tcp", ("127.0.0.1", port), ("127.0.0.1", 2), 0)
+    assert ids(recorder, ConnectionQuery(role="swarm", sort="local")) == [2, 3, 1]
+    assert ids(recorder, ConnectionQuery(role="swarm", sort="local", reverse=True, limit=2)) == [1, 3]
