@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -38,8 +40,8 @@ class Running:
     def __init__(self, **values: Any) -> None:
         self.experiment = experiment(**values)
         self.tuning: Tuning = self.experiment.tuning
-        self.troubles: list[str] = []
-        self.placement = Placement(self.experiment, lambda text, fatal: self.troubles.append(text))
+        self.troubles: list[tuple[str, bool]] = []
+        self.placement = Placement(self.experiment, lambda *trouble: self.troubles.append(trouble))
         self._generation = 0
 
     async def start(self) -> None:
@@ -140,6 +142,20 @@ async def test_an_engine_with_a_third_role_starts_pauses_and_stops(a_third_role:
         snapshot = engine.snapshot()
         assert snapshot.main.totals.responses == 200
         assert snapshot.processes[1].roles == (SERVER, TALLY, SWARM)
+
+
+async def test_a_third_role_that_is_killed_is_told_and_the_next_change_starts_it_anew(run: Running) -> None:
+    await run.tune(place="apart")
+    await run.answered()
+    before = next(use for use in run.placement.processes() if use.name == TALLY)
+    os.kill(before.pid, signal.SIGKILL)
+    await until(lambda: run.troubles)
+    assert run.troubles == [(f"tally process {before.pid} was killed (SIGKILL)", False)]
+    await run.answered()
+    await run.tune(clients=7)
+    await until(lambda: {use.name: use.pid for use in run.placement.processes() if use.alive}.get(TALLY))
+    assert (await run.read(TALLY)).totals.reads == 3
+    await run.answered()
 
 
 def test_a_call_of_a_role_is_either_asked_or_told() -> None:
