@@ -11,6 +11,9 @@ from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
 
+DRAIN_S = 5.0
+"""How long connections may go on where nobody new is accepted any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:

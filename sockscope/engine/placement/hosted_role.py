@@ -32,6 +32,8 @@ class HostedRole(Role):
 
     def __init__(self, kind: RoleKind, hosts: Sequence[Host], on_trouble: TroubleHandler) -> None:
         self.hosts = hosts
+        self.first_record = 0
+        """Number of the first exchange that it may have recorded."""
         self._kind = kind
         self._name = kind.name
         self._on_trouble = on_trouble
@@ -51,6 +53,7 @@ class HostedRole(Role):
         """Begin in every host; the first server gets the port, the others share it with SO_REUSEPORT."""
         address = await self._spread(assignment, "start", self._shares(assignment, share), START_S)
         self._take_over(assignment, address)
+        self.first_record = share.first_record
         self._reports.begin(share.first_record)
         await self.refresh()
         return address

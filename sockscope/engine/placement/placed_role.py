@@ -34,7 +34,6 @@ class PlacedRole:
         self._events_cursors: dict[HostedRole, int] = {role: 0}
         self._unread: list[Event] = []
         self._unread_missed = 0
-        self._first_record = 0
 
     @property
     def intact(self) -> bool:
@@ -47,13 +46,13 @@ class PlacedRole:
         return self._retiring
 
     @property
-    def all(self) -> Sequence[HostedRole]:
-        """The role where it runs now, and where it is about to end."""
+    def hosted(self) -> Sequence[HostedRole]:
+        """The role where it runs now, and wherever it is about to end."""
         return [self.role, *self._retiring]
 
     def hosts(self) -> list[Host]:
-        """Return the hosts of :attr:`all`."""
-        return [host for role in self.all for host in role.hosts]
+        """Return the hosts of all of these."""
+        return [host for role in self.hosted for host in role.hosts]
 
     def pause(self, paused: bool) -> None:
         """Stop or resume making requests, here and wherever it runs later."""
@@ -72,11 +71,11 @@ class PlacedRole:
         now = self.snapshot(NOTHING)
         return Share(
             first_turn=now.last_conn_id + 2 * clients + MOST_NEW_CONNECTIONS,
-            first_record=max(now.exchanges_cursor, self._first_record),
+            first_record=max(now.exchanges_cursor, self.role.first_record),
             budget=budget,
         )
 
-    def hand_over(self, role: HostedRole, place: Place, share: Share) -> HostedRole:
+    def hand_over(self, role: HostedRole, place: Place) -> HostedRole:
         """Go on as ``role`` from now on; return the one before, which is to be retired."""
         before = self.role
         self._retiring.append(before)
@@ -85,7 +84,6 @@ class PlacedRole:
         self._quiet = False
         role.pause(self.paused)
         self._events_cursors[role] = 0
-        self._first_record = share.first_record
         return before
 
     async def retire(self, role: HostedRole, grace_s: float, reason: CloseReason) -> None:
@@ -116,7 +114,7 @@ class PlacedRole:
 
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
         """Return the figures of the whole run so far."""
-        exchanges = max(cursors.exchanges, self._first_record)
+        exchanges = max(cursors.exchanges, self.role.first_record)
         parts = [self._take(self.role, replace(cursors, exchanges=exchanges))]
         parts += [leaving(self._take(role, replace(cursors, most_exchanges=0))) for role in self._retiring]
         if self._past is not None:

@@ -16,9 +16,8 @@ from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
 from sockscope.engine.placement.layout import HERE, Place, busy_of, place_of
 from sockscope.engine.placement.placed_role import NOTHING, PlacedRole
-from sockscope.engine.role import Assignment, Share
+from sockscope.engine.role import DRAIN_S, Assignment, Share
 from sockscope.engine.roles import ROLE_KINDS, RoleKind, kinds_in
-from sockscope.engine.servers.server import DRAIN_S
 from sockscope.errors import EngineError, SockscopeError
 
 QUIET_S = 1.0
@@ -80,7 +79,7 @@ class Placement:
             if self._must_move(placed, tuning)
         }
         assignment = Assignment(tuning, generation, address)
-        found = await (self._move(places, assignment) if places else self._change({}, {}, assignment))
+        found = await (self._move(places, assignment) if places else self._change({}, assignment))
         self._tuning, self.address = tuning, found
 
     def _must_move(self, placed: PlacedRole, tuning: Tuning) -> bool:
@@ -91,13 +90,10 @@ class Placement:
         divided = placed.kind.generates and self._requests
         return bool(divided) and busy_of(self._tuning, of) != busy_of(tuning, of)
 
-    async def _change(
-        self, new: Mapping[str, HostedRole], shares: dict[str, Share], assignment: Assignment
-    ) -> Address:
+    async def _change(self, new: Mapping[str, HostedRole], assignment: Assignment) -> Address:
         """Start the ``new`` roles, and let those that stay where they are take over the assignment.
 
-        Return the address in use, and in ``shares`` where the new ones began to count. Those that took it
-        over go back if one of the roles cannot.
+        Return the address in use. Those that took it over go back if one of the roles cannot.
         """
         before = assignment.address
         undo: list[tuple[HostedRole, Assignment]] = []
@@ -106,10 +102,10 @@ class Placement:
                 address = _address_for(placed.kind, assignment.address, before)
                 assigned = replace(assignment, address=address)
                 if name in new:
-                    shares[name] = await self._share_after(placed, assignment.tuning)
+                    share = await self._share_after(placed, assignment.tuning)
                     if placed.paused:
                         new[name].pause(True)
-                    before = await new[name].start(assigned, shares[name])
+                    before = await new[name].start(assigned, share)
                 else:
                     in_force = placed.role.in_force
                     before = await placed.role.apply(assigned)
@@ -205,12 +201,11 @@ class Placement:
         vacated = [name for name in new if self._must_vacate(self._roles[name], assignment.tuning)]
         generating = self._generating()
         quieted = generating if vacated or any(p.kind.name in new for p in generating) else []
-        shares: dict[str, Share] = {}
         try:
             await self._quiet(quieted)
             for name in vacated:
                 await self._vacate(self._roles[name].role)
-            address = await self._begin(new, shares, assignment, bool(vacated))
+            address = await self._begin(new, assignment, vacated)
         except BaseException:
             for role in new.values():
                 await role.stop(0.0)
@@ -220,20 +215,21 @@ class Placement:
         for placed in quieted:
             if placed.kind.name not in new:
                 placed.be_quiet(False)
-        before = {n: self._roles[n].hand_over(role, places[n], shares[n]) for n, role in new.items()}
+        before = {n: self._roles[n].hand_over(role, places[n]) for n, role in new.items()}
         task = asyncio.create_task(self._wind_up(before))
         self._winding_up.add(task)
         task.add_done_callback(self._winding_up.discard)
         return address
 
     async def _begin(
-        self, new: Mapping[str, HostedRole], shares: dict[str, Share], assignment: Assignment, vacated: bool
+        self, new: Mapping[str, HostedRole], assignment: Assignment, vacated: Sequence[str]
     ) -> Address:
         try:
-            return await self._change(new, shares, assignment)
+            return await self._change(new, assignment)
         except SockscopeError as error:
-            if vacated:
-                self._on_trouble(f"the server gave up its address, and none could begin anew: {error}", True)
+            for name in vacated:
+                title = self._roles[name].kind.title
+                self._on_trouble(f"the {title} gave up its address, and none could begin anew: {error}", True)
             raise
 
     async def _quiet(self, generating: Sequence[PlacedRole]) -> None:
@@ -288,7 +284,7 @@ class Placement:
 
     async def settle(self) -> None:
         """Let the next reading be of this moment."""
-        await asyncio.gather(*(role.refresh() for placed in self._roles.values() for role in placed.all))
+        await asyncio.gather(*(role.refresh() for placed in self._roles.values() for role in placed.hosted))
 
     def read(self, name: str, cursors: Cursors) -> RoleSnapshot | None:
         """Return the figures of a role, with its events since the last reading; None when it does not run."""
@@ -316,7 +312,7 @@ class Placement:
         if seen is None:
             return None
         for placed in self._roles.values():
-            for role in placed.all if placed is not main else ():
+            for role in placed.hosted if placed is not main else ():
                 if side := await role.find_answer(seen):
                     return replace(seen, server=side)
         return seen
@@ -324,7 +320,7 @@ class Placement:
     async def close_connection(self, name: str, conn_id: int) -> bool:
         """Close one connection; False when there is none with this number."""
         placed = self._roles.get(name)
-        return placed is not None and any([await role.close_connection(conn_id) for role in placed.all])
+        return placed is not None and any([await role.close_connection(conn_id) for role in placed.hosted])
 
 
 def _address_for(kind: RoleKind, given: Address, before: Address) -> Address:

@@ -15,14 +15,12 @@ from sockscope.core.roles import SERVER
 from sockscope.core.run.snapshot import Capture, RoleSnapshot, ServerSide
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorded_role import RecordedRole, until_closed
-from sockscope.engine.role import WHOLE, Assignment, Share
+from sockscope.engine.role import DRAIN_S, WHOLE, Assignment, Share
 from sockscope.engine.servers.asyncio.own import OwnServer
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import model_for
 from sockscope.engine.views import find_answer
 
-DRAIN_S = 5.0
-"""How long connections of an endpoint that is no longer used may go on."""
 CLOSE_S = 2.0
 """How long the books of closed connections may take to close; threads need a moment to end."""
 
