@@ -21,13 +21,13 @@ from sockscope.engine.placement.placement import Placement
 from sockscope.engine.role import ASKED, TOLD
 from tests.engine import third_role
 from tests.engine.runs import EVERYTHING, experiment
-from tests.engine.third_role import TALLY
+from tests.engine.third_role import PASSAGE
 from tests.waiting import until
 
 
 @pytest.fixture
 def a_third_role(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A tally is between server and clients, here and in children."""
+    """A passage is between server and clients, here and in children."""
     third_role.register()
     monkeypatch.setattr("sockscope.engine.placement.hosts.child_process.WORKER", third_role.__name__)
     yield
@@ -58,14 +58,25 @@ class Running:
         assert found is not None
         return found
 
-    def responses(self) -> int:
-        swarm = self.placement.read(SWARM, NOTHING)
-        assert swarm is not None
-        return swarm.totals.responses
+    def swarm(self) -> RoleSnapshot:
+        found = self.placement.read(SWARM, NOTHING)
+        assert found is not None
+        return found
 
     async def answered(self, more: int = 50) -> None:
-        before = self.responses()
-        await until(lambda: self.responses() >= before + more, what=f"{more} more answers")
+        """Wait for so many answers, and until every client has its connection, none of them an old one."""
+        before = self.swarm().totals.responses
+        await until(lambda: self.swarm().totals.responses >= before + more, what=f"{more} more answers")
+        await until(lambda: (self.swarm().connections_open, self.swarm().rolling) == (self.tuning.clients, 0))
+
+    async def both_ends_agree(self) -> None:
+        """What clients and server count is the same, and it all went through the passage."""
+        swarm, passage, server = [(await self.read(name)).totals for name in (SWARM, PASSAGE, SERVER)]
+        assert swarm.requests == swarm.responses == server.requests == server.responses >= 100
+        assert (swarm.errors, swarm.timeouts, server.errors) == (0, 0, 0)
+        assert swarm.bytes_out == passage.bytes_in == server.bytes_in
+        assert server.bytes_out == passage.bytes_out == swarm.bytes_in
+        assert swarm.connections_opened == passage.connections_opened == server.connections_opened
 
 
 @pytest.fixture
@@ -79,9 +90,9 @@ async def run(a_third_role: None) -> AsyncIterator[Running]:
 
 PROCESSES = {
     "loop": [],
-    "child": ["server and tally and clients"],
+    "child": ["server and passage and clients"],
     "server": ["server"],
-    "apart": ["server", "tally", "clients"],
+    "apart": ["server", "passage", "clients"],
 }
 
 
@@ -92,15 +103,14 @@ async def test_a_third_role_runs_with_the_others_wherever_they_do(a_third_role: 
     await run.answered()
     await run.tune(clients=9)
     await run.answered()
-    tally, swarm = await run.read(TALLY), await run.read(SWARM)
-    assert (tally.role, tally.totals.reads) == (TALLY, 2)
-    assert tally.address == swarm.address == (await run.read(SERVER)).address
+    passage, swarm = await run.read(PASSAGE), await run.read(SWARM)
+    assert (passage.role, passage.totals.writes) == (PASSAGE, 2)
+    assert passage.address == swarm.address != (await run.read(SERVER)).address
     assert [use.name for use in run.placement.processes()] == PROCESSES[place]
-    here = {"loop": ("server", "tally", "swarm"), "server": ("tally", "swarm")}
+    here = {"loop": ("server", "passage", "swarm"), "server": ("passage", "swarm")}
     assert run.placement.roles_here() == here.get(place, ())
     await run.placement.stop(10.0)
-    server, swarm = await run.read(SERVER), await run.read(SWARM)
-    assert server.totals.responses == swarm.totals.responses == swarm.totals.requests >= 100
+    await run.both_ends_agree()
     assert run.troubles == []
 
 
@@ -110,11 +120,12 @@ async def test_what_a_third_role_counts_and_tells_goes_along_from_place_to_place
         await run.tune(place=place)
         await run.tune(clients=6 + number)
     await run.answered()
-    assert (await run.read(TALLY)).totals.reads == 1 + 2 * 5
+    assert (await run.read(PASSAGE)).totals.writes == 1 + 2 * 5
     await run.placement.stop(10.0)
-    told = Counter(event.text for event in (await run.read(TALLY, EVERYTHING)).events)
+    told = Counter(event.text for event in (await run.read(PASSAGE, EVERYTHING)).events)
+    await run.both_ends_agree()
     # From the loop to a server in a process of its own is no change of place for it.
-    assert told == {"the tally begins": 5, "the tally ends: rolled": 4, "the tally ends: stopped": 1}
+    assert told == {"the passage opens": 5, "the passage closes: rolled": 4, "the passage closes: stopped": 1}
     assert run.troubles == []
 
 
@@ -126,13 +137,15 @@ async def test_a_third_role_is_told_what_all_are_told_and_answers_what_it_can(ru
         run.placement.hold(False)
         run.placement.pause(False)
         await run.answered()
-        assert not await run.placement.close_connection(TALLY, 1)
+        assert not await run.placement.close_connection(PASSAGE, 1)
         assert not run.placement.exhausted
         await until(lambda: run.placement.read(SWARM, EVERYTHING).exchanges)  # type: ignore[union-attr]
         swarm = await run.read(SWARM, EVERYTHING)
         capture = await run.placement.capture(swarm.exchanges[-1].record_id)
         assert capture is not None
-        assert capture.server is not None
+        assert capture.response == capture.request
+        # The server saw it come from the passage.
+        assert capture.server is None
 
 
 async def test_an_engine_with_a_third_role_starts_pauses_and_stops(a_third_role: None) -> None:
@@ -141,21 +154,21 @@ async def test_an_engine_with_a_third_role_starts_pauses_and_stops(a_third_role:
         await engine.settle()
         snapshot = engine.snapshot()
         assert snapshot.main.totals.responses == 200
-        assert snapshot.processes[1].roles == (SERVER, TALLY, SWARM)
+        assert snapshot.processes[1].roles == (SERVER, PASSAGE, SWARM)
 
 
 async def test_a_third_role_that_is_killed_is_told_and_the_next_change_starts_it_anew(run: Running) -> None:
     await run.tune(place="apart")
     await run.answered()
-    before = next(use for use in run.placement.processes() if use.name == TALLY)
+    before = next(use for use in run.placement.processes() if use.name == PASSAGE)
     os.kill(before.pid, signal.SIGKILL)
     await until(lambda: run.troubles)
-    assert run.troubles == [(f"tally process {before.pid} was killed (SIGKILL)", False)]
-    await run.answered()
+    assert run.troubles == [(f"passage process {before.pid} was killed (SIGKILL)", False)]
     await run.tune(clients=7)
-    await until(lambda: {use.name: use.pid for use in run.placement.processes() if use.alive}.get(TALLY))
-    assert (await run.read(TALLY)).totals.reads == 3
+    await until(lambda: {use.name: use.pid for use in run.placement.processes() if use.alive}.get(PASSAGE))
+    assert (await run.read(PASSAGE)).totals.writes == 3
     await run.answered()
+    assert run.swarm().address == (await run.read(PASSAGE)).address
 
 
 def test_a_call_of_a_role_is_either_asked_or_told() -> None:
