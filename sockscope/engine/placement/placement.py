@@ -57,16 +57,16 @@ class Placement:
         places = {kind.name: place_of(kind, tuning) for kind in kinds}
         roles = await self._build(places)
         self._roles = {kind.name: PlacedRole(kind, places[kind.name], roles[kind.name]) for kind in kinds}
-        before = address
+        previous = address
         try:
             for placed in self._roles.values():
                 self.began_s = perf_counter()
-                assignment = Assignment(tuning, 0, _address_for(placed.kind, address, before))
-                before = await placed.role.start(assignment, Share(budget=self._budget(placed)))
+                assignment = Assignment(tuning, 0, _address_for(placed.kind, address, previous))
+                previous = await placed.role.start(assignment, Share(budget=self._budget(placed)))
         except BaseException:
             await self.stop(0.0)
             raise
-        self._tuning, self.address = tuning, before
+        self._tuning, self.address = tuning, previous
 
     async def apply(self, tuning: Tuning, generation: int, address: Address) -> None:
         """Go over to ``tuning``; ``address`` is what a role is to listen on if it must listen anew.
@@ -95,27 +95,27 @@ class Placement:
 
         Return the address in use. Those that took it over go back if one of the roles cannot.
         """
-        before = assignment.address
+        previous = assignment.address
         undo: list[tuple[HostedRole, Assignment]] = []
         try:
             for name, placed in self._roles.items():
-                address = _address_for(placed.kind, assignment.address, before)
+                address = _address_for(placed.kind, assignment.address, previous)
                 assigned = replace(assignment, address=address)
                 if name in new:
                     share = await self._share_after(placed, assignment.tuning)
                     if placed.paused:
                         new[name].pause(True)
-                    before = await new[name].start(assigned, share)
+                    previous = await new[name].start(assigned, share)
                 else:
                     in_force = placed.role.in_force
-                    before = await placed.role.apply(assigned)
+                    previous = await placed.role.apply(assigned)
                     undo.append((placed.role, in_force))
         except SockscopeError:
             for role, in_force in undo:
                 with contextlib.suppress(SockscopeError):
                     await role.apply(in_force)
             raise
-        return before
+        return previous
 
     async def _share_after(self, placed: PlacedRole, tuning: Tuning) -> Share:
         await placed.role.refresh()
@@ -323,9 +323,9 @@ class Placement:
         return placed is not None and any([await role.close_connection(conn_id) for role in placed.hosted])
 
 
-def _address_for(kind: RoleKind, given: Address, before: Address) -> Address:
-    """Return what a role is assigned: the address of the one before it to aim at, or the given one."""
-    return aim(before) if kind.aimed else given
+def _address_for(kind: RoleKind, given: Address, previous: Address) -> Address:
+    """Return what a role is assigned: the address of the previous one to aim at, or the given one."""
+    return aim(previous) if kind.aimed else given
 
 
 def aim(address: Address) -> Address:
