@@ -34,9 +34,9 @@ from sockscope.core.run.snapshot import (
 )
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
+from sockscope.engine.placement.hosts.child_process import stated_environment
+from sockscope.engine.placement.placed_role import NOTHING
 from sockscope.engine.placement.placement import Placement
-from sockscope.engine.placement.post import NOTHING
-from sockscope.engine.placement.process import stated_environment
 from sockscope.engine.recorder import EVENTS
 from sockscope.engine.sampler import Sampler
 from sockscope.engine.target import TargetProcess
@@ -186,7 +186,7 @@ class Engine:
 
     def pause(self) -> None:
         """Stop the traffic; connections stay open."""
-        if self.state is RunState.RUNNING and self._placement.has_swarm:
+        if self.state is RunState.RUNNING and self._placement.generates:
             self._placement.pause(True)
             self.state = RunState.PAUSED
             self._note(EventKind.RUN, "paused")
@@ -214,7 +214,7 @@ class Engine:
 
         It is for runs with a number of requests that is used up.
         """
-        if self.state not in _LIVE or not self._placement.has_swarm:
+        if self.state not in _LIVE or not self._placement.generates:
             raise StateError(self.state.value, "make more requests")
         self._placement.refill(requests)
         self._finished.clear()
@@ -295,7 +295,7 @@ class Engine:
 
     def _read_roles(self, cursors: Cursors) -> dict[str, RoleSnapshot]:
         # The swarm's exchanges are the run's; another side of one is looked up when it is asked for.
-        main = SWARM if self._placement.has_swarm else SERVER
+        main = SWARM if self._placement.generates else SERVER
         without_exchanges = replace(cursors, most_exchanges=0)
         read = {
             name: self._placement.read(name, cursors if name == main else without_exchanges)

@@ -1,14 +1,18 @@
-"""What a server and a swarm have in common, wherever they run."""
+"""What a placement knows of a role, whichever it is and wherever it runs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from inspect import iscoroutinefunction, isfunction
+from typing import Protocol
 
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
+
+DRAIN_S = 5.0
+"""How long connections may go on where nobody new is accepted any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,11 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Which part of a role is played here: number ``index`` of ``of`` processes.
+    """Which part of a role runs here: number ``index`` of ``of`` processes.
 
     Connections get their numbers in turns over the processes, beginning with ``first_turn``, so that a
     number is unique in the run and tells its process. Exchanges are numbered from ``first_record`` on.
-    ``budget`` is how many requests a swarm may make; None = no limit.
+    ``budget`` is how many requests it may make; None = no limit.
     """
 
     index: int = 0
@@ -46,7 +50,12 @@ WHOLE = Share()
 
 
 class Role(Protocol):
-    """A server or a swarm. The calls are all that a placement has to carry."""
+    """One role of a run. These calls are all that a placement has to carry to where it runs.
+
+    :class:`sockscope.engine.recorded_role.RecordedRole` has those that most roles answer alike. Methods that
+    are awaited may be asked from another process, methods that return nothing may be told to it
+    (:data:`ASKED`, :data:`TOLD`); arguments and results are pickled on the way.
+    """
 
     async def start(self, assignment: Assignment, share: Share = WHOLE) -> Address:
         """Begin; return the address in use. Raises EngineError."""
@@ -57,16 +66,16 @@ class Role(Protocol):
         ...
 
     def pause(self, paused: bool) -> None:
-        """Stop or resume making new requests; a server has nothing to pause."""
+        """Stop or resume making new requests."""
         ...
 
     def refill(self, requests: int) -> None:
-        """Make so many more requests, after the budget of the run is spent; a server has none to make."""
+        """Make so many more requests, after the budget of the run is spent."""
         ...
 
     @property
     def exhausted(self) -> bool:
-        """Whether everything that the run asked for is done; never true for a server."""
+        """Whether the budget of requests is spent and all of them have ended; False without a budget."""
         ...
 
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
@@ -85,8 +94,16 @@ class Role(Protocol):
         """Return one exchange as this role saw it, or None when it has been overwritten."""
         ...
 
+    async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
+        """Return the answering side of an exchange, or None when it was not here or is no longer."""
+        ...
+
     async def close_connection(self, conn_id: int) -> bool:
         """Close one connection; False when there is none with this number."""
+        ...
+
+    async def drain(self, grace_s: float) -> None:
+        """Accept nobody new; return when everybody is served, after ``grace_s`` seconds at the latest."""
         ...
 
     async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
@@ -97,14 +114,13 @@ class Role(Protocol):
         ...
 
 
-@runtime_checkable
-class ServerRole(Role, Protocol):
-    """A server: it can tell what it saw of an exchange of the clients."""
-
-    async def drain(self, grace_s: float) -> None:
-        """Accept nobody new; return when everybody is served, after ``grace_s`` seconds at the latest."""
-        ...
-
-    async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
-        """Return the server's side of an exchange, or None when it is no longer here."""
-        ...
+_METHODS = {
+    name: method for name, method in vars(Role).items() if isfunction(method) and not name.startswith("_")
+}
+ASKED = frozenset(name for name, method in _METHODS.items() if iscoroutinefunction(method))
+"""Methods of a role that another process may ask for: what they return is sent back."""
+TOLD = (
+    frozenset(name for name, method in _METHODS.items() if method.__annotations__["return"] in (None, "None"))
+    - ASKED
+)
+"""Methods of a role that another process may have called: they return nothing, and at once."""

@@ -161,7 +161,7 @@ def test_a_run_whose_clients_are_killed_has_failed() -> None:
 
 def test_a_child_loads_no_screen_and_no_command_line() -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import sockscope.engine.placement.child"],
+        [sys.executable, "-X", "importtime", "-c", "import sockscope.engine.placement.worker"],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}

@@ -74,7 +74,7 @@ def receive_all(wire: bytes) -> bytes:
 
 def test_messages_that_are_cut_short_or_too_long_are_told() -> None:
     with pytest.raises(EngineError, match="closed the channel"):
-        receive_all(packed(Exhausted(0))[:-1])
+        receive_all(packed(Exhausted("swarm", 0))[:-1])
     with pytest.raises(EngineError, match="garbage"):
         receive_all(struct.pack("!I", MAX_MESSAGE_BYTES + 1))
     with pytest.raises(EngineError, match="too large"):
@@ -83,7 +83,13 @@ def test_messages_that_are_cut_short_or_too_long_are_told() -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"GET / HTTP/1.1\r\n", pickle.dumps({"number": 1}), pickle.dumps(Exhausted(0))[:-3], b"\x80\x05c"],
+    [
+        b"",
+        b"GET / HTTP/1.1\r\n",
+        pickle.dumps({"number": 1}),
+        pickle.dumps(Exhausted("swarm", 0))[:-3],
+        b"\x80\x05c",
+    ],
 )
 def test_a_frame_that_holds_no_message_is_garbage(payload: bytes) -> None:
     with pytest.raises(EngineError, match="garbage on the channel"):
@@ -93,8 +99,8 @@ def test_a_frame_that_holds_no_message_is_garbage(payload: bytes) -> None:
 def test_another_version_is_told_by_its_name() -> None:
     check_hello(hello())
     assert sockscope.__version__ in hello().decode()
-    other = hello().replace(b"protocol 3", b"protocol 4")
-    with pytest.raises(EngineError, match=r"protocol 4.*not.*protocol 3.*start it again"):
+    other = hello().replace(b"protocol 4", b"protocol 5")
+    with pytest.raises(EngineError, match=r"protocol 5.*not.*protocol 4.*start it again"):
         check_hello(other)
     with pytest.raises(EngineError) as told:
         check_hello(b"\x1b[31m\n" + bytes(1000))
@@ -128,13 +134,13 @@ async def test_messages_arrive_in_order_whatever_their_size() -> None:
     assert isinstance(far, End)
     for number in range(50):
         near.channel.send(Call(number, "server", "stop", (bytes(number * 5_000),)))
-    far.channel.send(Exhausted(0))
+    far.channel.send(Exhausted("swarm", 0))
     await until(lambda: len(far.got) == 50 and near.got)
     assert [call.number for call in far.got if isinstance(call, Call)] == list(range(50))
     near.channel.close()
     await until(lambda: far.ended and near.ended)
     assert near.ended == far.ended == [""]
-    near.channel.send(Exhausted(0))
+    near.channel.send(Exhausted("swarm", 0))
 
 
 def of_another_version(wire: bytes) -> bytes:
@@ -144,7 +150,7 @@ def of_another_version(wire: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("wire", "told"),
     [
-        (of_another_version(packed(Exhausted(0))), "protocol 99"),
+        (of_another_version(packed(Exhausted("swarm", 0))), "protocol 99"),
         (framed(hello()) + framed(b"not a pickle"), "garbage"),
         (framed(hello()) + struct.pack("!I", MAX_MESSAGE_BYTES + 1) + b"x", "garbage"),
         (b"GET / HTTP/1.1\r\n\r\n", "garbage"),

@@ -518,7 +518,8 @@ async def test_readers_with_cursors_get_every_event_and_exchange_once() -> None:
         exchanges: list[int] = []
         events = 0
         opened = 0
-        while not engine._finished.is_set() or len(exchanges) < 900:
+        over = asyncio.create_task(engine.wait())
+        while not over.done() or len(exchanges) < 900:
             snapshot = engine.snapshot(cursors)
             assert snapshot.swarm is not None
             assert snapshot.swarm.exchanges_missed == snapshot.events_missed == 0

@@ -1,39 +1,43 @@
-"""Who plays where, and how the clients are divided."""
+"""Which role runs where, and how the clients are divided."""
 
 from dataclasses import replace
 
 import pytest
 
-from sockscope.core.config.experiment import Experiment, Tuning
-from sockscope.engine.placement.layout import HERE, Site, busy_of, roles_of, share_of, site_of, title_of
+from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.roles import ROLE_NAMES
+from sockscope.engine.placement.hosts.child import ChildHost
+from sockscope.engine.placement.layout import HERE, PLACES, Place, place_of
+from sockscope.engine.roles import ROLE_KINDS, kinds_in, title_of
 
-
-def test_a_share_is_a_part_of_what_is_divided() -> None:
-    tuning = Tuning(clients=10, permits=3, server_permits=5)
-    assert [share_of("swarm", tuning, index, 4).clients for index in range(4)] == [4, 3, 3, 0]
-    assert [share_of("server", tuning, index, 2).server_permits for index in range(2)] == [3, 2]
-    assert busy_of(tuning, 4) == 3
+SHARED, OWN = Place(ChildHost, shared=True), Place(ChildHost)
 
 
 @pytest.mark.parametrize(
-    ("values", "server", "client"),
+    ("values", "server", "clients"),
     [
         ({}, HERE, HERE),
-        ({"place": "child"}, Site("shared"), Site("shared")),
-        ({"place": "server"}, Site("own"), HERE),
-        ({"place": "apart"}, Site("own"), Site("own")),
-        ({"swarm_processes": 3}, Site("own"), Site("own", 3)),
-        ({"place": "child", "server_processes": 2}, Site("own", 2), Site("own")),
+        ({"place": "child"}, SHARED, SHARED),
+        ({"place": "server"}, OWN, HERE),
+        ({"place": "apart"}, OWN, OWN),
+        ({"swarm_processes": 3}, OWN, Place(ChildHost, 3)),
+        ({"place": "child", "server_processes": 2}, Place(ChildHost, 2), OWN),
     ],
 )
-def test_sites(values: dict[str, object], server: Site, client: Site) -> None:
+def test_places(values: dict[str, object], server: Place, clients: Place) -> None:
     tuning = replace(Tuning(), **values)  # type: ignore[arg-type]
-    assert (site_of("server", tuning), site_of("swarm", tuning)) == (server, client)
+    assert [place_of(ROLE_KINDS[name], tuning) for name in ("server", "swarm")] == [server, clients]
+
+
+def test_every_place_that_can_be_chosen_is_in_the_table() -> None:
+    assert set(PLACES) == set(FIELDS["place"].spec.choices)
 
 
 def test_roles_and_titles() -> None:
-    assert roles_of(Experiment()) == ("server", "swarm")
-    assert roles_of(Experiment(role="server")) == ("server",)
-    assert roles_of(Experiment(role="swarm")) == ("swarm",)
+    names = {
+        role: [kind.name for kind in kinds_in(Experiment(role=role))] for role in ("both", "server", "swarm")
+    }
+    assert names == {"both": ["server", "swarm"], "server": ["server"], "swarm": ["swarm"]}
     assert title_of(("server", "swarm")) == "server and clients"
     assert (title_of(("swarm",)), title_of(("server",), 1)) == ("clients", "server 2")
+    assert list(ROLE_KINDS) == list(ROLE_NAMES)

@@ -20,7 +20,7 @@ from sockscope.core.run.findings import limit_of
 from sockscope.core.run.snapshot import ConnectionQuery, ProcessUse, RunState
 from sockscope.core.run.window import window
 from sockscope.engine.engine import Engine
-from sockscope.engine.placement.remote import RemoteRole
+from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.errors import ConfigError, EngineError, ListenError
 from tests.engine.runs import (
     EVERYTHING,
@@ -560,7 +560,7 @@ async def test_without_its_clients_the_run_has_failed(place: str, name: str) -> 
 
 async def test_a_child_whose_loop_is_blocked_holds_up_nobody_here() -> None:
     async with running(
-        0.0, place="apart", clients=60, work="block", service_time_s=1.0, request_timeout_s=30.0
+        0.0, place="apart", clients=6, work="block", service_time_s=10.0, request_timeout_s=30.0
     ) as engine:
         await until(lambda: process_of(engine, "server").silent_s > 1.0, what="silence")
         snapshot = engine.snapshot()
@@ -670,14 +670,14 @@ async def test_who_pauses_or_resumes_during_a_change_of_place_is_heard(
     async with running() as engine:
         if not paused:
             engine.pause()
-        start = RemoteRole.start
+        start = HostedRole.start
         key = engine.pause if paused else engine.resume
 
-        async def with_a_key(role: RemoteRole, *rest: Any) -> Any:
+        async def with_a_key(role: HostedRole, *rest: Any) -> Any:
             asyncio.get_running_loop().call_soon(key)
             return await start(role, *rest)
 
-        monkeypatch.setattr(RemoteRole, "start", with_a_key)
+        monkeypatch.setattr(HostedRole, "start", with_a_key)
         await tune(engine, place="child")
         assert state_of(engine) is (RunState.PAUSED if paused else RunState.RUNNING)
         if not paused:
@@ -714,7 +714,7 @@ async def test_without_descriptors_there_is_no_child_and_nothing_else_either(
     async with running() as engine:
         await until(lambda: swarm_of(engine).connections_open == 4 == server_of(engine).connections_open)
         opened = psutil.Process().num_fds()
-        monkeypatch.setattr("sockscope.engine.placement.process.os.pipe", used_up)
+        monkeypatch.setattr("sockscope.engine.placement.hosts.child_process.os.pipe", used_up)
         with pytest.raises(EngineError, match="cannot start a child process"):
             await tune(engine, place="child")
         await until(lambda: psutil.Process().num_fds() == opened)

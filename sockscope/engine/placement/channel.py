@@ -23,7 +23,7 @@ from sockscope.core.run.snapshot import Cursors, Resources, RoleSnapshot
 from sockscope.core.wire.framing import LENGTH_HEADER_BYTES, MAX_FRAME_BYTES, FramingError, decoder_for
 from sockscope.errors import EngineError
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of the messages; to be raised with every change of one."""
 MAX_MESSAGE_BYTES = MAX_FRAME_BYTES
 _LENGTH = struct.Struct("!I")
@@ -31,7 +31,7 @@ _LENGTH = struct.Struct("!I")
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The first message to a child: what is run, which roles it plays, and where modules are found."""
+    """The first message to a child: what is run, which roles it hosts, and where modules are found."""
 
     experiment: Experiment
     roles: tuple[str, ...]
@@ -58,8 +58,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class ReportWanted:
-    """Asks for a report: for each role, what of it is to be told."""
+class ReportRequest:
+    """Asks for a report: for each role, what of it is to be in the report."""
 
     cursors: Mapping[str, Cursors]
 
@@ -74,9 +74,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """A child's swarm has done everything that it was to do, after so many refills."""
+    """A role has spent its budget of requests, when so many calls without an answer had reached it."""
 
-    refills: int
+    role: str
+    tells: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Trouble:
     fatal: bool
 
 
-Message = Setup | Call | Answer | ReportWanted | Report | Exhausted | Rest | Trouble
+Message = Setup | Call | Answer | ReportRequest | Report | Exhausted | Rest | Trouble
 
 
 def hello() -> bytes:

@@ -1,57 +1,40 @@
-"""Which processes there are, who plays in them, and how the clients are divided among several."""
+"""Where each role runs, and how its tuning is divided among several processes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sockscope.core.config.division import busy_processes, divided
-from sockscope.core.config.experiment import Experiment, Tuning
-
-ROLES = ("server", "swarm")
-_TITLES = {"server": "server", "swarm": "clients"}
+from sockscope.core.config.experiment import Tuning
+from sockscope.engine.placement.hosts.child import ChildHost
+from sockscope.engine.placement.hosts.host import HostFactory
+from sockscope.engine.placement.hosts.loop import LoopHost
+from sockscope.engine.roles import RoleKind
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """Where a role is played: on this loop (``here``), in the child that both share, or in its own ones."""
+class Place:
+    """What a role runs in: hosts of one sort, one for each of its processes.
 
-    kind: str
+    Roles whose place is the same and ``shared`` run in one host together.
+    """
+
+    host: HostFactory
     processes: int = 1
+    shared: bool = False
 
 
-HERE = Site("here")
+HERE = Place(LoopHost, shared=True)
+
+PLACES: Mapping[str, Callable[[RoleKind, Tuning], Place]] = {
+    "loop": lambda kind, tuning: HERE,
+    "child": lambda kind, tuning: Place(ChildHost, shared=True),
+    "server": lambda kind, tuning: HERE if kind.aimed else Place(ChildHost),
+    "apart": lambda kind, tuning: Place(ChildHost, kind.processes(tuning)),
+}
+"""For each layout of a tuning, where it places a role."""
 
 
-def roles_of(experiment: Experiment) -> tuple[str, ...]:
-    """Return the names of the roles that run at all."""
-    absent = {"server": "swarm", "swarm": "server"}.get(experiment.role)
-    return tuple(name for name in ROLES if name != absent)
-
-
-def site_of(name: str, tuning: Tuning) -> Site:
-    """Return where a role is to be played."""
-    match tuning.layout:
-        case "child":
-            return Site("shared")
-        case "server":
-            return Site("own") if name == "server" else HERE
-        case "apart":
-            return Site("own", tuning.server_processes if name == "server" else tuning.swarm_processes)
-        case _:
-            return HERE
-
-
-def title_of(names: tuple[str, ...], index: int = 0) -> str:
-    """Return what a process that plays these roles is called: ``server and clients``, ``clients 2``."""
-    number = f" {index + 1}" if index else ""
-    return " and ".join(_TITLES[name] for name in names) + number
-
-
-def share_of(name: str, tuning: Tuning, index: int, of: int) -> Tuning:
-    """Return what of ``tuning`` number ``index`` of ``of`` processes of a role is to do."""
-    return divided(tuning, name, index, of)
-
-
-def busy_of(tuning: Tuning, of: int) -> int:
-    """Return how many of ``of`` swarm processes get clients."""
-    return busy_processes(tuning, of)
+def place_of(kind: RoleKind, tuning: Tuning) -> Place:
+    """Return where a role is to run."""
+    return PLACES[tuning.layout](kind, tuning)

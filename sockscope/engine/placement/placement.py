@@ -1,24 +1,24 @@
-"""The roles of a run wherever they are played, and the change from one place to another while it goes on."""
+"""The roles of a run wherever they are hosted, and the change from one place to another while it goes on."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 
+from sockscope.core.config.division import busy_processes
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Capture, Cursors, ProcessUse, RoleSnapshot
-from sockscope.engine.placement.in_loop import make_role
-from sockscope.engine.placement.layout import HERE, busy_of, roles_of, site_of
-from sockscope.engine.placement.post import NOTHING, Post, processes_of
-from sockscope.engine.placement.process import ChildProcess
-from sockscope.engine.placement.remote import RemoteRole
-from sockscope.engine.role import Assignment, Role, ServerRole, Share
-from sockscope.engine.servers.server import DRAIN_S
+from sockscope.engine.placement.hosted_role import HostedRole
+from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
+from sockscope.engine.placement.layout import HERE, Place, place_of
+from sockscope.engine.placement.placed_role import NOTHING, PlacedRole
+from sockscope.engine.role import DRAIN_S, Assignment, Share
+from sockscope.engine.roles import ROLE_KINDS, RoleKind, kinds_in
 from sockscope.errors import EngineError, SockscopeError
 
 QUIET_S = 1.0
@@ -26,325 +26,309 @@ QUIET_S = 1.0
 
 
 class Placement:
-    """Server and swarm of one run. ``on_trouble(text, fatal)`` is told of what goes wrong by itself."""
+    """The roles of one run. ``on_trouble(text, fatal)`` gets what goes wrong by itself."""
 
-    def __init__(self, experiment: Experiment, on_trouble: Callable[[str, bool], None]) -> None:
+    def __init__(self, experiment: Experiment, on_trouble: TroubleHandler) -> None:
         self._experiment = experiment
         self._on_trouble = on_trouble
         self._tuning = experiment.tuning
         self._requests = experiment.requests
-        self._generation = 0
-        self._posts: dict[str, Post] = {}
+        self._roles: dict[str, PlacedRole] = {}
         self._winding_up: set[asyncio.Task[None]] = set()
         self.address: Address = ("", 0)
         self.began_s = 0.0
         """When the last of the roles was told to begin, monotonic."""
 
     @property
-    def has_swarm(self) -> bool:
-        """Whether clients run here."""
-        return "swarm" in self._posts
+    def generates(self) -> bool:
+        """Whether the requests of the run are made here."""
+        return bool(self._generating())
+
+    def _generating(self) -> list[PlacedRole]:
+        return [placed for placed in self._roles.values() if placed.kind.generates]
 
     # Control.
 
     async def start(self, tuning: Tuning, address: Address) -> None:
-        """Make the roles where ``tuning`` places them, listen, and let the clients come.
+        """Make the roles where ``tuning`` places them, and start one after the other.
 
         Raises EngineError or ListenError; nothing is left behind then.
         """
-        roles = await self._build(roles_of(self._experiment), tuning)
-        self._posts = {name: Post(name, site_of(name, tuning), role) for name, role in roles.items()}
-        budget = self._requests or None
+        kinds = kinds_in(self._experiment)
+        places = {kind.name: place_of(kind, tuning) for kind in kinds}
+        roles = await self._build(places)
+        self._roles = {kind.name: PlacedRole(kind, places[kind.name], roles[kind.name]) for kind in kinds}
+        previous = address
         try:
-            for name, post in self._posts.items():
-                aimed = address if name == "server" else aim(address)
+            for placed in self._roles.values():
                 self.began_s = perf_counter()
-                address = await post.role.start(Assignment(tuning, 0, aimed), Share(budget=budget))
+                assignment = Assignment(tuning, 0, _address_for(placed.kind, address, previous))
+                previous = await placed.role.start(assignment, Share(budget=self._budget(placed)))
         except BaseException:
             await self.stop(0.0)
             raise
-        self._tuning, self.address = tuning, address
+        self._tuning, self.address = tuning, previous
 
     async def apply(self, tuning: Tuning, generation: int, address: Address) -> None:
-        """Go over to ``tuning``; ``address`` is what a server is to listen on if it must listen anew.
+        """Go over to ``tuning``; ``address`` is what a role is to listen on if it must listen anew.
 
         Raises EngineError or ListenError; everything is as before then.
         """
-        moving = tuple(name for name, post in self._posts.items() if self._must_move(post, tuning))
+        places = {
+            name: place_of(placed.kind, tuning)
+            for name, placed in self._roles.items()
+            if self._must_move(placed, tuning)
+        }
         assignment = Assignment(tuning, generation, address)
-        if moving:
-            found = await self._move(moving, assignment)
-        else:
-            found = await self._turn(assignment)
-        self._tuning, self._generation, self.address = tuning, generation, found
+        found = await (self._move(places, assignment) if places else self._change({}, assignment))
+        self._tuning, self.address = tuning, found
 
-    async def _turn(self, assignment: Assignment) -> Address:
-        """Let every role go over to ``assignment`` where it is; back again if one of them cannot."""
-        address = assignment.address
-        turned: list[Post] = []
-        try:
-            for name, post in self._posts.items():
-                turned.append(post)
-                aimed = address if name == "server" else aim(address)
-                address = await post.role.apply(replace(assignment, address=aimed))
-        except SockscopeError:
-            await self._turn_back(turned[:-1])
-            raise
-        return address
-
-    async def _turn_back(self, posts: list[Post]) -> None:
-        for post in posts:
-            address = self.address if post.name == "server" else aim(self.address)
-            with contextlib.suppress(SockscopeError):
-                await post.role.apply(Assignment(self._tuning, self._generation, address))
-
-    def _must_move(self, post: Post, tuning: Tuning) -> bool:
-        if post.site != site_of(post.name, tuning) or not post.intact:
+    def _must_move(self, placed: PlacedRole, tuning: Tuning) -> bool:
+        if placed.place != place_of(placed.kind, tuning) or not placed.intact:
             return True
         # The requests that are left were divided among those processes that had clients.
-        divided = post.name == "swarm" and self._requests
-        return bool(divided) and busy_of(self._tuning, post.site.processes) != busy_of(
-            tuning, post.site.processes
-        )
+        of = placed.place.processes
+        if not (placed.kind.generates and self._requests):
+            return False
+        before, after = (busy_processes(one, of, placed.kind.name) for one in (self._tuning, tuning))
+        return before != after
+
+    async def _change(self, new: Mapping[str, HostedRole], assignment: Assignment) -> Address:
+        """Start the ``new`` roles, and let those that stay where they are take over the assignment.
+
+        Return the address in use. Those that took it over go back if one of the roles cannot.
+        """
+        previous = assignment.address
+        undo: list[tuple[HostedRole, Assignment]] = []
+        try:
+            for name, placed in self._roles.items():
+                address = _address_for(placed.kind, assignment.address, previous)
+                assigned = replace(assignment, address=address)
+                if name in new:
+                    share = await self._share_after(placed, assignment.tuning)
+                    if placed.paused:
+                        new[name].pause(True)
+                    previous = await new[name].start(assigned, share)
+                else:
+                    in_force = placed.role.in_force
+                    previous = await placed.role.apply(assigned)
+                    undo.append((placed.role, in_force))
+        except SockscopeError:
+            for role, in_force in undo:
+                with contextlib.suppress(SockscopeError):
+                    await role.apply(in_force)
+            raise
+        return previous
+
+    async def _share_after(self, placed: PlacedRole, tuning: Tuning) -> Share:
+        await placed.role.refresh()
+        return placed.share_after(max(self._tuning.clients, tuning.clients), self._budget(placed))
+
+    def _budget(self, placed: PlacedRole) -> int | None:
+        """Return how many requests of the run are left to be made; None without such a limit."""
+        if not placed.kind.generates or not self._requests:
+            return None
+        return max(0, self._requests - placed.snapshot(NOTHING).totals.requests)
 
     async def stop(self, grace_s: float) -> None:
-        """End everything; clients first, each role within ``grace_s``."""
+        """End everything; who asks first, and who answers last, each role within ``grace_s``."""
         for task in self._winding_up:
             task.cancel()
         if self._winding_up:
             await asyncio.wait(self._winding_up)
-        for name in ("swarm", "server"):
-            if post := self._posts.get(name):
-                await post.role.stop(grace_s)
-                for role in list(post.leaving):
-                    await post.wind_up(role, 0.0, CloseReason.STOPPED)
+        for placed in reversed(self._roles.values()):
+            await placed.role.stop(grace_s)
+            for role in list(placed.retiring):
+                await placed.retire(role, 0.0, CloseReason.STOPPED)
 
     def pause(self, paused: bool) -> None:
-        """Stop the clients' requests, or let them go on."""
-        if post := self._posts.get("swarm"):
-            post.pause(paused)
+        """Stop making requests, or go on."""
+        for placed in self._generating():
+            placed.pause(paused)
 
     def rest(self, resting: bool) -> None:
-        """Leave child processes alone while nobody looks at the run, or no longer."""
-        for post in self._posts.values():
-            for process in post.processes():
-                process.rest(resting)
+        """Leave the hosts alone while nobody looks at the run, or no longer."""
+        for placed in self._roles.values():
+            for host in placed.hosts():
+                host.rest(resting)
 
     def refill(self, requests: int) -> None:
-        """Let the clients make so many more requests."""
+        """Make so many more requests."""
         self._requests += requests
-        if post := self._posts.get("swarm"):
-            post.role.refill(requests)
+        for placed in self._generating():
+            placed.role.refill(requests)
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment, or let them go."""
-        for post in self._posts.values():
-            post.role.hold(held)
+        for placed in self._roles.values():
+            placed.role.hold(held)
 
     @property
     def exhausted(self) -> bool:
-        """Whether the clients have made all the requests of the run."""
-        post = self._posts.get("swarm")
-        return post is not None and post.role.exhausted
+        """Whether all the requests of the run have been made."""
+        return self.generates and all(placed.role.exhausted for placed in self._generating())
 
     # Making places, and going from one to another.
 
-    async def _build(self, names: tuple[str, ...], tuning: Tuning) -> dict[str, Role]:
-        """Return a new role for each name, its processes started; what was started is ended on an error."""
-        groups: dict[str, list[ChildProcess]] = {}
-        shared = tuple(name for name in names if site_of(name, tuning).kind == "shared")
-        if shared:
-            one = [self._child(shared)]
-            groups.update(dict.fromkeys(shared, one))
-        for name in names:
-            site = site_of(name, tuning)
-            if site.kind == "own":
-                groups[name] = [
-                    self._child((name,), index, site.processes) for index in range(site.processes)
-                ]
-        children = list(dict.fromkeys(child for group in groups.values() for child in group))
+    async def _build(self, places: Mapping[str, Place]) -> dict[str, HostedRole]:
+        """Return a new role for each name, its hosts started; what was started is ended on an error."""
+        hosts: dict[str, list[Host]] = {}
+        for name, place in places.items():
+            if name not in hosts:
+                together = tuple(n for n, p in places.items() if p == place) if place.shared else (name,)
+                made = [self._host(place, together, index) for index in range(place.processes)]
+                hosts.update(dict.fromkeys(together, made))
+        every = list(dict.fromkeys(host for made in hosts.values() for host in made))
         try:
-            for child in children:
-                await child.start()
+            for host in every:
+                await host.start()
         except BaseException:
-            await asyncio.gather(*(child.end() for child in children))
+            await asyncio.gather(*(host.end() for host in every))
             raise
-        return {name: self._role(name, groups.get(name)) for name in names}
+        return {name: HostedRole(ROLE_KINDS[name], made, self._on_trouble) for name, made in hosts.items()}
 
-    def _role(self, name: str, processes: list[ChildProcess] | None) -> Role:
-        return RemoteRole(name, processes) if processes is not None else make_role(name, self._experiment)
-
-    def _child(self, names: tuple[str, ...], index: int = 0, of: int = 1) -> ChildProcess:
+    def _host(self, place: Place, roles: tuple[str, ...], index: int) -> Host:
         experiment = self._experiment
-        if of > 1:
+        if place.processes > 1:
             experiment = replace(experiment, reuse_port=True)
-        child = ChildProcess(experiment, names, index)
-        child.on_trouble = self._on_trouble
-        child.on_death = self._child_died
-        return child
+        return place.host(experiment, roles, index, self._on_trouble, self._host_died)
 
-    async def _move(self, moving: tuple[str, ...], assignment: Assignment) -> Address:
-        """Let the roles in ``moving`` go on in new places.
+    async def _move(self, places: Mapping[str, Place], assignment: Assignment) -> Address:
+        """Let the roles in ``places`` go on there, and all of them take over the assignment.
 
-        The new places come up first. The old swarm is quiet before the new one asks anything, so that no
-        request is made twice or forgotten and the permits hold; the old server serves until its connections
+        The new places come up first. Whoever made requests is quiet before its successor makes any, so that
+        none is made twice or forgotten and the permits hold; whoever listened serves until its connections
         are gone.
         """
-        new = await self._build(moving, assignment.tuning)
-        vacates = self._vacates(moving, assignment)
-        quiets = "swarm" in new or vacates
+        new = await self._build(places)
+        vacated = [name for name in new if self._must_vacate(self._roles[name], assignment.tuning)]
+        generating = self._generating()
+        quieted = generating if vacated or any(p.kind.name in new for p in generating) else []
         try:
-            if quiets:
-                await self._quiet()
-            if vacates:
-                await self._vacate()
-            address, shares = await self._begin(new, assignment, vacates)
+            await self._quiet(quieted)
+            for name in vacated:
+                await self._vacate(self._roles[name].role)
+            address = await self._begin(new, assignment, vacated)
         except BaseException:
             for role in new.values():
                 await role.stop(0.0)
-            if quiets:
-                self._go_on()
+            for placed in quieted:
+                placed.be_quiet(False)
             raise
-        if quiets and "swarm" not in new:
-            self._go_on()
-        sites = {name: site_of(name, assignment.tuning) for name in new}
-        leaving = {n: self._posts[n].hand_over(role, sites[n], shares[n]) for n, role in new.items()}
-        task = asyncio.create_task(self._wind_up(leaving))
+        for placed in quieted:
+            if placed.kind.name not in new:
+                placed.be_quiet(False)
+        before = {n: self._roles[n].hand_over(role, places[n]) for n, role in new.items()}
+        task = asyncio.create_task(self._wind_up(before))
         self._winding_up.add(task)
         task.add_done_callback(self._winding_up.discard)
         return address
 
     async def _begin(
-        self, new: dict[str, Role], assignment: Assignment, vacated: bool
-    ) -> tuple[Address, dict[str, Share]]:
-        """Start the new roles, and let those that stay where they are take over the assignment.
-
-        Return the address in use, and where the new ones began to count.
-        """
-        address = assignment.address
-        shares: dict[str, Share] = {}
-        turned: list[Post] = []
+        self, new: Mapping[str, HostedRole], assignment: Assignment, vacated: Sequence[str]
+    ) -> Address:
         try:
-            for name, post in self._posts.items():
-                aimed = replace(assignment, address=address if name == "server" else aim(address))
-                if name not in new:
-                    turned.append(post)
-                    address = await post.role.apply(aimed)
-                    continue
-                await post.role.refresh()
-                shares[name] = post.share_after(self._most_clients(assignment.tuning), self._budget(name))
-                if name == "swarm" and post.paused:
-                    new[name].pause(True)
-                address = await new[name].start(aimed, shares[name])
+            return await self._change(new, assignment)
         except SockscopeError as error:
-            await self._turn_back(turned)
-            if vacated:
-                self._on_trouble(f"the server gave up its address, and none could begin anew: {error}", True)
+            for name in vacated:
+                title = self._roles[name].kind.title
+                self._on_trouble(f"the {title} gave up its address, and none could begin anew: {error}", True)
             raise
-        return address, shares
 
-    def _most_clients(self, tuning: Tuning) -> int:
-        return max(self._tuning.clients, tuning.clients)
-
-    def _budget(self, name: str) -> int | None:
-        """Return how many requests of the run are left to be made."""
-        if name != "swarm" or not self._requests:
-            return None
-        made = self._posts[name].snapshot(NOTHING).totals.requests
-        return max(0, self._requests - made)
-
-    async def _quiet(self) -> None:
-        """Let the swarm make no request, and wait for those in flight."""
-        post = self._posts.get("swarm")
-        if post is None:
-            return
-        post.be_quiet(True)
+    async def _quiet(self, generating: Sequence[PlacedRole]) -> None:
+        """Let nobody make a request, and wait for those in flight."""
+        for placed in generating:
+            placed.be_quiet(True)
         deadline_s = perf_counter() + QUIET_S
-        await post.role.refresh()
-        while post.role.snapshot(NOTHING).in_flight and perf_counter() < deadline_s:
-            await asyncio.sleep(0.005)
-            await post.role.refresh()
+        for placed in generating:
+            await placed.role.refresh()
+            while placed.role.snapshot(NOTHING).in_flight and perf_counter() < deadline_s:
+                await asyncio.sleep(0.005)
+                await placed.role.refresh()
 
-    def _go_on(self) -> None:
-        """Let a swarm that was made quiet ask again, unless the run is paused."""
-        if post := self._posts.get("swarm"):
-            post.be_quiet(False)
+    def _must_vacate(self, placed: PlacedRole, tuning: Tuning) -> bool:
+        """Tell whether a successor is to have the very address that this one still listens on."""
+        before = self._tuning
+        same = (before.transport, before.family) == (tuning.transport, tuning.family)
+        return placed.kind.listens and not placed.kind.aimed and self._experiment.port != 0 and same
 
-    def _vacates(self, moving: tuple[str, ...], assignment: Assignment) -> bool:
-        """Tell whether a new server is to have the very address that the old one still uses."""
-        before, after = self._tuning, assignment.tuning
-        same = (before.transport, before.family) == (after.transport, after.family)
-        return "server" in moving and self._experiment.port != 0 and same
-
-    async def _vacate(self) -> None:
-        """Free the server's address: a TCP server stops listening, a UDP server ends."""
-        server = self._posts["server"].role
-        assert isinstance(server, ServerRole)
+    async def _vacate(self, role: HostedRole) -> None:
+        """Free an address: over TCP nobody listens on it any more, over UDP who did ends."""
         if self._tuning.transport == "tcp":
-            await server.drain(0.0)
+            await role.drain(0.0)
         else:
-            await server.stop(0.0, CloseReason.ROLLED)
+            await role.stop(0.0, CloseReason.ROLLED)
 
-    async def _wind_up(self, roles: dict[str, Role]) -> None:
-        if "swarm" in roles:
+    async def _wind_up(self, before: Mapping[str, HostedRole]) -> None:
+        """End roles that have handed over: who asks first, and who listens when all are served."""
+        for name in reversed(self._roles):
+            if (role := before.get(name)) is None:
+                continue
+            placed = self._roles[name]
+            grace_s = DRAIN_S
+            if placed.kind.listens:
+                with contextlib.suppress(EngineError):
+                    # A host that does not answer is ended by retiring the role.
+                    await role.drain(DRAIN_S)
+                grace_s = 0.0
             # What took too long to wait for is still answered.
-            await self._posts["swarm"].wind_up(roles["swarm"], DRAIN_S, CloseReason.ROLLED)
-        if "server" in roles:
-            server = roles["server"]
-            assert isinstance(server, ServerRole)
-            with contextlib.suppress(EngineError):
-                # A process that does not answer is ended by winding it up.
-                await server.drain(DRAIN_S)
-            await self._posts["server"].wind_up(server, 0.0, CloseReason.ROLLED)
+            await placed.retire(role, grace_s, CloseReason.ROLLED)
 
-    def _child_died(self, child: ChildProcess) -> None:
-        """A process ended by itself: clients can go on trying without a server, but not the other way."""
-        if not any(child in post.processes() for post in self._posts.values()):
+    def _host_died(self, host: Host, outcome: str) -> None:
+        """A host ended by itself: the run goes on if nothing vital was in it, and something is left."""
+        if not any(host in placed.hosts() for placed in self._roles.values()):
             return  # whoever has just started it hears of it
-        servers = processes_of(self._posts["server"].role) if "server" in self._posts else []
-        goes_on = child.roles == ("server",) and (self.has_swarm or any(s.alive for s in servers))
-        self._on_trouble(child.told, not (goes_on or child.leaving))
+        here = [placed for placed in self._roles.values() if host in placed.role.hosts]
+        vital = any(placed.kind.vital for placed in here)
+        left = any(other.alive for placed in self._roles.values() for other in placed.role.hosts)
+        self._on_trouble(outcome, bool(here) and (vital or not left))
 
     # Readings.
 
     async def settle(self) -> None:
         """Let the next reading be of this moment."""
-        roles = [role for post in self._posts.values() for role in (post.role, *post.leaving)]
-        await asyncio.gather(*(role.refresh() for role in roles))
+        await asyncio.gather(*(role.refresh() for placed in self._roles.values() for role in placed.hosted))
 
     def read(self, name: str, cursors: Cursors) -> RoleSnapshot | None:
         """Return the figures of a role, with its events since the last reading; None when it does not run."""
-        post = self._posts.get(name)
-        return post.read(cursors) if post is not None else None
+        placed = self._roles.get(name)
+        return placed.read(cursors) if placed is not None else None
 
     def roles_here(self) -> tuple[str, ...]:
-        """Return which roles are played on this loop."""
-        return tuple(name for name, post in self._posts.items() if post.site == HERE)
+        """Return which roles run on this loop."""
+        return tuple(name for name, placed in self._roles.items() if placed.place == HERE)
 
     def processes(self) -> list[ProcessUse]:
-        """Return what each child uses, as it told last."""
-        children = dict.fromkeys(child for post in self._posts.values() for child in post.processes())
-        return [use for child in children if (use := child.use()) is not None]
+        """Return what the process of each host uses, as it reported last."""
+        current = {host for placed in self._roles.values() for host in placed.role.hosts}
+        found: list[ProcessUse] = []
+        for host in dict.fromkeys(host for placed in self._roles.values() for host in placed.hosts()):
+            if (use := host.use()) is not None:
+                leaves = host not in current and use.state == RUNNING
+                found.append(replace(use, state="leaving") if leaves else use)
+        return found
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, from both ends where both are of this run."""
-        server, swarm = self._posts.get("server"), self._posts.get("swarm")
-        seer = swarm or server
-        seen = await seer.role.capture(record_id) if seer is not None else None
-        if seen is None or server is None or swarm is None:
-            return seen
-        for role in (server.role, *server.leaving):
-            assert isinstance(role, ServerRole)
-            if side := await role.find_answer(seen):
-                return replace(seen, server=side)
+        main = next(iter([*self._generating(), *self._roles.values()]), None)
+        seen = await main.role.capture(record_id) if main is not None else None
+        if seen is None:
+            return None
+        for placed in self._roles.values():
+            for role in placed.hosted if placed is not main else ():
+                if side := await role.find_answer(seen):
+                    return replace(seen, server=side)
         return seen
 
     async def close_connection(self, name: str, conn_id: int) -> bool:
         """Close one connection; False when there is none with this number."""
-        post = self._posts.get(name)
-        if post is None:
-            return False
-        return any([await role.close_connection(conn_id) for role in (post.role, *post.leaving)])
+        placed = self._roles.get(name)
+        return placed is not None and any([await role.close_connection(conn_id) for role in placed.hosted])
+
+
+def _address_for(kind: RoleKind, given: Address, previous: Address) -> Address:
+    """Return what a role is assigned: the address of the previous one to aim at, or the given one."""
+    return aim(previous) if kind.aimed else given
 
 
 def aim(address: Address) -> Address:

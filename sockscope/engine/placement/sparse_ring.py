@@ -30,7 +30,7 @@ class SparseRing(Generic[T]):
         self.count = first + len(items)
 
     def copy(self) -> SparseRing[T]:
-        """Return a relay that later items of this one do not change."""
+        """Return a ring that later items of this one do not change."""
         twin: SparseRing[T] = SparseRing(0)
         twin._items, twin.count = self._items.copy(), self.count
         return twin

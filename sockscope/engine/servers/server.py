@@ -4,50 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
-from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
+from sockscope.core.roles import SERVER
+from sockscope.core.run.snapshot import Capture, RoleSnapshot, ServerSide
 from sockscope.engine.os_errors import listen_error
-from sockscope.engine.recorder import CaptureRing, Recorder
-from sockscope.engine.role import WHOLE, Assignment, Share
+from sockscope.engine.recorded_role import RecordedRole, until_closed
+from sockscope.engine.role import DRAIN_S, WHOLE, Assignment, Share
 from sockscope.engine.servers.asyncio.own import OwnServer
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import open_endpoint
-from sockscope.engine.views import capture_of, connection_views, exchanges_of, find_answer
+from sockscope.engine.views import find_answer
 
-DRAIN_S = 5.0
-"""How long connections of an endpoint that is no longer used may go on."""
 CLOSE_S = 2.0
 """How long the books of closed connections may take to close; threads need a moment to end."""
 
 
-class Server:
+class Server(RecordedRole):
     """Serves one address at a time with the model that the tuning calls for."""
 
     def __init__(self, experiment: Experiment) -> None:
-        self._recorder = Recorder("server")
-        self._context = ServerContext(experiment, self._recorder)
+        super().__init__(SERVER)
+        self._context = ServerContext(experiment, self.recorder)
         self._own: OwnServer | None = None
         self._endpoint: Endpoint | None = None
         self._assignment: Assignment | None = None
         self._draining: dict[Endpoint, asyncio.Task[None]] = {}
         # With which tuning those that are being drained have served.
         self._served: dict[Endpoint, Tuning] = {}
-        self._held: CaptureRing | None = None
 
     async def start(self, assignment: Assignment, share: Share = WHOLE) -> Address:
         """Listen; raises ListenError, and ConfigError when the user's own server will not do."""
-        self._recorder.number_as(share)
+        self.recorder.number_as(share)
         if self._context.experiment.own_server:
             self._own = OwnServer(self._context.experiment)
         self._endpoint = self._open(assignment)
         self._assignment = assignment
-        self._recorder.start()
+        self.recorder.start()
         return self._endpoint.address
 
     async def apply(self, assignment: Assignment) -> Address:
@@ -115,17 +113,6 @@ class Server:
             self._draining.pop(endpoint, None)
             self._served.pop(endpoint, None)
 
-    def pause(self, paused: bool) -> None:
-        """Nothing to do: who asks nothing is served nothing."""
-
-    def refill(self, requests: int) -> None:
-        """Nothing to do: a server makes no requests."""
-
-    @property
-    def exhausted(self) -> bool:
-        """A server is never done."""
-        return False
-
     def _endpoints(self) -> list[Endpoint]:
         return [*([self._endpoint] if self._endpoint else []), *self._draining]
 
@@ -136,13 +123,9 @@ class Server:
                 return sock
         return None
 
-    def snapshot(self, cursors: Cursors) -> RoleSnapshot:
-        """Return the figures of this moment."""
-        recorder = self._recorder
-        recorder.fold()
-        now_s = perf_counter()
-        events = recorder.events.since(cursors.events, cursors.most_events)
-        captures = recorder.exchanges.since(cursors.exchanges, cursors.most_exchanges)
+    def own_figures(self) -> RoleSnapshot:
+        """Return the figures that only a server has."""
+        recorder = self.recorder
         totals = recorder.totals()
         for endpoint in self._endpoints():
             here = endpoint.sequence_counts()
@@ -152,57 +135,26 @@ class Server:
                 datagrams_reordered=totals.datagrams_reordered + here.reordered,
                 datagrams_duplicated=totals.datagrams_duplicated + here.duplicated,
             )
-        views, matching = (), 0
-        if cursors.connections is not None and cursors.connections.role == "server":
-            views, matching = connection_views(recorder, cursors.connections, now_s, self.socket_of)  # type: ignore[assignment]
         return RoleSnapshot(
-            role="server",
+            role=recorder.role,
             transport=self._assignment.tuning.transport if self._assignment else "",
             address=format_address(self._endpoint.address) if self._endpoint else "",
-            time_s=now_s,
             totals=totals,
-            counts_frames=recorder.counts_frames,
             connections_open=len(recorder.live),
             draining=sum(endpoint.open_connections for endpoint in self._draining),
             limiter=self._context.admission.statistics(),
             socket_options=tuple(self._endpoint.socket_options()) if self._endpoint else (),
-            events=tuple(events.items),
-            events_missed=events.missed,
-            events_cursor=events.cursor,
-            exchanges=exchanges_of(captures),
-            exchanges_missed=captures.missed,
-            exchanges_cursor=captures.cursor,
-            captures_recorded=recorder.exchanges.recorded,
-            captures_overwritten=recorder.exchanges.overwritten,
-            last_conn_id=recorder.last_conn_id,
-            connections=views,
-            connections_matching=matching,
             last_trouble=self._own.last_trouble if self._own is not None else "",
         )
 
-    async def refresh(self) -> None:
-        """Nothing to do: what runs here is known here."""
-
-    def hold(self, held: bool) -> None:
-        """Keep the captures of this moment, or let them go."""
-        if not held:
-            self._held = None
-        elif self._held is None:
-            self._recorder.fold()
-            self._held = self._recorder.exchanges.copy()
-
-    async def capture(self, record_id: int) -> Capture | None:
-        """Return one exchange as the server saw it."""
-        self._recorder.fold()
-        found = (self._held or self._recorder.exchanges).get(record_id)
-        if found is None or self._assignment is None:
-            return None
-        return capture_of(record_id, found, self._assignment.tuning.framing)
+    @property
+    def framing(self) -> str:
+        """The framing of the tuning."""
+        return self._assignment.tuning.framing if self._assignment is not None else ""
 
     async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
         """Return what this server saw of an exchange, if that is still here."""
-        self._recorder.fold()
-        return find_answer(self._held or self._recorder.exchanges, seen_by_client)
+        return find_answer(self.captures(), seen_by_client)
 
     async def close_connection(self, conn_id: int) -> bool:
         """Close one connection."""
@@ -226,7 +178,7 @@ class Server:
         if finishing:
             await asyncio.wait(finishing)
         for endpoint in endpoints:
-            if self._context.experiment.role == "server":
+            if self._context.experiment.role == SERVER:
                 endpoint.finish(reason)
             else:
                 # The swarm of this run has hung up already; its last bytes and goodbyes are on their way.
@@ -237,22 +189,14 @@ class Server:
         for endpoint in endpoints:
             endpoint.close(reason)
         await _closed(endpoints)
-        self._recorder.stop()
-        self._recorder.fold()
+        self.recorder.stop()
+        self.recorder.fold()
         self._endpoint = None
 
 
-async def _closed(endpoints: Iterable[Endpoint]) -> None:
-    """Return when the books of closed endpoints are closed too.
-
-    Aborted transports tell their protocols in the next turn of the loop; threads end within a slice of
-    their work.
-    """
-    deadline = perf_counter() + CLOSE_S
-    turns = 0
-    while not all(endpoint.drained for endpoint in endpoints) and perf_counter() < deadline:
-        await asyncio.sleep(0 if turns < 100 else 0.002)
-        turns += 1
+async def _closed(endpoints: Sequence[Endpoint]) -> None:
+    """Return when the books of closed endpoints are closed too."""
+    await until_closed(lambda: all(endpoint.drained for endpoint in endpoints), CLOSE_S)
 
 
 def _served_alike(before: Tuning, after: Tuning) -> bool:

@@ -12,9 +12,9 @@ from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SWARM
-from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, SocketOption
+from sockscope.core.run.snapshot import RoleSnapshot, SocketOption
 from sockscope.engine.limiter import Limiter
-from sockscope.engine.recorder import CaptureRing, Recorder
+from sockscope.engine.recorded_role import RecordedRole
 from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.swarm.client import Client, ClientState
 from sockscope.engine.swarm.dialler import Dialler
@@ -24,7 +24,6 @@ from sockscope.engine.swarm.pacing.closed import ClosedLoop
 from sockscope.engine.swarm.pool import Pool
 from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.threads import ThreadGroup
-from sockscope.engine.views import capture_of, connection_views, exchanges_of
 
 SHARED_PAYLOAD_BYTES = 1_024
 """From this size on all clients send the same bytes object, so that 10,000 of them fit into memory."""
@@ -37,14 +36,14 @@ CHECKED_AT_ONCE = 512
 _FILLER = b"abcdefghijklmnopqrstuvwxyz 0123456789 "
 
 
-class Swarm:
+class Swarm(RecordedRole):
     """N clients against one address."""
 
     def __init__(self, experiment: Experiment) -> None:
+        super().__init__(SWARM)
         self.tuning: Tuning = experiment.tuning
         self.dialogue = experiment.dialogue
         self.limiter = Limiter(experiment.tuning.permits)
-        self.recorder = Recorder(SWARM)
         self.generation = 0
         self.socket_generation = 0
         self.numbered = False
@@ -67,7 +66,6 @@ class Swarm:
         self._last_trouble = ""
         self._began_s = 0.0
         self._payload: bytes = b""
-        self._held: CaptureRing | None = None
         # The socket generation for which every connection has been replaced.
         self._rolled = 0
 
@@ -257,39 +255,17 @@ class Swarm:
 
     # For readers.
 
-    def snapshot(self, cursors: Cursors) -> RoleSnapshot:
-        """Return the figures of this moment."""
+    def own_figures(self) -> RoleSnapshot:
+        """Return the figures that only a swarm has."""
         recorder = self.recorder
-        recorder.fold()
-        now_s = perf_counter()
-        events = recorder.events.since(cursors.events, cursors.most_events)
-        captures = recorder.exchanges.since(cursors.exchanges, cursors.most_exchanges)
-        query = cursors.connections
-        views, matching = (
-            connection_views(recorder, query, now_s, lambda _: None)
-            if query is not None and query.role == SWARM
-            else ((), 0)
-        )
         return RoleSnapshot(
             role=SWARM,
             transport=self.tuning.transport,
             address=format_address(self._dialler.target),
-            time_s=now_s,
             totals=recorder.totals(),
             connections_open=len(recorder.live),
             rolling=self._rolling(),
             socket_options=self._socket_options(),
-            events=tuple(events.items),
-            events_missed=events.missed,
-            events_cursor=events.cursor,
-            exchanges=exchanges_of(captures),
-            exchanges_missed=captures.missed,
-            exchanges_cursor=captures.cursor,
-            captures_recorded=recorder.exchanges.recorded,
-            captures_overwritten=recorder.exchanges.overwritten,
-            last_conn_id=recorder.last_conn_id,
-            connections=views,
-            connections_matching=matching,
             clients=self.pool.clients if self.tuning.pool else len(self._active),
             clients_connecting=self._dialler.connecting,
             clients_retrying=self.retrying,
@@ -301,6 +277,11 @@ class Swarm:
             began_s=self._began_s,
             last_answer_s=recorder.last_answer_s,
         )
+
+    @property
+    def framing(self) -> str:
+        """The framing, as the dialogue names it."""
+        return self.dialogue.framing_name(self.tuning.framing)
 
     def _rolling(self) -> int:
         """Return how many connections are still to be replaced."""
@@ -316,25 +297,6 @@ class Swarm:
             if options := client.link.socket_options(self.tuning):
                 return tuple(options)
         return ()
-
-    async def refresh(self) -> None:
-        """Nothing to do: what runs here is known here."""
-
-    def hold(self, held: bool) -> None:
-        """Keep the captures of this moment, or let them go."""
-        if not held:
-            self._held = None
-        elif self._held is None:
-            self.recorder.fold()
-            self._held = self.recorder.exchanges.copy()
-
-    async def capture(self, record_id: int) -> Capture | None:
-        """Return one exchange as the client saw it."""
-        self.recorder.fold()
-        found = (self._held or self.recorder.exchanges).get(record_id)
-        if found is None:
-            return None
-        return capture_of(record_id, found, self.dialogue.framing_name(self.tuning.framing))
 
     async def close_connection(self, conn_id: int) -> bool:
         """Close one client's connection; it comes back with a new one."""

@@ -1,4 +1,4 @@
-"""A role through the whole run, wherever it is played: its past, and the parts that are being wound up."""
+"""A role through the whole run, wherever it runs: its past, and what is still about to end elsewhere."""
 
 from __future__ import annotations
 
@@ -8,44 +8,54 @@ from dataclasses import replace
 from sockscope.core.events import CloseReason, Event
 from sockscope.core.run.merging import leaving, merged, past
 from sockscope.core.run.snapshot import Cursors, RoleSnapshot
-from sockscope.engine.placement.layout import Site
-from sockscope.engine.placement.process import ChildProcess
-from sockscope.engine.placement.remote import RemoteRole
+from sockscope.engine.placement.hosted_role import HostedRole
+from sockscope.engine.placement.hosts.host import Host
+from sockscope.engine.placement.layout import Place
 from sockscope.engine.recorder import EVENTS
-from sockscope.engine.role import Role, Share
+from sockscope.engine.role import Share
+from sockscope.engine.roles import RoleKind
 
 MOST_NEW_CONNECTIONS = 1_000
 """Connections that the old place may still get while the new one begins, besides two for each client."""
 NOTHING = Cursors(most_events=0, most_exchanges=0)
 
 
-class Post:
-    """``server`` or ``swarm`` of a run: the role that plays it now, and what earlier ones have counted."""
+class PlacedRole:
+    """One role of a run: the place and the hosts it has now, and what it has counted in earlier ones."""
 
-    def __init__(self, name: str, site: Site, role: Role) -> None:
-        self.name = name
-        self.site = site
+    def __init__(self, kind: RoleKind, place: Place, role: HostedRole) -> None:
+        self.kind = kind
+        self.place = place
         self.role = role
         self.paused = False
         self._quiet = False
-        self._leaving: list[Role] = []
+        self._retiring: list[HostedRole] = []
         self._past: RoleSnapshot | None = None
-        self._read: dict[Role, int] = {role: 0}
+        self._events_cursors: dict[HostedRole, int] = {role: 0}
         self._unread: list[Event] = []
         self._unread_missed = 0
-        self._first_record = 0
 
     @property
     def intact(self) -> bool:
-        """Whether everybody who is to play it is there."""
-        return not isinstance(self.role, RemoteRole) or self.role.intact
+        """Whether all of its hosts are there."""
+        return all(host.alive for host in self.role.hosts)
 
-    def processes(self) -> list[ChildProcess]:
-        """Return the children in which it is played, and those in which it is being wound up."""
-        return [p for role in (self.role, *self._leaving) for p in processes_of(role)]
+    @property
+    def retiring(self) -> Sequence[HostedRole]:
+        """What has handed over and has not ended yet."""
+        return self._retiring
+
+    @property
+    def hosted(self) -> Sequence[HostedRole]:
+        """The role where it runs now, and wherever it is about to end."""
+        return [self.role, *self._retiring]
+
+    def hosts(self) -> list[Host]:
+        """Return the hosts of all of these."""
+        return [host for role in self.hosted for host in role.hosts]
 
     def pause(self, paused: bool) -> None:
-        """Stop or resume making requests, here and wherever it is played later."""
+        """Stop or resume making requests, here and wherever it runs later."""
         self.paused = paused
         self.role.pause(paused or self._quiet)
 
@@ -61,41 +71,33 @@ class Post:
         now = self.snapshot(NOTHING)
         return Share(
             first_turn=now.last_conn_id + 2 * clients + MOST_NEW_CONNECTIONS,
-            first_record=max(now.exchanges_cursor, self._first_record),
+            first_record=max(now.exchanges_cursor, self.role.first_record),
             budget=budget,
         )
 
-    def hand_over(self, role: Role, site: Site, share: Share) -> Role:
-        """Let ``role`` play it from now on; return the one before, which is to be wound up."""
+    def hand_over(self, role: HostedRole, place: Place) -> HostedRole:
+        """Go on as ``role`` from now on; return the one before, which is to be retired."""
         before = self.role
-        self._leaving.append(before)
-        for process in processes_of(before):
-            process.leaving = True
-        self.role, self.site = role, site
+        self._retiring.append(before)
+        self.role, self.place = role, place
         # The run may have been paused, or resumed, while the new one was started.
         self._quiet = False
         role.pause(self.paused)
-        self._read[role] = 0
-        self._first_record = share.first_record
+        self._events_cursors[role] = 0
         return before
 
-    async def wind_up(self, role: Role, grace_s: float, reason: CloseReason) -> None:
-        """End a role that has handed over, and keep what it counted."""
+    async def retire(self, role: HostedRole, grace_s: float, reason: CloseReason) -> None:
+        """End what has handed over, and keep what it counted."""
         await role.stop(grace_s, reason)
-        if role not in self._leaving:
+        if role not in self._retiring:
             return
         ended = self._take(role, replace(NOTHING, most_events=EVENTS))
         self._unread += ended.events
         self._unread_missed += ended.events_missed
-        self._leaving.remove(role)
-        del self._read[role]
+        self._retiring.remove(role)
+        del self._events_cursors[role]
         kept = past(replace(ended, events=(), events_missed=0))
         self._past = merged([self._past, kept]) if self._past is not None else kept
-
-    @property
-    def leaving(self) -> Sequence[Role]:
-        """The roles that have handed over and have not ended yet."""
-        return self._leaving
 
     # Readings.
 
@@ -112,22 +114,17 @@ class Post:
 
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
         """Return the figures of the whole run so far."""
-        exchanges = max(cursors.exchanges, self._first_record)
+        exchanges = max(cursors.exchanges, self.role.first_record)
         parts = [self._take(self.role, replace(cursors, exchanges=exchanges))]
-        parts += [leaving(self._take(role, replace(cursors, most_exchanges=0))) for role in self._leaving]
+        parts += [leaving(self._take(role, replace(cursors, most_exchanges=0))) for role in self._retiring]
         if self._past is not None:
             parts.append(self._past)
         return merged(parts, cursors.connections)
 
-    def _take(self, role: Role, cursors: Cursors) -> RoleSnapshot:
-        taken = role.snapshot(replace(cursors, events=self._read[role]))
+    def _take(self, role: HostedRole, cursors: Cursors) -> RoleSnapshot:
+        taken = role.snapshot(replace(cursors, events=self._events_cursors[role]))
         if not cursors.most_events:
-            # They stay where they are until somebody wants to read them.
+            # They stay where they are until somebody asks for them.
             return replace(taken, events=(), events_missed=0)
-        self._read[role] = taken.events_cursor
+        self._events_cursors[role] = taken.events_cursor
         return taken
-
-
-def processes_of(role: Role) -> list[ChildProcess]:
-    """Return the children in which ``role`` is played: none when it is here."""
-    return role.processes if isinstance(role, RemoteRole) else []

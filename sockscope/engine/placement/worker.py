@@ -1,9 +1,9 @@
-"""A child process of the engine: plays one role or both on a loop of its own, and answers the engine.
+"""What a child process runs: one role or several on a loop of its own, and answers to the engine.
 
-Started as ``python -m sockscope.engine.placement.child DESCRIPTOR NAME``; NAME is for those who list
-processes. Standard input is a lifeline: the engine's process holds the other end of the pipe and never
-writes. When that process ends, however it ends, reading meets the end of the file, and this process goes
-too, even while its loop is blocked. Terminals do not reach it: it is in a session of its own, and Ctrl+C
+Started as ``python -m sockscope.engine.placement.worker DESCRIPTOR NAME``; NAME is for those who list
+processes. Standard input tells whether the engine's process lives: it holds the other end of the pipe and
+never writes. When that process ends, however it ends, reading meets the end of the file, and this process
+goes too, even while its loop is blocked. Terminals do not reach it: it is in a session of its own, and Ctrl+C
 stops the engine, which stops its children in order.
 """
 
@@ -13,6 +13,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections import Counter
 from threading import Thread
 from typing import Any
 
@@ -24,7 +25,7 @@ from sockscope.engine.placement.channel import (
     Exhausted,
     Message,
     Report,
-    ReportWanted,
+    ReportRequest,
     Rest,
     Setup,
     Trouble,
@@ -34,29 +35,26 @@ from sockscope.engine.placement.channel import (
     receive,
     unpacked,
 )
-from sockscope.engine.placement.in_loop import make_role
-from sockscope.engine.role import Role
+from sockscope.engine.role import ASKED, TOLD, Role
+from sockscope.engine.roles import ROLE_KINDS
 from sockscope.engine.sampler import Sampler
 from sockscope.errors import EngineError, SockscopeError
 
 EXHAUSTED_S = 0.01
-"""How often a swarm with a budget of requests is asked whether it is done."""
-AWAITED = frozenset({"start", "apply", "stop", "drain", "capture", "find_answer", "close_connection"})
-TOLD = frozenset({"pause", "hold", "refill"})
-"""Methods of a role that a call may name: those that are awaited, and those that return at once."""
+"""How often a role with a budget of requests is asked whether that is spent."""
 
 
-class Desk:
+class Worker:
     """Answers the engine's messages with the roles of this process."""
 
     def __init__(self, setup: Setup) -> None:
         self._experiment = setup.experiment
-        self._roles: dict[str, Role] = {name: make_role(name, setup.experiment) for name in setup.roles}
+        self._roles: dict[str, Role] = {name: ROLE_KINDS[name].make(setup.experiment) for name in setup.roles}
         self._waiting_to_start = set(setup.roles)
         self._sampler = Sampler(idle_threads=1, machine=False)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._exhausted_timer: asyncio.TimerHandle | None = None
-        self._refills = 0
+        self._tells: Counter[str] = Counter()
+        self._exhausted_timers: dict[str, asyncio.TimerHandle] = {}
         self.channel = Channel(self._received, self._ended, greeted=True)
         self.gone = asyncio.Event()
 
@@ -68,8 +66,8 @@ class Desk:
     async def end(self) -> None:
         """Give up what is still under way."""
         self._sampler.stop()
-        if self._exhausted_timer is not None:
-            self._exhausted_timer.cancel()
+        for timer in self._exhausted_timers.values():
+            timer.cancel()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -82,14 +80,10 @@ class Desk:
 
     def _received(self, message: Message) -> None:
         match message:
-            case ReportWanted():
+            case ReportRequest():
                 self.channel.send(self._report(message))
             case Call(number=0):
-                if message.method in TOLD:
-                    getattr(self._roles[message.role], message.method)(*message.arguments)
-                if message.method == "refill":
-                    self._refills += 1
-                    self._look_whether_exhausted()
+                self._call(message)
             case Rest(resting):
                 (self._sampler.stop if resting else self._sampler.start)()
             case Call():
@@ -99,11 +93,19 @@ class Desk:
             case _:
                 raise EngineError(f"a child process has no use for a {type(message).__name__}")
 
-    def _report(self, wanted: ReportWanted) -> Report:
+    def _report(self, request: ReportRequest) -> Report:
         return Report(
-            {name: self._roles[name].snapshot(cursors) for name, cursors in wanted.cursors.items()},
+            {name: self._roles[name].snapshot(cursors) for name, cursors in request.cursors.items()},
             self._sampler.sample(),
         )
+
+    def _call(self, call: Call) -> None:
+        if call.method not in TOLD or call.role not in self._roles:
+            raise EngineError(_impossible(call))
+        getattr(self._roles[call.role], call.method)(*call.arguments)
+        self._tells[call.role] += 1
+        if call.role in self._exhausted_timers:
+            self._look_whether_exhausted(call.role)
 
     async def _answer(self, call: Call) -> None:
         try:
@@ -116,10 +118,10 @@ class Desk:
             self.channel.send(Answer(call.number, value))
 
     async def _called(self, call: Call) -> Any:
-        if call.method not in AWAITED or call.role not in self._roles:
-            raise EngineError(f"a child process cannot {call.method} for {call.role}")
+        if call.method not in ASKED or call.role not in self._roles:
+            raise EngineError(_impossible(call))
         value = await getattr(self._roles[call.role], call.method)(*call.arguments)
-        if call.method == "start":
+        if call.method == Role.start.__name__:
             self._started(call.role)
         return value
 
@@ -127,17 +129,19 @@ class Desk:
         self._waiting_to_start.discard(name)
         if not self._waiting_to_start:
             calm_collector()
-        if name == "swarm" and self._experiment.requests:
-            self._look_whether_exhausted()
+        if ROLE_KINDS[name].generates and self._experiment.requests:
+            self._look_whether_exhausted(name)
 
-    def _look_whether_exhausted(self) -> None:
-        if self._exhausted_timer is not None:
-            self._exhausted_timer.cancel()
-        if self._roles["swarm"].exhausted:
-            self.channel.send(Exhausted(self._refills))
+    def _look_whether_exhausted(self, name: str) -> None:
+        """Tell when a role has spent its budget, and once more whenever it may have got another."""
+        if (timer := self._exhausted_timers.get(name)) is not None:
+            timer.cancel()
+        if self._roles[name].exhausted:
+            self.channel.send(Exhausted(name, self._tells[name]))
         else:
-            loop = asyncio.get_running_loop()
-            self._exhausted_timer = loop.call_later(EXHAUSTED_S, self._look_whether_exhausted)
+            self._exhausted_timers[name] = asyncio.get_running_loop().call_later(
+                EXHAUSTED_S, self._look_whether_exhausted, name
+            )
 
     def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -147,17 +151,21 @@ class Desk:
             self.channel.send(Trouble(f"internal error: {error!r}", fatal=True))
 
 
+def _impossible(call: Call) -> str:
+    return f"a child process cannot {call.method} for {call.role}"
+
+
 async def serve(sock: socket.socket, setup: Setup) -> None:
     """Answer the engine until it closes the channel."""
-    desk = Desk(setup)
-    desk.begin()
-    await attach(sock, desk.channel)
-    await desk.gone.wait()
-    await desk.end()
+    worker = Worker(setup)
+    worker.begin()
+    await attach(sock, worker.channel)
+    await worker.gone.wait()
+    await worker.end()
 
 
 def main(descriptor: int) -> None:
-    """Play the roles that the first message names, until the engine closes the channel."""
+    """Host the roles that the first message names, until the engine closes the channel."""
     Thread(target=_end_with_the_engine, daemon=True).start()
     with socket.socket(fileno=descriptor) as sock:
         sock.sendall(framed(hello()))

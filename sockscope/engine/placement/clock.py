@@ -1,0 +1,35 @@
+"""Times of a host whose monotonic clock is not ours, put on our clock; nothing to do where it is ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sockscope.core.run.snapshot import Capture, Exchange, RoleSnapshot, ServerSide
+
+
+def snapshot_later(snapshot: RoleSnapshot, by_s: float) -> RoleSnapshot:
+    """Return a snapshot with every time in it later by ``by_s`` seconds; 0 stays for what never was."""
+    if not by_s:
+        return snapshot
+    return replace(
+        snapshot,
+        time_s=snapshot.time_s + by_s,
+        events=tuple(replace(event, time_s=event.time_s + by_s) for event in snapshot.events),
+        exchanges=tuple(_exchange_later(exchange, by_s) for exchange in snapshot.exchanges),
+        began_s=snapshot.began_s and snapshot.began_s + by_s,
+        last_answer_s=snapshot.last_answer_s and snapshot.last_answer_s + by_s,
+    )
+
+
+def capture_later(capture: Capture, by_s: float) -> Capture:
+    """Return a capture that began ``by_s`` seconds later."""
+    return replace(capture, exchange=_exchange_later(capture.exchange, by_s)) if by_s else capture
+
+
+def answer_later(side: ServerSide, by_s: float) -> ServerSide:
+    """Return the server's side of an exchange, read and answered ``by_s`` seconds later."""
+    return replace(side, read_s=side.read_s + by_s, answered_s=side.answered_s + by_s) if by_s else side
+
+
+def _exchange_later(exchange: Exchange, by_s: float) -> Exchange:
+    return exchange._replace(time_s=exchange.time_s + by_s)

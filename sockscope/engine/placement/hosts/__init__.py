@@ -1,0 +1,1 @@
+"""What roles can run in: this loop, a child process."""

@@ -1,0 +1,315 @@
+"""The engine's end of a child process: asking its roles, hearing from them, and telling of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from sockscope.core import units
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.run.snapshot import Cursors, ProcessUse
+from sockscope.engine.loops import attach
+from sockscope.engine.placement.channel import (
+    Answer,
+    Call,
+    Channel,
+    Exhausted,
+    Message,
+    Report,
+    ReportRequest,
+    Rest,
+    Setup,
+    Trouble,
+)
+from sockscope.engine.placement.hosts.child_process import (
+    ChildProcess,
+    environment_of,
+    how_it_ended,
+    stated_environment,
+)
+from sockscope.engine.placement.hosts.host import (
+    ANSWER_S,
+    RUNNING,
+    SILENT_S,
+    DeathHandler,
+    ReportHandler,
+    TroubleHandler,
+)
+from sockscope.engine.role import Role
+from sockscope.engine.roles import title_of
+from sockscope.errors import EngineError
+
+REPORTS_S = 0.1
+"""How often a child is asked for a report while somebody reads what it reports."""
+IDLE_REPORTS_S = 0.5
+"""The same while nobody does: both ends have the cores for their work then."""
+READER_S = 0.3
+"""How long after a reading the next one is expected."""
+END_S = 2.0
+"""How long a child may take to end when nothing is left for it to do; then it is killed."""
+
+
+class ChildHost:
+    """Hosts roles in a child process of its own."""
+
+    clock_offset_s = 0.0  # the monotonic clock is one for all processes of a machine
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        roles: tuple[str, ...],
+        index: int,
+        on_trouble: TroubleHandler,
+        on_death: DeathHandler,
+    ) -> None:
+        self._roles = roles
+        self.name = title_of(roles, index)
+        self._experiment = experiment
+        self._on_trouble = on_trouble
+        self._on_death = on_death
+        self._loop = asyncio.get_running_loop()
+        self._environment = environment_of(experiment.allocator)
+        self._process = ChildProcess(self.name, self._environment, self._exited)
+        self._channel = Channel(self._received, self._channel_ended)
+        self._kill_timer: asyncio.TimerHandle | None = None
+        self._state = "starting"
+        self._broken = ""
+        self._ending = False
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._next_number = 1
+        self._tells: Counter[str] = Counter()
+        self._exhausted: set[str] = set()
+        self._attended: dict[str, tuple[Callable[[], Cursors], ReportHandler]] = {}
+        self._asked: dict[str, Cursors] = {}
+        self._fresh: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._report: Report | None = None
+        self._heard_s = self._read_s = perf_counter()
+        self._resting = False
+
+    # Life.
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.alive
+
+    @property
+    def outcome(self) -> str:
+        """What became of the process, in a sentence with the last line of its standard error."""
+        line = self._process.last_line
+        return f"{self.name} process {self._process.pid} {self._state}" + (f": {line}" if line else "")
+
+    async def start(self) -> None:
+        """Start the process; its first answer is not waited for here."""
+        sock = await self._process.start()
+        await attach(sock, self._channel)
+        self._channel.send(Setup(self._experiment, self._roles, tuple(sys.path)))
+
+    def local(self, role: str) -> Role | None:
+        """Return None: it runs elsewhere."""
+        return None
+
+    async def release(self, role: str) -> None:
+        """One of the roles has ended; with the last one the process ends."""
+        self._attended.pop(role, None)
+        if not self._attended:
+            await self.end()
+
+    async def end(self) -> None:
+        """Let the process end; kill it when it does not."""
+        self._ending = True
+        self._stop_polling()
+        self._channel.close()
+        try:
+            await self._process.wait(END_S)
+        finally:
+            self.kill()
+            await self._process.wait()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+
+    def _exited(self, code: int) -> None:
+        """Fail what still waits, and tell of an end that should not have come."""
+        if self._kill_timer is not None:
+            self._kill_timer.cancel()
+        self._stop_polling()
+        expected = self._ending and not self._broken
+        self._state = "ended" if expected else self._broken or how_it_ended(code)
+        error = EngineError(self.outcome)
+        for waiting in [*self._waiting.values(), *([self._fresh] if self._fresh else [])]:
+            if not waiting.done():
+                waiting.set_exception(error)
+                waiting.exception()
+        self._waiting.clear()
+        self._channel.close()
+        if not expected:
+            self._on_death(self, self.outcome)
+
+    def _channel_ended(self, text: str) -> None:
+        """The channel is gone: so is the process, or it cannot be talked to any more."""
+        if text:
+            self._broken = f"was ended: {text}"
+            self.kill()
+        elif self.alive and not self._ending:
+            # It is on its way out, and may have something to say; but not for ever.
+            self._kill_timer = self._loop.call_later(END_S, self.kill)
+
+    # Asking.
+
+    async def ask(self, role: str, method: str, *arguments: Any, within_s: float = ANSWER_S) -> Any:
+        """Call a method of a role and return what it returned."""
+        if not self.alive:
+            raise EngineError(self.outcome)
+        number = self._next_number
+        self._next_number += 1
+        answer = self._waiting[number] = self._loop.create_future()
+        try:
+            self._channel.send(Call(number, role, method, arguments))
+            async with asyncio.timeout(within_s):
+                return await answer
+        except TimeoutError:
+            waited = units.format_duration(within_s)
+            raise EngineError(
+                f"{self.name} process {self._process.pid} has not answered for {waited}"
+            ) from None
+        finally:
+            self._waiting.pop(number, None)
+
+    def tell(self, role: str, method: str, *arguments: Any) -> None:
+        """Call a method of a role that returns nothing.
+
+        It may give the role a new budget: whether that is spent is known when the child has said so since.
+        """
+        if self.alive:
+            self._tells[role] += 1
+            self._exhausted.discard(role)
+            self._channel.send(Call(0, role, method, arguments))
+
+    def exhausted(self, role: str) -> bool:
+        """Tell whether the role has said that its budget is spent."""
+        return role in self._exhausted
+
+    def rest(self, resting: bool) -> None:
+        """Ask for no reports while nobody looks, or ask for them again; :meth:`refresh` still does."""
+        if resting == self._resting or not self.alive:
+            return
+        self._resting = resting
+        self._channel.send(Rest(resting))
+        if resting:
+            self._stop_polling()
+        else:
+            self._heard_s = perf_counter()
+            self._poll()
+
+    # Reports.
+
+    def attend(self, role: str, cursors_of: Callable[[], Cursors], on_report: ReportHandler) -> None:
+        """Ask for reports of ``role`` from now on."""
+        self._attended[role] = (cursors_of, on_report)
+        if self._timer is None:
+            self._poll()
+
+    async def refresh(self) -> None:
+        """Return when a report of this moment has come; without one after ``SILENT_S``, or ever."""
+        if not self.alive or not self._attended:
+            return
+        if self._fresh is not None:
+            # One that was asked for earlier is of an earlier moment.
+            await asyncio.wait([self._fresh], timeout=SILENT_S)
+        if self.alive and self._fresh is None:
+            self._request_report()
+        if self._fresh is not None:
+            await asyncio.wait([self._fresh], timeout=SILENT_S)
+
+    def _poll(self) -> None:
+        """Ask for a report at the next step of a grid, which is the same for all children."""
+        if self.alive and self._fresh is None and self._attended:
+            self._request_report()
+        now = perf_counter()
+        every_s = REPORTS_S if self._is_read(now) else IDLE_REPORTS_S
+        self._timer = self._loop.call_later(every_s - now % every_s, self._poll)
+
+    def _is_read(self, now_s: float) -> bool:
+        return now_s - self._read_s <= READER_S
+
+    def note_reader(self) -> None:
+        """Ask for reports more often for a while, from now on."""
+        now = perf_counter()
+        was_read, self._read_s = self._is_read(now), now
+        if not was_read and self._timer is not None:
+            self._stop_polling()
+            self._poll()
+
+    def _stop_polling(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _request_report(self) -> None:
+        self._fresh = self._loop.create_future()
+        self._asked = {role: cursors_of() for role, (cursors_of, _) in self._attended.items()}
+        self._channel.send(ReportRequest(self._asked))
+
+    # Hearing.
+
+    def _received(self, message: Message) -> None:
+        self._heard_s = perf_counter()
+        self._state = RUNNING
+        match message:
+            case Report():
+                self._take(message)
+            case Answer():
+                self._answered(message)
+            case Exhausted(role, tells):
+                # What was told meanwhile may have been a new budget.
+                if tells == self._tells[role]:
+                    self._exhausted.add(role)
+            case Trouble():
+                self._on_trouble(message.text, message.fatal)
+            case _:
+                raise EngineError(f"garbage from a child process: {type(message).__name__}")
+
+    def _answered(self, message: Answer) -> None:
+        answer = self._waiting.get(message.number)
+        if answer is None or answer.done():
+            return
+        if message.error is not None:
+            answer.set_exception(message.error)
+        else:
+            answer.set_result(message.value)
+
+    def _take(self, report: Report) -> None:
+        self._report = report
+        fresh, self._fresh = self._fresh, None
+        for role, snapshot in report.roles.items():
+            if role in self._attended:
+                self._attended[role][1](self._asked[role], snapshot)
+        if fresh is not None and not fresh.done():
+            fresh.set_result(None)
+
+    def use(self) -> ProcessUse | None:
+        """Return what the process uses, or None before its first report."""
+        if self._report is None:
+            return None
+        silent_s = perf_counter() - self._heard_s if self.alive and not self._resting else 0.0
+        state = self._state
+        if self.alive and silent_s >= SILENT_S:
+            state = f"no answer for {units.format_duration(silent_s)}"
+        return ProcessUse(
+            name=self.name,
+            pid=self._process.pid,
+            roles=self._roles,
+            resources=self._report.resources,
+            loop_name=self._experiment.loop,
+            environment=stated_environment(self._experiment.allocator, self._environment),
+            state=state,
+            alive=self.alive or self._state == "ended",
+            silent_s=silent_s,
+        )

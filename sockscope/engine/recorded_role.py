@@ -1,0 +1,134 @@
+"""What every role keeps: a recorder, pages of it for readers, and the captures that are held for them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from time import perf_counter
+
+from sockscope.core.connection import ConnectionView
+from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
+from sockscope.engine.recorder import CaptureRing, Recorder
+from sockscope.engine.role import Role
+from sockscope.engine.views import capture_of, connection_views, exchanges_of
+
+_BUSY_TURNS = 100
+"""Turns of the loop that are waited for one by one before the waiting takes longer breaths."""
+
+
+class RecordedRole(Role):
+    """The half of a role that is the same for all of them.
+
+    A subclass adds ``start``, ``apply`` and ``stop``, gives its own figures and its framing, and overrides
+    what does not hold for it: by default a role makes no requests, accepts nobody, answers nothing and has
+    no connection to close.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.recorder = Recorder(name)
+        self._held: CaptureRing | None = None
+
+    @abstractmethod
+    def own_figures(self) -> RoleSnapshot:
+        """Return a snapshot of this moment with everything but what the recorder keeps for all roles."""
+
+    @property
+    @abstractmethod
+    def framing(self) -> str:
+        """The framing of what is captured now."""
+
+    # Control.
+
+    def pause(self, paused: bool) -> None:
+        """Nothing to do: it makes no requests."""
+
+    def refill(self, requests: int) -> None:
+        """Nothing to do: it makes no requests."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Never: it has no budget of requests."""
+        return False
+
+    async def drain(self, grace_s: float) -> None:
+        """Nothing to do: it accepts nobody."""
+
+    # For readers.
+
+    def snapshot(self, cursors: Cursors) -> RoleSnapshot:
+        """Return the figures of this moment."""
+        recorder = self.recorder
+        recorder.fold()
+        now_s = perf_counter()
+        events = recorder.events.since(cursors.events, cursors.most_events)
+        captures = recorder.exchanges.since(cursors.exchanges, cursors.most_exchanges)
+        query = cursors.connections
+        views: tuple[ConnectionView, ...] = ()
+        matching = 0
+        if query is not None and query.role == recorder.role:
+            views, matching = connection_views(recorder, query, now_s, self.socket_of)
+        return replace(
+            self.own_figures(),
+            time_s=now_s,
+            counts_frames=recorder.counts_frames,
+            events=tuple(events.items),
+            events_missed=events.missed,
+            events_cursor=events.cursor,
+            exchanges=exchanges_of(captures),
+            exchanges_missed=captures.missed,
+            exchanges_cursor=captures.cursor,
+            captures_recorded=recorder.exchanges.recorded,
+            captures_overwritten=recorder.exchanges.overwritten,
+            last_conn_id=recorder.last_conn_id,
+            connections=views,
+            connections_matching=matching,
+        )
+
+    def socket_of(self, conn_id: int) -> socket.socket | None:
+        """Return the socket of a connection whose round-trip time the kernel is to be asked for, or None."""
+        return None
+
+    async def refresh(self) -> None:
+        """Nothing to do: what runs here is known here."""
+
+    def hold(self, held: bool) -> None:
+        """Keep the captures of this moment, or let them go."""
+        if not held:
+            self._held = None
+        elif self._held is None:
+            self.recorder.fold()
+            self._held = self.recorder.exchanges.copy()
+
+    def captures(self) -> CaptureRing:
+        """Return the captures that readers may ask for: those that are held, or all up to this moment."""
+        self.recorder.fold()
+        return self._held or self.recorder.exchanges
+
+    async def capture(self, record_id: int) -> Capture | None:
+        """Return one exchange as this role saw it, or None when it has been overwritten."""
+        found = self.captures().get(record_id)
+        return capture_of(record_id, found, self.framing) if found is not None else None
+
+    async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
+        """Return None: it answers nothing."""
+        return None
+
+    async def close_connection(self, conn_id: int) -> bool:
+        """Return False: it has no connections of its own."""
+        return False
+
+
+async def until_closed(closed: Callable[[], bool], within_s: float) -> None:
+    """Return when ``closed`` is true, after ``within_s`` at the latest: the books of connections close late.
+
+    Aborted transports tell their protocols in the next turn of the loop; threads end within a slice of
+    their work.
+    """
+    deadline = perf_counter() + within_s
+    turns = 0
+    while not closed() and perf_counter() < deadline:
+        await asyncio.sleep(0 if turns < _BUSY_TURNS else 0.002)
+        turns += 1
