@@ -1,4 +1,4 @@
-"""The terminal: wrong bytes, keys that a busy loop should hear of soon, and a window that is closed."""
+"""The terminal: wrong bytes, and a window that is closed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import stat
 from collections.abc import Callable
 from functools import partial
 
-from textual import events
 from textual.driver import Driver
 from textual.drivers import linux_driver
-from textual.message import Message
 
 
 def forgive_wrong_bytes() -> None:
@@ -28,15 +26,11 @@ def forgive_wrong_bytes() -> None:
     vars(linux_driver)["getincrementaldecoder"] = forgiving
 
 
-def watchful(driver: type[Driver], attend: Callable[[], None], gone: Callable[[], None]) -> type[Driver]:
-    """Return ``driver`` with two calls added, both made on the loop.
+def watchful(driver: type[Driver], gone: Callable[[], None]) -> type[Driver]:
+    """Return ``driver`` with a call of ``gone`` added, which is made on the loop when the terminal is closed.
 
-    ``attend`` is called as soon as a key, click or paste has been read: a key passes about six turns of the
-    loop before it is painted, and under saturating clients each of them is long.
-
-    ``gone`` is called when the terminal is closed. Without it the process would be killed and its run lost;
-    or, where SIGHUP is ignored (nohup), it would go on for ever with its loop stuck in a full queue of
-    pictures.
+    Without it the process would be killed and its run lost; or, where SIGHUP is ignored (nohup), it would go
+    on for ever with its loop stuck in a full queue of pictures.
     """
 
     class WatchfulDriver(driver):  # type: ignore[misc, valid-type]
@@ -45,11 +39,6 @@ def watchful(driver: type[Driver], attend: Callable[[], None], gone: Callable[[]
         def start_application_mode(self) -> None:
             super().start_application_mode()
             self._loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-
-        def send_message(self, message: Message) -> None:
-            if isinstance(message, events.Key | events.MouseDown | events.MouseUp | events.Paste):
-                self._loop.call_soon_threadsafe(attend)
-            super().send_message(message)
 
         def write(self, data: str) -> None:
             if not self._is_gone:
