@@ -192,8 +192,16 @@ class Driver(Generic[S]):
 class FakeDriver(Driver[FakeSource]):
     """A driver whose waiting takes no time: the time of the fake run passes instead."""
 
+    async def press(self, *keys: str) -> None:
+        """Press keys, and let what they did be drawn."""
+        await super().press(*keys)
+        await self.pilot.pause()
+
     async def until(self, predicate: Callable[[], object], what: str = "") -> None:
         """Take pictures until something holds; then wait for what is not of the run: a file, a race."""
+        if predicate():
+            return
+        await self.pilot.pause()
         for _ in range(MOST_STEPS):
             if predicate():
                 return
@@ -233,7 +241,7 @@ async def dashboard(
             driver = FakeDriver(app, pilot, source, told)
             try:
                 if source.start_error is None:
-                    await driver.ticks(3)
+                    await driver.ticks(2)
                 yield driver
             finally:
                 await source.stop(0.0)

@@ -51,6 +51,11 @@ class SockscopeApp(App[int]):
         self._leaving: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
         self._dashboard = DashboardScreen(session)
+        for theme in THEMES:
+            self.register_theme(theme)
+        # Set before the style sheets are read, which would otherwise be read twice.
+        self.set_reactive(SockscopeApp.theme, THEMES[0].name)
+        self.stylesheet.set_variables(self.get_css_variables())
 
     @property
     def dashboard(self) -> DashboardScreen:
@@ -61,9 +66,6 @@ class SockscopeApp(App[int]):
 
     async def on_mount(self) -> None:
         """Start the run and the ticks."""
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = THEMES[0].name
         await self.push_screen(self._dashboard)
         loop = asyncio.get_running_loop()
         for number, leave in ((signal.SIGTERM, self.leave), (signal.SIGINT, self.interrupt)):

@@ -197,7 +197,8 @@ class DashboardScreen(Screen[None]):
         panel.styles.column_span = place.columns + sum(other.columns for other in freed if other)
         panel.styles.row_span = place.rows
         fixed = narrow and not (place.tabbed or is_on_top or (is_chosen and panel.entry.kind is Kind.GRAPH))
-        panel.styles.height = place.rows if fixed else None
+        if fixed or panel.styles.inline.has_rule("height"):  # else every call asks for another layout
+            panel.styles.height = place.rows if fixed else None
 
     def _yields(self, panel: Panel) -> bool:
         """Whether the detail of another panel takes the place of this one in the wide layout."""
