@@ -33,7 +33,9 @@ from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.results.comparison import Side, compare
 from sockscope.engine.engine import describe_change
 from sockscope.faces.tui.panels.knobs import KNOBS, SHORT
+from sockscope.core.results.run_result import report
 from sockscope.lab.contestants import VARIED
+from tests.core.runs import both
 
 assert KNOBS[KNOBS.index("think_time") + 1] == "jitter" and KNOBS[-1] == "budget"
 assert "jitter" in SHORT and "budget" not in SHORT
@@ -49,7 +51,9 @@ assert without_effect(Experiment(handler="a:b")).keys() >= {"budget"}
 assert "budget" in idle_fields(Experiment(), Tuning(transport="udp"))
 assert "budget" in idle_fields(Experiment(), Tuning(server="epoll"))
 assert "budget" not in idle_fields(Experiment(), Tuning())
-sides = [Side(name, {"experiment": {"jitter_s": value}}) for name, value in (("A", 0.0), ("B", 1.0))]
+sides = [
+    Side(name, report(both(tuning=Tuning(jitter_s=value)), {})) for name, value in (("A", 0.0), ("B", 1.0))
+]
 assert "what is asked of the server differs (jitter)" in " ".join(compare(*sides).doubts)
 """
 

@@ -426,14 +426,17 @@ async def test_the_roles_go_from_place_to_place_and_lose_nothing(transport: str,
 
 
 async def test_the_budget_goes_along_from_place_to_place() -> None:
-    async with running(clients=4, requests=400, think_time_s=0.001) as engine:
+    async with running(clients=4, requests=2_000, think_time_s=0.001) as engine:
         for place in ("apart", "loop", "child"):
             await answered(engine, 10)
+            # Paused, or a slow machine would have spent the budget before the new place is there.
+            engine.pause()
             await tune(engine, place=place)
+            engine.resume()
         async with asyncio.timeout(20):
             await engine.wait()
         await engine.settle()
-        assert swarm_of(engine).totals.requests == 400
+        assert swarm_of(engine).totals.requests == 2_000
     the_two_ends_agree(engine)
 
 

@@ -49,8 +49,9 @@ class Dialler:
 
     def add(self, client: Client) -> None:
         """Queue a client up."""
-        self._queue.append(client)
-        self._go_on()
+        if not self._closed:
+            self._queue.append(client)
+            self._go_on()
 
     def requeue(self, clients: Iterable[Client]) -> None:
         """Have these clients in the queue and no others."""
@@ -66,10 +67,14 @@ class Dialler:
         elif client.record is None and client.retiring:
             client.stop(CloseReason.RETIRED)
 
-    async def close(self) -> None:
-        """Begin nothing more, and give up what is under way."""
+    def stop(self) -> None:
+        """Begin nothing more."""
         self._closed = True
         self._queue.clear()
+
+    async def close(self) -> None:
+        """Give up what is under way, too."""
+        self.stop()
         for client in list(self._connecting):
             client.retiring = True
             client.link.give_up_connecting()

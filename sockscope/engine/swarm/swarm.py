@@ -142,6 +142,7 @@ class Swarm(RecordedRole):
 
     async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
         """Let requests in flight finish for at most ``grace_s``, then close everything."""
+        self._dialler.stop()
         self.pool.close()
         self.pause(True)
         deadline = perf_counter() + grace_s
