@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sockscope.core.config.experiment import SERVERS_OF
-from sockscope.engine.servers.registry import model_for
+from sockscope.core.config.models import SERVER_MODELS, SERVERS_OF
 
 PAGE = (Path(__file__).parent.parent / "docs" / "models.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
@@ -40,10 +39,9 @@ def test_every_model_has_a_row_and_a_section_or_is_of_asyncio() -> None:
         for name in names:
             assert f"| `{name}` |" in table
     titles = " ".join(SECTIONS)
-    for name in SERVERS_OF["tcp"]:
-        lacks = name in ("epoll", "kqueue")
-        if lacks or model_for("tcp", name).threaded:
-            assert f"`{name}`" in titles
+    for model in SERVER_MODELS.values():
+        if model.threaded:
+            assert f"`{model.name}`" in titles
 
 
 @pytest.mark.parametrize("title", SERVERS)

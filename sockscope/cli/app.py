@@ -18,7 +18,6 @@ from sockscope.cli.flags import experiment_flags, typed
 from sockscope.cli.history import diff, history, history_flags, history_of
 from sockscope.cli.printing import printable
 from sockscope.cli.race import (
-    NOT_OF_A_RACE,
     contest_of,
     preset_of,
     presets_text,
@@ -164,7 +163,7 @@ def swarm(ctx: click.Context, /, target: str | None, **params: Any) -> None:
 @click.argument("contestants", metavar="[MODEL[/LOOP[/CLIENT]]]...", nargs=-1)
 @race_flags
 @history_flags
-@experiment_flags("both", _RACED, NOT_OF_A_RACE)
+@experiment_flags("both", _RACED, race=True)
 @click.pass_context
 def race(ctx: click.Context, /, **params: Any) -> None:
     """Compare servers: the same load for each, in turn, round after round.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sockscope.cli.environment import usable_cores, version_of
+from sockscope.cli.environment import supported_pythons, usable_cores, version_of
 from sockscope.core.config.experiment import LOOPBACK, MAX_CLIENTS, Experiment
 from sockscope.core.units import format_bytes, format_count
 from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed, read_number
@@ -67,7 +67,13 @@ def to_json(checks: Iterable[Check]) -> str:
 
 def _python() -> Iterator[Check]:
     cores = usable_cores()
-    yield Check("Python", True, f"{platform.python_version()} on {platform.system()} {platform.release()}")
+    tested = supported_pythons()
+    running = ".".join(platform.python_version_tuple()[:2])
+    yield Check(
+        "Python", not tested or running in tested,
+        f"{platform.python_version()} on {platform.system()} {platform.release()}",
+        f"not a version that SockScope is tested with: {', '.join(tested)}",
+    )  # fmt: skip
     yield Check(
         "cores", (cores or 2) > 1, f"{cores or 'unknown'}",
         "with one core, the dashboard and the traffic take turns; expect higher loop lag",

@@ -8,6 +8,8 @@ from importlib import metadata
 
 from sockscope import __version__
 
+_PYTHON_CLASSIFIER = "Programming Language :: Python :: "
+
 
 def environment() -> dict[str, object]:
     """Return versions, kernel and cores; a package that is not installed is None."""
@@ -28,6 +30,16 @@ def version_of(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def supported_pythons() -> list[str]:
+    """Return the versions of Python that the installed package names (``3.14``), in ascending order."""
+    try:
+        classifiers = metadata.metadata("sockscope").get_all("Classifier") or []
+    except metadata.PackageNotFoundError:
+        return []
+    versions = [line.removeprefix(_PYTHON_CLASSIFIER) for line in classifiers if _PYTHON_CLASSIFIER in line]
+    return [version for version in versions if version[:1].isdigit() and "." in version]
 
 
 def usable_cores() -> int | None:

@@ -1,33 +1,21 @@
-"""The experiment's flags, made from the descriptions of its fields.
-
-Only spellings are told here; meaning, unit, range and default come from the field itself.
-"""
+"""The experiment's flags, made from the descriptions of its fields."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
 from sockscope.core.config.applicability import unknown_fields
 from sockscope.core.config.experiment import FIELDS, Experiment
-from sockscope.core.config.fields import FieldSpec, Kind
+from sockscope.core.config.fields import FieldSpec, Flag, Kind
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-SHORT = {"clients": "-c", "size": "-l", "port": "-p", "duration": "-d", "requests": "-n"}
-"""Short spellings; the long one of a field is its key."""
-_OPPOSITE = {"no_delay": "--delay"}
-"""What switches a flag off again, where that has a name."""
 _NO_DEFAULTS: Mapping[str, str] = {}
-_NOT_FLAGS = {"both": {"role"}, "server": {"role"}, "swarm": {"role", "target"}}
-"""Fields that a command tells by its name or takes as an argument."""
 _FORM = {Kind.COUNT: "N", Kind.BYTES: "SIZE", Kind.DURATION: "TIME", Kind.TEXT: "TEXT", Kind.OCTETS: "TEXT"}
-_FORM_OF = {
-    "target": "HOST:PORT", "handler": "MODULE:FUNCTION", "protocol": "MODULE:CLASS", "bind": "ADDRESS",
-}  # fmt: skip
 
 
 def long_flag(key: str) -> str:
@@ -35,14 +23,26 @@ def long_flag(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
+def called(key: str) -> str:
+    """Return what a field's flag is called in messages."""
+    flag = FIELDS[key].spec.flag
+    return (flag.called if flag is not None else "") or long_flag(key)
+
+
 def experiment_flags(
-    role: str, defaults: Mapping[str, str] = _NO_DEFAULTS, leave_out: Collection[str] = ()
+    role: str, defaults: Mapping[str, str] = _NO_DEFAULTS, *, race: bool = False
 ) -> Callable[[F], F]:
-    """Return a decorator that adds the flags of every field that ``role`` knows, except those to leave out.
+    """Return a decorator that adds the flags of every field that ``role`` knows, or a ``race`` of such runs.
 
     ``defaults`` are the words shown where a command's default is not the field's.
     """
-    keys = [key for key in FIELDS if key not in unknown_fields(role) | _NOT_FLAGS[role] | set(leave_out)]
+    unknown = unknown_fields(role)
+    flags = {
+        key: flag
+        for key, entry in FIELDS.items()
+        if key not in unknown and (flag := entry.spec.flag) is not None
+        if flag.argument_of != role and (flag.in_race or not race)
+    }
 
     def decorate(command: F) -> F:
         command = click.option(
@@ -51,8 +51,8 @@ def experiment_flags(
         command = click.option(
             "--spec", metavar="FILE.toml", help="Read the experiment from a file; flags go before it."
         )(command)
-        for key in reversed(keys):
-            for option in reversed(_options(key, defaults.get(key))):
+        for key, flag in reversed(flags.items()):
+            for option in reversed(_options(key, flag, defaults.get(key))):
                 command = option(command)
         return command
 
@@ -73,7 +73,7 @@ def allowed(spec: FieldSpec) -> str:
     return f"{spec.format(spec.low)} to {spec.format(spec.high)}"
 
 
-def _options(key: str, default: str | None) -> list[Callable[[F], F]]:
+def _options(key: str, flag: Flag, default: str | None) -> list[Callable[[F], F]]:
     spec = FIELDS[key].spec
     help_text = _help(key, spec, default)
     if key == "transport":
@@ -84,10 +84,10 @@ def _options(key: str, default: str | None) -> list[Callable[[F], F]]:
             click.option("-6", key, flag_value="ipv6", default=None, help="Use IPv6."),
         ]
     if spec.kind is Kind.FLAG:
-        spelling = long_flag(key) + (f"/{_OPPOSITE[key]}" if key in _OPPOSITE else "")
+        spelling = long_flag(key) + (f"/{flag.off}" if flag.off else "")
         return [click.option(spelling, key, is_flag=True, default=None, help=help_text)]
-    spellings = [SHORT[key]] if key in SHORT else []
-    form = "|".join(spec.choices) or _FORM_OF.get(key, _FORM[spec.kind])
+    spellings = [flag.short] if flag.short else []
+    form = "|".join(spec.choices) or flag.metavar or _FORM[spec.kind]
     return [click.option(*spellings, long_flag(key), key, metavar=form, help=help_text)]
 
 

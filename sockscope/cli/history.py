@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sockscope.cli.printing import printable
+from sockscope.core.results.kinds import KINDS, kind_of
 from sockscope.errors import EXIT_THRESHOLD, ConfigError, Fault, UnknownRunError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _FILE = click.option(
     "--history", "file", metavar="FILE",
     help="Read this file instead of the one in the user's data directory (SOCKSCOPE_HISTORY).",
 )  # fmt: skip
-_KIND = click.option("--kind", type=click.Choice(["run", "race", "sweep"]), help="Only those of a kind.")
+_KIND = click.option("--kind", type=click.Choice(list(KINDS)), help="Only those of a kind.")
 
 
 def history_flags(command: F) -> F:
@@ -154,7 +155,8 @@ def diff(
 ) -> None:  # fmt: skip
     """Compare two runs, or two races: what differs in what ran, and what became of each figure.
 
-    A and B are numbers of the history, last, last-1 for the one before, or JSON files that run --json wrote.
+    A and B are numbers of the history, last, last-1 for the one before, or JSON files that run --json or race
+    --json wrote.
     """
     from sockscope.core.results.comparison import compare, exceeded
     from sockscope.faces.history import comparison_json, comparison_text
@@ -206,13 +208,12 @@ def _side(kept: History, name: str) -> Side:
 
 def _side_of_file(name: str) -> Side:
     from sockscope.core.results.comparison import Side
-    from sockscope.core.results.reading import kind_of
     from sockscope.faces.history import read_object
 
     try:
         with open(name, "rb") as file:
             report, cut_short = read_object(file.read())
-        return Side(name, report, kind_of(report), cut_short)
+        return Side(name, report, kind_of(report).name, cut_short)
     except OSError as error:
         raise ConfigError.of("file", name, f"cannot be read: {error.strerror}") from None
     except ValueError as error:

@@ -20,11 +20,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 Params = Mapping[str, Any]
 
-NOT_OF_A_RACE = frozenset(
-    {"server", "duration", "port", "target", "pid", "handler", "protocol", "allow_remote"}
-)
-"""Fields that have no flag here: contestants are named, a race ends after its rounds, ports are chosen."""
-
 
 def race_flags(command: F) -> F:
     """Add the flags of a race that are not fields of an experiment."""

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from sockscope.cli.flags import allowed, long_flag
+from sockscope.cli.flags import allowed, called
 from sockscope.core.config.applicability import without_effect
-from sockscope.core.config.experiment import FIELDS, MAX_REQUEST_BYTES, Experiment
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.faults import MAX_REQUEST_BYTES
 from sockscope.core.config.fields import Kind, Value
 from sockscope.core.wire.octets import format_octets
 from sockscope.errors import ConfigError, Fault
@@ -58,8 +59,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Given]:
 
 def read_flags(typed: Mapping[str, str | bool]) -> dict[str, Given]:
     """Return the layer of typed flags."""
-    flags = {"family": "-4/-6", "transport": "--udp"}
-    return {key: Given(raw, flags.get(key, long_flag(key))) for key, raw in typed.items()}
+    return {key: Given(raw, called(key)) for key, raw in typed.items()}
 
 
 def build(layers: Iterable[Layer], default: Mapping[str, Value], fixed: Mapping[str, Value]) -> Experiment:

@@ -58,13 +58,16 @@ class Histogram:
         return Histogram(self.counts)
 
     def __add__(self, other: Histogram) -> Histogram:
-        merged = Histogram(self.counts)
-        merged.counts.update(other.counts)
-        return merged
+        few, many = sorted((self.counts, other.counts), key=len)
+        there = many.get
+        return Histogram({**many, **{bucket: count + there(bucket, 0) for bucket, count in few.items()}})
 
     def __sub__(self, other: Histogram) -> Histogram:
         """Return what was added since ``other``, an earlier copy of this one."""
-        return Histogram(self.counts - other.counts)
+        before = other.counts.get
+        return Histogram(
+            {bucket: new for bucket, count in self.counts.items() if (new := count - before(bucket, 0)) > 0}
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Histogram) and +self.counts == +other.counts

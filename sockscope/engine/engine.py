@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from sockscope.core.config.applicability import without_effect
-from sockscope.core.config.experiment import FIELDS, LOOPBACK, Experiment, Tuning, split_address
+from sockscope.core.config.experiment import (
+    FIELDS_BY_ATTRIBUTE,
+    LOOPBACK,
+    Experiment,
+    Tuning,
+    split_address,
+)
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import Event, EventKind
 from sockscope.core.ring import Ring
+from sockscope.core.run.adding import difference
 from sockscope.core.run.snapshot import (
     Capture,
     Cursors,
@@ -24,7 +31,6 @@ from sockscope.core.run.snapshot import (
     RunState,
     Snapshot,
 )
-from sockscope.core.run.window import difference
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
 from sockscope.engine.placement.hosts.child_process import stated_environment
@@ -51,8 +57,11 @@ class Engine:
         print(engine.snapshot().main.totals)
         await engine.stop()
 
-    or ``async with Engine(...) as engine:``. All times are seconds on ``time.perf_counter``.
+    or ``async with Engine(...) as engine:``. All times are seconds on ``time.perf_counter``. It is a
+    :class:`~sockscope.core.run.source.RunSource` that is always live.
     """
+
+    is_live = True
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment.settled()
@@ -118,7 +127,7 @@ class Engine:
         self._sampler.start()
         self._started_s = self._placement.began_s
         # What the processes used to get ready is no figure of the run; what the roles have done since is.
-        self._baseline = replace(self._take(NOTHING), time_s=self._started_s, server=None, swarm=None)
+        self._baseline = replace(self._take(NOTHING), time_s=self._started_s, roles={})
         self._warming_up = self.experiment.warmup_s > 0
         self.state = RunState.RUNNING
         self._note(
@@ -256,13 +265,10 @@ class Engine:
         """Return a snapshot whose figures count from the beginning of the run."""
         if self._sampler is None:
             raise StateError(self.state.value, "take a snapshot")
-        # The swarm's exchanges are the run's; the server's side of one is looked up when it is asked for.
-        has_swarm = self._placement.generates
-        server = self._placement.read("server", replace(cursors, most_exchanges=0) if has_swarm else cursors)
-        swarm = self._placement.read("swarm", cursors)
-        main = swarm or server
+        roles = self._read_roles(cursors)
+        main = roles.get(self._placement.main)
         if cursors.most_events:
-            self._keep_log([role for role in (server, swarm) if role is not None])
+            self._keep_log(roles.values())
         events = self._log.since(cursors.events, cursors.most_events)
         time_s = self._ended_s or (main.time_s if main is not None else perf_counter())
         resources = self._sampler.sample()
@@ -276,8 +282,7 @@ class Engine:
             tuning=self.tuning,
             generation=self.generation,
             loop_name=self._loop_name,
-            server=server,
-            swarm=swarm,
+            roles=roles,
             resources=resources,
             processes=(self._own_process(resources), *self._placement.processes(), *self._target_use()),
             events=tuple(events.items),
@@ -287,7 +292,16 @@ class Engine:
             warming_up=self._warming_up,
         )
 
-    def _keep_log(self, roles: list[RoleSnapshot]) -> None:
+    def _read_roles(self, cursors: Cursors) -> dict[str, RoleSnapshot]:
+        # The exchanges are those of the main role; another side of one is looked up when it is asked for.
+        without_exchanges = replace(cursors, most_exchanges=0)
+        main = self._placement.main
+        return {
+            name: self._placement.read(name, cursors if name == main else without_exchanges)
+            for name in self._placement.roles
+        }
+
+    def _keep_log(self, roles: Collection[RoleSnapshot]) -> None:
         """Put what the roles tell and what was noted here into one log, in order of time."""
         news = [*self._notes, *(event for role in roles for event in role.events)]
         self._notes.clear()
@@ -368,16 +382,13 @@ class Engine:
 def _refuse_vain_changes(experiment: Experiment, before: Tuning, after: Tuning) -> None:
     """Raise ConfigError for changes that would do nothing here, such as a swarm alone turning its server."""
     vain = without_effect(experiment)
-    changed = before.changes_to(after)
-    keys = [key for key, entry in FIELDS.items() if entry.live and entry.attribute in changed and key in vain]
-    if keys:
-        raise ConfigError(Fault(key, changed[FIELDS[key].attribute][1], vain[key]) for key in keys)
+    asked = {FIELDS_BY_ATTRIBUTE[name].spec.key: new for name, (_, new) in before.changes_to(after).items()}
+    if faults := [Fault(key, new, vain[key]) for key, new in asked.items() if key in vain]:
+        raise ConfigError(faults)
 
 
 def describe_change(before: Tuning, after: Tuning) -> str:
     """Return what changed in words: ``permits 50 → 100``."""
-    by_attribute = {entry.attribute: entry.spec for entry in FIELDS.values() if entry.live}
-    return ", ".join(
-        f"{by_attribute[name].label} {by_attribute[name].format(old)} → {by_attribute[name].format(new)}"
-        for name, (old, new) in before.changes_to(after).items()
-    )
+    changes = before.changes_to(after).items()
+    described = ((FIELDS_BY_ATTRIBUTE[name].spec, old, new) for name, (old, new) in changes)
+    return ", ".join(f"{spec.label} {spec.format(old)} → {spec.format(new)}" for spec, old, new in described)

@@ -30,8 +30,8 @@ class RoleKind:
     resumed, has the budget of requests, and is quiet while roles move; the exchanges that it sees are those
     of the run. Without a process of a ``vital`` role the run has failed.
 
-    ``processes`` is how many processes it has when each role has its own, and ``divided`` names the
-    attributes of the tuning that are divided among them; the rest holds for each process.
+    ``processes`` is how many processes it has when each role has its own. What of a tuning is divided among
+    them is said by its fields (:mod:`sockscope.core.config.division`).
     """
 
     name: str
@@ -42,7 +42,6 @@ class RoleKind:
     generates: bool = False
     vital: bool = False
     processes: Callable[[Tuning], int] = _one
-    divided: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -59,7 +58,6 @@ ROLE_KINDS: dict[str, RoleKind] = {
             present=lambda experiment: experiment.role != SWARM,
             listens=True,
             processes=attrgetter("server_processes"),
-            divided=("server_permits",),
         ),
         RoleKind(
             SWARM,
@@ -69,7 +67,6 @@ ROLE_KINDS: dict[str, RoleKind] = {
             generates=True,
             vital=True,
             processes=attrgetter("swarm_processes"),
-            divided=("clients", "permits", "pool"),
         ),
     )
 }

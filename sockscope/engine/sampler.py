@@ -10,6 +10,7 @@ from time import perf_counter
 import psutil
 
 from sockscope.core.histogram import Histogram
+from sockscope.core.run.adding import difference
 from sockscope.core.run.snapshot import KernelUdp, Resources
 from sockscope.engine.limits import descriptor_limit, open_descriptors
 
@@ -89,7 +90,7 @@ class Sampler:
     def _kernel_udp(self) -> KernelUdp | None:
         before = self._kernel_udp_before
         now = kernel_udp() if before is not None else None
-        return now - before if now is not None and before is not None else None
+        return difference(before, now) if now is not None and before is not None else None
 
     def _machine_busy_s(self) -> float | None:
         before_s = self._machine_before_s

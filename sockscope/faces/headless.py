@@ -13,11 +13,12 @@ from time import perf_counter
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.results.intervals import LENGTH_S, Intervals
-from sockscope.core.results.report import report
+from sockscope.core.results.run_result import report
 from sockscope.core.results.thresholds import missed
+from sockscope.core.run.adding import origin
 from sockscope.core.run.figures import figures
 from sockscope.core.run.snapshot import RunState, Snapshot
-from sockscope.core.run.window import origin, window
+from sockscope.core.run.window import window
 from sockscope.core.units import format_count, format_duration, format_elapsed
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory

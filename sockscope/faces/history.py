@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from textwrap import wrap
 from typing import Any
 
 from sockscope.core.results.comparison import (
-    COUNTS,
-    CPU_PER_REQUEST,
     Comparison,
     FieldChange,
     FigureChange,
     Side,
     Verdict,
-    better,
     format_change_ratio,
 )
-from sockscope.core.results.report import SCHEMA_VERSION, format_field, known
+from sockscope.core.results.kinds import KINDS, parse_json
+from sockscope.core.results.run_figures import CPU_PER_REQUEST
+from sockscope.core.results.run_result import main_section
+from sockscope.core.results.schema import SCHEMA_VERSION, Report, format_field, known
 from sockscope.core.results.thresholds import format_figure
 from sockscope.core.units import DASH, format_count, format_duration
 from sockscope.faces.summary import WIDTH, report_text, summary_row, title_of
@@ -65,8 +65,6 @@ _CONTESTANT = {
 """The figures of a race that its text shows."""
 _WORDS = {Verdict.DIFFERENT: "", Verdict.SAME: "the same", Verdict.UNKNOWN: ""}
 
-Report = Mapping[str, Any]
-
 
 # The list.
 
@@ -106,7 +104,7 @@ def _row(row: RunRow) -> dict[str, Any]:
 def stored_text(stored: StoredRun) -> str:
     """Return what a run said when it ended, and where and when that was."""
     report, row = stored.report, stored.row
-    lines = report_text(report) if row.kind == "run" else _race_text(row, report)
+    lines = VIEWS[row.kind].text(row.title, report)
     rows = [("began", f"{row.began_at.astimezone():%Y-%m-%d %H:%M:%S}")]
     if row.cut_short:
         rows.append(("cut short", "ended before the length that was asked for"))
@@ -114,8 +112,7 @@ def stored_text(stored: StoredRun) -> str:
         longest = max(known(one, "duration_s") or 0.0 for one in stored.intervals)
         count = len(stored.intervals)
         rows.append(("intervals", f"{count:,} of up to {format_duration(longest)} (--json has them)"))
-    environment = report.get("environment") or {}
-    shown = ", ".join(f"{name} {value}" for name, value in environment.items() if value is not None)
+    shown = ", ".join(f"{name} {value}" for name, value in report["environment"].items() if value is not None)
     rows.append(("environment", shown or DASH))
     return lines + "".join(f"{line}\n" for label, text in rows for line in summary_row(label, text))
 
@@ -137,25 +134,55 @@ def stored_json(stored: StoredRun) -> str:
     return json.dumps(found, indent=2, allow_nan=False)
 
 
-def _race_text(row: RunRow, report: Report) -> str:
+def _race_text(title: str, report: Report) -> str:
     """Return the contestants with the medians of their figures."""
-    contestants = report.get("contestants") or []
+    medians = {
+        contestant: {name: estimate.value for name, estimate in estimates.items()}
+        for contestant, estimates in KINDS["race"].estimates(report).items()
+    }
     shown = {
         name: label
         for name, label in _CONTESTANT.items()
-        if any(known(one, f"{name}.median") is not None for one in contestants)
-        and (name != "duration_s" or known(report, "kind") != "rate")
+        if any(values.get(name) is not None for values in medians.values())
     }
     cells = [
         (
             str(one.get("rank") or DASH),
-            str(one.get("name")),
-            *(format_figure(name, known(one, f"{name}.median")) for name in shown),
+            one["name"],
+            *(format_figure(name, medians[one["name"]].get(name)) for name in shown),
         )
-        for one in contestants
+        for one in report["contestants"]
     ]
     table = _table([("rank", "name", *shown.values()), *cells], "><" + ">" * len(shown))
-    return f"SockScope: {row.kind} {row.title}\n\n{table}"
+    return f"SockScope: race {title}\n\n{table}"
+
+
+def _run_labels(a: Report, b: Report) -> dict[str, str]:
+    main = main_section(b) if main_section(a) == main_section(b) else "totals"
+    return {name.format(main=main): label for name, label in _SHOWN.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultView:
+    """How results of a kind are told: ``text`` returns what a result said when it ended (its title is the
+    first argument), ``title`` what it is in a few words, and ``labels`` the figures that the table of a
+    comparison has, by their names.
+    """
+
+    text: Callable[[str, Report], str]
+    title: Callable[[Report], str]
+    labels: Callable[[Report, Report], Mapping[str, str]]
+
+
+VIEWS: Mapping[str, ResultView] = {
+    "run": ResultView(lambda _, report: report_text(report), title_of, _run_labels),
+    "race": ResultView(
+        _race_text,
+        lambda report: f"race of {', '.join(one['name'] for one in report['contestants'])}",
+        lambda a, b: _CONTESTANT,
+    ),
+}
+"""The view of each kind of result."""
 
 
 # Objects that come back.
@@ -172,8 +199,8 @@ def read_object(data: bytes) -> tuple[dict[str, Any], bool]:
     # The summary of a stream is its last line.
     for piece in (text, text.rstrip().rpartition("\n")[2]):
         try:
-            found = json.loads(piece)
-        except (ValueError, RecursionError):
+            found = parse_json(piece)
+        except ValueError:
             continue
         if isinstance(found, dict) and found.get("type") == "stored":
             report = found.get("report")
@@ -213,10 +240,7 @@ def _sides(comparison: Comparison) -> tuple[tuple[str, Side], tuple[str, Side]]:
 
 
 def _title(side: Side) -> str:
-    if side.kind == "run":
-        return title_of(side.report)
-    names = [str(one["name"]) for one in side.report["contestants"]]
-    return f"{side.kind} of {', '.join(names)}"
+    return VIEWS[side.kind].title(side.report)
 
 
 def _changed_text(comparison: Comparison) -> str:
@@ -238,20 +262,12 @@ def _figures_text(comparison: Comparison, changes: Sequence[FigureChange]) -> st
             format_change_ratio(one.change_ratio),
             _WORDS.get(one.verdict, one.verdict.value),
         )
-        for name, label in _labels(comparison).items()
+        for name, label in VIEWS[comparison.a.kind].labels(comparison.a.report, comparison.b.report).items()
         if (one := by_name.get(name)) is not None
     ]
     table = _table([("figure", "A", "B", "change", "relative", ""), *cells], "<>>>><")
-    per_request = any(one.figure in COUNTS and one.change_ratio for one in by_name.values())
+    per_request = any(one.per_request and one.change_ratio for one in by_name.values())
     return table + ("Relative changes of counts are per request.\n" if per_request else "")
-
-
-def _labels(comparison: Comparison) -> dict[str, str]:
-    if comparison.a.kind == "race":
-        return _CONTESTANT
-    roles = {known(side.report, "experiment.role") for side in (comparison.a, comparison.b)}
-    main = "server" if roles == {"server"} else "totals"
-    return {name.format(main=main): label for name, label in _SHOWN.items()}
 
 
 def _tells(change: FigureChange) -> bool:
@@ -317,7 +333,7 @@ def _figures_json(changes: Iterable[FigureChange]) -> dict[str, Any]:
             "b": one.b,
             "change": one.change,
             "change_ratio": one.change_ratio if one.a else (0.0 if one.change_ratio == 0 else None),
-            "better": better(one.figure).value,
+            "better": one.better.value,
             "verdict": one.verdict.value,
         }
         for one in changes

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from sockscope.core.results.report import flat, interval
+from sockscope.core.results.run_result import interval
+from sockscope.core.results.schema import flat
 from sockscope.core.results.thresholds import Threshold
 from sockscope.core.run.snapshot import Snapshot
 from sockscope.errors import ConfigError, SockscopeError

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from sockscope.core.results.contest import Contest
-from sockscope.core.results.race_report import CSV_COLUMNS, race_report, race_rows
+from sockscope.core.results.race_result import CSV_COLUMNS, race_report, race_rows
 from sockscope.core.results.race_thresholds import RaceThreshold
 from sockscope.core.results.standing import Standing, is_valid, rows
 from sockscope.core.units import format_count, format_elapsed

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
-from sockscope.core.config.experiment import DEFAULT_SERVERS, FIELDS
-from sockscope.core.results.report import format_field, known
+from sockscope.core.config.experiment import FIELDS
+from sockscope.core.config.models import DEFAULT_SERVERS
+from sockscope.core.results.run_result import main_section
+from sockscope.core.results.schema import Report, format_field, known
 from sockscope.core.units import (
     format_bytes,
     format_count,
@@ -29,8 +31,6 @@ _SHOWN = {
 _WHEN_SET = {"think_time", "lifetime"}
 _TITLE = {"clients": "client", "permits": "permit", "request_bytes": "", "service_time_s": ""}
 _PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999", "max": "max"}
-
-Report = Mapping[str, Any]
 
 
 def report_text(report: Report) -> str:
@@ -67,13 +67,8 @@ def title_of(report: Report) -> str:
 
 
 def _role(report: Report) -> str:
-    role: str = known(report, "experiment.role") or "both"
+    role: str = report["experiment"]["role"]
     return role
-
-
-def _main(report: Report) -> str:
-    """Return the section whose counts are the run's."""
-    return "server" if _role(report) == "server" else "totals"
 
 
 def _headline(report: Report) -> str:
@@ -122,8 +117,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     yield "failed", _failures(report)
     yield "connections", _connections(report)
     yield "process", _use(report["resources"])
-    for process in (report.get("processes") or ())[1:]:
-        state = process.get("state", "running")
+    for process in report["processes"][1:]:
+        state = process["state"]
         yield _label(process), _use(process) + (f", {state}" if state != "running" else "")
     dropped = known(report, "kernel_udp.rcvbuf_errors")
     if known(report, "experiment.transport") == "udp" and dropped is not None:
@@ -139,7 +134,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _traffic(report: Report) -> Iterator[tuple[str, str]]:
-    if known(report, f"{_main(report)}.requests") is None:
+    if known(report, f"{main_section(report)}.requests") is None:
         yield "requests", f"{format_count(None)} (the framing does not tell them apart)"
     else:
         answered = f"{_count(report, 'responses')} answered of {_count(report, 'requests')}"
@@ -149,7 +144,7 @@ def _traffic(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _count(report: Report, name: str) -> str:
-    return format_count(known(report, f"{_main(report)}.{name}"))
+    return format_count(known(report, f"{main_section(report)}.{name}"))
 
 
 def _service_time(report: Report) -> str:
@@ -161,7 +156,7 @@ def _service_time(report: Report) -> str:
 
 def _failures(report: Report) -> str:
     parts = [f"{_count(report, 'errors')} errors", f"{_count(report, 'timeouts')} timeouts"]
-    totals = report[_main(report)]
+    totals = report[main_section(report)]
     if totals.get("datagrams_sent") or totals.get("datagrams_received"):
         parts += [
             f"{_count(report, 'datagrams_lost')} lost",
@@ -178,7 +173,7 @@ def _connections(report: Report) -> str:
         f"{_count(report, 'connections_refused')} refused",
         f"{_count(report, 'connections_reset')} reset",
     ]
-    totals = report[_main(report)]
+    totals = report[main_section(report)]
     rest = sum(totals.get(f"connections_{how}") or 0 for how in ("timed_out", "failed", "rejected"))
     if rest:
         parts.append(f"{format_count(rest)} failed otherwise")

@@ -7,18 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sockscope.core.config.experiment import CLIENTS, FIELDS, SERVERS, SERVERS_OF, Experiment
+from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
+from sockscope.core.config.models import DEFAULT_CLIENT, SERVER_MODELS, SERVERS_OF
 from sockscope.core.results.contest import Contestant
 from sockscope.engine.loops import loop_factory
 from sockscope.engine.servers.registry import model_for
 from sockscope.errors import ConfigError
 
-LOOPS = ("uvloop", "asyncio")
-NOT_VARIED = frozenset(
-    {"server", "loop", "client", "role", "target", "duration", "warmup", "requests", "port"}
-)
-"""Fields that ``--vary`` does not take: they name the contestant, or belong to the race as a whole."""
+LOOPS = FIELDS["loop"].spec.choices
+NAMED_BY = ("server", "loop", "client")
+"""Fields that name a contestant, in the order in which they are written: ``protocol/uvloop/streams``."""
+VARIED = frozenset(key for key, entry in FIELDS.items() if entry.spec.varied)
+"""Fields that ``--vary`` takes: the others name the contestant, or belong to the race as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,11 @@ class ContestantSpec:
 def parse_entry(text: str) -> ContestantSpec:
     """Return the contestant that ``model[/loop[/client]]`` stands for; raise ValueError with the reason."""
     parts = text.strip().lower().split("/")
-    if len(parts) > 3 or not all(parts):
+    if len(parts) > len(NAMED_BY) or not all(parts):
         raise ValueError("is not MODEL[/LOOP[/CLIENT]], such as protocol/asyncio or threaded")
-    kinds = (("server", SERVERS), ("loop", LOOPS), ("client", CLIENTS))
     values: dict[str, Value] = {}
-    for part, (key, allowed) in zip(parts, kinds, strict=False):
+    for part, key in zip(parts, NAMED_BY, strict=False):
+        allowed = FIELDS[key].spec.choices
         if part not in allowed:
             near = get_close_matches(part, allowed, n=1)
             hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(allowed)}"
@@ -54,8 +55,8 @@ def parse_vary(text: str) -> tuple[str, tuple[Value, ...]]:
     key = key.strip().replace("-", "_")
     if not equals or not listed.strip():
         raise ValueError("is not FIELD=VALUE,VALUE,..., such as permits=1,10,100")
-    if key not in FIELDS or key in NOT_VARIED:
-        near = get_close_matches(key, FIELDS.keys() - NOT_VARIED, n=1)
+    if key not in VARIED:
+        near = get_close_matches(key, VARIED, n=1)
         raise ValueError(f"there is no field {key} to vary" + (f"; did you mean {near[0]}?" if near else ""))
     values = []
     for raw in listed.split(","):
@@ -114,12 +115,7 @@ def all_entries(transport: str, loops: Sequence[str] = LOOPS) -> tuple[Contestan
 
 def _each_model(transport: str, loops: Sequence[str]) -> Iterator[ContestantSpec]:
     for name in SERVERS_OF[transport]:
-        try:
-            model = model_for(transport, name)
-        except ConfigError:
-            yield ContestantSpec({"server": name})
-            continue
-        if model.threaded:
+        if SERVER_MODELS[transport, name].threaded:
             yield ContestantSpec({"server": name})
         else:
             yield from (ContestantSpec({"server": name, "loop": loop}) for loop in loops)
@@ -129,11 +125,11 @@ def _name(entry: ContestantSpec, experiment: Experiment, *, uses_loop: bool) -> 
     """Return model, loop and client of a contestant, and what else sets it apart."""
     tuning = experiment.tuning
     name = tuning.server_model
-    if uses_loop or tuning.client != "protocol":
+    if uses_loop or tuning.client != DEFAULT_CLIENT:
         name += f"/{experiment.loop}"
-    if tuning.client != "protocol":
+    if tuning.client != DEFAULT_CLIENT:
         name += f"/{tuning.client}"
-    rest = [(key, value) for key, value in entry.values.items() if key not in ("server", "loop", "client")]
+    rest = [(key, value) for key, value in entry.values.items() if key not in NAMED_BY]
     return " ".join([name, *_labels(rest)])
 
 

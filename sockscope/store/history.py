@@ -27,12 +27,9 @@ from urllib.parse import quote
 
 from platformdirs import user_data_path
 
-from sockscope.core.config.experiment import DEFAULT_SERVERS
-from sockscope.core.results.reading import kind_of
-from sockscope.core.results.report import known
+from sockscope.core.results.kinds import check_intervals, kind_of, parse_json
 from sockscope.errors import HistoryError, UnknownRunError
 
-KINDS = ("run", "race", "sweep")
 APPLICATION_ID = 0x536F536B
 """``SoSk``."""
 BUSY_S = 5.0
@@ -54,7 +51,7 @@ process must not overlap (https://www.sqlite.org/howtocorrupt.html, section 2.2)
 class RunRow:
     """A finished run in the list.
 
-    ``kind`` is ``run``, ``race`` or ``sweep``; ``began_at`` is UTC. ``cut_short``: it was ended before the
+    ``kind`` is the name of a kind of result; ``began_at`` is UTC. ``cut_short``: it was ended before the
     length that was asked for. The figures are None where a kind or role has none: ``server`` and ``client``
     are models, ``p99_s`` is of the service time, ``failed`` counts requests that failed or timed out.
     """
@@ -78,8 +75,8 @@ class RunRow:
 class StoredRun:
     """A finished run with everything that was kept of it.
 
-    ``report`` is its JSON object (``type`` ``summary``, ``race`` or ``sweep``), ``intervals`` are the objects
-    of ``--json-stream``, each of a second, or longer in a long run.
+    ``report`` is its JSON object, ``intervals`` are the objects of ``--json-stream``, each of a second, or
+    longer in a long run.
     """
 
     row: RunRow
@@ -108,15 +105,16 @@ class History:
         """Keep a finished run or race, and return its number. ``began_at`` knows its time zone."""
         try:
             kind = kind_of(report)
+            check_intervals(kind, list(intervals))
             bodies = [json.dumps(body, allow_nan=False) for body in (report, list(intervals))]
         except (TypeError, ValueError) as error:
             raise HistoryError(f"what is to be kept {error}") from None
         columns = {
-            "kind": kind,
+            "kind": kind.name,
             "began_at": began_at.astimezone(UTC).isoformat(timespec="seconds"),
             "title": title,
             "cut_short": cut_short,
-            **_figures(kind, report),
+            **kind.columns(report),
             **dict(zip(("report", "intervals"), bodies, strict=True)),
         }
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
@@ -205,8 +203,11 @@ class History:
     def _stored(self, values: Sequence[Any]) -> StoredRun:
         *row, report, intervals = values
         try:
-            stored = StoredRun(self._row(row), json.loads(report), json.loads(intervals))
-            kind_of(stored.report)
+            stored = StoredRun(self._row(row), parse_json(report), parse_json(intervals))
+            kind = kind_of(stored.report)
+            check_intervals(kind, stored.intervals)
+            if kind.name != stored.row.kind:
+                raise ValueError(f"it is a {kind.name}, not a {stored.row.kind}")
         except (TypeError, ValueError) as error:
             raise HistoryError(f"run {row[0]} of the history {self.path} is damaged: {error}") from None
         return stored
@@ -311,25 +312,6 @@ def default_path() -> Path:
     """Return where the history is unless a flag says otherwise: in the user's data directory."""
     named = os.environ.get(ENVIRONMENT_NAME)
     return Path(named) if named else user_data_path("sockscope") / "history.db"
-
-
-def _figures(kind: str, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns that are listed; a race has many of each, and therefore none."""
-    if kind != "run":
-        return {"transport": known(report, "workload.transport"), "duration_s": known(report, "duration_s")}
-    main = "server" if known(report, "experiment.role") == "server" else "totals"
-    model = known(report, "experiment.server")
-    transport = known(report, "experiment.transport")
-    return {
-        "transport": transport,
-        "duration_s": known(report, "duration_s"),
-        "server": DEFAULT_SERVERS.get(transport) if model == "default" else model,
-        "client": known(report, "experiment.client"),
-        "clients": known(report, "experiment.clients"),
-        "requests_per_s": known(report, "rates.requests_per_s"),
-        "p99_s": known(report, "service_time_s.p99"),
-        "failed": sum(known(report, f"{main}.{name}") or 0 for name in ("errors", "timeouts")),
-    }
 
 
 # SQLite.

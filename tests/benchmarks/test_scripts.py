@@ -267,3 +267,19 @@ with Terminal([sys.executable, "-c", child], limit_s=60) as pty:
 def test_the_dashboard_script_is_bounded_by_its_options() -> None:
     output = run("benchmarks.dashboard_tax", "--help")
     assert {"--rounds", "--seconds", "--presses"} <= set(re.findall(r"--[a-z]+", output))
+
+
+# Crowd.
+
+
+def test_a_crowd_is_compared_with_another_revision_and_leaves_nothing_behind() -> None:
+    worktrees = ["git", "worktree", "list", "--porcelain"]
+    before = subprocess.run(worktrees, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    words = ("--before", "HEAD", "--clients", 5, 10, "--seconds", 0.2, "--rounds", 1)
+    lines = run("benchmarks.crowd", *words).splitlines()
+    rows = [line.split()[:2] for line in lines[2:]]
+    for clients in ("5", "10"):
+        for contestant in ("here", "before", "bare"):
+            assert [clients, contestant] in rows
+    after = subprocess.run(worktrees, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert after == before

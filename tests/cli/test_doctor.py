@@ -1,10 +1,12 @@
 import json
+import platform
 import subprocess
 
 import pytest
 
 from sockscope.cli import doctor
 from sockscope.cli.doctor import Check, to_json, to_text
+from sockscope.cli.environment import supported_pythons
 from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, sockscope
 
 
@@ -50,6 +52,20 @@ def test_layout() -> None:
         "ok  one               fine\n!!  two               bad\n                      mend it"
     )
     assert not json.loads(to_json(checks))["can_run"]
+
+
+def test_a_python_that_is_not_tested_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "supported_pythons", lambda: ["3.0", "3.1"])
+    (python,) = [check for check in doctor.examine() if check.name == "Python"]
+    assert not python.ok
+    assert not python.fatal
+    assert python.fix.endswith("tested with: 3.0, 3.1")
+
+
+def test_the_tested_versions_are_those_of_the_package() -> None:
+    tested = supported_pythons()
+    assert tested[0] == "3.11"
+    assert ".".join(platform.python_version_tuple()[:2]) in tested
 
 
 def test_an_address_that_cannot_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:

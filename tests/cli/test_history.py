@@ -13,8 +13,12 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.results.contest import Contest
+from sockscope.core.results.race_result import race_report
+from sockscope.core.results.standing import Standing
 from sockscope.store.history import VERSION, History
 from tests.cli.command import COMMAND, finished, next_line, running, sockscope
+from tests.core.races import batches, contestant
 from tests.e2e.terminal import Terminal
 from tests.store.test_history import RACE, REPORT, add
 
@@ -228,7 +232,7 @@ def test_kinds_and_numbers(file: str) -> None:
     assert len(told("history", "-n", "100", "--history", file).splitlines()) == 27
     (race,) = told("history", "--kind", "race", "--history", file).splitlines()[1:]
     assert race.endswith("guide")
-    assert "no sweep is kept in" in told("history", "--kind", "sweep", "--history", file)
+    assert "Invalid value for '--kind'" in refused("history", "--kind", "sweep", "--history", file)
     assert len(objects(told("history", "--json", "--history", file))["runs"]) == 26
     (newest,) = objects(told("history", "--json", "-n", "1", "--history", file))["runs"]
     assert (newest["id"], newest["kind"], newest["title"]) == (26, "race", "guide")
@@ -248,7 +252,7 @@ def test_show_a_race(file: str) -> None:
     add(History(Path(file)), "guide", report=RACE)
     shown = told("history", "show", "last", "--history", file)
     assert shown.startswith("SockScope: race guide\n")
-    assert "blocking  10.2 s" in shown
+    assert re.search(r"^ +2  blocking +10\.2 s ", shown, re.MULTILINE)
     assert objects(told("history", "show", "1", "--json", "--history", file))["report"] == RACE
 
 
@@ -426,7 +430,8 @@ def test_streams_and_stored_objects_are_read_too(tmp_path: Path, two_runs: str) 
         (b'{"type": "stored"}', "is not the JSON object of a run or a race"),
         (b'{"type": "summary", "schema_version": 99}', "was written by a newer SockScope"),
         (b'{"type": "summary", "schema_version": 1}', "is not as SockScope writes it"),
-        (b'{"type": "sweep", "schema_version": 1}', "cannot be compared: a sweep has no figures"),
+        (b'{"type": "sweep", "schema_version": 1}', "is not the JSON object of a run or a race"),
+        (b'{"type": "race", "schema_version": 1}', "is not as SockScope writes it: kind is missing"),
     ],
 )
 def test_files_that_are_something_else(tmp_path: Path, content: bytes, why: str) -> None:
@@ -451,19 +456,46 @@ def test_a_run_and_a_race_cannot_be_compared(file: str) -> None:
     assert "run 1 and run 2 cannot be compared: a run and a race have no figures in common" in said
 
 
-def test_two_races(file: str) -> None:
-    slower = json.loads(json.dumps(RACE))
-    slower["contestants"][0]["duration_s"]["median"] = 20.4
-    slower["contestants"].append({"name": "pool", "duration_s": {"median": 1}})
-    for race in (RACE, slower):
-        add(History(Path(file)), "guide", report=race)
+def test_two_kept_races(file: str) -> None:
+    for laps in (
+        {"blocking": batches(*[10.2] * 9)},
+        {"blocking": batches(*[20.4] * 9), "pool": batches(1.0)},
+    ):
+        contest = Contest(tuple(map(contestant, laps)), rounds=9, requests=100)
+        report = race_report(Standing(contest, laps=laps, finished=True), {})
+        add(History(Path(file)), "guide", report=report)
     text = told("diff", "1", "2", "--history", file)
-    assert re.search(r"^time +10.2 s +20.4 s +\+10.2 s +\+100 %  worse$", text, re.MULTILINE)
+    assert re.search(r"^time +10\.2 s +20\.4 s +\+10\.2 s +\+100 %  worse$", text, re.MULTILINE)
     assert "only in B: pool\n" in text
     assert sockscope("diff", "1", "2", "--fail-if", "duration>50%", "--history", file).returncode == 3
     found = objects(told("diff", "1", "2", "--json", "--history", file))
     assert found["contestants"][0]["figures"]["duration_s"]["verdict"] == "worse"
     assert found["only_b"] == ["pool"]
+
+
+def test_two_races_that_were_run(tmp_path: Path, file: str) -> None:
+    written = []
+    for name, clients, size in (("a", "2", "64"), ("b", "3", "128")):
+        written.append(str(tmp_path / f"{name}.json"))
+        told("race", "protocol/uvloop", "threaded", "-c", clients, "--size", size,
+             "--rounds", "2", "--slice", "50ms", "--warmup", "20ms", "--place", "loop",
+             "--json", "-q", "-o", written[-1], "--history", file)  # fmt: skip
+    rows = rows_of(told("diff", *written))
+    assert re.fullmatch(r"clients +2 +3", rows["clients"])
+    assert re.fullmatch(r"request +64 B +128 B", rows["request"])
+    found = objects(told("diff", *written, "--json"))
+    assert found["experiment"] == {"clients": {"a": 2, "b": 3}, "request_bytes": {"a": 64, "b": 128}}
+    assert "what is asked of the server differs (clients, request)" in found["doubts"][0]
+    a, b = ({one["name"]: one for one in objects(Path(path).read_text())["contestants"]} for path in written)
+    compared = {one["name"]: one["figures"] for one in found["contestants"]}
+    assert compared.keys() == a.keys() == b.keys() == {"protocol/uvloop", "threaded"}
+    for who, figures in compared.items():
+        for name in ("requests_per_s", "service_time_p50_s", "ratio"):
+            before, after, figure = a[who][name], b[who][name], figures[name]
+            assert (figure["a"], figure["b"]) == (before["median"], after["median"])
+            overlap = before["low"] <= after["high"] and after["low"] <= before["high"]
+            assert (figure["verdict"] == "same") == (overlap or abs(figure["change_ratio"]) < 0.01)
+    assert objects(told("diff", "1", "2", "--json", "--history", file))["contestants"] == found["contestants"]
 
 
 # What is documented.

@@ -35,7 +35,7 @@ def test_a_race_to_json() -> None:
         "protocol/uvloop lifetime=run", "protocol/uvloop lifetime=request",
     }  # fmt: skip
     for each in found["contestants"]:
-        assert (each["model"], each["loop"], each["client"]) == ("protocol", "uvloop", "protocol")
+        assert (each["model"], each["loop"], each["client"]) == ("protocol", "uvloop", "selector")
         assert each["rank"] in (1, 2)
         assert each["fault"] is None
         spread = each["requests_per_s"]

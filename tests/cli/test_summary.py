@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from sockscope.core.config.experiment import Experiment, Tuning
-from sockscope.core.results.report import report
+from sockscope.core.results.run_result import report
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from sockscope.faces.headless import progress_line
 from sockscope.faces.summary import report_text

@@ -1,6 +1,7 @@
 """Snapshots of runs that never happened, for tests of what is made from snapshots."""
 
 from dataclasses import replace
+from typing import Any
 
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.histogram import Histogram
@@ -51,6 +52,16 @@ def child(name: str, pid: int, used: Resources, **rest: object) -> ProcessUse:
     return replace(made, **rest)  # type: ignore[arg-type]
 
 
+def of_roles(*present: RoleSnapshot | None) -> dict[str, RoleSnapshot]:
+    """Return the roles that there are by their names, as a snapshot has them."""
+    return {one.role: one for one in present if one is not None}
+
+
+def changed(snapshot: Snapshot, role: str, **values: Any) -> Snapshot:
+    """Return the snapshot with other figures of one of its roles."""
+    return replace(snapshot, roles={**snapshot.roles, role: replace(snapshot.roles[role], **values)})
+
+
 def run(
     *,
     tuning: Tuning | None = None,
@@ -74,14 +85,15 @@ def run(
         tuning=tuning,
         generation=0,
         loop_name="uvloop",
-        server=server,
-        swarm=swarm,
+        roles=of_roles(server, swarm),
         resources=own,
         processes=(main_process(own), *children),
     )
 
 
-def both(seconds: float = 2.0, requests: int = 1_000, **rest: object) -> Snapshot:
+def both(
+    seconds: float = 2.0, requests: int = 1_000, children: tuple[ProcessUse, ...] = (), **rest: object
+) -> Snapshot:
     """Return a TCP run with both roles in which each of ``requests`` was answered after 10 ms."""
     counts = {"requests": requests, "responses": requests}
     wire_bytes = requests * 68
@@ -89,6 +101,7 @@ def both(seconds: float = 2.0, requests: int = 1_000, **rest: object) -> Snapsho
     options = (SocketOption("SO_RCVBUF", None, 131_072),)
     return run(
         seconds=seconds,
+        children=children,
         server=role("server", totals, socket_options=options),
         swarm=role(
             "swarm",

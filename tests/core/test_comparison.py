@@ -8,31 +8,34 @@ from hypothesis import strategies as st
 
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.results.comparison import (
-    COUNTS,
-    CPU_PER_REQUEST,
-    NAMES,
-    Better,
     Comparison,
     FigureChange,
     Side,
     Verdict,
-    better,
     compare,
     exceeded,
     format_change_ratio,
     names_of,
     relative_change,
 )
-from sockscope.core.results.report import FIGURES, report
+from sockscope.core.results.contest import Contest, Lap
+from sockscope.core.results.kinds import KINDS
+from sockscope.core.results.race_result import race_report
+from sockscope.core.results.run_figures import CPU_PER_REQUEST, SECTIONS
+from sockscope.core.results.run_result import report
+from sockscope.core.results.schema import Better
+from sockscope.core.results.standing import Standing
 from sockscope.core.results.thresholds import ChangeThreshold
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
-from tests.core.runs import both, role, run
+from tests.core.races import batches, contestant, rates
+from tests.core.reread import reread
+from tests.core.runs import both, child, resources, role, run
 
 ENVIRONMENT = {"python": "3.11", "cores": 2}
 
 
 def side(snapshot: Snapshot, name: str = "run 1", **rest: Any) -> Side:
-    return Side(name, report(snapshot, ENVIRONMENT), **rest)
+    return Side(name, reread(report(snapshot, ENVIRONMENT)), **rest)
 
 
 def change(comparison: Comparison, figure: str, contestant: str = "") -> FigureChange:
@@ -40,13 +43,18 @@ def change(comparison: Comparison, figure: str, contestant: str = "") -> FigureC
     return found
 
 
-def spread(median: float | None, low: float | None = None, high: float | None = None) -> dict[str, Any]:
-    return {"median": median, "min": low, "max": high, "rounds": []}
+def race(laps: dict[str, tuple[Lap, ...]], name: str = "a", cut_short: bool = False, **tuned: Any) -> Side:
+    """Return what is written of a race: of rates, or of batches with ``requests``."""
+    requests, baseline = tuned.pop("requests", 0), tuned.pop("baseline", "")
+    contest = Contest(
+        tuple(contestant(one, **tuned) for one in laps), rounds=9, requests=requests, baseline=baseline
+    )
+    standing = Standing(contest, laps=laps, finished=True, cut_short=cut_short)
+    return Side(name, reread(race_report(standing, ENVIRONMENT)), "race", cut_short)
 
 
-def race(valid: bool = True, **durations: tuple[float, float, float]) -> dict[str, Any]:
-    contestants = [{"name": name, "duration_s": spread(*three)} for name, three in durations.items()]
-    return {"type": "race", "schema_version": 1, "contestants": contestants, "valid": valid}
+def batch(name: str = "a", **durations: tuple[float, ...]) -> Side:
+    return race({one: batches(*times) for one, times in durations.items()}, name, requests=100)
 
 
 # Figures.
@@ -63,10 +71,9 @@ def test_figures_side_by_side() -> None:
 
 def test_every_figure_of_a_report_is_compared_once() -> None:
     found = [one.figure for one in compare(side(both()), side(both())).figures[""]]
-    wanted = [f"{section}.{name}" for section in FIGURES for name in FIGURES[section]]
+    wanted = [f"{section}.{figure.name}" for section in SECTIONS for figure in SECTIONS[section]]
     assert sorted(found) == sorted([*wanted, CPU_PER_REQUEST])
-    assert set(found) >= COUNTS
-    assert set(NAMES.values()) == set(found)
+    assert set(KINDS["run"].names.values()) == set(found)
 
 
 def test_processor_time_per_request() -> None:
@@ -78,11 +85,10 @@ def test_processor_time_per_request() -> None:
 
 
 def test_processor_time_per_request_is_that_of_all_processes() -> None:
-    def apart(server_cpu_s: float | None) -> Side:
-        uses = [{"name": "main", "cpu_s": 0.1}, {"name": "server", "cpu_s": server_cpu_s}]
-        return Side("run 1", report(both(requests=1_000), {}) | {"processes": uses})
-
-    found = change(compare(apart(1.9), apart(None)), CPU_PER_REQUEST)
+    apart = both(requests=1_000, children=(child("server", 101, resources(cpu_s=1.5)),))
+    untold = side(apart)
+    untold.report["processes"][1]["cpu_s"] = None
+    found = change(compare(side(apart), untold), CPU_PER_REQUEST)
     assert found.a == pytest.approx(0.002)
     assert found.b is None
 
@@ -118,6 +124,20 @@ def test_a_server_alone_is_compared_per_request_that_it_saw() -> None:
 
 
 @pytest.mark.parametrize(
+    ("figure", "grows"),
+    [
+        ("totals.reads", True), ("totals.errors", True), ("server.bytes_in", True), ("limiter.wait_s", True),
+        ("resources.cpu_s", True), ("resources.involuntary_switches", True), ("kernel_udp.in_errors", True),
+        ("totals.requests", False), ("service_time_s.count", False), ("limiter.permits", False),
+        ("pool.waiting", False), ("clients.in_flight", False), ("server.connections_open", False),
+        ("server.skew_s", False), ("resources.rss_bytes", False), ("rates.requests_per_s", False),
+    ],
+)  # fmt: skip
+def test_which_figures_grow_with_the_requests(figure: str, grows: bool) -> None:
+    assert KINDS["run"].figures[figure].per_request is grows
+
+
+@pytest.mark.parametrize(
     ("figure", "direction"),
     [
         ("rates.requests_per_s", Better.HIGHER), ("rates.bytes_per_s", Better.HIGHER),
@@ -129,10 +149,12 @@ def test_a_server_alone_is_compared_per_request_that_it_saw() -> None:
         ("limiter.permits", Better.NEITHER), ("kernel_udp.rcvbuf_errors", Better.LOWER),
         ("duration_s", Better.LOWER), ("connections_per_s", Better.HIGHER),
         ("service_time_p99_s", Better.LOWER), ("cpu_s_per_request", Better.LOWER),
+        ("ratio", Better.HIGHER), ("errors", Better.LOWER), ("threads", Better.NEITHER),
     ],
 )  # fmt: skip
 def test_which_direction_is_better(figure: str, direction: Better) -> None:
-    assert better(figure) is direction
+    kind = KINDS["run" if "." in figure else "race"]
+    assert kind.figures[figure].better is direction
 
 
 @pytest.mark.parametrize(
@@ -152,7 +174,8 @@ def test_which_direction_is_better(figure: str, direction: Better) -> None:
     ],
 )
 def test_verdicts(figure: str, a: float | None, b: float | None, verdict: Verdict) -> None:
-    assert FigureChange(figure, a, b, relative_change(a, b)).verdict is verdict
+    direction = KINDS["run"].figures[figure].better
+    assert FigureChange(figure, a, b, relative_change(a, b), direction).verdict is verdict
 
 
 SIZES = st.just(0.0) | st.floats(1e-12, 1e12)
@@ -201,7 +224,7 @@ def test_what_changed_in_the_experiment_and_environment() -> None:
 
 
 def test_fields_that_one_side_does_not_know_do_not_differ() -> None:
-    """A report of an older version lacks the fields that came later."""
+    """A field may come without a new version of the schema."""
     older = side(both())
     del older.report["experiment"]["place"]
     assert compare(older, side(both())).experiment == ()
@@ -258,10 +281,10 @@ def test_doubts_about_lengths_roles_ends_and_places() -> None:
 
 
 def test_races_are_compared_by_contestant() -> None:
-    before = race(blocking=(10.2, 10.1, 10.3), uvloop=(0.104, 0.10, 0.11), select=(1, 1, 1))
-    after = race(uvloop=(0.130, 0.12, 0.14), blocking=(10.25, 10.15, 10.4), pool=(2, 2, 2))
-    found = compare(Side("a", before, "race"), Side("b", after, "race"))
-    assert list(found.figures) == ["blocking", "uvloop"]
+    before = batch(blocking=(10.2, 10.1, 10.3), uvloop=(0.104, 0.10, 0.11), select=(1,))
+    after = batch(uvloop=(0.130, 0.12, 0.14), blocking=(10.25, 10.15, 10.4), pool=(2,))
+    found = compare(before, after)
+    assert list(found.figures) == ["uvloop", "blocking"], "the best comes first, as in A"
     assert change(found, "duration_s", "blocking").verdict is Verdict.SAME
     slower = change(found, "duration_s", "uvloop")
     assert slower.verdict is Verdict.WORSE
@@ -269,65 +292,90 @@ def test_races_are_compared_by_contestant() -> None:
     assert (found.only_a, found.only_b) == (("select",), ("pool",))
 
 
+def test_every_figure_of_a_race_is_compared() -> None:
+    found = compare(batch(x=(1.0,)), batch(x=(1.0,)))
+    assert [one.figure for one in found.figures["x"]] == list(KINDS["race"].figures)
+    assert set(KINDS["race"].names.values()) == set(KINDS["race"].figures)
+    assert {one.verdict for one in found.figures["x"]} == {Verdict.SAME}
+
+
 def test_what_all_contestants_had_in_common_is_compared() -> None:
-    before, after = race(x=(1, 1, 1)), race(x=(1, 1, 1))
-    before["workload"], after["workload"] = {"clients": 10, "server": None}, {"clients": 20, "server": None}
-    found = compare(Side("a", before, "race"), Side("b", after, "race"))
+    laps = {"x": rates(100.0), "y": rates(200.0)}
+    found = compare(race(laps, clients=10), race(laps, clients=20))
+    assert [(one.name, one.a, one.b) for one in found.experiment] == [("clients", 10, 20)]
     assert [str(one) for one in found.experiment] == ["clients 10 → 20"]
     assert found.doubts == ("what is asked of the server differs (clients): that alone changes the figures",)
 
 
+def test_fields_in_which_contestants_differ_are_told_by_their_names() -> None:
+    contest = Contest((contestant("x", permits=1), contestant("y", permits=9)))
+    standing = Standing(contest, laps={"x": rates(1.0), "y": rates(1.0)})
+    varied = Side("a", reread(race_report(standing, ENVIRONMENT)), "race")
+    assert compare(varied, race({"x": rates(1.0)}, permits=5)).experiment == ()
+
+
 def test_medians_whose_intervals_overlap_are_the_same() -> None:
-    found = compare(Side("a", race(x=(1.0, 0.8, 1.3)), "race"), Side("b", race(x=(1.2, 1.0, 1.4)), "race"))
+    found = compare(batch(x=(0.8, 1.0, 1.3)), batch(x=(1.0, 1.2, 1.4)))
     assert change(found, "duration_s", "x").verdict is Verdict.SAME
     assert change(found, "duration_s", "x").change_ratio == pytest.approx(0.2)
 
 
 def test_the_interval_of_a_median_goes_before_its_extremes() -> None:
-    def with_interval(median: float, low: float, high: float) -> dict[str, Any]:
-        found = race(x=(median, 0.1, 9.0))
-        found["contestants"][0]["duration_s"]["interval"] = [low, high]
-        return found
+    """Of nine rounds the least and the most are outside of the interval."""
+    before, after = batch(x=(1.0,) * 8 + (9.0,)), batch(x=(0.5,) + (2.0,) * 8)
+    (spread,) = [one["duration_s"] for one in before.report["contestants"]]
+    assert (spread["low"], spread["high"], spread["max"]) == (1.0, 1.0, 9.0)
+    found = change(compare(before, after), "duration_s", "x")
+    assert (found.a, found.b, found.verdict) == (1.0, 2.0, Verdict.WORSE)
+    assert change(compare(after, before), "duration_s", "x").verdict is Verdict.BETTER
 
-    found = compare(
-        Side("a", with_interval(1, 0.9, 1.1), "race"), Side("b", with_interval(2, 1.9, 2.1), "race")
-    )
-    assert change(found, "duration_s", "x").verdict is Verdict.WORSE
+
+def test_ratios_to_the_baseline_are_compared() -> None:
+    before = race({"x": rates(*[100.0] * 9), "y": rates(*[200.0] * 9)})
+    after = race({"x": rates(*[50.0] * 9), "y": rates(*[200.0] * 9)})
+    found = change(compare(before, after), "ratio", "y")
+    assert (found.a, found.b, found.change_ratio, found.verdict) == (2.0, 4.0, 1.0, Verdict.BETTER)
 
 
 def test_the_length_of_a_slice_is_no_result() -> None:
-    rate = race(x=(1, 1, 1)) | {"kind": "rate"}
-    rate["contestants"][0]["requests_per_s"] = spread(100)
-    found = compare(Side("a", rate, "race"), Side("b", rate, "race"))
-    assert [one.figure for one in found.figures["x"]] == ["requests_per_s"]
-    assert found.doubts == ()
-    batch = race(x=(1, 1, 1)) | {"kind": "batch"}
-    assert "other kinds of race (rate → batch)" in doubts(Side("a", rate, "race"), Side("b", batch, "race"))
+    rate, timed = race({"x": rates(100.0)}), batch(x=(1.0,))
+    figures = [one.figure for one in compare(rate, rate).figures["x"]]
+    assert figures == [name for name in KINDS["race"].figures if name != "duration_s"]
+    for pair in ((rate, timed), (timed, rate)):
+        assert [one.figure for one in compare(*pair).figures["x"]] == figures
+    assert compare(rate, rate).doubts == ()
+    assert "other kinds of race (rate → batch)" in doubts(rate, timed)
 
 
 def test_what_a_contestant_did_not_come_to() -> None:
-    unknown = race(x=(1, 1, 1))
-    unknown["contestants"][0]["duration_s"] = spread(None)
-    found = compare(Side("a", race(x=(1, 1, 1)), "race"), Side("b", unknown, "race"))
+    found = compare(batch(x=(1.0,)), batch(x=()))
     assert change(found, "duration_s", "x").verdict is Verdict.UNKNOWN
 
 
+def test_a_figure_that_one_side_does_not_have_is_left_out() -> None:
+    older = batch(x=(1.0,))
+    del older.report["contestants"][0]["errors"]
+    for pair in ((older, batch(x=(1.0,))), (batch(x=(1.0,)), older)):
+        assert "errors" not in [one.figure for one in compare(*pair).figures["x"]]
+
+
 def test_doubts_about_races() -> None:
-    found = compare(
-        Side("race 1", race(False, x=(1, 1, 1)), "race"),
-        Side("race 2", race(x=(1, 1, 1)), "race", cut_short=True),
-    )
+    waiting = {"x": rates(1.0, cpu_ratio=0.1, clients_cpu_ratio=1.0)}
+    found = compare(race(waiting, "race 1"), race({"x": rates(1.0)}, "race 2", cut_short=True))
     assert found.doubts == (
         "in race 1 the clients were the limit of most: it does not compare servers",
         "race 2 was cut short",
     )
+    laps = {"x": rates(1.0), "y": rates(2.0)}
+    found = compare(race(laps, baseline="x"), race(laps, baseline="y"))
+    assert found.doubts == ("other baselines (x → y): ratios are of different contestants",)
 
 
 @pytest.mark.parametrize(
     ("a", "b", "why"),
     [
         ("run", "race", "a run and a race have no figures in common"),
-        ("sweep", "sweep", "a sweep has no figures"),
+        ("race", "run", "a race and a run have no figures in common"),
     ],
 )
 def test_what_cannot_be_compared(a: str, b: str, why: str) -> None:
@@ -362,11 +410,17 @@ def test_from_nothing_to_something_is_more_than_any_limit() -> None:
 
 
 def test_conditions_on_races_hold_for_any_contestant() -> None:
-    before, after = race(x=(1, 1, 1), y=(1, 1, 1)), race(x=(1, 1, 1), y=(2, 2, 2))
-    found = compare(Side("a", before, "race"), Side("b", after, "race"))
+    found = compare(batch(x=(1.0,), y=(1.0,)), batch(x=(1.0,), y=(2.0,)))
     names = names_of(found)
     assert exceeded(ChangeThreshold.parse("duration>50%", names), found) == [
         "duration>50%: duration_s of y changed by +100 %"
     ]
-    with pytest.raises(ValueError, match="there is no figure p99"):
-        ChangeThreshold.parse("p99>50%", names)
+    assert exceeded(ChangeThreshold.parse("p99>50%", names), found) == []
+    with pytest.raises(ValueError, match="there is no figure p90"):
+        ChangeThreshold.parse("p90>50%", names)
+
+
+def test_conditions_name_only_what_is_compared() -> None:
+    rate = race({"x": rates(1.0)})
+    with pytest.raises(ValueError, match="there is no figure duration"):
+        ChangeThreshold.parse("duration>50%", names_of(compare(rate, rate)))

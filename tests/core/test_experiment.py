@@ -5,15 +5,14 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.config.applicability import CLIENT_FIELDS, MODEL_FIELDS, SERVER_FIELDS, without_effect
 from sockscope.core.config.experiment import (
     FIELDS,
-    MAX_UDP_PAYLOAD_BYTES,
     Experiment,
     Tuning,
     is_loopback,
     split_address,
 )
+from sockscope.core.config.faults import MAX_UDP_PAYLOAD_BYTES
 from sockscope.core.config.fields import Value
 from sockscope.core.wire.dialogue import Dialogue
 from sockscope.core.wire.framing import encode
@@ -51,7 +50,7 @@ def test_a_size_that_udp_cannot_carry_is_refused_for_udp_alone(size: int) -> Non
 
 
 def test_a_client_model_speaks_what_it_can() -> None:
-    assert "over UDP: protocol" in faulty(Tuning(transport="udp", client="streams"))["client"]
+    assert "over UDP: selector, protocol" in faulty(Tuning(transport="udp", client="streams"))["client"]
     assert not faulty(Tuning(client="streams"))
 
 
@@ -257,13 +256,3 @@ def test_a_pid_needs_a_target() -> None:
     assert "--target" in faulty(Experiment(pid=7))["pid"]
     assert not faulty(Experiment(role="swarm", target="127.0.0.1:1", pid=7))
     assert "at least 0" in faulty(Experiment(role="swarm", target="127.0.0.1:1", pid=-7))["pid"]
-
-
-def test_what_means_nothing_to_a_run() -> None:
-    assert without_effect(Experiment()) == {}
-    own = without_effect(Experiment(handler="mine:handle"))
-    assert own.keys() == MODEL_FIELDS
-    assert set(own.values()) == {"mine:handle serves, not a model"}
-    assert without_effect(Experiment(role="swarm", handler="a:b")).keys() == SERVER_FIELDS
-    assert without_effect(Experiment(role="server")).keys() == CLIENT_FIELDS
-    assert without_effect(Experiment(role="server", handler="a:b")).keys() == CLIENT_FIELDS | MODEL_FIELDS

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.config.experiment import FIELDS
-from sockscope.core.config.fields import FieldSpec, Kind, Value
+from sockscope.core.config.experiment import FIELDS, FIELDS_BY_ATTRIBUTE, Tuning, entries
+from sockscope.core.config.faults import range_faults
+from sockscope.core.config.fields import FieldSpec, Kind, Knob, Subject, Value
+from sockscope.core.config.models import TRANSPORTS
+from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM
 from sockscope.core.wire.octets import format_octets
 
 SPECS = [entry.spec for entry in FIELDS.values()]
@@ -157,3 +161,57 @@ def test_a_value_of_another_kind_is_refused(key: str, raw: object) -> None:
 )  # fmt: skip
 def test_a_value_out_of_range_or_of_another_type_is_told_in_words(key: str, value: Value, why: str) -> None:
     assert why in (FIELDS[key].spec.check(value) or "")
+
+
+# The facts of the fields, from which every list of fields is made.
+
+
+@by_key
+def test_the_facts_of_a_field_fit_together(spec: FieldSpec) -> None:
+    live = FIELDS[spec.key].live
+    assert spec.role in ("", *ROLE_NAMES)
+    assert spec.transport in ("", *TRANSPORTS)
+    assert live <= (spec.knob is not None), "whatever can be turned has a knob"
+    if spec.of_model or spec.of_loop:
+        assert spec.role == SERVER
+    if spec.of_loop:
+        assert spec.of_model
+    if spec.new_sockets or spec.divided or spec.socket_option:
+        assert live
+    if spec.divided:
+        assert spec.kind is Kind.COUNT
+        assert spec.role, "it is divided among the processes of one role"
+    if spec.flag is not None and spec.flag.off:
+        assert spec.kind is Kind.FLAG
+
+
+def test_no_two_fields_have_the_same_key_attribute_place_or_spelling() -> None:
+    assert [entry.attribute for entry in FIELDS.values()] == list(FIELDS_BY_ATTRIBUTE)
+    assert all(key == entry.spec.key for key, entry in FIELDS.items())
+    ranks = [spec.knob.rank for spec in SPECS if spec.knob is not None]
+    shorts = [spec.flag.short for spec in SPECS if spec.flag is not None and spec.flag.short]
+    for unique in (ranks, shorts, [spec.label for spec in SPECS if spec.knob is not None]):
+        assert len(set(unique)) == len(unique)
+
+
+@dataclass(frozen=True)
+class Larger(Tuning):
+    """A tuning with one more knob."""
+
+    jitter_s: float = field(
+        default=0.0,
+        metadata={
+            "spec": FieldSpec(
+                "jitter", "jitter", Kind.DURATION, "spread of the think time",
+                role=SWARM, subject=Subject.WORKLOAD, new_sockets=True, knob=Knob(115),
+            )
+        },
+    )  # fmt: skip
+
+
+def test_a_field_that_is_declared_is_listed_with_its_facts() -> None:
+    listed = {entry.spec.key: entry for entry in entries(Larger, live=True)}
+    assert listed.keys() - {entry.spec.key for entry in entries(Tuning, live=True)} == {"jitter"}
+    jitter = listed["jitter"]
+    assert (jitter.attribute, jitter.live, jitter.spec.role) == ("jitter_s", True, SWARM)
+    assert [fault.field for fault in range_faults(Larger(jitter_s=-1.0))] == ["jitter"]

@@ -1,12 +1,11 @@
-from dataclasses import replace
-
 import pytest
 
 from sockscope.core.config.experiment import Tuning
+from sockscope.core.roles import SWARM
 from sockscope.core.run.figures import figures
 from sockscope.core.run.snapshot import LimiterStatistics, Totals
 from sockscope.core.run.window import window
-from tests.core.runs import both, histogram, resources, role, run
+from tests.core.runs import both, changed, histogram, resources, role, run
 
 
 def test_rates_are_of_the_window() -> None:
@@ -37,8 +36,7 @@ def test_what_is_not_known_is_none() -> None:
 def test_wait_is_the_mean_of_those_that_waited() -> None:
     waited = LimiterStatistics(permits=5, in_flight=5, waiting=3, acquired=100, waited=4, wait_s=0.02)
     taken = both()
-    assert taken.swarm is not None
-    shown = figures(replace(taken, swarm=replace(taken.swarm, limiter=waited)))
+    shown = figures(changed(taken, SWARM, limiter=waited))
     assert shown.wait_s == pytest.approx(0.005)
 
 

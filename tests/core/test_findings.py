@@ -3,6 +3,8 @@ from dataclasses import replace
 import pytest
 
 from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.models import POOL_THREADS
+from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.run.findings import limit_of
 from sockscope.core.run.snapshot import (
     TARGET,
@@ -12,7 +14,7 @@ from sockscope.core.run.snapshot import (
     Snapshot,
     Totals,
 )
-from tests.core.runs import child, histogram, main_process, resources, role, run
+from tests.core.runs import changed, child, histogram, main_process, of_roles, resources, role, run
 
 FULL = LimiterStatistics(permits=50, in_flight=50, waiting=50, acquired=500, waited=500, wait_s=2.5)
 
@@ -40,18 +42,17 @@ def test_permits_are_named_with_their_evidence() -> None:
 def test_the_admission_limit_of_the_server_goes_before_the_permits_of_the_clients() -> None:
     admitted = LimiterStatistics(permits=10, in_flight=10, waiting=40, acquired=500, waited=490, wait_s=9.8)
     run_of_it = busy(limiter=FULL)
-    assert run_of_it.server is not None
-    limited = replace(run_of_it, server=replace(run_of_it.server, limiter=admitted))
+    limited = changed(run_of_it, SERVER, limiter=admitted)
     found = limit_of(limited)
     assert found.limit == "admission"
     assert "10 of 10 requests in service" in found.text
     assert "40 wait" in found.text
     assert "20.0 ms each" in found.text
-    alone = replace(limited, swarm=None)
+    alone = replace(limited, roles=of_roles(limited.server))
     assert limit_of(alone).limit == "admission"
     # Most requests did not have to wait: that is no limit.
     rarely = replace(admitted, waited=3)
-    assert limit_of(replace(limited, server=replace(run_of_it.server, limiter=rarely))).limit == "semaphore"
+    assert limit_of(changed(limited, SERVER, limiter=rarely)).limit == "semaphore"
 
 
 def test_a_pool_that_is_waited_for_is_named() -> None:
@@ -112,7 +113,7 @@ def test_requests_that_hold_each_other_up_are_named() -> None:
     assert limit_of(busy(replace(sleeping, work="wait"), limiter=FULL)).limit == "semaphore"
     alone = busy(sleeping)
     assert alone.swarm is not None
-    assert limit_of(replace(alone, swarm=replace(alone.swarm, in_flight=1))).limit != "blocked"
+    assert limit_of(changed(alone, SWARM, in_flight=1)).limit != "blocked"
     assert limit_of(busy(replace(sleeping, work="cpu"), limiter=FULL)).limit == "blocked"
     two = busy(replace(sleeping, service_time_s=0.0018, server_processes=2), limiter=FULL)
     assert limit_of(two).limit == "blocked"
@@ -128,17 +129,31 @@ def test_nothing_is_said_of_the_service_time_of_a_users_own_server() -> None:
 
 def test_a_server_that_serves_one_connection_says_who_waits_and_why() -> None:
     run_of_it = busy(Tuning(server="blocking"), limiter=FULL, connections_open=100)
-    assert run_of_it.server is not None
-    one = replace(run_of_it, server=replace(run_of_it.server, connections_open=1))
+    one = changed(run_of_it, SERVER, connections_open=1)
     found = limit_of(one)
     assert found.limit == "server"
     assert found.text.startswith("blocking serves one connection at a time; 99 of 100 wait in its backlog")
-    all_served = replace(run_of_it, server=replace(run_of_it.server, connections_open=100))
+    all_served = changed(run_of_it, SERVER, connections_open=100)
     assert limit_of(all_served).limit == "semaphore"
     for other in (replace(one.tuning, server="epoll"), replace(one.tuning, transport="udp")):
         assert limit_of(replace(one, tuning=other)).limit == "semaphore"
     sleeping = replace(one.tuning, transport="udp", service_time_s=0.001)
     assert limit_of(replace(one, tuning=sleeping)).limit == "blocked"
+    several = replace(one, tuning=replace(one.tuning, server_processes=100))
+    assert limit_of(several).limit == "semaphore", "each process serves one"
+
+
+def test_a_pool_with_fewer_threads_than_connections_says_who_waits() -> None:
+    crowd = busy(Tuning(server="pool"), connections_open=POOL_THREADS + 20)
+    full = changed(crowd, SERVER, connections_open=POOL_THREADS)
+    found = limit_of(full)
+    assert found.limit == "server"
+    assert found.text == (
+        "pool serves 100 connections at a time; 20 of 120 wait in its backlog until one of those ends"
+    )
+    # Whoever has only just come is not kept waiting by others.
+    enough = changed(full, SWARM, connections_open=POOL_THREADS)
+    assert limit_of(changed(enough, SERVER, connections_open=POOL_THREADS - 1)).limit != "server"
 
 
 @pytest.mark.parametrize("state", [state for state in RunState if state is not RunState.RUNNING])

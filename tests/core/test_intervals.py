@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from sockscope.core.events import Event, EventKind
 from sockscope.core.results.intervals import Intervals
-from sockscope.core.results.report import interval
-from sockscope.core.run.snapshot import ProcessUse, Snapshot
-from sockscope.core.run.window import difference, joined, window
-from tests.core.runs import both, resources
+from sockscope.core.results.run_result import interval
+from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.run.adding import difference, joined
+from sockscope.core.run.snapshot import ProcessUse, Snapshot, Totals
+from sockscope.core.run.window import window
+from tests.core.runs import both, changed, resources, role
 
 
 def at(seconds: float, requests: int) -> Snapshot:
@@ -93,11 +95,12 @@ def test_time_that_nothing_covers_is_not_counted() -> None:
 def test_the_rows_of_a_snapshot_are_not_kept() -> None:
     line = Event(101.0, EventKind.MARKER, "run", text="mark 1", generation=0)
     last = at(1, 10)
-    assert last.swarm is not None
-    memory = memory_of(at(0, 0), replace(last, events=(line,), swarm=replace(last.swarm, events=(line,))))
-    kept = memory._windows[0]
-    assert kept.swarm is not None
-    assert (kept.events, kept.swarm.events) == ((), ())
+    relay = role("relay", Totals(), events=(line,))
+    last = replace(changed(last, SWARM, events=(line,)), events=(line,))
+    memory = memory_of(at(0, 0), replace(last, roles={**last.roles, "relay": relay}))
+    kept = memory.windows[0]
+    assert list(kept.roles) == [SERVER, SWARM, "relay"]
+    assert not any([kept.events, *(one.events for one in kept.roles.values())])
 
 
 @given(

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.results.report import FIGURES, report
-from sockscope.core.results.thresholds import FIGURE_NAMES, ChangeThreshold, Threshold, missed
+from sockscope.core.results.run_figures import NAMES, SECTIONS
+from sockscope.core.results.run_result import report
+from sockscope.core.results.thresholds import ChangeThreshold, Threshold, missed
 from tests.core.runs import both
 
 REPORT: dict[str, Any] = report(both(), {})
@@ -106,7 +107,9 @@ def test_what_is_not_known_is_missed() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", [f"{section}.{name}" for section in FIGURES for name in FIGURES[section]])
+@pytest.mark.parametrize(
+    "name", [f"{section}.{figure.name}" for section in SECTIONS for figure in SECTIONS[section]]
+)
 def test_every_figure_can_be_judged(name: str) -> None:
     assert Threshold.parse(f"{name}>1").figure == name
 
@@ -154,7 +157,7 @@ def test_changes_that_make_no_sense(text: str, reason: str) -> None:
 
 
 @given(
-    st.sampled_from(sorted(FIGURE_NAMES)),
+    st.sampled_from(sorted(NAMES)),
     st.sampled_from([">", ">=", "<", "<=", "=="]),
     st.sampled_from(["", "+", "-"]),
     st.decimals(0, 100_000, places=3),
@@ -164,7 +167,7 @@ def test_every_change_reads_back(name: str, comparison: str, sign: str, percent:
     text = f"{space}{name}{space}{comparison}{space}{sign}{percent}{space}%{space}"
     threshold = ChangeThreshold.parse(text)
     ratio = float(percent) / 100 * (-1 if sign == "-" else 1)
-    assert threshold.figure == FIGURE_NAMES[name]
+    assert threshold.figure == NAMES[name]
     assert threshold.comparison == comparison
     assert threshold.limit_ratio == pytest.approx(ratio)
     above, below = threshold.limit_ratio + 1, threshold.limit_ratio - 1
@@ -180,4 +183,4 @@ def test_whatever_is_typed_is_read_or_refused_in_words(text: str) -> None:
             figure = parse(text).figure
         except ValueError:
             continue
-        assert figure in FIGURE_NAMES.values()
+        assert figure in NAMES.values()

@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 
 from sockscope.core.events import Event, EventKind
+from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.core.run.trace import EDGE_S, GAP_S, POINTS, SETTLE_S, Trace
-from tests.core.runs import both
+from tests.core.runs import both, child
 
 TICK_S = 0.2
 
@@ -101,6 +102,25 @@ def test_memory_is_bounded() -> None:
     assert all(len(series.times) <= POINTS for series in trace.series.values())
     assert len(trace.changes) <= 100
     assert len(trace.markers) <= 200
+
+
+def test_each_kind_of_process_has_its_series() -> None:
+    played = {1: (SERVER,), 2: (SWARM,), 3: (SWARM,), 4: (SERVER, SWARM), 5: ("relay", SERVER)}
+
+    def used(elapsed_s: float) -> Snapshot:
+        """Each process takes a tenth of a core more than the one before it."""
+        taken = both(elapsed_s)
+        children = tuple(
+            replace(child("", pid, replace(taken.resources, cpu_s=elapsed_s * pid / 10)), roles=roles)
+            for pid, roles in played.items()
+        )
+        return replace(taken, processes=(*taken.processes, *children))
+
+    trace = Trace()
+    trace.absorb(used(1.0))
+    trace.absorb(used(1.5))
+    newest = {name: trace.series[f"{name}_cpu_ratio"].values[-1] for name in ("server", "clients", "child")}
+    assert newest == pytest.approx({"server": 0.1, "clients": 0.3, "child": 0.5})
 
 
 def test_clear_forgets_the_past() -> None:

@@ -3,9 +3,10 @@ from itertools import pairwise
 
 import pytest
 
+from sockscope.core.run.adding import joined, origin
 from sockscope.core.run.snapshot import KernelUdp, Snapshot, Totals
-from sockscope.core.run.window import joined, origin, window
-from tests.core.runs import both, child, main_process, resources
+from sockscope.core.run.window import window
+from tests.core.runs import both, child, main_process, of_roles, resources, role
 
 
 def test_a_window_counts_from_the_earlier_snapshot_on() -> None:
@@ -40,9 +41,18 @@ def test_a_window_begins_where_the_figures_were_cleared() -> None:
     assert between.measured_s == pytest.approx(1)
 
 
+def test_a_third_role_is_counted_like_the_others() -> None:
+    before, after = (
+        replace(taken, roles={**taken.roles, "relay": role("relay", Totals(requests=requests))})
+        for taken, requests in ((both(seconds=1), 5), (both(seconds=2), 12))
+    )
+    assert window(before, after).roles["relay"].totals.requests == 7
+
+
 def test_a_role_that_is_not_there_stays_away() -> None:
-    alone = replace(both(seconds=1), server=None)
-    assert window(alone, replace(both(seconds=2), server=None)).server is None
+    before, after = both(seconds=1), both(seconds=2)
+    alone = replace(before, roles=of_roles(before.swarm))
+    assert window(alone, replace(after, roles=of_roles(after.swarm))).server is None
 
 
 def of_three_processes(seconds: float, requests: int, cpu_s: float) -> Snapshot:

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 
+from sockscope.core.config.models import ServerModel
 from sockscope.engine.loops import loop_factory
-from sockscope.engine.servers.registry import ServerModel
 from tests.waiting import until
 
 BOTH_LOOPS = {

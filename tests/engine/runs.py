@@ -12,7 +12,7 @@ from sockscope.core.run.snapshot import ConnectionQuery, Cursors, Exchange, Role
 from sockscope.engine.engine import Engine
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
-from sockscope.engine.servers.registry import ServerModel
+from sockscope.engine.servers.registry import open_endpoint
 
 _TUNED = {field.name for field in fields(Tuning)}
 EVERYTHING = Cursors(most_events=100_000, most_exchanges=100_000)
@@ -66,8 +66,8 @@ def port_of(engine: Engine) -> int:
     return int(server_of(engine).address.rpartition(":")[2])
 
 
-def opened(model: ServerModel, context: ServerContext) -> Endpoint:
-    """Return an endpoint of ``model`` on loopback."""
+def opened(context: ServerContext) -> Endpoint:
+    """Return an endpoint of the model that the experiment names, on loopback."""
     tuning = context.experiment.tuning
     host = "::1" if tuning.family == "ipv6" else "127.0.0.1"
-    return model.open(context, Assignment(tuning, 0, (host, 0)))
+    return open_endpoint(context, Assignment(tuning, 0, (host, 0)))

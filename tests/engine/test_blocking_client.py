@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.config.experiment import CLIENTS, CLIENTS_OF
+from sockscope.core.config.models import CLIENTS, CLIENTS_OF
 from sockscope.engine.swarm.links import LINKS
 from tests.engine.conftest import threads_of_ours
 from tests.engine.peers import echo, tcp_peer

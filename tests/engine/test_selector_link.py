@@ -155,13 +155,13 @@ async def test_clients_over_rate_is_the_time_of_a_request(clients: int) -> None:
         await until(lambda: swarm_of(engine).connections_open == clients)
         await until(lambda: swarm_of(engine).in_flight == clients)
         began = engine.snapshot()
-        await until(lambda: swarm_of(engine).totals.responses > began.main.totals.responses + 8 * clients)
+        await until(lambda: swarm_of(engine).totals.responses > began.main.totals.responses + 25 * clients)
         ended = engine.snapshot()
         assert ended.main.in_flight == clients
         answered = ended.main.service_time - began.main.service_time
         filled_s = (answered.mean_s or 0.0) * answered.total
         # What was in flight at either edge is counted whole at one of them, and not at the other.
-        assert filled_s == pytest.approx(clients * (ended.time_s - began.time_s), rel=0.1)
+        assert filled_s == pytest.approx(clients * (ended.time_s - began.time_s), rel=0.12)
 
 
 async def test_a_port_that_nobody_listens_at_is_refused() -> None:

@@ -19,18 +19,19 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.config.models import ServerModel
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import encode
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
-from sockscope.engine.servers.registry import SERVER_MODELS, ServerModel
+from sockscope.engine.servers.registry import PRESENT_MODELS
 from tests.engine.conftest import open_sockets
 from tests.engine.runs import experiment, opened
 from tests.waiting import until
 
-TCP_MODELS = [model for model in SERVER_MODELS if model.transport == "tcp"]
-UDP_MODELS = [model for model in SERVER_MODELS if model.transport == "udp"]
+TCP_MODELS = [model for model in PRESENT_MODELS if model.transport == "tcp"]
+UDP_MODELS = [model for model in PRESENT_MODELS if model.transport == "udp"]
 CONCURRENT_MODELS = [model for model in TCP_MODELS if model.at_once != 1]
 ONE_AT_A_TIME_MODELS = [model for model in TCP_MODELS if model.at_once == 1]
 tcp_models = pytest.mark.parametrize("model", TCP_MODELS, ids=lambda model: model.name)
@@ -76,8 +77,8 @@ class Served:
 @asynccontextmanager
 async def serving(model: ServerModel, **values: Any) -> AsyncIterator[Served]:
     recorder = Recorder("server")
-    chosen = experiment(transport=model.transport, **values)
-    endpoint = opened(model, ServerContext(chosen, recorder))
+    chosen = experiment(transport=model.transport, server=model.name, **values)
+    endpoint = opened(ServerContext(chosen, recorder))
     try:
         yield Served(model, endpoint, recorder)
     finally:
@@ -610,7 +611,7 @@ async def test_options_are_known_as_asked_and_as_they_are(model: ServerModel, fa
         assert (await served.closed()).close_reason is CloseReason.CLOSED
 
 
-@pytest.mark.parametrize("model", SERVER_MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize("model", PRESENT_MODELS, ids=lambda model: model.name)
 @families
 async def test_close_closes_every_descriptor(model: ServerModel, family: str) -> None:
     wire = b"\0\0\0\x09" + (1).to_bytes(8, "big") + b"x"

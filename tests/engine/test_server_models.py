@@ -10,11 +10,13 @@ import itertools
 import os
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sockscope.core.config.experiment import SERVERS, SERVERS_OF, Tuning
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.models import FD_SETSIZE, SERVER_MODELS, SERVERS_OF, ServerModel
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import encode
 from sockscope.core.wire.sequence import SEQUENCE_BYTES
@@ -22,19 +24,19 @@ from sockscope.engine.engine import Engine
 from sockscope.engine.limits import open_descriptors, raise_descriptor_limit
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
+from sockscope.engine.servers import registry
 from sockscope.engine.servers.endpoint import ServerContext
-from sockscope.engine.servers.registry import ALL_MODELS, SERVER_MODELS, ServerModel, model_for
-from sockscope.engine.servers.selectors.loop import FD_SETSIZE
+from sockscope.engine.servers.registry import LACKING, PRESENT_MODELS, lacks, model_for, open_endpoint
 from sockscope.errors import ConfigError, EngineError, ListenError, ResourceLimitError
 from tests.engine.runs import experiment, port_of, running, server_of, swarm_of, tune
 from tests.engine.test_server_conformance import connected, serving
 from tests.waiting import until
 
 NAMES = {
-    transport: [model.name for model in SERVER_MODELS if model.transport == transport]
+    transport: [model.name for model in PRESENT_MODELS if model.transport == transport]
     for transport in ("tcp", "udp")
 }
-models = pytest.mark.parametrize("model", SERVER_MODELS, ids=lambda model: f"{model.transport}-{model.name}")
+models = pytest.mark.parametrize("model", PRESENT_MODELS, ids=lambda model: f"{model.transport}-{model.name}")
 
 
 async def answered(engine: Engine, more: int = 20) -> None:
@@ -49,15 +51,32 @@ def faultless(engine: Engine) -> None:
 
 
 def test_every_name_that_may_be_chosen_is_a_model_or_absent_with_a_reason() -> None:
-    for transport, names in SERVERS_OF.items():
-        assert {model.name for model in ALL_MODELS if model.transport == transport} == set(names)
-    assert {model.name for model in ALL_MODELS} | {"default"} == set(SERVERS)
-    for model in ALL_MODELS:
-        if model.lacks:
-            with pytest.raises(ConfigError, match=model.lacks):
+    absent = [model for model in SERVER_MODELS.values() if model not in PRESENT_MODELS]
+    assert {model.mechanism for model in absent} == LACKING
+    for model in SERVER_MODELS.values():
+        if model in absent:
+            with pytest.raises(ConfigError, match=lacks(model)):
                 model_for(model.transport, model.name)
         else:
+            assert lacks(model) == ""
             assert model_for(model.transport, model.name) is model
+
+
+def test_every_file_that_opens_a_model_is_named_by_one() -> None:
+    folder = Path(registry.__file__).parent
+    opening = {
+        ".".join(path.relative_to(folder).with_suffix("").parts)
+        for path in folder.glob("*/*.py")
+        if "def open_endpoint(" in path.read_text()
+    }
+    assert opening == {model.module for model in SERVER_MODELS.values()}
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_model_that_does_not_serve_the_transport_is_refused(transport: str) -> None:
+    other = {"tcp": "datagram", "udp": "streams"}[transport]
+    with pytest.raises(ConfigError, match=f"over {transport.upper()}: {', '.join(SERVERS_OF[transport])}"):
+        model_for(transport, other)
 
 
 @models
@@ -65,7 +84,7 @@ def test_every_name_that_may_be_chosen_is_a_model_or_absent_with_a_reason() -> N
                          ids=["steady", "permits", "lifetime"])  # fmt: skip
 async def test_the_two_ends_count_the_same(model: ServerModel, values: dict[str, Any]) -> None:
     # One client where one is served at a time: a second would only time out.
-    clients = 1 if model.at_once == 1 else 4
+    clients = 1 if (model.transport, model.at_once) == ("tcp", 1) else 4
     async with running(
         transport=model.transport, server=model.name, clients=clients, request_timeout_s=10.0, **values
     ) as engine:
@@ -135,7 +154,7 @@ async def test_a_model_that_cannot_serve_leaves_the_one_before_in_place() -> Non
         faultless(engine)
 
 
-@pytest.mark.parametrize("model", [m for m in SERVER_MODELS if m.threaded],
+@pytest.mark.parametrize("model", [m for m in PRESENT_MODELS if m.threaded],
                          ids=lambda model: f"{model.transport}-{model.name}")  # fmt: skip
 async def test_without_a_thread_to_serve_in_the_server_stays_as_it_was(
     model: ServerModel, monkeypatch: pytest.MonkeyPatch
@@ -292,7 +311,7 @@ def test_an_endpoint_that_cannot_listen_leaves_no_thread() -> None:
         try:
             context = ServerContext(experiment(server=name), Recorder("server"))
             with pytest.raises(EngineError, match="port is in use"):
-                model_for("tcp", name).open(context, Assignment(Tuning(), 0, held.getsockname()))
+                open_endpoint(context, Assignment(Tuning(server=name), 0, held.getsockname()))
         finally:
             held.close()
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.config.models import ServerModel
 from sockscope.core.events import CloseReason
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
-from sockscope.engine.servers.registry import ServerModel, model_for
+from sockscope.engine.servers.registry import model_for, open_endpoint
 from sockscope.errors import ListenError
 from tests.engine.runs import experiment, running, server_of, swarm_of, tune
 from tests.waiting import until
@@ -23,9 +24,9 @@ models = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 
 @contextmanager
 def listening(model: ServerModel, port: int = 0, **values: Any) -> Iterator[Endpoint]:
-    chosen = experiment(transport=model.transport, **values)
+    chosen = experiment(transport=model.transport, server=model.name, **values)
     assignment = Assignment(chosen.tuning, 0, ("127.0.0.1", port))
-    endpoint = model.open(ServerContext(chosen, Recorder("server")), assignment)
+    endpoint = open_endpoint(ServerContext(chosen, Recorder("server")), assignment)
     try:
         yield endpoint
     finally:

@@ -14,11 +14,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from sockscope.core.config.models import FD_SETSIZE, ServerModel
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import encode
 from sockscope.engine.limits import descriptor_limit, open_descriptors, raise_descriptor_limit
-from sockscope.engine.servers.registry import ServerModel
-from sockscope.engine.servers.selectors.loop import FD_SETSIZE
 from tests.engine.test_server_conformance import (
     Peer,
     Served,
@@ -53,7 +52,7 @@ async def ask_once(peer: Peer, number: int) -> None:
 
 def clients_for(model: ServerModel) -> int:
     """Return how many clients the model is to serve here, where their sockets are in the same process."""
-    if model.at_once == 1:
+    if (model.transport, model.at_once) == ("tcp", 1):
         return CLIENTS_IN_TURN
     if model.name == "select":
         return FD_SETSIZE - 24 - (open_descriptors() or FD_SETSIZE)

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.config.experiment import CLIENTS, SERVERS, Experiment
-from sockscope.engine.servers.registry import SERVER_MODELS
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.models import CLIENTS, SERVERS
+from sockscope.engine.servers.registry import PRESENT_MODELS
 from sockscope.lab.contestants import (
     LOOPS,
     ContestantSpec,
@@ -36,7 +37,7 @@ def test_what_is_written_is_read(chosen: tuple[str, str | None, str | None]) -> 
         ("a/b/c/d", "is not MODEL"),
         ("protocl", "did you mean protocol"),
         ("protocol/uvlop", "did you mean uvloop"),
-        ("protocol/uvloop/x", "one of protocol, blocking, streams"),
+        ("protocol/uvloop/x", "one of selector, protocol, streams, blocking"),
     ],
 )
 def test_what_is_no_contestant_is_told(text: str, why: str) -> None:
@@ -103,7 +104,7 @@ def test_who_does_not_serve_the_transport_is_left_out_with_the_reason() -> None:
 def test_every_model_that_is_here_takes_part(transport: str) -> None:
     workload = Experiment().with_values({"transport": transport})
     contestants, _ = contestants_of(all_entries(transport), workload)
-    here = {model.name for model in SERVER_MODELS if model.transport == transport}
+    here = {model.name for model in PRESENT_MODELS if model.transport == transport}
     assert {contestant.experiment.tuning.server for contestant in contestants} == here
     on_loops = [c.name for c in contestants if c.uses_loop]
     assert {name.split("/")[1] for name in on_loops} == set(LOOPS)

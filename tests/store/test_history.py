@@ -24,25 +24,18 @@ from hypothesis import strategies as st
 
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.results.intervals import Intervals
-from sockscope.core.results.report import interval, report
+from sockscope.core.results.run_result import interval, report
 from sockscope.core.run.snapshot import Totals
 from sockscope.errors import EXIT_FAILED, EXIT_USAGE, HistoryError, UnknownRunError
 from sockscope.store.history import APPLICATION_ID, ENVIRONMENT_NAME, VERSION, History, default_path
+from tests.core.reread import damaged, races, reread, runs
 from tests.core.runs import both, role, run
 
 PATIENCE_S = 60
 NOW = datetime(2026, 5, 4, 13, 30, 15, 250_000, tzinfo=UTC)
 REPORT = report(both(), {"python": "3.11"})
-RACE: dict[str, Any] = {
-    "schema_version": 1,
-    "type": "race",
-    "kind": "batch",
-    "contestants": [{"name": "blocking", "duration_s": {"median": 10.2}}],
-    "environment": {"python": "3.11"},
-    "workload": {"transport": "udp", "server": None},
-    "duration_s": 61.5,
-    "limit": "neither",
-}
+RACE = races()[1]
+"""A batch, as it is when it has been written and read."""
 
 
 @pytest.fixture
@@ -85,7 +78,7 @@ def test_a_run_comes_back_as_it_was(history: History) -> None:
     row = stored.row
     assert (row.id, row.kind, row.title, row.cut_short) == (1, "run", "TCP protocol", True)
     assert row.began_at == NOW.replace(microsecond=0)
-    assert (row.transport, row.server, row.client, row.clients) == ("tcp", "protocol", "protocol", 100)
+    assert (row.transport, row.server, row.client, row.clients) == ("tcp", "protocol", "selector", 100)
     assert row.duration_s == pytest.approx(2)
     assert row.requests_per_s == pytest.approx(500)
     assert row.failed == 0
@@ -117,16 +110,38 @@ def test_a_race_is_kept_whole(history: History) -> None:
     number = add(history, "guide", report=RACE)
     stored = history.load(number)
     assert (stored.row.kind, stored.report, stored.intervals) == ("race", RACE, [])
-    assert (stored.row.transport, stored.row.duration_s) == ("udp", 61.5)
+    assert (stored.row.transport, stored.row.duration_s) == ("tcp", 93.0)
     assert (stored.row.requests_per_s, stored.row.p99_s, stored.row.failed) == (None, None, None)
     assert [row.kind for row in history.runs()] == ["race", "run"]
     assert [row.title for row in history.runs(kind="race")] == ["guide"]
-    assert history.runs(kind="sweep") == []
+
+
+@pytest.mark.parametrize("report", runs() + races())
+def test_every_result_comes_back_as_it_was_written(history: History, report: dict[str, Any]) -> None:
+    stored = history.load(add(history, report=report))
+    assert stored.report == report
+    assert stored.row == history.runs()[0]
+    assert stored.row.transport == report["experiment"]["transport"]
+
+
+@given(damaged(runs() + races()))
+def test_what_is_kept_can_be_read_again(report: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        history = History(Path(folder) / "history.db")
+        try:
+            number = add(history, report=report)
+        except HistoryError:
+            assert not history.path.exists()
+            return
+        assert history.load(number).report == reread(report)
+        assert len(history.runs()) == 1
 
 
 def test_what_is_no_result_is_not_kept(history: History) -> None:
     with pytest.raises(HistoryError, match="what is to be kept is not the JSON object"):
         add(history, report={"type": "interval"})
+    with pytest.raises(HistoryError, match="has intervals, which a race has not"):
+        add(history, report=RACE, intervals=[interval(both())])
     for body in (float("nan"), object()):
         with pytest.raises(HistoryError, match="what is to be kept"):
             add(history, intervals=[{"duration_s": body}])
@@ -450,11 +465,17 @@ def test_a_run_whose_text_is_damaged(history: History) -> None:
         ("'[]'", "damaged"),
         ("x'ff'", "damaged|UTF-8"),
         ("7", "damaged"),
+        (f"'{'[' * 100_000}'", "is damaged: is not JSON"),
+        (f"'{json.dumps(RACE)}'", "is damaged: it is a race, not a run"),
     ):
         execute(history.path, f"UPDATE runs SET report = {text} WHERE id = 1")
         with pytest.raises(HistoryError, match=why):
             history.load(1)
     assert history.load(2).report["type"] == "summary"
+    for text in ("{}", "[7]", '[{"duration_s": "long"}]', '[{"duration_s": NaN}]', "[[[]]]"):
+        execute(history.path, f"UPDATE runs SET intervals = '{text}' WHERE id = 2")
+        with pytest.raises(HistoryError, match=r"run 2 of the history .* is damaged: .*intervals"):
+            history.load(2)
     execute(history.path, "UPDATE runs SET began_at = 'once upon a time' WHERE id = 1")
     with pytest.raises(HistoryError, match=r"run 1 of the history .* is damaged"):
         history.runs()

@@ -11,6 +11,8 @@ from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import ConnectionState, ConnectionView
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.histogram import Histogram
+from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.run.adding import total
 from sockscope.core.run.figures import figures
 from sockscope.core.run.findings import limit_of
 from sockscope.core.run.snapshot import (
@@ -94,7 +96,7 @@ class Script:
             self.cpu_s += cpu * STEP_S
             self.wait_s += 0.004 * requests
             self.lost += lost
-            self.totals += Totals(
+            more = Totals(
                 requests=requests + lost,
                 responses=requests,
                 timeouts=lost,
@@ -106,6 +108,7 @@ class Script:
                 datagrams_received=requests if self.tuning.transport == "udp" else 0,
                 datagrams_lost=lost,
             )
+            self.totals = total([self.totals, more])
             self.last = self.snapshot()
             self.trace.absorb(self.last)
             self.sent = len(self.events)
@@ -149,8 +152,7 @@ class Script:
             tuning=self.tuning,
             generation=self.generation,
             loop_name="uvloop",
-            server=server,
-            swarm=swarm,
+            roles={SERVER: server, SWARM: swarm},
             resources=Resources(
                 cpu_s=self.cpu_s,
                 rss_bytes=64_000_000,

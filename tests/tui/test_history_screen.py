@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sockscope.core.results.intervals import Intervals
-from sockscope.core.results.report import report
+from sockscope.core.results.run_result import report
 from sockscope.engine.engine import Engine
 from sockscope.faces.summary import title_of
 from sockscope.faces.tui.screens.dashboard import DashboardScreen

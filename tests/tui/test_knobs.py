@@ -8,6 +8,7 @@ import pytest
 from textual import events
 
 from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.faces.tui.actions import ACTIONS
 from sockscope.faces.tui.panels.knobs import KNOBS
 from tests.tui.driving import Driver, dashboard, small
 
@@ -212,3 +213,11 @@ async def test_udp_refuses_what_no_datagram_carries() -> None:
 def test_every_live_field_has_a_knob() -> None:
     assert set(LIVE) == {entry.spec.key for entry in FIELDS.values() if entry.live}
     assert len({FIELDS[key].attribute for key in LIVE}) == len(Tuning.__dataclass_fields__)
+
+
+def test_the_keys_beside_a_knob_are_those_of_actions() -> None:
+    hints = [(key, knob.keys.split()) for key in KNOBS if (knob := FIELDS[key].spec.knob) is not None]
+    shown = {action.shown for action in ACTIONS}
+    assert {key for key, keys in hints if keys} >= {"transport", "clients", "permits"}
+    for key, keys in hints:
+        assert shown.issuperset(keys), key

@@ -1,36 +1,81 @@
-"""Which fields mean nothing to a run, and why: those of a role that is not here, and those of a server model
-where the user's own code serves."""
+"""Which fields mean nothing to a run, and why; which server models can be chosen.
+
+Pure questions about an experiment and a tuning, answered from the facts of the fields and of the models. What
+only the platform knows is handed in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.config.models import DEFAULT, SERVER_MODELS, ServerModel, server_model
+from sockscope.core.roles import SERVER, SWARM
 
-SERVER_FIELDS = frozenset(
-    {"service_time", "bind", "port", "backlog", "max_connections", "idle_timeout", "server", "work",
-     "server_permits", "read_bytes", "server_processes", "reuse_address", "reuse_port", "handler", "protocol"}
-)  # fmt: skip
-"""Keys of the fields that only a server has; a swarm alone does not know them."""
-CLIENT_FIELDS = frozenset(
-    {"clients", "permits", "think_time", "lifetime", "timeout", "connect_timeout", "requests", "seed",
-     "target", "allow_remote", "client", "depth", "batch", "pool", "swarm_processes", "request", "expect",
-     "until", "pid"}
-)  # fmt: skip
-"""Keys of the fields that only clients have; a server alone does not know them."""
-MODEL_FIELDS = frozenset({"server", "service_time", "work", "server_permits", "read_bytes"})
-"""Keys of the fields that only a server model has; the user's own code does not know them."""
+_ABSENT = {SERVER: "the server is elsewhere", SWARM: "there are no clients here"}
+"""Why the fields of a role that does not run here mean nothing."""
 
 
 def unknown_fields(role: str) -> frozenset[str]:
     """Return the keys of the fields that a run of ``role`` (``both``, ``server``, ``swarm``) lacks."""
-    return {"server": CLIENT_FIELDS, "swarm": SERVER_FIELDS}.get(role, frozenset())
+    if role == "both":
+        return frozenset()
+    return frozenset(key for key, entry in FIELDS.items() if entry.spec.role not in ("", role))
 
 
 def without_effect(experiment: Experiment) -> Mapping[str, str]:
     """Return, by key, the fields that mean nothing to this run, each with the reason in words."""
-    why = {"server": "there are no clients here", "swarm": "the server is elsewhere"}
-    found = dict.fromkeys(unknown_fields(experiment.role), why.get(experiment.role, ""))
+    found = {key: _ABSENT[FIELDS[key].spec.role] for key in unknown_fields(experiment.role)}
     if experiment.own_server:
-        found |= dict.fromkeys(MODEL_FIELDS, f"{experiment.own_server} serves, not a model")
+        found |= {
+            key: f"{experiment.own_server} serves, not a model"
+            for key, entry in FIELDS.items()
+            if entry.spec.of_model
+        }
     return found
+
+
+def idle_fields(experiment: Experiment, tuning: Tuning) -> Mapping[str, str]:
+    """Return, by key, the fields that mean nothing at the moment, each with the reason in words.
+
+    They are those :func:`without_effect`, and those that mean nothing to the transport, the server model or
+    the placement of ``tuning``: they can be changed, and matter again after another change.
+    """
+    found = {**_ignored_by_transport(tuning), **_ignored_by_placement(tuning)}
+    model = server_model(tuning.transport, tuning.server)
+    if model is not None and experiment.role != SWARM and not experiment.own_server:
+        found |= _ignored_by_model(model, experiment.loop)
+    return {**found, **without_effect(experiment)}
+
+
+def _ignored_by_transport(tuning: Tuning) -> dict[str, str]:
+    why = f"means nothing over {tuning.transport.upper()}"
+    return {key: why for key, entry in FIELDS.items() if entry.spec.transport not in ("", tuning.transport)}
+
+
+def _ignored_by_placement(tuning: Tuning) -> dict[str, str]:
+    if max(tuning.server_processes, tuning.swarm_processes) == 1:
+        return {}
+    return {"place": "several processes of a role are apart in any case"}
+
+
+def _ignored_by_model(model: ServerModel, loop: str) -> dict[str, str]:
+    found = dict.fromkeys(model.ignores, f"means nothing to the {model.name} server")
+    on_loop = model.ignores_on.get(loop, frozenset())
+    found |= dict.fromkeys(on_loop, f"means nothing to the {model.name} server on {loop}")
+    if model.threaded:
+        why = f"means nothing to the {model.name} server, which leaves the event loop alone"
+        found |= {key: why for key, entry in FIELDS.items() if entry.spec.of_loop}
+    return found
+
+
+def offered(transport: str, lacking: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the names of the server models that can serve ``transport``, ``default`` first.
+
+    ``lacking`` are the mechanisms that the platform has not got.
+    """
+    return (
+        DEFAULT,
+        *(name for (served, name), model in SERVER_MODELS.items()
+          if served == transport and model.mechanism not in lacking),
+    )  # fmt: skip

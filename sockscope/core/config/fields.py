@@ -1,14 +1,14 @@
-"""What a configuration field is: its words, unit, range and steps.
+"""What a configuration field is: its words, unit, range and steps, and every other fact about it.
 
 Each field of an :class:`~sockscope.core.config.experiment.Experiment` carries one :class:`FieldSpec`. The
-command line, the TOML reader, the environment, validation and the knobs on the screen are all made from
-it, so a field is described once.
+command line, the TOML reader, the environment, validation, the knobs on the screen, races, comparisons, and
+the division of a role among processes are all made from it, so a field is described once.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import Field, dataclass
+from dataclasses import Field, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -31,13 +31,70 @@ class Kind(Enum):
     """Bytes, written as :mod:`sockscope.core.wire.octets` reads them."""
 
 
+class Subject(Enum):
+    """What a field is about, which is what a difference in it means to a comparison of two runs."""
+
+    WORKLOAD = "workload"
+    """What is asked of the server: another workload has other figures, whoever serves it."""
+    SETUP = "setup"
+    """How it is asked and served: what comparisons are made for."""
+    PLACEMENT = "placement"
+    """Where the roles run, which is part of the setup and decides whose resources are measured."""
+    CIRCUMSTANCE = "circumstance"
+    """What makes no difference to the figures by itself, or is compared in a way of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """How a field is shown among the knobs of the dashboard.
+
+    ``rank`` orders them from top to bottom; the numbers have gaps for those to come. ``keys`` is the hint
+    beside the knob, the keys that turn it without going there. ``compact`` knobs are all that a small
+    terminal shows.
+    """
+
+    rank: int
+    keys: str = ""
+    compact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """How the command line spells a field; its long spelling is made from the key (``--service-time``).
+
+    ``short`` is a short spelling (``-c``), ``off`` what switches a flag off again (``--delay``), ``metavar``
+    what stands for the value in the help where the kind does not tell it, and ``called`` the name in messages
+    where that is not the long spelling. ``argument_of`` is the command that takes it as an argument instead.
+    ``in_race`` tells whether ``sockscope race`` has the flag.
+    """
+
+    short: str = ""
+    off: str = ""
+    metavar: str = ""
+    called: str = ""
+    argument_of: str = ""
+    in_race: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """The description of one field.
+    """Every fact of one field.
 
-    ``low`` and ``high`` bound a number (inclusive). ``smallest_step`` is the first value above zero that
-    an arrow key reaches. ``zero_word`` is what 0 means on the screen ("off"). ``words`` are other ways to
-    write a value (``request`` for a lifetime of 1).
+    How its values are read and written: ``low`` and ``high`` bound a number (inclusive). ``smallest_step`` is
+    the first value above zero that an arrow key reaches. ``zero_word`` is what 0 means on the screen ("off").
+    ``words`` are other ways to write a value (``request`` for a lifetime of 1).
+
+    Where it means something: ``role`` is the only role that knows it (empty: the run or several roles do),
+    ``transport`` the only transport. ``of_model`` fields are known to server models, but not to the user's
+    own server; ``of_loop`` fields only to server models on the event loop. What a single model ignores is
+    told in :mod:`sockscope.core.config.models`.
+
+    What a change of it does: ``new_sockets`` tells that it takes new connections, ``divided`` that several
+    processes of its role share the value, which is a limit or a number of clients. ``socket_option`` names
+    the option that it sets, whose value in force the kernel tells.
+
+    Who shows it: ``subject`` to comparisons, ``varied`` to races (whether contestants may differ in it by
+    ``--vary``), ``knob`` to the dashboard, ``flag`` to the command line (None: it has no flag).
     """
 
     key: str
@@ -50,6 +107,17 @@ class FieldSpec:
     zero_word: str = ""
     words: tuple[tuple[str, Value], ...] = ()
     smallest_step: float = 1
+    role: str = ""
+    transport: str = ""
+    of_model: bool = False
+    of_loop: bool = False
+    new_sockets: bool = False
+    divided: bool = False
+    socket_option: str = ""
+    subject: Subject = field(kw_only=True)
+    varied: bool = True
+    knob: Knob | None = None
+    flag: Flag | None = Flag()
 
     def parse(self, raw: object) -> Value:
         """Return the value that ``raw`` (typed text, or a TOML value) stands for.

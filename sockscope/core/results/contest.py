@@ -8,6 +8,7 @@ from typing import Self
 
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
+from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.run.snapshot import ProcessUse, Snapshot
 from sockscope.errors import ConfigError, Fault
 
@@ -161,7 +162,7 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
     seen, totals = swarm.main, swarm.main.totals
     server_s, swarm_s = duration_s or server.measured_s, duration_s or swarm.measured_s
     p50, p99 = seen.service_time.percentiles((0.5, 0.99))
-    used, clients = used_by("server", server), used_by("swarm", swarm)
+    used, clients = used_by(SERVER, server), used_by(SWARM, swarm)
     return Lap(
         duration_s=swarm_s or None,
         connections_per_s=_ratio(totals.connections_opened, swarm_s),

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from sockscope.core.results.report import interval
-from sockscope.core.run.snapshot import RoleSnapshot, Snapshot
-from sockscope.core.run.window import joined, window
+from sockscope.core.results.run_result import interval
+from sockscope.core.run.adding import joined
+from sockscope.core.run.snapshot import Snapshot
+from sockscope.core.run.window import window
 
 LENGTH_S = 1.0
 """Length of an interval, until a run is so long that its intervals are joined."""
@@ -21,13 +22,16 @@ _SLACK_S = 0.1
 
 
 class Intervals:
-    """Absorbs the snapshots of a run, as often as they come, and keeps a window per ``length_s``."""
+    """Absorbs the snapshots of a run, as often as they come, and keeps a window per ``length_s``.
+
+    ``windows`` are those so far, in order and without rows.
+    """
 
     def __init__(self, most: int = MOST) -> None:
         self.length_s = LENGTH_S
         self._most = most
         self._edge: Snapshot | None = None
-        self._windows: list[Snapshot] = []
+        self.windows: list[Snapshot] = []
 
     def absorb(self, snapshot: Snapshot) -> None:
         """Take the next snapshot; it ends an interval when the one that is under way is long enough."""
@@ -43,15 +47,15 @@ class Intervals:
 
     def reports(self) -> list[dict[str, Any]]:
         """Return the objects of ``--json-stream`` for the intervals, in order."""
-        return [interval(one) for one in self._windows]
+        return [interval(one) for one in self.windows]
 
     def _cut(self, snapshot: Snapshot) -> None:
         assert self._edge is not None
         edge = _slim(snapshot)
-        self._windows.append(window(self._edge, edge))
+        self.windows.append(window(self._edge, edge))
         self._edge = edge
-        if len(self._windows) >= self._most:
-            self._windows = list(_pairs(self._windows))
+        if len(self.windows) >= self._most:
+            self.windows = list(_pairs(self.windows))
             self.length_s *= 2
 
 
@@ -70,10 +74,7 @@ def _pairs(windows: list[Snapshot]) -> Iterator[Snapshot]:
 
 def _slim(snapshot: Snapshot) -> Snapshot:
     """Return the snapshot without its rows."""
-    return replace(
-        snapshot, events=(), server=_without_rows(snapshot.server), swarm=_without_rows(snapshot.swarm)
-    )
-
-
-def _without_rows(role: RoleSnapshot | None) -> RoleSnapshot | None:
-    return replace(role, events=(), exchanges=(), connections=()) if role is not None else None
+    roles = {
+        name: replace(role, events=(), exchanges=(), connections=()) for name, role in snapshot.roles.items()
+    }
+    return replace(snapshot, events=(), roles=roles)

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sockscope.core.results.contest import FIGURES
+from sockscope.core.results.race_result import NAMES, RATIO
 from sockscope.core.results.standing import StandingRow
-from sockscope.core.results.thresholds import Threshold, format_figure, short_names
-
-RATIO = "ratio"
-"""Name of the ratio to the baseline, which is a figure here."""
-FIGURE_NAMES = short_names((*FIGURES, RATIO))
-"""Names by which a figure of a race may be called, with its full one."""
+from sockscope.core.results.thresholds import Threshold, format_figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +23,9 @@ class RaceThreshold:
         text = text.strip()
         for name in sorted(contestants, key=len, reverse=True):
             if text.startswith(f"{name}."):
-                return cls(name, Threshold.parse(text.removeprefix(f"{name}."), FIGURE_NAMES))
+                return cls(name, Threshold.parse(text.removeprefix(f"{name}."), NAMES))
         try:
-            return cls("", Threshold.parse(text, FIGURE_NAMES))
+            return cls("", Threshold.parse(text, NAMES))
         except ValueError as error:
             named = f"; before a dot may stand one of {', '.join(contestants)}" if "/" in text else ""
             raise ValueError(f"{error}{named}") from None

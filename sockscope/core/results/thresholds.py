@@ -9,45 +9,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
 
 from sockscope.core import units
-from sockscope.core.results.report import FIGURES
+from sockscope.core.results.run_figures import NAMES
+from sockscope.core.results.schema import Report
 
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq,
 }  # fmt: skip
 _CONDITION = re.compile(r"\s*([A-Za-z0-9_.]+)\s*(>=|<=|==|>|<)\s*(\S.*?)\s*")
 _SHARE = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)\s*%")
-_UNIT_SUFFIX = re.compile(r"(?<!_per)(_bytes|_ratio|_s)$")
-_ALSO = {"p99.9": "service_time_s.p999"}
-
-
-def _run_names() -> dict[str, str]:
-    """Return each name that a figure may be called by, and its dotted name; the first section wins.
-
-    The server's figures need their section, for the short names mean what the clients saw.
-    """
-    dotted = [f"{section}.{figure}" for section, figures in FIGURES.items() for figure in figures]
-    alone = [figure for figure in dotted if not figure.startswith("server.")]
-    return {**_ALSO, **{figure: figure for figure in dotted}, **short_names(alone)}
-
-
-def short_names(figures: Iterable[str]) -> dict[str, str]:
-    """Return for each short name of a figure (``p99``, ``cpu``) its full one; the first figure wins."""
-    full = list(figures)
-    names = {figure: figure for figure in full}
-    for figure in full:
-        names.setdefault(figure.rpartition(".")[2], figure)
-    for figure in full:
-        name = _UNIT_SUFFIX.sub("", figure.rpartition(".")[2])
-        names.setdefault(name, figure)
-        names.setdefault(name.removeprefix("service_time_"), figure)
-    return names
-
-
-FIGURE_NAMES: Mapping[str, str] = _run_names()
-"""Names by which a figure of a run's report may be called, with its dotted name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +31,19 @@ class Threshold:
     limit: float
 
     @classmethod
-    def parse(cls, text: str, names: Mapping[str, str] | None = None) -> Threshold:
+    def parse(cls, text: str, names: Mapping[str, str] = NAMES) -> Threshold:
         """Return the threshold that ``text`` (``p99>20ms``) stands for; raise ValueError with the reason.
 
         ``names`` are what figures may be called, with the name of each; by default those of a run's report.
         """
-        figure, comparison, value = _parts(text, FIGURE_NAMES if names is None else names, "p99>20ms")
+        figure, comparison, value = _parts(text, names, "p99>20ms")
         try:
             limit = _unit_of(figure).parse(value)
         except ValueError as error:
             raise ValueError(f"the value {value} is {error}") from None
         return cls(text.strip(), figure, comparison, limit)
 
-    def missed(self, report: Mapping[str, Any]) -> str | None:
+    def missed(self, report: Report) -> str | None:
         """Return in words why ``report`` misses this threshold, or None when it holds.
 
         A figure that is not known counts as missed: what was not measured was not shown to be good.
@@ -90,7 +61,7 @@ class Threshold:
         return _COMPARISONS[self.comparison](value, self.limit)
 
 
-def missed(thresholds: Iterable[Threshold], report: Mapping[str, Any]) -> list[str]:
+def missed(thresholds: Iterable[Threshold], report: Report) -> list[str]:
     """Return in words each threshold that ``report`` misses."""
     return [why for threshold in thresholds if (why := threshold.missed(report)) is not None]
 
@@ -105,15 +76,13 @@ class ChangeThreshold:
     limit_ratio: float
 
     @classmethod
-    def parse(cls, text: str, names: Mapping[str, str] | None = None) -> ChangeThreshold:
+    def parse(cls, text: str, names: Mapping[str, str] = NAMES) -> ChangeThreshold:
         """Return the threshold that ``text`` (``requests_per_s<-5%``) stands for.
 
         ``names`` are what figures may be called, with the name of each; by default those of a run's report.
         Raises ValueError with the reason.
         """
-        figure, comparison, value = _parts(
-            text, FIGURE_NAMES if names is None else names, "requests_per_s<-5%"
-        )
+        figure, comparison, value = _parts(text, names, "requests_per_s<-5%")
         share = _SHARE.fullmatch(value)
         if share is None:
             raise ValueError(f"the value {value} is not a change in per cent (for example -5% or +10%)")

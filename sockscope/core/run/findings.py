@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sockscope.core import units
+from sockscope.core.config.models import server_model
 from sockscope.core.run.figures import Figures, ProcessFigures, figures, machine_ratio, process_figures
 from sockscope.core.run.snapshot import TARGET, RunState, Snapshot
 
@@ -104,16 +105,20 @@ def _backlog(window: Snapshot, _: Figures) -> Finding | None:
     server, swarm = window.server, window.swarm
     if server is None or swarm is None or window.experiment.own_server:
         return None
-    if (window.tuning.transport, window.tuning.server) != ("tcp", "blocking"):
+    model = server_model(window.tuning.transport, window.tuning.server)
+    if model is None or not model.at_once or window.tuning.transport != "tcp":
         return None
     # Whom the kernel has connected and the server has not accepted yet.
     waiting = swarm.connections_open - server.connections_open
-    if waiting <= 0:
+    if waiting <= 0 or swarm.connections_open <= model.at_once * window.tuning.server_processes:
         return None
+    served, ends = "one connection", "that one ends"
+    if model.at_once > 1:
+        served, ends = f"{model.at_once:,} connections", "one of those ends"
     return Finding(
         "server",
-        f"blocking serves one connection at a time; {waiting:,} of {swarm.connections_open:,} "
-        "wait in its backlog until that one ends",
+        f"{model.name} serves {served} at a time; {waiting:,} of {swarm.connections_open:,} "
+        f"wait in its backlog until {ends}",
     )
 
 
@@ -181,7 +186,8 @@ def _held_up(window: Snapshot, shown: Figures) -> Finding | None:
     # What a user's own server does with a request is not in the tuning.
     if window.swarm is None or window.server is None or rate is None or window.experiment.own_server:
         return None
-    if tuning.work == "wait" and tuning.server != "blocking":
+    model = server_model(tuning.transport, tuning.server)
+    if tuning.work == "wait" and (model is None or model.at_once != 1):
         return None
     in_service = rate * tuning.service_time_s / tuning.server_processes
     if not ONE_IN_SERVICE[0] <= in_service <= ONE_IN_SERVICE[1] or window.swarm.in_flight < 2:

@@ -1,18 +1,37 @@
 """What the engine tells its readers: frozen copies, taken at one moment, in which every counter is
 cumulative since the run began (or since the figures were cleared). Readers subtract.
+
+Every field of figures declares how it adds (:mod:`sockscope.core.run.adding`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import ConnectionView
 from sockscope.core.events import Event
 from sockscope.core.histogram import Histogram
+from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.run.adding import (
+    ByName,
+    Cumulative,
+    Current,
+    Earliest,
+    Every,
+    FirstKnown,
+    Gauge,
+    Lasting,
+    Maximum,
+    Nested,
+    Rows,
+    Timeline,
+    listed,
+    since,
+)
 
 
 class RunState(Enum):
@@ -38,33 +57,27 @@ class Totals:
     time nor later (swarm), or numbers that never arrived (server); ``datagrams_late`` came after the timeout.
     """
 
-    requests: int = 0
-    responses: int = 0
-    timeouts: int = 0
-    errors: int = 0
-    reads: int = 0
-    writes: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    connections_opened: int = 0
-    connections_closed: int = 0
-    connections_refused: int = 0
-    connections_reset: int = 0
-    connections_timed_out: int = 0
-    connections_failed: int = 0
-    connections_rejected: int = 0
-    datagrams_sent: int = 0
-    datagrams_received: int = 0
-    datagrams_lost: int = 0
-    datagrams_late: int = 0
-    datagrams_reordered: int = 0
-    datagrams_duplicated: int = 0
-
-    def __add__(self, other: Totals) -> Totals:
-        return Totals(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
-    def __sub__(self, other: Totals) -> Totals:
-        return Totals(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+    requests: Cumulative[int] = 0
+    responses: Cumulative[int] = 0
+    timeouts: Cumulative[int] = 0
+    errors: Cumulative[int] = 0
+    reads: Cumulative[int] = 0
+    writes: Cumulative[int] = 0
+    bytes_in: Cumulative[int] = 0
+    bytes_out: Cumulative[int] = 0
+    connections_opened: Cumulative[int] = 0
+    connections_closed: Cumulative[int] = 0
+    connections_refused: Cumulative[int] = 0
+    connections_reset: Cumulative[int] = 0
+    connections_timed_out: Cumulative[int] = 0
+    connections_failed: Cumulative[int] = 0
+    connections_rejected: Cumulative[int] = 0
+    datagrams_sent: Cumulative[int] = 0
+    datagrams_received: Cumulative[int] = 0
+    datagrams_lost: Cumulative[int] = 0
+    datagrams_late: Cumulative[int] = 0
+    datagrams_reordered: Cumulative[int] = 0
+    datagrams_duplicated: Cumulative[int] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +88,12 @@ class LimiterStatistics:
     ``acquired`` had to wait at all; both cumulative.
     """
 
-    permits: int = 0
-    in_flight: int = 0
-    waiting: int = 0
-    acquired: int = 0
-    waited: int = 0
-    wait_s: float = 0.0
+    permits: Gauge[int] = 0
+    in_flight: Gauge[int] = 0
+    waiting: Gauge[int] = 0
+    acquired: Cumulative[int] = 0
+    waited: Cumulative[int] = 0
+    wait_s: Cumulative[float] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +165,7 @@ class Capture:
 class ConnectionQuery:
     """Which connections the reader wants to see; ``role`` is ``server`` or ``swarm``."""
 
-    role: str = "server"
+    role: str = SERVER
     sort: str = "conn_id"
     reverse: bool = False
     limit: int = 100
@@ -188,53 +201,47 @@ class RoleSnapshot:
     first connect, and ``last_answer_s`` when it read its last answer: monotonic seconds, 0 = not yet.
     """
 
-    role: str
-    transport: str
-    address: str
-    totals: Totals
-    connections_open: int
-    time_s: float = 0.0
-    counts_frames: bool = True
-    draining: int = 0
-    rolling: int = 0
-    socket_options: tuple[SocketOption, ...] = ()
-    events: tuple[Event, ...] = ()
-    events_missed: int = 0
-    events_cursor: int = 0
-    exchanges: tuple[Exchange, ...] = ()
-    exchanges_missed: int = 0
-    exchanges_cursor: int = 0
-    captures_recorded: int = 0
-    captures_overwritten: int = 0
-    last_conn_id: int = 0
-    connections: tuple[ConnectionView, ...] = ()
-    connections_matching: int = 0
-    clients: int = 0
-    clients_connecting: int = 0
-    clients_retrying: int = 0
-    in_flight: int = 0
-    last_trouble: str = ""
-    limiter: LimiterStatistics = field(default_factory=LimiterStatistics)
-    pool: LimiterStatistics = field(default_factory=LimiterStatistics)
-    service_time: Histogram = field(default_factory=Histogram)
-    began_s: float = 0.0
-    last_answer_s: float = 0.0
+    role: Current[str]
+    transport: Current[str]
+    address: Current[str]
+    totals: Nested[Totals]
+    connections_open: Gauge[int]
+    time_s: Current[float] = 0.0
+    counts_frames: Every[bool] = True
+    draining: Gauge[int] = 0
+    rolling: Gauge[int] = 0
+    socket_options: Current[tuple[SocketOption, ...]] = ()
+    events: Timeline[tuple[Event, ...]] = ()
+    events_missed: Lasting[int] = 0
+    events_cursor: Current[int] = 0
+    exchanges: Current[tuple[Exchange, ...]] = ()
+    exchanges_missed: Current[int] = 0
+    exchanges_cursor: Current[int] = 0
+    captures_recorded: Lasting[int] = 0
+    captures_overwritten: Lasting[int] = 0
+    last_conn_id: Maximum[int] = 0
+    connections: Rows[tuple[ConnectionView, ...]] = ()
+    connections_matching: Gauge[int] = 0
+    clients: Gauge[int] = 0
+    clients_connecting: Gauge[int] = 0
+    clients_retrying: Gauge[int] = 0
+    in_flight: Gauge[int] = 0
+    last_trouble: FirstKnown[str] = ""
+    limiter: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
+    pool: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
+    service_time: Cumulative[Histogram] = field(default_factory=Histogram)
+    began_s: Earliest[float] = 0.0
+    last_answer_s: Maximum[float] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class KernelUdp:
     """This machine's UDP counters since the run began (``/proc/net/snmp`` and ``snmp6``, Linux)."""
 
-    in_datagrams: int
-    out_datagrams: int
-    in_errors: int
-    rcvbuf_errors: int
-
-    def __add__(self, other: KernelUdp) -> KernelUdp:
-        return KernelUdp(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
-    def __sub__(self, other: KernelUdp) -> KernelUdp:
-        return KernelUdp(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+    in_datagrams: Cumulative[int]
+    out_datagrams: Cumulative[int]
+    in_errors: Cumulative[int]
+    rcvbuf_errors: Cumulative[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,19 +255,19 @@ class Resources:
     Of a target, which is not ours, only what can be seen from outside is known.
     """
 
-    cpu_s: float
-    rss_bytes: int | None
-    descriptors: int | None
-    descriptor_limit: int | None
-    voluntary_switches: int | None
-    involuntary_switches: int | None
-    loop_lag: Histogram
-    kernel_udp: KernelUdp | None
-    threads: int | None = 1
-    machine_busy_s: float | None = None
-    machine_cores: int = 1
-    time_s: float = 0.0
-    since_s: float = 0.0
+    cpu_s: Cumulative[float]
+    rss_bytes: Gauge[int | None]
+    descriptors: Gauge[int | None]
+    descriptor_limit: Current[int | None]
+    voluntary_switches: Cumulative[int | None]
+    involuntary_switches: Cumulative[int | None]
+    loop_lag: Cumulative[Histogram]
+    kernel_udp: Nested[KernelUdp | None]
+    threads: Gauge[int | None] = 1
+    machine_busy_s: Cumulative[float | None] = None
+    machine_cores: Current[int] = 1
+    time_s: Current[float] = 0.0
+    since_s: Annotated[float, since("time_s")] = 0.0
 
     @property
     def measured_s(self) -> float:
@@ -288,40 +295,43 @@ class ProcessUse:
     settings that it was started with.
     """
 
-    name: str
-    pid: int
-    roles: tuple[str, ...]
-    resources: Resources
-    loop_name: str
-    environment: Mapping[str, str]
-    state: str = "running"
-    alive: bool = True
-    silent_s: float = 0.0
+    name: Current[str]
+    pid: Current[int]
+    roles: Current[tuple[str, ...]]
+    resources: Nested[Resources]
+    loop_name: Current[str]
+    environment: Current[Mapping[str, str]]
+    state: Current[str] = "running"
+    alive: Current[bool] = True
+    silent_s: Current[float] = 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Everything at one moment. ``time_s`` is monotonic, and the moment of ``main``; ``elapsed_s`` counts
-    since the run began, ``measured_s`` since the figures were cleared last (the end of the warm-up, or
-    ``R``). ``resources`` are those of the process of the engine, which is also the first of ``processes``."""
+    """Everything at one moment.
 
-    time_s: float
-    started_s: float
-    measured_since_s: float
-    state: RunState
-    experiment: Experiment
-    tuning: Tuning
-    generation: int
-    loop_name: str
-    server: RoleSnapshot | None
-    swarm: RoleSnapshot | None
-    resources: Resources
-    processes: tuple[ProcessUse, ...] = ()
-    events: tuple[Event, ...] = ()
-    events_missed: int = 0
-    events_cursor: int = 0
-    error: str = ""
-    warming_up: bool = False
+    ``time_s`` is monotonic, and the moment of ``main``; ``elapsed_s`` counts
+    since the run began, ``measured_s`` since the figures were cleared last (the end of the warm-up, or
+    ``R``). ``roles`` are those of the run by their names, in the order of ``ROLE_NAMES``. ``resources``
+    are those of the process of the engine, which is also the first of ``processes``.
+    """
+
+    time_s: Current[float]
+    started_s: Current[float]
+    measured_since_s: Annotated[float, since("time_s")]
+    state: Current[RunState]
+    experiment: Current[Experiment]
+    tuning: Current[Tuning]
+    generation: Current[int]
+    loop_name: Current[str]
+    roles: ByName[Mapping[str, RoleSnapshot]]
+    resources: Nested[Resources]
+    processes: Annotated[tuple[ProcessUse, ...], listed("pid")] = ()
+    events: Timeline[tuple[Event, ...]] = ()
+    events_missed: Lasting[int] = 0
+    events_cursor: Current[int] = 0
+    error: Current[str] = ""
+    warming_up: Current[bool] = False
 
     @property
     def elapsed_s(self) -> float:
@@ -332,6 +342,16 @@ class Snapshot:
     def measured_s(self) -> float:
         """Seconds that the cumulative figures cover."""
         return self.time_s - self.measured_since_s
+
+    @property
+    def server(self) -> RoleSnapshot | None:
+        """The role that serves, or None when it is not of this run."""
+        return self.roles.get(SERVER)
+
+    @property
+    def swarm(self) -> RoleSnapshot | None:
+        """The role that makes requests, or None when it is not of this run."""
+        return self.roles.get(SWARM)
 
     @property
     def main(self) -> RoleSnapshot:

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, fields
 
 from sockscope.core.events import Event, EventKind
+from sockscope.core.roles import ROLE_NAMES
 from sockscope.core.run.figures import Figures, figures, process_figures
 from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.core.run.window import window
@@ -22,12 +23,10 @@ HEADLINE_S = 1.0
 GAP_S = 2.0
 """A longer silence between two snapshots is drawn as a gap."""
 
-
-_CPU_OF = {
-    ("server",): "server_cpu_ratio",
-    ("swarm",): "clients_cpu_ratio",
-    ("server", "swarm"): "child_cpu_ratio",
+_CPU_OF: dict[tuple[str, ...], str] = {
+    (role.name,): f"{role.title}_cpu_ratio" for role in ROLE_NAMES.values()
 }
+_CPU_OF_SEVERAL = "child_cpu_ratio"
 
 
 @dataclass(slots=True)
@@ -50,14 +49,15 @@ class Trace:
     """Absorbs snapshots and keeps what is needed to draw the past of a run.
 
     ``series`` holds one :class:`TimeSeries` per field of :class:`Figures`, and the gauges ``clients``,
-    ``connections``, ``in_flight``, ``waiting``, ``permits``; ``server_cpu_ratio`` and ``clients_cpu_ratio``
-    are of the busiest other process that serves or asks, and ``child_cpu_ratio`` of one that does both.
+    ``connections``, ``in_flight``, ``waiting``, ``permits``; ``server_cpu_ratio``, ``clients_cpu_ratio`` (one
+    for each role) are of the busiest other process of that role, ``child_cpu_ratio`` of one with several.
     ``headline`` is the window of the last second.
     """
 
     def __init__(self) -> None:
         names = [f.name for f in fields(Figures)] + [
             "clients", "connections", "in_flight", "waiting", "permits", *_CPU_OF.values(),
+            _CPU_OF_SEVERAL,
         ]  # fmt: skip
         self.series = {name: TimeSeries(POINTS) for name in names}
         self.markers: deque[Event] = deque(maxlen=200)
@@ -141,9 +141,9 @@ class Trace:
 
 def _elsewhere(between: Snapshot) -> dict[str, float | None]:
     """Return the CPU of the busiest other process of each kind; None where there is none."""
-    found: dict[str, float | None] = dict.fromkeys(_CPU_OF.values())
+    found: dict[str, float | None] = dict.fromkeys((*_CPU_OF.values(), _CPU_OF_SEVERAL))
     for process in process_figures(between)[1:]:
-        name = _CPU_OF[process.roles]
+        name = _CPU_OF.get(process.roles, _CPU_OF_SEVERAL)
         if process.alive and process.cpu_ratio is not None:
             found[name] = max(found[name] or 0.0, process.cpu_ratio)
     return found

@@ -8,12 +8,12 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sockscope.core.config.division import busy_processes, divided, part
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
 from sockscope.engine.placement.clock import answer_later, capture_later
 from sockscope.engine.placement.hosts.host import ANSWER_S, SILENT_S, START_S, Host, TroubleHandler
-from sockscope.engine.placement.layout import busy_of, part, share_of
 from sockscope.engine.placement.reports import Reports
 from sockscope.engine.role import WHOLE, Assignment, Role, Share
 from sockscope.engine.roles import RoleKind
@@ -63,7 +63,7 @@ class HostedRole(Role):
             return [share]
         of = len(self.hosts)
         # A process without clients has no use for a part of the budget.
-        busy = busy_of(assignment.tuning, of)
+        busy = busy_processes(assignment.tuning, of, self._name)
         budgets = [None if share.budget is None else part(share.budget, index, busy) for index in range(of)]
         first_turn = -(-share.first_turn // of)
         return [Share(index, of, first_turn, budget=budgets[index]) for index in range(of)]
@@ -91,7 +91,7 @@ class HostedRole(Role):
         of = len(self.hosts)
 
         async def ask(index: int, address: Address) -> Address:
-            tuning = share_of(self._name, assignment.tuning, index, of)
+            tuning = divided(assignment.tuning, self._name, index, of)
             arguments = [replace(assignment, tuning=tuning, address=address)]
             rest = [shares[index]] if shares is not None else []
             host = self.hosts[index]
@@ -109,7 +109,7 @@ class HostedRole(Role):
 
     def refill(self, requests: int) -> None:
         """Make so many more requests; each host with clients makes its part."""
-        of = busy_of(self.in_force.tuning, len(self.hosts))
+        of = busy_processes(self.in_force.tuning, len(self.hosts), self._name)
         for index, host in enumerate(self.hosts):
             host.tell(self._name, "refill", part(requests, index, of))
 

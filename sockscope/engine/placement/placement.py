@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 
+from sockscope.core.config.division import busy_processes
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Capture, Cursors, ProcessUse, RoleSnapshot
 from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
-from sockscope.engine.placement.layout import HERE, Place, busy_of, place_of
+from sockscope.engine.placement.layout import HERE, Place, place_of
 from sockscope.engine.placement.placed_role import NOTHING, PlacedRole
 from sockscope.engine.role import DRAIN_S, Assignment, Share
 from sockscope.engine.roles import ROLE_KINDS, RoleKind, kinds_in
@@ -42,6 +43,17 @@ class Placement:
     def generates(self) -> bool:
         """Whether the requests of the run are made here."""
         return bool(self._generating())
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """The names of the roles that run, in the order in which they started."""
+        return list(self._roles)
+
+    @property
+    def main(self) -> str:
+        """The role whose exchanges are those of the run: the one that makes the requests, or the first."""
+        names = [placed.kind.name for placed in self._generating()] or list(self._roles)
+        return names[0] if names else ""
 
     def _generating(self) -> list[PlacedRole]:
         return [placed for placed in self._roles.values() if placed.kind.generates]
@@ -85,10 +97,11 @@ class Placement:
     def _must_move(self, placed: PlacedRole, tuning: Tuning) -> bool:
         if placed.place != place_of(placed.kind, tuning) or not placed.intact:
             return True
+        if not placed.kind.generates or not self._requests:
+            return False
         # The requests that are left were divided among those processes that had clients.
-        of = placed.place.processes
-        divided = placed.kind.generates and self._requests
-        return bool(divided) and busy_of(self._tuning, of) != busy_of(tuning, of)
+        name, of = placed.kind.name, placed.place.processes
+        return busy_processes(self._tuning, of, name) != busy_processes(tuning, of, name)
 
     async def _change(self, new: Mapping[str, HostedRole], assignment: Assignment) -> Address:
         """Start the ``new`` roles, and let those that stay where they are take over the assignment.
@@ -286,10 +299,9 @@ class Placement:
         """Let the next reading be of this moment."""
         await asyncio.gather(*(role.refresh() for placed in self._roles.values() for role in placed.hosted))
 
-    def read(self, name: str, cursors: Cursors) -> RoleSnapshot | None:
-        """Return the figures of a role, with its events since the last reading; None when it does not run."""
-        placed = self._roles.get(name)
-        return placed.read(cursors) if placed is not None else None
+    def read(self, name: str, cursors: Cursors) -> RoleSnapshot:
+        """Return the figures of one of the :attr:`roles`, with its events since the last reading."""
+        return self._roles[name].read(cursors)
 
     def roles_here(self) -> tuple[str, ...]:
         """Return which roles run on this loop."""
@@ -307,7 +319,7 @@ class Placement:
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, from both ends where both are of this run."""
-        main = next(iter([*self._generating(), *self._roles.values()]), None)
+        main = self._roles.get(self.main)
         seen = await main.role.capture(record_id) if main is not None else None
         if seen is None:
             return None

@@ -18,7 +18,7 @@ from sockscope.engine.recorded_role import RecordedRole, until_closed
 from sockscope.engine.role import DRAIN_S, WHOLE, Assignment, Share
 from sockscope.engine.servers.asyncio.own import OwnServer
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
-from sockscope.engine.servers.registry import model_for
+from sockscope.engine.servers.registry import open_endpoint
 from sockscope.engine.views import find_answer
 
 CLOSE_S = 2.0
@@ -82,17 +82,17 @@ class Server(RecordedRole):
             raise listen_error(assignment.address, error) from error
 
     def _opened(self, assignment: Assignment) -> Endpoint:
-        model = self._own or model_for(assignment.tuning.transport, assignment.tuning.server)
+        open_ = self._own.open if self._own is not None else open_endpoint
         for predecessor in self._predecessors(assignment.tuning):
             if (inheritance := predecessor.share()) is None:
                 continue
             try:
-                return model.open(replace(self._context, inheritance=inheritance), assignment)
+                return open_(replace(self._context, inheritance=inheritance), assignment)
             except BaseException:
                 inheritance.sock.close()
                 predecessor.take_back()
                 raise
-        return model.open(self._context, assignment)
+        return open_(self._context, assignment)
 
     def _predecessors(self, tuning: Tuning) -> list[Endpoint]:
         """Return the endpoints whose address is that of ``tuning``."""

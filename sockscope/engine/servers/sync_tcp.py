@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.models import SERVER_MODELS
 from sockscope.core.connection import Address, ConnectionRecord, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
@@ -59,10 +60,10 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
     end. Figures reach the recorder when the loop folds it.
     """
 
-    model = ""
-
     def __init__(self, context: ServerContext, assignment: Assignment) -> None:
         self.context = context
+        tuning = self.tuning = assignment.tuning
+        self.model = SERVER_MODELS[tuning.transport, tuning.server_model]
         self.recorder = ThreadRecorder(context.recorder)
         self.waker = Waker()
         try:
@@ -71,7 +72,6 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
             self.waker.close()
             raise
         self.address: Address = self.listener.address
-        self.tuning = assignment.tuning
         self.closing: CloseReason | None = None
         self.finishing: CloseReason | None = None
         self.thread_group = ThreadGroup(context.recorder, at_end=self.release)

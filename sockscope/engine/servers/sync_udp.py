@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.models import SERVER_MODELS
 from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
@@ -47,12 +48,11 @@ class Datagram(NamedTuple):
 class SyncUdpEndpoint:
     """A UDP socket, its peers, and the threads that serve them."""
 
-    model = ""
-
     def __init__(self, context: ServerContext, assignment: Assignment) -> None:
         self.context = context
         self.recorder = ThreadRecorder(context.recorder)
-        self.tuning = assignment.tuning
+        tuning = self.tuning = assignment.tuning
+        self.model = SERVER_MODELS[tuning.transport, tuning.server_model]
         self.waker = Waker()
         try:
             self.sock = bound_socket(socket.SOCK_DGRAM, context, assignment)
@@ -75,7 +75,7 @@ class SyncUdpEndpoint:
         """Start up to ``count`` threads; raises ResourceLimitError when there is not even one."""
         for number in range(count):
             try:
-                self.thread_group.start(f"udp {self.model} {number + 1}", work)
+                self.thread_group.start(f"udp {self.model.name} {number + 1}", work)
             except RuntimeError as error:
                 if not number:
                     self.release()

@@ -57,7 +57,7 @@ class Poller(Protocol):
 
 
 class KqueuePoller:
-    """kqueue(2) with the calls of ``select.epoll``. ``kernel`` has its names, as ``select`` on BSD and macOS."""
+    """kqueue(2) with the calls of ``select.epoll``; ``kernel`` has its names, as ``select`` has on BSD."""
 
     def __init__(self, kernel: Any = select) -> None:
         self._kernel = kernel

@@ -14,6 +14,7 @@ from textual.binding import Binding
 from textual.driver import Driver
 from textual.screen import ModalScreen, Screen
 
+from sockscope.core.config.applicability import idle_fields, offered
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.events import Event
 from sockscope.core.results.intervals import Intervals
@@ -23,7 +24,7 @@ from sockscope.core.run.snapshot import Cursors, RunState, Snapshot
 from sockscope.core.run.trace import Trace
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import calm_collector
-from sockscope.engine.servers.registry import idle_fields, offered
+from sockscope.engine.servers.registry import LACKING
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, SockscopeError
 from sockscope.faces.tui.actions import ACTIONS, APP, BY_ID
 from sockscope.faces.tui.commands import DEFAULT_WINDOW_S, Commands, is_typing
@@ -212,8 +213,8 @@ class SockscopeApp(App[int]):
             now_s=snapshot.time_s,
             window_s=self.window_s,
             tables=self._ticks % 2 == 0,
-            idle=idle_fields(self.experiment, self.wanted),
-            servers=offered(self.wanted.transport),
+            idle=frozenset(idle_fields(self.experiment, self.wanted)),
+            servers=offered(self.wanted.transport, LACKING),
         )
         self._present(frame)
 
@@ -231,8 +232,8 @@ class SockscopeApp(App[int]):
                     frame,
                     snapshot=replace(frame.snapshot, state=self.engine.state),
                     wanted=self.wanted,
-                    idle=idle_fields(self.experiment, self.wanted),
-                    servers=offered(self.wanted.transport),
+                    idle=frozenset(idle_fields(self.experiment, self.wanted)),
+                    servers=offered(self.wanted.transport, LACKING),
                     window_s=self.window_s,
                     cursor_s=self._cursor_s,
                     frozen=self.frozen,
@@ -306,8 +307,8 @@ class SockscopeApp(App[int]):
             self._frozen_at = replace(
                 self._frozen_at,
                 wanted=self.wanted,
-                idle=idle_fields(self.experiment, self.wanted),
-                servers=offered(self.wanted.transport),
+                idle=frozenset(idle_fields(self.experiment, self.wanted)),
+                servers=offered(self.wanted.transport, LACKING),
             )
             self.dashboard.query_one(KnobsPanel).frame = self._frozen_at
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sockscope.core.config.experiment import FIELDS, SERVERS_OF, Tuning
+from sockscope.core.config.experiment import FIELDS, Tuning
 from sockscope.core.config.fields import Value
+from sockscope.core.config.models import SERVERS_OF
 from sockscope.core.run.snapshot import RunState
 from sockscope.errors import SockscopeError
 from sockscope.faces.tui.exports import export_all

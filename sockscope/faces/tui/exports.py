@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sockscope.core.results.report import report
+from sockscope.core.results.run_result import report
 from sockscope.core.run.trace import Trace
 
 if TYPE_CHECKING:

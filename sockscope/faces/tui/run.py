@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 
 from sockscope.core.config.experiment import Experiment
-from sockscope.core.results.report import report
+from sockscope.core.results.run_result import report
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_OK

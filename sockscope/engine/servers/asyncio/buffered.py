@@ -13,7 +13,7 @@ from sockscope.core.config.experiment import Tuning
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.protocol import CallbackConnection
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpEndpoint
-from sockscope.engine.servers.endpoint import ServerContext
+from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 
 READ_BYTES = 65_536
 """Size of the buffer unless the tuning says another."""
@@ -61,3 +61,8 @@ class BufferedEndpoint(TcpEndpoint):
         if tuning.read_bytes != self.tuning.read_bytes:
             self.buffer = bytearray(tuning.read_bytes or READ_BYTES)
         super().apply(tuning, generation)
+
+
+def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:
+    """Serve with a BufferedProtocol per connection; raises ListenError."""
+    return BufferedEndpoint(context, assignment)

@@ -20,7 +20,13 @@ from sockscope.engine.options import buffer_options, reuse_options, set_buffers
 from sockscope.engine.os_errors import describe
 from sockscope.engine.recorder import CAPTURE_BYTES, clip
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.endpoint import Inheritance, SequenceCounts, ServerContext, bound_socket
+from sockscope.engine.servers.endpoint import (
+    Endpoint,
+    Inheritance,
+    SequenceCounts,
+    ServerContext,
+    bound_socket,
+)
 from sockscope.engine.servers.peers import Peers, UdpPeer
 from sockscope.engine.work import spend
 
@@ -301,3 +307,8 @@ class UdpEndpoint:
         for request in list(self._in_service):
             self.end(request)
         self._peers.forget_all(reason)
+
+
+def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:
+    """Serve all peers on one socket; raises ListenError."""
+    return UdpEndpoint(context, assignment)

@@ -20,7 +20,7 @@ from sockscope.engine.options import set_read_size
 from sockscope.engine.recorder import Clip, clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
-from sockscope.engine.servers.endpoint import ServerContext
+from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.work import spend
 
 MOST_QUEUED_FRAMES = 1_024
@@ -262,6 +262,6 @@ class ProtocolConnection(CallbackConnection, asyncio.Protocol):
         set_read_size(self.transport, tuning.read_bytes)
 
 
-def open_protocol(context: ServerContext, assignment: Assignment) -> TcpEndpoint:
+def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:
     """Serve with a Protocol per connection; raises ListenError."""
     return TcpEndpoint(context, assignment, ProtocolConnection)

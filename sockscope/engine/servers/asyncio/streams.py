@@ -21,7 +21,7 @@ from sockscope.core.wire.framing import Frame, FramingError, decoder_for
 from sockscope.engine.recorder import clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
-from sockscope.engine.servers.endpoint import ServerContext
+from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.work import spend
 
 READ_BYTES = 65_536
@@ -168,6 +168,6 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
         self._reader.feed_eof()
 
 
-def open_streams(context: ServerContext, assignment: Assignment) -> TcpEndpoint:
+def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:
     """Serve with a reader, a writer and a coroutine per connection; raises ListenError."""
     return TcpEndpoint(context, assignment, StreamsConnection)

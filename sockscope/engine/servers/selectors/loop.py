@@ -14,13 +14,17 @@ from itertools import count
 from time import perf_counter
 from typing import Protocol
 
+from sockscope.core.config.models import FD_SETSIZE
 from sockscope.engine.threads import Waker
 
 Ready = Callable[[int], None]
 """Called with what the socket is ready for: ``EVENT_READ``, ``EVENT_WRITE``, or both."""
 
-FD_SETSIZE = 1_024
-"""Descriptors from this number on do not fit into the bit mask of select(2) (glibc, BSD)."""
+
+def selector_class(mechanism: str) -> type[selectors.BaseSelector] | None:
+    """Return what waits by ``select``, ``poll``, ``epoll`` or ``kqueue``, or None where there is no such."""
+    found: type[selectors.BaseSelector] | None = getattr(selectors, f"{mechanism.capitalize()}Selector", None)
+    return found
 
 
 class HasFileno(Protocol):
@@ -32,10 +36,15 @@ class HasFileno(Protocol):
 
 
 class SelectorLoop:
-    """Sockets, timers and calls. Every method but :meth:`call` is for the thread that runs the loop."""
+    """Sockets, timers and calls. Every method but :meth:`call` is for the thread that runs the loop.
 
-    def __init__(self, mechanism: type[selectors.BaseSelector], waker: Waker) -> None:
-        self._selector = mechanism()
+    ``mechanism`` is what it waits by, such as ``epoll``; the system has to have it.
+    """
+
+    def __init__(self, mechanism: str, waker: Waker) -> None:
+        selector = selector_class(mechanism)
+        assert selector is not None
+        self._selector = selector()
         self._waker = waker
         self._calls: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []

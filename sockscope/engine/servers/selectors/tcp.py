@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
+from selectors import EVENT_READ, EVENT_WRITE
 
 from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.models import FD_SETSIZE
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import FramingError
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.conversation import Request
-from sockscope.engine.servers.endpoint import ServerContext
+from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.listener import Arrival
-from sockscope.engine.servers.selectors.loop import FD_SETSIZE, SelectorLoop
+from sockscope.engine.servers.selectors.loop import SelectorLoop
 from sockscope.engine.servers.sync_tcp import SyncConnection, SyncTcpEndpoint
 from sockscope.engine.threads import spend_in_slices
 from sockscope.errors import ResourceLimitError
@@ -162,12 +163,11 @@ class SelectorConnection(SyncConnection):
 class SelectorEndpoint(SyncTcpEndpoint):
     """A listener and its connections on a loop of their own, in one thread."""
 
-    def __init__(self, mechanism: type[BaseSelector], context: ServerContext, assignment: Assignment) -> None:
-        self.model = mechanism.__name__.removesuffix("Selector").lower()
+    def __init__(self, context: ServerContext, assignment: Assignment) -> None:
         super().__init__(context, assignment)
         self._connections: dict[int, SelectorConnection] = {}
         try:
-            self.loop = SelectorLoop(mechanism, self.waker)
+            self.loop = SelectorLoop(self.model.mechanism, self.waker)
         except OSError:
             super().release()
             raise
@@ -179,7 +179,7 @@ class SelectorEndpoint(SyncTcpEndpoint):
                 "use epoll or poll, fewer clients, or a server in a process of its own",
             )  # fmt: skip
         self.loop.watch(self.listener, EVENT_READ, self._accept)
-        self.start_thread(self.model, self.loop.run)
+        self.start_thread(self.model.name, self.loop.run)
         self.watch_idle()
 
     @property
@@ -251,3 +251,8 @@ class SelectorEndpoint(SyncTcpEndpoint):
         """Close the listener; connections go on, those too that the kernel has made already."""
         self.listener.refuse()
         self.loop.call(self._stop_accepting)
+
+
+def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:
+    """Serve in one loop of one thread; raises ListenError and ResourceLimitError."""
+    return SelectorEndpoint(context, assignment)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from selectors import EVENT_READ, BaseSelector
+from selectors import EVENT_READ
 
 from sockscope.core.events import CloseReason
 from sockscope.engine.os_errors import describe
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.datagram import MOST_IN_SERVICE, READS_PER_TURN
-from sockscope.engine.servers.endpoint import Inheritance, ServerContext
+from sockscope.engine.servers.endpoint import Endpoint, Inheritance, ServerContext
 from sockscope.engine.servers.selectors.loop import SelectorLoop
 from sockscope.engine.servers.sync_udp import Datagram, SyncUdpEndpoint
 
@@ -17,11 +17,10 @@ from sockscope.engine.servers.sync_udp import Datagram, SyncUdpEndpoint
 class SelectorUdpEndpoint(SyncUdpEndpoint):
     """A UDP socket on a loop of its own, in one thread."""
 
-    def __init__(self, mechanism: type[BaseSelector], context: ServerContext, assignment: Assignment) -> None:
-        self.model = mechanism.__name__.removesuffix("Selector").lower()
+    def __init__(self, context: ServerContext, assignment: Assignment) -> None:
         super().__init__(context, assignment)
         try:
-            self._loop_of_thread = SelectorLoop(mechanism, self.waker)
+            self._loop_of_thread = SelectorLoop(self.model.mechanism, self.waker)
         except OSError:
             super().release()
             raise
@@ -90,3 +89,8 @@ class SelectorUdpEndpoint(SyncUdpEndpoint):
         """Close every peer's books, and the socket as soon as the thread has ended."""
         super().close(reason)
         self._loop_of_thread.call(self._end)
+
+
+def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:
+    """Serve in one loop of one thread; raises ListenError and ResourceLimitError."""
+    return SelectorUdpEndpoint(context, assignment)

@@ -1,11 +1,14 @@
 """The ``blocking`` model: one connection at a time, on a blocking socket. The server of the first chapter.
 
 Who connects while another is served waits in the backlog of the kernel, connected but unheard, until the
-one before hangs up.
+one before hangs up. The ``pool`` is a fixed number of threads, each such a server on the one listener they
+share: it bounds threads and memory, whatever comes, and who finds no free thread waits in the backlog too.
 """
 
 from __future__ import annotations
 
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.threads.tcp_threads import BlockingConnection, ThreadsEndpoint
 
 
@@ -18,11 +21,14 @@ def converse(connection: BlockingConnection) -> None:
 
 
 class BlockingEndpoint(ThreadsEndpoint):
-    """One thread: accept, serve until the connection ends, accept the next."""
-
-    model = "blocking"
+    """Each thread: accept, serve until the connection ends, accept the next."""
 
     def serve(self) -> None:
         """Serve one connection after the other."""
         while connection := self.accept():
             converse(connection)
+
+
+def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:
+    """Serve with as many threads as the model says; raises ListenError and ResourceLimitError."""
+    return BlockingEndpoint(context, assignment)

@@ -106,20 +106,19 @@ class BlockingConnection(SyncConnection):
 class ThreadsEndpoint(SyncTcpEndpoint):
     """A listener whose connections are served by threads that block.
 
-    A model says in :meth:`serve` what each of its ``threads`` does.
+    A model says in :meth:`serve` what each thread does that accepts connections: there are as many as the
+    model serves connections at once, and one where that has no bound.
     """
-
-    threads = 1
-    """Threads that accept connections."""
 
     def __init__(self, context: ServerContext, assignment: Assignment) -> None:
         super().__init__(context, assignment)
         self._connections: dict[int, BlockingConnection] = {}
         self._accepting = threading.Lock()
-        self.start_thread(self.model, self.serve)
-        for number in range(1, self.threads):
+        name = self.model.name
+        self.start_thread(name, self.serve)
+        for number in range(1, self.model.at_once):
             try:
-                self.thread_group.start(f"{self.model} {number + 1}", self.serve)
+                self.thread_group.start(f"{name} {number + 1}", self.serve)
             except RuntimeError:
                 self.recorder.on_error(f"no more than {number:,} threads to serve in")
                 break

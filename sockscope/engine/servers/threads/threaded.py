@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from sockscope.core.events import CloseReason
+from sockscope.engine.role import Assignment
+from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.threads.blocking import converse
 from sockscope.engine.servers.threads.tcp_threads import ThreadsEndpoint
 
 
 class ThreadedEndpoint(ThreadsEndpoint):
     """One thread accepts, and starts one more for every connection."""
-
-    model = "threaded"
 
     def serve(self) -> None:
         """Give each connection a thread of its own."""
@@ -26,3 +26,8 @@ class ThreadedEndpoint(ThreadsEndpoint):
                 self.recorder.on_error("no thread to serve it", connection.record, reason=CloseReason.LIMIT)
                 with connection:
                     connection.close(CloseReason.LIMIT)
+
+
+def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:
+    """Serve with a thread per connection; raises ListenError and ResourceLimitError."""
+    return ThreadedEndpoint(context, assignment)

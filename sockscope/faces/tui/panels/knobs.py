@@ -25,16 +25,11 @@ from sockscope.faces.tui.messages import TuningRequested
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.widgets.plain import plain
 
-KNOBS = (
-    "transport", "family", "server", "loop", "place", "clients", "permits", "size", "service_time", "work",
-    "think_time", "timeout", "lifetime", "framing", "no_delay", "client", "depth", "batch", "pool",
-    "server_permits", "server_processes", "swarm_processes", "read_bytes", "rcvbuf", "sndbuf",
-    "connect_timeout",
-)  # fmt: skip
+_SHOWN = {key: knob for key, entry in FIELDS.items() if (knob := entry.spec.knob) is not None}
+KNOBS = tuple(sorted(_SHOWN, key=lambda key: _SHOWN[key].rank))
 """The knobs from top to bottom, by field key."""
-SHORT = ("clients", "permits", "size", "service_time")
+SHORT = tuple(key for key in KNOBS if _SHOWN[key].compact)
 """The knobs of a small terminal."""
-KEYS = {"transport": "t", "family": "v", "clients": "[ ]", "permits": "{ }", "loop": "N"}
 _LABEL = 10
 _KEY = 3
 _CARET = "█"
@@ -336,7 +331,7 @@ class KnobList(Widget, can_focus=True):
         room = max(1, width - _LABEL - 4 - _KEY - 2)
         text, style = self._value(key)
         mark = "▸" if chosen and self.has_focus else " "
-        hint = self._notes.get(key, KEYS.get(key, ""))
+        hint = self._notes.get(key, _SHOWN[key].keys)
         label = "label"
         if key in self._idle:
             hint, label, style = "n/a", "idle", self._piece("idle")
@@ -404,7 +399,7 @@ def _fit(text: str, room: int) -> str:
     return f"{text[-room:] if text.endswith(_CARET) else text[:room]:>{room}}"
 
 
-_OPTIONS = {"no_delay": "TCP_NODELAY", "rcvbuf": "SO_RCVBUF", "sndbuf": "SO_SNDBUF"}
+_OPTIONS = {key: option for key in KNOBS if (option := FIELDS[key].spec.socket_option)}
 
 
 def _facts(snapshot: Snapshot) -> dict[str, str]:
@@ -416,9 +411,8 @@ def _facts(snapshot: Snapshot) -> dict[str, str]:
             options = role.socket_options if role is not None else ()
             value = next((o.effective for o in options if o.name == name), None)
             if value is not None:
-                ends.append(
-                    f"{shown} {'on' if value else 'off'}" if key == "no_delay" else f"{shown} {value:,} B"
-                )
+                is_flag = _spec(key).kind is Kind.FLAG
+                ends.append(f"{shown} {'on' if value else 'off'}" if is_flag else f"{shown} {value:,} B")
         if ends:
             facts[key] = "in force: " + ", ".join(ends)
     return facts

@@ -14,7 +14,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from sockscope.core.results.comparison import Side, compare
-from sockscope.core.results.report import known
+from sockscope.core.results.schema import known
 from sockscope.core.units import format_count, format_duration
 from sockscope.errors import HistoryError
 from sockscope.faces.history import comparison_text, stored_text

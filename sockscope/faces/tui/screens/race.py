@@ -16,7 +16,7 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widgets import Static
 
-from sockscope.core.results.race_report import race_report
+from sockscope.core.results.race_result import race_report
 from sockscope.core.results.standing import Standing, rows
 from sockscope.core.results.standing import StandingRow as Contestant
 from sockscope.errors import SockscopeError

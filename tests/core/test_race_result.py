@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sockscope.core.results.contest import FIGURES, Contest
-from sockscope.core.results.race_report import race_report, race_rows
+from sockscope.core.results.contest import FIGURES, Contest, Published
+from sockscope.core.results.race_result import race_report, race_rows
 from sockscope.core.results.standing import Standing
 from tests.core.races import batches, contestant, rates, two_servers
 
@@ -34,11 +34,23 @@ def test_the_page_and_the_report_name_the_same_fields() -> None:
     assert described("csv") == set(next(race_rows(two_servers())))
 
 
-def test_contestants_are_as_the_issue_has_them() -> None:
+def test_the_page_names_what_is_in_the_lists() -> None:
+    contest = replace(
+        two_servers().contest,
+        left_out=(("kqueue", "is not on Linux"),),
+        published=(Published("slow", 10.23, 9.78, 0.10, 15_200_000, 1.0),),
+    )
+    found = race_report(two_servers(contest=contest), {})
+    for name in ("left_out", "published"):
+        (meaning,) = re.findall(rf"^\| `{name}` \| \| (.*) \|$", section(), re.MULTILINE)
+        assert re.findall(r"`(\w+)`", meaning) == list(found[name][0])
+
+
+def test_a_contestant_as_it_is_written() -> None:
     written = race_report(two_servers(), {})
     best, other = written["contestants"]
     assert (best["name"], best["model"], best["loop"], best["client"], best["rank"]) == (
-        "fast", "protocol", "uvloop", "protocol", 1,
+        "fast", "protocol", "uvloop", "selector", 1,
     )  # fmt: skip
     assert (other["model"], other["loop"], other["rank"]) == ("threaded", None, 2)
     assert best["requests_per_s"] == {

@@ -8,7 +8,9 @@ import pytest
 
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.histogram import RELATIVE_ERROR
-from sockscope.core.results.report import FIGURES, flat, interval, report
+from sockscope.core.results.run_figures import SECTIONS
+from sockscope.core.results.run_result import interval, report
+from sockscope.core.results.schema import flat
 from sockscope.core.run.snapshot import RunState, Totals
 from tests.core.runs import both, histogram, resources, role, run
 
@@ -35,6 +37,18 @@ def test_the_page_and_the_report_name_the_same_fields() -> None:
 ENVIRONMENT = ("sockscope", "python", "uvloop", "textual", "platform", "kernel", "cores")
 
 
+def test_the_page_names_what_is_in_the_lists() -> None:
+    found = report(both(), {})
+    text = PAGE.read_text(encoding="utf-8")
+    processes = text.split("## The list of processes")[1].split("\n## ")[0]
+    bullets = re.findall(r"^- `(\w+)`:", processes, re.MULTILINE)
+    assert set(bullets) | set(found["resources"]) == set(found["processes"][0])
+    options = text.split("## `socket_options`")[1].split("\n|")[0]
+    assert [name for name in re.findall(r"`(\w+)`", options) if name != "null"] == list(
+        found["socket_options"]["swarm"][0]
+    )
+
+
 def test_the_page_marks_what_an_interval_has() -> None:
     text = PAGE.read_text(encoding="utf-8")
     marked = set(re.findall(r"\| `(\w+)` \|[^|]*\| i \|", text))
@@ -46,8 +60,8 @@ def test_the_page_marks_what_an_interval_has() -> None:
 
 def test_every_figure_is_in_the_report() -> None:
     written = report(both(), {})
-    for section, names in FIGURES.items():
-        assert set(written[section]) == set(names), section
+    for section, figures in SECTIONS.items():
+        assert list(written[section]) == [figure.name for figure in figures], section
 
 
 def test_figures_of_a_run() -> None:

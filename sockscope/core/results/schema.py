@@ -1,0 +1,171 @@
+"""What a kind of result is described by: its fields, its figures, and what lists and comparisons need of it.
+
+Each kind (:mod:`sockscope.core.results.run_result`, :mod:`sockscope.core.results.race_result`) is one table
+of fields, from which it is written and by which it is checked when it is read; :class:`ResultKind` is what
+everything else knows of it, and :mod:`sockscope.core.results.kinds` lists them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from sockscope.core.config.experiment import FIELDS
+from sockscope.core.config.fields import Kind, Value
+from sockscope.core.results.shape import ANYTHING, FLAG, NUMBER, SCALAR, TEXT, Shape, one_of, record
+from sockscope.core.results.spread import Spread
+from sockscope.core.units import DASH
+
+SCHEMA_VERSION = 1
+
+Report = Mapping[str, Any]
+S = TypeVar("S")
+
+_SPECS = {entry.attribute: entry.spec for entry in FIELDS.values()}
+_UNIT_SUFFIX = re.compile(r"(?<!_per)(_bytes|_ratio|_s)$")
+_SHAPES = {Kind.COUNT: NUMBER, Kind.BYTES: NUMBER, Kind.DURATION: NUMBER, Kind.FLAG: FLAG}
+
+
+class Better(Enum):
+    """Which direction of a figure is better."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that is a result. ``per_request``: it grows with the requests, so that two are compared per
+    request. The unit is in the name.
+    """
+
+    name: str
+    better: Better = Better.NEITHER
+    per_request: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResultField(Generic[S]):
+    """A field of a JSON object: its shape, and how it is written from ``S``."""
+
+    name: str
+    shape: Shape
+    write: Callable[[S], Any]
+
+
+def written(fields: Iterable[ResultField[S]], source: S) -> dict[str, Any]:
+    """Return the object that these fields are written to."""
+    return {field.name: field.write(source) for field in fields}
+
+
+def shapes(fields: Iterable[ResultField[S]]) -> dict[str, Shape]:
+    """Return the shape of each of these fields by its name."""
+    return {field.name: field.shape for field in fields}
+
+
+def experiment_shape(**others: Shape) -> Shape:
+    """Return the shape of an object of fields of an experiment, ``others`` instead of a field's own shape.
+
+    Fields that this version does not know may have any single value.
+    """
+    known_here = {name: _SHAPES.get(spec.kind, TEXT) for name, spec in _SPECS.items()}
+    return record({**known_here, **others}, SCALAR)
+
+
+ENVIRONMENT = record({}, ANYTHING)
+
+
+def head(type_name: str) -> tuple[ResultField[Any], ResultField[Any]]:
+    """Return the fields that every JSON object of SockScope begins with."""
+    return (
+        ResultField("schema_version", NUMBER, lambda _: SCHEMA_VERSION),
+        ResultField("type", one_of(type_name), lambda _: type_name),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure as a result has it; None is not known.
+
+    ``basis`` is what its relative change is the change of: the figure itself, or its share per request.
+    ``spread`` tells within what it lies where it was measured repeatedly.
+    """
+
+    value: float | None
+    basis: float | None
+    spread: Spread | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultKind:
+    """A kind of result.
+
+    ``name`` is what people and the history call it, ``type`` the type of its JSON object, which has an
+    ``experiment`` and an ``environment`` in every kind. ``interval`` is the shape of the intervals that are
+    kept with a result, None where there are none. ``figures`` are compared, by their full names; ``names``
+    are what a condition may call them. The functions get an object whose shape has been checked:
+
+    - ``columns`` returns the columns of the history's list, by name; those left out are empty;
+    - ``estimates`` returns the figures of each subject by name: of each contestant of a race; a run is one
+      subject, whose name is empty;
+    - ``doubts`` yields sentences about why the figures of a result (its name comes first) are not to be
+      relied on, ``pair_doubts`` about why those of two may not be comparable.
+    """
+
+    name: str
+    type: str
+    shape: Shape
+    interval: Shape | None
+    figures: Mapping[str, Figure]
+    names: Mapping[str, str]
+    columns: Callable[[Report], Mapping[str, Any]]
+    estimates: Callable[[Report], Mapping[str, Mapping[str, Estimate]]]
+    doubts: Callable[[str, Report], Iterator[str]]
+    pair_doubts: Callable[[Report, Report], Iterator[str]]
+
+
+def short_names(figures: Iterable[str]) -> dict[str, str]:
+    """Return for each short name of a figure (``p99``, ``cpu``) its full one; the first figure wins."""
+    full = list(figures)
+    names = {figure: figure for figure in full}
+    for figure in full:
+        names.setdefault(figure.rpartition(".")[2], figure)
+    for figure in full:
+        name = _UNIT_SUFFIX.sub("", figure.rpartition(".")[2])
+        names.setdefault(name, figure)
+        names.setdefault(name.removeprefix("service_time_"), figure)
+    return names
+
+
+# Reading values out of JSON objects.
+
+
+def flat(value: Report, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value of a nested mapping with its dotted name (``totals.requests``)."""
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from flat(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", inner
+
+
+def known(report: Report, name: str) -> Any:
+    """Return the value with this dotted name, or None where it is not known or not there."""
+    value: Any = report
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def format_field(attribute: str, value: object) -> str:
+    """Return the value of a field of ``experiment`` for people; one that cannot be is shown as it is."""
+    spec = _SPECS.get(attribute)
+    if value is None:
+        return DASH
+    if spec is None or not isinstance(value, Value) or spec.check(value) is not None:
+        return str(value)
+    return spec.format(value)

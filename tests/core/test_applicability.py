@@ -1,0 +1,91 @@
+"""Which fields mean nothing to a run, and why."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockscope.core.config.applicability import idle_fields, offered, unknown_fields, without_effect
+from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.config.models import SERVER_MODELS, SERVERS, SERVERS_OF, TRANSPORTS, ServerModel
+from sockscope.core.roles import SERVER, SWARM
+
+SERVER_FIELDS = {key for key, entry in FIELDS.items() if entry.spec.role == SERVER}
+CLIENT_FIELDS = {key for key, entry in FIELDS.items() if entry.spec.role == SWARM}
+MODEL_FIELDS = {"server", "service_time", "work", "server_permits", "read_bytes"}
+experiments = st.builds(
+    Experiment,
+    role=st.sampled_from(FIELDS["role"].spec.choices),
+    loop=st.sampled_from(FIELDS["loop"].spec.choices),
+    handler=st.sampled_from(["", "mine:handle"]),
+)
+tunings = st.builds(
+    Tuning,
+    transport=st.sampled_from(TRANSPORTS),
+    server=st.sampled_from(SERVERS),
+    server_processes=st.integers(1, 2),
+)
+
+
+def test_what_means_nothing_to_a_run() -> None:
+    assert without_effect(Experiment()) == {}
+    own = without_effect(Experiment(handler="mine:handle"))
+    assert own.keys() == MODEL_FIELDS
+    assert set(own.values()) == {"mine:handle serves, not a model"}
+    assert without_effect(Experiment(role="swarm", handler="a:b")).keys() == SERVER_FIELDS
+    assert without_effect(Experiment(role="server")).keys() == CLIENT_FIELDS
+    assert without_effect(Experiment(role="server", handler="a:b")).keys() == CLIENT_FIELDS | MODEL_FIELDS
+
+
+def test_a_role_lacks_the_fields_of_the_others() -> None:
+    assert unknown_fields("both") == set()
+    assert {"clients", "target", "seed"} <= unknown_fields(SERVER) == CLIENT_FIELDS
+    assert {"server", "port", "backlog"} <= unknown_fields(SWARM) == SERVER_FIELDS
+
+
+@given(experiments, tunings)
+def test_what_is_idle_is_a_field_and_has_its_reason(experiment: Experiment, tuning: Tuning) -> None:
+    idle = idle_fields(experiment, tuning)
+    assert idle.keys() <= FIELDS.keys()
+    assert all(idle.values())
+    vain = without_effect(experiment)
+    assert {key: idle[key] for key in vain} == vain
+    assert ("place" in idle) == (tuning.server_processes > 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "loop"),
+    [(model, loop) for model in SERVER_MODELS.values() for loop in FIELDS["loop"].spec.choices],
+    ids=lambda value: value if isinstance(value, str) else f"{value.transport}-{value.name}",
+)
+def test_what_a_model_ignores_is_idle(model: ServerModel, loop: str) -> None:
+    idle = idle_fields(Experiment(loop=loop), Tuning(transport=model.transport, server=model.name))
+    tcp_only = {"framing", "no_delay", "backlog", "reuse_address"} if model.transport == "udp" else set()
+    threads = {"server_permits"} if model.threaded else set()
+    read = {"read_bytes"} if (model.name, loop) == ("protocol", "uvloop") else set()
+    assert idle.keys() == tcp_only | threads | read
+    for key in threads | read:
+        assert model.name in idle[key]
+    for key in tcp_only:
+        assert idle[key] == "means nothing over UDP"
+
+
+def test_nothing_of_a_model_is_told_where_none_serves() -> None:
+    threaded = Tuning(server="threaded")
+    assert "server_permits" in idle_fields(Experiment(), threaded)
+    own = idle_fields(Experiment(handler="a:b"), threaded)
+    assert own["server_permits"] == "a:b serves, not a model"
+    elsewhere = idle_fields(Experiment(role="swarm"), Tuning(server="threaded", transport="udp"))
+    assert elsewhere["server_permits"] == "the server is elsewhere"
+    assert elsewhere["framing"] == "means nothing over UDP"
+    assert idle_fields(Experiment(), Tuning(server="streams", transport="udp")).keys() == {
+        "framing", "no_delay", "backlog", "reuse_address",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_what_the_platform_lacks_is_not_offered(transport: str) -> None:
+    assert offered(transport) == ("default", *SERVERS_OF[transport])
+    there = [name for name in SERVERS_OF[transport] if name not in ("epoll", "kqueue")]
+    assert offered(transport, {"epoll", "kqueue"}) == ("default", *there)

@@ -1,0 +1,97 @@
+"""Results that come back as text and JSON: whole ones, and those that are damaged and still accepted."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from sockscope.core.results.comparison import Side, compare
+from sockscope.core.results.kinds import KINDS, kind_of
+from sockscope.core.results.run_result import interval
+from sockscope.faces.history import (
+    VIEWS,
+    comparison_json,
+    comparison_text,
+    read_object,
+    stored_json,
+    stored_text,
+)
+from sockscope.faces.race_table import race_text
+from sockscope.faces.summary import report_text
+from sockscope.store.history import RunRow, StoredRun
+from tests.core.races import two_servers
+from tests.core.reread import ENVIRONMENT, damaged, races, reread, runs
+from tests.core.runs import both
+
+RUNS, RACES = runs(), races()
+
+
+def stored(report: dict[str, Any], intervals: list[dict[str, Any]] | None = None) -> StoredRun:
+    kind = kind_of(report)
+    columns = dict.fromkeys(("server", "client", "clients", "requests_per_s", "p99_s", "failed"))
+    began_at = datetime(2026, 5, 4, tzinfo=UTC)
+    row = RunRow(1, kind.name, began_at, "a title", False, **{**columns, **kind.columns(report)})
+    return StoredRun(row, report, intervals or [])
+
+
+def side(report: dict[str, Any], name: str) -> Side:
+    return Side(name, report, kind_of(report).name)
+
+
+def test_each_kind_has_a_view() -> None:
+    assert VIEWS.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize("report", RUNS)
+def test_a_run_reads_as_it_did_when_it_ended(report: dict[str, Any]) -> None:
+    text = stored_text(stored(report, [reread(interval(both(seconds=1)))]))
+    assert text.startswith(report_text(report))
+    assert "intervals     1 of up to 1.00 s" in text
+    assert "environment   sockscope 0.1.0, python 3.11, cores 2" in text
+
+
+def test_a_race_reads_like_the_table_that_it_left() -> None:
+    lines = stored_text(stored(RACES[0])).splitlines()
+    assert lines[0] == "SockScope: race a title"
+    assert lines[2].split() == ["rank", "name", "connections/s", "requests/s", "p50", "p99", "CPU",
+                                "CPU/request", "RSS"]  # fmt: skip
+    assert lines[3].split()[:4] == ["1", "fast", "0", "2,000"]
+    assert lines[4].split()[:4] == ["2", "slow", "0", "1,000"]
+    assert "2,000" in race_text(two_servers(), ENVIRONMENT)
+
+
+def test_the_time_of_a_batch_is_told_and_that_of_a_slice_is_not() -> None:
+    assert "rank  name        time" in stored_text(stored(RACES[1]))
+    assert "time" not in stored_text(stored(RACES[0])).partition("began")[0]
+
+
+def test_what_did_not_come_to_a_figure_is_told_as_not_known() -> None:
+    lines = stored_text(stored(RACES[2])).splitlines()
+    assert lines[4].split() == ["–", "fast", *"–––––––"]
+
+
+@pytest.mark.parametrize("report", RUNS + RACES)
+def test_everything_written_is_read_back(report: dict[str, Any]) -> None:
+    line = json.dumps(report)
+    assert read_object(json.dumps(report, indent=2).encode()) == (report, False)
+    assert read_object(f"{json.dumps(interval(both()))}\n{line}\n".encode()) == (report, False)
+    assert read_object(stored_json(stored(report)).encode()) == (report, False)
+
+
+@given(damaged(RUNS + RACES))
+def test_what_is_accepted_can_be_shown(report: dict[str, Any]) -> None:
+    try:
+        kind = kind_of(report)
+    except ValueError:
+        return
+    whole = side(RUNS[0] if kind.name == "run" else RACES[0], "whole")
+    assert stored_text(stored(report))
+    assert json.loads(stored_json(stored(report)))["report"] == report
+    for pair in ((side(report, "damaged"), whole), (whole, side(report, "damaged"))):
+        found = compare(*pair)
+        assert comparison_text(found).startswith("A  ")
+        assert json.loads(comparison_json(found, []))["kind"] == kind.name
