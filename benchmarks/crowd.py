@@ -1,4 +1,4 @@
-"""What many clients cost: throughput and loop lag over the number of saturating clients, both ends on one loop.
+"""What many clients cost: throughput and loop lag over the number of saturating clients, on one loop.
 
 ``python -m benchmarks.crowd --before REVISION`` runs, in turn and for each number of clients N, this tree's
 ``sockscope run``, the same command of another revision (checked out into a temporary folder), a bare uvloop
@@ -42,7 +42,7 @@ class Slice:
 
 
 def engine_slice(tree: Path, clients: int, seconds: float, transport: str) -> Slice:
-    """Run ``sockscope run`` of a checkout; raise SliceError when it failed or some clients did not connect."""
+    """Run ``sockscope run`` of a checkout; raise SliceError when it failed or clients are missing."""
     warmup_s = WARMUP_S + clients / CONNECTS_PER_S
     argv = [
         sys.executable, "-m", "sockscope", "run", "--quiet", "--no-history", "--json",

@@ -229,18 +229,21 @@ def dashboard_slice(load: str, seconds: float, warmup_s: float = WARMUP_S) -> Fi
 
 
 async def _child(load: str, seconds: float, warmup_s: float) -> Figures:
+    from sockscope.engine.engine import Engine
     from sockscope.faces.tui.app import SockscopeApp
+    from sockscope.faces.tui.session import Session
 
-    app = SockscopeApp(Experiment(tuning=LOADS[load]))
+    engine = Engine(Experiment(tuning=LOADS[load]))
+    app = SockscopeApp(Session(engine))
 
     async def measure() -> Figures:
         async with asyncio.timeout(START_LIMIT_S):
-            while app.engine.state is not RunState.RUNNING:
+            while engine.state is not RunState.RUNNING:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(warmup_s)
-        before, cpu, begin = app.engine.snapshot(), _cpu_s(), perf_counter()
+        before, cpu, begin = engine.snapshot(), _cpu_s(), perf_counter()
         await asyncio.sleep(seconds)
-        after, cpu_s, elapsed = app.engine.snapshot(), _cpu_s() - cpu, perf_counter() - begin
+        after, cpu_s, elapsed = engine.snapshot(), _cpu_s() - cpu, perf_counter() - begin
         app.leave()
         lag = after.resources.loop_lag - before.resources.loop_lag
         return {
@@ -254,7 +257,7 @@ async def _child(load: str, seconds: float, warmup_s: float) -> Figures:
     code = await app.run_async()
     if code or app.start_error is not None:
         measuring.cancel()
-        raise SystemExit(f"the dashboard ended with {code}: {app.start_error or app.engine.error}")
+        raise SystemExit(f"the dashboard ended with {code}: {app.start_error or engine.error}")
     return await measuring
 
 

@@ -22,8 +22,10 @@ from typing import Any
 from textual.pilot import Pilot
 
 from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 from sockscope.faces.tui.app import SockscopeApp
+from sockscope.faces.tui.session import Session
 from sockscope.store.history import History
 
 HERE = Path(__file__).parent
@@ -135,12 +137,13 @@ PICTURES = (
 async def _take(picture: Picture, history: Path) -> str:
     if picture.before is not None:
         picture.before(history)
-    app = SockscopeApp(picture.experiment, {}, History(history))
+    engine = Engine(picture.experiment)
+    app = SockscopeApp(Session(engine), History(history))
     async with app.run_test(size=picture.size) as pilot:
         await picture.act(pilot)
         await pilot.pause()
         svg = app.export_screenshot(title="SockScope")
-        await app.engine.stop()
+        await engine.stop()
     return svg
 
 

@@ -30,7 +30,7 @@ class RoleKind:
     resumed, has the budget of requests, and is quiet while roles move; the exchanges that it sees are those
     of the run. Without a process of a ``vital`` role the run has failed.
 
-    ``processes`` is how many processes it has when each role has its own. What of a tuning is divided among
+    ``processes`` is how many processes it has when each role has its own; what of the tuning is divided among
     them is said by its fields (:mod:`sockscope.core.config.division`).
     """
 

@@ -560,7 +560,7 @@ async def test_without_its_clients_the_run_has_failed(place: str, name: str) -> 
 
 async def test_a_child_whose_loop_is_blocked_holds_up_nobody_here() -> None:
     async with running(
-        0.0, place="apart", clients=60, work="block", service_time_s=10.0, request_timeout_s=30.0
+        0.0, place="apart", clients=6, work="block", service_time_s=10.0, request_timeout_s=30.0
     ) as engine:
         await until(lambda: process_of(engine, "server").silent_s > 1.0, what="silence")
         snapshot = engine.snapshot()

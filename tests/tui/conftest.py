@@ -17,10 +17,14 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.fixture(autouse=True)
 def hasty_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pilot waits after each key until the process is idle, but one that serves itself never is."""
+    """The pilot waits after each key until the process is idle, but one that serves itself never is.
+
+    It waits for some turns of the loop instead: a key passes from the widget in focus up to the app, and
+    needs two for each widget between them.
+    """
 
     async def turns(min_sleep: float = 0.0, max_sleep: float = 0.0) -> None:
-        for _ in range(5):
+        for _ in range(25):
             await asyncio.sleep(0)
 
     monkeypatch.setattr("textual.app.wait_for_idle", turns)

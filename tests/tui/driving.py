@@ -1,4 +1,4 @@
-"""A dashboard with a real engine behind it, driven with keys and read as text."""
+"""A dashboard driven with keys and read as text: of a fake run, or of a real engine."""
 
 from __future__ import annotations
 
@@ -6,28 +6,37 @@ import asyncio
 import builtins
 import gc
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 from unittest.mock import patch
 
 from textual.pilot import Pilot
+from textual.strip import Strip
 
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.events import Event
 from sockscope.core.run.snapshot import Cursors, RoleSnapshot, RunState, Snapshot
+from sockscope.core.run.source import RunSource
+from sockscope.engine.engine import Engine
 from sockscope.faces.tui.app import SockscopeApp
+from sockscope.faces.tui.panels import panel as panel_module
 from sockscope.faces.tui.panels.knobs import KNOBS, KnobList
 from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.screens.dashboard import DashboardScreen
+from sockscope.faces.tui.session import Session, Severity
 from sockscope.store.history import History
+from tests.tui.fake_source import FakeSource
 
+S = TypeVar("S", bound=RunSource)
 P = TypeVar("P", bound=Panel)
-Severity = Literal["information", "warning", "error"]
 LARGE = (120, 40)
 PATIENCE_S = 20.0
 POLL_S = 0.02
-"""Reading the screen costs milliseconds, which the dashboard needs itself."""
+"""Reading the screen costs milliseconds, which a real run needs itself."""
+MOST_STEPS = 100
+"""After so many steps of a fake run nothing more will happen."""
 
 
 def small(**tuned: Any) -> Experiment:
@@ -39,20 +48,27 @@ def small(**tuned: Any) -> Experiment:
     return Experiment(tuning=replace(Tuning(), **(quick | tuned)))
 
 
-class Driver:
+class Driver(Generic[S]):
     """The app, its pilot, and shorthands for what tests look at."""
 
-    def __init__(self, app: SockscopeApp, pilot: Pilot[int]) -> None:
+    def __init__(
+        self, app: SockscopeApp, pilot: Pilot[int], source: S, told: Sequence[tuple[str, Severity]]
+    ) -> None:
         self.app = app
         self.pilot = pilot
-        self.told: list[str] = []
-        """Every notice so far; on the screen they come and go."""
-        self._say = app.say
-        app.say = self._hear  # type: ignore[method-assign]
+        self.session = app.session
+        self.source = source
+        self._told = told
 
-    def _hear(self, text: str, severity: Severity = "information") -> None:
-        self.told.append(text)
-        self._say(text, severity)
+    @property
+    def told(self) -> list[str]:
+        """Every notice so far; on the screen they come and go."""
+        return [text for text, _ in self._told]
+
+    @property
+    def errors(self) -> list[str]:
+        """Every notice that told of an error."""
+        return [text for text, severity in self._told if severity == "error"]
 
     async def hears(self, *texts: str) -> None:
         """Wait until these notices were given."""
@@ -81,24 +97,33 @@ class Driver:
         """Wait until all these texts stand on the screen."""
         await self.until(lambda: all(text in self.screen for text in texts), f"on the screen: {texts}")
 
-    async def tunes(self, **wanted: Any) -> None:
-        """Wait until the engine runs with these values."""
+    async def tunes(self, **requested: Any) -> None:
+        """Wait until the run has these values."""
         await self.until(
-            lambda: all(getattr(self.app.engine.tuning, name) == value for name, value in wanted.items()),
-            f"the engine's tuning: {wanted}",
+            lambda: all(getattr(self.source.tuning, name) == value for name, value in requested.items()),
+            f"the tuning: {requested}",
         )
 
     async def ticks(self, count: int = 2) -> None:
         """Wait until so many more pictures of the run were taken."""
-        before = self.app._ticks
-        await self.until(lambda: self.app._ticks >= before + count, "ticks")
+        before = self.session.ticks
+        await self.until(lambda: self.session.ticks >= before + count, "ticks")
         await self.pilot.pause()
 
     @property
+    def has_left(self) -> bool:
+        """Whether the app was told to exit."""
+        return self.app.return_code is not None
+
+    @property
+    def strips(self) -> list[Strip]:
+        """The screen, without what lies below a sheet over it; Textual has no public way to read it."""
+        return self.app.screen._compositor.render_strips()
+
+    @property
     def lines(self) -> list[str]:
-        """The screen as text, without what lies below a sheet over it."""
-        strips = self.app.screen._compositor.render_strips()
-        return ["".join(segment.text for segment in strip) for strip in strips]
+        """The screen as text."""
+        return ["".join(segment.text for segment in strip) for strip in self.strips]
 
     @property
     def screen(self) -> str:
@@ -132,18 +157,18 @@ class Driver:
         await self.press("1")
         await self.until(lambda: self.knobs.has_focus)
         for _ in KNOBS:
-            if self.knobs._keys[self.knobs._cursor] == key:
+            if self.knobs.chosen == key:
                 return
             await self.press("down")
         raise AssertionError(f"there is no knob {key}")
 
     def panel(self, kind: builtins.type[P]) -> P:
         """The panel of a kind."""
-        return self.app.dashboard.query_one(kind)
+        return self.app.dashboard.panel(kind)
 
     def snapshot(self) -> Snapshot:
         """A snapshot with the whole log."""
-        return self.app.engine.snapshot(Cursors(most_events=100_000, most_exchanges=0))
+        return self.source.snapshot(Cursors(most_events=100_000, most_exchanges=0))
 
     def events(self) -> tuple[Event, ...]:
         """The whole log."""
@@ -164,10 +189,105 @@ class Driver:
         return int(server.address.rpartition(":")[2])
 
 
+class FakeDriver(Driver[FakeSource]):
+    """A driver whose waiting takes no time: the time of the fake run passes instead."""
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, and let what they did be drawn."""
+        await super().press(*keys)
+        await self.pilot.pause()
+
+    async def until(self, predicate: Callable[[], object], what: str = "") -> None:
+        """Take pictures until something holds; then wait for what is not of the run: a file, a race."""
+        if predicate():
+            return
+        await self.pilot.pause()
+        for _ in range(MOST_STEPS):
+            if predicate():
+                return
+            await self.step()
+        await super().until(predicate, f"{MOST_STEPS} pictures and {what}")
+
+    async def ticks(self, count: int = 2) -> None:
+        """Take so many pictures of the run, a step apart."""
+        for _ in range(count):
+            await self.step()
+
+    async def step(self) -> None:
+        """Let a quarter of a second pass, take a picture and let it be drawn."""
+        self.source.advance()
+        self.session.tick()
+        await self.pilot.pause()
+
+
 _KEYS = {
     " ": "space", ".": "full_stop", ",": "comma", "-": "minus", "/": "slash", ":": "colon",
     "[": "left_square_bracket", "]": "right_square_bracket", "µ": "micro_sign",
 }  # fmt: skip
+
+
+@asynccontextmanager
+async def dashboard(
+    experiment: Experiment | None = None,
+    size: tuple[int, int] = LARGE,
+    history: History | None = None,
+    source: FakeSource | None = None,
+) -> AsyncIterator[FakeDriver]:
+    """Run a dashboard of a fake run until the block ends; pictures are taken when the test waits."""
+    source = source or FakeSource(experiment or small())
+    app = SockscopeApp(Session(source, {}, tick_s=None), history)
+    with patch.object(panel_module, "TURN_S", 0.0), _hearing() as told:
+        async with app.run_test(size=size, notifications=True) as pilot:
+            driver = FakeDriver(app, pilot, source, told)
+            try:
+                if source.start_error is None:
+                    await driver.ticks(2)
+                yield driver
+            finally:
+                await source.stop(0.0)
+
+
+@asynccontextmanager
+async def live_dashboard(
+    experiment: Experiment | None = None,
+    size: tuple[int, int] = LARGE,
+    history: History | None = None,
+) -> AsyncIterator[Driver[Engine]]:
+    """Run a dashboard of a real engine until the block ends; nothing of it may be left then."""
+    descriptors = open_descriptors()
+    outer = asyncio.all_tasks()
+    engine = Engine(experiment or small())
+    app = SockscopeApp(Session(engine), history)
+    with _hearing() as told:
+        async with app.run_test(size=size, notifications=True) as pilot:
+            driver = Driver(app, pilot, engine, told)
+            try:
+                await driver.until(lambda: driver.session.ticks > 2 or driver.has_left, "the first pictures")
+                await pilot.pause()
+                yield driver
+            finally:
+                await engine.stop(0.0)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert engine.state in (RunState.STOPPED, RunState.FAILED, RunState.IDLE)
+    assert asyncio.all_tasks() <= outer
+    gc.collect()
+    left = {number: what for number, what in open_descriptors().items() if number not in descriptors}
+    assert set(left.values()) <= {"/dev/null"}, left  # which libuv keeps for itself
+
+
+@contextmanager
+def _hearing() -> Iterator[list[tuple[str, Severity]]]:
+    """Collect the notices."""
+    told: list[tuple[str, Severity]] = []
+    say = DashboardScreen.say
+
+    def hear(screen: DashboardScreen, text: str, severity: Severity = "information") -> None:
+        told.append((text, severity))
+        say(screen, text, severity)
+
+    with patch.object(DashboardScreen, "say", hear):
+        yield told
 
 
 @asynccontextmanager
@@ -189,32 +309,3 @@ def open_descriptors() -> dict[str, str]:
         with suppress(FileNotFoundError):
             found[number] = os.readlink(f"/proc/self/fd/{number}")
     return found
-
-
-@asynccontextmanager
-async def dashboard(
-    experiment: Experiment | None = None,
-    size: tuple[int, int] = LARGE,
-    history: History | None = None,
-) -> AsyncIterator[Driver]:
-    """Run a dashboard until the block ends; nothing of it may be left then."""
-    descriptors = open_descriptors()
-    outer = asyncio.all_tasks()
-    app = SockscopeApp(experiment or small(), history=history)
-    # What the app would take out of the collector's sight would stay for ever.
-    with patch("sockscope.faces.tui.app.calm_collector"):
-        async with app.run_test(size=size, notifications=True) as pilot:
-            driver = Driver(app, pilot)
-            try:
-                await driver.until(lambda: app._ticks > 2 or app._exit, "the first pictures")
-                await pilot.pause()
-                yield driver
-            finally:
-                await app.engine.stop(0.0)
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert app.engine.state in (RunState.STOPPED, RunState.FAILED, RunState.IDLE)
-    assert asyncio.all_tasks() <= outer
-    gc.collect()
-    left = {number: what for number, what in open_descriptors().items() if number not in descriptors}
-    assert set(left.values()) <= {"/dev/null"}, left  # which libuv keeps for itself

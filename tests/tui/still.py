@@ -26,9 +26,11 @@ from sockscope.core.run.snapshot import (
     Totals,
 )
 from sockscope.core.run.trace import Trace
-from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
+from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.themes import THEMES
+from tests.tui.fake_source import FakeSource
 
 START_S = 1_000.0
 STEP_S = 0.25
@@ -37,22 +39,22 @@ ADDRESS = "127.0.0.1:40213"
 
 
 class Still(App[None]):
-    """The dashboard's screen, with a frame that is handed over by hand."""
+    """The dashboard's screen, with a state that is handed over by hand."""
 
     TITLE = "SockScope"
 
-    def __init__(self, frame: Frame | None) -> None:
+    def __init__(self, state: ScreenState | None) -> None:
         super().__init__()
-        self.still = frame
+        self.still = state
 
     async def on_mount(self) -> None:
-        """Put the screen up and hand it the frame."""
+        """Put the screen up and hand it the state."""
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
-        screen = DashboardScreen()
+        screen = DashboardScreen(Session(FakeSource(Experiment())))
         await self.push_screen(screen)
-        self.call_after_refresh(setattr, screen, "frame", self.still)
+        self.call_after_refresh(setattr, screen, "state", self.still)
 
 
 class Script:
@@ -202,18 +204,18 @@ class Script:
             head=b"\x00\x00\x00@client [b]\x1b[1m",
         )
 
-    def frame(self, state: RunState = RunState.RUNNING, error: str = "", **rest: Any) -> Frame:
+    def shown(self, state: RunState = RunState.RUNNING, error: str = "", **rest: Any) -> ScreenState:
         """Return the picture of this moment, with the whole log."""
         self.sent = 0
         snapshot = self.snapshot(state, error)
         headline = self.trace.headline or snapshot
         shown = figures(headline)
-        return Frame(
+        return ScreenState(
             snapshot=snapshot,
             trace=self.trace,
             figures=shown,
             finding=limit_of(replace(headline, state=state)),
-            wanted=self.tuning,
+            requested=self.tuning,
             now_s=self.time_s,
             window_s=30.0,
             at_once=True,

@@ -20,7 +20,8 @@ from sockscope.errors import EXIT_FAILED, ConfigError, ListenError, ResourceLimi
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from sockscope.faces.tui.run import run_dashboard
-from tests.tui.driving import dashboard, small, stranger
+from sockscope.faces.tui.session import Session
+from tests.tui.driving import dashboard, live_dashboard, small, stranger
 
 HOSTILE = b"\x1b]0;owned\x07\x1b[2J\x1b[31m[bold red]markup[/] [@click=app.do('quit')]x[/]\r\n\x00\xff\x9b1m"
 
@@ -35,7 +36,7 @@ def occupied_port() -> Iterator[int]:
 
 async def test_a_port_in_use_ends_the_start_in_words() -> None:
     with occupied_port() as port:
-        app = SockscopeApp(replace(small(), port=port))
+        app = SockscopeApp(Session(Engine(replace(small(), port=port))))
         async with app.run_test() as pilot:
             await pilot.pause()
         assert isinstance(app.start_error, ListenError)
@@ -56,19 +57,15 @@ def test_a_dashboard_that_cannot_start_raises(monkeypatch: pytest.MonkeyPatch) -
         run_dashboard(small(transport="udp", request_bytes=70_000))
 
 
-async def test_more_clients_than_descriptors_are_refused_with_the_numbers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_what_the_run_refuses_is_told_and_the_knobs_go_back() -> None:
     async with dashboard() as driver:
-        with monkeypatch.context() as patched:
-            patched.setattr(resource, "getrlimit", lambda _: (400, 400))
-            driver.app.commands_table.tune({"clients": 1_000})
-            await driver.until(lambda: driver.told)
-        assert "400" in driver.told[0]
-        assert "1,000" in driver.told[0] or "2,0" in driver.told[0]
-        await driver.until(lambda: driver.app.wanted == small().tuning)
-        assert driver.app.engine.tuning == small().tuning
-        assert driver.app.engine.state is RunState.RUNNING
+        driver.source.refusals.append(
+            ResourceLimitError("descriptors", 400, "this machine allows 400 open files")
+        )
+        driver.session.tuner.set({"clients": 1_000})
+        await driver.hears("400")
+        assert driver.session.tuner.requested == small().tuning
+        assert driver.source.tuning == small().tuning
         await driver.press("right_square_bracket")
         await driver.tunes(clients=10)
 
@@ -86,17 +83,17 @@ def taken_udp_port() -> Iterator[int]:
 
 async def test_a_taken_udp_port_is_refused_and_the_run_goes_on() -> None:
     with taken_udp_port() as port:
-        async with dashboard(replace(small(), port=port)) as driver:
+        async with live_dashboard(replace(small(), port=port)) as driver:
             await driver.press("t")
             await driver.hears(f"cannot listen on 127.0.0.1:{port}")
-            assert driver.app.wanted.transport == "tcp"
+            assert driver.session.tuner.requested.transport == "tcp"
             before = driver.swarm.totals.responses
             await driver.until(lambda: driver.swarm.totals.responses > before)
 
 
 @pytest.mark.parametrize("framing", ["length", "newline"])
 async def test_what_a_stranger_sends_is_only_text(framing: str) -> None:
-    async with dashboard(small(framing=framing)) as driver, stranger(driver.port) as (reader, writer):
+    async with live_dashboard(small(framing=framing)) as driver, stranger(driver.port) as (reader, writer):
         body = HOSTILE.replace(b"\n", b"")
         wire = len(body).to_bytes(4, "big") + body if framing == "length" else body + b"\n"
         writer.write(wire)
@@ -115,7 +112,7 @@ async def test_what_a_stranger_sends_is_only_text(framing: str) -> None:
 
 
 async def test_a_frame_of_four_gigabytes_is_garbage() -> None:
-    async with dashboard() as driver, stranger(driver.port) as (_, writer):
+    async with live_dashboard() as driver, stranger(driver.port) as (_, writer):
         writer.write(b"\xff\xff\xff\xff[red]")
         await driver.until(
             lambda: any(e.reason is CloseReason.GARBAGE and e.role == "server" for e in driver.events())
@@ -127,7 +124,7 @@ async def test_a_frame_of_four_gigabytes_is_garbage() -> None:
 async def test_hostile_bytes_in_the_inspector_are_only_text() -> None:
     """The server alone, whose exchanges are a stranger's."""
     alone = Experiment(role="server", tuning=small().tuning)
-    async with dashboard(alone) as driver, stranger(driver.port) as (reader, writer):
+    async with live_dashboard(alone) as driver, stranger(driver.port) as (reader, writer):
         wire = len(HOSTILE).to_bytes(4, "big") + HOSTILE
         for _ in range(3):
             writer.write(wire)
@@ -144,9 +141,9 @@ async def test_hostile_bytes_in_the_inspector_are_only_text() -> None:
 
 async def test_notices_and_names_are_not_markup() -> None:
     async with dashboard() as driver:
-        driver.app.say("[red]\x1b[31mred[/] [@click=app.quit]x[/]", "error")
+        driver.session.say("[red]\x1b[31mred[/] [@click=app.quit]x[/]", "error")
         await driver.sees("[red]␛[31mred[/] [@click=app.quit]x[/]")
-        driver.app.engine.mark("[blink]\x1b[5mmark[/blink]")
+        driver.source.mark("[blink]\x1b[5mmark[/blink]")
         await driver.press("7")
         await driver.sees("[blink]␛[5mmark[/blink]")
 
@@ -156,14 +153,14 @@ async def test_a_server_that_goes_away_is_told_and_clients_go_on_trying() -> Non
     async with Engine(Experiment(role="server", tuning=small().tuning)) as server:
         target = server.snapshot().main.address
         alone = Experiment(role="swarm", target=target, tuning=small(service_time_s=0.0).tuning)
-        async with dashboard(alone) as driver:
+        async with live_dashboard(alone) as driver:
             await driver.sees(f"TCP · {target} · target · ")
             await driver.until(lambda: driver.swarm.totals.responses > 0)
             await driver.press("v")
             await driver.hears("is not an address of the family ipv6")
             await server.stop(0.0)
             await driver.until(lambda: "have no connection and try again" in driver.header)
-            assert driver.app.engine.state is RunState.RUNNING
+            assert driver.source.state is RunState.RUNNING
 
 
 def test_limits_are_checked_before_the_screen_opens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,27 +10,24 @@ import pytest
 
 from sockscope.core.results.intervals import Intervals
 from sockscope.core.results.run_result import report
-from sockscope.engine.engine import Engine
 from sockscope.faces.summary import title_of
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
 from sockscope.faces.tui.widgets.graph import Graph
 from sockscope.store.history import History
-from tests.tui.driving import Driver, dashboard, small
-from tests.waiting import until
+from tests.tui.driving import FakeDriver, dashboard, small
+from tests.tui.fake_source import FakeSource
 
 
 async def keep_a_run(history: History, permits: int) -> int:
     """Run a little and keep it."""
     intervals = Intervals()
-    intervals.length_s = 0.1
-    async with Engine(small(permits=permits)) as engine:
-        intervals.absorb(engine.snapshot())
-        for _ in range(3):
-            before = engine.snapshot().time_s
-            await until(lambda before=before: engine.snapshot().time_s - before > 0.12)  # type: ignore[misc]
-            intervals.absorb(engine.snapshot())
-        figures = report(engine.snapshot(), {})
+    source = FakeSource(small(permits=permits))
+    await source.start()
+    for _ in range(4):
+        intervals.absorb(source.snapshot())
+        source.advance(4)
+    figures = report(source.snapshot(), {})
     return history.add(
         figures, title=title_of(figures), began_at=datetime.now(UTC), intervals=intervals.reports()
     )
@@ -44,7 +41,7 @@ async def history(tmp_path: Path) -> History:
     return history
 
 
-async def opened(driver: Driver) -> HistoryScreen:
+async def opened(driver: FakeDriver) -> HistoryScreen:
     await driver.press("h")
     await driver.until(lambda: isinstance(driver.app.screen, HistoryScreen))
     screen = driver.app.screen
@@ -53,7 +50,7 @@ async def opened(driver: Driver) -> HistoryScreen:
 
 
 def curves(screen: HistoryScreen, graph: str) -> list[str]:
-    return [series.label for series in screen.query_one(graph, Graph)._series]
+    return [series.label for series in screen.query_one(graph, Graph).series]
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (200, 60)])
@@ -99,8 +96,8 @@ async def test_the_run_goes_on_behind_it_and_keys_do_not_turn_it(history: Histor
         before = driver.swarm.totals.responses
         await driver.press("t", "p", "right_square_bracket", "N")
         await driver.until(lambda: driver.swarm.totals.responses > before + 10)
-        assert driver.app.engine.tuning == small().tuning
-        assert driver.app._leaving is None
+        assert driver.source.tuning == small().tuning
+        assert not driver.session.is_over
         await driver.press("question_mark")
         await driver.sees("Help", "Esc closes")
         await driver.press("escape", "escape")

@@ -10,18 +10,18 @@ from textual import events
 from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
 from sockscope.faces.tui.actions import ACTIONS
 from sockscope.faces.tui.panels.knobs import KNOBS
-from tests.tui.driving import Driver, dashboard, small
+from tests.tui.driving import FakeDriver, dashboard, small
 
 LIVE = [key for key in KNOBS if FIELDS[key].live]
 QUIET = Experiment(tuning=replace(small().tuning, permits=1))
 
 
-def value(driver: Driver, key: str) -> object:
-    return getattr(driver.app.wanted, FIELDS[key].attribute)
+def value(driver: FakeDriver, key: str) -> object:
+    return getattr(driver.session.tuner.requested, FIELDS[key].attribute)
 
 
-async def applied(driver: Driver) -> None:
-    await driver.until(lambda: driver.app.engine.tuning == driver.app.wanted, "the engine follows")
+async def applied(driver: FakeDriver) -> None:
+    await driver.until(lambda: driver.source.tuning == driver.session.tuner.requested, "the engine follows")
 
 
 async def test_every_knob_turns_with_the_arrows_and_comes_back() -> None:
@@ -37,7 +37,7 @@ async def test_every_knob_turns_with_the_arrows_and_comes_back() -> None:
             await driver.press("u")
             await driver.until(lambda before=before, key=key: value(driver, key) == before, key)  # type: ignore[misc]
             await applied(driver)
-        assert driver.app.wanted == QUIET.tuning
+        assert driver.session.tuner.requested == QUIET.tuning
         assert driver.told == []
 
 
@@ -67,7 +67,7 @@ async def test_shift_turns_a_decade() -> None:
         await driver.press("shift+right", "shift+right", "shift+right", "shift+right", "shift+right")
         await driver.tunes(permits=10_000)
         await driver.press("shift+right")
-        assert driver.app.wanted.permits == 10_000
+        assert driver.session.tuner.requested.permits == 10_000
 
 
 async def test_values_can_be_typed() -> None:
@@ -118,8 +118,8 @@ async def test_what_is_no_value_is_refused_in_words_beside_the_knobs_and_changes
             assert FIELDS[key].spec.label in driver.refusal
             await driver.press("escape")
             await driver.until(lambda: driver.refusal == "")
-        assert driver.app.wanted == small().tuning
-        assert driver.app.engine.tuning == small().tuning
+        assert driver.session.tuner.requested == small().tuning
+        assert driver.source.tuning == small().tuning
 
 
 async def test_typing_can_be_given_up() -> None:
@@ -132,7 +132,7 @@ async def test_typing_can_be_given_up() -> None:
                 await driver.press("backspace")
             await driver.press(away)
             await driver.until(lambda: not driver.knobs.is_typing, away)
-        assert driver.app.wanted == small().tuning
+        assert driver.session.tuner.requested == small().tuning
 
 
 async def test_garbage_can_be_pasted() -> None:
@@ -160,8 +160,8 @@ async def test_keys_are_text_while_a_value_is_typed() -> None:
         await driver.press("enter")
         await driver.type("tvpqRN{}[]ux?")
         await driver.ticks(1)
-        assert driver.app.wanted == small().tuning
-        assert not driver.app._leaving
+        assert driver.session.tuner.requested == small().tuning
+        assert not driver.session.is_over
         await driver.until(lambda: "[]ux?█" in driver.part("knobs"), "the end of a long text")
 
 
@@ -178,7 +178,7 @@ async def test_the_arrows_of_a_knob_can_be_clicked(size: tuple[int, int]) -> Non
         await driver.tunes(clients=5)
 
 
-def knob_row(driver: Driver, y: int) -> str:
+def knob_row(driver: FakeDriver, y: int) -> str:
     region = driver.knobs.region
     return driver.lines[region.y + y][region.x : region.right]
 
@@ -198,7 +198,7 @@ async def test_udp_refuses_what_no_datagram_carries() -> None:
         await driver.press("t")
         await driver.hears("a UDP datagram carries at most 65,507 B")
         await driver.until(lambda: "65,507" in driver.refusal)
-        assert driver.app.engine.tuning.transport == "tcp"
+        assert driver.source.tuning.transport == "tcp"
         await driver.go_to_knob("size")
         await driver.press("escape", "enter")
         await driver.type("4")
@@ -206,8 +206,8 @@ async def test_udp_refuses_what_no_datagram_carries() -> None:
         await driver.tunes(request_bytes=4)
         await driver.hears("needs 8 B for its sequence number")
         await driver.ticks()
-        assert driver.app.wanted == driver.app.engine.tuning
-        assert driver.app.wanted.transport == "tcp"
+        assert driver.session.tuner.requested == driver.source.tuning
+        assert driver.session.tuner.requested.transport == "tcp"
 
 
 def test_every_live_field_has_a_knob() -> None:

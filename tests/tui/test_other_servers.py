@@ -9,7 +9,7 @@ from sockscope.core.config.experiment import Experiment
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from sockscope.faces.tui.widgets.hexview import HexView
 from tests.engine.peers import Scripted, tcp_peer
-from tests.tui.driving import dashboard, small
+from tests.tui.driving import live_dashboard, small
 
 OWN = "tests.engine.own_servers"
 TUNING = replace(small().tuning, service_time_s=0.0)
@@ -20,15 +20,15 @@ def pong(connection: Scripted, data: bytes) -> None:
 
 
 async def test_ones_own_handler_is_named_and_keeps_its_knobs_to_itself() -> None:
-    async with dashboard(Experiment(TUNING, handler=f"{OWN}:echo"), size=(160, 48)) as driver:
+    async with live_dashboard(Experiment(TUNING, handler=f"{OWN}:echo"), size=(160, 48)) as driver:
         await driver.sees(f"TCP · 127.0.0.1:{driver.port} · {OWN}:echo")
         await driver.go_to_knob("service_time")
         await driver.press("right")
         await driver.until(lambda: f"{OWN}:echo serves, not a model" in driver.refusal, "the refusal")
-        assert driver.app.engine.tuning.service_time_s == 0
+        assert driver.source.tuning.service_time_s == 0
         await driver.press("t")
         await driver.hears("cannot be with --handler, which serves TCP")
-        assert driver.app.engine.tuning.transport == "tcp"
+        assert driver.source.tuning.transport == "tcp"
         await driver.go_to_knob("clients")
         await driver.press("right")
         await driver.tunes(clients=10)
@@ -36,13 +36,13 @@ async def test_ones_own_handler_is_named_and_keeps_its_knobs_to_itself() -> None
 
 async def test_what_a_handler_raises_stands_in_the_log_and_the_run_goes_on() -> None:
     own = Experiment(TUNING, handler=f"{OWN}:raise_on_third")
-    async with dashboard(own, size=(160, 48)) as driver:
+    async with live_dashboard(own, size=(160, 48)) as driver:
         await driver.press("7")
         await driver.sees("raised, ValueError at tests/engine/own_ser")
         assert any("third \\x1b[2J is\\nenough" in event.text for event in driver.events())
         before = driver.swarm.totals.responses
         await driver.until(lambda: driver.swarm.totals.responses > before + 5, "more answers")
-        assert driver.app.engine.error == ""
+        assert driver.source.error == ""
 
 
 async def test_a_target_is_called_so_and_its_side_is_elsewhere() -> None:
@@ -55,7 +55,7 @@ async def test_a_target_is_called_so_and_its_side_is_elsewhere() -> None:
             until="\\r\\n",
             pid=os.getpid(),
         )
-        async with dashboard(aimed, size=(160, 48)) as driver:
+        async with live_dashboard(aimed, size=(160, 48)) as driver:
             await driver.sees(f"TCP · 127.0.0.1:{port} · target · ", "request   ◂", "6 B")
             assert "no framing" not in driver.header
             await driver.until(lambda: "target " in driver.part("cpu"), "the target's CPU")
@@ -80,17 +80,17 @@ async def test_a_target_is_called_so_and_its_side_is_elsewhere() -> None:
                 await driver.until(lambda why=why: why in driver.refusal, why)  # type: ignore[misc]
             await driver.press("v")
             await driver.hears("is not an address of the family ipv6")
-            assert driver.app.engine.tuning == aimed.settled().tuning
+            assert driver.source.tuning == aimed.settled().tuning
 
 
 async def test_the_inspector_shows_the_answer_that_is_not_the_request() -> None:
     own = Experiment(TUNING, handler=f"{OWN}:pong", request="PING\\r\\n", until="\\r\\n")
-    async with dashboard(own) as driver:
+    async with live_dashboard(own) as driver:
         await driver.press("8")
         await driver.sees("6 B → 7 B")
         await driver.press("up", "enter")
         await driver.sees("request, as written", "answer, as read", "TCP until \\r\\n")
         view = driver.panel(ExchangesPanel).query_one(HexView)
         assert [pane.data for pane in view.panes] == [b"PING\r\n", b"+PONG\r\n"]
-        assert not view._different
+        assert not view.different
         assert "DIFFERENT" not in driver.screen

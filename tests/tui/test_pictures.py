@@ -11,17 +11,17 @@ import pytest
 
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.run.snapshot import RunState
-from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.screen_state import ScreenState
 from tests.tui.still import START_S, Script, Still, losing, running
 
-MOMENTS: dict[str, Callable[[], Frame | None]] = {
-    "running": lambda: running().frame(),
-    "frozen": lambda: running().frame(frozen=True, cursor_s=START_S + 8.0),
-    "paused": lambda: running().frame(RunState.PAUSED),
-    "failed": lambda: running().frame(RunState.FAILED, "cannot listen on [::1]:7007: [red]it is taken[/]"),
-    "empty": lambda: Script(Tuning()).frame(),
+MOMENTS: dict[str, Callable[[], ScreenState | None]] = {
+    "running": lambda: running().shown(),
+    "frozen": lambda: running().shown(frozen=True, cursor_s=START_S + 8.0),
+    "paused": lambda: running().shown(RunState.PAUSED),
+    "failed": lambda: running().shown(RunState.FAILED, "cannot listen on [::1]:7007: [red]it is taken[/]"),
+    "empty": lambda: Script(Tuning()).shown(),
     "nothing": lambda: None,
-    "losses": lambda: losing().frame(),
+    "losses": lambda: losing().shown(),
 }
 SIZES = [(60, 16), (80, 24), (120, 40), (200, 60)]
 
@@ -37,4 +37,4 @@ def test_moments(snap_compare: Callable[..., bool], moment: str) -> None:
 
 
 def test_too_small(snap_compare: Callable[..., bool]) -> None:
-    assert snap_compare(Still(running().frame()), terminal_size=(30, 8))
+    assert snap_compare(Still(running().shown()), terminal_size=(30, 8))

@@ -9,17 +9,18 @@ import psutil
 import pytest
 
 from sockscope.core.run.snapshot import RunState
+from sockscope.engine.engine import Engine
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
-from tests.tui.driving import Driver, dashboard, small
+from tests.tui.driving import Driver, live_dashboard, small
 
 
-def child_of(driver: Driver, name: str) -> int:
+def child_of(driver: Driver[Engine], name: str) -> int:
     return next(use.pid for use in driver.snapshot().processes if use.name == name)
 
 
 @pytest.mark.parametrize("place", ["child", "apart"])
 async def test_rows_events_and_bytes_come_from_the_children(place: str) -> None:
-    async with dashboard(small(place=place)) as driver:
+    async with live_dashboard(small(place=place)) as driver:
         await driver.press("8")
         panel = driver.panel(ExchangesPanel)
         await driver.until(lambda: len(panel.shown_rows) > 5, "exchanges")
@@ -34,13 +35,13 @@ async def test_rows_events_and_bytes_come_from_the_children(place: str) -> None:
 
 
 async def test_the_place_is_a_knob() -> None:
-    async with dashboard() as driver:
-        driver.app.commands_table.tune({"place": "apart"})
+    async with live_dashboard() as driver:
+        driver.session.tuner.set({"place": "apart"})
         await driver.tunes(place="apart")
         await driver.sees("place loop → apart")
         before = driver.swarm.totals.responses
         await driver.until(lambda: driver.swarm.totals.responses > before + 20, "more answers")
-        driver.app.commands_table.tune({"place": "loop"})
+        driver.session.tuner.set({"place": "loop"})
         await driver.tunes(place="loop")
         await driver.until(lambda: psutil.Process().children() == [], "the children to end")
         await driver.until(lambda: driver.swarm.connections_open == 5)
@@ -48,11 +49,11 @@ async def test_the_place_is_a_knob() -> None:
 
 
 async def test_a_server_that_is_killed_is_on_the_screen() -> None:
-    async with dashboard(small(place="server")) as driver:
+    async with live_dashboard(small(place="server")) as driver:
         pid = child_of(driver, "server")
         os.kill(pid, signal.SIGKILL)
         await driver.sees(f"server process {pid} was killed (SIGKILL)")
-        assert driver.app.engine.state is RunState.RUNNING
+        assert driver.source.state is RunState.RUNNING
         await driver.press("right_square_bracket")
         await driver.until(lambda: driver.swarm.connections_open > 5, "clients at the new server")
         assert child_of(driver, "server") != pid

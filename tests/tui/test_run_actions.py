@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from sockscope.core.events import CloseReason, EventKind
 from sockscope.core.run.snapshot import RunState
+from sockscope.engine.engine import Engine
 from sockscope.faces.tui.actions import ACTIONS
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
+from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.widgets.graph import Graph
-from tests.tui.driving import Driver, dashboard, small
+from tests.tui.driving import Driver, dashboard, live_dashboard, small
+from tests.tui.fake_source import FakeSource
+from tests.waiting import until
 
 
-def _row_of(driver: Driver, name: str) -> str:
+def _row_of(driver: Driver[Engine], name: str) -> str:
     """Return the line of the connections table that begins with a name."""
     rows = (row.strip("│ ") for row in driver.part("connections").splitlines())
     return next((row for row in rows if row.startswith(f"{name} ")), "")
@@ -51,15 +54,15 @@ async def test_every_key_does_no_harm() -> None:
                     await driver.press(key)
                     if action.id in ("help", "palette", "filter"):
                         await driver.press("escape")
-        await driver.until(lambda: driver.app._applier is None or driver.app._applier.done())
+        await driver.until(lambda: not driver.session.tuner.is_applying)
         await driver.ticks()
         assert driver.app.is_running
-        assert driver.app.engine.state is not RunState.FAILED
-        assert not any(notice.severity == "error" for notice in driver.app._notifications)
+        assert driver.source.state is not RunState.FAILED
+        assert driver.errors == []
 
 
 async def test_t_serves_udp_and_goes_back() -> None:
-    async with dashboard() as driver:
+    async with live_dashboard() as driver:
         await driver.press("t")
         await driver.tunes(transport="udp")
         await driver.sees("UDP · 127.0.0.1:", "datagram", "0 lost")
@@ -79,7 +82,7 @@ async def test_t_serves_udp_and_goes_back() -> None:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
 async def test_v_goes_over_to_ipv6_and_back() -> None:
-    async with dashboard() as driver:
+    async with live_dashboard() as driver:
         await driver.press("v")
         await driver.tunes(family="ipv6")
         await driver.sees("TCP · [::1]:")
@@ -94,12 +97,10 @@ async def test_brackets_step_clients_and_braces_permits() -> None:
     async with dashboard() as driver:
         await driver.press("right_square_bracket", "right_square_bracket")
         await driver.tunes(clients=20)
-        await driver.until(lambda: driver.swarm.clients == 20)
         await driver.press("left_square_bracket", "left_square_bracket", "left_square_bracket")
         await driver.tunes(clients=2)
         await driver.press("right_curly_bracket")
         await driver.tunes(permits=5)
-        assert driver.swarm.limiter.permits == 5
         await driver.press(*["left_curly_bracket"] * 3)
         await driver.tunes(permits=0)
         await driver.until(lambda: "off" in driver.part("knobs"))
@@ -128,7 +129,7 @@ async def test_pause_and_freeze_are_told_apart() -> None:
         await driver.press("space")
         await driver.until(lambda: "FROZEN" in driver.header)
         assert "RUNNING" in driver.header
-        assert driver.app.engine.state is RunState.RUNNING
+        assert driver.source.state is RunState.RUNNING
         before = driver.swarm.totals.responses
         await driver.until(lambda: driver.swarm.totals.responses > before, "traffic goes on")
         shown = driver.header
@@ -144,11 +145,24 @@ async def test_pause_and_freeze_are_told_apart() -> None:
         await driver.until(lambda: "PAUSED" in driver.header)
         assert "FROZEN" not in driver.header
         assert "the traffic is paused; p lets it go on" in driver.header
+        await driver.press("p")
+        await driver.until(lambda: "RUNNING" in driver.header)
+        assert driver.source.holds == [True, False], "what is frozen can be asked for"
+
+
+async def test_the_permits_and_the_pause_act_on_a_real_run() -> None:
+    async with live_dashboard() as driver:
+        await driver.press("right_curly_bracket", "right_square_bracket")
+        await driver.tunes(permits=5, clients=10)
+        assert driver.swarm.limiter.permits == 5
+        await driver.until(lambda: driver.swarm.connections_open == 10)
+        await driver.press("p")
+        await driver.sees("PAUSED", "the traffic is paused; p lets it go on")
         await driver.until(lambda: driver.swarm.in_flight == 0)
         before = driver.swarm.totals.requests
         await driver.ticks(3)
         assert driver.swarm.totals.requests == before
-        assert driver.swarm.connections_open == 5
+        assert driver.swarm.connections_open == 10
         await driver.press("p")
         await driver.until(lambda: "RUNNING" in driver.header and driver.swarm.totals.requests > before)
 
@@ -156,12 +170,12 @@ async def test_pause_and_freeze_are_told_apart() -> None:
 async def test_reset_begins_anew() -> None:
     async with dashboard() as driver:
         await driver.press("m")
-        await driver.until(lambda: driver.app.trace.markers)
+        await driver.until(lambda: driver.session.trace.markers)
         opened = driver.snapshot().main.totals.connections_opened
         assert opened >= 5
         await driver.press("R")
         await driver.until(lambda: driver.snapshot().main.totals.connections_opened < opened)
-        assert not driver.app.trace.markers
+        assert not driver.session.trace.markers
         assert driver.swarm.connections_open == 5
         await driver.hears("figures begin anew")
         assert any(event.text == "figures cleared" for event in driver.events())
@@ -169,13 +183,15 @@ async def test_reset_begins_anew() -> None:
 
 async def test_a_marker_stands_on_every_graph_and_in_the_log() -> None:
     async with dashboard() as driver:
-        await driver.press("m", "m", "7")
-        await driver.until(lambda: len(driver.app.trace.markers) == 2)
+        await driver.press("m")
+        await driver.ticks(25)
+        await driver.press("m", "7")
+        await driver.until(lambda: len(driver.session.trace.markers) == 2)
         await driver.until(lambda: "mark 2" in driver.part("log"))
         graphs = list(driver.app.dashboard.query(Graph))
         assert len(graphs) >= 6
         await driver.until(
-            lambda: all([m.label for m in graph._markers] == ["mark 1", "mark 2"] for graph in graphs)
+            lambda: all([m.label for m in graph.markers] == ["mark 1", "mark 2"] for graph in graphs)
         )
         assert all("mark 2" in driver.part(name) for name in ("throughput", "latency", "cpu", "concurrency"))
 
@@ -187,13 +203,13 @@ async def test_a_change_is_marked_and_told_in_figures() -> None:
         await driver.until(lambda: "permits 2 → 5" in driver.part("changes"))
         await driver.until(lambda: "permits 2→5" in driver.part("throughput"))
         await driver.until(lambda: "…" not in driver.part("changes"), "the figures afterwards")
-        change = driver.app.trace.changes[-1]
+        change = driver.session.trace.changes[-1]
         assert change.before is not None
         assert change.after is not None
 
 
 async def test_x_closes_the_connection_under_the_cursor() -> None:
-    async with dashboard() as driver:
+    async with live_dashboard() as driver:
         await driver.press("6")
         await driver.until(lambda: driver.panel(ConnectionsPanel).table.cursor_key is not None)
         closed = driver.panel(ConnectionsPanel).table.cursor_key
@@ -240,38 +256,38 @@ async def test_n_starts_a_new_run_with_the_loop_that_was_chosen() -> None:
         await driver.go_to_knob("loop")
         await driver.press("right")
         await driver.until(lambda: "asyncio needs a new run" in driver.refusal)
-        assert driver.app.engine.experiment.loop == "uvloop"
+        assert driver.source.experiment.loop == "uvloop"
         await driver.press("N")
-        await driver.until(lambda: driver.app._exit)
+        await driver.until(lambda: driver.has_left)
         again = driver.app.restart
         assert again is not None
         assert again.loop == "asyncio"
         assert again.tuning == replace(small().tuning, permits=5)
-        assert driver.app.engine.state is RunState.STOPPED
+        assert driver.source.state is RunState.STOPPED
 
 
 async def test_q_leaves_with_a_summary_to_show() -> None:
-    async with dashboard() as driver:
+    async with live_dashboard() as driver:
         await driver.press("q")
-        await driver.until(lambda: driver.app._exit)
+        await driver.until(lambda: driver.has_left)
         assert driver.app.return_value == 0
         assert driver.app.return_code == 0
-        assert driver.app.engine.state is RunState.STOPPED
-        assert driver.app.last_snapshot is not None
-        assert driver.app.last_snapshot.main.totals.responses > 0
+        assert driver.source.state is RunState.STOPPED
+        assert driver.session.last_snapshot is not None
+        assert driver.session.last_snapshot.main.totals.responses > 0
 
 
-async def test_the_second_ctrl_c_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sockscope.faces.tui.app.GRACE_S", 4.0)
-    async with dashboard(small(service_time_s=30.0, request_timeout_s=60.0)) as driver:
+async def test_the_second_ctrl_c_leaves_at_once() -> None:
+    async with dashboard() as driver:
+        driver.source.may_stop.clear()
         await driver.press("ctrl+c")
-        assert not driver.app._exit, "what is in flight may finish"
+        await driver.until(lambda: driver.session.is_over)
+        assert not driver.has_left, "what is in flight may finish"
         await driver.press("ctrl+c")
-        await driver.until(lambda: driver.app._exit)
+        await driver.until(lambda: driver.has_left)
         assert driver.app.return_value == 130
-        leaving = driver.app._leaving
-        assert leaving is not None
-        await asyncio.wait([leaving], timeout=20)
+        driver.source.may_stop.set()
+        await driver.until(lambda: driver.session.last_snapshot is not None)
         assert driver.app.return_value == 130, "whoever was still leaving does not change that"
 
 
@@ -280,40 +296,48 @@ async def test_ctrl_c_leaves_from_everywhere(over: tuple[str, ...]) -> None:
     async with dashboard() as driver:
         await driver.press(*over)
         await driver.press("ctrl+c")
-        await driver.until(lambda: driver.app._exit)
+        await driver.until(lambda: driver.has_left)
         assert driver.app.return_value == 0
 
 
-@pytest.mark.parametrize("end", [{"duration_s": 1.0}, {"requests": 50}])
-async def test_a_bounded_run_ends_by_itself(end: dict[str, Any]) -> None:
-    async with dashboard(replace(small(), **end)) as driver:
-        await driver.until(lambda: driver.app._exit)
+async def test_a_run_that_is_over_ends_the_dashboard() -> None:
+    async with dashboard() as driver:
+        driver.source.run_out()
+        await driver.until(lambda: driver.has_left)
         assert driver.app.return_value == 0
-        last = driver.app.last_snapshot
-        assert last is not None
-        assert last.main.totals.requests >= end.get("requests", 1)
+        assert driver.session.ran_out
+        assert driver.session.last_snapshot is not None
 
 
 async def test_a_failed_run_stays_to_be_looked_at_and_says_why() -> None:
-    async with dashboard() as driver:
-        driver.app.engine.fail(RuntimeError("[red]out of luck[/]"))
+    async with live_dashboard() as driver:
+        driver.source.fail(RuntimeError("[red]out of luck[/]"))
         await driver.sees("✗ FAILED", "failed  internal error: RuntimeError('[red]out of luck[/]')")
         await driver.until(lambda: driver.swarm.connections_open == 0)
         await driver.press("t", "p", "R", "m", "space", "space", "x", "slash", "escape", "question_mark")
         await driver.press("escape", "q")
-        await driver.until(lambda: driver.app._exit)
+        await driver.until(lambda: driver.has_left)
         assert driver.app.return_value == 1
 
 
-async def test_the_app_runs_headless_without_a_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What the app would take out of the collector's sight would stay for ever.
-    monkeypatch.setattr("sockscope.faces.tui.app.calm_collector", lambda: None)
-    app = SockscopeApp(small())
+async def test_what_a_run_that_is_over_cannot_do_is_told() -> None:
+    """A replayed run, say: it can be looked at, and not tuned."""
+    async with dashboard(source=FakeSource(small(), is_live=False)) as driver:
+        await driver.press("right_curly_bracket", "m", "R")
+        await driver.until(lambda: len(driver.errors) == 3, "three refusals")
+        assert driver.session.tuner.requested == small().tuning
+        await driver.press("6", "x")
+        await driver.until(lambda: len(driver.errors) == 4, "and one more")
+        await driver.press("p", "space")
+        await driver.until(lambda: "PAUSED" in driver.header and "FROZEN" in driver.header)
+
+
+async def test_the_app_runs_headless_without_a_pilot() -> None:
+    session = Session(Engine(small()))
+    app = SockscopeApp(session)
     running = asyncio.create_task(app.run_async(headless=True, size=(80, 24)))
-    async with asyncio.timeout(20):
-        while app._ticks < 3:
-            await asyncio.sleep(0.02)
-        app.leave()
-        assert await running == 0
-    assert app.last_snapshot is not None
-    assert app.last_snapshot.main.totals.responses > 0
+    await until(lambda: session.ticks >= 3)
+    app.leave()
+    assert await running == 0
+    assert session.last_snapshot is not None
+    assert session.last_snapshot.main.totals.responses > 0

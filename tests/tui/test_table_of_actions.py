@@ -6,12 +6,12 @@ from itertools import chain
 
 import pytest
 from rich.cells import cell_len
+from textual.binding import Binding
 
 from sockscope.faces.tui.actions import ACTIONS, BY_ID, footer_actions
 from sockscope.faces.tui.app import SockscopeApp
-from sockscope.faces.tui.commands import Commands
 from sockscope.faces.tui.screens.help import FIGURES, help_content
-from tests.tui.driving import dashboard, small
+from tests.tui.driving import dashboard
 
 KEYS = [key for action in ACTIONS for key in action.keys.split(",")]
 
@@ -21,17 +21,9 @@ def test_no_two_actions_share_an_id_or_a_key() -> None:
     assert len(set(KEYS)) == len(KEYS)
 
 
-def test_every_action_can_be_done_and_everything_that_can_be_done_is_an_action() -> None:
-    assert Commands(SockscopeApp(small()))._methods.keys() == BY_ID.keys()
-
-
 def test_bindings_are_those_of_the_table() -> None:
-    bound = {
-        (key, binding.action)
-        for key, bindings in SockscopeApp(small())._bindings.key_to_bindings.items()
-        for binding in bindings
-        if binding.action.startswith("app.do(")
-    }
+    bindings = [binding for binding in SockscopeApp.BINDINGS if isinstance(binding, Binding)]
+    bound = {(key, binding.action) for binding in bindings for key in binding.key.split(",")}
     assert bound == {(key, f"app.do('{a.id}')") for a in ACTIONS for key in a.keys.split(",")}
 
 

@@ -8,10 +8,10 @@ import pytest
 from rich.color import ColorType
 
 from sockscope.faces.tui.panels.panel import Panel
-from tests.tui.driving import Driver, dashboard, small
+from tests.tui.driving import FakeDriver, dashboard, small
 
 
-def overlaps(driver: Driver) -> list[str]:
+def overlaps(driver: FakeDriver) -> list[str]:
     """Panels that lie over each other or reach out of the screen."""
     shown = [p for p in driver.app.dashboard.query(Panel) if p.is_on_screen]
     faults = [
@@ -46,7 +46,7 @@ async def test_a_tiny_terminal_says_so_and_can_be_left() -> None:
         await driver.press("t")
         await driver.tunes(transport="udp")
         await driver.press("question_mark", "escape", "e", "q")
-        await driver.until(lambda: driver.app._exit)
+        await driver.until(lambda: driver.has_left)
         assert driver.app.return_value == 0
 
 

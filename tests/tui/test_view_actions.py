@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from sockscope.faces.tui.commands import DEFAULT_WINDOW_S, WINDOWS_S
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from sockscope.faces.tui.panels.graphs import LatencyPanel, ThroughputPanel
 from sockscope.faces.tui.panels.listing import ListingPanel
 from sockscope.faces.tui.panels.log import LogPanel
 from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.session import DEFAULT_WINDOW_S, WINDOWS_S
 from sockscope.faces.tui.widgets.graph import Graph
-from tests.tui.driving import Driver, dashboard, small
+from tests.tui.driving import FakeDriver, dashboard, small
 
 PANELS = {
     "1": "knobs", "2": "throughput", "3": "latency", "4": "cpu",
@@ -28,14 +28,14 @@ def rows(panel: ListingPanel) -> list[tuple[str, ...]]:
     return [row.cells for row in panel.shown_rows]
 
 
-async def at_panel(driver: Driver, digit: str) -> Panel:
+async def at_panel(driver: FakeDriver, digit: str) -> Panel:
     await driver.press(digit)
     panel = driver.app.dashboard.query_one(f"#{PANELS[digit]}", Panel)
     await driver.until(lambda: driver.app.dashboard.focused_panel() is panel)
     return panel
 
 
-async def listing_at(driver: Driver, digit: str) -> ListingPanel:
+async def listing_at(driver: FakeDriver, digit: str) -> ListingPanel:
     await at_panel(driver, digit)
     panel = driver.panel(LISTINGS[digit])
     await driver.until(lambda: panel.shown_rows)
@@ -72,8 +72,8 @@ async def test_what_was_asked_before_the_list_was_looked_at_is_in_it() -> None:
 
 
 async def test_a_frozen_list_of_exchanges_can_be_scrolled_back_without_a_gap() -> None:
-    async with dashboard(small(clients=20, permits=0, service_time_s=0.0)) as driver:
-        await driver.until(lambda: driver.swarm.captures_recorded > 2_000)
+    async with dashboard() as driver:
+        driver.source.advance(requests=2_000)
         await driver.press("space")
         panel = await listing_at(driver, "8")
         keys = [row.key for row in panel.shown_rows if isinstance(row.key, int)]
@@ -96,19 +96,19 @@ async def test_while_frozen_the_arrows_go_through_time() -> None:
         await driver.press("left")
         await driver.hears("space freezes the view")
         await driver.press("space", "left", "left", "left")
-        await driver.until(lambda: driver.app._cursor_s is not None)
+        await driver.until(lambda: driver.session.cursor_s is not None)
         graphs = list(driver.app.dashboard.query(Graph))
-        cursor, now = driver.app._cursor_s, driver.app._frozen_at
+        cursor, now = driver.session.cursor_s, driver.session.shown
         assert cursor is not None
         assert now is not None
         assert cursor < now.now_s
         await driver.until(lambda: {graph.cursor for graph in graphs if graph.size.height} == {cursor})
         await driver.until(lambda: f"{cursor - now.now_s:.1f} s" in driver.header)
         await driver.press("right")
-        assert driver.app._cursor_s is not None
-        assert driver.app._cursor_s > cursor
+        assert driver.session.cursor_s is not None
+        assert driver.session.cursor_s > cursor
         await driver.press(*["right"] * 4)
-        assert driver.app._cursor_s == now.now_s
+        assert driver.session.cursor_s == now.now_s
         await driver.press("space")
         await driver.until(lambda: all(graph.cursor is None for graph in graphs))
 
@@ -117,14 +117,14 @@ async def test_zoom_in_out_and_back() -> None:
     async with dashboard() as driver:
         graph = driver.panel(ThroughputPanel).query(Graph).first()
         await driver.press("equals_sign")
-        await driver.until(lambda: driver.app.window_s == 10.0 and "-10s" in driver.part("throughput"))
+        await driver.until(lambda: driver.session.window_s == 10.0 and "-10s" in driver.part("throughput"))
         await driver.press(*["plus"] * 5)
-        assert driver.app.window_s == WINDOWS_S[0]
+        assert driver.session.window_s == WINDOWS_S[0]
         await driver.press(*["minus"] * 9)
-        assert driver.app.window_s == WINDOWS_S[-1]
-        await driver.until(lambda: graph._window == WINDOWS_S[-1])
+        assert driver.session.window_s == WINDOWS_S[-1]
+        await driver.until(lambda: graph.window == WINDOWS_S[-1])
         await driver.press("0")
-        assert driver.app.window_s == DEFAULT_WINDOW_S
+        assert driver.session.window_s == DEFAULT_WINDOW_S
         await driver.until(lambda: "-30s" in driver.part("throughput"))
 
 
@@ -164,7 +164,7 @@ async def test_the_log_is_filtered_and_keys_are_text_meanwhile() -> None:
         await driver.press("slash")
         await driver.type("qtp mark")
         assert panel.query_one(Input).value == "qtp mark"
-        assert driver.app.engine.tuning.transport == "tcp"
+        assert driver.source.tuning.transport == "tcp"
         await driver.press(*["home"], *["delete"] * 4)
         await driver.until(lambda: [cells[4] for cells in rows(panel)] == ["mark 1"])
         await driver.press("escape")
@@ -287,7 +287,7 @@ async def test_help_covers_the_screen_and_goes() -> None:
             await driver.press(away)
             await driver.until(lambda: "Esc closes" not in driver.screen)
         await driver.ticks()
-        assert not driver.app._exit
+        assert not driver.has_left
 
 
 async def test_help_can_be_read_to_its_end_with_the_keys() -> None:

@@ -1,18 +1,70 @@
 """Everything that a key, a click or the palette can do: one table.
 
-Bindings, the footer, the help screen and the command palette are made from it. ``Commands`` (see
-:mod:`commands`) has a method of the same name for each id.
+Bindings, the footer, the help screen and the command palette are made from it; each row names what it calls.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from sockscope.core.config.experiment import Experiment
+from sockscope.faces.tui.exports import export_all
+from sockscope.faces.tui.panels.connections import ConnectionsPanel
+from sockscope.faces.tui.panels.knobs import KnobsPanel
+from sockscope.faces.tui.panels.table import PANELS
+from sockscope.faces.tui.session import Session
+
+if TYPE_CHECKING:
+    from sockscope.faces.tui.screens.dashboard import DashboardScreen
+
+
+class Controls(Protocol):
+    """What actions act on: the session, the dashboard's screen, and what only the app can do."""
+
+    @property
+    def session(self) -> Session:
+        """The run and the view of it."""
+
+    @property
+    def dashboard(self) -> DashboardScreen:
+        """The main screen, whatever lies over it."""
+
+    def leave(self, restart: Experiment | None = None) -> None:
+        """Stop the run and quit; with ``restart`` begin that run afterwards."""
+
+    def interrupt(self) -> None:
+        """Stop and quit; the second time at once."""
+
+    def open_race(self) -> None:
+        """Show the screen of races."""
+
+    def open_history(self) -> None:
+        """Show the finished runs."""
+
+    def toggle_help(self) -> None:
+        """Show the help, or close it."""
+
+    def action_command_palette(self) -> None:
+        """Open the palette."""
+
+    def action_suspend_process(self) -> None:
+        """Suspend the program, as Ctrl+Z does to others."""
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Put ``text`` on the clipboard of the terminal."""
+
+    def export_screenshot(self, *, title: str | None = None) -> str:
+        """Return the screen as SVG."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action: the method of ``Commands`` it calls, its keys as Textual names them and as people write
-    them, and its words. ``rank`` orders the footer (0 = not there; low numbers go last when it is narrow).
+    """One action: its keys as Textual names them and as people write them, its words, and what it calls.
+
+    ``rank`` orders the footer (0 = not there; low numbers go last when it is narrow). Actions with
+    ``priority`` go before text that is being typed.
     """
 
     id: str
@@ -21,55 +73,125 @@ class Action:
     label: str
     tooltip: str
     group: str
+    call: Callable[[Controls], object]
     rank: int = 0
     priority: bool = False
 
 
 RUN, LOOK, GO, KEEP, APP = "The run", "The view", "Panels", "Keep and share", "The program"
 
+
+def _step(key: str, direction: int) -> Callable[[Controls], None]:
+    return lambda on: on.session.tuner.step(key, direction)
+
+
+def _focus(panel_id: str) -> Callable[[Controls], None]:
+    return lambda on: on.dashboard.focus_panel(panel_id)
+
+
+def _connections(on: Controls) -> ConnectionsPanel:
+    return on.dashboard.panel(ConnectionsPanel)
+
+
+def _new_run(on: Controls) -> None:
+    experiment = on.session.experiment
+    loop = on.dashboard.panel(KnobsPanel).chosen_loop or experiment.loop
+    on.leave(restart=replace(experiment, loop=loop, tuning=on.session.tuner.requested))
+
+
+def _copy(on: Controls) -> None:
+    panel = on.dashboard.focused_panel()
+    text = panel.clipboard_text()
+    if not text:
+        on.session.say("nothing to copy here")
+        return
+    on.copy_to_clipboard(text)
+    lines = text.count("\n") + 1
+    on.session.say(f"copied {lines:,} line{'s' if lines > 1 else ''} of {panel.entry.title.lower()}")
+
+
+def _export(on: Controls) -> None:
+    try:
+        paths = export_all(on.session, on.export_screenshot(title="SockScope"))
+    except OSError as error:
+        on.session.say(f"cannot write: {error.strerror}: {error.filename}", "error")
+        return
+    on.session.say("wrote " + ", ".join(path.name for path in paths))
+
+
 ACTIONS: tuple[Action, ...] = (
-    Action("toggle_transport", "t", "t", "TCP/UDP", "Go over to the other transport, live", RUN, 90),
-    Action("toggle_family", "v", "v", "IPv4/6", "Go over to the other address family", RUN, 60),
-    Action("fewer_clients", "left_square_bracket", "[", "fewer clients", "One step fewer clients", RUN),
-    Action("more_clients", "right_square_bracket", "]", "more clients", "One step more clients", RUN),
-    Action("fewer_permits", "left_curly_bracket", "{", "fewer permits", "One step fewer permits", RUN),
-    Action("more_permits", "right_curly_bracket", "}", "more permits", "One step more permits", RUN),
-    Action("undo", "u", "u", "undo", "Take the last change of a knob back", RUN, 50),
-    Action("redo", "U", "U", "redo", "Make the change again that was taken back", RUN),
-    Action("pause", "p", "p", "pause", "Pause the traffic, or let it go on; connections stay open", RUN, 80),
-    Action("reset_figures", "R", "R", "reset", "Let figures and graphs begin anew", RUN),
-    Action("mark", "m", "m", "marker", "Set a marker on every graph and in the log", RUN),
-    Action("new_run", "N", "N", "new run", "Start a new run with the loop that was chosen", RUN),
-    Action("freeze", "space", "space", "freeze", "Hold the view still; the traffic goes on", LOOK, 85),
-    Action("earlier", "left", "←", "earlier", "While frozen: look at an earlier moment", LOOK),
-    Action("later", "right", "→", "later", "While frozen: look at a later moment", LOOK),
-    Action("zoom_in", "equals_sign,plus", "=", "zoom in", "Show a shorter time", LOOK),
-    Action("zoom_out", "minus", "-", "zoom out", "Show a longer time", LOOK),
-    Action("zoom_reset", "0", "0", "zoom 30 s", "Show the last 30 seconds", LOOK),
-    Action("maximise", "backslash", "\\", "maximise", "The panel in focus alone, or all again", LOOK, 55),
-    Action("filter", "slash", "/", "filter", "Show only rows that contain a text", LOOK, 65),
-    Action("follow", "f", "f", "follow", "Follow the newest rows, or stop following", LOOK),
-    Action("sort", "s", "s", "sort", "Sort the connections by the next column", LOOK),
-    Action("switch_side", "w", "w", "other side", "Connections of the server, or of the clients", LOOK),
-    Action("close_connection", "x", "x", "close", "Close the connection that is selected", RUN),
-    Action("focus_1", "1", "1", "knobs", "Knobs", GO),
-    Action("focus_2", "2", "2", "throughput", "Throughput", GO),
-    Action("focus_3", "3", "3", "latency", "Service time", GO),
-    Action("focus_4", "4", "4", "CPU", "CPU and loop lag", GO),
-    Action("focus_5", "5", "5", "concurrency", "Concurrency", GO),
-    Action("focus_6", "6", "6", "connections", "Connections", GO),
-    Action("focus_7", "7", "7", "log", "Event log", GO),
-    Action("focus_8", "8", "8", "exchanges", "Exchanges and their bytes", GO),
-    Action("knobs", "comma", ",", "all knobs", "All knobs, on the whole screen", GO, 40),
-    Action("copy", "y", "y", "copy", "Copy what is selected", KEEP),
-    Action("export", "e", "e", "export", "Write figures and a picture of the screen to files", KEEP, 62),
-    Action("race", "r", "r", "race", "Server models side by side, under the same work", KEEP, 48),
-    Action("history", "h", "h", "history", "Finished runs, and two of them over each other", KEEP, 45),
-    Action("help", "question_mark,f1", "?", "help", "Keys, and what each figure means", APP, 95),
-    Action("palette", "ctrl+p", "^p", "palette", "Every action, by name", APP, 30),
-    Action("suspend", "ctrl+z", "^z", "suspend", "Suspend the program", APP),
-    Action("quit", "q", "q", "quit", "Stop the run and leave its summary in the terminal", APP, 99),
-    Action("interrupt", "ctrl+c", "^c", "stop", "Stop and quit; a second time leaves at once", APP, 0, True),
+    Action("toggle_transport", "t", "t", "TCP/UDP", "Go over to the other transport, live", RUN,
+           lambda on: on.session.tuner.toggle_transport(), 90),
+    Action("toggle_family", "v", "v", "IPv4/6", "Go over to the other address family", RUN,
+           _step("family", 1), 60),
+    Action("fewer_clients", "left_square_bracket", "[", "fewer clients", "One step fewer clients", RUN,
+           _step("clients", -1)),
+    Action("more_clients", "right_square_bracket", "]", "more clients", "One step more clients", RUN,
+           _step("clients", 1)),
+    Action("fewer_permits", "left_curly_bracket", "{", "fewer permits", "One step fewer permits", RUN,
+           _step("permits", -1)),
+    Action("more_permits", "right_curly_bracket", "}", "more permits", "One step more permits", RUN,
+           _step("permits", 1)),
+    Action("undo", "u", "u", "undo", "Take the last change of a knob back", RUN,
+           lambda on: on.session.undo(), 50),
+    Action("redo", "U", "U", "redo", "Make the change again that was taken back", RUN,
+           lambda on: on.session.redo()),
+    Action("pause", "p", "p", "pause", "Pause the traffic, or let it go on; connections stay open", RUN,
+           lambda on: on.session.toggle_pause(), 80),
+    Action("reset_figures", "R", "R", "reset", "Let figures and graphs begin anew", RUN,
+           lambda on: on.session.clear()),
+    Action("mark", "m", "m", "marker", "Set a marker on every graph and in the log", RUN,
+           lambda on: on.session.mark()),
+    Action("new_run", "N", "N", "new run", "Start a new run with the loop that was chosen", RUN,
+           _new_run),
+    Action("freeze", "space", "space", "freeze", "Hold the view still; the traffic goes on", LOOK,
+           lambda on: on.session.freeze(not on.session.frozen), 85),
+    Action("earlier", "left", "←", "earlier", "While frozen: look at an earlier moment", LOOK,
+           lambda on: on.session.scrub(-1)),
+    Action("later", "right", "→", "later", "While frozen: look at a later moment", LOOK,
+           lambda on: on.session.scrub(1)),
+    Action("zoom_in", "equals_sign,plus", "=", "zoom in", "Show a shorter time", LOOK,
+           lambda on: on.session.zoom(-1)),
+    Action("zoom_out", "minus", "-", "zoom out", "Show a longer time", LOOK,
+           lambda on: on.session.zoom(1)),
+    Action("zoom_reset", "0", "0", "zoom 30 s", "Show the last 30 seconds", LOOK,
+           lambda on: on.session.reset_zoom()),
+    Action("maximise", "backslash", "\\", "maximise", "The panel in focus alone, or all again", LOOK,
+           lambda on: on.dashboard.maximise(), 55),
+    Action("filter", "slash", "/", "filter", "Show only rows that contain a text", LOOK,
+           lambda on: on.dashboard.listing().open_filter(), 65),
+    Action("follow", "f", "f", "follow", "Follow the newest rows, or stop following", LOOK,
+           lambda on: on.dashboard.listing().toggle_follow()),
+    Action("sort", "s", "s", "sort", "Sort the connections by the next column", LOOK,
+           lambda on: _connections(on).sort_by_next()),
+    Action("switch_side", "w", "w", "other side", "Connections of the server, or of the clients", LOOK,
+           lambda on: _connections(on).switch_side()),
+    Action("close_connection", "x", "x", "close", "Close the connection that is selected", RUN,
+           lambda on: _connections(on).close_selected()),
+    *(
+        Action(f"focus_{p.digit}", p.digit, p.digit, p.label, p.about, GO, _focus(p.id))
+        for p in PANELS if p.digit
+    ),
+    Action("knobs", "comma", ",", "all knobs", "All knobs, on the whole screen", GO,
+           lambda on: on.dashboard.maximise_panel(on.dashboard.panel(KnobsPanel)), 40),
+    Action("copy", "y", "y", "copy", "Copy what is selected", KEEP,
+           _copy),
+    Action("export", "e", "e", "export", "Write figures and a picture of the screen to files", KEEP,
+           _export, 62),
+    Action("race", "r", "r", "race", "Server models side by side, under the same work", KEEP,
+           lambda on: on.open_race(), 48),
+    Action("history", "h", "h", "history", "Finished runs, and two of them over each other", KEEP,
+           lambda on: on.open_history(), 45),
+    Action("help", "question_mark,f1", "?", "help", "Keys, and what each figure means", APP,
+           lambda on: on.toggle_help(), 95),
+    Action("palette", "ctrl+p", "^p", "palette", "Every action, by name", APP,
+           lambda on: on.action_command_palette(), 30),
+    Action("suspend", "ctrl+z", "^z", "suspend", "Suspend the program", APP,
+           lambda on: on.action_suspend_process()),
+    Action("quit", "q", "q", "quit", "Stop the run and leave its summary in the terminal", APP,
+           lambda on: on.leave(), 99),
+    Action("interrupt", "ctrl+c", "^c", "stop", "Stop and quit; a second time leaves at once", APP,
+           lambda on: on.interrupt(), 0, True),
 )  # fmt: skip
 
 BY_ID = {action.id: action for action in ACTIONS}

@@ -7,27 +7,27 @@ import json
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sockscope.core.results.run_result import report
 from sockscope.core.run.trace import Trace
-
-if TYPE_CHECKING:
-    from sockscope.faces.tui.app import SockscopeApp
+from sockscope.faces.tui.session import Session
 
 
-def export_all(app: SockscopeApp, folder: Path | None = None) -> list[Path]:
-    """Write three files that share a name into ``folder`` (here by default); raises OSError."""
-    folder = folder or Path.cwd()
+def export_all(session: Session, picture: str) -> list[Path]:
+    """Write three files that share a name into the current directory, one of them ``picture`` (SVG).
+
+    Raises OSError.
+    """
+    folder = Path.cwd()
     now = f"sockscope-{datetime.now():%Y%m%d-%H%M%S}"
     stems = (now if number == 1 else f"{now}-{number}" for number in count(1))
     stem = next(stem for stem in stems if not (folder / f"{stem}.json").exists())
     paths = [folder / f"{stem}.{ending}" for ending in ("json", "csv", "svg")]
-    snapshot = app.engine.snapshot()
-    figures = report(snapshot, app.environment)
+    snapshot = session.source.snapshot()
+    figures = report(snapshot, session.environment)
     paths[0].write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    _write_series(paths[1], app.trace, snapshot.started_s)
-    paths[2].write_text(app.export_screenshot(title="SockScope"), encoding="utf-8")
+    _write_series(paths[1], session.trace, snapshot.started_s)
+    paths[2].write_text(picture, encoding="utf-8")
     return paths
 
 

@@ -1,12 +1,13 @@
-"""What panels ask of the app."""
+"""What panels ask for; the dashboard's screen passes it on to the session."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from textual.message import Message
 
 from sockscope.core.config.fields import Value
+from sockscope.core.run.snapshot import Capture
 
 
 class TuningRequested(Message):
@@ -18,11 +19,12 @@ class TuningRequested(Message):
 
 
 class ExchangeRequested(Message):
-    """The bytes of one exchange are to be shown; None lets the captures go."""
+    """The bytes of one exchange are to be shown: ``reply`` takes them, or None when they are gone."""
 
-    def __init__(self, record_id: int | None) -> None:
+    def __init__(self, record_id: int, reply: Callable[[Capture | None], None]) -> None:
         super().__init__()
         self.record_id = record_id
+        self.reply = reply
 
 
 class HoldRequested(Message):
@@ -42,7 +44,7 @@ class MomentRequested(Message):
 
 
 class QueryChanged(Message):
-    """The panel of connections wants other rows from now on."""
+    """A panel is interested in other rows from now on."""
 
 
 class CloseRequested(Message):

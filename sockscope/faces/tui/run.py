@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.results.run_result import report
+from sockscope.engine.engine import Engine
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
-from sockscope.engine.loops import loop_factory
+from sockscope.engine.loops import calm_collector, loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_OK
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.summary import report_text, title_of
 from sockscope.faces.tui.app import SockscopeApp
+from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.terminal import forgive_wrong_bytes
 from sockscope.store.history import History
 
@@ -32,7 +34,8 @@ def run_dashboard(
     while True:
         raise_descriptor_limit()
         check_descriptors(experiment, experiment.tuning)
-        app = SockscopeApp(experiment, environment, history)
+        session = Session(Engine(experiment), environment)
+        app = SockscopeApp(session, history, on_started=calm_collector)
         began_at = datetime.now(UTC)
         with asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner:
             code = runner.run(app.run_async())
@@ -42,28 +45,29 @@ def run_dashboard(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if app.start_error is not None:
             raise app.start_error
-        summary = _keep(app, history, began_at) if app.last_snapshot is not None else ""
+        summary = _keep(session, history, began_at)
         if app.restart is not None:
             experiment = app.restart
             continue
         print(summary, end="")
-        if app.engine.error:
-            print(f"sockscope: {app.engine.error}", file=sys.stderr)
+        if session.source.error:
+            print(f"sockscope: {session.source.error}", file=sys.stderr)
         # A fault of the app itself sets its return code, whatever it was told to leave with.
         return code or (EXIT_FAILED if app.return_code else EXIT_OK)
 
 
-def _keep(app: SockscopeApp, history: History | None, began_at: datetime) -> str:
-    """Keep the run that the app has left behind, and return its summary."""
-    assert app.last_snapshot is not None
-    figures = report(app.last_snapshot, app.environment)
-    asked = app.experiment.duration_s or app.experiment.requests
+def _keep(session: Session, history: History | None, began_at: datetime) -> str:
+    """Keep a run that has ended, and return its summary; nothing when there are no figures of it."""
+    if session.last_snapshot is None:
+        return ""
+    figures = report(session.last_snapshot, session.environment)
+    bounded = session.experiment.duration_s or session.experiment.requests
     number = keep(
         history,
         figures,
         title=title_of(figures),
         began_at=began_at,
-        intervals=app.intervals.reports(),
-        cut_short=bool(asked) and not app.ran_out,
+        intervals=session.intervals.reports(),
+        cut_short=bool(bounded) and not session.ran_out,
     )
     return report_text(figures) + kept_text(number, history)

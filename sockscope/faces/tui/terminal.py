@@ -1,4 +1,4 @@
-"""The terminal: wrong bytes, keys that a busy loop should hear of soon, and a window that is closed."""
+"""The terminal: wrong bytes, and a window that is closed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def forgive_wrong_bytes() -> None:
 
 
 def watchful(driver: type[Driver], gone: Callable[[], None]) -> type[Driver]:
-    """Return ``driver`` with ``gone`` called, on the loop, when the terminal is closed.
+    """Return ``driver`` with a call of ``gone`` added, which is made on the loop when the terminal is closed.
 
     Without it the process would be killed and its run lost; or, where SIGHUP is ignored (nohup), it would go
     on for ever with its loop stuck in a full queue of pictures.

@@ -41,7 +41,7 @@ async def test_two_panes_stand_beside_each_other_where_they_can() -> None:
         await pilot.resize_terminal(60, 12)
         await pilot.pause()
         lines = picture(view)
-        assert len({block.x for block in view._blocks}) == 1
+        assert [view.is_side_by_side] == [False]
         assert lines[0].strip() == "written"
         assert any(line.strip() == "read" for line in lines)
 

@@ -242,7 +242,7 @@ async def test_the_wheel_stops_following() -> None:
     async with staged(table, 60, 11) as (stage, pilot):
         table.show(rows(0, 100))
         await pilot.pause()
-        await pilot._post_mouse_events([events.MouseScrollUp], Table, offset=(5, 5))
+        table.post_message(events.MouseScrollUp(table, 5, 5, 0, 0, 0, False, False, False))
         await pilot.pause()
         shown = ids(table)
         table.show(rows(0, 130))

@@ -1,3 +1,5 @@
-"""Panels: what of the run is shown. They get a :class:`Frame`, post messages,
-and never call the engine.
+"""Panels: what of the run is shown.
+
+Each gets a :class:`~sockscope.faces.tui.screen_state.ScreenState` and posts messages; none calls the session,
+nor knows of another panel. :mod:`table` lists them.
 """

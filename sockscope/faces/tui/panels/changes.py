@@ -9,19 +9,17 @@ from textual.widget import Widget
 from sockscope.core import units
 from sockscope.core.run.figures import Figures
 from sockscope.core.run.trace import Change
-from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.screen_state import ScreenState
 
 
 class ChangesPanel(Panel):
     """What the last changes did, before and after."""
 
-    name_shown = "Last change"
-    of_tables = True
-    turn = 2
-
     class Body(Widget):
         """The text."""
+
+        DEFAULT_CSS = "Body { width: 1fr; height: 1fr; }"
 
         content_shown = Content("")
 
@@ -33,12 +31,12 @@ class ChangesPanel(Panel):
         """One block of text."""
         yield self.Body()
 
-    def draw(self, frame: Frame) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Show the newest change first, as many as fit."""
         body = self.query_one(self.Body)
         pieces: list[Content] = []
         rows = body.size.height
-        for change in reversed(frame.trace.changes):
+        for change in reversed(state.trace.changes):
             block = _change_lines(change, body.size.width)
             if pieces and len(pieces) + len(block) + 1 > rows:
                 break
@@ -57,10 +55,10 @@ class ChangesPanel(Panel):
 
     def clipboard_text(self) -> str:
         """Return the changes as text."""
-        if self.frame is None:
+        if self.state is None:
             return ""
         return "\n\n".join(
-            "\n".join(line.plain for line in _change_lines(change, 60)) for change in self.frame.trace.changes
+            "\n".join(line.plain for line in _change_lines(change, 60)) for change in self.state.trace.changes
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widget import Widget
@@ -9,15 +11,18 @@ from textual.widget import Widget
 from sockscope.core import units
 from sockscope.core.connection import ConnectionState, ConnectionView
 from sockscope.core.roles import ROLE_NAMES, numbered
-from sockscope.core.run.snapshot import ConnectionQuery
-from sockscope.faces.tui.frame import Frame
+from sockscope.core.run.snapshot import ConnectionQuery, Cursors
 from sockscope.faces.tui.messages import CloseRequested, QueryChanged
 from sockscope.faces.tui.panels.listing import ListingPanel
+from sockscope.faces.tui.panels.panel import PanelEntry
+from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.faces.tui.widgets.table import Column, Row, Table
 
 MOST_ROWS = 500
-"""Rows asked of the engine; the rest is counted in the title, and the filter finds it."""
+"""Rows that can be scrolled through; the rest is counted in the title, and the filter finds it."""
+ROWS_UNATTENDED = 128
+"""Rows asked for while nobody moves among them, if no more are in view: each costs the loop about 20 µs."""
 _SORTS = ("conn_id", "requests", "in", "out", "age", "state", "closed")
 
 
@@ -34,7 +39,6 @@ class ConnectionDetail(Widget):
 class ConnectionsPanel(ListingPanel):
     """A row per connection, of the server or of the clients."""
 
-    digit, name_shown = "6", "Connections"
     columns = (
         Column("conn_id", "id", 6, "right", priority=10),
         Column("remote", "address", 15, flexible=True, priority=8),
@@ -48,8 +52,8 @@ class ConnectionsPanel(ListingPanel):
     )
     empty = "connections appear here as soon as there are clients"
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, entry: PanelEntry) -> None:
+        super().__init__(entry)
         self._role = ""
         self._sort = "conn_id"
         self._reverse = False
@@ -67,19 +71,29 @@ class ConnectionsPanel(ListingPanel):
         super().on_mount()
         self.table.sort_key = self._sort
 
-    def query_wanted(self) -> ConnectionQuery:
-        """Return what the next snapshot is to hold for this panel."""
-        return ConnectionQuery(
+    def interest(self, cursors: Cursors, *, still: bool) -> Cursors:
+        """Ask for the connections of one side that match the filter."""
+        query = ConnectionQuery(
             role=self._role or "server",
             sort=self._sort,
             reverse=self._reverse,
-            limit=MOST_ROWS,
+            limit=self._limit(still),
             text=self.filter_text,
         )
+        return replace(cursors, connections=query)
 
-    def draw(self, frame: Frame) -> None:
+    def _limit(self, still: bool) -> int:
+        if still or self.has_focus_within:
+            return MOST_ROWS
+        return min(max(ROWS_UNATTENDED, 2 * self.table.rows_down_to_view), MOST_ROWS)
+
+    def on_descendant_focus(self) -> None:
+        """Somebody is about to move among the rows: have all of them."""
+        self.post_message(QueryChanged())
+
+    def draw(self, state: ScreenState) -> None:
         """Show the rows that the snapshot holds."""
-        snapshot = frame.snapshot
+        snapshot = state.snapshot
         if not self._role:
             self._role = "server" if snapshot.server is not None else "swarm"
             self.post_message(QueryChanged())
@@ -87,7 +101,7 @@ class ConnectionsPanel(ListingPanel):
         views = role.connections if role is not None else ()
         self._views = {view.conn_id: view for view in views}
         self.shown_rows = [_row(view) for view in views]
-        if frame.frozen:
+        if state.frozen:
             self.shown_rows = self.matching(self.shown_rows)  # the engine is not asked again
         self.table.show(self.shown_rows)
         matching = role.connections_matching if role is not None else 0
@@ -96,14 +110,14 @@ class ConnectionsPanel(ListingPanel):
             elsewhere = f"the {ROLE_NAMES[self._role].side} is elsewhere: w shows the other"
             self.table.empty_text = self.empty if role is not None else elsewhere
         notes = [ROLE_NAMES[self._role].side, here]
-        if matching > len(views):
-            notes.append(f"first {len(views):,} of {matching:,}")
+        if matching > MOST_ROWS:
+            notes.append(f"first {MOST_ROWS:,} of {matching:,}")
         if self.filter_text:
             notes.append(f"“{self.filter_text}”")
         self.retitle("  ".join(notes))
-        self._show_detail(frame)
+        self._show_detail(state)
 
-    def _show_detail(self, frame: Frame) -> None:
+    def _show_detail(self, state: ScreenState) -> None:
         detail = self.query_one(ConnectionDetail)
         view = self._views.get(self._selected) if self._selected is not None else None
         if view is None:
@@ -111,7 +125,7 @@ class ConnectionsPanel(ListingPanel):
                 detail.display = False
             return
         events = [
-            event for event in frame.snapshot.events
+            event for event in state.snapshot.events
             if event.conn_id == view.conn_id and event.role == self._role
         ]  # fmt: skip
         content = _detail(view, [event.text for event in events if event.text])
@@ -127,7 +141,7 @@ class ConnectionsPanel(ListingPanel):
     def switch_side(self) -> None:
         """Show the other end's connections."""
         self._role = "swarm" if self._role == "server" else "server"
-        self._due = self._drawn = None  # their rows are the other side's
+        self.forget_rows()  # they are the other side's
         self.action_close_detail()
         self.post_message(QueryChanged())
 

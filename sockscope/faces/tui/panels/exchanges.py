@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -11,10 +12,11 @@ from textual.widget import Widget
 
 from sockscope.core import units
 from sockscope.core.roles import SERVER, SWARM, numbered
-from sockscope.core.run.snapshot import Capture, Exchange
-from sockscope.faces.tui.frame import Frame
+from sockscope.core.run.snapshot import Capture, Cursors, Exchange
 from sockscope.faces.tui.messages import ExchangeRequested, HoldRequested
 from sockscope.faces.tui.panels.listing import ListingPanel
+from sockscope.faces.tui.panels.panel import PanelEntry
+from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.hexview import HexPane, HexView
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.faces.tui.widgets.table import Column, Row, Table
@@ -28,6 +30,8 @@ LINES = 1_000
 class ExchangeTimes(Widget):
     """When the exchange was written, read, answered and back."""
 
+    DEFAULT_CSS = "ExchangeTimes { width: 1fr; height: auto; color: $foreground 85%; margin-bottom: 1; }"
+
     content_shown = Content("")
 
     def render(self) -> Content:
@@ -38,7 +42,6 @@ class ExchangeTimes(Widget):
 class ExchangesPanel(ListingPanel):
     """A row per exchange, the newest last; Enter shows its bytes."""
 
-    digit, name_shown = "8", "Exchanges"
     columns = (
         Column("time", "time s", 9, "right", priority=6),
         Column("conn", "conn", 6, priority=7),
@@ -50,8 +53,8 @@ class ExchangesPanel(ListingPanel):
     follows = True
     empty = "exchanges appear here as soon as a request was answered"
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, entry: PanelEntry) -> None:
+        super().__init__(entry)
         self._lines: deque[Row] = deque(maxlen=LINES)
         self._newest = -1
         self._seen = 0
@@ -64,14 +67,15 @@ class ExchangesPanel(ListingPanel):
         detail.display = False
         yield detail
 
-    @property
-    def listed(self) -> int:
-        """Number of the first exchange that the list has not seen."""
-        return self._newest + 1
+    def interest(self, cursors: Cursors, *, still: bool) -> Cursors:
+        """Ask for exchanges that the list has not got: while they stream by, for those that can be seen."""
+        return replace(
+            cursors, exchanges=self._newest + 1, most_exchanges=LINES if still else self.size.height
+        )
 
-    def draw(self, frame: Frame) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Add the exchanges of this tick while the list follows."""
-        snapshot = frame.snapshot
+        snapshot = state.snapshot
         role = snapshot.main
         if self.table.follow:
             for exchange in role.exchanges:
@@ -122,9 +126,9 @@ class ExchangesPanel(ListingPanel):
         if self._shown is None:
             self.post_message(self.DetailChanged(self))
         self._shown = key
-        self.post_message(ExchangeRequested(key))
+        self.post_message(ExchangeRequested(key, self._show_capture))
 
-    def show_capture(self, capture: Capture | None, started_s: float) -> None:
+    def _show_capture(self, capture: Capture | None) -> None:
         """Show the bytes that were asked for, or say that they are gone."""
         self.query_one(".detail").display = True
         self.set_class(True, "with-detail")
@@ -137,6 +141,7 @@ class ExchangesPanel(ListingPanel):
             view.show([])
         else:
             short = self.size.height < SHORT_BELOW
+            started_s = self.state.snapshot.started_s if self.state is not None else 0.0
             times.content_shown = _times(capture, started_s, short=short, wants_echo=self._wants_echo)
             view.show(_panes(capture, self._wants_echo), compared=self._wants_echo)
         times.refresh(layout=True)
@@ -151,7 +156,7 @@ class ExchangesPanel(ListingPanel):
     @property
     def _wants_echo(self) -> bool:
         """Whether an answer ought to be the request again."""
-        return self.frame is None or self.frame.snapshot.experiment.dialogue.wants_echo
+        return self.state is None or self.state.snapshot.experiment.dialogue.wants_echo
 
     def action_close_detail(self) -> None:
         """Close the detail; the list stays where it is."""

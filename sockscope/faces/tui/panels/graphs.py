@@ -12,9 +12,9 @@ from textual.app import ComposeResult
 from sockscope.core import units
 from sockscope.core.events import EventKind
 from sockscope.core.run.figures import ProcessFigures, process_figures
-from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.messages import MomentRequested
 from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.bars import Bars
 from sockscope.faces.tui.widgets.graph import Graph, Marker, Series
 from sockscope.faces.tui.widgets.ticks import si
@@ -65,22 +65,22 @@ class GraphPanel(Panel):
             graph.add_class("second")
         yield from self._graphs
 
-    def draw(self, frame: Frame) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Hand the curves over."""
-        start = frame.now_s - frame.window_s
-        markers = _markers(frame, start)
+        start = state.now_s - state.window_s
+        markers = _markers(state, start)
         for graph, curves in zip(self._graphs, (self.upper, self.lower), strict=False):
             if graph.size.height:
-                graph.cursor = frame.cursor_s
+                graph.cursor = state.cursor_s
                 graph.show(
                     [
-                        _series(frame, curve, start, graph.size.height)
-                        for curve in self.curves_of(frame, curves)
+                        _series(state, curve, start, graph.size.height)
+                        for curve in self.curves_of(state, curves)
                     ],
-                    now=frame.now_s,
-                    window=frame.window_s,
+                    now=state.now_s,
+                    window=state.window_s,
                     markers=markers,
-                    limit=self.limit(frame) if graph is self._graphs[0] else None,
+                    limit=self.limit(state) if graph is self._graphs[0] else None,
                 )
 
     def on_graph_clicked(self, message: Graph.Clicked) -> None:
@@ -88,41 +88,41 @@ class GraphPanel(Panel):
         message.stop()
         self.post_message(MomentRequested(message.time))
 
-    def limit(self, frame: Frame) -> tuple[str, float] | None:
+    def limit(self, state: ScreenState) -> tuple[str, float] | None:
         """Return a level to mark in the upper graph."""
         return None
 
-    def curves_of(self, frame: Frame, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
+    def curves_of(self, state: ScreenState, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
         """Return the curves of a graph that there is something to draw of, and room for in the legend."""
         return curves
 
     def clipboard_text(self) -> str:
         """Return the points in sight as tab-separated text."""
-        frame = self.frame
-        if frame is None:
+        state = self.state
+        if state is None:
             return ""
         curves = (*self.upper, *self.lower)
-        start = frame.now_s - frame.window_s
-        columns = [_series(frame, curve, start) for curve in curves]
+        start = state.now_s - state.window_s
+        columns = [_series(state, curve, start) for curve in curves]
         lines = ["\t".join(["time_s", *(curve.label for curve in curves)])]
         for row, time in enumerate(columns[0].times):
             cells = [f"{column.values[row]:.6g}" for column in columns]
-            lines.append("\t".join([f"{time - frame.snapshot.started_s:.3f}", *cells]))
+            lines.append("\t".join([f"{time - state.snapshot.started_s:.3f}", *cells]))
         return "\n".join(lines)
 
 
-def _series(frame: Frame, curve: Curve, start: float, height: int = 0) -> Series:
-    times, values = frame.trace.series[curve.series].window(start, frame.now_s)
+def _series(state: ScreenState, curve: Curve, start: float, height: int = 0) -> Series:
+    times, values = state.trace.series[curve.series].window(start, state.now_s)
     if curve.factor != 1.0:
         values = [value * curve.factor for value in values]
     return Series(curve.named(height), times, values)
 
 
-def _markers(frame: Frame, start: float) -> Sequence[Marker]:
+def _markers(state: ScreenState, start: float) -> Sequence[Marker]:
     return [
         Marker(event.time_s, event.text.replace(" → ", "→"))
-        for event in frame.trace.markers
-        if start <= event.time_s <= frame.now_s and event.kind is not EventKind.ERROR
+        for event in state.trace.markers
+        if start <= event.time_s <= state.now_s and event.kind is not EventKind.ERROR
     ]
 
 
@@ -137,7 +137,6 @@ def _graph(format_value: Callable[[float], str], **rest: float) -> FocusGraph:
 class ThroughputPanel(GraphPanel):
     """Requests and payload bytes per second."""
 
-    digit, name_shown = "2", "Throughput"
     upper = (Curve("req/s", "requests_per_s"),)
     lower = (Curve("bytes/s", "bytes_per_s"),)
 
@@ -153,7 +152,6 @@ def _bytes(value: float) -> str:
 class LatencyPanel(GraphPanel):
     """Service time of the window of each point."""
 
-    digit, name_shown = "3", "Service time  ms"
     upper = (
         Curve("p50", "p50_s", 1_000, "ms"),
         Curve("p99", "p99_s", 1_000),
@@ -168,8 +166,6 @@ class LatencyPanel(GraphPanel):
 class CpuPanel(GraphPanel):
     """CPU of the processes in per cent of one core, and how late the loop of this one is."""
 
-    digit, name_shown = "4", "CPU  %   loop lag  ms"
-    turn = 1
     upper = (
         Curve("screen", "cpu_ratio", 100, "%"),
         Curve("server", "server_cpu_ratio", 100),
@@ -182,31 +178,31 @@ class CpuPanel(GraphPanel):
         """CPU above, lag below."""
         return _graph(whole, y_max=100.0), _graph(milliseconds)
 
-    def curves_of(self, frame: Frame, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
+    def curves_of(self, state: ScreenState, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
         """Show those of other processes while there are any; else the one curve is of everything."""
         if curves is not self.upper:
             return curves
-        start = frame.now_s - frame.window_s
+        start = state.now_s - state.window_s
         others = [
             curve
             for curve in curves[1:]
             if any(
-                isfinite(value) for value in frame.trace.series[curve.series].window(start, frame.now_s)[1]
+                isfinite(value) for value in state.trace.series[curve.series].window(start, state.now_s)[1]
             )
         ]
         if others:
-            main = frame.snapshot.processes[0]
+            main = state.snapshot.processes[0]
             return (replace(curves[0], label="main") if main.roles else curves[0], *others)
         # A row by itself has no room for more words.
         label = "CPU" if self.size.height == 1 else "CPU of one core %"
         return (Curve(label, "cpu_ratio", 100, "%"),)
 
-    def draw(self, frame: Frame) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Say in the title how much memory the other processes of the run use, or what is wrong with them."""
-        super().draw(frame)
-        others = process_figures(frame.trace.headline or frame.snapshot)[1:]
+        super().draw(state)
+        others = process_figures(state.trace.headline or state.snapshot)[1:]
         told = [" ".join(map(_use, others)), *(_use(other) for other in others if not other.alive)]
-        room = self.size.width - len(self.name_shown) - 8
+        room = self.size.width - len(self.entry.title) - 8
         self.retitle(next((text for text in told if len(text) <= room), ""))
 
 
@@ -220,8 +216,6 @@ def _use(process: ProcessFigures) -> str:
 class ConcurrencyPanel(GraphPanel):
     """Clients, requests in flight, and who waits for a permit."""
 
-    digit, name_shown = "5", "Concurrency"
-    turn = 1
     upper = (
         Curve("in flight", "in_flight"),
         Curve("waiting", "waiting"),
@@ -232,34 +226,31 @@ class ConcurrencyPanel(GraphPanel):
         """One graph."""
         return (_graph(whole),)
 
-    def draw(self, frame: Frame) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Say in the title how many clients there are, since their curve may not fit."""
-        super().draw(frame)
-        self.retitle(f"{frame.snapshot.main.clients:,} clients")
+        super().draw(state)
+        self.retitle(f"{state.snapshot.main.clients:,} clients")
 
-    def curves_of(self, frame: Frame, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
+    def curves_of(self, state: ScreenState, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
         """Leave the clients out when three legends do not fit."""
         return curves if self.size.width >= 48 else curves[:2]
 
-    def limit(self, frame: Frame) -> tuple[str, float] | None:
+    def limit(self, state: ScreenState) -> tuple[str, float] | None:
         """The number of permits."""
-        permits = frame.snapshot.tuning.permits
+        permits = state.snapshot.tuning.permits
         return (f"{permits:,} permits", float(permits)) if permits else None
 
 
 class DistributionPanel(Panel):
     """How the service times of the last second are distributed."""
 
-    name_shown = "Distribution of service time  ms, last second"
-    turn = 1
-
     def compose(self) -> ComposeResult:
         """One chart."""
         yield Bars(format_value=milliseconds, empty_text="answers of the last second appear here")
 
-    def draw(self, frame: Frame) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Hand the histogram over, in milliseconds."""
-        headline = frame.trace.headline
+        headline = state.trace.headline
         if headline is None:
             return
         histogram = headline.main.service_time

@@ -8,7 +8,7 @@ from textual.widget import Widget
 
 from sockscope.core import units
 from sockscope.core.run.snapshot import RunState, Snapshot
-from sockscope.faces.tui.frame import Frame
+from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.plain import plain
 
 _STATES = {
@@ -32,17 +32,17 @@ _COLOURS = {
 class HeaderPanel(Widget):
     """Two rows, or three when it is narrow: what runs and its figures, then the limit."""
 
-    frame: reactive[Frame | None] = reactive(None, init=False, repaint=False)
+    state: reactive[ScreenState | None] = reactive(None, init=False, repaint=False)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._content = Content("")
 
-    def watch_frame(self, frame: Frame | None) -> None:
+    def watch_state(self, state: ScreenState | None) -> None:
         """Redraw when something that is written here has changed."""
-        if frame is None:
+        if state is None:
             return
-        content = self._draw(frame)
+        content = self._draw(state)
         if content != self._content:
             self._content = content
             self.refresh()
@@ -51,32 +51,32 @@ class HeaderPanel(Widget):
         """Return the rows."""
         return self._content
 
-    def _draw(self, frame: Frame) -> Content:
+    def _draw(self, state: ScreenState) -> Content:
         width = max(20, self.size.width)
-        figures = _figures(frame)
+        figures = _figures(state)
         if self.size.height > 2:
-            what = next((w for w in _whats(frame) if w.cell_length <= width), _whats(frame)[-1])
+            what = next((w for w in _whats(state) if w.cell_length <= width), _whats(state)[-1])
             rows = [what.truncate(width, ellipsis=True), figures.truncate(width, ellipsis=True)]
         else:
             room = width - figures.cell_length - 2
-            what = next((w for w in _whats(frame) if w.cell_length <= room), _whats(frame)[-1])
+            what = next((w for w in _whats(state) if w.cell_length <= room), _whats(state)[-1])
             what = what.truncate(max(1, room), ellipsis=True)
             rows = [what.pad_right(room + 2 - what.cell_length) + figures]
-        rows.append(_limit(frame).truncate(width, ellipsis=True))
+        rows.append(_limit(state).truncate(width, ellipsis=True))
         return Content("\n").join(rows)
 
 
-def _whats(frame: Frame) -> list[Content]:
+def _whats(state: ScreenState) -> list[Content]:
     """Return what runs, in words that get fewer: the last one leaves out what can be read elsewhere."""
-    return [_what(frame, parts) for parts in (5, 4, 3, 2)]
+    return [_what(state, parts) for parts in (5, 4, 3, 2)]
 
 
-def _what(frame: Frame, most: int) -> Content:
-    snapshot = frame.snapshot
+def _what(state: ScreenState, most: int) -> Content:
+    snapshot = state.snapshot
     sign, word, mood = _STATES[snapshot.state]
     pieces: list[Content] = []
-    if frame.frozen:
-        at = "" if frame.cursor_s is None else f" {frame.cursor_s - frame.now_s:+.1f} s"
+    if state.frozen:
+        at = "" if state.cursor_s is None else f" {state.cursor_s - state.now_s:+.1f} s"
         pieces.append(Content.styled(f" ❄ FROZEN{at} ", "reverse bold"))
     pieces.append(Content.styled(f"{sign} {word}", f"bold {_COLOURS[mood]}"))
     role = snapshot.main
@@ -92,8 +92,8 @@ def _what(frame: Frame, most: int) -> Content:
     return Content("  ").join(pieces)
 
 
-def _figures(frame: Frame) -> Content:
-    snapshot, shown = frame.snapshot, frame.figures
+def _figures(state: ScreenState) -> Content:
+    snapshot, shown = state.snapshot, state.figures
     totals = snapshot.main.totals
     # A lost datagram is counted as lost, not once more as the timeout by which it was noticed.
     errors = totals.errors + totals.timeouts - totals.datagrams_lost
@@ -115,11 +115,11 @@ def _figure(value: str, width: int, unit: str, *, alarm: bool = False) -> Conten
     return Content.styled(f"{value:>{width}}", style) + Content(f" {unit}" if unit else "")
 
 
-def _limit(frame: Frame) -> Content:
-    snapshot = frame.snapshot
+def _limit(state: ScreenState) -> Content:
+    snapshot = state.snapshot
     if snapshot.state is RunState.FAILED:
         return Content.styled("failed  ", "bold $text-error") + Content(plain(snapshot.error))
-    finding = frame.finding
+    finding = state.finding
     line = Content.styled("limit  ", "$foreground 60%") + Content.styled(finding.limit, "bold $text-accent")
     line += Content(f": {plain(finding.text)}")
     warning = _framing_warning(snapshot)

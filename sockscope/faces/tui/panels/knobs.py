@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -20,9 +21,10 @@ from sockscope.core import units
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import FieldSpec, Kind, Value
 from sockscope.core.run.snapshot import Snapshot
-from sockscope.faces.tui.frame import Frame
+from sockscope.errors import ConfigError
 from sockscope.faces.tui.messages import TuningRequested
 from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.plain import plain
 
 _SHOWN = {key: knob for key, entry in FIELDS.items() if (knob := entry.spec.knob) is not None}
@@ -56,6 +58,21 @@ class KnobList(Widget, can_focus=True):
     """
 
     ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    KnobList {
+        width: 1fr;
+        height: 1fr;
+
+        & > .knobs--label { color: $foreground 70%; }
+        & > .knobs--value { color: $foreground; text-style: bold; }
+        & > .knobs--arrow { color: $text-accent; }
+        & > .knobs--idle { color: $foreground 38%; text-style: italic; }
+        & > .knobs--key { color: $foreground 55%; }
+        & > .knobs--cursor { background: $accent 25%; text-style: bold; }
+        & > .knobs--changed { color: $text-warning; text-style: bold reverse; }
+        & > .knobs--error { color: $text-error; text-style: bold; }
+    }
+    """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "knobs--label", "knobs--value", "knobs--arrow", "knobs--key", "knobs--cursor", "knobs--changed",
         "knobs--error", "knobs--idle",
@@ -88,7 +105,7 @@ class KnobList(Widget, can_focus=True):
         self._entry: KnobEdit | None = None
         self._refused: tuple[str, str] | None = None
         self._flashing: frozenset[str] = frozenset()
-        self._idle: frozenset[str] = frozenset()
+        self._idle: Mapping[str, str] = {}
         self._choices: dict[str, tuple[str, ...]] = {}
 
     # What the panel sets.
@@ -99,14 +116,14 @@ class KnobList(Widget, can_focus=True):
         notes: dict[str, str],
         facts: dict[str, str],
         flashing: frozenset[str],
-        idle: frozenset[str],
+        idle: Mapping[str, str],
         choices: dict[str, tuple[str, ...]],
     ) -> None:
         """Show these values.
 
         ``notes`` replace key hints, ``facts`` tell what the kernel made of a value, ``flashing`` knobs
-        changed just now, ``idle`` ones mean nothing at the moment. ``choices`` are what a knob goes through
-        where that is less than its field allows.
+        changed just now, ``idle`` ones mean nothing at the moment, for the reason given. ``choices`` are
+        what a knob goes through where that is less than its field allows.
         """
         changed = {
             key
@@ -141,6 +158,11 @@ class KnobList(Widget, can_focus=True):
         self.refresh()
 
     @property
+    def chosen(self) -> str:
+        """The key of the knob that the arrows turn."""
+        return self._keys[self._cursor]
+
+    @property
     def is_short(self) -> bool:
         """Whether there is room only for the most important knobs."""
         return self.size.height <= 2
@@ -164,7 +186,7 @@ class KnobList(Widget, can_focus=True):
     def action_turn(self, direction: int, coarse: bool = False) -> None:
         """Turn the knob one step on the 1-2-5 scale, or a decade."""
         self._entry = self._refused = None
-        key = self._keys[self._cursor]
+        key = self.chosen
         if key in self._values:
             self._turn(key, direction, coarse)
 
@@ -181,7 +203,7 @@ class KnobList(Widget, can_focus=True):
     def action_type(self) -> None:
         """Begin to type a value, or take what was typed."""
         if self._entry is None:
-            key = self._keys[self._cursor]
+            key = self.chosen
             if _spec(key).kind in (Kind.CHOICE, Kind.FLAG):
                 self._turn(key, 1, False)
                 return
@@ -378,13 +400,12 @@ class KnobList(Widget, can_focus=True):
             return [("type a value, Enter takes it, Esc not", "key")]
         if not self.has_focus:
             return [(", all knobs" if self.is_short else "1 then ↑ ↓ choose, ◂ ▸ turn", "key")]
-        chosen = self._keys[self._cursor]
+        chosen = self.chosen
         choices = _spec(chosen).kind in (Kind.CHOICE, Kind.FLAG)
         hint = ("◂ ▸ turn  Enter next" if choices else "◂ ▸ turn  Shift ×10  Enter type", "key")
         if rows == 1:
             return [hint]
-        idle = "means nothing to what runs now" if chosen in self._idle else ""
-        told = [idle, _spec(chosen).doc, self._facts.get(chosen, "")]
+        told = [self._idle.get(chosen, ""), _spec(chosen).doc, self._facts.get(chosen, "")]
         lines = [line for text in told for line in textwrap.wrap(text, width)]
         return [*((line, "label") for line in lines[: rows - 1]), hint]
 
@@ -425,26 +446,26 @@ def _spec(key: str) -> FieldSpec:
 class KnobsPanel(Panel):
     """The list of knobs."""
 
-    digit, name_shown = "1", "Knobs"
+    uses_arrows = True
 
     def compose(self) -> ComposeResult:
         """The list fills the panel."""
         yield KnobList(id="knob-list")
 
-    def draw(self, frame: Frame) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Show the values that were asked for, and which of them are still being applied."""
-        snapshot = frame.snapshot
-        values = {key: getattr(frame.wanted, FIELDS[key].attribute) for key in KNOBS if FIELDS[key].live}
+        snapshot = state.snapshot
+        values = {key: getattr(state.requested, FIELDS[key].attribute) for key in KNOBS if FIELDS[key].live}
         chosen_loop = self.chosen_loop or snapshot.experiment.loop
         values["loop"] = chosen_loop
         notes = {"loop": "N!" if chosen_loop != snapshot.experiment.loop else ""}
-        recent = [c for c in frame.trace.changes if frame.now_s - c.time_s < 1.0]
+        recent = [c for c in state.trace.changes if state.now_s - c.time_s < 1.0]
         flashing = frozenset(
             key for change in recent for key in KNOBS if FIELDS[key].spec.label in change.text
         )
         knobs = self.query_one(KnobList)
-        choices = {"server": frame.servers}
-        knobs.show(values, notes, _facts(snapshot), flashing, frame.idle, choices)
+        choices = {"server": state.servers}
+        knobs.show(values, notes, _facts(snapshot), flashing, state.idle, choices)
         self.border_subtitle = f"{knobs.hidden} more  , all" if knobs.hidden else ""
         rolling = (snapshot.swarm.rolling if snapshot.swarm else 0) + (
             snapshot.server.draining if snapshot.server else 0
@@ -452,27 +473,39 @@ class KnobsPanel(Panel):
         self.retitle(f"↻ {rolling:,} to roll over" if rolling else "")
 
     chosen_loop = ""
+    """The loop that a new run is to have; "" for the one that runs."""
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether a value is being typed."""
+        return self.query_one(KnobList).is_typing
+
+    def refuse(self, error: ConfigError) -> None:
+        """Say beside the knobs why their values were not taken."""
+        knobs = self.query_one(KnobList)
+        for fault in error.faults:
+            knobs.refuse(fault.field, fault.why)
 
     def on_knob_list_turned(self, message: KnobList.Turned) -> None:
         """Pass a turned knob on; the loop only takes effect with a new run."""
         message.stop()
         if message.key == "loop":
             self.chosen_loop = str(message.value)
-            running = self.frame.snapshot.experiment.loop if self.frame else ""
+            running = self.state.snapshot.experiment.loop if self.state else ""
             if self.chosen_loop != running:
                 self.query_one(KnobList).refuse("loop", f"{self.chosen_loop} needs a new run: N starts it")
             self.redraw()
             return
-        # Straight to the app: each station on the way up costs a turn of a busy loop.
-        self.app.post_message(TuningRequested({message.key: message.value}))
+        # Straight to the screen: each station on the way up costs a turn of the loop.
+        self.screen.post_message(TuningRequested({message.key: message.value}))
 
     def clipboard_text(self) -> str:
         """Return the knobs as lines of text."""
-        frame = self.frame
-        if frame is None:
+        state = self.state
+        if state is None:
             return ""
         entries = [FIELDS[key] for key in KNOBS if FIELDS[key].live]
         return "\n".join(
-            f"{entry.spec.label}: {entry.spec.format(getattr(frame.wanted, entry.attribute))}"
+            f"{entry.spec.label}: {entry.spec.format(getattr(state.requested, entry.attribute))}"
             for entry in entries
         )

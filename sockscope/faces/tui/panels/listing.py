@@ -40,8 +40,6 @@ class ListingPanel(Panel):
             super().__init__()
             self.panel = panel
 
-    of_tables = True
-    turn = 2
     columns: ClassVar[tuple[Column, ...]] = ()
     follows: ClassVar[bool] = False
     empty: ClassVar[str] = ""
@@ -59,11 +57,6 @@ class ListingPanel(Panel):
     def compose_detail(self) -> ComposeResult:
         """Add what shows the selected row."""
         yield from ()
-
-    @property
-    def has_detail(self) -> bool:
-        """Whether the detail of a row is shown, or asked for."""
-        return False
 
     @property
     def table(self) -> Table:
@@ -117,9 +110,6 @@ class ListingPanel(Panel):
         """Follow the newest rows, or stop."""
         self.table.follow = not self.table.follow
         self.table.post_message(Table.FollowChanged(self.table, self.table.follow))
-
-    def action_close_detail(self) -> None:
-        """Close the detail of the selected row."""
 
     def matching(self, rows: list[Row]) -> list[Row]:
         """Return the rows that the filter lets through."""

@@ -6,8 +6,9 @@ from collections import deque
 
 from sockscope.core.events import Event, EventKind
 from sockscope.core.roles import ROLE_NAMES
-from sockscope.faces.tui.frame import Frame
 from sockscope.faces.tui.panels.listing import ListingPanel
+from sockscope.faces.tui.panels.panel import PanelEntry
+from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.table import Column, Row
 
 LINES = 5_000
@@ -17,7 +18,6 @@ LINES = 5_000
 class LogPanel(ListingPanel):
     """A line per event, the newest last."""
 
-    digit, name_shown = "7", "Log"
     columns = (
         Column("time", "time s", 9, "right", priority=5),
         Column("what", "what", 7, priority=6),
@@ -28,20 +28,20 @@ class LogPanel(ListingPanel):
     follows = True
     empty = "opens, closes, errors and turned knobs appear here"
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, entry: PanelEntry) -> None:
+        super().__init__(entry)
         self._lines: deque[Row] = deque(maxlen=LINES)
         self._cursor = 0
         self._missed = 0
 
-    def watch_frame(self, frame: Frame | None) -> None:
+    def watch_state(self, state: ScreenState | None) -> None:
         """Collect every tick's events, drawn or not."""
-        if frame is not None:
-            self._collect(frame)
-        super().watch_frame(frame)
+        if state is not None:
+            self._collect(state)
+        super().watch_state(state)
 
-    def _collect(self, frame: Frame) -> None:
-        snapshot = frame.snapshot
+    def _collect(self, state: ScreenState) -> None:
+        snapshot = state.snapshot
         first = snapshot.events_cursor - len(snapshot.events)
         for number, event in enumerate(snapshot.events, first):
             if number >= self._cursor:
@@ -49,7 +49,7 @@ class LogPanel(ListingPanel):
         self._missed = snapshot.events_missed
         self._cursor = max(self._cursor, snapshot.events_cursor)
 
-    def draw(self, frame: Frame) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Show the lines that match."""
         self.shown_rows = self.matching(list(self._lines))
         self.table.show(self.shown_rows)

@@ -1,85 +1,172 @@
-"""What all panels have in common."""
+"""What all panels have in common, and what the table of panels says about each."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
 
 from textual.containers import Container
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from sockscope.faces.tui.frame import Frame
+from sockscope.core.run.snapshot import Cursors
+from sockscope.faces.tui.screen_state import ScreenState
 
 TURN_S = 0.08
 """Time between the turns in which panels draw. The screen is composed by lines, so panels that stand side by
 side share a turn."""
 
 
-class Panel(Container):
-    """A framed part of the dashboard that shows a :class:`Frame`.
+class Kind(Enum):
+    """What panels are alike in: of the graphs and of the listings one at a time is the chosen one."""
 
-    ``frame`` is bound to the screen's. Subclasses override :meth:`draw`, which is called once per tick when
-    the panel can be seen, in the panel's ``turn``.
+    GRAPH = "graph"
+    LISTING = "listing"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The cells of the grid that a panel takes; ``tabbed`` ones share theirs, and the chosen is in front."""
+
+    columns: int = 1
+    rows: int = 1
+    tabbed: bool = False
+
+
+class Places(NamedTuple):
+    """Where a panel is in each layout; None: it is not there.
+
+    The narrow layout is one column, and ``rows`` are rows of text there. The chosen graph and the listing in
+    front share what the others leave of its height.
     """
 
-    digit: ClassVar[str] = ""
-    name_shown: ClassVar[str] = ""
-    of_tables: ClassVar[bool] = False
-    turn: ClassVar[int] = 0
+    narrow: Place | None
+    middle: Place | None
+    wide: Place | None
 
-    frame: reactive[Frame | None] = reactive(None, init=False, repaint=False)
-    _due: Frame | None = None
-    """The frame that is drawn in the panel's next turn."""
-    _drawn: Frame | None = None
+
+@dataclass(frozen=True, slots=True)
+class PanelEntry:
+    """One row of the table of panels, :data:`sockscope.faces.tui.panels.table.PANELS`.
+
+    ``id`` is the panel's in the style sheets; ``digit`` the key that leads to it ("" for none), ``label`` and
+    ``about`` what the palette and the help call that. ``title`` stands in its border. ``slow`` panels draw at
+    every second tick, which has the rows of tables; the others at each. They draw in different turns after
+    the tick (``turn`` 0 is at once), so as not to hold up the loop for long. ``yields_to`` is the id of a
+    panel that takes the place of this one in the wide layout while it shows a detail.
+    """
+
+    id: str
+    digit: str
+    title: str
+    label: str
+    about: str
+    make: type[Panel]
+    places: Places
+    kind: Kind = Kind.OTHER
+    slow: bool = False
+    turn: int = 0
+    yields_to: str = ""
+
+
+class Panel(Container):
+    """A framed part of the dashboard that shows a :class:`ScreenState`.
+
+    ``state`` is bound to the screen's. Subclasses override :meth:`draw`, which is called when the panel can
+    be seen, at the rate that its entry in the table tells.
+    """
+
+    uses_arrows = False
+    """Whether left and right mean something here, so that they cannot move through time."""
+
+    state: reactive[ScreenState | None] = reactive(None, init=False, repaint=False)
+    _due: ScreenState | None = None
+    """The state that is drawn in the panel's next turn."""
+    _drawn: ScreenState | None = None
+
+    def __init__(self, entry: PanelEntry) -> None:
+        super().__init__(id=entry.id)
+        self.entry = entry
 
     def on_mount(self) -> None:
         """Write the title."""
         self.retitle()
 
-    def retitle(self, more: str = "") -> None:
-        """Write digit, name and what else there is to say into the border."""
-        title = f"{self.digit} {self.name_shown}" if self.digit else self.name_shown
-        wanted = f"{title}  {more}" if more else title
-        if self.border_title != wanted:
-            self.border_title = wanted
+    @property
+    def full_title(self) -> str:
+        """The title with the digit in front."""
+        return f"{self.entry.digit} {self.entry.title}".lstrip()
 
-    def watch_frame(self, frame: Frame | None) -> None:
+    def retitle(self, more: str = "") -> None:
+        """Write digit, title and what else there is to say into the border."""
+        title = f"{self.full_title}  {more}" if more else self.full_title
+        if self.border_title != title:
+            self.border_title = title
+
+    def watch_state(self, state: ScreenState | None) -> None:
         """Draw, unless nobody can see it or it is not this panel's turn."""
-        if frame is None or not self.is_on_screen or (self.of_tables and not frame.tables):
+        if state is None or not self.is_on_screen or (self.entry.slow and not state.tables):
             return
-        self._due = frame
-        if self.turn and not frame.at_once:
-            self.set_timer(self.turn * TURN_S, self._draw_due)
+        self._due = state
+        delay_s = self.entry.turn * TURN_S
+        if delay_s and not state.at_once:
+            self.set_timer(delay_s, self._draw_due)
         else:
             self._draw_due()
 
     def _draw_due(self) -> None:
-        """Draw what waits for its turn; not the newest frame, which may be one without rows."""
-        frame, self._due = self._due, None
-        if frame is not None:
-            self._drawn = frame
-            self.draw(frame)
+        """Draw what waits for its turn; not the newest state, which may be one without rows."""
+        state, self._due = self._due, None
+        if state is not None:
+            self._drawn = state
+            self.draw(state)
+
+    def forget_rows(self) -> None:
+        """Draw no state again whose rows are not those that are shown now."""
+        self._due = self._drawn = None
 
     @property
     def is_on_screen(self) -> bool:
         """Whether any of it can be seen at the moment."""
         return self.size.height > 0 and self.display
 
-    def draw(self, frame: Frame) -> None:
-        """Show ``frame``."""
+    def draw(self, state: ScreenState) -> None:
+        """Show ``state``."""
 
     def redraw(self) -> None:
-        """Show the frame once more, after the panel itself has changed."""
-        frame = self.frame
-        if self.of_tables and frame is not None and not (frame.tables or frame.frozen):
-            frame = self._drawn
-        if frame is not None:
-            self.draw(frame)
+        """Show the state once more, after the panel itself has changed."""
+        state = self.state
+        if self.entry.slow and state is not None and not (state.tables or state.frozen):
+            state = self._drawn
+        if state is not None:
+            self.draw(state)
+
+    def interest(self, cursors: Cursors, *, still: bool) -> Cursors:
+        """Add to ``cursors`` which rows the next snapshot should hold for this panel.
+
+        When all is ``still``, readers scroll back.
+        """
+        return cursors
 
     @property
     def focus_target(self) -> Widget | None:
         """What gets the focus when the panel is called."""
         return next((child for child in self.query(Widget) if child.can_focus and child.display), None)
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether keys are characters of a value at the moment, so that they must not run actions."""
+        return False
+
+    @property
+    def has_detail(self) -> bool:
+        """Whether the detail of a row is shown, or asked for."""
+        return False
+
+    def action_close_detail(self) -> None:
+        """Close the detail of the selected row."""
 
     def clipboard_text(self) -> str:
         """Return what ``y`` copies."""

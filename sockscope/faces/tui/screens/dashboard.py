@@ -1,33 +1,30 @@
-"""The dashboard: header, knobs, graphs and tables, in three layouts."""
+"""The dashboard: a header, the panels of the table in one of three layouts, and a footer."""
 
 from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from typing import TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.reactive import reactive
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from sockscope.core.run.snapshot import ConnectionQuery
-from sockscope.faces.tui.frame import Frame
-from sockscope.faces.tui.panels.changes import ChangesPanel
-from sockscope.faces.tui.panels.connections import ConnectionsPanel
-from sockscope.faces.tui.panels.exchanges import LINES, ExchangesPanel
-from sockscope.faces.tui.panels.footer import FooterPanel
-from sockscope.faces.tui.panels.graphs import (
-    ConcurrencyPanel,
-    CpuPanel,
-    DistributionPanel,
-    GraphPanel,
-    LatencyPanel,
-    ThroughputPanel,
-)
+from sockscope.core.run.snapshot import Cursors
+from sockscope.errors import ConfigError
+from sockscope.faces.tui import messages
 from sockscope.faces.tui.panels.header import HeaderPanel
-from sockscope.faces.tui.panels.knobs import KnobList, KnobsPanel
+from sockscope.faces.tui.panels.knobs import KnobsPanel
 from sockscope.faces.tui.panels.listing import ListingPanel
-from sockscope.faces.tui.panels.log import LogPanel
-from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.panels.panel import Kind, Panel, Place
+from sockscope.faces.tui.panels.table import PANELS
+from sockscope.faces.tui.screen_state import ScreenState
+from sockscope.faces.tui.screens.footer import FooterBar
+from sockscope.faces.tui.session import Session, Severity
+from sockscope.faces.tui.widgets.plain import plain
 
 NARROW = (110, 32)
 """Below this width or height: one graph, the others as sparks, and the short knobs."""
@@ -37,33 +34,32 @@ SHORT = 20
 """Below this height: no sparks."""
 SMALLEST = (40, 12)
 """Below this nothing can be shown in a way that does not mislead."""
+NOTICE_S = 4.0
+
+P = TypeVar("P", bound=Panel)
 
 
 class DashboardScreen(Screen[None]):
-    """Everything on one screen."""
+    """Everything on one screen: the :class:`~sockscope.faces.tui.session.Viewer` of a session.
+
+    What its panels ask for is passed on to the session.
+    """
 
     CSS_PATH = "dashboard.tcss"
 
-    frame: reactive[Frame | None] = reactive(None, init=False, repaint=False)
+    state: reactive[ScreenState | None] = reactive(None, init=False, repaint=False)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
 
     def compose(self) -> ComposeResult:
-        """Put the panels into one grid; the style sheet arranges them."""
-        yield HeaderPanel(id="header").data_bind(DashboardScreen.frame)
+        """Put the panels into one grid."""
+        yield HeaderPanel(id="header").data_bind(DashboardScreen.state)
         with Container(id="body"):
-            for panel in (
-                KnobsPanel(id="knobs"),
-                ThroughputPanel(id="throughput", classes="graph"),
-                LatencyPanel(id="latency", classes="graph"),
-                CpuPanel(id="cpu", classes="graph"),
-                ConcurrencyPanel(id="concurrency", classes="graph"),
-                DistributionPanel(id="distribution"),
-                ChangesPanel(id="changes"),
-                ConnectionsPanel(id="connections"),
-                LogPanel(id="log"),
-                ExchangesPanel(id="exchanges"),
-            ):
-                yield panel.data_bind(DashboardScreen.frame)
-        yield FooterPanel(id="footer")
+            for entry in PANELS:
+                yield entry.make(entry).data_bind(DashboardScreen.state)
+        yield FooterBar(id="footer")
         yield Static(
             f"This terminal is too small: SockScope needs {SMALLEST[0]}×{SMALLEST[1]}.\nq quits.",
             id="too-small",
@@ -71,9 +67,9 @@ class DashboardScreen(Screen[None]):
         )
 
     def on_mount(self) -> None:
-        """Begin with the connections in front and the throughput as the one graph of a small terminal."""
-        self._listing = "connections"
-        self._graph = "throughput"
+        """Begin with the first graph and the first listing of the table as the chosen ones."""
+        self._panels = {entry.id: self.query_one(f"#{entry.id}", Panel) for entry in PANELS}
+        self._chosen = {entry.kind: self._panels[entry.id] for entry in reversed(PANELS)}
         self._maximised: Panel | None = None
         self._heading_for: Panel | None = None
         self._focus_before_freeze: Widget | None = None
@@ -83,40 +79,141 @@ class DashboardScreen(Screen[None]):
         """Choose the layout."""
         self._arrange()
 
+    def panel(self, kind: builtins.type[P]) -> P:
+        """Return the panel of a class."""
+        return self.query_one(kind)
+
+    # What a session needs.
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether another screen hides the dashboard altogether."""
+        return not isinstance(self.app.screen, DashboardScreen | ModalScreen)
+
+    def interest(self, cursors: Cursors, *, still: bool, hidden: bool) -> Cursors:
+        """Add to ``cursors`` which rows the panels in sight need, or with ``hidden`` all panels."""
+        for panel in self._panels.values():
+            if panel.is_on_screen or hidden:
+                cursors = panel.interest(cursors, still=still)
+        return cursors
+
+    def present(self, state: ScreenState) -> None:
+        """Hand ``state`` to the panels."""
+        with self.app.batch_update():
+            self.state = state
+
+    def present_request(self, state: ScreenState) -> None:
+        """Draw the knobs of ``state`` at once; the rest comes with the next tick."""
+        self.panel(KnobsPanel).state = state
+
+    def refuse(self, error: ConfigError) -> None:
+        """Say beside the knobs why their values were not taken."""
+        self.panel(KnobsPanel).refuse(error)
+
+    def say(self, text: str, severity: Severity = "information") -> None:
+        """Show a notice; whatever is in it is text, not markup."""
+        self.notify(plain(text), severity=severity, timeout=NOTICE_S, markup=False)
+
+    def call_after(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call ``call`` after a while."""
+        self.set_timer(delay_s, call)
+
+    def watch_state(self, before: ScreenState | None, state: ScreenState | None) -> None:
+        """Take the focus from where arrows have a meaning while the view is frozen: they go through time."""
+        if before is None or state is None or before.frozen == state.frozen:
+            return
+        if state.frozen and self._panel_with_focus is not None and self._panel_with_focus.uses_arrows:
+            self._focus_before_freeze = self.focused
+            target = self._chosen[Kind.GRAPH].focus_target
+            if target is not None:
+                target.focus()
+        elif not state.frozen and self._focus_before_freeze is not None:
+            self._focus_before_freeze.focus()
+            self._focus_before_freeze = None
+
+    # What panels ask for.
+
+    def on_tuning_requested(self, message: messages.TuningRequested) -> None:
+        """A knob was turned."""
+        self._session.tuner.set(message.values)
+
+    def on_exchange_requested(self, message: messages.ExchangeRequested) -> None:
+        """Fetch the bytes of one exchange; only those that were asked for last are of interest.
+
+        They may lie in another process, which must not hold up the keys.
+        """
+        self.run_worker(self._reply(message), group="exchange", exclusive=True)
+
+    async def _reply(self, message: messages.ExchangeRequested) -> None:
+        message.reply(await self._session.capture(message.record_id))
+
+    def on_hold_requested(self, message: messages.HoldRequested) -> None:
+        """Keep captures while somebody reads them."""
+        self._session.hold(message.held)
+
+    def on_moment_requested(self, message: messages.MomentRequested) -> None:
+        """Look at the moment that was clicked."""
+        self._session.look_at(message.time_s)
+
+    def on_query_changed(self, message: messages.QueryChanged) -> None:
+        """Show other rows at once."""
+        self._session.show_other_rows()
+
+    def on_close_requested(self, message: messages.CloseRequested) -> None:
+        """Close a connection."""
+        self.run_worker(self._session.close_connection(message.role, message.conn_id))
+
     # Layout.
 
     def _arrange(self) -> None:
         width, height = self.app.size
         narrow = width < NARROW[0] or height < NARROW[1]
-        wide = width >= WIDE[0] and height >= WIDE[1]
-        inspecting = wide and self._maximised is None and self.query_one(ExchangesPanel).has_detail
+        wide = not narrow and width >= WIDE[0] and height >= WIDE[1]
         self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-too-small")
         self.set_class(narrow, "-narrow")
         self.set_class(wide, "-wide")
-        self.set_class(inspecting, "-inspecting")
         self.set_class(height < SHORT, "-short")
         self.set_class(self._maximised is not None, "-maximised")
-        for panel in self.query(Panel):
-            panel.set_class(panel is self._maximised, "-on-top")
-            panel.set_class(self._is_behind(panel, wide, inspecting), "-behind")
-            panel.set_class(isinstance(panel, GraphPanel) and panel.id == self._graph, "-chosen")
+        for panel in self._panels.values():
+            places = panel.entry.places
+            place = places.narrow if narrow else places.wide if wide else places.middle
+            self._put(panel, place, narrow=narrow, wide=wide)
         self._name_tabs()
         self.call_after_refresh(self._redraw)
 
-    def _is_behind(self, panel: Panel, wide: bool, inspecting: bool) -> bool:
-        """Tell whether a listing gives its place to another one."""
-        if not isinstance(panel, ListingPanel):
-            return False
-        return inspecting and isinstance(panel, LogPanel) if wide else panel.id != self._listing
+    def _put(self, panel: Panel, place: Place | None, *, narrow: bool, wide: bool) -> None:
+        """Put one panel into its place, in front of others or behind them."""
+        is_chosen, is_on_top = panel is self._chosen[panel.entry.kind], panel is self._maximised
+        takers = [p for p in self._panels.values() if p.entry.yields_to == panel.entry.id]
+        is_roomy = wide and self._maximised is None and panel.has_detail and bool(takers)
+        gives_way = wide and self._maximised is None and self._yields(panel)
+        panel.set_class(is_on_top, "-on-top")
+        panel.set_class(place is None, "-absent")
+        panel.set_class(is_chosen, "-chosen")
+        panel.set_class(is_roomy, "-roomy")
+        panel.set_class(gives_way or (place is not None and place.tabbed and not is_chosen), "-behind")
+        place = place or Place()
+        freed = [p.entry.places.wide for p in takers] if is_roomy else []
+        panel.styles.column_span = place.columns + sum(other.columns for other in freed if other)
+        panel.styles.row_span = place.rows
+        fixed = narrow and not (place.tabbed or is_on_top or (is_chosen and panel.entry.kind is Kind.GRAPH))
+        if fixed or panel.styles.inline.has_rule("height"):  # else every call asks for another layout
+            panel.styles.height = place.rows if fixed else None
+
+    def _yields(self, panel: Panel) -> bool:
+        """Whether the detail of another panel takes the place of this one in the wide layout."""
+        taker = self._panels.get(panel.entry.yields_to)
+        return taker is not None and taker.has_detail
 
     def _name_tabs(self) -> None:
         """Name the listings that are behind in the lower border of each one in front."""
-        behind = [f"{p.digit} {p.name_shown}" for p in self.query(ListingPanel) if p.has_class("-behind")]
-        for panel in self.query(ListingPanel):
+        listings = [panel for panel in self._panels.values() if panel.entry.kind is Kind.LISTING]
+        behind = [panel.full_title for panel in listings if panel.has_class("-behind")]
+        for panel in listings:
             panel.border_subtitle = "   ".join(behind)
 
     def _redraw(self) -> None:
-        for panel in self.query(Panel):
+        for panel in self._panels.values():
             if panel.is_on_screen:
                 panel.redraw()
 
@@ -125,34 +222,32 @@ class DashboardScreen(Screen[None]):
         self._maximised = None if self._maximised is not None else self.focused_panel()
         self._arrange()
 
-    def maximise_panel(self, panel_id: str) -> None:
+    def maximise_panel(self, panel: Panel) -> None:
         """Give one panel the whole body, or take it back."""
-        panel = self.query_one(f"#{panel_id}", Panel)
         self._maximised = None if self._maximised is panel else panel
         self._arrange()
         if self._maximised is panel and (target := panel.focus_target) is not None:
             target.focus()
 
     def on_listing_panel_detail_changed(self, message: ListingPanel.DetailChanged) -> None:
-        """Give a detail room: all of a small terminal; bytes, in a wide one, that of the log too."""
+        """Give a detail room: all of a small terminal; in a wide one, the place of a panel that yields."""
         message.stop()
         panel = message.panel
         if panel.has_detail and self.has_class("-narrow") and self._maximised is None:
-            self.maximise_panel(panel.id or "")
+            self.maximise_panel(panel)
         else:
             self._arrange()
 
-    def focus_panel(self, digit: str) -> None:
+    # Focus.
+
+    def focus_panel(self, panel_id: str) -> None:
         """Bring a panel to the front and go there."""
-        panel = next(p for p in self.query(Panel) if p.digit == digit)
-        if isinstance(panel, ListingPanel):
-            self._listing = panel.id or ""
-        if isinstance(panel, GraphPanel):
-            self._graph = panel.id or ""
+        panel = self._panels[panel_id]
+        self._chosen[panel.entry.kind] = panel
         if self._maximised is not None:
             self._maximised = panel
-        if self.has_class("-inspecting") and panel.has_class("-behind"):
-            self.query_one(ExchangesPanel).action_close_detail()
+        elif self.has_class("-wide") and self._yields(panel):
+            self._panels[panel.entry.yields_to].action_close_detail()
         hidden = not panel.is_on_screen
         self._arrange()
         self._heading_for = panel
@@ -168,45 +263,26 @@ class DashboardScreen(Screen[None]):
         if target is not None and panel is self._heading_for and not panel.has_focus_within:
             target.focus()
 
-    def prepare_to_scrub(self, frozen: bool) -> None:
-        """Take the focus from the knobs while the view is frozen: there, left and right would turn them."""
-        if frozen and isinstance(self.focused, KnobList):
-            self._focus_before_freeze = self.focused
-            target = self.query_one(f"#{self._graph}", Panel).focus_target
-            if target is not None:
-                target.focus()
-        elif not frozen and self._focus_before_freeze is not None:
-            self._focus_before_freeze.focus()
-            self._focus_before_freeze = None
-
-    def focused_panel(self) -> Panel:
-        """Return the panel that has the focus, or the listing in front."""
-        node: Widget | None = self.focused
+    @property
+    def _panel_with_focus(self) -> Panel | None:
+        node = self.focused
         while node is not None and not isinstance(node, Panel):
             parent = node.parent
             node = parent if isinstance(parent, Widget) else None
-        return node if isinstance(node, Panel) else self.query_one(f"#{self._listing}", Panel)
+        return node
+
+    def focused_panel(self) -> Panel:
+        """Return the panel that has the focus, or the listing in front."""
+        return self._panel_with_focus or self._chosen[Kind.LISTING]
 
     def listing(self) -> ListingPanel:
         """Return the listing that has the focus, or the one in front."""
         panel = self.focused_panel()
-        return panel if isinstance(panel, ListingPanel) else self.query_one(f"#{self._listing}", ListingPanel)
+        panel = panel if panel.entry.kind is Kind.LISTING else self._chosen[Kind.LISTING]
+        assert isinstance(panel, ListingPanel)
+        return panel
 
-    def exchanges_wanted(self, *, still: bool, hidden: bool = False) -> int:
-        """Return how many of the newest exchanges the next snapshot should hold.
-
-        While they stream by, those that can be seen are enough; when all is ``still``, readers scroll back.
-        """
-        panel = self.query_one(ExchangesPanel)
-        if not (panel.is_on_screen or hidden):
-            return 0
-        return LINES if still else panel.size.height
-
-    def exchanges_listed(self) -> int:
-        """Return up to which exchange the list has them: what it was not shown is asked for again."""
-        return self.query_one(ExchangesPanel).listed
-
-    def connection_query(self, *, hidden: bool = False) -> ConnectionQuery | None:
-        """Return which connections the next snapshot should hold; None when nobody looks."""
-        panel = self.query_one(ConnectionsPanel)
-        return panel.query_wanted() if panel.is_on_screen or hidden else None
+    @property
+    def is_typing(self) -> bool:
+        """Whether keys are text at the moment, so that they must not run actions."""
+        return self.focused_panel().is_typing

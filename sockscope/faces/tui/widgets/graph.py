@@ -214,6 +214,16 @@ class Graph(Widget):
         self._redraw()
 
     @property
+    def series(self) -> tuple[Series, ...]:
+        """The curves, the most important one first."""
+        return self._series
+
+    @property
+    def markers(self) -> tuple[Marker, ...]:
+        """The events that are marked."""
+        return self._markers
+
+    @property
     def window(self) -> float:
         """Seconds from the left edge to the right one."""
         return self._window

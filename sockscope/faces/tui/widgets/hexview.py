@@ -155,6 +155,11 @@ class HexView(ScrollView, can_focus=True):
         return self._panes
 
     @property
+    def different(self) -> frozenset[int]:
+        """The offsets at which the two panes differ, where they are compared."""
+        return self._different
+
+    @property
     def empty_text(self) -> str:
         """What is written as long as there is nothing to show: say which key brings something."""
         return self._empty_text

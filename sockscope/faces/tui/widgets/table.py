@@ -266,6 +266,11 @@ class Table(ScrollView, can_focus=True):
         """Number of the row under the cursor, from 0."""
         return self._cursor
 
+    @property
+    def rows_down_to_view(self) -> int:
+        """Rows from the first one down to the last that is in view, whether there are as many or not."""
+        return self._first_row + self._lines
+
     def move_to(self, key: Hashable) -> bool:
         """Put the cursor on the row of a key; false if there is none."""
         found = self._find(key, self._cursor)

@@ -9,7 +9,7 @@ from textual.widget import Widget
 from sockscope.faces.tui.actions import footer_actions
 
 
-class FooterPanel(Widget):
+class FooterBar(Widget):
     """One row of keys, made from the table of actions."""
 
     def render(self) -> Content:

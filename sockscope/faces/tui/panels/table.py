@@ -1,0 +1,66 @@
+"""Every panel of the dashboard: one table, in the order in which the grid is filled.
+
+The screen is composed from it, and the keys that lead to a panel come from it.
+"""
+
+from __future__ import annotations
+
+from sockscope.faces.tui.panels.changes import ChangesPanel
+from sockscope.faces.tui.panels.connections import ConnectionsPanel
+from sockscope.faces.tui.panels.exchanges import ExchangesPanel
+from sockscope.faces.tui.panels.graphs import (
+    ConcurrencyPanel,
+    CpuPanel,
+    DistributionPanel,
+    LatencyPanel,
+    ThroughputPanel,
+)
+from sockscope.faces.tui.panels.knobs import KnobsPanel
+from sockscope.faces.tui.panels.log import LogPanel
+from sockscope.faces.tui.panels.panel import Kind, PanelEntry, Place, Places
+
+_TAB = Place(tabbed=True)
+_TABS = Place(columns=2, tabbed=True)
+_GRAPH = Places(narrow=Place(), middle=Place(), wide=Place(columns=3))
+
+PANELS: tuple[PanelEntry, ...] = (
+    PanelEntry(
+        "knobs", "1", "Knobs", "knobs", "Knobs", KnobsPanel,
+        Places(narrow=Place(rows=2), middle=Place(rows=2), wide=Place(rows=2)),
+    ),
+    PanelEntry(
+        "throughput", "2", "Throughput", "throughput", "Throughput", ThroughputPanel, _GRAPH, Kind.GRAPH,
+    ),
+    PanelEntry(
+        "latency", "3", "Service time  ms", "latency", "Service time", LatencyPanel, _GRAPH, Kind.GRAPH,
+    ),
+    PanelEntry(
+        "cpu", "4", "CPU  %   loop lag  ms", "CPU", "CPU and loop lag", CpuPanel, _GRAPH, Kind.GRAPH, turn=1,
+    ),
+    PanelEntry(
+        "concurrency", "5", "Concurrency", "concurrency", "Concurrency", ConcurrencyPanel, _GRAPH, Kind.GRAPH,
+        turn=1,
+    ),
+    PanelEntry(
+        "distribution", "", "Distribution of service time  ms, last second", "distribution",
+        "How the service times are distributed", DistributionPanel,
+        Places(narrow=None, middle=None, wide=Place(columns=3)), turn=1,
+    ),
+    PanelEntry(
+        "changes", "", "Last change", "changes", "What the last changes did", ChangesPanel,
+        Places(narrow=None, middle=Place(), wide=Place(columns=3)), slow=True, turn=2,
+    ),
+    PanelEntry(
+        "connections", "6", "Connections", "connections", "Connections", ConnectionsPanel,
+        Places(narrow=_TAB, middle=_TABS, wide=Place(columns=3)), Kind.LISTING, slow=True, turn=2,
+    ),
+    PanelEntry(
+        "log", "7", "Log", "log", "Event log", LogPanel,
+        Places(narrow=_TAB, middle=_TABS, wide=Place(columns=3)), Kind.LISTING, slow=True, turn=2,
+        yields_to="exchanges",
+    ),
+    PanelEntry(
+        "exchanges", "8", "Exchanges", "exchanges", "Exchanges and their bytes", ExchangesPanel,
+        Places(narrow=_TAB, middle=_TABS, wide=Place(columns=4)), Kind.LISTING, slow=True, turn=2,
+    ),
+)  # fmt: skip

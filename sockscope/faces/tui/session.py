@@ -1,0 +1,387 @@
+"""One run as a person watches and steers it: what is shown of it, and what is asked of it.
+
+A session knows a run as a :class:`~sockscope.core.run.source.RunSource` and the screen as a :class:`Viewer`;
+it needs neither sockets nor a terminal.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal, Protocol
+
+from sockscope.core.config.applicability import idle_fields, offered
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.events import Event
+from sockscope.core.results.intervals import Intervals
+from sockscope.core.run.figures import figures
+from sockscope.core.run.findings import limit_of
+from sockscope.core.run.snapshot import Capture, Cursors, RunState, Snapshot
+from sockscope.core.run.source import RunSource
+from sockscope.core.run.trace import Trace
+from sockscope.engine.servers.registry import LACKING
+from sockscope.errors import ConfigError, SockscopeError
+from sockscope.faces.tui.screen_state import ScreenState
+from sockscope.faces.tui.tuner import Tuner
+
+TICK_S = 0.2
+"""Five pictures a second, for about a tenth of a core."""
+SOON_S = 0.12
+"""After a change the next picture comes this soon, so that its effect is seen at once."""
+GRACE_S = 1.0
+"""How long requests in flight may take to finish when the run is left."""
+WINDOWS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""Lengths of time that the graphs can show."""
+DEFAULT_WINDOW_S = 30.0
+EVENTS_KEPT = 5_000
+"""Events kept for the screen while it is frozen or covered."""
+
+Severity = Literal["information", "warning", "error"]
+
+
+class Viewer(Protocol):
+    """The screen, as a session needs it."""
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether nothing of it can be seen, so that drawing would be in vain."""
+
+    def interest(self, cursors: Cursors, *, still: bool, hidden: bool) -> Cursors:
+        """Add to ``cursors`` which rows the next snapshot should hold.
+
+        ``hidden`` asks for those of panels out of sight too. When all is ``still``, readers scroll back.
+        """
+
+    def present(self, state: ScreenState) -> None:
+        """Draw ``state``."""
+
+    def present_request(self, state: ScreenState) -> None:
+        """Draw the knobs of ``state`` at once; the rest comes with the next tick."""
+
+    def refuse(self, error: ConfigError) -> None:
+        """Say beside the knobs why their values were not taken."""
+
+    def say(self, text: str, severity: Severity = "information") -> None:
+        """Show a notice."""
+
+    def call_after(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call ``call`` after a while."""
+
+
+class Session:
+    """A run and the view of it.
+
+    :meth:`start` begins it, :meth:`tick` takes a picture of it, :meth:`finish` ends it. ``tick_s`` is how
+    often the app calls :meth:`tick`; None where somebody else decides when pictures are taken.
+    """
+
+    def __init__(
+        self,
+        source: RunSource,
+        environment: Mapping[str, object] | None = None,
+        *,
+        tick_s: float | None = TICK_S,
+    ) -> None:
+        self.source = source
+        self.environment = dict(environment or {})
+        self.tick_s = tick_s
+        self.trace = Trace()
+        self.intervals = Intervals()
+        self.tuner = Tuner(
+            source,
+            on_requested=self._show_request,
+            on_applied=self._on_applied,
+            on_refused=self._on_refused,
+        )
+        self._viewer: Viewer | None = None
+        self._shown: ScreenState | None = None
+        self._ticks = 0
+        self._with_tables = False
+        self._events_cursor = 0
+        self._unseen_events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._window_s = DEFAULT_WINDOW_S
+        self._frozen = False
+        self._cursor_s: float | None = None
+        self._markers = 0
+        self._rests = False
+        self._is_over = False
+        self._ran_out = False
+        self._last_snapshot: Snapshot | None = None
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was fixed before the run began."""
+        return self.source.experiment
+
+    @property
+    def shown(self) -> ScreenState | None:
+        """What was handed to the screen last; None before the first picture."""
+        return self._shown
+
+    @property
+    def ticks(self) -> int:
+        """How many pictures were taken."""
+        return self._ticks
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the view is held still."""
+        return self._frozen
+
+    @property
+    def cursor_s(self) -> float | None:
+        """The moment that is looked at while frozen; None is the right edge of the graphs."""
+        return self._cursor_s
+
+    @property
+    def window_s(self) -> float:
+        """Seconds of the past that the graphs show."""
+        return self._window_s
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run is being ended, or has been."""
+        return self._is_over
+
+    @property
+    def ran_out(self) -> bool:
+        """Whether the run lasted as long as it should, and was not left before."""
+        return self._ran_out
+
+    @property
+    def last_snapshot(self) -> Snapshot | None:
+        """The figures of the whole run; None until :meth:`finish` has taken them."""
+        return self._last_snapshot
+
+    # Life.
+
+    async def start(self, viewer: Viewer) -> None:
+        """Begin the run and show it to ``viewer``; raises SockscopeError when it cannot start."""
+        self._viewer = viewer
+        await self.source.start()
+        self.intervals.absorb(self.source.snapshot())
+
+    async def wait(self) -> bool:
+        """Return True when the run has lasted as long as it should, and False when it has failed.
+
+        A failed run is stopped, but stays to be looked at.
+        """
+        await self.source.wait()
+        if self.source.state is RunState.FAILED:
+            await self.source.stop(0.0)
+            return False
+        self._ran_out = not self._is_over
+        return True
+
+    async def finish(self) -> None:
+        """End the run; from now on nothing more is drawn."""
+        self._is_over = True
+        self.tuner.cancel()
+        if self.source.state in (RunState.IDLE, RunState.STARTING):
+            return
+        # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
+        await self.source.settle()
+        last = self.source.snapshot()
+        self.intervals.finish(last)
+        await self.source.stop(GRACE_S)
+        self._last_snapshot = replace(last, state=self.source.state, error=self.source.error)
+
+    # Pictures.
+
+    def tick(self, *, tables: bool = False, hidden: bool = False) -> None:
+        """Take a picture of the run and show it.
+
+        Every second one has the rows of tables, and one with ``tables`` has them in any case; ``hidden`` asks
+        for those of panels out of sight too.
+        """
+        if self._is_over or self._viewer is None:
+            return
+        self._ticks += 1
+        self._with_tables = tables or not self._with_tables
+        snapshot = self.source.snapshot(self._interest(self._viewer, hidden=hidden))
+        self._events_cursor = snapshot.events_cursor
+        self.trace.absorb(snapshot)
+        self.intervals.absorb(snapshot)
+        self._unseen_events.extend(snapshot.events)
+        if not self._frozen and not self._viewer.is_covered:
+            self._show(replace(snapshot, events=tuple(self._unseen_events)))
+            self._unseen_events.clear()
+
+    def _interest(self, viewer: Viewer, *, hidden: bool) -> Cursors:
+        cursors = Cursors(events=self._events_cursor, most_exchanges=0)
+        if not self._with_tables:
+            return cursors
+        still = hidden or self.source.state is RunState.PAUSED
+        return viewer.interest(cursors, still=still, hidden=hidden)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        headline = self.trace.headline or snapshot
+        requested = self.tuner.requested
+        self._present(
+            ScreenState(
+                snapshot=snapshot,
+                trace=self.trace,
+                figures=figures(headline),
+                finding=limit_of(headline),
+                requested=requested,
+                now_s=snapshot.time_s,
+                window_s=self._window_s,
+                tables=self._with_tables,
+                idle=idle_fields(self.experiment, requested),
+                servers=offered(requested.transport, LACKING),
+            )
+        )
+
+    def _present(self, state: ScreenState) -> None:
+        self._shown = state
+        if self._viewer is not None:
+            self._viewer.present(state)
+
+    def _present_again(self, *, tables: bool = True) -> None:
+        """Show the same moment once more, after the view of it has changed."""
+        if self._shown is not None:
+            state = self._with_request(self._shown)
+            self._present(
+                replace(
+                    state,
+                    snapshot=replace(state.snapshot, state=self.source.state),
+                    window_s=self._window_s,
+                    cursor_s=self._cursor_s,
+                    frozen=self._frozen,
+                    tables=tables,
+                    at_once=True,
+                )
+            )
+
+    def _with_request(self, state: ScreenState) -> ScreenState:
+        requested = self.tuner.requested
+        idle, servers = idle_fields(self.experiment, requested), offered(requested.transport, LACKING)
+        return replace(state, requested=requested, idle=idle, servers=servers)
+
+    # The view.
+
+    def freeze(self, frozen: bool) -> None:
+        """Hold the view still, or let it go on; captures stay readable while it is held."""
+        if frozen:
+            # A view that is held still must have the rows of all tables, those behind others too.
+            self.tick(tables=True, hidden=True)
+        self._frozen = frozen
+        self._cursor_s = None
+        self.source.hold(frozen)
+        self._present_again()
+
+    def hold(self, held: bool) -> None:
+        """Keep the captures of this moment readable, or let them go unless the view is frozen."""
+        self.source.hold(held or self._frozen)
+
+    def scrub(self, direction: int) -> None:
+        """Look at the moment a step later (1) or earlier (-1), while frozen."""
+        state = self._shown
+        if not self._frozen or state is None:
+            self.say("space freezes the view, then ← and → go through time")
+            return
+        step = max(TICK_S, self._window_s / 150)
+        self.look_at((self._cursor_s if self._cursor_s is not None else state.now_s) + direction * step)
+
+    def look_at(self, time_s: float) -> None:
+        """Look at a moment of the past (seconds on the clock of the run), if the view is frozen."""
+        state = self._shown
+        if self._frozen and state is not None:
+            self._cursor_s = min(max(time_s, state.now_s - self._window_s), state.now_s)
+            self._present_again(tables=False)
+
+    def zoom(self, by: int) -> None:
+        """Show a longer time (1) or a shorter one (-1)."""
+        at = WINDOWS_S.index(self._window_s) + by
+        self._show_window(WINDOWS_S[min(max(at, 0), len(WINDOWS_S) - 1)])
+
+    def reset_zoom(self) -> None:
+        """Show the length of time that is shown in the beginning."""
+        self._show_window(DEFAULT_WINDOW_S)
+
+    def _show_window(self, seconds: float) -> None:
+        self._window_s = seconds
+        self._present_again(tables=False)
+
+    def show_other_rows(self) -> None:
+        """Show the rows that the screen is interested in now, without waiting for the next tick."""
+        if not self._frozen:
+            self.tick(tables=True)
+
+    def say(self, text: str, severity: Severity = "information") -> None:
+        """Show a notice."""
+        if self._viewer is not None:
+            self._viewer.say(text, severity)
+
+    # The run.
+
+    def undo(self) -> None:
+        """Take the last change of a knob back."""
+        if not self.tuner.undo():
+            self.say("nothing to undo")
+
+    def redo(self) -> None:
+        """Make the change again that was taken back."""
+        if not self.tuner.redo():
+            self.say("nothing to redo")
+
+    def toggle_pause(self) -> None:
+        """Pause the traffic, or let it go on; shown at once, in a frozen view too."""
+        if self.source.state is RunState.PAUSED:
+            self.source.resume()
+        else:
+            self.source.pause()
+        if self._frozen:
+            self._present_again(tables=False)
+        else:
+            self.tick()
+
+    def rest(self, resting: bool) -> None:
+        """Pause the traffic while a race goes on; afterwards it goes on if it was not paused before."""
+        if resting and self.source.state is RunState.RUNNING:
+            self.source.pause()
+            self._rests = True
+        elif not resting and self._rests:
+            self.source.resume()
+            self._rests = False
+
+    def clear(self) -> None:
+        """Let figures and graphs begin anew; raises StateError when the run is not live."""
+        self.source.clear()
+        self.trace.clear()
+        self.say("figures begin anew")
+
+    def mark(self) -> None:
+        """Set a marker; raises StateError when the run is not live."""
+        self.source.mark(f"mark {self._markers + 1}")
+        self._markers += 1
+
+    async def close_connection(self, role: str, conn_id: int) -> None:
+        """Close one connection of a role."""
+        try:
+            if not await self.source.close_connection(role, conn_id):
+                self.say(f"connection {conn_id} is closed already")
+        except SockscopeError as error:
+            self.say(str(error), "error")
+
+    async def capture(self, record_id: int) -> Capture | None:
+        """Return one exchange with its bytes; None when it has been overwritten."""
+        return await self.source.capture(record_id)
+
+    # What the tuner tells.
+
+    def _show_request(self) -> None:
+        """Show a turned knob at once; the graphs come with the next tick."""
+        if self._shown is not None and self._viewer is not None:
+            self._shown = self._with_request(self._shown)
+            self._viewer.present_request(self._shown)
+
+    def _on_applied(self) -> None:
+        if self.tick_s is not None and self._viewer is not None:
+            self._viewer.call_after(SOON_S, self.tick)
+
+    def _on_refused(self, error: SockscopeError) -> None:
+        if isinstance(error, ConfigError) and self._viewer is not None:
+            self._viewer.refuse(error)
+        self.say(str(error), "error")

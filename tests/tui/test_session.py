@@ -1,0 +1,262 @@
+"""The session by itself: a fake run below it, a screen that only listens above it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.run.snapshot import ConnectionQuery, Cursors, RunState
+from sockscope.errors import ConfigError, ListenError, StateError
+from sockscope.faces.tui.screen_state import ScreenState
+from sockscope.faces.tui.session import DEFAULT_WINDOW_S, WINDOWS_S, Session, Severity
+from tests.tui.driving import small
+from tests.tui.fake_source import CLIENT_PORT, FakeSource
+
+
+class Listener:
+    """A viewer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.is_covered = False
+        self.states: list[ScreenState] = []
+        self.requests: list[ScreenState] = []
+        self.refusals: list[ConfigError] = []
+        self.told: list[tuple[str, Severity]] = []
+        self.calls: list[Callable[[], None]] = []
+        self.interests: list[tuple[bool, bool]] = []
+
+    def interest(self, cursors: Cursors, *, still: bool, hidden: bool) -> Cursors:
+        self.interests.append((still, hidden))
+        return replace(cursors, connections=ConnectionQuery(text=str(CLIENT_PORT + 2)), most_exchanges=7)
+
+    def present(self, state: ScreenState) -> None:
+        self.states.append(state)
+
+    def present_request(self, state: ScreenState) -> None:
+        self.requests.append(state)
+
+    def refuse(self, error: ConfigError) -> None:
+        self.refusals.append(error)
+
+    def say(self, text: str, severity: Severity = "information") -> None:
+        self.told.append((text, severity))
+
+    def call_after(self, delay_s: float, call: Callable[[], None]) -> None:
+        self.calls.append(call)
+
+    @property
+    def shown(self) -> ScreenState:
+        return self.states[-1]
+
+
+async def started(experiment: Experiment | None = None) -> tuple[Session, FakeSource, Listener]:
+    source, listener = FakeSource(experiment or small()), Listener()
+    session = Session(source)
+    await session.start(listener)
+    return session, source, listener
+
+
+async def test_every_second_picture_has_the_rows_that_the_screen_is_interested_in() -> None:
+    session, source, listener = await started()
+    for _ in range(4):
+        source.advance()
+        session.tick()
+    assert [state.tables for state in listener.states] == [True, False, True, False]
+    rows = [state.snapshot.server for state in listener.states]
+    assert [len(role.connections) for role in rows if role] == [1, 0, 1, 0]
+    assert [len(state.snapshot.main.exchanges) for state in listener.states] == [7, 0, 7, 0]
+    assert listener.interests == [(False, False)] * 2
+    source.pause()
+    session.tick()
+    assert listener.interests[-1] == (True, False), "who pauses scrolls back"
+
+
+async def test_each_event_is_shown_once_also_after_a_time_in_which_nothing_was_drawn() -> None:
+    session, source, listener = await started()
+    session.tick()
+    session.mark()
+    session.freeze(True)
+    session.mark()
+    session.tick()
+    listener.is_covered = True
+    session.freeze(False)
+    session.mark()
+    session.tick()
+    listener.is_covered = False
+    count = len(listener.states)
+    session.tick()
+    session.tick()
+    assert len(listener.states) == count + 2
+    texts = [event.text for state in listener.states for event in state.snapshot.events if not state.at_once]
+    assert [text for text in texts if "mark" in text] == ["mark 1", "mark 2", "mark 3"]
+    assert source.holds == [True, False]
+
+
+async def test_a_frozen_view_has_hidden_rows_too_and_shows_one_moment() -> None:
+    session, source, listener = await started()
+    session.tick()
+    source.advance(8)
+    session.tick()
+    session.freeze(True)
+    assert listener.interests[-1] == (True, True)
+    frozen = listener.shown
+    assert frozen.frozen
+    assert frozen.tables
+    source.advance()
+    session.tick()
+    assert listener.shown is frozen
+    session.toggle_pause()
+    assert listener.shown.snapshot.state is RunState.PAUSED
+    assert listener.shown.now_s == frozen.now_s
+    session.hold(False)
+    assert source.holds[-1] is True, "as long as it is frozen"
+    session.freeze(False)
+    session.hold(False)
+    assert source.holds[-2:] == [False, False]
+
+
+async def test_time_is_gone_through_only_while_frozen_and_within_the_window() -> None:
+    session, source, listener = await started()
+    session.scrub(-1)  # there is no picture yet
+    session.tick()
+    session.look_at(source.time_s - 1)
+    session.scrub(-1)
+    assert [state.cursor_s for state in listener.states] == [None]
+    assert len(listener.told) == 2
+    session.freeze(True)
+    session.scrub(-1)
+    assert listener.shown.cursor_s == pytest.approx(source.time_s - 0.2)
+    session.look_at(source.time_s - 1_000)
+    assert session.cursor_s == source.time_s - DEFAULT_WINDOW_S
+    session.look_at(source.time_s + 1)
+    assert session.cursor_s == source.time_s
+    session.freeze(False)
+    assert listener.shown.cursor_s is None
+
+
+async def test_zoom_ends_at_both_ends() -> None:
+    session, _, listener = await started()
+    session.tick()
+    for _ in WINDOWS_S:
+        session.zoom(1)
+    assert listener.shown.window_s == WINDOWS_S[-1]
+    for _ in WINDOWS_S:
+        session.zoom(-1)
+    assert listener.shown.window_s == WINDOWS_S[0]
+    session.reset_zoom()
+    assert session.window_s == DEFAULT_WINDOW_S
+
+
+async def test_a_requested_tuning_is_on_the_screen_before_it_is_in_force() -> None:
+    session, source, listener = await started()
+    session.tick()
+    session.tuner.step("permits", 1)
+    assert source.tuning.permits == 2
+    assert listener.requests[-1].requested.permits == 5
+    while session.tuner.is_applying:
+        await asyncio.sleep(0)
+    assert source.tuning.permits == 5
+    assert listener.calls == [session.tick], "its effect is shown soon"
+
+
+async def test_what_depends_on_the_requested_tuning_follows_it() -> None:
+    session, _, listener = await started()
+    session.tick()
+    assert "protocol" in listener.shown.servers
+    assert "framing" not in listener.shown.idle
+    session.tuner.toggle_transport()
+    assert "datagram" in listener.requests[-1].servers
+    assert "framing" in listener.requests[-1].idle
+
+
+async def test_a_run_rests_during_a_race_unless_it_was_paused() -> None:
+    session, source, _ = await started()
+    states: list[RunState] = []
+    session.rest(True)
+    states.append(source.state)
+    session.rest(False)
+    states.append(source.state)
+    source.pause()
+    session.rest(True)
+    session.rest(False)
+    states.append(source.state)
+    assert states == [RunState.PAUSED, RunState.RUNNING, RunState.PAUSED]
+
+
+async def test_clearing_forgets_the_past() -> None:
+    session, source, listener = await started()
+    for _ in range(3):
+        source.advance()
+        session.tick()
+    session.mark()
+    session.tick()
+    assert session.trace.markers
+    session.clear()
+    assert not session.trace.markers
+    assert listener.told == [("figures begin anew", "information")]
+
+
+async def test_a_marker_that_was_not_set_is_not_counted() -> None:
+    session, source, _ = await started()
+    source.is_live = False
+    with pytest.raises(StateError):
+        session.mark()
+    source.is_live = True
+    session.mark()
+    assert source.snapshot(Cursors()).events[-1].text == "mark 1"
+
+
+async def test_closing_a_connection_tells_what_went_wrong() -> None:
+    session, source, listener = await started()
+    await session.close_connection("server", 1)
+    await session.close_connection("server", 1)
+    source.is_live = False
+    await session.close_connection("server", 2)
+    assert listener.told == [
+        ("connection 1 is closed already", "information"),
+        ("cannot close a connection while the run is replayed", "error"),
+    ]
+
+
+async def test_the_end_of_a_run_is_told_from_leaving_it() -> None:
+    session, source, listener = await started()
+    source.run_out()
+    assert await session.wait()
+    assert session.ran_out
+    source.advance(8)
+    await session.finish()
+    assert session.last_snapshot is not None
+    assert session.last_snapshot.state is RunState.STOPPED
+    assert len(session.intervals.reports()) == 1
+    count = len(listener.states)
+    session.tick()
+    assert len(listener.states) == count, "nothing is drawn any more"
+
+    left, source, _ = await started()
+    await left.finish()
+    assert await left.wait()
+    assert not left.ran_out
+
+
+async def test_a_failed_run_is_stopped_and_stays() -> None:
+    session, source, _ = await started()
+    source.fail("out of luck")
+    assert not await session.wait()
+    assert not session.ran_out
+    assert source.state is RunState.FAILED
+    await session.finish()
+    assert session.last_snapshot is not None
+    assert session.last_snapshot.error == "out of luck"
+
+
+async def test_a_run_that_never_started_leaves_no_figures() -> None:
+    error = ListenError("127.0.0.1:1", OSError(), "it is taken")
+    session = Session(FakeSource(small(), start_error=error))
+    with pytest.raises(ListenError):
+        await session.start(Listener())
+    await session.finish()
+    assert session.last_snapshot is None

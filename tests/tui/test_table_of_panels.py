@@ -1,0 +1,44 @@
+"""The table of panels: whatever it says is what the screen has."""
+
+from __future__ import annotations
+
+import pytest
+
+from sockscope.faces.tui.actions import ACTIONS
+from sockscope.faces.tui.panels.listing import ListingPanel
+from sockscope.faces.tui.panels.panel import Kind, Panel
+from sockscope.faces.tui.panels.table import PANELS
+from tests.tui.driving import dashboard
+
+LAYOUTS = {"narrow": (80, 24), "middle": (120, 40), "wide": (200, 60)}
+
+
+def test_ids_digits_and_classes_are_each_of_one_panel() -> None:
+    digits = [entry.digit for entry in PANELS if entry.digit]
+    assert len(set(digits)) == len(digits)
+    assert len({entry.id for entry in PANELS}) == len(PANELS)
+    assert len({entry.make for entry in PANELS}) == len(PANELS)
+
+
+def test_every_digit_is_an_action_in_the_order_of_the_table() -> None:
+    led_to = [(action.keys, action.tooltip) for action in ACTIONS if action.id.startswith("focus_")]
+    assert led_to == [(entry.digit, entry.about) for entry in PANELS if entry.digit]
+
+
+def test_listings_are_listings_and_a_panel_yields_to_one_that_is_there() -> None:
+    ids = {entry.id for entry in PANELS}
+    for entry in PANELS:
+        assert issubclass(entry.make, ListingPanel) == (entry.kind is Kind.LISTING)
+        assert not entry.yields_to or entry.yields_to in ids
+        assert not entry.digit or None not in entry.places, "a key that leads nowhere"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+async def test_the_screen_has_what_the_table_places_there(layout: str) -> None:
+    async with dashboard(size=LAYOUTS[layout]) as driver:
+        shown = {panel.id for panel in driver.app.dashboard.query(Panel) if panel.is_on_screen}
+        places = {entry: getattr(entry.places, layout) for entry in PANELS}
+        behind = {"log", "exchanges"}
+        expected = {e.id for e, place in places.items() if place and not (place.tabbed and e.id in behind)}
+        assert shown == expected
+        assert [panel.id for panel in driver.app.dashboard.query(Panel)] == [entry.id for entry in PANELS]
