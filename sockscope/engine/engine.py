@@ -21,7 +21,6 @@ from sockscope.core.config.experiment import (
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import Event, EventKind
 from sockscope.core.ring import Ring
-from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM
 from sockscope.core.run.adding import difference
 from sockscope.core.run.snapshot import (
     Capture,
@@ -267,7 +266,7 @@ class Engine:
         if self._sampler is None:
             raise StateError(self.state.value, "take a snapshot")
         roles = self._read_roles(cursors)
-        main = roles.get(SWARM) or roles.get(SERVER)
+        main = roles.get(self._placement.main)
         if cursors.most_events:
             self._keep_log(roles.values())
         events = self._log.since(cursors.events, cursors.most_events)
@@ -294,14 +293,13 @@ class Engine:
         )
 
     def _read_roles(self, cursors: Cursors) -> dict[str, RoleSnapshot]:
-        # The swarm's exchanges are the run's; another side of one is looked up when it is asked for.
-        main = SWARM if self._placement.generates else SERVER
+        # The exchanges are those of the main role; another side of one is looked up when it is asked for.
         without_exchanges = replace(cursors, most_exchanges=0)
-        read = {
+        main = self._placement.main
+        return {
             name: self._placement.read(name, cursors if name == main else without_exchanges)
-            for name in ROLE_NAMES
+            for name in self._placement.roles
         }
-        return {name: role for name, role in read.items() if role is not None}
 
     def _keep_log(self, roles: Collection[RoleSnapshot]) -> None:
         """Put what the roles tell and what was noted here into one log, in order of time."""

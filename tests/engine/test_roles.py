@@ -54,14 +54,10 @@ class Running:
 
     async def read(self, name: str, cursors: Cursors = NOTHING) -> RoleSnapshot:
         await self.placement.settle()
-        found = self.placement.read(name, cursors)
-        assert found is not None
-        return found
+        return self.placement.read(name, cursors)
 
     def swarm(self) -> RoleSnapshot:
-        found = self.placement.read(SWARM, NOTHING)
-        assert found is not None
-        return found
+        return self.placement.read(SWARM, NOTHING)
 
     async def answered(self, more: int = 50) -> None:
         """Wait for so many answers, and until every client has its connection, none of them an old one."""
@@ -139,7 +135,7 @@ async def test_a_third_role_is_told_what_all_are_told_and_answers_what_it_can(ru
         await run.answered()
         assert not await run.placement.close_connection(PASSAGE, 1)
         assert not run.placement.exhausted
-        await until(lambda: run.placement.read(SWARM, EVERYTHING).exchanges)  # type: ignore[union-attr]
+        await until(lambda: run.placement.read(SWARM, EVERYTHING).exchanges)
         swarm = await run.read(SWARM, EVERYTHING)
         capture = await run.placement.capture(swarm.exchanges[-1].record_id)
         assert capture is not None
@@ -153,7 +149,9 @@ async def test_an_engine_with_a_third_role_starts_pauses_and_stops(a_third_role:
         await engine.wait()
         await engine.settle()
         snapshot = engine.snapshot()
-        assert snapshot.main.totals.responses == 200
+        assert list(snapshot.roles) == [SERVER, PASSAGE, SWARM]
+        assert snapshot.main.totals.responses == snapshot.roles[SERVER].totals.responses == 200
+        assert snapshot.roles[PASSAGE].totals.bytes_in == snapshot.main.totals.bytes_out
         assert snapshot.processes[1].roles == (SERVER, PASSAGE, SWARM)
 
 

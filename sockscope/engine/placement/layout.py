@@ -1,4 +1,4 @@
-"""Where each role runs, and how its tuning is divided among several processes."""
+"""Where each role runs."""
 
 from __future__ import annotations
 

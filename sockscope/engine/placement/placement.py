@@ -44,6 +44,17 @@ class Placement:
         """Whether the requests of the run are made here."""
         return bool(self._generating())
 
+    @property
+    def roles(self) -> Sequence[str]:
+        """The names of the roles that run, in the order in which they started."""
+        return list(self._roles)
+
+    @property
+    def main(self) -> str:
+        """The role whose exchanges are those of the run: the one that makes the requests, or the first."""
+        names = [placed.kind.name for placed in self._generating()] or list(self._roles)
+        return names[0] if names else ""
+
     def _generating(self) -> list[PlacedRole]:
         return [placed for placed in self._roles.values() if placed.kind.generates]
 
@@ -86,12 +97,11 @@ class Placement:
     def _must_move(self, placed: PlacedRole, tuning: Tuning) -> bool:
         if placed.place != place_of(placed.kind, tuning) or not placed.intact:
             return True
-        # The requests that are left were divided among those processes that had clients.
-        of = placed.place.processes
-        if not (placed.kind.generates and self._requests):
+        if not placed.kind.generates or not self._requests:
             return False
-        before, after = (busy_processes(one, of, placed.kind.name) for one in (self._tuning, tuning))
-        return before != after
+        # The requests that are left were divided among those processes that had clients.
+        name, of = placed.kind.name, placed.place.processes
+        return busy_processes(self._tuning, of, name) != busy_processes(tuning, of, name)
 
     async def _change(self, new: Mapping[str, HostedRole], assignment: Assignment) -> Address:
         """Start the ``new`` roles, and let those that stay where they are take over the assignment.
@@ -289,10 +299,9 @@ class Placement:
         """Let the next reading be of this moment."""
         await asyncio.gather(*(role.refresh() for placed in self._roles.values() for role in placed.hosted))
 
-    def read(self, name: str, cursors: Cursors) -> RoleSnapshot | None:
-        """Return the figures of a role, with its events since the last reading; None when it does not run."""
-        placed = self._roles.get(name)
-        return placed.read(cursors) if placed is not None else None
+    def read(self, name: str, cursors: Cursors) -> RoleSnapshot:
+        """Return the figures of one of the :attr:`roles`, with its events since the last reading."""
+        return self._roles[name].read(cursors)
 
     def roles_here(self) -> tuple[str, ...]:
         """Return which roles run on this loop."""
@@ -310,7 +319,7 @@ class Placement:
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, from both ends where both are of this run."""
-        main = next(iter([*self._generating(), *self._roles.values()]), None)
+        main = self._roles.get(self.main)
         seen = await main.role.capture(record_id) if main is not None else None
         if seen is None:
             return None
