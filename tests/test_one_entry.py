@@ -14,6 +14,7 @@ import pytest
 import sockscope
 
 PACKAGE = Path(sockscope.__file__).parent
+TESTS = Path(__file__).parent
 KNOB = """
     jitter_s: float = _field(0.0, "jitter", "jitter", Kind.DURATION,
         "spread of the think time", high=60, smallest_step=0.001,
@@ -52,7 +53,7 @@ assert "budget" in idle_fields(Experiment(), Tuning(transport="udp"))
 assert "budget" in idle_fields(Experiment(), Tuning(server="epoll"))
 assert "budget" not in idle_fields(Experiment(), Tuning())
 sides = [
-    Side(name, report(both(tuning=Tuning(jitter_s=value)), {})) for name, value in (("A", 0.0), ("B", 1.0))
+    Side(name, report(replace(both(), tuning=Tuning(jitter_s=value)), {})) for name, value in (("A", 0.0), ("B", 1.0))
 ]
 assert "what is asked of the server differs (jitter)" in " ".join(compare(*sides).doubts)
 """
@@ -67,7 +68,7 @@ def copied(tmp_path: Path) -> Path:
 
 def python(folder: Path, *arguments: str, status: int = 0, **environ: str) -> str:
     """Run Python on the copy in ``folder`` and return what it prints."""
-    env = {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200", **environ}
+    env = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{TESTS.parent}", "COLUMNS": "200", **environ}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=60
     )

@@ -20,7 +20,8 @@ _STATES = {
     RunState.STOPPED: ("■", "STOPPED", "quiet"),
     RunState.FAILED: ("✗", "FAILED", "bad"),
 }
-_PLACES = {"loop": "", "child": "in a child", "server": "server apart", "apart": "apart"}
+_PLACES = {"loop": "", "child": "in a child", "server": "server apart"}
+"""What a layout is called here, where its own name does not do."""
 _COLOURS = {
     "good": "$text-success",
     "warn": "$text-warning",
@@ -83,7 +84,8 @@ def _what(state: ScreenState, most: int) -> Content:
     transport = snapshot.tuning.transport.upper()
     serving = snapshot.experiment.own_server or snapshot.tuning.server_model
     model = plain(serving) if snapshot.server else "target"
-    place = _PLACES[snapshot.tuning.layout]
+    layout = snapshot.tuning.layout
+    place = _PLACES.get(layout, layout)
     parts = [transport, plain(role.address), model, snapshot.loop_name, place][:most]
     pieces.append(Content(" · ".join(filter(None, parts))).stylize("bold", 0, len(transport)))
     pieces.append(Content(units.format_elapsed(snapshot.elapsed_s)))
