@@ -83,7 +83,7 @@ async def test_without_colours_the_states_are_still_told_apart(monkeypatch: pyte
         assert {"‖", "❄"} <= set(driver.header)
         colours = [
             color
-            for strip in driver.app.screen._compositor.render_strips()
+            for strip in driver.strips
             for segment in strip
             if segment.style
             for color in (segment.style.color, segment.style.bgcolor)

@@ -169,11 +169,15 @@ class DashboardScreen(Screen[None]):
         width, height = self.app.size
         narrow = width < NARROW[0] or height < NARROW[1]
         wide = not narrow and width >= WIDE[0] and height >= WIDE[1]
-        self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-too-small")
-        self.set_class(narrow, "-narrow")
-        self.set_class(wide, "-wide")
-        self.set_class(height < SHORT, "-short")
-        self.set_class(self._maximised is not None, "-maximised")
+        self.update_classes(
+            {
+                "-too-small": width < SMALLEST[0] or height < SMALLEST[1],
+                "-narrow": narrow,
+                "-wide": wide,
+                "-short": height < SHORT,
+                "-maximised": self._maximised is not None,
+            }
+        )
         for panel in self._panels.values():
             places = panel.entry.places
             place = places.narrow if narrow else places.wide if wide else places.middle
@@ -184,26 +188,30 @@ class DashboardScreen(Screen[None]):
     def _put(self, panel: Panel, place: Place | None, *, narrow: bool, wide: bool) -> None:
         """Put one panel into its place, in front of others or behind them."""
         is_chosen, is_on_top = panel is self._chosen[panel.entry.kind], panel is self._maximised
-        takers = [p for p in self._panels.values() if p.entry.yields_to == panel.entry.id]
-        is_roomy = wide and self._maximised is None and panel.has_detail and bool(takers)
-        gives_way = wide and self._maximised is None and self._yields(panel)
-        panel.set_class(is_on_top, "-on-top")
-        panel.set_class(place is None, "-absent")
-        panel.set_class(is_chosen, "-chosen")
-        panel.set_class(is_roomy, "-roomy")
-        panel.set_class(gives_way or (place is not None and place.tabbed and not is_chosen), "-behind")
+        side_by_side = wide and self._maximised is None
+        yielding = [p for p in self._panels.values() if side_by_side and self._taker_of(p) is panel]
+        gives_way = side_by_side and self._taker_of(panel) is not None
+        panel.update_classes(
+            {
+                "-on-top": is_on_top,
+                "-absent": place is None,
+                "-chosen": is_chosen,
+                "-roomy": bool(yielding),
+                "-behind": gives_way or (place is not None and place.tabbed and not is_chosen),
+            }
+        )
         place = place or Place()
-        freed = [p.entry.places.wide for p in takers] if is_roomy else []
+        freed = [p.entry.places.wide for p in yielding]
         panel.styles.column_span = place.columns + sum(other.columns for other in freed if other)
         panel.styles.row_span = place.rows
         fixed = narrow and not (place.tabbed or is_on_top or (is_chosen and panel.entry.kind is Kind.GRAPH))
         if fixed or panel.styles.inline.has_rule("height"):  # else every call asks for another layout
             panel.styles.height = place.rows if fixed else None
 
-    def _yields(self, panel: Panel) -> bool:
-        """Whether the detail of another panel takes the place of this one in the wide layout."""
+    def _taker_of(self, panel: Panel) -> Panel | None:
+        """Return the panel whose detail takes the place of this one in the wide layout, if it shows one."""
         taker = self._panels.get(panel.entry.yields_to)
-        return taker is not None and taker.has_detail
+        return taker if taker is not None and taker.has_detail else None
 
     def _name_tabs(self) -> None:
         """Name the listings that are behind in the lower border of each one in front."""
@@ -246,8 +254,8 @@ class DashboardScreen(Screen[None]):
         self._chosen[panel.entry.kind] = panel
         if self._maximised is not None:
             self._maximised = panel
-        elif self.has_class("-wide") and self._yields(panel):
-            self._panels[panel.entry.yields_to].action_close_detail()
+        elif self.has_class("-wide") and (taker := self._taker_of(panel)) is not None:
+            taker.action_close_detail()
         hidden = not panel.is_on_screen
         self._arrange()
         self._heading_for = panel
