@@ -55,9 +55,10 @@ async def test_the_terminal_may_change_its_size_at_any_time() -> None:
         sizes = [(200, 60), (80, 24), (20, 5), (120, 40), (1, 1), (300, 10), (10, 100), (200, 60), (80, 24)]
         for before, size in pairwise(sizes):
             await driver.pilot.resize_terminal(*size)
-            await driver.ticks(2)
-            assert driver.app.size == size, before
-            assert len(driver.lines) == size[1]
+            await driver.until(
+                lambda: (len(driver.lines[0]), len(driver.lines)) == size, f"{before} to {size}"
+            )
+            assert driver.app.size == size
             if size[0] >= 40 and size[1] >= 12:
                 await driver.until(lambda: "RUNNING" in driver.header)
                 await driver.until(lambda: "127.0.0.1" in driver.part("connections"), "rows")
