@@ -53,7 +53,8 @@ assert "budget" in idle_fields(Experiment(), Tuning(transport="udp"))
 assert "budget" in idle_fields(Experiment(), Tuning(server="epoll"))
 assert "budget" not in idle_fields(Experiment(), Tuning())
 sides = [
-    Side(name, report(replace(both(), tuning=Tuning(jitter_s=value)), {})) for name, value in (("A", 0.0), ("B", 1.0))
+    Side(name, report(replace(both(), tuning=Tuning(jitter_s=value)), {}))
+    for name, value in (("A", 0.0), ("B", 1.0))
 ]
 assert "what is asked of the server differs (jitter)" in " ".join(compare(*sides).doubts)
 """
