@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
+from sockscope.core.run.snapshot import RunState
 from sockscope.engine.loops import loop_factory
+from sockscope.engine.swarm.links.tcp import TcpLink
 from tests.engine.peers import Scripted, tcp_peer
 from tests.engine.runs import connections_of, exchanges_of, running, server_of, swarm_of, tune
 from tests.ports import unused_port
@@ -155,7 +158,7 @@ async def test_clients_over_rate_is_the_time_of_a_request(clients: int) -> None:
         await until(lambda: swarm_of(engine).connections_open == clients)
         await until(lambda: swarm_of(engine).in_flight == clients)
         began = engine.snapshot()
-        await until(lambda: swarm_of(engine).totals.responses > began.main.totals.responses + 25 * clients)
+        await until(lambda: swarm_of(engine).totals.responses > began.main.totals.responses + 30_000)
         ended = engine.snapshot()
         assert ended.main.in_flight == clients
         answered = ended.main.service_time - began.main.service_time
@@ -171,3 +174,41 @@ async def test_a_port_that_nobody_listens_at_is_refused() -> None:
         await until(lambda: swarm_of(engine).totals.connections_refused >= 6)
         assert swarm_of(engine).totals.connections_opened == 0
         assert swarm_of(engine).last_trouble == "Connection refused"
+
+
+@pytest.mark.parametrize("client", ["selector", "protocol"])
+async def test_a_fault_while_connecting_fails_the_run_which_can_still_end(
+    client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(link: TcpLink, target: Address) -> socket.socket:
+        raise RuntimeError("nobody expects this")
+
+    monkeypatch.setattr(TcpLink, "new_socket", broken)
+    async with running(grace_s=0.0, client=client, clients=2) as engine:
+        async with asyncio.timeout(10):
+            await engine.wait()
+        assert engine.state is RunState.FAILED
+        assert "nobody expects this" in engine.error
+        async with asyncio.timeout(10):
+            await engine.stop(0.0)
+
+
+async def test_more_than_one_buffer_of_answer_is_read_to_its_end() -> None:
+    """What is read once is told once: an answer larger than a read, and an end right behind the last byte."""
+
+    def answer_and_leave(connection: Scripted, data: bytes) -> None:
+        connection.transport.write(b"x" * 300_000)
+        connection.transport.close()
+
+    async with (
+        tcp_peer(answer_and_leave) as port,
+        running(
+            grace_s=0.0, role="swarm", target=f"127.0.0.1:{port}", **SELECTOR, clients=3, requests=15,
+            request="ask", expect_bytes=300_000, think_time_s=5.0,
+        ) as engine,
+    ):  # fmt: skip
+        async with asyncio.timeout(30):
+            await engine.wait()
+        swarm = swarm_of(engine)
+        assert (swarm.totals.responses, swarm.totals.errors, swarm.totals.timeouts) == (15, 0, 0)
+        await until(lambda: swarm_of(engine).totals.connections_closed >= 15, what="every end is noticed")

@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections import deque
 from collections.abc import Callable, Iterable
+from time import perf_counter
 
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
@@ -18,6 +19,8 @@ MOST_CONNECTING = 1_024
 CONNECTS_PER_TURN = 32
 """Connections that are begun in one turn of the loop, which spends about 0.07 ms on each end: enough to ramp
 9,000 clients in two seconds on a busy loop, few enough to keep its turns short."""
+GIVE_UP_S = 1.0
+"""How long attempts that are given up may take to end."""
 LAST_SOURCE = 254
 """Last octet of the last loopback address to connect from."""
 
@@ -78,8 +81,9 @@ class Dialler:
         for client in list(self._connecting):
             client.retiring = True
             client.link.give_up_connecting()
-        while self._connecting:
-            await asyncio.sleep(0)
+        deadline_s = perf_counter() + GIVE_UP_S
+        while self._connecting and perf_counter() < deadline_s:
+            await asyncio.sleep(0.001)
 
     def _go_on(self) -> None:
         if self._next_turn is None and self._queue and not self._closed:
@@ -98,7 +102,12 @@ class Dialler:
                 client.stop(CloseReason.RETIRED)
                 continue
             self._connecting.add(client)
-            client.connect(self.target)
+            try:
+                client.connect(self.target)
+            except Exception as error:  # noqa: BLE001  # a fault of ours: the run fails, and can still end
+                self._connecting.discard(client)
+                context = {"message": "a client failed to connect", "exception": error}
+                self._loop.call_exception_handler(context)
         if self._has_room:
             self._go_on()
 

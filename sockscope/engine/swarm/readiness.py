@@ -3,8 +3,7 @@
 The descriptor of the set is one reader of the event loop. However many of its sockets are ready, one turn of
 the loop handles at most :data:`EVENTS_PER_TURN` of them, so that no more requests than that are answered at
 a time. That bounds the server's side of a shared loop too, and keeps timers, keys and the screen on time
-whatever the number of clients is. The sets are level-triggered, and the kernel hands out what is ready in
-turns: nobody starves.
+whatever the number of clients is. The kernel hands out what is ready in turns: nobody starves.
 """
 
 from __future__ import annotations
@@ -23,6 +22,10 @@ READ = 1
 WRITE = 4
 """What a socket is watched for, and what it is ready for: the bits of EPOLLIN and EPOLLOUT. Whatever else the
 kernel reports (an error, a hang-up) shows in the next read."""
+READ_ONCE = READ | 0x2000 | 1 << 31
+"""Watched for with EPOLLRDHUP and EPOLLET: what has come is told once, and not as long as it is unread, which
+saves the kernel a look at every socket after every read. Whoever has not read all of it calls
+:meth:`ReadinessSet.watch` again. kqueue goes on telling, which does no harm."""
 
 Ready = Callable[[int], None]
 """Called with what its socket is ready for."""
@@ -112,12 +115,17 @@ class ReadinessSet:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self.buffer)
         self._loop = loop
         self._ready: dict[int, Ready] = {}
         self._poller: Poller | None = None
 
     def __len__(self) -> int:
         return len(self._ready)
+
+    def taken(self, size: int) -> bytes:
+        """Return the first ``size`` bytes of the buffer, to keep."""
+        return bytes(self._view[:size])
 
     def add(self, sock: socket.socket, events: int, ready: Ready) -> None:
         """Call ``ready`` whenever ``sock`` is ready for one of ``events``; raises OSError."""

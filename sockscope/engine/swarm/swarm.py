@@ -240,19 +240,19 @@ class Swarm(RecordedRole):
     # Timeouts.
 
     def _look_for_overdue(self) -> None:
-        """Check some clients for requests that are overdue, and all of them twenty times per timeout."""
+        """Check some clients for overdue requests; all of them twenty times per timeout, or ten times
+        if there are many."""
         timeout_s = self.tuning.request_timeout_s
         before_s = perf_counter() - timeout_s
         checked = list(islice(self._unchecked, CHECKED_AT_ONCE))
         for client in checked:
             if client.link.overdue(before_s):
                 client.time_out(before_s)
-        period_s = min(max(timeout_s / 20, 0.002), 0.1)
+        parts = max(1.0, len(self._clients) / CHECKED_AT_ONCE)
+        period_s = min(max(timeout_s / (20 if parts == 1 else 10), 0.002), 0.2)
         if len(checked) < CHECKED_AT_ONCE:
             self._unchecked = iter(list(self._clients.values()))
-        self._watch = self.loop.call_later(
-            period_s * min(1.0, CHECKED_AT_ONCE / max(1, len(self._clients))), self._look_for_overdue
-        )
+        self._watch = self.loop.call_later(period_s / parts, self._look_for_overdue)
 
     # For readers.
 

@@ -17,7 +17,7 @@ from sockscope.core.connection import Address
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.swarm.links.tcp import TcpLink, tcp_options
-from sockscope.engine.swarm.readiness import READ, WRITE
+from sockscope.engine.swarm.readiness import BUFFER_BYTES, READ, READ_ONCE, WRITE
 
 if TYPE_CHECKING:
     from sockscope.engine.swarm.client import Client, SwarmContext
@@ -56,7 +56,7 @@ class SelectorLink(TcpLink):
                 # Over loopback the handshake is done inside the first call, and the second says so.
                 failed = sock.connect_ex(target)
             if failed in _CONNECTED:
-                self._swarm.readiness.add(sock, READ, self._ready)
+                self._swarm.readiness.add(sock, READ_ONCE, self._ready)
             elif failed in _CONNECTING:
                 self._swarm.readiness.add(sock, WRITE, self._connect_on)
             else:
@@ -85,7 +85,7 @@ class SelectorLink(TcpLink):
             self._end_attempt()
             readiness = self._swarm.readiness
             readiness.remove(sock)
-            readiness.add(sock, READ, self._ready)
+            readiness.add(sock, READ_ONCE, self._ready)
             self._connected(sock)
         elif failed not in _CONNECTING:
             self._connect_failed(_os_error(failed))
@@ -114,37 +114,77 @@ class SelectorLink(TcpLink):
 
     def _ready(self, events: int) -> None:
         """Recognise the answer; the hot path of a swarm."""
-        if events & WRITE:
-            self._write_on()
-            if not events & ~WRITE or self._socket is None:
-                return
+        if events != READ:
+            self._ready_for_more(events)
+            return
         buffer, receive = self._buffer, self._receive
         try:
             size = receive(buffer)
-        except BlockingIOError:
-            return
         except OSError as error:
-            self._lost(error)
+            self._read_failed(error)
             return
         expect = self._expect
-        if expect is not None and size == len(expect) and buffer.startswith(expect):
-            now = perf_counter()
-            # Functions are taken out of their slots before they are called: as a method call the same is
-            # twice as slow in CPython 3.11.
-            record, kept, on_exchange = self.record, self._kept, self._on_exchange
-            on_exchange((self._sent_s, now, record, kept, kept))  # type: ignore[arg-type]
-            if self.steady:
-                # The next request goes out here and now, so its clock is this one.
-                self._sent_s = now
-                record.exchanges += 1  # type: ignore[union-attr]
-                self._write(expect)
-            else:
-                record.odd_read(size, 1)  # type: ignore[union-attr]
-                self._answered()
-        elif size:
-            self._take_read(bytes(buffer[:size]), perf_counter())
-        else:
+        if expect is None or size != len(expect) or not buffer.startswith(expect):
+            self._take(size)
+            return
+        now = perf_counter()
+        # Functions are taken out of their slots before they are called: as a method call the same is twice as
+        # slow in CPython 3.11.
+        record, kept, on_exchange = self.record, self._kept, self._on_exchange
+        on_exchange((self._sent_s, now, record, kept, kept))  # type: ignore[arg-type]
+        if not self.steady:
+            record.odd_read(size, 1)  # type: ignore[union-attr]
+            self._answered()
+            return
+        # The next request goes out here and now, so its clock is this one.
+        self._sent_s = now
+        record.exchanges += 1  # type: ignore[union-attr]
+        send = self._send
+        try:
+            sent = send(expect)
+        except OSError as error:
+            self._write_failed(expect, error)
+            return
+        if sent != size:
+            self._keep_unsent(expect, sent)
+
+    def _ready_for_more(self, events: int) -> None:
+        """There is room to write, or an end or an error to be read behind what has come."""
+        if events & WRITE:
+            self._write_on()
+        sock = self._socket
+        if sock is None or not events & ~WRITE:
+            return
+        try:
+            size = self._receive(self._buffer)
+        except OSError as error:
+            self._read_failed(error)
+            return
+        self._take(size)
+        if sock is self._socket:
+            self._watch(sock)
+
+    def _take(self, size: int) -> None:
+        """Take a read that is not the answer in one, or the end."""
+        if not size:
             self._lost(None)
+            return
+        sock = self._socket
+        self._take_read(self._swarm.readiness.taken(size), perf_counter())
+        if size == BUFFER_BYTES and sock is not None and sock is self._socket:
+            # There may be more, of which nothing would be told.
+            self._watch(sock)
+
+    def _read_failed(self, error: OSError) -> None:
+        if not isinstance(error, BlockingIOError):
+            self._lost(error)
+
+    def _watch(self, sock: socket.socket) -> None:
+        """Be told of what there is to read, and of room to write while something is unsent."""
+        events = READ_ONCE | WRITE if self._unsent else READ_ONCE
+        if self._unsent and self._closing:
+            events = WRITE
+        self._swarm.readiness.watch(sock, events)
 
     # Writing.
 
@@ -164,15 +204,24 @@ class SelectorLink(TcpLink):
         send = self._send
         try:
             sent = send(data)
-        except BlockingIOError:
-            sent = 0
         except OSError as error:
+            self._write_failed(data, error)
+            return
+        if sent != len(data):
+            self._keep_unsent(data, sent)
+
+    def _write_failed(self, data: bytes, error: OSError) -> None:
+        if isinstance(error, BlockingIOError):
+            self._keep_unsent(data, 0)
+        else:
             # Not from within the write: the caller still works with this connection.
             self._swarm.loop.call_soon(self._broken, self._socket, error)
-            return
-        if sent != len(data) and self._socket is not None:
+
+    def _keep_unsent(self, data: bytes, sent: int) -> None:
+        """Write the rest of ``data`` when the kernel has room for it."""
+        if self._socket is not None:
             self._unsent = memoryview(data)[sent:]
-            self._swarm.readiness.watch(self._socket, READ | WRITE)
+            self._watch(self._socket)
 
     def _write_on(self) -> None:
         """The kernel has room for more of what is unsent."""
@@ -185,11 +234,12 @@ class SelectorLink(TcpLink):
         except OSError as error:
             self._lost(error)
             return
-        if not self._unsent:
-            if self._closing:
-                self._lost(None)
-            else:
-                self._swarm.readiness.watch(sock, READ)
+        if self._unsent:
+            self._watch(sock)
+        elif self._closing:
+            self._lost(None)
+        else:
+            self._watch(sock)
 
     # Closing.
 
@@ -201,7 +251,7 @@ class SelectorLink(TcpLink):
         if sock is None:
             return
         if self._unsent and not abort:
-            self._swarm.readiness.watch(sock, WRITE)
+            self._watch(sock)
             return
         self._let_go()
         self._swarm.loop.call_soon(self._closed, self.record)

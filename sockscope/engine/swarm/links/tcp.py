@@ -185,9 +185,11 @@ class DialledLink(TcpLink):
     def _dialled(self, attempt: asyncio.Task[None]) -> None:
         self._attempt = None
         error = None if attempt.cancelled() else attempt.exception()
-        if attempt.cancelled() or isinstance(error, OSError):
-            self._client.connect_failed(cast(OSError | None, error))
-        elif error is not None:
+        if isinstance(error, OSError):
+            self._client.connect_failed(error)
+        elif attempt.cancelled() or error is not None:
+            self._client.connect_failed(None)
+        if error is not None and not isinstance(error, OSError):
             context = {"message": "a client failed to connect", "exception": error}
             self._swarm.loop.call_exception_handler(context)
 
