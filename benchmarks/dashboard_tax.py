@@ -6,9 +6,10 @@ read all the time:
 - throughput: the engine under the dashboard against the same engine headless, saturated by 100 clients,
   in turn; the figure is the median of the ratios per round;
 - key to paint: from writing a key into the pty until the bytes with the new picture have been read. With the
-  default experiment a key that changes the permits. With 1,000 clients that saturate the loop a key that
-  turns the timeout, which takes the same way through the engine and leaves the load as it is; and one that
-  only moves the cursor;
+  default experiment a key that changes the permits. With 100 to 9,000 clients that saturate the loop a key
+  that turns the timeout, which takes the same way through the engine and leaves the load as it is; and one
+  that only moves the cursor;
+- loop lag under the dashboard with as many saturating clients;
 - CPU of the dashboard alone: one client that asks once a second;
 - the start of the installed command until its first panels are painted.
 """
@@ -34,6 +35,7 @@ import sys
 import termios
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter
 from types import TracebackType
@@ -51,6 +53,7 @@ from benchmarks.interleave import (
 from benchmarks.ramp import Figures, column, figures_of, in_turn, table
 from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
 from sockscope.core.run.snapshot import RunState
+from sockscope.engine.engine import Engine
 from sockscope.engine.limits import raise_descriptor_limit
 from sockscope.engine.loops import loop_factory
 from sockscope.faces.tui.panels.knobs import KNOBS
@@ -65,6 +68,9 @@ SPARE_S = 30.0
 PAUSES_S = (0.15, 0.55)
 """Keys come irregularly, or they would keep step with the ticks of the screen."""
 
+CROWDS = (100, 1_000, 4_000, 9_000)
+CROWD_TIMEOUT_S = 20.0
+"""No request times out, however long so many of them take."""
 SATURATED = Tuning(clients=100, permits=0, service_time_s=0.0)
 QUIET = Tuning(clients=1, think_time_s=1.0)
 LOADS = {
@@ -72,8 +78,11 @@ LOADS = {
     "saturated_child": replace(SATURATED, place="child"),
     "saturated_apart": replace(SATURATED, place="apart"),
     "quiet": QUIET,
+    **{
+        f"crowd {clients}": replace(SATURATED, clients=clients, request_timeout_s=CROWD_TIMEOUT_S)
+        for clients in CROWDS
+    },
 }
-CROWD_FLAGS = ("--clients", "1000", "--permits", "0", "--service-time", "0")
 
 _ESCAPES = re.compile(
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_].*?\x1b\\|[ -/]*[0-Z\\^-~])", re.S
@@ -229,7 +238,6 @@ def dashboard_slice(load: str, seconds: float, warmup_s: float = WARMUP_S) -> Fi
 
 
 async def _child(load: str, seconds: float, warmup_s: float) -> Figures:
-    from sockscope.engine.engine import Engine
     from sockscope.faces.tui.app import SockscopeApp
     from sockscope.faces.tui.session import Session
 
@@ -238,8 +246,8 @@ async def _child(load: str, seconds: float, warmup_s: float) -> Figures:
 
     async def measure() -> Figures:
         async with asyncio.timeout(START_LIMIT_S):
-            while engine.state is not RunState.RUNNING:
-                await asyncio.sleep(0.01)
+            while engine.state is not RunState.RUNNING or not _all_connected(engine):
+                await asyncio.sleep(0.05)
         await asyncio.sleep(warmup_s)
         before, cpu, begin = engine.snapshot(), _cpu_s(), perf_counter()
         await asyncio.sleep(seconds)
@@ -259,6 +267,10 @@ async def _child(load: str, seconds: float, warmup_s: float) -> Figures:
         measuring.cancel()
         raise SystemExit(f"the dashboard ended with {code}: {app.start_error or engine.error}")
     return await measuring
+
+
+def _all_connected(engine: Engine) -> bool:
+    return engine.snapshot().main.connections_open == engine.tuning.connections
 
 
 def _cpu_s() -> float:
@@ -311,11 +323,13 @@ def default_keys(presses: int, warmup_s: float = WARMUP_S, seed: int = 1) -> Fig
     return permits.figures("permits")
 
 
-def crowd_keys(
-    presses: int, warmup_s: float = WARMUP_S, seed: int = 1, flags: Sequence[str] = CROWD_FLAGS
-) -> Figures:
+def crowd_keys(clients: int, presses: int, warmup_s: float = WARMUP_S, seed: int = 1) -> Figures:
     """Turn the timeout, and then only move the cursor, while clients saturate the loop."""
-    turns = [(_RIGHT, _knob("timeout", "2 s")), (_LEFT, _knob("timeout", "1 s"))]
+    flags = (
+        "--clients", str(clients), "--permits", "0", "--service-time", "0",
+        "--timeout", f"{CROWD_TIMEOUT_S:g}s",
+    )  # fmt: skip
+    turns = [(_RIGHT, _knob("timeout", "50 s")), (_LEFT, _knob("timeout", "20 s"))]
     below = FIELDS[KNOBS[KNOBS.index("timeout") + 1]].spec.label
     moves = [(_DOWN, re.compile(f"▸{below}")), (_UP, re.compile("▸timeout"))]
     turned, moved = Waits(seed), Waits(seed)
@@ -363,15 +377,33 @@ def percentile(values: Sequence[float], share: float) -> float:
 def keys_report(found: Mapping[str, Sequence[Figures]]) -> str:
     """The waits of all rounds together, by kind of key."""
     rows = [("key to paint", "presses", "p50 ms", "p99 ms", "max ms", "target p99")]
-    kinds = (
-        ("default: permits", "default", "permits_", 50),
-        ("1,000 saturating: timeout", "crowd", "timeout_", 120),
-        ("1,000 saturating: cursor", "crowd", "cursor_", 120),
-    )
+    kinds = [("default: permits", "default", "permits_", 40)]
+    for clients in CROWDS:
+        for key in ("timeout", "cursor"):
+            kinds.append((f"{clients:,} saturating: {key}", f"crowd {clients}", f"{key}_", 40))
     for title, name, prefix, target in kinds:
         waits = [wait for figures in found[name] for key, wait in figures.items() if key.startswith(prefix)]
         shown = (percentile(waits, 0.5), percentile(waits, 0.99), max(waits))
         rows.append((title, f"{len(waits):,}", *(f"{each * 1_000:.1f}" for each in shown), f"{target}"))  # type: ignore[arg-type]
+    return table(rows)
+
+
+def lag_report(found: Mapping[str, Sequence[Figures]]) -> str:
+    """The lag of the loop that carries the screen and so many clients."""
+    rows = [("loop lag under the dashboard", "p99 ms", "worst p99", "requests/s", "target p99")]
+    for clients in CROWDS:
+        rounds = found[f"crowd {clients}"]
+        lags = [lag * 1e3 for lag in column(rounds, "lag_p99_s")]
+        rate = statistics.median(column(rounds, "round_trips_per_s"))
+        rows.append(
+            (
+                f"{clients:,} saturating",
+                f"{statistics.median(lags):.1f}",
+                f"{max(lags):.1f}",
+                f"{rate:,.0f}",
+                "5",
+            )
+        )
     return table(rows)
 
 
@@ -428,10 +460,15 @@ def main() -> None:
     print(environment_line())
     print(f"{COLUMNS}x{ROWS}, {options.rounds} rounds of {options.seconds:g} s\n", flush=True)
     throughput(options.seconds, options.rounds, options.warmup)
-    keys = {
-        "default": lambda: default_keys(options.presses, options.warmup),
-        "crowd": lambda: crowd_keys(options.presses, options.warmup),
+    keys: dict[str, Callable[[], Figures]] = {
+        "default": lambda: default_keys(options.presses, options.warmup)
     }
+    lags: dict[str, Callable[[], Figures]] = {}
+    for clients in CROWDS:
+        load = f"crowd {clients}"
+        keys[load] = partial(crowd_keys, clients, options.presses, options.warmup)
+        lags[load] = partial(dashboard_slice, load, options.seconds, options.warmup)
+    print(f"\n{lag_report(in_turn(lags, options.rounds))}", flush=True)
     print(f"\n{keys_report(in_turn(keys, min(options.rounds, 3)))}", flush=True)
     alone = {
         "quiet": lambda: dashboard_slice("quiet", options.seconds, options.warmup),

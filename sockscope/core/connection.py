@@ -27,6 +27,15 @@ class ConnectionState(Enum):
     CLOSED = "closed"
 
 
+class Tally:
+    """Tells whoever sums up many records whether anything but their ``exchanges`` has changed since."""
+
+    __slots__ = ("changed",)
+
+    def __init__(self) -> None:
+        self.changed = True
+
+
 class ConnectionRecord:
     """Counters of one end of one connection (or of one UDP address pair).
 
@@ -39,12 +48,19 @@ class ConnectionRecord:
     __slots__ = (
         "close_reason", "close_text", "closed_s", "conn_id", "exchanges", "generation", "local_address",
         "odd_bytes_in", "odd_bytes_out", "odd_frames_in", "odd_frames_out", "odd_reads", "odd_writes",
-        "opened_s", "remote_address", "same_bytes", "same_since", "state", "transport",
+        "opened_s", "remote_address", "same_bytes", "same_since", "state", "tally", "transport",
     )  # fmt: skip
 
     def __init__(
-        self, conn_id: int, transport: str, local: Address, remote: Address, opened_s: float
+        self,
+        conn_id: int,
+        transport: str,
+        local: Address,
+        remote: Address,
+        opened_s: float,
+        tally: Tally | None = None,
     ) -> None:
+        self.tally = tally or Tally()
         self.conn_id = conn_id
         self.transport = transport
         self.local_address = local
@@ -96,18 +112,21 @@ class ConnectionRecord:
         if size != self.same_bytes:
             self.odd_bytes_in, self.odd_bytes_out = self.bytes_in, self.bytes_out
             self.same_since, self.same_bytes = self.exchanges, size
+            self.tally.changed = True
 
     def odd_read(self, size: int, frames: int = 0) -> None:
         """Count one read of ``size`` bytes that completed so many frames."""
         self.odd_reads += 1
         self.odd_bytes_in += size
         self.odd_frames_in += frames
+        self.tally.changed = True
 
     def odd_write(self, size: int, frames: int = 1) -> None:
         """Count one write of ``size`` bytes that completed so many frames."""
         self.odd_writes += 1
         self.odd_bytes_out += size
         self.odd_frames_out += frames
+        self.tally.changed = True
 
 
 @dataclass(frozen=True, slots=True)

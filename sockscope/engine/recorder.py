@@ -17,11 +17,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
-from operator import sub
+from operator import add, attrgetter, mul, sub
 from time import perf_counter
 from typing import Any
 
-from sockscope.core.connection import Address, ConnectionRecord, ConnectionState, format_address
+from sockscope.core.connection import Address, ConnectionRecord, ConnectionState, Tally, format_address
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.histogram import Histogram
 from sockscope.core.ring import Ring, RingPage
@@ -49,6 +49,7 @@ Exchanged = tuple[float, float, ConnectionRecord, Clip, Clip | str]
 never); a server's begins when the request is read and ends when it is answered. Seconds on
 ``time.perf_counter``."""
 _COLUMNS = 5
+_EXCHANGES = attrgetter("exchanges")
 
 
 def clip(data: bytes, reads: tuple[int, ...] = ()) -> Clip:
@@ -184,6 +185,8 @@ class Recorder:
         self.counts_frames = True
         """Whether requests and responses are counted; else nothing tells them apart in the bytes."""
         self._retired = _sums(())
+        self._tally = Tally()
+        self._still: _StillSums | None = None
         self._conn_ids = count(1)
         self.last_conn_id = 0
         """The highest number that a registered connection has."""
@@ -250,13 +253,15 @@ class Recorder:
         self, transport: str, local: Address, remote: Address, generation: int
     ) -> ConnectionRecord:
         """Return a numbered record of a connection, for :meth:`register`. Threads may call this."""
-        record = ConnectionRecord(next(self._conn_ids), transport, local, remote, perf_counter())
+        number = next(self._conn_ids)
+        record = ConnectionRecord(number, transport, local, remote, perf_counter(), self._tally)
         record.generation = generation
         return record
 
     def register(self, record: ConnectionRecord, text: str = "") -> None:
         """Open the books of a connection."""
         self.live[record.conn_id] = record
+        self._tally.changed = True
         self.last_conn_id = max(self.last_conn_id, record.conn_id)
         self.opened += 1
         self._log(EventKind.OPEN, record, text=text, time_s=record.opened_s)
@@ -267,6 +272,7 @@ class Recorder:
         """Close the books of a connection (that ended at ``time_s``); a second call does nothing."""
         if self.live.pop(record.conn_id, None) is None:
             return
+        self._tally.changed = True
         record.state = ConnectionState.CLOSED
         record.closed_s = perf_counter() if time_s is None else time_s
         record.close_reason = reason
@@ -311,7 +317,7 @@ class Recorder:
 
     def totals(self) -> Totals:
         """Return the cumulative counts of this moment."""
-        now = map(int.__add__, self._retired, _sums(self.live.values()))
+        now = map(int.__add__, self._retired, self._live_sums())
         frames_in, frames_out, reads, writes, bytes_in, bytes_out, datagrams_in, datagrams_out = now
         serves = self.role == "server"
         return Totals(
@@ -338,10 +344,52 @@ class Recorder:
             datagrams_duplicated=self.duplicated,
         )
 
+    def _live_sums(self) -> list[int]:
+        """Return the sums over the live connections; next to nothing while only whole exchanges come."""
+        if self._tally.changed:
+            # Before the sums are taken: a thread that counts meanwhile says so again.
+            self._tally.changed = False
+            self._still = None
+            return _sums(self.live.values())
+        if self._still is None:
+            self._still = _StillSums(list(self.live.values()))
+        return self._still.now()
+
     def records(self) -> Iterator[ConnectionRecord]:
         """Yield the live connections and then the closed ones that are remembered, newest first."""
         yield from self.live.values()
         yield from reversed(self.closed)
+
+
+class _StillSums:
+    """The sums over connections of which nothing changes but the number of their whole exchanges.
+
+    With thousands of connections on the loop that is observed, a few operations of the interpreter on all of
+    them take a fifth of the time of looking at every counter of each.
+    """
+
+    def __init__(self, records: list[ConnectionRecord]) -> None:
+        self._records = records
+        self._sizes = [record.same_bytes for record in records]
+        self._datagrams = [int(record.transport == "udp") for record in records]
+        rest = [0] * 8
+        for r, size, datagrams in zip(records, self._sizes, self._datagrams, strict=True):
+            since = r.same_since * size
+            own = (r.odd_frames_in, r.odd_frames_out, r.odd_reads, r.odd_writes,
+                   r.odd_bytes_in - since, r.odd_bytes_out - since,
+                   r.odd_reads * datagrams, r.odd_writes * datagrams)  # fmt: skip
+            rest = list(map(add, rest, own))
+        self._rest = rest
+
+    def now(self) -> list[int]:
+        """Return what :func:`_sums` would."""
+        return list(map(add, self._rest, self._of(list(map(_EXCHANGES, self._records)))))
+
+    def _of(self, exchanges: list[int]) -> list[int]:
+        """Return the part of the sums that so many exchanges of each connection make up."""
+        count, size = sum(exchanges), sum(map(mul, exchanges, self._sizes))
+        datagrams = sum(map(mul, exchanges, self._datagrams))
+        return [count, count, count, count, size, size, datagrams, datagrams]
 
 
 def _sums(records: Iterable[ConnectionRecord]) -> list[int]:

@@ -161,8 +161,7 @@ def test_keys_of_the_default_experiment() -> None:
 
 
 def test_keys_in_a_crowd() -> None:
-    flags = ("--clients", "20", "--permits", "0", "--service-time", "0")
-    waits = dashboard_tax.crowd_keys(2, 0.2, flags=flags)
+    waits = dashboard_tax.crowd_keys(20, 2, 0.2)
     assert set(waits) == {"timeout_0", "timeout_1", "cursor_0", "cursor_1"}
     assert all(0 < wait < LIMIT_S for wait in waits.values())
 
@@ -174,11 +173,17 @@ def test_the_start_of_the_command() -> None:
 
 
 def test_the_reports_of_the_dashboard() -> None:
+    crowds = {f"crowd {clients}": [{"timeout_0": 0.1, "cursor_0": 0.2}] for clients in dashboard_tax.CROWDS}
     keys = dashboard_tax.keys_report(
-        {"default": [{"permits_0": 0.01, "permits_1": 0.03}], "crowd": [{"timeout_0": 0.1, "cursor_0": 0.2}]}
+        {"default": [{"permits_0": 0.01, "permits_1": 0.03}], **crowds}
     ).splitlines()
-    assert keys[1].split() == ["default:", "permits", "2", "10.0", "30.0", "30.0", "50"]
+    assert keys[1].split() == ["default:", "permits", "2", "10.0", "30.0", "30.0", "40"]
+    assert keys[-1].split() == ["9,000", "saturating:", "cursor", "1", "200.0", "200.0", "200.0", "40"]
     assert len({len(line) for line in keys}) == 1
+    lags = dashboard_tax.lag_report(
+        {load: [{"lag_p99_s": 0.004, "round_trips_per_s": 50_000.0}] for load in crowds}
+    ).splitlines()
+    assert lags[-1].split() == ["9,000", "saturating", "4.0", "4.0", "50,000", "5"]
     alone = dashboard_tax.alone_report(
         {"quiet": [{"cpu_ratio": 0.1}], "start": [{"panels_s": 1.0, "figures_s": 1.5}]}
     ).splitlines()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import ConnectionRecord
-from sockscope.core.wire.framing import decoder_for
+from sockscope.core.wire.framing import FramingError, decoder_for
 from sockscope.engine.recorder import Clip, clip
 from sockscope.engine.threads import ThreadRecorder
 
@@ -44,9 +44,12 @@ class Conversation:
             self.record.odd_read(len(data), 1)
             return [Request(now, data, self._kept)]
         self._repeat = None
-        self.record.odd_read(len(data))
-        frames = self._decoder.feed(data)
-        self.record.odd_frames_in += len(frames)
+        try:
+            frames = self._decoder.feed(data)
+        except FramingError:
+            self.record.odd_read(len(data))
+            raise
+        self.record.odd_read(len(data), len(frames))
         requests = [Request(now, frame.wire, clip(frame.wire, frame.reads)) for frame in frames]
         if frames and not self._decoder.pending_bytes:
             self._repeat = frames[-1].wire

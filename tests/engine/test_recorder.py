@@ -1,0 +1,75 @@
+from dataclasses import fields
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockscope.core.connection import ConnectionRecord
+from sockscope.core.events import CloseReason
+from sockscope.core.run.snapshot import Totals
+from sockscope.engine.recorder import Recorder
+
+ENDS = ("127.0.0.1", 1), ("127.0.0.1", 2)
+CALLS = st.lists(
+    st.one_of(
+        st.tuples(st.just("exchange"), st.integers(0, 3), st.integers(1, 5)),
+        st.tuples(st.just("read"), st.integers(0, 3), st.integers(1, 500)),
+        st.tuples(st.just("write"), st.integers(0, 3), st.integers(1, 500)),
+        st.tuples(st.just("expect"), st.integers(0, 3), st.integers(1, 100)),
+        st.tuples(st.just("replace"), st.integers(0, 3), st.just(0)),
+        st.tuples(st.just("look"), st.just(0), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+def expected(records: list[ConnectionRecord]) -> dict[str, int]:
+    """Sum up what each record says of itself."""
+    udp = [record for record in records if record.transport == "udp"]
+    return {
+        "requests": sum(record.frames_out for record in records),
+        "responses": sum(record.frames_in for record in records),
+        "reads": sum(record.reads for record in records),
+        "writes": sum(record.writes for record in records),
+        "bytes_in": sum(record.bytes_in for record in records),
+        "bytes_out": sum(record.bytes_out for record in records),
+        "datagrams_sent": sum(record.writes for record in udp),
+        "datagrams_received": sum(record.reads for record in udp),
+    }
+
+
+def found(totals: Totals) -> dict[str, int]:
+    counted = {field.name: getattr(totals, field.name) for field in fields(Totals)}
+    return {name: counted[name] for name in expected([])}
+
+
+@given(CALLS)
+def test_totals_are_the_sum_over_the_connections_whatever_happened_since_the_last_look(
+    calls: list[tuple[str, int, int]],
+) -> None:
+    recorder = Recorder("swarm")
+    everything: list[ConnectionRecord] = []
+
+    def opened(number: int) -> ConnectionRecord:
+        record = recorder.on_open("udp" if number % 2 else "tcp", *ENDS, 0)
+        everything.append(record)
+        return record
+
+    current = [opened(number) for number in range(4)]
+    for what, which, value in calls:
+        record = current[which]
+        match what:
+            case "exchange":
+                record.exchanges += value
+            case "read":
+                record.odd_read(value, value % 2)
+            case "write":
+                record.odd_write(value, value % 3)
+            case "expect":
+                record.expect(value)
+            case "replace":
+                recorder.on_close(record, CloseReason.EOF)
+                current[which] = opened(which)
+            case _:
+                assert found(recorder.totals()) == expected(everything)
+    for _ in range(3):
+        assert found(recorder.totals()) == expected(everything)
