@@ -38,6 +38,7 @@ from sockscope.engine.placement.placed_role import NOTHING
 from sockscope.engine.placement.placement import Placement
 from sockscope.engine.recorder import EVENTS
 from sockscope.engine.sampler import Sampler
+from sockscope.engine.servers.registry import LACKING
 from sockscope.engine.target import TargetProcess
 from sockscope.errors import ConfigError, EngineError, Fault, SockscopeError, StateError
 
@@ -62,6 +63,7 @@ class Engine:
     """
 
     is_live = True
+    lacking = LACKING
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment.settled()
