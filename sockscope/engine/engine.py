@@ -100,7 +100,7 @@ class Engine:
     # Control.
 
     async def start(self) -> None:
-        """Check the limits, listen, and let the clients come.
+        """Check the limits, listen, and start the clients.
 
         Raises ConfigError, ResourceLimitError or ListenError; nothing is left behind then.
         """
@@ -200,7 +200,7 @@ class Engine:
             self._note(EventKind.RUN, "resumed")
 
     def rest(self, resting: bool) -> None:
-        """Let the run take nothing from others while nobody looks at it, or no longer.
+        """Suspend or resume reports and sampling, so that a run nobody looks at leaves the CPU to others.
 
         Its figures then stand still until :meth:`settle`, and loop lag is not measured.
         """

@@ -372,7 +372,7 @@ class Session:
         """Return one exchange with its bytes; None when it has been overwritten."""
         return await self.source.capture(record_id)
 
-    # What the tuner tells.
+    # Called by the tuner.
 
     def _show_request(self) -> None:
         """Show a turned knob at once; the graphs come with the next tick."""

@@ -1,4 +1,4 @@
-"""Takes a run from one tuning to the next, and back again."""
+"""Requests of tunings, with undo and redo."""
 
 from __future__ import annotations
 
