@@ -38,6 +38,7 @@ from sockscope.engine.placement.placed_role import NOTHING
 from sockscope.engine.placement.placement import Placement
 from sockscope.engine.recorder import EVENTS
 from sockscope.engine.sampler import Sampler
+from sockscope.engine.servers.registry import LACKING
 from sockscope.engine.target import TargetProcess
 from sockscope.errors import ConfigError, EngineError, Fault, SockscopeError, StateError
 
@@ -62,6 +63,7 @@ class Engine:
     """
 
     is_live = True
+    lacking = LACKING
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment.settled()
@@ -98,7 +100,7 @@ class Engine:
     # Control.
 
     async def start(self) -> None:
-        """Check the limits, listen, and let the clients come.
+        """Check the limits, listen, and start the clients.
 
         Raises ConfigError, ResourceLimitError or ListenError; nothing is left behind then.
         """
@@ -198,7 +200,7 @@ class Engine:
             self._note(EventKind.RUN, "resumed")
 
     def rest(self, resting: bool) -> None:
-        """Let the run take nothing from others while nobody looks at it, or no longer.
+        """Suspend or resume reports and sampling, so that a run nobody looks at leaves the CPU to others.
 
         Its figures then stand still until :meth:`settle`, and loop lag is not measured.
         """

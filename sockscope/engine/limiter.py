@@ -3,8 +3,8 @@
 What shrinking means: permits that are held stay held. Until fewer are held than there are permits now,
 nobody is admitted; then the longest waiting first. Growing admits from the front of the queue at once. So
 however often the size changes, an admission never makes ``in_flight`` exceed the permits of that moment.
-A limit that begins in the middle of things is a shrinking too: who is at it already holds a permit
-(:meth:`Limiter.adopt`).
+A limit that is set while requests are in flight is a shrinking too: each of them counts as a holder of a
+permit (:meth:`Limiter.adopt`).
 """
 
 from __future__ import annotations

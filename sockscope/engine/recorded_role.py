@@ -16,15 +16,15 @@ from sockscope.engine.role import Role
 from sockscope.engine.views import capture_of, connection_views, exchanges_of
 
 _BUSY_TURNS = 100
-"""Turns of the loop that are waited for one by one before the waiting takes longer breaths."""
+"""Turns of the loop that are waited for one by one before the condition is polled less often."""
 
 
 class RecordedRole(Role):
     """The half of a role that is the same for all of them.
 
     A subclass adds ``start``, ``apply`` and ``stop``, gives its own figures and its framing, and overrides
-    what does not hold for it: by default a role makes no requests, accepts nobody, answers nothing and has
-    no connection to close.
+    what does not hold for it: by default a role makes no requests, accepts no connections, answers
+    nothing, and closes no connection on request.
     """
 
     def __init__(self, name: str) -> None:
@@ -54,7 +54,7 @@ class RecordedRole(Role):
         return False
 
     async def drain(self, grace_s: float) -> None:
-        """Nothing to do: it accepts nobody."""
+        """Nothing to do: it accepts no connections."""
 
     # For readers.
 
@@ -117,15 +117,15 @@ class RecordedRole(Role):
         return None
 
     async def close_connection(self, conn_id: int) -> bool:
-        """Return False: it has no connections of its own."""
+        """Return False: by default no connection can be closed on request."""
         return False
 
 
 async def until_closed(closed: Callable[[], bool], within_s: float) -> None:
-    """Return when ``closed`` is true, after ``within_s`` at the latest: the books of connections close late.
+    """Return when ``closed`` is true, after ``within_s`` at the latest.
 
-    Aborted transports tell their protocols in the next turn of the loop; threads end within a slice of
-    their work.
+    Closed connections are recorded late: aborted transports tell their protocols in the next turn of the
+    loop, and threads end within a slice of their work.
     """
     deadline = perf_counter() + within_s
     turns = 0

@@ -259,7 +259,7 @@ class Recorder:
         return record
 
     def register(self, record: ConnectionRecord, text: str = "") -> None:
-        """Open the books of a connection."""
+        """Add a connection to the live ones, and count and log it."""
         self.live[record.conn_id] = record
         self._tally.changed = True
         self.last_conn_id = max(self.last_conn_id, record.conn_id)
@@ -269,7 +269,7 @@ class Recorder:
     def on_close(
         self, record: ConnectionRecord, reason: CloseReason, text: str = "", time_s: float | None = None
     ) -> None:
-        """Close the books of a connection (that ended at ``time_s``); a second call does nothing."""
+        """Record the end of a connection (at ``time_s``); a second call does nothing."""
         if self.live.pop(record.conn_id, None) is None:
             return
         self._tally.changed = True

@@ -40,7 +40,7 @@ class ThreadRecorder:
         return record
 
     def on_close(self, record: ConnectionRecord, reason: CloseReason, text: str = "") -> None:
-        """Close the books of a connection; its counters must not change any more."""
+        """Record the end of a connection; its counters must not change any more."""
         self._post(partial(self._recorder.on_close, record, reason, text, perf_counter()))
 
     def on_error(self, text: str, record: ConnectionRecord | None = None, address: str = "",

@@ -10,8 +10,8 @@ from tests.core.races import contestant, lap
 from tests.core.runs import histogram, resources, role, run
 
 
-def played(window: Snapshot, name: str, *more: str, cpu_s: float = 0.5, pid: int = 7) -> Snapshot:
-    """Return ``window`` with a process that plays a role, and one that does not."""
+def with_process(window: Snapshot, name: str, *more: str, cpu_s: float = 0.5, pid: int = 7) -> Snapshot:
+    """Return ``window`` with a process that hosts a role, and one that does not."""
     seconds = window.measured_s
     used = replace(resources(cpu_s), time_s=100.0 + seconds, since_s=100.0, threads=2)
     main = replace(used, cpu_s=0.25, machine_busy_s=2.0 * seconds)
@@ -28,8 +28,8 @@ def test_a_lap_is_made_of_two_windows() -> None:
     asked = Totals(
         requests=200, responses=200, connections_opened=50, errors=1, timeouts=2, connections_refused=3
     )
-    server = played(run(seconds=2.0, server=role("server", served)), "server", cpu_s=1.0)
-    swarm = played(
+    server = with_process(run(seconds=2.0, server=role("server", served)), "server", cpu_s=1.0)
+    swarm = with_process(
         run(seconds=2.5, swarm=role("swarm", asked, service_time=histogram(*[0.004] * 200))),
         "swarm",
         cpu_s=0.5,
@@ -52,16 +52,16 @@ def test_a_lap_is_made_of_two_windows() -> None:
 
 def test_a_process_that_plays_both_roles_is_not_somebody_else_twice() -> None:
     totals = Totals(requests=10, responses=10)
-    server = played(run(seconds=1.0, server=role("server", totals)), "server", "swarm", cpu_s=1.0)
-    swarm = played(run(seconds=1.0, swarm=role("swarm", totals)), "swarm", "server", cpu_s=1.0)
+    server = with_process(run(seconds=1.0, server=role("server", totals)), "server", "swarm", cpu_s=1.0)
+    swarm = with_process(run(seconds=1.0, swarm=role("swarm", totals)), "swarm", "server", cpu_s=1.0)
     assert lap_of(server, swarm).others_cpu_ratio == pytest.approx(1.0)
 
 
 def test_several_processes_of_a_role_add_up() -> None:
-    server = played(run(seconds=1.0, server=role("server", Totals(responses=10))), "server", cpu_s=0.5)
+    server = with_process(run(seconds=1.0, server=role("server", Totals(responses=10))), "server", cpu_s=0.5)
     twin = replace(server.processes[1], pid=8)
     server = replace(server, processes=(*server.processes, twin))
-    swarm = played(run(seconds=1.0, swarm=role("swarm", Totals(responses=10))), "swarm")
+    swarm = with_process(run(seconds=1.0, swarm=role("swarm", Totals(responses=10))), "swarm")
     made = lap_of(server, swarm)
     assert made.cpu_ratio == pytest.approx(1.0)
     assert made.cpu_s_per_request == pytest.approx(0.1)
@@ -70,8 +70,8 @@ def test_several_processes_of_a_role_add_up() -> None:
 
 def test_a_batch_is_as_long_as_it_took() -> None:
     totals = Totals(requests=100, responses=100, connections_opened=100)
-    server = played(run(seconds=1.0, server=role("server", totals)), "server", cpu_s=0.05)
-    swarm = played(run(seconds=1.0, swarm=role("swarm", totals)), "swarm")
+    server = with_process(run(seconds=1.0, server=role("server", totals)), "server", cpu_s=0.05)
+    swarm = with_process(run(seconds=1.0, swarm=role("swarm", totals)), "swarm")
     made = lap_of(server, swarm, duration_s=0.1)
     assert (made.duration_s, made.requests_per_s, made.connections_per_s) == pytest.approx((0.1, 1000, 1000))
     assert made.cpu_ratio == pytest.approx(0.5)

@@ -105,14 +105,14 @@ def test_memory_is_bounded() -> None:
 
 
 def test_each_kind_of_process_has_its_series() -> None:
-    played = {1: (SERVER,), 2: (SWARM,), 3: (SWARM,), 4: (SERVER, SWARM), 5: ("relay", SERVER)}
+    hosted = {1: (SERVER,), 2: (SWARM,), 3: (SWARM,), 4: (SERVER, SWARM), 5: ("relay", SERVER)}
 
     def used(elapsed_s: float) -> Snapshot:
         """Each process takes a tenth of a core more than the one before it."""
         taken = both(elapsed_s)
         children = tuple(
             replace(child("", pid, replace(taken.resources, cpu_s=elapsed_s * pid / 10)), roles=roles)
-            for pid, roles in played.items()
+            for pid, roles in hosted.items()
         )
         return replace(taken, processes=(*taken.processes, *children))
 

@@ -13,7 +13,7 @@ from sockscope.engine.swarm.links import LINKS
 from tests.engine.conftest import threads_of_ours
 from tests.engine.peers import echo, tcp_peer
 from tests.engine.runs import running, server_of, swarm_of, tune
-from tests.engine.test_swarm import against, answered, books_are_balanced, until_swarm
+from tests.engine.test_swarm import against, answered, counts_add_up, until_swarm
 from tests.waiting import until
 
 
@@ -47,7 +47,7 @@ async def test_the_two_ends_count_the_same(server: str, values: dict[str, Any]) 
     assert swarm.requests == swarm.responses == server_side.requests == server_side.responses
     assert (swarm.bytes_in, swarm.bytes_out) == (server_side.bytes_out, server_side.bytes_in)
     assert swarm.connections_opened == swarm.connections_closed
-    # A thread that is stopped right after its connect has opened no books.
+    # A thread that is stopped right after its connect has registered no connection.
     assert 0 <= server_side.connections_opened - swarm.connections_opened <= 5
     assert swarm_of(engine).service_time.total == swarm.responses
 
@@ -62,7 +62,7 @@ async def test_a_thread_lives_as_long_as_its_client() -> None:
         await tune(engine, client="protocol")
         await until(lambda: not threads_of_ours(), what="no client blocks any more")
         await answered(engine)
-    books_are_balanced(swarm_of(engine))
+    counts_add_up(swarm_of(engine))
 
 
 async def test_a_knob_reaches_threads_that_go_on_by_themselves() -> None:
@@ -93,7 +93,7 @@ async def test_clients_without_a_thread_say_so_and_try_again(monkeypatch: pytest
         monkeypatch.undo()
         await answered(engine)
         await until_swarm(engine, lambda swarm: swarm.connections_open == 3)
-    books_are_balanced(swarm_of(engine))
+    counts_add_up(swarm_of(engine))
 
 
 async def test_the_end_does_not_wait_for_an_answer_that_never_comes() -> None:

@@ -223,7 +223,7 @@ async def test_an_exception_inside_gives_the_permit_back() -> None:
 
 @given(st.data())
 @settings(max_examples=30)
-def test_random_cancellations_leave_the_books_balanced(data: st.DataObject) -> None:
+def test_random_cancellations_leave_the_counts_balanced(data: st.DataObject) -> None:
     """Tasks come, are cancelled and finish in any order while the size changes."""
     whats = st.sampled_from(["come", "cancel", "finish", "resize", "turn"])
     steps = data.draw(st.lists(st.tuples(whats, st.integers(0, 5)), max_size=40))

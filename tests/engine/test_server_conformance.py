@@ -48,13 +48,13 @@ class Served:
 
     model: ServerModel
     endpoint: Endpoint
-    books: Recorder
+    unfolded: Recorder
 
     @property
     def recorder(self) -> Recorder:
         """Return the recorder with everything that threads have told it by now."""
-        self.books.fold()
-        return self.books
+        self.unfolded.fold()
+        return self.unfolded
 
     def record(self) -> ConnectionRecord:
         """Return the record of the newest connection."""

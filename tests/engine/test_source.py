@@ -2,11 +2,13 @@ from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.run.snapshot import Cursors, RunState
 from sockscope.core.run.source import RunSource
 from sockscope.engine.engine import Engine
+from sockscope.engine.servers.registry import LACKING
 
 
 async def test_a_screen_can_be_given_an_engine() -> None:
     source: RunSource = Engine(Experiment(tuning=Tuning(clients=1)))
     assert source.is_live
+    assert source.lacking == LACKING
     assert source.state is RunState.IDLE
     await source.start()
     try:

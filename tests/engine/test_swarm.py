@@ -181,7 +181,7 @@ async def test_the_client_model_changes_while_the_run_goes_on() -> None:
         totals = swarm_of(engine).totals
         assert (totals.errors, totals.timeouts) == (0, 0)
         assert totals.connections_opened >= 6 * 12
-    books_are_balanced(swarm_of(engine))
+    counts_add_up(swarm_of(engine))
 
 
 # Servers that misbehave.
@@ -192,7 +192,7 @@ def against(port: int, **values: Any) -> Any:
     return running(grace_s=0.0, role="swarm", target=f"127.0.0.1:{port}", **values)
 
 
-def books_are_balanced(swarm: RoleSnapshot) -> None:
+def counts_add_up(swarm: RoleSnapshot) -> None:
     totals = swarm.totals
     assert totals.requests == totals.responses + totals.timeouts + totals.errors
 
@@ -209,7 +209,7 @@ async def test_a_server_that_never_answers_costs_timeouts(client: str) -> None:
         exchange = exchanges_of(engine)[0]
         assert (exchange.outcome, exchange.service_time_s, exchange.response_bytes) == ("timeout", None, 0)
         assert swarm_of(engine).service_time.total == 0
-    books_are_balanced(swarm_of(engine))
+    counts_add_up(swarm_of(engine))
 
 
 @tcp_clients
@@ -234,7 +234,7 @@ async def test_clients_go_on_trying_while_the_server_is_gone(client: str, lifeti
                 await until_swarm(engine, lambda swarm: not swarm.clients_retrying)
                 await answered(engine)
                 await engine.stop()
-    books_are_balanced(swarm_of(engine))
+    counts_add_up(swarm_of(engine))
 
 
 @tcp_clients
@@ -254,7 +254,7 @@ async def test_a_server_that_closes_at_once(client: str) -> None:
     async with tcp_peer(close) as port, against(port, client=client, clients=3) as engine:
         await until_swarm(engine, lambda swarm: swarm.totals.errors >= 6)
         assert reasons(engine).keys() <= {"EOF", "reset"}
-    books_are_balanced(swarm_of(engine))
+    counts_add_up(swarm_of(engine))
 
 
 @tcp_clients
@@ -268,7 +268,7 @@ async def test_a_server_that_resets(client: str) -> None:
     async with tcp_peer(reset) as port, against(port, client=client, clients=3) as engine:
         await until_swarm(engine, lambda swarm: swarm.totals.connections_reset >= 6)
         assert reasons(engine).keys() == {"reset"}
-    books_are_balanced(swarm_of(engine))
+    counts_add_up(swarm_of(engine))
 
 
 @tcp_clients
@@ -293,7 +293,7 @@ async def test_a_server_that_answers_garbage(client: str, garbage: bytes, why: s
         assert swarm is not None
         assert all(why in view.close_text for view in swarm.connections if view.close_text)
         assert {exchange.outcome for exchange in exchanges_of(engine)} == {"garbage"}
-    books_are_balanced(swarm_of(engine))
+    counts_add_up(swarm_of(engine))
 
 
 @tcp_clients
@@ -305,7 +305,7 @@ async def test_more_than_the_answer_is_garbage_too(client: str, extra: bytes) ->
     async with tcp_peer(talk) as port, against(port, client=client, clients=2) as engine:
         await until_swarm(engine, lambda swarm: swarm.totals.errors >= 4)
         assert reasons(engine).keys() == {"garbage"}
-    books_are_balanced(swarm_of(engine))
+    counts_add_up(swarm_of(engine))
 
 
 @tcp_clients
@@ -352,7 +352,7 @@ async def test_an_answer_in_pieces_is_one_answer(client: str, framing: str) -> N
         assert capture.response is not None
         assert capture.response.data == capture.request.data
         assert capture.response.reads
-    books_are_balanced(swarm_of(engine))
+    counts_add_up(swarm_of(engine))
 
 
 @tcp_clients
@@ -383,7 +383,7 @@ async def test_whatever_a_server_does_every_request_has_one_end(client: str) -> 
             ),
         )
     swarm = swarm_of(engine)
-    books_are_balanced(swarm)
+    counts_add_up(swarm)
     assert swarm.limiter.in_flight == 0
     outcomes = Counter(exchange.outcome for exchange in exchanges_of(engine))
     assert outcomes["ok"] == swarm.totals.responses == swarm.service_time.total

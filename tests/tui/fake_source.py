@@ -78,6 +78,7 @@ class FakeSource:
         self, experiment: Experiment, *, is_live: bool = True, start_error: SockscopeError | None = None
     ) -> None:
         self.is_live = is_live
+        self.lacking: frozenset[str] = frozenset()
         self.experiment = experiment.settled()
         self.tuning = self.experiment.tuning
         self.state = RunState.IDLE

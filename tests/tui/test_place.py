@@ -1,4 +1,4 @@
-"""The dashboard of a run that is played in child processes."""
+"""The dashboard of a run whose roles are in child processes."""
 
 from __future__ import annotations
 

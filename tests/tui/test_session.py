@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.run.snapshot import ConnectionQuery, Cursors, RunState
 from sockscope.errors import ConfigError, ListenError, StateError
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.session import DEFAULT_WINDOW_S, WINDOWS_S, Session, Severity
 from tests.tui.driving import small
 from tests.tui.fake_source import CLIENT_PORT, FakeSource
+from tests.waiting import until
 
 
 class Listener:
@@ -51,6 +52,26 @@ class Listener:
     @property
     def shown(self) -> ScreenState:
         return self.states[-1]
+
+
+class InterruptedSource(FakeSource):
+    """A run that applies a tuning for ever, and takes some turns of the loop to leave off."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__(experiment)
+        self.calls: list[str] = []
+
+    async def apply(self, tuning: Tuning) -> None:
+        self.calls.append("apply")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.calls.append("apply cancelled")
+
+    async def settle(self) -> None:
+        self.calls.append("settle")
 
 
 async def started(experiment: Experiment | None = None) -> tuple[Session, FakeSource, Listener]:
@@ -171,6 +192,29 @@ async def test_what_depends_on_the_requested_tuning_follows_it() -> None:
     session.tuner.toggle_transport()
     assert "datagram" in listener.requests[-1].servers
     assert "framing" in listener.requests[-1].idle
+
+
+async def test_models_that_the_platform_of_the_run_lacks_are_not_offered() -> None:
+    session, source, listener = await started()
+    session.tick()
+    assert "epoll" in listener.shown.servers
+    source.lacking = frozenset({"epoll"})
+    session.tick()
+    assert "epoll" not in listener.shown.servers
+    session.tuner.step("permits", 1)
+    assert "epoll" not in listener.requests[-1].servers
+
+
+async def test_a_change_that_is_being_applied_has_ended_when_the_last_figures_are_taken() -> None:
+    source = InterruptedSource(small())
+    session = Session(source)
+    await session.start(Listener())
+    session.tuner.step("permits", 1)
+    await until(lambda: bool(source.calls), what="the change is being applied")
+    await session.finish()
+    assert source.calls == ["apply", "apply cancelled", "settle"]
+    session.tuner.step("permits", 1)
+    assert not session.tuner.is_applying
 
 
 async def test_a_run_rests_during_a_race_unless_it_was_paused() -> None:

@@ -40,6 +40,28 @@ class Told:
         )
 
 
+class SlowSource(FakeSource):
+    """A run that takes a turn of the loop to apply a tuning, and refuses 77 clients."""
+
+    is_applying = False
+
+    async def apply(self, tuning: Tuning) -> None:
+        self.is_applying = True
+        try:
+            await asyncio.sleep(0)
+            if tuning.clients == 77:
+                raise EngineError("no")
+            await super().apply(tuning)
+        finally:
+            self.is_applying = False
+
+    async def begun(self) -> None:
+        """Return when a tuning is being applied."""
+        async with asyncio.timeout(30):
+            while not self.is_applying:
+                await asyncio.sleep(0)
+
+
 async def applied(tuner: Tuner) -> None:
     while tuner.is_applying:
         await asyncio.sleep(0)
@@ -82,6 +104,115 @@ async def test_what_the_run_refuses_goes_back_to_what_is_in_force() -> None:
     assert told.requested == 2, "the knob is shown as it was"
 
 
+async def test_a_change_that_the_run_refused_cannot_be_undone_and_leaves_earlier_ones() -> None:
+    source, told = SlowSource(small()), Told()
+    tuner = told.tuner(source)
+    await source.start()
+    tuner.set({"clients": 6})
+    await applied(tuner)
+    tuner.set({"clients": 77})
+    await applied(tuner)
+    assert tuner.requested.clients == 6
+    assert tuner.undo()
+    assert tuner.requested == small().tuning
+    assert not tuner.undo()
+    await applied(tuner)
+    assert tuner.redo()
+    await applied(tuner)
+    assert source.tuning.clients == 6
+    assert len(told.refused) == 1
+
+
+async def test_what_was_changed_while_a_refused_change_was_applied_is_not_lost() -> None:
+    source, told = SlowSource(small()), Told()
+    tuner = told.tuner(source)
+    await source.start()
+    tuner.set({"clients": 77})
+    await source.begun()
+    tuner.set({"permits": 3})
+    tuner.set({"size": 300})
+    await applied(tuner)
+    assert source.tuning == tuner.requested == replace(small().tuning, permits=3, request_bytes=300)
+    assert [str(error) for error in told.refused] == ["no"]
+    assert tuner.undo()
+    assert tuner.requested == small().tuning, "what was refused is not asked for again"
+    assert not tuner.undo()
+    await applied(tuner)
+    assert source.tuning == small().tuning
+    assert len(told.refused) == 1
+
+
+async def test_a_change_that_is_valid_only_with_a_refused_one_is_refused_with_it() -> None:
+    source, told = SlowSource(small()), Told()
+    tuner = told.tuner(source)
+    await source.start()
+    tuner.set({"clients": 77, "depth": 4})
+    await source.begun()
+    tuner.set({"batch": 4})
+    await applied(tuner)
+    assert source.tuning == tuner.requested == small().tuning
+    assert ["batch" in str(error) for error in told.refused] == [False, True]
+    assert not tuner.undo()
+
+
+async def test_an_undo_that_is_refused_can_be_tried_again() -> None:
+    source, told = FakeSource(small()), Told()
+    tuner = told.tuner(source)
+    await source.start()
+    tuner.set({"clients": 6})
+    await applied(tuner)
+    source.refusals.append(EngineError("not now"))
+    assert tuner.undo()
+    await applied(tuner)
+    assert tuner.requested == source.tuning
+    assert source.tuning.clients == 6
+    assert not tuner.redo()
+    assert tuner.undo()
+    await applied(tuner)
+    assert source.tuning == small().tuning
+
+
+async def test_an_undo_to_what_is_invalid_changes_nothing() -> None:
+    source, told = FakeSource(small(clients=0)), Told()
+    tuner = told.tuner(source)
+    await source.start()
+    tuner.set({"clients": 6})
+    await applied(tuner)
+    assert tuner.undo()
+    assert tuner.undo(), "it is still there"
+    assert [str(error) for error in told.refused] == ["clients = 0: must be at least 1"] * 2
+    assert tuner.requested.clients == 6
+    assert not tuner.redo()
+
+
+@given(st.lists(st.sampled_from(["turn", "77", "more", "undo", "redo", "wait"]), max_size=30))
+async def test_however_changes_are_refused_the_run_has_what_is_requested_and_undo_leads_back(
+    moves: list[str],
+) -> None:
+    source = SlowSource(small())
+    tuner = Told().tuner(source)
+    await source.start()
+    for number, move in enumerate(moves, 100):
+        match move:
+            case "turn":
+                await asyncio.sleep(0)
+            case "wait":
+                await applied(tuner)
+            case "77":
+                tuner.set({"clients": 77})
+            case "more":
+                tuner.set({"size": number})
+            case _:
+                getattr(tuner, move)()
+    await applied(tuner)
+    assert source.tuning == tuner.requested
+    assert source.tuning.clients != 77
+    while tuner.undo():
+        pass
+    await applied(tuner)
+    assert source.tuning == tuner.requested == small().tuning
+
+
 async def test_a_model_that_does_not_serve_the_other_transport_goes_to_the_default() -> None:
     source = FakeSource(small(server="streams"))
     tuner = Told().tuner(source)
@@ -94,14 +225,19 @@ async def test_a_model_that_does_not_serve_the_other_transport_goes_to_the_defau
     await applied(tuner)
 
 
-async def test_cancelled_it_applies_nothing_more() -> None:
-    source = FakeSource(small())
-    tuner = Told().tuner(source)
+async def test_closed_it_applies_nothing_more_whatever_is_requested() -> None:
+    source, told = SlowSource(small()), Told()
+    tuner = told.tuner(source)
     await source.start()
     tuner.step("clients", 1)
-    tuner.cancel()
-    await applied(tuner)
+    await source.begun()
+    await tuner.close()
+    assert not source.is_applying, "it is waited for"
+    tuner.step("clients", 1)
+    tuner.undo()
+    assert not tuner.is_applying
     assert source.tuning == small().tuning
+    assert told.requested == 1
 
 
 @given(st.lists(st.sampled_from(["step", "undo", "redo"]), max_size=30))

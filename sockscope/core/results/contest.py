@@ -186,7 +186,7 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
 
 
 def used_by(role: str, window: Snapshot) -> list[ProcessUse]:
-    """Return the processes in which ``role`` (``server`` or ``swarm``) is played."""
+    """Return the processes that host ``role`` (``server`` or ``swarm``)."""
     return [process for process in window.processes if role in process.roles]
 
 

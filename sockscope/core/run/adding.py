@@ -69,7 +69,7 @@ def origin(figures: T) -> T:
 
 
 def ended(part: T) -> T:
-    """Return what stays of a part that has ended: what it counted, but nobody who is there now."""
+    """Return what stays of a part that has ended: its cumulative counts, but no gauges or rows."""
     plan = _PLANS[type(part)]
     values = list(plan.values(part))
     for index, left in plan.endings:
@@ -144,11 +144,11 @@ Every = Annotated[T, _EVERY]
 
 _CURRENT = Kind()
 Current = Annotated[T, _CURRENT]
-"""What is so at the moment, whatever it is; of several parts the first speaks for all."""
+"""A value of this moment that does not add up: of several parts that of the first is taken."""
 
 _FIRST_KNOWN = Kind(lambda values: next(filter(None, values), values[0]))
 FirstKnown = Annotated[T, _FIRST_KNOWN]
-"""Words, of the first part that has any."""
+"""A text, empty where there is none: that of the first part that has one."""
 
 _ROWS = Kind(lambda values: sum(values, ()), ended=lambda _: ())
 Rows = Annotated[T, _ROWS]

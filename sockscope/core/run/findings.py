@@ -1,4 +1,4 @@
-"""Who is the limit: rules from a window of the run to one sentence with its evidence.
+"""What limits a run: rules that turn a window of it into one sentence with the evidence.
 
 A closed loop always has a limit: something that everybody waits for. The rules are tried in order and the
 first that holds speaks; each names the figures it stands on.

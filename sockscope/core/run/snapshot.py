@@ -286,10 +286,11 @@ TARGET = "target"
 
 @dataclass(frozen=True, eq=False)
 class ProcessUse:
-    """One process of the run: what it plays (``server``, ``swarm``) and what it uses.
+    """One process of the run: the roles that it hosts (``server``, ``swarm``) and the resources it uses.
 
-    ``name`` is ``main`` for the process of the engine, which has the screen too, for a child what it plays:
-    ``server``, ``clients 2``, ``server and clients``; and ``target`` for the process of a server elsewhere.
+    ``name`` is ``main`` for the process of the engine, which has the screen too; for a child it tells the
+    roles that it hosts: ``server``, ``clients 2``, ``server and clients``; and it is ``target`` for the
+    process of a server elsewhere.
     ``state`` is in words; ``alive`` is False when it ended although it should not have. ``silent_s`` is how
     long a child has not answered: its figures are as old as that. ``environment`` names the allocator
     settings that it was started with.

@@ -25,6 +25,10 @@ class RunSource(Protocol):
         """Whether the run takes place now, so that it can be tuned; it stays as it is from the beginning."""
 
     @property
+    def lacking(self) -> frozenset[str]:
+        """Mechanisms of server models that the platform of the run has not got; it stays as it is, too."""
+
+    @property
     def experiment(self) -> Experiment:
         """What was fixed before the run began; known before ``start``."""
 

@@ -1,4 +1,4 @@
-"""The memory of a run for whoever draws it: series, markers, and what each change did."""
+"""The past of a run, for those who draw it: series, markers, and what each change did."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Exhausted:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Nobody looks for a while: a child is to do nothing by itself that is not asked for; or it is again."""
+    """Suspends or resumes the periodic work of a child: nobody looks at the run while it rests."""
 
     resting: bool
 

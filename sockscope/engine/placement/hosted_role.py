@@ -50,7 +50,7 @@ class HostedRole(Role):
     # Control.
 
     async def start(self, assignment: Assignment, share: Share = WHOLE) -> Address:
-        """Begin in every host; the first server gets the port, the others share it with SO_REUSEPORT."""
+        """Begin in every host; of a role that listens the first host gets the port, the others share it."""
         address = await self._spread(assignment, "start", self._shares(assignment, share), START_S)
         self._take_over(assignment, address)
         self.first_record = share.first_record
@@ -123,7 +123,7 @@ class HostedRole(Role):
             host.tell(self._name, method, argument)
 
     async def drain(self, grace_s: float) -> None:
-        """Accept nobody new in any host and serve who is here, for ``grace_s`` at the longest."""
+        """Stop accepting in every host and serve what is connected, for ``grace_s`` at the longest."""
         await _all(
             host.ask(self._name, "drain", grace_s, within_s=grace_s + ANSWER_S)
             for host in self.hosts

@@ -1,4 +1,4 @@
-"""A role through the whole run, wherever it runs: its past, and what is still about to end elsewhere."""
+"""A role through the whole run, wherever it runs: what it counted before, and hosts yet to end."""
 
 from __future__ import annotations
 

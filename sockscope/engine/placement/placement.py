@@ -157,7 +157,7 @@ class Placement:
             placed.pause(paused)
 
     def rest(self, resting: bool) -> None:
-        """Leave the hosts alone while nobody looks at the run, or no longer."""
+        """Suspend or resume the periodic work of the hosts."""
         for placed in self._roles.values():
             for host in placed.hosts():
                 host.rest(resting)
@@ -246,7 +246,7 @@ class Placement:
             raise
 
     async def _quiet(self, generating: Sequence[PlacedRole]) -> None:
-        """Let nobody make a request, and wait for those in flight."""
+        """Stop making requests, and wait for those in flight."""
         for placed in generating:
             placed.be_quiet(True)
         deadline_s = perf_counter() + QUIET_S
@@ -263,7 +263,7 @@ class Placement:
         return placed.kind.listens and not placed.kind.aimed and self._experiment.port != 0 and same
 
     async def _vacate(self, role: HostedRole) -> None:
-        """Free an address: over TCP nobody listens on it any more, over UDP who did ends."""
+        """Free an address: over TCP its listener is closed, over UDP the role that has it ends."""
         if self._tuning.transport == "tcp":
             await role.drain(0.0)
         else:

@@ -30,7 +30,7 @@ class Interest(Generic[T]):
         self._until_s = 0.0
 
     def note(self, asked: T) -> None:
-        """A reader asks for this; to ask for nothing takes back nothing."""
+        """Note what a reader asks for; asking for nothing does not withdraw an earlier request."""
         if asked != self._nothing:
             self._asked, self._until_s = asked, perf_counter() + INTEREST_S
 

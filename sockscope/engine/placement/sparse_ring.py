@@ -1,4 +1,4 @@
-"""What came from other processes, kept for readers here: a ring that knows of what it never got."""
+"""What came from other processes, kept for readers here: a ring with gaps for items that were lost."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Request(NamedTuple):
 
 
 class Conversation:
-    """The decoder and the books of one connection. One thread uses it."""
+    """The decoder and the record of one connection. One thread uses it."""
 
     __slots__ = ("_decoder", "_kept", "_on_exchange", "_repeat", "record")
 

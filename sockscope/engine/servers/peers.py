@@ -1,4 +1,4 @@
-"""Whom a UDP server knows. A "connection" is a remote address; it is closed when nothing came from it for a
+"""The peers of a UDP server. A "connection" is a remote address; it is closed when nothing came from it for a
 while, since UDP does not say goodbye.
 """
 
@@ -95,7 +95,7 @@ class Peers:
     # Forgetting.
 
     def forget(self, remote: Remote, reason: CloseReason) -> None:
-        """Close the books of a peer."""
+        """Record the end of a peer."""
         peer = self.known.pop(remote)
         peer.gone = True
         recorder = self._recorder

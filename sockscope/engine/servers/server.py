@@ -22,7 +22,7 @@ from sockscope.engine.servers.registry import open_endpoint
 from sockscope.engine.views import find_answer
 
 CLOSE_S = 2.0
-"""How long the books of closed connections may take to close; threads need a moment to end."""
+"""How long it may take until closed connections are recorded; threads need a moment to end."""
 
 
 class Server(RecordedRole):
@@ -195,7 +195,7 @@ class Server(RecordedRole):
 
 
 async def _closed(endpoints: Sequence[Endpoint]) -> None:
-    """Return when the books of closed endpoints are closed too."""
+    """Return when the connections of closed endpoints are recorded as closed."""
     await until_closed(lambda: all(endpoint.drained for endpoint in endpoints), CLOSE_S)
 
 

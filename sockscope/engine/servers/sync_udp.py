@@ -1,6 +1,6 @@
-"""What UDP endpoints that serve in threads of their own have in common: a socket, its peers, their books.
+"""What UDP endpoints that serve in threads of their own have in common: a socket, its peers, their counters.
 
-Several threads, and the loop, look after the same peers; one lock keeps their books.
+Several threads, and the loop, look after the same peers; one lock guards their counters.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class SyncUdpEndpoint:
         self.reading = True
         self.closing = False
         self.thread_group = ThreadGroup(context.recorder, at_end=self.release)
-        self._books = threading.Lock()
+        self._lock = threading.Lock()
         self._owed = 0
         self._reads_seen = -1
         self._last_read_s = perf_counter()
@@ -99,7 +99,7 @@ class SyncUdpEndpoint:
 
         Returns None when its peer is not served, or when the socket is another's to read. Raises OSError.
         """
-        with self._books:
+        with self._lock:
             if not self.reading:
                 return None
             data, remote = self.sock.recvfrom(self.tuning.read_bytes or LARGEST_DATAGRAM_BYTES)
@@ -120,7 +120,7 @@ class SyncUdpEndpoint:
     def answer(self, request: Datagram) -> None:
         """Send the answer, unless its peer has been forgotten, and count it."""
         read_s, data, remote, peer = request
-        with self._books:
+        with self._lock:
             self._owed -= 1
             peer.in_service -= 1
             if peer.gone:
@@ -140,13 +140,13 @@ class SyncUdpEndpoint:
     # From the role.
 
     def _watch_idle(self) -> None:
-        with self._books:
+        with self._lock:
             again_s = self.peers.forget_silent()
         self._watcher = self._loop.call_later(again_s, self._watch_idle)
 
     def sequence_counts(self) -> SequenceCounts:
         """Return datagrams lost, reordered and duplicated of the peers that are here."""
-        with self._books:
+        with self._lock:
             return self.peers.sequence_counts()
 
     def apply(self, tuning: Tuning, generation: int) -> None:
@@ -158,7 +158,7 @@ class SyncUdpEndpoint:
 
     def share(self) -> Inheritance | None:
         """Return a duplicate of the socket, or None when it is closed or another's already."""
-        with self._books:
+        with self._lock:
             if not self.reading:
                 return None
             sock = self.sock.dup()
@@ -182,7 +182,7 @@ class SyncUdpEndpoint:
         """Whether no answer is due and nothing came lately; once closed, whether every thread has ended."""
         if self.closing:
             return self.thread_group.ended
-        with self._books:
+        with self._lock:
             reads = self.peers.reads
         now = perf_counter()
         if reads != self._reads_seen:
@@ -205,7 +205,7 @@ class SyncUdpEndpoint:
 
     def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
         """Forget a peer; its next datagram makes a new connection."""
-        with self._books:
+        with self._lock:
             return self.peers.forget_connection(conn_id, reason)
 
     def socket_options(self) -> list[SocketOption]:
@@ -216,10 +216,10 @@ class SyncUdpEndpoint:
         ]
 
     def close(self, reason: CloseReason) -> None:
-        """Close every peer's books, and the socket as soon as the threads have ended."""
+        """Record the end of every peer, and close the socket as soon as the threads have ended."""
         if self._watcher is not None:
             self._watcher.cancel()
-        with self._books:
+        with self._lock:
             self.closing = True
             self.reading = False
             self.peers.forget_all(reason)

@@ -136,7 +136,7 @@ class Client:
         self.link.connect(target)
 
     def connected(self, transport: str, local: Address, remote: Address) -> None:
-        """The link is connected: open the books of the connection and go to work."""
+        """The link is connected: register the connection and go on."""
         swarm = self._swarm
         self.link.open(swarm.recorder.on_open(transport, local, remote, swarm.generation))
         swarm.connect_ended(self, None)
@@ -262,7 +262,7 @@ class Client:
 
     @property
     def record(self) -> ConnectionRecord | None:
-        """The books of its connection; None while it has none."""
+        """The record of its connection; None while it has none."""
         return self.link.record
 
     @property

@@ -58,7 +58,7 @@ class Pool:
             left_s = max(0.0, timer.when() - self._loop.time())
             if left_s > think_s:
                 timer.cancel()
-                self._thinking[thought] = self._loop.call_later(think_s, self._thought, thought)
+                self._thinking[thought] = self._loop.call_later(think_s, self._think_time_over, thought)
         while self._present > clients and (self._waiting or self._thinking):
             self._present -= 1
             if self._waiting:
@@ -99,14 +99,14 @@ class Pool:
         elif self._think_s:
             self._thoughts += 1
             self._thinking[self._thoughts] = self._loop.call_later(
-                self._think_s, self._thought, self._thoughts
+                self._think_s, self._think_time_over, self._thoughts
             )
         else:
             self._come()
 
     # A client.
 
-    def _thought(self, thought: int) -> None:
+    def _think_time_over(self, thought: int) -> None:
         del self._thinking[thought]
         self._come()
 

@@ -50,7 +50,7 @@ class Controls(Protocol):
         """Open the palette."""
 
     def action_suspend_process(self) -> None:
-        """Suspend the program, as Ctrl+Z does to others."""
+        """Suspend the program, as Ctrl+Z does elsewhere."""
 
     def copy_to_clipboard(self, text: str) -> None:
         """Put ``text`` on the clipboard of the terminal."""

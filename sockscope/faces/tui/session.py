@@ -20,7 +20,6 @@ from sockscope.core.run.findings import limit_of
 from sockscope.core.run.snapshot import Capture, Cursors, RunState, Snapshot
 from sockscope.core.run.source import RunSource
 from sockscope.core.run.trace import Trace
-from sockscope.engine.servers.registry import LACKING
 from sockscope.errors import ConfigError, SockscopeError
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.tuner import Tuner
@@ -177,7 +176,7 @@ class Session:
     async def finish(self) -> None:
         """End the run; from now on nothing more is drawn."""
         self._is_over = True
-        self.tuner.cancel()
+        await self.tuner.close()
         if self.source.state in (RunState.IDLE, RunState.STARTING):
             return
         # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
@@ -229,7 +228,7 @@ class Session:
                 window_s=self._window_s,
                 tables=self._with_tables,
                 idle=idle_fields(self.experiment, requested),
-                servers=offered(requested.transport, LACKING),
+                servers=offered(requested.transport, self.source.lacking),
             )
         )
 
@@ -256,8 +255,12 @@ class Session:
 
     def _with_request(self, state: ScreenState) -> ScreenState:
         requested = self.tuner.requested
-        idle, servers = idle_fields(self.experiment, requested), offered(requested.transport, LACKING)
-        return replace(state, requested=requested, idle=idle, servers=servers)
+        return replace(
+            state,
+            requested=requested,
+            idle=idle_fields(self.experiment, requested),
+            servers=offered(requested.transport, self.source.lacking),
+        )
 
     # The view.
 
@@ -369,7 +372,7 @@ class Session:
         """Return one exchange with its bytes; None when it has been overwritten."""
         return await self.source.capture(record_id)
 
-    # What the tuner tells.
+    # Called by the tuner.
 
     def _show_request(self) -> None:
         """Show a turned knob at once; the graphs come with the next tick."""

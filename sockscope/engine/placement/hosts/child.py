@@ -46,7 +46,7 @@ from sockscope.errors import EngineError
 REPORTS_S = 0.1
 """How often a child is asked for a report while somebody reads what it reports."""
 IDLE_REPORTS_S = 0.5
-"""The same while nobody does: both ends have the cores for their work then."""
+"""The same while nobody does, which leaves the cores to the traffic."""
 READER_S = 0.3
 """How long after a reading the next one is expected."""
 END_S = 2.0
@@ -136,7 +136,7 @@ class ChildHost:
         self._process.kill()
 
     def _exited(self, code: int) -> None:
-        """Fail what still waits, and tell of an end that should not have come."""
+        """Fail the calls that still wait; report the end if it was not asked for."""
         if self._kill_timer is not None:
             self._kill_timer.cancel()
         self._stop_polling()
@@ -153,12 +153,12 @@ class ChildHost:
             self._on_death(self, self.outcome)
 
     def _channel_ended(self, text: str) -> None:
-        """The channel is gone: so is the process, or it cannot be talked to any more."""
+        """The channel is closed: the process has ended, or is killed because it broke the protocol."""
         if text:
             self._broken = f"was ended: {text}"
             self.kill()
         elif self.alive and not self._ending:
-            # It is on its way out, and may have something to say; but not for ever.
+            # The process is ending and may still have something to report; it gets END_S for that.
             self._kill_timer = self._loop.call_later(END_S, self.kill)
 
     # Asking.
@@ -217,7 +217,7 @@ class ChildHost:
             self._poll()
 
     async def refresh(self) -> None:
-        """Return when a report of this moment has come; without one after ``SILENT_S``, or ever."""
+        """Wait for a report of this moment; give up after ``SILENT_S``, or when the process ends."""
         if not self.alive or not self._attended:
             return
         if self._fresh is not None:

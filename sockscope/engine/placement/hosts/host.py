@@ -1,4 +1,4 @@
-"""What a placement knows of whatever roles run in."""
+"""What a placement needs of a host, be it this loop or a child process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TroubleHandler = Callable[[str, bool], None]
 
 
 class Host(Protocol):
-    """Something that roles of a run, or parts of them, run in.
+    """Where roles of a run, or parts of them, run.
 
     It makes its roles when it starts, and ends when the last of them is released. Roles are called by the
     names of their methods: ``ask`` waits for what the method returns, ``tell`` does not.
@@ -52,7 +52,8 @@ class Host(Protocol):
     async def ask(self, role: str, method: str, *arguments: Any, within_s: float = ANSWER_S) -> Any:
         """Call a method of a role and return what it returned.
 
-        Raises what the method raised, and EngineError when no answer comes within ``within_s``, or ever.
+        Raises what the method raised, and EngineError when no answer comes within ``within_s`` or the host
+        has ended.
         """
         ...
 
@@ -69,7 +70,7 @@ class Host(Protocol):
         ...
 
     async def refresh(self) -> None:
-        """Return when a report of this moment has come; without one when it does not answer."""
+        """Wait for a report of this moment; return without one when the host does not answer in time."""
         ...
 
     def exhausted(self, role: str) -> bool:
@@ -77,7 +78,7 @@ class Host(Protocol):
         ...
 
     def rest(self, resting: bool) -> None:
-        """Do nothing that is not asked for while nobody looks at the run; or do it again."""
+        """Suspend or resume periodic work, such as sampling: nobody looks at the run while it rests."""
         ...
 
     async def release(self, role: str) -> None:
@@ -89,7 +90,7 @@ class Host(Protocol):
         ...
 
     def kill(self) -> None:
-        """End at once, though it does not answer."""
+        """End at once, even if it does not answer."""
         ...
 
     def use(self) -> ProcessUse | None:

@@ -299,7 +299,7 @@ class UdpEndpoint:
         ]
 
     def close(self, reason: CloseReason) -> None:
-        """Close the socket and every peer's books."""
+        """Close the socket, and record the end of every peer."""
         self._watcher.cancel()
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket)

@@ -29,7 +29,7 @@ from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndp
 from sockscope.engine.servers.endpoint import ServerContext
 
 CANCELS = 8
-"""How often a handler is cancelled at the end before its coroutine is closed whether it likes it or not."""
+"""How often a handler is cancelled at the end before its coroutine is closed by force."""
 Bytes = bytes | bytearray | memoryview
 
 
@@ -223,7 +223,7 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
         self._call(self.inner.resume_writing)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Close the books, and tell the user's code."""
+        """Record the end of the connection, and tell the user's code."""
         self._ended = True
         super().connection_lost(error)
         self._call(self.inner.connection_lost, error)
@@ -259,7 +259,7 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
         self.close(CloseReason.RAISED, text, abort=True)
 
     def returned(self) -> None:
-        """The handler has returned: nobody will read or write here any more."""
+        """The handler has returned: nothing is read or written here any more."""
         if not self.transport.is_closing():
             self.closes("left")
             self.transport.close()
@@ -395,7 +395,7 @@ class OwnEndpoint(TcpEndpoint):
             self._end_handlers(CANCELS)
 
     def _end_handlers(self, tries: int) -> None:
-        """Cancel handlers, again in the next turns of the loop if they do not mind; then close them."""
+        """Cancel handlers, again in the next turns of the loop if they ignore it; then close them."""
         self._forced = not tries
         for task, handler in list(self._handlers.items()):
             task.cancel()

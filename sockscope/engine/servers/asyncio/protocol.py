@@ -91,7 +91,7 @@ class CallbackConnection(TcpConnection):
             self._serve_first()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Close the books."""
+        """Record the end of the connection."""
         self._stop_serving()
         self._repeat = None
         self._queue = None

@@ -6,7 +6,7 @@ not ``start_server``'s own but that of :class:`TcpEndpoint`, which every TCP mod
 time, no more than there may be, and given up without losing who has connected already.
 
 A handler learns that its peer is gone when it reads or writes next; here it is cancelled at once, so that it
-does not work for nobody.
+wastes no work on it.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
             self.record.state = ConnectionState.OPEN
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Close the books."""
+        """Record the end of the connection."""
         asyncio.StreamReaderProtocol.connection_lost(self, error)
         if self._conversation is not None:
             self._conversation.cancel()

@@ -35,7 +35,7 @@ ACCEPT_PAUSE_S = 0.25
 
 
 class TcpConnection(asyncio.BaseProtocol):
-    """One accepted connection: its books, and how it ends. A model adds how it is served."""
+    """One accepted connection: its record, and how it ends. A model adds how it is served."""
 
     __slots__ = (
         "_reason", "_reason_text", "endpoint", "heard_before", "idle_since_s", "record", "transport",
@@ -66,7 +66,7 @@ class TcpConnection(asyncio.BaseProtocol):
         self.set_options(endpoint.tuning)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Close the books."""
+        """Record the end of the connection."""
         reason = self._reason or close_reason(error)
         text = self._reason_text
         if reason is CloseReason.OS_ERROR and error is not None:

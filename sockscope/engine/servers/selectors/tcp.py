@@ -27,7 +27,7 @@ from sockscope.engine.threads import spend_in_slices
 from sockscope.errors import ResourceLimitError
 
 ACCEPTS_PER_TURN = 128
-"""Connections accepted in one turn of the loop, so that a crowd at the door does not stop the service."""
+"""Connections accepted in one turn of the loop, so that a burst of connections does not stop the service."""
 MOST_QUEUED_REQUESTS = 1_024
 """Requests of one connection that may wait before it is no longer read from."""
 

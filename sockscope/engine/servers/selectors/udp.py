@@ -86,7 +86,7 @@ class SelectorUdpEndpoint(SyncUdpEndpoint):
         self._loop_of_thread.call(self._watch)
 
     def close(self, reason: CloseReason) -> None:
-        """Close every peer's books, and the socket as soon as the thread has ended."""
+        """Record the end of every peer, and close the socket as soon as the thread has ended."""
         super().close(reason)
         self._loop_of_thread.call(self._end)
 

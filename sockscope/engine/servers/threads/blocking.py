@@ -1,7 +1,9 @@
-"""The ``blocking`` model: one connection at a time, on a blocking socket. The server of the first chapter.
+"""The ``blocking`` model: one connection at a time, on a blocking socket.
 
-Who connects while another is served waits in the backlog of the kernel, connected but unheard, until the
-one before hangs up. The ``pool`` is a fixed number of threads, each such a server on the one listener they
+It is the server with which textbooks begin. Who connects while another is served waits in the
+backlog of the kernel, connected but unheard, until the one before hangs up.
+
+The ``pool`` is a fixed number of threads, each such a server on the one listener they
 share: it bounds threads and memory, whatever comes, and who finds no free thread waits in the backlog too.
 """
 

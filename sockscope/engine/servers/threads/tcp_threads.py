@@ -29,7 +29,7 @@ class HungUp(Exception):
 
 
 class BlockingConnection(SyncConnection):
-    """An accepted connection on a blocking socket; as a context it keeps the books of its end."""
+    """An accepted connection on a blocking socket; as a context manager it closes and records its end."""
 
     def __init__(self, endpoint: ThreadsEndpoint, arrival: Arrival) -> None:
         super().__init__(endpoint, arrival)
@@ -72,7 +72,7 @@ class BlockingConnection(SyncConnection):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """Close the socket and the books. What a peer did is told there; anything else goes on up."""
+        """Close the socket and record why. What a peer did is a reason; any other exception propagates."""
         reason, text = CloseReason.EOF, self._conversation.unfinished
         if isinstance(error, FramingError):
             reason, text = CloseReason.GARBAGE, str(error)

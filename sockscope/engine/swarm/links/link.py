@@ -34,7 +34,7 @@ class Link:
         self._client = client
         self._on_exchange = swarm.recorder.on_exchange
         self.record: ConnectionRecord | None = None
-        """The books of the connection; None while there is none."""
+        """The record of the connection; None while there is none."""
         self.steady = False
         """Whether the next request follows an answer at once. The pacer grants it."""
         self.outdated = True
@@ -97,7 +97,7 @@ class Link:
     # Sending.
 
     def open(self, record: ConnectionRecord) -> None:
-        """There is a new connection, with these books."""
+        """There is a new connection, whose counters are in ``record``."""
         self.record = record
         self._expect = None
         self.outdate()

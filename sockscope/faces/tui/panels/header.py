@@ -1,4 +1,4 @@
-"""The header: what runs, how it goes, and who is the limit; for the back of the room."""
+"""The header: what runs, how it goes, and what limits it; to be read from afar."""
 
 from __future__ import annotations
 
