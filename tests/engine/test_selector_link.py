@@ -212,3 +212,29 @@ async def test_more_than_one_buffer_of_answer_is_read_to_its_end() -> None:
         swarm = swarm_of(engine)
         assert (swarm.totals.responses, swarm.totals.errors, swarm.totals.timeouts) == (15, 0, 0)
         await until(lambda: swarm_of(engine).totals.connections_closed >= 15, what="every end is noticed")
+
+
+@pytest.mark.parametrize("client", ["selector", "protocol", "streams"])
+async def test_connections_with_bytes_on_their_way_in_both_directions_are_replaced(client: str) -> None:
+    """Without a framing a client asks again in the middle of an answer: both ends may wait to write."""
+    async with running(
+        grace_s=0.0, client=client, clients=5, framing="none", request_bytes=300_000, request_timeout_s=0.5
+    ) as engine:
+        await until(lambda: swarm_of(engine).totals.responses > 50)
+        await tune(engine, framing="length")
+        await until(lambda: not swarm_of(engine).rolling, what="replaced connections")
+        answered = swarm_of(engine).totals.responses
+        await until(lambda: swarm_of(engine).totals.responses > answered + 10)
+
+
+@pytest.mark.parametrize("client", ["selector", "protocol", "streams", "blocking"])
+async def test_reads_that_nobody_waits_for_are_no_answers(client: str) -> None:
+    async with running(
+        grace_s=0.0, client=client, clients=3, framing="none", request_bytes=300_000, think_time_s=0.001
+    ) as engine:
+        for _ in range(5):
+            before = swarm_of(engine).totals.responses
+            await until(lambda before=before: swarm_of(engine).totals.responses > before + 5)  # type: ignore[misc]
+            swarm = swarm_of(engine)
+            totals = swarm.totals
+            assert totals.requests == totals.responses + totals.timeouts + totals.errors + swarm.in_flight

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from sockscope.core.config.experiment import Tuning
@@ -105,8 +106,8 @@ class Client:
     """A client of the swarm, over all its connections."""
 
     __slots__ = (
-        "_backoff", "_failures", "_reason", "_reason_text", "_socket_generation", "_swarm", "link", "number",
-        "pacer", "retiring", "state",
+        "_backoff", "_cut_off", "_failures", "_reason", "_reason_text", "_socket_generation", "_swarm", "link",
+        "number", "pacer", "retiring", "state",
     )  # fmt: skip
 
     link: Link
@@ -122,6 +123,7 @@ class Client:
         """Whether it makes no more requests and does not come back."""
         self.link = link(swarm, self)
         self._backoff: asyncio.TimerHandle | None = None
+        self._cut_off: asyncio.TimerHandle | None = None
         self._failures = 0
         self._reason: CloseReason | None = None
         self._reason_text = ""
@@ -174,6 +176,10 @@ class Client:
         self._stop_waiting()
         self.state = ClientState.CLOSING
         self.link.close(abort=reason.is_fault)
+        if self.link.unsent:
+            # A server that does not read must not keep it for ever.
+            timeout_s = self._swarm.tuning.request_timeout_s
+            self._cut_off = self._swarm.loop.call_later(timeout_s, partial(self.link.close, abort=True))
 
     def lost(self, reason: CloseReason, text: str = "") -> None:
         """The connection is gone; ``reason`` is what the link says, ours goes first."""
@@ -181,6 +187,9 @@ class Client:
             reason, text = self._reason, self._reason_text
             self._reason = None
         swarm, link = self._swarm, self.link
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+            self._cut_off = None
         swarm.recorder.errors += link.give_up(reason.value)
         self._stop_waiting()
         if link.record is not None:

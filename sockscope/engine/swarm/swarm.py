@@ -154,7 +154,7 @@ class Swarm(RecordedRole):
         await self._dialler.close()
         for client in list(self._clients.values()):
             client.stop(reason)
-        # Links tell of their end in the next turn of the loop; the books close there.
+        # Links tell of their end in the next turn of the loop; their records are closed there.
         for _ in range(100):
             if not self._clients:
                 break

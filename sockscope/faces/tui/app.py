@@ -77,7 +77,7 @@ class SockscopeApp(App[int]):
             self.exit(error.exit_code)
             return
         if self.session.tick_s is not None:
-            self.set_interval(self.session.tick_s, self.session.tick)
+            self.set_interval(self.session.tick_s, self.session.tick_in_turns)
         self._end = asyncio.create_task(self._leave_at_the_end())
         self.call_after_refresh(self._on_started)
 

@@ -72,7 +72,7 @@ class Session:
     """A run and the view of it.
 
     :meth:`start` begins it, :meth:`tick` takes a picture of it, :meth:`finish` ends it. ``tick_s`` is how
-    often the app calls :meth:`tick`; None where somebody else decides when pictures are taken.
+    often the app calls :meth:`tick_in_turns`; None where somebody else decides when pictures are taken.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Session:
         self._with_tables = False
         self._events_cursor = 0
         self._unseen_events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._taken: Snapshot | None = None
         self._window_s = DEFAULT_WINDOW_S
         self._frozen = False
         self._cursor_s: float | None = None
@@ -194,6 +195,16 @@ class Session:
         Every second one has the rows of tables, and one with ``tables`` has them in any case; ``hidden`` asks
         for those of panels out of sight too.
         """
+        self._take(tables=tables, hidden=hidden)
+        self._show_taken()
+
+    def tick_in_turns(self) -> None:
+        """Take a picture of the run in this turn of the loop, and show it in a later one: both are short."""
+        self._take()
+        if self._viewer is not None:
+            self._viewer.call_after(0.0, self._show_taken)
+
+    def _take(self, *, tables: bool = False, hidden: bool = False) -> None:
         if self._is_over or self._viewer is None:
             return
         self._ticks += 1
@@ -203,7 +214,14 @@ class Session:
         self.trace.absorb(snapshot)
         self.intervals.absorb(snapshot)
         self._unseen_events.extend(snapshot.events)
-        if not self._frozen and not self._viewer.is_covered:
+        self._taken = snapshot
+
+    def _show_taken(self) -> None:
+        """Show the picture that was taken last, unless that is done or nobody can see it."""
+        snapshot, self._taken = self._taken, None
+        if snapshot is None or self._is_over or self._frozen or self._viewer is None:
+            return
+        if not self._viewer.is_covered:
             self._show(replace(snapshot, events=tuple(self._unseen_events)))
             self._unseen_events.clear()
 

@@ -83,6 +83,11 @@ class Link:
         """
         raise NotImplementedError
 
+    @property
+    def unsent(self) -> bool:
+        """Whether a close would wait for something to be written."""
+        return False
+
     def time_out(self, before_s: float) -> None:
         """What was sent before ``before_s`` was not answered in time."""
         raise NotImplementedError

@@ -39,7 +39,7 @@ class SelectorLink(TcpLink):
         # The end of an attempt to connect; None when there is none under way.
         self._deadline: asyncio.TimerHandle | None = None
         # What the kernel has not taken yet.
-        self._unsent = memoryview(b"")
+        self._unsent = bytearray()
 
     # Connecting.
 
@@ -47,7 +47,7 @@ class SelectorLink(TcpLink):
         """Connect; what takes longer than a call is awaited in the set, for the connect timeout at most."""
         self.begin()
         self._target = target
-        self._unsent = memoryview(b"")
+        self._unsent = bytearray()
         try:
             sock = self._socket = self.new_socket(target)
             sock.setblocking(False)
@@ -181,10 +181,7 @@ class SelectorLink(TcpLink):
 
     def _watch(self, sock: socket.socket) -> None:
         """Be told of what there is to read, and of room to write while something is unsent."""
-        events = READ_ONCE | WRITE if self._unsent else READ_ONCE
-        if self._unsent and self._closing:
-            events = WRITE
-        self._swarm.readiness.watch(sock, events)
+        self._swarm.readiness.watch(sock, READ_ONCE | WRITE if self._unsent else READ_ONCE)
 
     # Writing.
 
@@ -199,7 +196,7 @@ class SelectorLink(TcpLink):
 
     def _write(self, data: bytes) -> None:
         if self._unsent:
-            self._unsent = memoryview(b"".join((self._unsent, data)))
+            self._unsent += data
             return
         send = self._send
         try:
@@ -220,7 +217,7 @@ class SelectorLink(TcpLink):
     def _keep_unsent(self, data: bytes, sent: int) -> None:
         """Write the rest of ``data`` when the kernel has room for it."""
         if self._socket is not None:
-            self._unsent = memoryview(data)[sent:]
+            self._unsent += memoryview(data)[sent:]
             self._watch(self._socket)
 
     def _write_on(self) -> None:
@@ -228,7 +225,7 @@ class SelectorLink(TcpLink):
         sock = self._socket
         assert sock is not None
         try:
-            self._unsent = self._unsent[self._send(self._unsent) :]
+            del self._unsent[: self._send(self._unsent)]
         except BlockingIOError:
             return
         except OSError as error:
@@ -243,8 +240,16 @@ class SelectorLink(TcpLink):
 
     # Closing.
 
+    @property
+    def unsent(self) -> bool:
+        """Whether the kernel has yet to take something."""
+        return bool(self._unsent)
+
     def close(self, *, abort: bool) -> None:
-        """Close after what is still to be written, or at once."""
+        """Close after what is still to be written, or at once.
+
+        Until then reads go on, or a server that waits until it is read would not read either.
+        """
         self._expect = None
         self._closing = True
         sock = self._socket
@@ -274,7 +279,7 @@ class SelectorLink(TcpLink):
         if sock is not None:
             self._swarm.readiness.remove(sock)
             sock.close()
-        self._unsent = memoryview(b"")
+        self._unsent = bytearray()
 
     def socket_options(self, tuning: Tuning) -> list[SocketOption]:
         """Return TCP_NODELAY and the buffer sizes."""

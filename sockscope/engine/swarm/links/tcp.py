@@ -127,7 +127,8 @@ class TcpLink(Link):
             except FramingError as error:
                 garbage = str(error)
         self._expect = None
-        good = len(frames)
+        # Without a framing each read counts as an answer, but none that nobody waits for.
+        good = min(len(frames), self.under_way)
         if self._told and not garbage:
             good, garbage = self._judge(frames)
         record.odd_read(len(data), good)
@@ -245,6 +246,11 @@ class TransportLink(DialledLink):
                 self.transport.abort()
             else:
                 self.transport.close()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether the transport has something left to write."""
+        return self.transport is not None and self.transport.get_write_buffer_size() > 0
 
     def socket_options(self, tuning: Tuning) -> list[SocketOption]:
         """Return TCP_NODELAY and the buffer sizes."""

@@ -466,7 +466,7 @@ class KnobsPanel(Panel):
         knobs = self.query_one(KnobList)
         choices = {"server": state.servers}
         knobs.show(values, notes, _facts(snapshot), flashing, state.idle, choices)
-        self.border_subtitle = f"{knobs.hidden} more  , all" if knobs.hidden else ""
+        self.resubtitle(f"{knobs.hidden} more  , all" if knobs.hidden else "")
         rolling = (snapshot.swarm.rolling if snapshot.swarm else 0) + (
             snapshot.server.draining if snapshot.server else 0
         )

@@ -102,8 +102,14 @@ class Panel(Container):
     def retitle(self, more: str = "") -> None:
         """Write digit, title and what else there is to say into the border."""
         title = f"{self.full_title}  {more}" if more else self.full_title
+        # To write the same again would paint the whole panel anew.
         if self.border_title != title:
             self.border_title = title
+
+    def resubtitle(self, subtitle: str) -> None:
+        """Write into the lower border."""
+        if (self.border_subtitle or "") != subtitle:
+            self.border_subtitle = subtitle
 
     def watch_state(self, state: ScreenState | None) -> None:
         """Draw, unless nobody can see it or it is not this panel's turn."""

@@ -116,7 +116,10 @@ class DashboardScreen(Screen[None]):
 
     def call_after(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call ``call`` after a while."""
-        self.set_timer(delay_s, call)
+        if delay_s:
+            self.set_timer(delay_s, call)
+        else:
+            self.call_later(call)
 
     def watch_state(self, before: ScreenState | None, state: ScreenState | None) -> None:
         """Take the focus from where arrows have a meaning while the view is frozen: they go through time."""
@@ -218,7 +221,7 @@ class DashboardScreen(Screen[None]):
         listings = [panel for panel in self._panels.values() if panel.entry.kind is Kind.LISTING]
         behind = [panel.full_title for panel in listings if panel.has_class("-behind")]
         for panel in listings:
-            panel.border_subtitle = "   ".join(behind)
+            panel.resubtitle("   ".join(behind))
 
     def _redraw(self) -> None:
         for panel in self._panels.values():

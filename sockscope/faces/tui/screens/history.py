@@ -34,7 +34,7 @@ COLUMNS = (
     Column("kind", "kind", 4, priority=4),
     Column("rate", "req/s", 8, "right", priority=7),
     Column("p99", "p99", 7, "right", priority=6),
-    Column("lasted", "lasted", 7, "right", priority=3),
+    Column("lasted", "lasted", 8, "right", priority=3),
     Column("what", "what", 12, flexible=True, priority=2),
 )
 
