@@ -87,11 +87,12 @@ def check_descriptors(experiment: Experiment, tuning: Tuning) -> None:
     whose = "this" if tuning.layout == "loop" else "a"
     possible = max(0, (limit - RESERVED_DESCRIPTORS) * tuning.connections // max(1, ends))
     who = "pooled connections" if tuning.pool else "clients"
+    fewer = f"use at most {possible:,} {who}, or " if possible else ""
     raise ResourceLimitError(
         "descriptors",
         limit,
         f"{tuning.connections:,} {who} need {needed:,} descriptors, but {whose} process may open {limit:,}; "
-        f"use at most {possible:,} {who}, or raise the limit first: ulimit -n {needed}",
+        f"{fewer}raise the limit first: ulimit -n {needed}",
     )
 
 

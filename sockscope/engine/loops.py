@@ -73,6 +73,15 @@ def handed_over(sock: socket.socket) -> Iterator[None]:
             sock.detach()
 
 
+def seconds_left(timer: asyncio.Handle, loop: asyncio.AbstractEventLoop) -> float:
+    """Return the seconds until a timer of ``loop`` is due.
+
+    uvloop makes a plain handle, which has no time, of a timer that is due within half a millisecond.
+    """
+    when: Callable[[], float] | None = getattr(timer, "when", None)
+    return max(0.0, when() - loop.time()) if when is not None else 0.0
+
+
 def calm_allocator() -> None:
     """Lift glibc's dynamic mmap and trim thresholds to 16 and 32 MiB by freeing one large block.
 

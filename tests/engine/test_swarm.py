@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sockscope.core.events import CloseReason
-from sockscope.core.run.snapshot import RoleSnapshot
+from sockscope.core.run.snapshot import RoleSnapshot, RunState
 from sockscope.core.wire.framing import encode
 from sockscope.engine.engine import Engine
 from tests.engine.peers import Scripted, echo, tcp_peer
@@ -411,3 +411,47 @@ async def test_a_connection_that_is_closed_while_it_waits_for_a_permit_sends_not
         assert views is not None
         closed = {view.conn_id: view.requests for view in views.connections if view.close_reason}
         assert closed == {waiting: 0}
+
+
+# Changes at awkward moments.
+
+
+@pytest.mark.parametrize("pool", [0, 2])
+async def test_many_changes_while_clients_think_for_a_moment(pool: int) -> None:
+    async with running(clients=6, think_time_s=0.001, pool=pool) as engine:
+        await answered(engine, 10)
+        for number in range(60):
+            await tune(engine, think_time_s=0.0006 + number * 1e-6)
+            await asyncio.sleep(0)
+        await answered(engine, 50)
+        assert engine.state is RunState.RUNNING
+        assert not engine.error
+
+
+async def test_a_budget_is_spent_by_whoever_is_left() -> None:
+    async with running(clients=30, permits=1, lifetime=1, requests=30, service_time_s=0.02) as engine:
+        await answered(engine, 3)
+        await tune(engine, clients=1)
+        async with asyncio.timeout(20):
+            await engine.wait()
+        totals = swarm_of(engine).totals
+        assert (totals.requests, totals.responses, totals.errors) == (30, 30, 0)
+
+
+@tcp_clients
+@pytest.mark.parametrize("values", [{"think_time_s": 0.002}, {"permits": 1}], ids=str)
+async def test_a_server_that_answers_and_closes_fails_requests_and_not_the_run(
+    client: str, values: dict[str, Any]
+) -> None:
+    def answer_and_close(connection: Scripted, data: bytes) -> None:
+        connection.transport.write(data)
+        connection.transport.close()
+
+    async with (
+        tcp_peer(answer_and_close) as port,
+        against(port, client=client, clients=20, **values) as engine,
+    ):
+        await until_swarm(engine, lambda swarm: swarm.totals.connections_closed > 60)
+        assert engine.state is RunState.RUNNING
+        assert not engine.error
+    counts_add_up(swarm_of(engine))

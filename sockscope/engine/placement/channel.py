@@ -212,7 +212,8 @@ class Channel(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell that the other end is gone."""
         self._transport = None
-        self._end("")
+        # Other than of the socket it is a fault in what a message led to.
+        self._end("" if error is None or isinstance(error, OSError) else f"internal error: {error!r}")
 
     def send(self, message: Message) -> None:
         """Send a message, if the other end is there; raise EngineError when it is too large."""

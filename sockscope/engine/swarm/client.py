@@ -106,8 +106,8 @@ class Client:
     """A client of the swarm, over all its connections."""
 
     __slots__ = (
-        "_backoff", "_cut_off", "_failures", "_reason", "_reason_text", "_socket_generation", "_swarm", "link",
-        "number", "pacer", "retiring", "state",
+        "_backoff", "_cut_off", "_failures", "_reason", "_reason_text", "_socket_generation", "_swarm",
+        "link", "number", "pacer", "retiring", "state",
     )  # fmt: skip
 
     link: Link

@@ -41,7 +41,8 @@ class Dialler:
         self._recorder = recorder
         self._most_useful = most_useful
         self._queue: deque[Client] = deque()
-        self._connecting: set[Client] = set()
+        # Each with the address that it connects from.
+        self._connecting: dict[Client, str] = {}
         self._next_turn: asyncio.Handle | None = None
         self._closed = False
 
@@ -54,19 +55,19 @@ class Dialler:
         """Queue a client up."""
         if not self._closed:
             self._queue.append(client)
-            self._go_on()
+            self.go_on()
 
     def requeue(self, clients: Iterable[Client]) -> None:
         """Have these clients in the queue and no others."""
         self._queue = deque(clients)
-        self._go_on()
+        self.go_on()
 
     def ended(self, client: Client, error: OSError | None) -> None:
         """An attempt is over: with a connection, with an error, or (with neither) given up."""
-        self._connecting.discard(client)
-        self._go_on()
+        source = self._connecting.pop(client, self.source)
+        self.go_on()
         if error is not None:
-            self._failed(client, error)
+            self._failed(client, error, source)
         elif client.record is None and client.retiring:
             client.stop(CloseReason.RETIRED)
 
@@ -85,7 +86,8 @@ class Dialler:
         while self._connecting and perf_counter() < deadline_s:
             await asyncio.sleep(0.001)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Begin connections in the next turns of the loop, as many as are of use by then."""
         if self._next_turn is None and self._queue and not self._closed:
             self._next_turn = self._loop.call_soon(self._connect_some)
 
@@ -101,15 +103,15 @@ class Dialler:
                 # Since it was queued.
                 client.stop(CloseReason.RETIRED)
                 continue
-            self._connecting.add(client)
+            self._connecting[client] = self.source
             try:
                 client.connect(self.target)
             except Exception as error:  # noqa: BLE001  # a fault of ours: the run fails, and can still end
-                self._connecting.discard(client)
+                del self._connecting[client]
                 context = {"message": "a client failed to connect", "exception": error}
                 self._loop.call_exception_handler(context)
         if self._has_room:
-            self._go_on()
+            self.go_on()
 
     @property
     def _has_room(self) -> bool:
@@ -118,10 +120,10 @@ class Dialler:
         most = MOST_CONNECTING if useful is None else min(MOST_CONNECTING, useful)
         return len(self._connecting) < most and not self._closed
 
-    def _failed(self, client: Client, error: OSError) -> None:
+    def _failed(self, client: Client, error: OSError, source: str) -> None:
         recorder = self._recorder
         reason = close_reason(error)
-        if error.errno == errno.EADDRNOTAVAIL and self._another_source():
+        if error.errno == errno.EADDRNOTAVAIL and (source != self.source or self._another_source()):
             client.come_back()
             return
         if reason is CloseReason.REFUSED:

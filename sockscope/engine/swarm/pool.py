@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Protocol
 
 from sockscope.core.run.snapshot import LimiterStatistics
+from sockscope.engine.loops import seconds_left
 
 
 class Connection(Protocol):
@@ -55,8 +56,7 @@ class Pool:
         """Have so many clients share so many connections from now on."""
         self.clients, self.connections, self._think_s = clients, connections, think_s
         for thought, timer in list(self._thinking.items()):
-            left_s = max(0.0, timer.when() - self._loop.time())
-            if left_s > think_s:
+            if seconds_left(timer, self._loop) > think_s:
                 timer.cancel()
                 self._thinking[thought] = self._loop.call_later(think_s, self._think_time_over, thought)
         while self._present > clients and (self._waiting or self._thinking):

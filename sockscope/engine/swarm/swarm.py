@@ -101,6 +101,7 @@ class Swarm(RecordedRole):
             client.retune()
         self._share()
         self._resize()
+        self._dialler.go_on()
         return self._dialler.target
 
     def _take(self, assignment: Assignment) -> None:

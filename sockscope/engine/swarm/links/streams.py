@@ -46,6 +46,16 @@ class StreamsLink(TransportLink):
         self._conversation.add_done_callback(self._ended)
         self.attached(writer.transport)
 
+    def transmit(self) -> None:
+        """Write the request, unless the stream is closing: its coroutine tells of the end in a moment."""
+        if self.transport is not None and not self.transport.is_closing():
+            super().transmit()
+
+    def transmit_several(self, wires: list[bytes]) -> None:
+        """Write requests, unless the stream is closing."""
+        if self.transport is not None and not self.transport.is_closing():
+            super().transmit_several(wires)
+
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take the answers of a connection to its end."""
         broken: OSError | None = None

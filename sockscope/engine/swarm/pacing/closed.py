@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sockscope.core.events import CloseReason
 from sockscope.engine.limiter import Waiter
+from sockscope.engine.loops import seconds_left
 from sockscope.engine.swarm.client import ClientState
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class ClosedLoop:
         if think is not None:
             think.cancel()
             loop, tuning = self._swarm.loop, self._swarm.tuning
-            left_s = 0.0 if tuning.pool else min(think.when() - loop.time(), tuning.think_time_s)
+            left_s = 0.0 if tuning.pool else min(seconds_left(think, loop), tuning.think_time_s)
             self._think = loop.call_later(max(left_s, 0.0), self._think_time_over)
         return self._client.state in _IDLE
 
