@@ -101,7 +101,7 @@ def test_the_process_of_a_server_elsewhere_is_shown(place: str) -> None:
     with running("serve") as server:
         address = next_line(server).strip()
         done = sockscope(
-            "run", "--target", address, "--pid", str(server.pid), "-c", "4", "-d", "0.4", "--place", place
+            "run", "--target", address, "--pid", str(server.pid), "-c", "4", "-n", "200", "--place", place
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert f"SockScope: TCP clients, {address}," in done.stdout
