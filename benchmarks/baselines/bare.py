@@ -31,8 +31,6 @@ UDP_BUFFER_BYTES = 4 * 1024 * 1024
 """Asked for at the server's UDP socket; the kernel grants at most net.core.rmem_max."""
 DATAGRAMS_PER_WAKE_UP = 64
 CONNECTS_AT_ONCE = 100
-BACKLOG = 4096
-"""More than connect at once: a connected one is not yet accepted, and a full backlog drops SYNs."""
 SETUP_LIMIT_S = 30.0
 CLOSE_LIMIT_S = 10.0
 ANSWER_LIMIT_S = 1.0
@@ -248,7 +246,7 @@ async def _tcp_server() -> AsyncIterator[tuple[Address, _Ends]]:
     loop = asyncio.get_running_loop()
     # Not yet serving: in the turn that this takes, a cancelled call would leave the listener open.
     server = await loop.create_server(
-        lambda: _StreamServer(ends), LOOPBACK, 0, backlog=BACKLOG, start_serving=False
+        lambda: _StreamServer(ends), LOOPBACK, 0, backlog=CONNECTS_AT_ONCE, start_serving=False
     )
     try:
         await server.start_serving()
