@@ -71,7 +71,7 @@ class Engine:
         self.generation = 0
         self.state = RunState.IDLE
         self.error = ""
-        self._placement = Placement(experiment, self._on_trouble)
+        self._placement = Placement(self.experiment, self._on_trouble)
         self._sampler: Sampler | None = None
         self._target: TargetProcess | None = None
         self._log: Ring[Event] = Ring(EVENTS)

@@ -97,6 +97,18 @@ async def test_roles_of_one_host_find_each_other_and_one_spends_its_budget(make:
 
 
 @hosts
+async def test_a_role_without_a_share_of_the_budget_stays_exhausted(make: HostFactory) -> None:
+    async with hosting(make, "server", "swarm", requests=3) as host:
+        address = await host.ask("server", "start", here())
+        await host.ask("swarm", "start", here(address[1]), Share(budget=0))
+        await until(lambda: host.exhausted("swarm"))
+        host.tell("swarm", "hold", True)
+        await until(lambda: host.exhausted("swarm"))
+        for role in ("swarm", "server"):
+            await host.ask(role, "stop", 1.0)
+
+
+@hosts
 async def test_what_is_here_can_be_read_at_once_and_what_is_not_reports(make: HostFactory) -> None:
     async with hosting(make, "server") as host:
         await host.ask("server", "start", here())

@@ -138,6 +138,10 @@ async def test_a_frozen_view_has_hidden_rows_too_and_shows_one_moment() -> None:
     session.freeze(False)
     session.hold(False)
     assert source.holds[-2:] == [False, False]
+    session.hold(True)
+    session.freeze(True)
+    session.freeze(False)
+    assert source.holds[-1] is True, "as long as the reader asks for it"
 
 
 async def test_time_is_gone_through_only_while_frozen_and_within_the_window() -> None:

@@ -148,7 +148,7 @@ class ServerSide:
 class Capture:
     """One exchange with its bytes, from both ends where both ends are here.
 
-    ``answered`` by the server is None when its record was overwritten or the server is elsewhere.
+    ``server`` is None when its record was overwritten or the server is elsewhere.
     """
 
     exchange: Exchange

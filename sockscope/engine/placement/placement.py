@@ -216,8 +216,6 @@ class Placement:
         quieted = generating if vacated or any(p.kind.name in new for p in generating) else []
         try:
             await self._quiet(quieted)
-            for name in vacated:
-                await self._vacate(self._roles[name].role)
             address = await self._begin(new, assignment, vacated)
         except BaseException:
             for role in new.values():
@@ -238,6 +236,9 @@ class Placement:
         self, new: Mapping[str, HostedRole], assignment: Assignment, vacated: Sequence[str]
     ) -> Address:
         try:
+            # One that has not answered may still do it: from here on the address is not to be counted on.
+            for name in vacated:
+                await self._vacate(self._roles[name].role)
             return await self._change(new, assignment)
         except SockscopeError as error:
             for name in vacated:

@@ -55,6 +55,8 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._tells: Counter[str] = Counter()
         self._exhausted_timers: dict[str, asyncio.TimerHandle] = {}
+        # Roles whose budget is looked at: when it is spent, the engine hears of it.
+        self._budgeted: set[str] = set()
         self.channel = Channel(self._received, self._ended, greeted=True)
         self.gone = asyncio.Event()
 
@@ -104,7 +106,7 @@ class Worker:
             raise EngineError(_impossible(call))
         getattr(self._roles[call.role], call.method)(*call.arguments)
         self._tells[call.role] += 1
-        if call.role in self._exhausted_timers:
+        if call.role in self._budgeted:
             self._look_whether_exhausted(call.role)
 
     async def _answer(self, call: Call) -> None:
@@ -130,6 +132,7 @@ class Worker:
         if not self._waiting_to_start:
             calm_collector()
         if ROLE_KINDS[name].generates and self._experiment.requests:
+            self._budgeted.add(name)
             self._look_whether_exhausted(name)
 
     def _look_whether_exhausted(self, name: str) -> None:

@@ -176,7 +176,7 @@ class Client:
         self._stop_waiting()
         self.state = ClientState.CLOSING
         self.link.close(abort=reason.is_fault)
-        if self.link.unsent:
+        if self.link.unsent and self._cut_off is None:
             # A server that does not read must not keep it for ever.
             timeout_s = self._swarm.tuning.request_timeout_s
             self._cut_off = self._swarm.loop.call_later(timeout_s, partial(self.link.close, abort=True))

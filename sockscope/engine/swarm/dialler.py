@@ -51,6 +51,11 @@ class Dialler:
         """Clients that wait for a connection: it is under way, or will be."""
         return len(self._queue) + len(self._connecting)
 
+    def aim(self, target: Address) -> None:
+        """Connect to this address from now on; every source address has all its ports there again."""
+        if target != self.target:
+            self.target, self.source = target, ""
+
     def add(self, client: Client) -> None:
         """Queue a client up."""
         if not self._closed:

@@ -107,7 +107,7 @@ class Swarm(RecordedRole):
     def _take(self, assignment: Assignment) -> None:
         self.tuning = tuning = assignment.tuning
         self.generation = assignment.generation
-        self._dialler.target = assignment.address
+        self._dialler.aim(assignment.address)
         self.numbered = tuning.depth > 1 and not self.dialogue.request
         size = tuning.request_bytes
         shared = self._filled(b"sockscope ") if size >= SHARED_PAYLOAD_BYTES else b""
@@ -242,14 +242,14 @@ class Swarm(RecordedRole):
 
     def _look_for_overdue(self) -> None:
         """Check some clients for overdue requests; all of them twenty times per timeout, or ten times
-        if there are many."""
+        if there are many, but every 200 ms at the latest."""
         timeout_s = self.tuning.request_timeout_s
         before_s = perf_counter() - timeout_s
         checked = list(islice(self._unchecked, CHECKED_AT_ONCE))
         for client in checked:
             if client.link.overdue(before_s):
                 client.time_out(before_s)
-        parts = max(1.0, len(self._clients) / CHECKED_AT_ONCE)
+        parts = len(self._clients) // CHECKED_AT_ONCE + 1
         period_s = min(max(timeout_s / (20 if parts == 1 else 10), 0.002), 0.2)
         if len(checked) < CHECKED_AT_ONCE:
             self._unchecked = iter(list(self._clients.values()))

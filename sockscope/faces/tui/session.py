@@ -102,6 +102,7 @@ class Session:
         self._taken: Snapshot | None = None
         self._window_s = DEFAULT_WINDOW_S
         self._frozen = False
+        self._held = False
         self._cursor_s: float | None = None
         self._markers = 0
         self._rests = False
@@ -289,11 +290,12 @@ class Session:
             self.tick(tables=True, hidden=True)
         self._frozen = frozen
         self._cursor_s = None
-        self.source.hold(frozen)
+        self.source.hold(self._held or frozen)
         self._present_again()
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment readable, or let them go unless the view is frozen."""
+        self._held = held
         self.source.hold(held or self._frozen)
 
     def scrub(self, direction: int) -> None:

@@ -220,13 +220,14 @@ class ChildHost:
         """Wait for a report of this moment; give up after ``SILENT_S``, or when the process ends."""
         if not self.alive or not self._attended:
             return
+        deadline_s = perf_counter() + SILENT_S
         if self._fresh is not None:
             # One that was asked for earlier is of an earlier moment.
             await asyncio.wait([self._fresh], timeout=SILENT_S)
         if self.alive and self._fresh is None:
             self._request_report()
         if self._fresh is not None:
-            await asyncio.wait([self._fresh], timeout=SILENT_S)
+            await asyncio.wait([self._fresh], timeout=max(0.0, deadline_s - perf_counter()))
 
     def _poll(self) -> None:
         """Ask for a report at the next step of a grid, which is the same for all children."""

@@ -7,7 +7,6 @@ No transport and no task stands between the socket and the link: a read is ``rec
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -16,14 +15,11 @@ from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import Address
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.os_errors import close_reason, describe
-from sockscope.engine.swarm.links.tcp import TcpLink, tcp_options
+from sockscope.engine.swarm.links.tcp import TcpLink, connects_at_once, is_connected, tcp_options
 from sockscope.engine.swarm.readiness import BUFFER_BYTES, READ, READ_ONCE, WRITE
 
 if TYPE_CHECKING:
     from sockscope.engine.swarm.client import Client, SwarmContext
-
-_CONNECTED = (0, errno.EISCONN)
-_CONNECTING = (errno.EINPROGRESS, errno.EALREADY)
 
 
 class SelectorLink(TcpLink):
@@ -51,20 +47,15 @@ class SelectorLink(TcpLink):
         try:
             sock = self._socket = self.new_socket(target)
             sock.setblocking(False)
-            failed = sock.connect_ex(target)
-            if failed == errno.EINPROGRESS:
-                # Over loopback the handshake is done inside the first call, and the second says so.
-                failed = sock.connect_ex(target)
-            if failed in _CONNECTED:
+            connected = connects_at_once(sock, target)
+            if connected:
                 self._swarm.readiness.add(sock, READ_ONCE, self._ready)
-            elif failed in _CONNECTING:
-                self._swarm.readiness.add(sock, WRITE, self._connect_on)
             else:
-                raise _os_error(failed)
+                self._swarm.readiness.add(sock, WRITE, self._connect_on)
         except OSError as error:
             self._connect_failed(error)
             return
-        if failed in _CONNECTED:
+        if connected:
             self._connected(sock)
         else:
             timeout_s = self._swarm.tuning.connect_timeout_s
@@ -81,14 +72,17 @@ class SelectorLink(TcpLink):
         if sock is None:
             return
         failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or sock.connect_ex(self._target)
-        if failed in _CONNECTED:
-            self._end_attempt()
-            readiness = self._swarm.readiness
-            readiness.remove(sock)
-            readiness.add(sock, READ_ONCE, self._ready)
-            self._connected(sock)
-        elif failed not in _CONNECTING:
-            self._connect_failed(_os_error(failed))
+        try:
+            if not is_connected(failed):
+                return
+        except OSError as error:
+            self._connect_failed(error)
+            return
+        self._end_attempt()
+        readiness = self._swarm.readiness
+        readiness.remove(sock)
+        readiness.add(sock, READ_ONCE, self._ready)
+        self._connected(sock)
 
     def _connected(self, sock: socket.socket) -> None:
         try:
@@ -284,7 +278,3 @@ class SelectorLink(TcpLink):
     def socket_options(self, tuning: Tuning) -> list[SocketOption]:
         """Return TCP_NODELAY and the buffer sizes."""
         return tcp_options(self._socket if self.record is not None else None, tuning)
-
-
-def _os_error(number: int) -> OSError:
-    return OSError(number, describe(OSError(number, "")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
@@ -42,6 +43,21 @@ NO_ECHO = "the answer is not the request: the server does not echo (--expect or 
 """What is wrong with an answer where none was described."""
 # linux/in.h: let several destinations share a local port when the source address is bound first.
 _IP_BIND_ADDRESS_NO_PORT = 24
+
+
+def connects_at_once(sock: socket.socket, target: Address) -> bool:
+    """Begin to connect; tell whether that is done already. Raises OSError if it has failed."""
+    # Over loopback the handshake is done inside the first call, and the second says so.
+    return is_connected(sock.connect_ex(target)) or is_connected(sock.connect_ex(target))
+
+
+def is_connected(number: int) -> bool:
+    """Read the result of a connect: True when connected, False while under way; raises OSError."""
+    if number in (0, errno.EISCONN):
+        return True
+    if number in (errno.EINPROGRESS, errno.EALREADY):
+        return False
+    raise OSError(number, os.strerror(number))
 
 
 class TcpLink(Link):
@@ -200,11 +216,7 @@ class DialledLink(TcpLink):
         sock = self.new_socket(target)
         try:
             sock.setblocking(False)
-            # Over loopback the handshake is done inside the first call, and the second says so.
-            failed = sock.connect_ex(target)
-            if failed == errno.EINPROGRESS:
-                failed = sock.connect_ex(target)
-            if failed not in (0, errno.EISCONN):
+            if not connects_at_once(sock, target):
                 async with asyncio.timeout(self._swarm.tuning.connect_timeout_s):
                     await self._swarm.loop.sock_connect(sock, target)
         except BaseException:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -17,8 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from sockscope.core.results.race_result import race_report
-from sockscope.core.results.standing import Standing, rows
-from sockscope.core.results.standing import StandingRow as Contestant
+from sockscope.core.results.standing import Standing, StandingRow, rows
 from sockscope.errors import SockscopeError
 from sockscope.faces.race import progress_words, race_title
 from sockscope.faces.race_table import (
@@ -190,7 +189,7 @@ class RaceScreen(Screen[None]):
         told = f"finished  {self._kept}" if standing.finished else progress_words(standing)
         self.query_one("#race-progress", Static).update(content + Content(plain(f"  {told}")))
 
-    def _draw_table(self, standing: Standing, table: Sequence[Contestant]) -> None:
+    def _draw_table(self, standing: Standing, table: Sequence[StandingRow]) -> None:
         columns = [*result_columns(standing.contest, table, bars=True), *resource_columns()[1:]]
         shown = self.query_one("#race-table", Table)
         longest = max(len(row.name) for row in table)
@@ -215,13 +214,8 @@ class RaceScreen(Screen[None]):
             ]
         )
 
-    def clipboard_report(self) -> dict[str, Any] | None:
-        """Return the race as its JSON object, or None while there is none."""
-        standing = self.standing
-        return race_report(standing, self._environment) if standing is not None else None
 
-
-def _style(row: Contestant, standing: Standing) -> str:
+def _style(row: StandingRow, standing: Standing) -> str:
     if row.fault:
         return "error"
     if row.name == standing.running and not standing.finished:
