@@ -59,7 +59,7 @@ def limit_of(window: Snapshot) -> Finding:
     ):
         if (finding := rule(window, shown)) is not None:
             return finding
-    return Finding("latency", "each client waits for its own answer; more clients ask more")
+    return Finding("latency", "each client waits for its own answer; more clients would raise the rate")
 
 
 def _not_running(window: Snapshot, _: Figures) -> Finding | None:
@@ -261,7 +261,7 @@ def _service(window: Snapshot, shown: Figures) -> Finding | None:
     return Finding(
         "service time",
         f"{units.format_duration(tuning.service_time_s)} of the {units.format_duration(shown.p50_s)} "
-        "per request is service; more clients ask more",
+        "per request is service; more clients would raise the rate",
     )
 
 
