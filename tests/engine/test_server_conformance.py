@@ -277,7 +277,7 @@ async def test_the_order_is_kept_when_the_service_time_goes(model: ServerModel) 
         await peer.send(second)
         await served.asked(2)
         tuning = replace(experiment().tuning, service_time_s=0.0)
-        served.endpoint.apply(tuning, 1)
+        await served.endpoint.apply(tuning, 1)
         for frames in (3, 4):
             await peer.send(second)
             await served.asked(frames)
@@ -532,7 +532,7 @@ async def test_who_waits_in_the_backlog_keeps_the_framing_it_came_with(model: Se
         await served.accepted()
         async with connected(served) as second:
             await second.send(encode("length", b"second"))
-            served.endpoint.apply(replace(experiment().tuning, framing="newline"), 1)
+            await served.endpoint.apply(replace(experiment().tuning, framing="newline"), 1)
             async with connected(served) as third:
                 await third.send(b"third\n")
                 first.sock.close()
@@ -578,7 +578,7 @@ async def test_a_new_framing_is_for_connections_made_after_it(model: ServerModel
     async with serving(model, framing="length") as served, connected(served) as old:
         # In the backlog, with a request under way, when the tuning changes.
         await old.send(encode("length", b"old"))
-        served.endpoint.apply(replace(experiment().tuning, framing="newline"), 1)
+        await served.endpoint.apply(replace(experiment().tuning, framing="newline"), 1)
         assert await old.recv_exactly(7) == encode("length", b"old")
         async with connected(served) as new:
             await new.send(b"new\n")
@@ -599,7 +599,7 @@ async def test_options_are_known_as_asked_and_as_they_are(model: ServerModel, fa
         assert options["SO_RCVBUF"].effective == 32_768
         assert options["SO_SNDBUF"].requested is None
         assert (options["TCP_NODELAY"].requested, options["TCP_NODELAY"].effective) == (1, 1)
-        served.endpoint.apply(replace(experiment(family=family).tuning, no_delay=False), 1)
+        await served.endpoint.apply(replace(experiment(family=family).tuning, no_delay=False), 1)
         options = {option.name: option for option in served.endpoint.socket_options()}
         assert options["TCP_NODELAY"].effective == 0
         conn_id = served.record().conn_id

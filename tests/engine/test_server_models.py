@@ -248,7 +248,7 @@ async def test_work_is_spent_in_the_threads_of_the_server_and_the_end_does_not_w
         assert await peer.recv_exactly(len(wire) * 2) == wire * 2
         read_s, answered_s, *_ = served.recorder.exchanges.since(0).items[0]
         assert answered_s - read_s >= 0.019
-        served.endpoint.apply(tuning, 1)
+        await served.endpoint.apply(tuning, 1)
         await peer.send(wire)
         await served.asked(3)
         served.endpoint.close(CloseReason.STOPPED)

@@ -48,9 +48,9 @@ def admission(served: Served) -> Limiter:
     return found
 
 
-def retune(endpoint: Endpoint, **changes: Any) -> None:
+async def retune(endpoint: Endpoint, **changes: Any) -> None:
     current: Any = endpoint
-    endpoint.apply(replace(current.tuning, **changes), 1)
+    await endpoint.apply(replace(current.tuning, **changes), 1)
 
 
 @models
@@ -134,15 +134,15 @@ async def test_the_limit_is_put_on_and_taken_off_in_the_middle_of_things(model: 
         await until(lambda: served.recorder.totals().requests == 5)
         limiter = admission(served)
         assert limiter.in_flight == 0
-        retune(served.endpoint, server_permits=3)
+        await retune(served.endpoint, server_permits=3)
         assert limiter.in_flight == 5
         for number, peer in enumerate(peers[5:], start=6):
             await peer.send(wire)
             await served.asked(number)
         await until(lambda: limiter.waiting == 4)
-        retune(served.endpoint, server_permits=7)
+        await retune(served.endpoint, server_permits=7)
         assert (limiter.in_flight, limiter.waiting) == (7, 2)
-        retune(served.endpoint, server_permits=0)
+        await retune(served.endpoint, server_permits=0)
         assert (limiter.in_flight, limiter.waiting) == (9, 0)
 
 
@@ -193,7 +193,7 @@ async def test_a_read_takes_no_more_than_it_may(model: ServerModel) -> None:
             return
         assert record.reads >= 20
         reads = record.reads
-        retune(served.endpoint, read_bytes=0)
+        await retune(served.endpoint, read_bytes=0)
         await peer.send(wire)
         assert await peer.recv_exactly(len(wire)) == wire
         assert record.reads - reads < 20
@@ -203,6 +203,6 @@ async def test_a_datagram_is_cut_at_the_size_of_the_read() -> None:
     async with serving(model_for("udp"), read_bytes=100) as served, connected(served) as peer:
         peer.sock.send(numbered(1, b"x" * 500))
         assert await peer.recv() == numbered(1, b"x" * 92)
-        retune(served.endpoint, read_bytes=0)
+        await retune(served.endpoint, read_bytes=0)
         peer.sock.send(numbered(2, b"x" * 500))
         assert await peer.recv() == numbered(2, b"x" * 500)

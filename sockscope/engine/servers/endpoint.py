@@ -61,8 +61,8 @@ class Endpoint(Protocol):
 
     address: Address
 
-    def apply(self, tuning: Tuning, generation: int) -> None:
-        """Take over a tuning that needs no new endpoint."""
+    async def apply(self, tuning: Tuning, generation: int) -> None:
+        """Take over a tuning that needs no new endpoint; it is in force at every connection on return."""
         ...
 
     def share(self) -> Inheritance | None:

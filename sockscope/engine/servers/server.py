@@ -54,15 +54,16 @@ class Server(RecordedRole):
         assert endpoint is not None
         assert before is not None
         if _served_alike(before.tuning, assignment.tuning):
-            endpoint.apply(assignment.tuning, assignment.generation)
+            await endpoint.apply(assignment.tuning, assignment.generation)
         else:
             self._endpoint = self._open(assignment)
             endpoint.drain()
             self._draining[endpoint] = asyncio.create_task(self._finish(endpoint))
             self._served[endpoint] = before.tuning
-        for old in self._draining:
-            was = self._served[old]
-            old.apply(
+        for old in list(self._draining):
+            if (was := self._served.get(old)) is None:
+                continue  # drained meanwhile
+            await old.apply(
                 replace(assignment.tuning, transport=was.transport, family=was.family, server=was.server),
                 assignment.generation,
             )

@@ -21,6 +21,7 @@ from sockscope.engine.servers.conversation import Conversation
 from sockscope.engine.servers.endpoint import Inheritance, ServerContext
 from sockscope.engine.servers.listener import EXHAUSTED, Arrival, Listener
 from sockscope.engine.threads import ThreadGroup, ThreadRecorder, Waker
+from sockscope.engine.turns import in_turns
 from sockscope.errors import ResourceLimitError
 
 READ_BYTES = 65_536
@@ -133,13 +134,16 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
 
     # From the role.
 
-    def apply(self, tuning: Tuning, generation: int) -> None:
+    async def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; connections accepted from now on get its framing and buffers."""
-        self.tuning = tuning
+        before, self.tuning = self.tuning, tuning
         self.listener.apply(tuning, generation)
-        for connection in list(self.connections.values()):
-            with contextlib.suppress(OSError):  # its thread has closed it meanwhile
-                set_no_delay(connection.sock, tuning.no_delay)
+        if tuning.no_delay != before.no_delay:
+            await in_turns(self.connections.values(), self._set_no_delay)
+
+    def _set_no_delay(self, connection: SyncConnection) -> None:
+        with contextlib.suppress(OSError):  # its thread has closed it meanwhile
+            set_no_delay(connection.sock, self.tuning.no_delay)
 
     def share(self) -> Inheritance | None:
         """Return a duplicate of the listener, or None when it is closed."""

@@ -149,7 +149,7 @@ class SyncUdpEndpoint:
         with self._lock:
             return self.peers.sequence_counts()
 
-    def apply(self, tuning: Tuning, generation: int) -> None:
+    async def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; buffers of a UDP socket can change in place."""
         self.tuning = tuning
         self.peers.generation = generation

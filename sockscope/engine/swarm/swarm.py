@@ -19,11 +19,13 @@ from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.swarm.client import Client, ClientState
 from sockscope.engine.swarm.dialler import Dialler
 from sockscope.engine.swarm.links import LINKS
+from sockscope.engine.swarm.links.link import Link
 from sockscope.engine.swarm.links.tcp import NUMBER_DIGITS
 from sockscope.engine.swarm.pacing.closed import ClosedLoop
 from sockscope.engine.swarm.pool import Pool
 from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.threads import ThreadGroup
+from sockscope.engine.turns import in_turns
 
 SHARED_PAYLOAD_BYTES = 1_024
 """From this size on all clients send the same bytes object, so that 10,000 of them fit into memory."""
@@ -63,6 +65,7 @@ class Swarm(RecordedRole):
         self._seed = experiment.seed
         self._random = random.Random(experiment.seed)
         self._watch: asyncio.TimerHandle | None = None
+        self._resuming: asyncio.Task[None] | None = None
         self._last_trouble = ""
         self._began_s = 0.0
         self._payload: bytes = b""
@@ -82,7 +85,7 @@ class Swarm(RecordedRole):
         self._take(assignment)
         self.limiter.resize(assignment.tuning.permits)
         self._share()
-        self._resize()
+        await self._resize()
         self._look_for_overdue()
         return self._dialler.target
 
@@ -93,14 +96,12 @@ class Swarm(RecordedRole):
         if before.needs_new_sockets(assignment.tuning) or target != assignment.address:
             self.socket_generation += 1
         if _model(before) != _model(assignment.tuning):
-            for client in self._active:
-                client.retire()
-            self._active = []
+            former, self._active = self._active, []
+            await in_turns(former, Client.retire)
         self.limiter.resize(assignment.tuning.permits)
-        for client in list(self._clients.values()):
-            client.retune()
+        await in_turns(self._clients.values(), Client.retune)
         self._share()
-        self._resize()
+        await self._resize()
         self._dialler.go_on()
         return self._dialler.target
 
@@ -120,26 +121,33 @@ class Swarm(RecordedRole):
         else:
             self.pool.resize(0, 0, 0.0)
 
-    def _resize(self) -> None:
+    async def _resize(self) -> None:
         count = self.tuning.connections
-        while len(self._active) > count:
-            self._active.pop().retire()
+        surplus = self._active[count:]
+        del self._active[count:]
+        await in_turns(reversed(surplus), Client.retire)
         link = LINKS[_model(self.tuning)]
-        while len(self._active) < count:
-            client = Client(self, self._next_number, link)
-            client.pacer = ClosedLoop(client, self)
-            self._next_number += self._number_step
-            self._clients[client.number] = client
-            self._active.append(client)
-            self._dialler.add(client)
+        await in_turns(range(count - len(self._active)), lambda _: self._add_client(link))
+
+    def _add_client(self, link: type[Link]) -> None:
+        client = Client(self, self._next_number, link)
+        client.pacer = ClosedLoop(client, self)
+        self._next_number += self._number_step
+        self._clients[client.number] = client
+        self._active.append(client)
+        self._dialler.add(client)
 
     def pause(self, paused: bool) -> None:
         """Stop or resume making requests; what is in flight is answered."""
         self.paused = paused
-        for client in list(self._clients.values()):
-            client.retune()
-            if not paused:
-                client.pacer.resume()
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
+        if paused:
+            for client in list(self._clients.values()):
+                client.retune()
+        else:
+            self._resuming = self.loop.create_task(in_turns(self._clients.values(), _go_on))
 
     async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
         """Let requests in flight finish for at most ``grace_s``, then close everything."""
@@ -307,6 +315,11 @@ class Swarm(RecordedRole):
                 client.leave(CloseReason.CLOSED)
                 return True
         return False
+
+
+def _go_on(client: Client) -> None:
+    client.retune()
+    client.pacer.resume()
 
 
 def _model(tuning: Tuning) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.driver import Driver
@@ -108,6 +109,25 @@ class SockscopeApp(App[int]):
         return watchful(super().get_driver_class(), self.leave)
 
     # Actions.
+
+    async def on_event(self, event: events.Event) -> None:
+        """Run what a key is bound to here and now, unless it may be text.
+
+        On its way from the widget in focus up to the app, which looks the bindings up otherwise, a key waits
+        for a turn of the loop at each container.
+        """
+        dashboard = self._dashboard
+        if (
+            isinstance(event, events.Key)
+            and not event.is_forwarded
+            and self.app_focus
+            and self.screen is dashboard
+            and not dashboard.is_typing
+        ):
+            found = dashboard.active_bindings.get(event.key)
+            if found and found.enabled and await self.run_action(found.binding.action, found.node):
+                return
+        await super().on_event(event)
 
     def action_do(self, action_id: str) -> None:
         """Run an action of the table; while a value is typed only those that go before text."""

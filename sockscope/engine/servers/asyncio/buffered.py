@@ -56,11 +56,11 @@ class BufferedEndpoint(TcpEndpoint):
         self.buffer = bytearray(assignment.tuning.read_bytes or READ_BYTES)
         super().__init__(context, assignment, BufferedConnection)
 
-    def apply(self, tuning: Tuning, generation: int) -> None:
+    async def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; a new size of a read is a new buffer."""
         if tuning.read_bytes != self.tuning.read_bytes:
             self.buffer = bytearray(tuning.read_bytes or READ_BYTES)
-        super().apply(tuning, generation)
+        await super().apply(tuning, generation)
 
 
 def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:

@@ -223,7 +223,7 @@ class UdpEndpoint:
 
     # From the role.
 
-    def apply(self, tuning: Tuning, generation: int) -> None:
+    async def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; buffers of a UDP socket can change in place."""
         self._peers.generation = generation
         self._take(tuning)

@@ -27,11 +27,15 @@ from sockscope.engine.os_errors import close_reason, describe, listen_error
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.connections import ConnectionsEndpoint
 from sockscope.engine.servers.endpoint import Inheritance, ServerContext, bound_socket
+from sockscope.engine.turns import in_turns
 
 ACCEPTS_PER_TURN = 64
 """Connections accepted in one turn of the loop. uvloop alone accepts one, which starves under load."""
 ACCEPT_PAUSE_S = 0.25
 """Pause after the process ran out of descriptors, so that a full listener does not spin the loop."""
+_RETUNED = {"read_bytes", "server_permits", "service_time_s", "work"}
+_OPTIONS = {"no_delay", "read_bytes"}
+"""What of a tuning open connections take over, each way; there may be thousands of them."""
 
 
 class TcpConnection(asyncio.BaseProtocol):
@@ -213,17 +217,19 @@ class TcpEndpoint(ConnectionsEndpoint):
 
     # From the role.
 
-    def apply(self, tuning: Tuning, generation: int) -> None:
+    async def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; connections accepted from now on get its framing and buffers."""
         if not tuning.frames_alike(self.tuning):
             self._accept_backlog()
-        self.tuning, self.generation = tuning, generation
+        before, self.tuning, self.generation = self.tuning, tuning, generation
         if self._listener is not None:
             set_buffers(self._listener, tuning)
         self.context.admission.resize(tuning.server_permits)
-        for connection in self.connections.values():
-            connection.retune(tuning)
-            connection.set_options(tuning)
+        changed = before.changes_to(tuning).keys()
+        if changed & _RETUNED:
+            await in_turns(self.connections.values(), lambda connection: connection.retune(tuning))
+        if changed & _OPTIONS:
+            await in_turns(self.connections.values(), lambda connection: connection.set_options(tuning))
 
     def share(self) -> Inheritance | None:
         """Return a duplicate of the listener, or None when it is closed."""

@@ -242,9 +242,9 @@ class SelectorEndpoint(SyncTcpEndpoint):
 
     # From the loop of the role.
 
-    def apply(self, tuning: Tuning, generation: int) -> None:
+    async def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; connections accepted from now on get its framing and buffers."""
-        super().apply(tuning, generation)
+        await super().apply(tuning, generation)
         self.loop.call(self._accept_taken)
 
     def drain(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.content import Content
 from textual.geometry import Region
-from textual.message import Message
 from textual.strip import Strip
 from textual.style import Style
 from textual.widget import Widget
@@ -88,16 +87,13 @@ class KnobList(Widget, can_focus=True):
         Binding("escape", "give_up", show=False),
     ]
 
-    class Turned(Message):
-        """A knob has a new value."""
+    def __init__(self, on_turned: Callable[[str, Value], None], *, id: str | None = None) -> None:
+        """``on_turned`` is called with the key and the new value of a knob that was turned.
 
-        def __init__(self, key: str, value: Value) -> None:
-            super().__init__()
-            self.key = key
-            self.value = value
-
-    def __init__(self, *, id: str | None = None) -> None:
+        A message would wait for a turn of the loop at each container on its way.
+        """
         super().__init__(id=id)
+        self._on_turned = on_turned
         self._values: dict[str, Value] = {}
         self._notes: dict[str, str] = {}
         self._facts: dict[str, str] = {}
@@ -180,8 +176,12 @@ class KnobList(Widget, can_focus=True):
     def action_move(self, by: int) -> None:
         """Go to another knob."""
         self._entry = self._refused = None
+        before, top = self.chosen, self._top()
         self._chosen = self._keys[(self._cursor + by) % len(self._keys)]
-        self.refresh()
+        if self._top() == top:
+            self._refresh_rows({before, self.chosen}, told=True)
+        else:
+            self.refresh()
 
     def action_turn(self, direction: int, coarse: bool = False) -> None:
         """Turn the knob one step on the 1-2-5 scale, or a decade."""
@@ -197,8 +197,8 @@ class KnobList(Widget, can_focus=True):
             spec = replace(spec, choices=self._choices[key])
         stepped = spec.step(value, direction, coarse=coarse)
         if stepped != value:
-            self.post_message(self.Turned(key, stepped))
-        self.refresh()
+            self._on_turned(key, stepped)
+        self._refresh_rows({key}, told=True)
 
     def action_type(self) -> None:
         """Begin to type a value, or take what was typed."""
@@ -225,7 +225,7 @@ class KnobList(Widget, can_focus=True):
         if why := spec.check(value):
             self.refuse(entry.key, why)
         else:
-            self.post_message(self.Turned(entry.key, value))
+            self._on_turned(entry.key, value)
 
     def action_give_up(self) -> None:
         """Forget what was typed."""
@@ -450,7 +450,7 @@ class KnobsPanel(Panel):
 
     def compose(self) -> ComposeResult:
         """The list fills the panel."""
-        yield KnobList(id="knob-list")
+        yield KnobList(self._request, id="knob-list")
 
     def draw(self, state: ScreenState) -> None:
         """Show the values that were asked for, and which of them are still being applied."""
@@ -486,18 +486,16 @@ class KnobsPanel(Panel):
         for fault in error.faults:
             knobs.refuse(fault.field, fault.why)
 
-    def on_knob_list_turned(self, message: KnobList.Turned) -> None:
+    def _request(self, key: str, value: Value) -> None:
         """Pass a turned knob on; the loop only takes effect with a new run."""
-        message.stop()
-        if message.key == "loop":
-            self.chosen_loop = str(message.value)
+        if key == "loop":
+            self.chosen_loop = str(value)
             running = self.state.snapshot.experiment.loop if self.state else ""
             if self.chosen_loop != running:
                 self.query_one(KnobList).refuse("loop", f"{self.chosen_loop} needs a new run: N starts it")
             self.redraw()
             return
-        # Straight to the screen: each station on the way up costs a turn of the loop.
-        self.screen.post_message(TuningRequested({message.key: message.value}))
+        self.screen.post_message(TuningRequested({key: value}))
 
     def clipboard_text(self) -> str:
         """Return the knobs as lines of text."""
