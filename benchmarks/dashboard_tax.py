@@ -56,7 +56,7 @@ from sockscope.core.run.snapshot import RunState
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import raise_descriptor_limit
 from sockscope.engine.loops import loop_factory
-from sockscope.faces.tui.panels.knobs import KNOBS
+from sockscope.faces.tui.panels.knob_layout import KNOBS
 
 COLUMNS, ROWS = 120, 40
 DASHBOARD = (str(Path(sys.executable).with_name("sockscope")), "--no-history")

@@ -33,7 +33,7 @@ from sockscope.core.config.division import divided
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.results.comparison import Side, compare
 from sockscope.engine.engine import describe_change
-from sockscope.faces.tui.panels.knobs import KNOBS, SHORT
+from sockscope.faces.tui.panels.knob_layout import KNOBS, SHORT
 from sockscope.core.results.run_result import report
 from sockscope.lab.contestants import VARIED
 from tests.core.runs import both

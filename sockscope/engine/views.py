@@ -45,26 +45,36 @@ def connection_views(
     socket_of: Callable[[int], socket.socket | None],
 ) -> tuple[tuple[ConnectionView, ...], int]:
     """Return the connections that ``query`` wants to see, and how many match it altogether."""
-    text = query.text.lower()
-    records = list(recorder.records())
-    if text:
-        records = [r for r in records if text in _searchable(r, recorder.role)]
-    shown = _picked(records, query)
-    return tuple(_view(r, recorder, now_s, socket_of) for r in shown), len(records)
-
-
-def _picked(records: list[ConnectionRecord], query: ConnectionQuery) -> list[ConnectionRecord]:
-    """Return the first records in the order that ``query`` wants."""
     key = _SORT_KEYS.get(query.sort)
-    if key is not None:
+    if key is None and not query.text:
+        shown, matching = _by_number(recorder, query), len(recorder.live) + len(recorder.closed)
+    else:
+        records = _matching(recorder, query.text.lower())
         pick = heapq.nlargest if query.reverse else heapq.nsmallest
-        return pick(query.limit, records, key=key)
-    # The usual order: by number, open connections first. It is asked for twice a second with up to 10,000 of
-    # them, which lie in this order already.
-    in_order = sorted(records, key=_NUMBER, reverse=query.reverse)
-    opened = [record for record in in_order if record.closed_s is None]
-    closed = [record for record in in_order if record.closed_s is not None]
-    return [*closed, *opened][: query.limit] if query.reverse else [*opened, *closed][: query.limit]
+        shown, matching = pick(query.limit, records, key=key or _usual), len(records)
+    return tuple(_view(r, recorder, now_s, socket_of) for r in shown), matching
+
+
+def _by_number(recorder: Recorder, query: ConnectionQuery) -> list[ConnectionRecord]:
+    """Return the first records in the usual order: by number, open connections first.
+
+    It is asked for twice a second, so not all of up to 10,000 records are looked at, only their numbers.
+    """
+    live, most = recorder.live, query.limit
+    opened = [live[number] for number in sorted(live, reverse=query.reverse)[:most]]
+    if len(opened) == most and not query.reverse:
+        return opened
+    closed = sorted(recorder.closed, key=_NUMBER, reverse=query.reverse)
+    return [*closed, *opened][:most] if query.reverse else [*opened, *closed][:most]
+
+
+def _usual(record: ConnectionRecord) -> tuple[bool, int]:
+    return record.closed_s is not None, record.conn_id
+
+
+def _matching(recorder: Recorder, text: str) -> list[ConnectionRecord]:
+    records = list(recorder.records())
+    return [r for r in records if text in _searchable(r, recorder.role)] if text else records
 
 
 def _searchable(record: ConnectionRecord, role: str) -> str:

@@ -25,8 +25,9 @@ def test_open_connections_stand_before_closed_ones_each_in_order(
     opened = [number for number, stay in enumerate(stays, start=1) if stay]
     closed = [number for number, stay in enumerate(stays, start=1) if not stay]
     expected = [*opened, *closed]
-    found = ids(recorder, ConnectionQuery(limit=limit, reverse=reverse))
-    assert found == (expected[::-1] if reverse else expected)[:limit]
+    for text in ("", "tcp"):  # every connection matches either
+        found = ids(recorder, ConnectionQuery(limit=limit, reverse=reverse, text=text))
+        assert found == (expected[::-1] if reverse else expected)[:limit]
 
 
 def test_any_other_column_sorts_the_rows_too() -> None:

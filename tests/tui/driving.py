@@ -22,7 +22,8 @@ from sockscope.core.run.source import RunSource
 from sockscope.engine.engine import Engine
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.panels import panel as panel_module
-from sockscope.faces.tui.panels.knobs import KNOBS, KnobList
+from sockscope.faces.tui.panels.knob_layout import KNOBS
+from sockscope.faces.tui.panels.knobs import KnobList
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.session import Session, Severity

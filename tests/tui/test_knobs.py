@@ -9,7 +9,7 @@ from textual import events
 
 from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
 from sockscope.faces.tui.actions import ACTIONS
-from sockscope.faces.tui.panels.knobs import KNOBS
+from sockscope.faces.tui.panels.knob_layout import KNOBS
 from tests.tui.driving import FakeDriver, dashboard, small
 
 LIVE = [key for key in KNOBS if FIELDS[key].live]

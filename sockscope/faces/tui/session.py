@@ -100,6 +100,7 @@ class Session:
         self._events_cursor = 0
         self._unseen_events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._taken: Snapshot | None = None
+        self._absorbed: Snapshot | None = None
         self._window_s = DEFAULT_WINDOW_S
         self._frozen = False
         self._held = False
@@ -197,29 +198,45 @@ class Session:
         for those of panels out of sight too.
         """
         self._take(tables=tables, hidden=hidden)
-        self._show_taken()
+        self._absorb_taken()
+        self._show_absorbed()
 
     def tick_in_turns(self) -> None:
-        """Take a picture of the run in this turn of the loop, and show it in a later one: both are short."""
+        """Take a picture of the run, absorb it and show it, each in another turn of the loop."""
         self._take()
+        self._then(self._absorb_and_then_show)
+
+    def _absorb_and_then_show(self) -> None:
+        self._absorb_taken()
+        self._then(self._show_absorbed)
+
+    def _then(self, call: Callable[[], None]) -> None:
+        """Call ``call`` in a later turn of the loop."""
         if self._viewer is not None:
-            self._viewer.call_after(0.0, self._show_taken)
+            self._viewer.call_after(0.0, call)
 
     def _take(self, *, tables: bool = False, hidden: bool = False) -> None:
         if self._is_over or self._viewer is None:
             return
+        self._absorb_taken()
         self._ticks += 1
         self._with_tables = tables or not self._with_tables
         snapshot = self.source.snapshot(self._interest(self._viewer, hidden=hidden))
         self._events_cursor = snapshot.events_cursor
-        self.trace.absorb(snapshot)
-        self.intervals.absorb(snapshot)
-        self._unseen_events.extend(snapshot.events)
         self._taken = snapshot
 
-    def _show_taken(self) -> None:
-        """Show the picture that was taken last, unless that is done or nobody can see it."""
+    def _absorb_taken(self) -> None:
+        """Let trace, intervals and log have the picture that was taken last, unless they have it."""
         snapshot, self._taken = self._taken, None
+        if snapshot is not None:
+            self.trace.absorb(snapshot)
+            self.intervals.absorb(snapshot)
+            self._unseen_events.extend(snapshot.events)
+            self._absorbed = snapshot
+
+    def _show_absorbed(self) -> None:
+        """Show the picture that was absorbed last, unless that is done or nobody can see it."""
+        snapshot, self._absorbed = self._absorbed, None
         if snapshot is None or self._is_over or self._frozen or self._viewer is None:
             return
         if not self._viewer.is_covered:

@@ -22,24 +22,14 @@ from sockscope.core.config.fields import FieldSpec, Kind, Value
 from sockscope.core.run.snapshot import Snapshot
 from sockscope.errors import ConfigError
 from sockscope.faces.tui.messages import TuningRequested
+from sockscope.faces.tui.panels.knob_layout import KNOBS, NARROWEST, KnobLayout
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.plain import plain
 
-_SHOWN = {key: knob for key, entry in FIELDS.items() if (knob := entry.spec.knob) is not None}
-KNOBS = tuple(sorted(_SHOWN, key=lambda key: _SHOWN[key].rank))
-"""The knobs from top to bottom, by field key."""
-SHORT = tuple(key for key in KNOBS if _SHOWN[key].compact)
-"""The knobs of a small terminal."""
 _LABEL = 10
 _KEY = 3
 _CARET = "█"
-_NARROWEST = 32
-"""Least width of a column."""
-_WIDEST = 40
-"""Most width of a column: further apart, the eye does not find from a label to its value."""
-_TOLD = 4
-"""Rows below the knobs for what is told about the one that is chosen."""
 
 
 @dataclass(slots=True)
@@ -103,6 +93,7 @@ class KnobList(Widget, can_focus=True):
         self._flashing: frozenset[str] = frozenset()
         self._idle: Mapping[str, str] = {}
         self._choices: dict[str, tuple[str, ...]] = {}
+        self._places_now = KnobLayout.of(0, 0)
 
     # What the panel sets.
 
@@ -123,7 +114,7 @@ class KnobList(Widget, can_focus=True):
         """
         changed = {
             key
-            for key in self._keys
+            for key in self._places.keys
             if values.get(key) != self._values.get(key)
             or notes.get(key) != self._notes.get(key)
             or (key in flashing) != (key in self._flashing)
@@ -136,14 +127,13 @@ class KnobList(Widget, can_focus=True):
 
     def _refresh_rows(self, changed: set[str], told: bool) -> None:
         """Draw the knobs that changed, and what is told below them; a key waits for no more than that."""
-        width, rows, top = self.size.width, self._rows, self._top()
-        if self.is_short:
-            regions = [Region(0, 0, width, 1)] if changed else []
-        else:
-            places = (self._keys.index(key) % self._lines + top for key in changed)
-            regions = [Region(0, y, width, 1) for y in places if 0 <= y < rows]
+        layout = self._places
+        rows = (layout.y_of(key, self._cursor) for key in changed)
+        regions = [Region(0, y, layout.width, 1) for y in rows if y is not None]
+        if layout.is_short:
+            regions = [Region(0, 0, layout.width, 1)] if changed else []
         if told:
-            regions.append(Region(0, rows, width, max(0, self.size.height - rows)))
+            regions.append(Region(0, layout.rows, layout.width, max(0, layout.height - layout.rows)))
         if regions:
             self.refresh(*regions)
 
@@ -156,30 +146,36 @@ class KnobList(Widget, can_focus=True):
     @property
     def chosen(self) -> str:
         """The key of the knob that the arrows turn."""
-        return self._keys[self._cursor]
+        return self._places.keys[self._cursor]
 
     @property
-    def is_short(self) -> bool:
-        """Whether there is room only for the most important knobs."""
-        return self.size.height <= 2
+    def hidden(self) -> int:
+        """Knobs for which there is no row."""
+        return self._places.hidden
 
     @property
-    def _keys(self) -> tuple[str, ...]:
-        return SHORT if self.is_short else KNOBS
+    def _places(self) -> KnobLayout:
+        """Where the knobs stand; Textual looks for the size of a widget all over the screen."""
+        width, height = self.size
+        if (width, height) != (self._places_now.width, self._places_now.height):
+            self._places_now = KnobLayout.of(width, height)
+        return self._places_now
 
     @property
     def _cursor(self) -> int:
-        return self._keys.index(self._chosen) if self._chosen in self._keys else 0
+        keys = self._places.keys
+        return keys.index(self._chosen) if self._chosen in keys else 0
 
     # Keys.
 
     def action_move(self, by: int) -> None:
         """Go to another knob."""
         self._entry = self._refused = None
-        before, top = self.chosen, self._top()
-        self._chosen = self._keys[(self._cursor + by) % len(self._keys)]
-        if self._top() == top:
-            self._refresh_rows({before, self.chosen}, told=True)
+        layout, before = self._places, self._cursor
+        after = (before + by) % len(layout.keys)
+        self._chosen = layout.keys[after]
+        if layout.top(before) == layout.top(after):
+            self._refresh_rows({layout.keys[before], self._chosen}, told=True)
         else:
             self.refresh()
 
@@ -265,19 +261,20 @@ class KnobList(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Choose the knob under the mouse; turn it when an arrow is hit."""
-        if self.is_short:
-            width = max(1, self.size.width // len(self._keys))
-            index, x = min(event.x // width, len(self._keys) - 1), event.x % width
-            left, right = len(_spec(self._keys[index]).label) + 1, width - 3
+        layout = self._places
+        if layout.is_short:
+            width = max(1, layout.width // len(layout.keys))
+            index, x = min(event.x // width, len(layout.keys) - 1), event.x % width
+            left, right = len(_spec(layout.keys[index]).label) + 1, width - 3
         else:
-            width = self._each
-            column = min(event.x // width, self._columns - 1)
+            width = layout.each
+            column = min(event.x // width, layout.columns - 1)
             x = event.x - column * width
-            index = event.y - self._top() + column * self._lines
+            index = event.y - layout.top(self._cursor) + column * layout.lines
             left, right = _LABEL + 1, width - _KEY - 3
-        if not 0 <= index < len(self._keys) or event.y >= self._rows:
+        if not 0 <= index < len(layout.keys) or event.y >= layout.rows:
             return
-        self._chosen = self._keys[index]
+        self._chosen = layout.keys[index]
         self._entry = self._refused = None
         if abs(x - left) <= 1:
             self.action_turn(-1, event.shift)
@@ -285,67 +282,32 @@ class KnobList(Widget, can_focus=True):
             self.action_turn(1, event.shift)
         self.refresh()
 
-    def _top(self) -> int:
-        """Return the y of the first knob: negative when the list is scrolled to show the cursor."""
-        rows = self._rows
-        return -max(0, min(self._cursor % self._lines - rows // 2, self._lines - rows))
-
-    @property
-    def hidden(self) -> int:
-        """Knobs for which there is no row."""
-        return 0 if self.is_short else len(self._keys) - min(self._rows * self._columns, len(self._keys))
-
-    @property
-    def _room(self) -> int:
-        """Rows there are for knobs; what is told about the chosen one stands below."""
-        return max(1, self.size.height - (_TOLD if self.size.height > 3 * _TOLD else 1))
-
-    @property
-    def _columns(self) -> int:
-        """Two when one is too long and there is the width for it."""
-        return 2 if len(self._keys) > self._room and self.size.width >= 2 * _NARROWEST else 1
-
-    @property
-    def _each(self) -> int:
-        """Width of a column."""
-        return min(self.size.width // self._columns, _WIDEST)
-
-    @property
-    def _lines(self) -> int:
-        """Length of a column."""
-        return -(-len(self._keys) // self._columns)
-
-    @property
-    def _rows(self) -> int:
-        """Rows that show knobs."""
-        return min(self._lines, self._room)
-
     # Drawing.
 
     def render_line(self, y: int) -> Strip:
         """Draw one row."""
-        width = self.size.width
-        if self.is_short:
+        layout = self._places
+        width, cursor = layout.width, self._cursor
+        if layout.is_short:
             return self._short_line(width) if y == 0 else self._hint_line(width)
-        below = self.size.height - self._rows
-        if y >= self.size.height - below:
-            return self._hint_line(width, y - self.size.height + below, below)
-        first, columns = y - self._top(), self._columns
-        indices = range(first, len(self._keys), self._lines)[:columns]
-        each = self._each
-        strips = [self._knob_line(self._keys[i], i == self._cursor, each) for i in indices]
-        if columns == 1 and width >= each + _NARROWEST and indices:
-            doc = Content.assemble((f"   {_spec(self._keys[first]).doc}", self._piece("label")))
-            strips.append(self._strip(doc, width - each, self.visual_style))
-        return Strip.join(strips).adjust_cell_length(width, self.rich_style)
+        below = layout.height - layout.rows
+        if y >= layout.rows:
+            return self._hint_line(width, y - layout.rows, below)
+        first = y - layout.top(cursor)
+        indices = range(first, len(layout.keys), layout.lines)[: layout.columns]
+        strips = [self._knob_line(layout.keys[i], i == cursor, layout.each) for i in indices]
+        if layout.columns == 1 and width >= layout.each + NARROWEST and indices:
+            doc = Content.assemble((f"   {_spec(layout.keys[first]).doc}", self._piece("label")))
+            strips.append(self._strip(doc, width - layout.each, self.visual_style))
+        strip = Strip.join(strips)
+        return strip if strip.cell_length == width else strip.adjust_cell_length(width, self.rich_style)
 
     def _piece(self, name: str) -> Style:
         return self.get_visual_style(f"knobs--{name}")
 
     def _strip(self, content: Content, width: int, base: Style) -> Strip:
         content = content.truncate(width, ellipsis=True).pad_right(max(0, width - content.cell_length))
-        segments = list(content.render_segments(base))
-        return Strip(segments, width).adjust_cell_length(width, self.rich_style)
+        return Strip(content.render_segments(base), width)
 
     def _knob_line(self, key: str, chosen: bool, width: int) -> Strip:
         spec = _spec(key)
@@ -353,7 +315,8 @@ class KnobList(Widget, can_focus=True):
         room = max(1, width - _LABEL - 4 - _KEY - 2)
         text, style = self._value(key)
         mark = "▸" if chosen and self.has_focus else " "
-        hint = self._notes.get(key, _SHOWN[key].keys)
+        knob = spec.knob
+        hint = self._notes.get(key, knob.keys if knob is not None else "")
         label = "label"
         if key in self._idle:
             hint, label, style = "n/a", "idle", self._piece("idle")
@@ -378,12 +341,13 @@ class KnobList(Widget, can_focus=True):
         return text, self._piece("changed" if key in self._flashing else "value")
 
     def _short_line(self, width: int) -> Strip:
-        each = width // len(self._keys)
+        keys, cursor = self._places.keys, self._cursor
+        each = width // len(keys)
         pieces: list[tuple[str, Style]] = []
-        for index, key in enumerate(self._keys):
+        for index, key in enumerate(keys):
             text, style = self._value(key)
             label = _spec(key).label
-            chosen = index == self._cursor and self.has_focus
+            chosen = index == cursor and self.has_focus
             room = max(1, each - len(label) - 4)
             pieces.append((f"{label} ", self._piece("cursor" if chosen else "label")))
             pieces.append(("◂", self._piece("arrow")))
@@ -399,7 +363,7 @@ class KnobList(Widget, can_focus=True):
         if self._entry is not None:
             return [("type a value, Enter takes it, Esc not", "key")]
         if not self.has_focus:
-            return [(", all knobs" if self.is_short else "1 then ↑ ↓ choose, ◂ ▸ turn", "key")]
+            return [(", all knobs" if self._places.is_short else "1 then ↑ ↓ choose, ◂ ▸ turn", "key")]
         chosen = self.chosen
         choices = _spec(chosen).kind in (Kind.CHOICE, Kind.FLAG)
         hint = ("◂ ▸ turn  Enter next" if choices else "◂ ▸ turn  Shift ×10  Enter type", "key")

@@ -54,7 +54,8 @@ class PanelEntry:
     ``id`` is the panel's in the style sheets; ``digit`` the key that leads to it ("" for none), ``label`` and
     ``about`` what the palette and the help call that. ``title`` stands in its border. ``slow`` panels draw at
     every second tick, which has the rows of tables; the others at each. They draw in different turns after
-    the tick (``turn`` 0 is at once), so as not to hold up the loop for long. ``yields_to`` is the id of a
+    the tick (``turn`` 0 is at once), so as not to hold up the loop for long; those that are a fraction of a
+    turn apart are painted together. ``yields_to`` is the id of a
     panel that takes the place of this one in the wide layout while it shows a detail.
     """
 
@@ -67,7 +68,7 @@ class PanelEntry:
     places: Places
     kind: Kind = Kind.OTHER
     slow: bool = False
-    turn: int = 0
+    turn: float = 0.0
     yields_to: str = ""
 
 

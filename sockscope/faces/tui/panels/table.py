@@ -30,9 +30,11 @@ PANELS: tuple[PanelEntry, ...] = (
     ),
     PanelEntry(
         "throughput", "2", "Throughput", "throughput", "Throughput", ThroughputPanel, _GRAPH, Kind.GRAPH,
+        turn=0.06,
     ),
     PanelEntry(
         "latency", "3", "Service time  ms", "latency", "Service time", LatencyPanel, _GRAPH, Kind.GRAPH,
+        turn=0.06,
     ),
     PanelEntry(
         "cpu", "4", "CPU  %   loop lag  ms", "CPU", "CPU and loop lag", CpuPanel, _GRAPH, Kind.GRAPH, turn=1,

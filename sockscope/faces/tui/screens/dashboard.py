@@ -16,6 +16,7 @@ from textual.widgets import Static
 from sockscope.core.run.snapshot import Cursors
 from sockscope.errors import ConfigError
 from sockscope.faces.tui import messages
+from sockscope.faces.tui.compositor import FrugalCompositor
 from sockscope.faces.tui.panels.header import HeaderPanel
 from sockscope.faces.tui.panels.knobs import KnobsPanel
 from sockscope.faces.tui.panels.listing import ListingPanel
@@ -51,6 +52,7 @@ class DashboardScreen(Screen[None]):
 
     def __init__(self, session: Session) -> None:
         super().__init__()
+        self._compositor = FrugalCompositor()
         self._session = session
 
     def compose(self) -> ComposeResult:
