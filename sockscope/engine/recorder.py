@@ -50,6 +50,9 @@ never); a server's begins when the request is read and ends when it is answered.
 ``time.perf_counter``."""
 _COLUMNS = 5
 _EXCHANGES = attrgetter("exchanges")
+_SINCE = attrgetter("same_since")
+_ODD_COUNTERS = ("frames_in", "frames_out", "reads", "writes", "bytes_in", "bytes_out")
+_ODD = [attrgetter(f"odd_{name}") for name in _ODD_COUNTERS]
 
 
 def clip(data: bytes, reads: tuple[int, ...] = ()) -> Clip:
@@ -370,26 +373,33 @@ class _StillSums:
 
     def __init__(self, records: list[ConnectionRecord]) -> None:
         self._records = records
-        self._sizes = [record.same_bytes for record in records]
-        self._datagrams = [int(record.transport == "udp") for record in records]
-        rest = [0] * 8
-        for r, size, datagrams in zip(records, self._sizes, self._datagrams, strict=True):
-            since = r.same_since * size
-            own = (r.odd_frames_in, r.odd_frames_out, r.odd_reads, r.odd_writes,
-                   r.odd_bytes_in - since, r.odd_bytes_out - since,
-                   r.odd_reads * datagrams, r.odd_writes * datagrams)  # fmt: skip
-            rest = list(map(add, rest, own))
-        self._rest = rest
+        self._size_of = _factor([record.same_bytes for record in records])
+        self._datagrams_of = _factor([int(record.transport == "udp") for record in records])
+        columns = [list(map(get, records)) for get in _ODD]
+        since = self._size_of(list(map(_SINCE, records)))
+        frames_in, frames_out, reads, writes, bytes_in, bytes_out = map(sum, columns)
+        datagrams_in, datagrams_out = self._datagrams_of(columns[2]), self._datagrams_of(columns[3])
+        # Not from the exchanges, of which threads make more meanwhile.
+        self._rest = [frames_in, frames_out, reads, writes, bytes_in - since, bytes_out - since,
+                      datagrams_in, datagrams_out]  # fmt: skip
 
     def now(self) -> list[int]:
         """Return what :func:`_sums` would."""
-        return list(map(add, self._rest, self._of(list(map(_EXCHANGES, self._records)))))
+        return list(map(add, self._rest, self._of_exchanges()))
 
-    def _of(self, exchanges: list[int]) -> list[int]:
-        """Return the part of the sums that so many exchanges of each connection make up."""
-        count, size = sum(exchanges), sum(map(mul, exchanges, self._sizes))
-        datagrams = sum(map(mul, exchanges, self._datagrams))
+    def _of_exchanges(self) -> list[int]:
+        """Return the part of the sums that the whole exchanges of each connection make up."""
+        exchanges = list(map(_EXCHANGES, self._records))
+        count, size, datagrams = sum(exchanges), self._size_of(exchanges), self._datagrams_of(exchanges)
         return [count, count, count, count, size, size, datagrams, datagrams]
+
+
+def _factor(factors: list[int]) -> Callable[[list[int]], int]:
+    """Return what multiplies a list of as many numbers by ``factors`` and adds them up."""
+    if len(set(factors)) == 1:  # as a rule all clients ask for the same
+        (factor,) = set(factors)
+        return lambda numbers: factor * sum(numbers)
+    return lambda numbers: sum(map(mul, numbers, factors))
 
 
 def _sums(records: Iterable[ConnectionRecord]) -> list[int]:

@@ -21,7 +21,7 @@ from sockscope.faces.tui.widgets.table import Column, Row, Table
 
 MOST_ROWS = 500
 """Rows that can be scrolled through; the rest is counted in the title, and the filter finds it."""
-ROWS_UNATTENDED = 32
+ROWS_UNATTENDED = 16
 """Rows asked for while nobody moves among them, if no more are in view: each costs the loop about 20 µs."""
 _SORTS = ("conn_id", "requests", "in", "out", "age", "state", "closed")
 
