@@ -55,7 +55,7 @@ from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
 from sockscope.core.run.snapshot import RunState
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import raise_descriptor_limit
-from sockscope.engine.loops import loop_factory
+from sockscope.engine.loops import calm_collector, loop_factory
 from sockscope.faces.tui.panels.knob_layout import KNOBS
 
 COLUMNS, ROWS = 120, 40
@@ -242,7 +242,7 @@ async def _child(load: str, seconds: float, warmup_s: float) -> Figures:
     from sockscope.faces.tui.session import Session
 
     engine = Engine(Experiment(tuning=LOADS[load]))
-    app = SockscopeApp(Session(engine))
+    app = SockscopeApp(Session(engine), on_started=calm_collector)
 
     async def measure() -> Figures:
         async with asyncio.timeout(START_LIMIT_S):

@@ -26,6 +26,8 @@ from sockscope.faces.tui.tuner import Tuner
 
 TICK_S = 0.2
 """Five pictures a second, for about a tenth of a core."""
+STEP_S = 0.002
+"""Between the steps of a picture: what is called at once still belongs to the same turn of the loop."""
 SOON_S = 0.12
 """After a change the next picture comes this soon, so that its effect is seen at once."""
 GRACE_S = 1.0
@@ -213,7 +215,7 @@ class Session:
     def _then(self, call: Callable[[], None]) -> None:
         """Call ``call`` in a later turn of the loop."""
         if self._viewer is not None:
-            self._viewer.call_after(0.0, call)
+            self._viewer.call_after(STEP_S, call)
 
     def _take(self, *, tables: bool = False, hidden: bool = False) -> None:
         if self._is_over or self._viewer is None:

@@ -34,14 +34,14 @@ PANELS: tuple[PanelEntry, ...] = (
     ),
     PanelEntry(
         "latency", "3", "Service time  ms", "latency", "Service time", LatencyPanel, _GRAPH, Kind.GRAPH,
-        turn=0.06,
+        turn=0.09,
     ),
     PanelEntry(
         "cpu", "4", "CPU  %   loop lag  ms", "CPU", "CPU and loop lag", CpuPanel, _GRAPH, Kind.GRAPH, turn=1,
     ),
     PanelEntry(
         "concurrency", "5", "Concurrency", "concurrency", "Concurrency", ConcurrencyPanel, _GRAPH, Kind.GRAPH,
-        turn=1,
+        turn=1.03,
     ),
     PanelEntry(
         "distribution", "", "Distribution of service time  ms, last second", "distribution",
