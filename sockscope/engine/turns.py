@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-AT_ONCE = 512
+AT_ONCE = 256
 """Connections that are worked on in one turn: a fraction of a millisecond."""
 
 
