@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 
 from sockscope.core.connection import Address, format_address
@@ -44,7 +45,7 @@ class Dialler:
         # Each with the address that it connects from.
         self._connecting: dict[Client, str] = {}
         self._next_turn: asyncio.Handle | None = None
-        self._closed = False
+        self._held = self._closed = False
 
     @property
     def connecting(self) -> int:
@@ -91,6 +92,16 @@ class Dialler:
         while self._connecting and perf_counter() < deadline_s:
             await asyncio.sleep(0.001)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Begin nothing until the block ends: meanwhile clients do not yet agree on target and transport."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self.go_on()
+
     def go_on(self) -> None:
         """Begin connections in the next turns of the loop, as many as are of use by then."""
         if self._next_turn is None and self._queue and not self._closed:
@@ -123,7 +134,7 @@ class Dialler:
         """Whether one more connection may be begun."""
         useful = self._most_useful()
         most = MOST_CONNECTING if useful is None else min(MOST_CONNECTING, useful)
-        return len(self._connecting) < most and not self._closed
+        return len(self._connecting) < most and not (self._closed or self._held)
 
     def _failed(self, client: Client, error: OSError, source: str) -> None:
         recorder = self._recorder

@@ -91,6 +91,11 @@ class Swarm(RecordedRole):
 
     async def apply(self, assignment: Assignment) -> Address:
         """Take over a tuning; connections that need new sockets are replaced one after the other."""
+        with self._dialler.held():
+            await self._take_over(assignment)
+        return self._dialler.target
+
+    async def _take_over(self, assignment: Assignment) -> None:
         before, target = self.tuning, self._dialler.target
         self._take(assignment)
         if before.needs_new_sockets(assignment.tuning) or target != assignment.address:
@@ -102,8 +107,6 @@ class Swarm(RecordedRole):
         await in_turns(self._clients.values(), Client.retune)
         self._share()
         await self._resize()
-        self._dialler.go_on()
-        return self._dialler.target
 
     def _take(self, assignment: Assignment) -> None:
         self.tuning = tuning = assignment.tuning
