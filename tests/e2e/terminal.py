@@ -121,6 +121,13 @@ class Terminal:
             assert time.monotonic() < deadline, f"waited in vain for {what}:\n{self.text}"
             self._read(0.02)
 
+    def settles(self) -> None:
+        """Read until nothing more is written for a moment."""
+        before = -1
+        while len(self.written) > before:
+            before = len(self.written)
+            self._read(0.3)
+
     def sees(self, *texts: str) -> None:
         """Wait until all these texts stand on the screen."""
         self.until(lambda: all(text in self.text for text in texts), f"{texts}")

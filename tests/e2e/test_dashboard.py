@@ -192,6 +192,28 @@ def test_the_window_may_change_its_size() -> None:
         terminal.is_restored()
 
 
+def test_partial_updates_leave_the_screen_that_a_whole_repaint_draws() -> None:
+    with sockscope(*FEW) as terminal:
+        terminal.sees("RUNNING", "p99")
+        terminal.send("1\x1b[B\x1b[B\x1b[C")  # to the knobs, two down, and turn one
+        terminal.sees("request 64 B → 100 B")
+        terminal.send("?")
+        terminal.sees("One step fewer clients")
+        terminal.send("?")
+        terminal.send("68]")
+        terminal.sees("Exchanges", "clients 10 → 20")
+        terminal.send(" ")
+        terminal.sees("FROZEN")
+        terminal.settles()
+        partial = terminal.text
+        terminal.send("r")
+        terminal.until(lambda: "FROZEN" not in terminal.text, "the other screen")
+        terminal.send("q")
+        terminal.until(lambda: terminal.text == partial, f"the same picture as this one:\n{partial}\n")
+        terminal.send("q")
+        assert terminal.ended() == 0
+
+
 def test_garbage_from_the_keyboard_does_no_harm() -> None:
     garbage = (
         bytes(range(0x80, 0x100)) * 4 + "日本語🙂\u202e".encode() + b"\x1b[999;999H\x1b[1;2;3;4X\x1b]0;x\x07"

@@ -96,6 +96,35 @@ async def test_every_second_picture_has_the_rows_that_the_screen_is_interested_i
     assert listener.interests[-1] == (True, False), "who pauses scrolls back"
 
 
+async def test_a_picture_in_steps_loses_nothing_and_is_not_shown_after_the_end() -> None:
+    session, source, listener = await started()
+    source.advance()
+    session.tick_in_turns()
+    assert not listener.states
+    listener.calls.pop()()
+    assert not listener.states
+    listener.calls.pop()()
+    assert len(listener.states) == 1
+
+    session.mark()
+    session.tick_in_turns()
+    session.tick()  # before the other one was absorbed
+    for call in listener.calls:
+        call()
+    assert len(listener.states) == 2
+    assert [event.text for event in listener.shown.snapshot.events if "mark" in event.text] == ["mark 1"]
+
+    listener.calls.clear()
+    source.advance()
+    session.tick_in_turns()
+    await session.finish()
+    intervals = session.intervals.reports()
+    for call in listener.calls:
+        call()
+    assert session.intervals.reports() == intervals
+    assert len(listener.states) == 2
+
+
 async def test_each_event_is_shown_once_also_after_a_time_in_which_nothing_was_drawn() -> None:
     session, source, listener = await started()
     session.tick()

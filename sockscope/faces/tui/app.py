@@ -7,8 +7,7 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
-from textual import events
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.driver import Driver
 from textual.screen import Screen
@@ -17,6 +16,7 @@ from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import RunState
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, SockscopeError
 from sockscope.faces.tui.actions import ACTIONS, APP, BY_ID, Action
+from sockscope.faces.tui.keys import PromptApp
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.screens.help import HelpScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
@@ -27,7 +27,7 @@ from sockscope.faces.tui.themes import THEMES
 from sockscope.store.history import History
 
 
-class SockscopeApp(App[int]):
+class SockscopeApp(PromptApp[int]):
     """The dashboard of one session; ``on_started`` is called when the run is on the screen."""
 
     TITLE = "SockScope"
@@ -50,7 +50,6 @@ class SockscopeApp(App[int]):
         self.start_error: SockscopeError | None = None
         self._on_started = on_started
         self._leaving: asyncio.Task[None] | None = None
-        self._end: asyncio.Task[None] | None = None
         self._dashboard = DashboardScreen(session)
         for theme in THEMES:
             self.register_theme(theme)
@@ -79,7 +78,7 @@ class SockscopeApp(App[int]):
             return
         if self.session.tick_s is not None:
             self.set_interval(self.session.tick_s, self.session.tick_in_turns)
-        self._end = asyncio.create_task(self._leave_at_the_end())
+        self.run_worker(self._leave_at_the_end())
         self.call_after_refresh(self._on_started)
 
     async def _leave_at_the_end(self) -> None:
@@ -109,25 +108,6 @@ class SockscopeApp(App[int]):
         return watchful(super().get_driver_class(), self.leave)
 
     # Actions.
-
-    async def on_event(self, event: events.Event) -> None:
-        """Run what a key is bound to here and now, unless it may be text.
-
-        On its way from the widget in focus up to the app, which looks the bindings up otherwise, a key waits
-        for a turn of the loop at each container.
-        """
-        dashboard = self._dashboard
-        if (
-            isinstance(event, events.Key)
-            and not event.is_forwarded
-            and self.app_focus
-            and self.screen is dashboard
-            and not dashboard.is_typing
-        ):
-            found = dashboard.active_bindings.get(event.key)
-            if found and found.enabled and await self.run_action(found.binding.action, found.node):
-                return
-        await super().on_event(event)
 
     def action_do(self, action_id: str) -> None:
         """Run an action of the table; while a value is typed only those that go before text."""

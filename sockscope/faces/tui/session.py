@@ -186,6 +186,7 @@ class Session:
             return
         # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
         await self.source.settle()
+        self._absorb_taken()
         last = self.source.snapshot()
         self.intervals.finish(last)
         await self.source.stop(GRACE_S)
@@ -390,6 +391,7 @@ class Session:
 
     def clear(self) -> None:
         """Let figures and graphs begin anew; raises StateError when the run is not live."""
+        self._absorb_taken()
         self.source.clear()
         self.trace.clear()
         self.say("figures begin anew")
