@@ -214,6 +214,26 @@ def test_partial_updates_leave_the_screen_that_a_whole_repaint_draws() -> None:
         assert terminal.ended() == 0
 
 
+def test_what_is_typed_in_one_go_after_a_key_that_asks_for_text_is_text() -> None:
+    with sockscope(*FEW, size=(80, 24)) as terminal:
+        terminal.sees("RUNNING", "p99")
+        terminal.send("/quit")
+        terminal.sees("no row contains “quit”")
+        terminal.send("\x1b")
+        terminal.until(lambda: "no row" not in terminal.text, "the rows again")
+        terminal.send("7")
+        terminal.sees("─7 Log")
+        terminal.send("/run t")
+        terminal.sees("“run t”")
+        terminal.send("\x1b")
+        terminal.until(lambda: "no row" not in terminal.text, "the rows again")
+        terminal.send("86")  # two panels that are behind; the last one counts
+        terminal.until(lambda: "─6 Connections" in terminal.text, "the connections")
+        terminal.send("q")
+        assert terminal.ended() == 0
+        leaves_a_summary(terminal)
+
+
 def test_garbage_from_the_keyboard_does_no_harm() -> None:
     garbage = (
         bytes(range(0x80, 0x100)) * 4 + "日本語🙂\u202e".encode() + b"\x1b[999;999H\x1b[1;2;3;4X\x1b]0;x\x07"

@@ -12,15 +12,15 @@ R = TypeVar("R")
 
 @runtime_checkable
 class PromptScreen(Protocol):
-    """A screen that tells whether keys may be text."""
+    """A screen on which keys need not travel."""
 
     @property
-    def is_typing(self) -> bool:
-        """Whether keys are text at the moment."""
+    def runs_keys_at_once(self) -> bool:
+        """Whether a key may run its binding where it arrives at the moment."""
 
 
 class PromptApp(App[R]):
-    """An app that looks a key's binding up where the key arrives, on a :class:`PromptScreen`.
+    """An app that looks a key's binding up where the key arrives, while a :class:`PromptScreen` allows it.
 
     Textual does so at the end of the key's way from the widget in focus up to the app, and at each container
     the key waits for a turn of the loop.
@@ -34,7 +34,7 @@ class PromptApp(App[R]):
     async def _runs(self, key: str) -> bool:
         """Run what a key is bound to; False when it is not, or may be text."""
         screen = self.screen
-        if not self.app_focus or not isinstance(screen, PromptScreen) or screen.is_typing:
+        if not (self.app_focus and isinstance(screen, PromptScreen) and screen.runs_keys_at_once):
             return False
         found = screen.active_bindings.get(key)
         return found is not None and found.enabled and await self.run_action(found.binding.action, found.node)

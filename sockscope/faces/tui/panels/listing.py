@@ -77,7 +77,8 @@ class ListingPanel(Panel):
         """Show the filter line and go there."""
         line = self.query_one(FilterLine)
         line.display = True
-        line.focus()
+        # At once: the next key is text already.
+        self.screen.set_focus(line)
 
     def on_input_changed(self, message: Input.Changed) -> None:
         """Filter at once."""

@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.reactive import reactive
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from sockscope.core.run.snapshot import Cursors
 from sockscope.errors import ConfigError
@@ -131,9 +131,9 @@ class DashboardScreen(Screen[None]):
             self._focus_before_freeze = self.focused
             target = self._chosen[Kind.GRAPH].focus_target
             if target is not None:
-                target.focus()
+                self.set_focus(target)
         elif not state.frozen and self._focus_before_freeze is not None:
-            self._focus_before_freeze.focus()
+            self.set_focus(self._focus_before_freeze)
             self._focus_before_freeze = None
 
     # What panels ask for.
@@ -240,7 +240,7 @@ class DashboardScreen(Screen[None]):
         self._maximised = None if self._maximised is panel else panel
         self._arrange()
         if self._maximised is panel and (target := panel.focus_target) is not None:
-            target.focus()
+            self.set_focus(target)
 
     def on_listing_panel_detail_changed(self, message: ListingPanel.DetailChanged) -> None:
         """Give a detail room: all of a small terminal; in a wide one, the place of a panel that yields."""
@@ -272,9 +272,12 @@ class DashboardScreen(Screen[None]):
 
     def _enter(self, panel: Panel) -> None:
         """Focus the panel, unless a key that came at once leads elsewhere, or has opened its filter."""
+        if panel is not self._heading_for:
+            return
+        self._heading_for = None
         target = panel.focus_target
-        if target is not None and panel is self._heading_for and not panel.has_focus_within:
-            target.focus()
+        if target is not None and not panel.has_focus_within:
+            self.set_focus(target)
 
     @property
     def _panel_with_focus(self) -> Panel | None:
@@ -285,8 +288,8 @@ class DashboardScreen(Screen[None]):
         return node
 
     def focused_panel(self) -> Panel:
-        """Return the panel that has the focus, or the listing in front."""
-        return self._panel_with_focus or self._chosen[Kind.LISTING]
+        """Return the panel that has the focus, or is about to get it, or the listing in front."""
+        return self._heading_for or self._panel_with_focus or self._chosen[Kind.LISTING]
 
     def listing(self) -> ListingPanel:
         """Return the listing that has the focus, or the one in front."""
@@ -294,6 +297,11 @@ class DashboardScreen(Screen[None]):
         panel = panel if panel.entry.kind is Kind.LISTING else self._chosen[Kind.LISTING]
         assert isinstance(panel, ListingPanel)
         return panel
+
+    @property
+    def runs_keys_at_once(self) -> bool:
+        """Whether no key can be text at the moment, and the focus is where the keys before have sent it."""
+        return self._heading_for is None and not isinstance(self.focused, Input) and not self.is_typing
 
     @property
     def is_typing(self) -> bool:
