@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import socket
 from collections.abc import Callable
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any
 
@@ -52,7 +53,12 @@ def connection_views(
         records = _matching(recorder, query.text.lower())
         pick = heapq.nlargest if query.reverse else heapq.nsmallest
         shown, matching = pick(query.limit, records, key=key or _usual), len(records)
-    return tuple(_view(r, recorder, now_s, socket_of) for r in shown), matching
+    most = len(shown) if query.rtts is None else query.rtts
+    rtts = chain((_rtt_s(r, socket_of) for r in shown[:most]), repeat(None))
+    return tuple(
+        view_of(r, recorder.role, now_s, rtt, counts_frames=recorder.counts_frames)
+        for r, rtt in zip(shown, rtts, strict=False)
+    ), matching
 
 
 def _by_number(recorder: Recorder, query: ConnectionQuery) -> list[ConnectionRecord]:
@@ -85,15 +91,9 @@ def _searchable(record: ConnectionRecord, role: str) -> str:
     ).lower()
 
 
-def _view(
-    record: ConnectionRecord,
-    recorder: Recorder,
-    now_s: float,
-    socket_of: Callable[[int], socket.socket | None],
-) -> ConnectionView:
+def _rtt_s(record: ConnectionRecord, socket_of: Callable[[int], socket.socket | None]) -> float | None:
     sock = socket_of(record.conn_id) if record.transport == "tcp" and record.closed_s is None else None
-    rtt = rtt_s(sock) if sock is not None else None
-    return view_of(record, recorder.role, now_s, rtt, counts_frames=recorder.counts_frames)
+    return rtt_s(sock) if sock is not None else None
 
 
 def exchanges_of(page: RingPage[Exchanged]) -> tuple[Exchange, ...]:

@@ -30,6 +30,18 @@ def test_open_connections_stand_before_closed_ones_each_in_order(
         assert found == (expected[::-1] if reverse else expected)[:limit]
 
 
+def test_only_the_first_rows_cost_a_system_call() -> None:
+    recorder = Recorder("server")
+    asked: list[int] = []
+    for _ in range(5):
+        recorder.on_open("tcp", ("127.0.0.1", 1), ("127.0.0.1", 2), 0)
+    for rtts, first in ((2, [1, 2]), (0, []), (None, [1, 2, 3, 4]), (9, [1, 2, 3, 4])):
+        asked.clear()
+        views, _ = connection_views(recorder, ConnectionQuery(limit=4, rtts=rtts), 1.0, asked.append)
+        assert [view.conn_id for view in views] == [1, 2, 3, 4]
+        assert asked == first
+
+
 def test_any_other_column_sorts_the_rows_too() -> None:
     recorder = Recorder("swarm")
     for port in (30, 10, 20):

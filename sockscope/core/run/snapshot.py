@@ -163,13 +163,18 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionQuery:
-    """Which connections the reader wants to see; ``role`` is ``server`` or ``swarm``."""
+    """Which connections the reader wants to see; ``role`` is ``server`` or ``swarm``.
+
+    The first ``rtts`` of them come with the kernel's round-trip time, which costs a system call each; None
+    stands for all.
+    """
 
     role: str = SERVER
     sort: str = "conn_id"
     reverse: bool = False
     limit: int = 100
     text: str = ""
+    rtts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from sockscope.faces.tui.widgets.table import Column, Row, Table
 
 MOST_ROWS = 500
 """Rows that can be scrolled through; the rest is counted in the title, and the filter finds it."""
-ROWS_UNATTENDED = 16
-"""Rows asked for while nobody moves among them, if no more are in view: each costs the loop about 20 µs."""
+ROWS_UNATTENDED = 128
+"""Rows asked for while nobody moves among them, if no more are in view: each costs the loop about 5 µs."""
 _SORTS = ("conn_id", "requests", "in", "out", "age", "state", "closed")
 
 
@@ -79,6 +79,7 @@ class ConnectionsPanel(ListingPanel):
             reverse=self._reverse,
             limit=self._limit(still),
             text=self.filter_text,
+            rtts=2 * self.table.rows_down_to_view,
         )
         return replace(cursors, connections=query)
 
