@@ -150,6 +150,7 @@ def result_columns(contest: Contest, table: Sequence[StandingRow], *, bars: bool
     columns += [
         RaceColumn("min … max", lambda row: _extent(row.figures[deciding], show)),
         RaceColumn("×", lambda row: _times(row.ratio.median)),
+        RaceColumn("low … high", lambda row: _bounds(row.ratio)),
     ]
     if contest.requests or any((row.figures["connections_per_s"].median or 0) > 0 for row in table):
         columns.append(
@@ -195,6 +196,13 @@ def _switches(row: StandingRow) -> str:
 
 def _extent(spread: Spread, show: Callable[[float | None], str]) -> str:
     return DASH if spread.min is None else f"{show(spread.min)} … {show(spread.max)}"
+
+
+def _bounds(ratio: Spread) -> str:
+    """Return the interval of a ratio; one round has none."""
+    if ratio.low is None or len(ratio.rounds) < 2:
+        return DASH
+    return f"{_times(ratio.low)} … {_times(ratio.high)}"
 
 
 def _times(ratio: float | None) -> str:
@@ -247,8 +255,8 @@ def remarks(standing: Standing, table: Sequence[StandingRow]) -> list[str]:
         times = f"× is how many times as fast as {baseline_of(standing)}, round by round."
         if standing.confidence:
             said.append(
-                f"Intervals of the medians (at {standing.confidence:.0%}) that overlap the best of a group "
-                f"share its rank (=). {times}"
+                f"Who is not told apart from the best of a group (at {standing.confidence:.0%}) shares its "
+                f"rank (=). {times} Low and high are its interval."
             )
         else:
             said.append(f"One round tells nothing of the spread: ranks are of this round alone. {times}")

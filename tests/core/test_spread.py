@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.results.spread import CONFIDENCE, Spread, confidence, outer_rounds, ranks, ratios
+from sockscope.core.results.spread import CONFIDENCE, Spread, confidence, lead, outer_rounds, ranks, ratios
 
 figures = st.floats(min_value=0.001, max_value=1e6)
 rounds = st.lists(figures, min_size=1, max_size=12)
@@ -86,7 +86,7 @@ def test_ranks_do_not_depend_on_the_order(
 
 
 @given(fields, st.booleans())
-def test_a_group_shares_the_rank_of_a_leader_that_all_of_it_overlap(
+def test_a_group_shares_the_rank_of_a_leader_that_does_not_surpass_it(
     field: dict[str, list[float]], higher: bool
 ) -> None:
     spreads = spreads_of(field)
@@ -99,16 +99,15 @@ def test_a_group_shares_the_rank_of_a_leader_that_all_of_it_overlap(
     for rank, group in groups.items():
         best = max(medians[rank]) if higher else min(medians[rank])
         leaders = [spread for spread in group if spread.median == best]
-        assert any(all(leader.overlaps(spread) for spread in group) for leader in leaders)
+        ahead = 1 if higher else -1
+        assert any(all(lead(leader, spread) != ahead for spread in group) for leader in leaders)
         better = [m for other, values in medians.items() if other < rank for m in values]
         assert rank == 1 + len(better)
         assert all(m >= best if higher else m <= best for m in better)
 
 
 @given(fields, st.booleans())
-def test_who_does_not_overlap_the_leader_leads_the_next_group(
-    field: dict[str, list[float]], higher: bool
-) -> None:
+def test_whom_the_leader_surpasses_leads_the_next_group(field: dict[str, list[float]], higher: bool) -> None:
     spreads = spreads_of(field)
     found = ranks(spreads, higher_is_better=higher)
 
@@ -119,7 +118,7 @@ def test_who_does_not_overlap_the_leader_leads_the_next_group(
 
     leaders = [leader_of(rank) for rank in sorted({rank for rank in found.values() if rank is not None})]
     for better, worse in pairwise(leaders):
-        assert not better.overlaps(worse)
+        assert lead(better, worse) == (1 if higher else -1)
 
 
 @given(rounds, st.booleans())
@@ -142,6 +141,26 @@ def test_ties_and_gaps() -> None:
 def test_a_wide_interval_does_not_overtake_a_better_median() -> None:
     field = {"best": Spread.of([11.0, 13.0]), "firm": Spread.of([9.0, 10.0]), "wild": Spread.of([1.0, 12.0])}
     assert ranks(field, higher_is_better=True) == {"best": 1, "firm": 2, "wild": 2}
+
+
+def test_rounds_are_compared_in_pairs() -> None:
+    """A machine that drifts by more than the two differ does not hide that one is slower in every round."""
+    drift = [1.0, 1.4, 0.8, 1.1, 0.7, 1.3]
+    fast, slow = (Spread.of([base * each for each in drift]) for base in (1000.0, 950.0))
+    assert fast.overlaps(slow)
+    assert (lead(fast, slow), lead(slow, fast)) == (1, -1)
+    assert ranks({"slow": slow, "fast": fast}, higher_is_better=True) == {"fast": 1, "slow": 2}
+
+
+def test_few_rounds_tell_only_what_does_not_overlap() -> None:
+    fast, slow = Spread.of([1000.0, 1400.0, 800.0]), Spread.of([950.0, 1330.0, 760.0])
+    assert lead(fast, slow) == 0
+    assert lead(fast, Spread.of([500.0, 700.0, 400.0])) == 1
+
+
+def test_nothing_answered_is_less_than_something_and_no_less_than_nothing() -> None:
+    none, some = Spread.of([0.0] * 6), Spread.of([5.0, 4.0, 6.0, 5.0, 5.0, 5.0])
+    assert (lead(some, none), lead(none, none), lead(some, Spread.of([]))) == (1, 0, 0)
 
 
 # Ratios.

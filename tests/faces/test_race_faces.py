@@ -28,17 +28,17 @@ def test_the_table() -> None:
 SockScope race: 2 servers in turn, 3 rounds, slices of 1.00 s after 300 ms
 transport TCP, clients 100, permits off, request 64 B, service 0, place apart
 
-rank  server  req/s                        min … max     ×      p50      p99  errors
-   1  fast    2,000  ████████████████  1,800 … 2,200  2.00  1.00 ms  2.00 ms       0
-   2  slow    1,000  ████████            900 … 1,100  1.00  1.00 ms  2.00 ms       0
+rank  server  req/s                        min … max     ×   low … high      p50      p99  errors
+   1  fast    2,000  ████████████████  1,800 … 2,200  2.00  2.00 … 2.00  1.00 ms  2.00 ms       0
+   2  slow    1,000  ████████            900 … 1,100  1.00  1.00 … 1.00  1.00 ms  2.00 ms       0
 
 server   CPU  clients' CPU  CPU/request      RSS  threads  switches  limit
 fast    97 %          40 %      20.0 µs  30.0 MB        1     7 + 3  server
 slow    50 %          40 %      20.0 µs  30.0 MB        1     7 + 3  neither
 
 limit: not the same for everybody, see the column limit
-Intervals of the medians (at 75%) that overlap the best of a group share its rank (=). × is how many
-times as fast as slow, round by round.
+Who is not told apart from the best of a group (at 75%) shares its rank (=). × is how many times as
+fast as slow, round by round. Low and high are its interval.
 SockScope 0.1.0 · Python 3.11.7 · uvloop 0.23.0 · kernel 6.1 · Linux x86_64, 2 cores
 """
     )
@@ -84,7 +84,7 @@ def test_who_dropped_out_is_told() -> None:
     text = race_text(two_servers(laps={"slow": rates(1.0)}, faults={"fast": "cannot listen"}), HERE)
     assert "fast dropped out: cannot listen" in text
     (line,) = [line for line in text.splitlines() if line.startswith("   –  fast")]
-    assert line.split()[2:] == [DASH] * 6
+    assert line.split()[2:] == [DASH] * 7
 
 
 def test_a_race_without_a_comparison_says_so() -> None:

@@ -7,10 +7,15 @@ Statistics*, section 7.1; Le Boudec, *Performance Evaluation of Computer and Com
 2.1). k is the largest for which that is at least 95 %. Below six rounds there is none: then the interval
 runs from the least to the most, and :func:`confidence` tells the lower probability that it really has.
 
+**Told apart.** Rounds of the same number lie next to each other in time, so two contestants of one race are
+compared round by round: they are told apart where the interval of the median of their differences leaves out
+0 (the sign test for pairs). What both share in a round, such as a busy machine, hides no difference then.
+Below six rounds, where no such interval has 95 %, the rounds of the two must not overlap at all.
+
 **Ranks.** In the order of their medians, the best leads the first group; those that follow it share its rank
-as long as their intervals overlap the leader's, and the first that does not leads the next group. A rank is 1
+as long as they are not told apart from the leader, and the first that is leads the next group. A rank is 1
 plus the number of contestants in the groups before. Whoever is in a group may thus be as good as its leader;
-leaders of two groups that follow each other are told apart by their intervals.
+leaders of two groups that follow each other are told apart.
 """
 
 from __future__ import annotations
@@ -72,6 +77,17 @@ def _enclosed(rounds: int, cut: int) -> float:
     return 1 - 2 * sum(comb(rounds, below) for below in range(cut + 1)) / 2.0**rounds
 
 
+def lead(one: Spread, other: Spread) -> int:
+    """Return 1 where ``one`` is told apart from ``other`` as more, -1 as less, 0 where it is not."""
+    pairs = zip(one.rounds, other.rounds, strict=False)
+    gap = Spread.of(a - b if a is not None and b is not None else None for a, b in pairs)
+    if gap.low is None or gap.high is None:
+        return 0
+    if confidence(sum(each is not None for each in gap.rounds)) < CONFIDENCE and one.overlaps(other):
+        return 0
+    return 1 if gap.low > 0 else -1 if gap.high < 0 else 0
+
+
 def ranks(spreads: Mapping[str, Spread], *, higher_is_better: bool) -> dict[str, int | None]:
     """Return the rank of each name, 1 the best; None for those whose figure is not known."""
     sign = -1 if higher_is_better else 1
@@ -87,7 +103,7 @@ def ranks(spreads: Mapping[str, Spread], *, higher_is_better: bool) -> dict[str,
     found: dict[str, int | None] = dict.fromkeys(spreads)
     leader, rank = "", 0
     for place, name in enumerate(sorted(known, key=key), start=1):
-        if not leader or not known[leader].overlaps(known[name]):
+        if not leader or lead(known[leader], known[name]) == -sign:
             leader, rank = name, place
         found[name] = rank
     return found
