@@ -1,4 +1,4 @@
-"""The user's own code: found by ``module:name``, checked before it serves, and told of when it raises."""
+"""The user's own code: found by ``module:name``, and checked before it serves."""
 
 from __future__ import annotations
 
@@ -6,30 +6,19 @@ import asyncio
 import importlib
 import importlib.util
 import inspect
-import os
 import sys
-import sysconfig
-import traceback
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.wire.octets import printable
+from sockscope.engine.own_errors import here, told
 from sockscope.errors import ConfigError
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, object]]
 """``async def handle(reader, writer)``, as asyncio.start_server takes it."""
 Factory = Callable[[], object]
 """An asyncio.Protocol class, or a function that makes one, as loop.create_server takes it."""
-
-_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
-_NOT_THE_USERS = (
-    "<",
-    str(Path(__file__).parent.parent) + os.sep,
-    *(sysconfig.get_path(name) + os.sep for name in _LIBRARIES),
-)
-"""How the file names of frames begin that belong to Python, to what is installed, and to SockScope."""
 
 
 def look_for(experiment: Experiment) -> None:
@@ -77,17 +66,6 @@ def load_protocol(reference: str) -> Factory:
     return factory  # type: ignore[no-any-return]
 
 
-def told(error: BaseException) -> str:
-    """Return type, place and message of an exception: ``ValueError at my_server.py:12: no such key``.
-
-    The place is where the user's code was, not the library that it called.
-    """
-    message = printable(str(error))
-    place = _place_of(error)
-    head = f"{type(error).__name__} at {place}" if place else type(error).__name__
-    return f"{head}: {message}" if message else head
-
-
 def _named(experiment: Experiment) -> tuple[str, str]:
     return ("handler" if experiment.handler else "protocol"), experiment.own_server
 
@@ -118,22 +96,15 @@ def _load(key: str, reference: str) -> Any:
 
 def _see_current_directory() -> None:
     """Let modules be found as ``python -m`` does: in the current directory first."""
-    here = _here()
-    if here and here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
+    directory = here()
+    if directory and directory not in sys.path and "" not in sys.path:
+        sys.path.insert(0, directory)
     # A module may be younger than what the import system remembers of its directory.
     importlib.invalidate_caches()
 
 
-def _here() -> str:
-    try:
-        return os.getcwd()
-    except OSError:
-        return ""  # the directory was removed
-
-
 def _nowhere(module_name: str) -> str:
-    return f"there is no module {module_name}, neither in {printable(_here())} nor installed"
+    return f"there is no module {module_name}, neither in {printable(here())} nor installed"
 
 
 def _import_failed(module_name: str, error: BaseException) -> str:
@@ -159,20 +130,3 @@ def _check_signature(key: str, reference: str, found: Any, count: int, wanted: s
 def _a(found: object) -> str:
     name = type(found).__name__
     return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
-
-
-def _place_of(error: BaseException) -> str:
-    """Return file and line of the innermost frame that is the user's, or of the innermost one."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{_shown_path(error.filename)}:{error.lineno or 0}"
-    frames = traceback.extract_tb(error.__traceback__)
-    users = [f for f in frames if not f.filename.startswith(_NOT_THE_USERS)]
-    chosen = (users or frames)[-1:]
-    return f"{_shown_path(chosen[0].filename)}:{chosen[0].lineno}" if chosen else ""
-
-
-def _shown_path(filename: str) -> str:
-    """Return a file's path as short as it is still found: from here, or from where modules are looked for."""
-    folders = (os.path.join(folder, "") for folder in (_here(), *sys.path) if folder)
-    longest = max((folder for folder in folders if filename.startswith(folder)), key=len, default="")
-    return printable(filename.removeprefix(longest))

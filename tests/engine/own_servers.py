@@ -166,3 +166,19 @@ def make_nothing() -> object:
 
 class Namespace:
     Echo = Echo
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+def raise_unspeakable() -> None:
+    raise Unspeakable
+
+
+def raise_group() -> None:
+    try:
+        fail()
+    except ValueError as error:
+        raise ExceptionGroup("two", [error, ExceptionGroup("inner", [KeyError("x")])]) from None

@@ -6,17 +6,19 @@ import asyncio
 import inspect
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.wire.framing import encode
-from sockscope.engine.own_code import load_handler, load_protocol, look_for, told
+from sockscope.engine.own_code import load_handler, load_protocol, look_for
+from sockscope.engine.own_errors import ELSEWHERE, MOST_PLACES, RaisedTable, told
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.own import OwnEndpoint, OwnServer
@@ -384,6 +386,9 @@ async def test_a_run_goes_on_however_often_a_handler_raises() -> None:
     assert server.last_trouble == (
         f"ValueError at tests/engine/own_servers.py:{line}: third \\x1b[2J is\\nenough"
     )
+    [raised] = server.raised
+    assert (raised.what, raised.where) == ("ValueError", f"tests/engine/own_servers.py:{line}")
+    assert (raised.message, raised.count) == ("third \\x1b[2J is\\nenough", server.totals.errors)
 
 
 # The end.
@@ -479,3 +484,56 @@ def test_an_exception_without_a_place_or_a_message_is_told() -> None:
     assert told(ValueError()) == "ValueError"
     assert told(KeyError("a\nb")) == "KeyError: 'a\\nb'"
     assert len(told(ValueError("x" * 1000))) < 230
+
+
+# What is told of an exception.
+
+
+def _raised_by(call: Callable[[], object]) -> BaseException:
+    try:
+        call()
+    except BaseException as error:  # noqa: BLE001  # whatever it is
+        return error
+    raise AssertionError("it did not raise")
+
+
+def test_an_exception_that_cannot_tell_its_message_is_told_all_the_same() -> None:
+    error = _raised_by(own_servers.raise_unspeakable)
+    line = inspect.getsourcelines(own_servers.raise_unspeakable)[1] + 1
+    place = f"Unspeakable at tests/engine/own_servers.py:{line}"
+    assert told(error) == f"{place}: (its __str__ raised KeyboardInterrupt)"
+
+
+def test_of_a_group_each_exception_is_told_and_counted_at_its_own_place() -> None:
+    error = _raised_by(own_servers.raise_group)
+    line = inspect.getsourcelines(own_servers.fail)[1] + 1
+    assert re.fullmatch(
+        rf"ExceptionGroup at tests/engine/own_servers.py:\d+: two \(2 sub-exceptions\): "
+        rf"ValueError at tests/engine/own_servers.py:{line}: third .*; KeyError: 'x'",
+        told(error),
+    )
+    table = RaisedTable()
+    for _ in range(3):
+        table.add(error, "mine:handle")
+    assert [(row.what, row.where, row.count) for row in table.rows()] == [
+        ("ValueError", f"tests/engine/own_servers.py:{line}", 3),
+        ("KeyError", "mine:handle", 3),
+    ]
+
+
+def test_the_table_of_what_was_raised_is_bounded() -> None:
+    table = RaisedTable()
+    for number in range(1_000):
+        table.add(ValueError(), f"mine.py:{number}")
+    rows = table.rows()
+    assert (len(rows), sum(row.count for row in rows), rows[0].where) == (MOST_PLACES + 1, 1_000, ELSEWHERE)
+
+
+def test_compiled_code_and_ours_are_never_the_place() -> None:
+    """A frame of a .pyx has a file name that is found nowhere."""
+    code = compile("raise ValueError('no')", "uvloop/handles/handle.pyx", "exec")
+    error = _raised_by(lambda: exec(code))
+    assert re.match(r"ValueError at tests/engine/test_own_server\.py:\d+: no", told(error))
+    assert told(_raised_by(lambda: Tuning(transport="carrier pigeon").validated())).startswith(
+        "ConfigError at tests/engine/test_own_server.py"
+    )

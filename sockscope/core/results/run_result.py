@@ -39,6 +39,7 @@ from sockscope.core.results.shape import FLAG, NAME, NUMBER, TEXT, list_of, one_
 from sockscope.core.run.figures import figures
 from sockscope.core.run.snapshot import (
     ProcessUse,
+    Raised,
     Resources,
     RoleSnapshot,
     Snapshot,
@@ -211,6 +212,18 @@ def _options(role: RoleSnapshot | None) -> list[dict[str, Any]] | None:
     return [written(_OPTION, option) for option in role.socket_options] if role is not None else None
 
 
+_RAISED: tuple[ResultField[Raised], ...] = (
+    ResultField("what", TEXT, lambda raised: raised.what),
+    ResultField("where", TEXT, lambda raised: raised.where or None),
+    ResultField("message", TEXT, lambda raised: raised.message or None),
+    ResultField("count", NUMBER, lambda raised: raised.count),
+)
+
+
+def _raised(server: RoleSnapshot | None) -> list[dict[str, Any]]:
+    return [written(_RAISED, row) for row in server.raised if row.count] if server is not None else []
+
+
 _MEASURED: tuple[_Field, ...] = (
     ResultField("state", TEXT, lambda source: source.snapshot.state.value),
     ResultField("warming_up", FLAG, lambda source: source.snapshot.warming_up),
@@ -224,6 +237,7 @@ _MEASURED: tuple[_Field, ...] = (
     _statistics("admission", lambda source: source.server and source.server.limiter),
     _statistics("pool", lambda source: source.swarm and source.swarm.pool),
     _section("server", _server),
+    ResultField("raised", optional(list_of(record(shapes(_RAISED)))), lambda source: _raised(source.server)),
     _section("resources", lambda source: _resources(source.snapshot.resources)),
     ResultField(
         "processes", list_of(_PROCESS_SHAPE), lambda source: [*map(_process, source.snapshot.processes)]

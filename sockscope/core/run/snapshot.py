@@ -189,6 +189,24 @@ class Cursors:
     connections: ConnectionQuery | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What the user's own code raised at one place, and how often: ``ValueError`` at ``mine.py:3``.
+
+    ``message`` is that of the last time.
+    """
+
+    what: Current[str]
+    where: Current[str]
+    message: Current[str]
+    count: Cumulative[int]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it the same row."""
+        return self.what, self.where
+
+
 @dataclass(frozen=True, eq=False)
 class RoleSnapshot:
     """One role (``server`` or ``swarm``) at one moment, ``time_s``: a little ago when it runs elsewhere.
@@ -201,7 +219,8 @@ class RoleSnapshot:
     are gone, ``events_missed`` lines that this reader did not get. ``last_conn_id`` is the highest number of
     a connection. Where ``counts_frames`` is false, requests and responses are not counted: a server of the
     user's own speaks what the framing does not tell. ``last_trouble`` is what last kept a client from going
-    on, or what the user's own server raised last.
+    on, or what the user's own server raised last; ``raised`` is all that it raised, by place (in a window
+    also what it raised before, 0 times).
     The swarm's ``began_s`` is when it was told to begin (or was refilled), just before its
     first connect, and ``last_answer_s`` when it read its last answer: monotonic seconds, 0 = not yet.
     """
@@ -232,6 +251,7 @@ class RoleSnapshot:
     clients_retrying: Gauge[int] = 0
     in_flight: Gauge[int] = 0
     last_trouble: FirstKnown[str] = ""
+    raised: Annotated[tuple[Raised, ...], listed("key")] = ()
     limiter: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
     pool: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
     service_time: Cumulative[Histogram] = field(default_factory=Histogram)

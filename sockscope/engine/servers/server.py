@@ -146,6 +146,7 @@ class Server(RecordedRole):
             limiter=self._context.admission.statistics(),
             socket_options=tuple(self._endpoint.socket_options()) if self._endpoint else (),
             last_trouble=self._own.last_trouble if self._own is not None else "",
+            raised=self._own.raised.rows() if self._own is not None else (),
         )
 
     @property

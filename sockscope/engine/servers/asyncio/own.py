@@ -22,7 +22,8 @@ from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Payload
 from sockscope.core.wire.framing import Decoder, FramingError, decoder_for
 from sockscope.engine.os_errors import close_reason, describe
-from sockscope.engine.own_code import Factory, Handle, load_handler, load_protocol, told
+from sockscope.engine.own_code import Factory, Handle, load_handler, load_protocol
+from sockscope.engine.own_errors import RaisedTable, told
 from sockscope.engine.recorder import CAPTURE_BYTES, Clip, clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
@@ -251,6 +252,7 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
             reason = close_reason(error) if isinstance(error, ConnectionError) else CloseReason.EOF
             self.close(reason, text, abort=True)
             return
+        self.endpoint.server.raised.add(error)
         if not self._failed:
             self._failed = True
             self._recorder.errors += 1
@@ -311,12 +313,14 @@ def _frame_counts(tuning: Tuning) -> tuple[FrameCount, FrameCount] | None:
 class OwnServer:
     """The user's code, loaded; raises ConfigError when it will not do.
 
-    ``name`` is what it is called by, ``last_trouble`` what it raised last.
+    ``name`` is what it is called by, ``last_trouble`` what it raised last, and ``raised`` how often
+    it raised what, and where.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         self.name = experiment.own_server
         self.last_trouble = ""
+        self.raised = RaisedTable()
         self._handle: Handle | None = None
         self._factory: Factory | None = None
         if experiment.handler:

@@ -1,0 +1,129 @@
+"""What the user's own code raises: quoted safely, placed in the user's file, and counted by place."""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from sockscope.core.run.snapshot import Raised
+from sockscope.core.wire.octets import printable
+
+MOST_PLACES = 32
+"""Rows of the table; what is raised elsewhere when it is full is counted in one more."""
+ELSEWHERE = "other places"
+MOST_INNER = 4
+"""Exceptions of a group that are told."""
+_DEEPEST = 16
+"""Groups in groups that are looked into."""
+
+_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
+_OURS = str(Path(__file__).parent.parent) + os.sep
+_NOT_THE_USERS = (
+    "<",
+    _OURS,
+    *(sysconfig.get_path(name) + os.sep for name in _LIBRARIES),
+    *(folder + os.sep for folder in (*site.getsitepackages(), site.getusersitepackages())),
+)
+"""How the file names of frames begin that belong to Python, to what is installed, and to SockScope."""
+
+
+class RaisedTable:
+    """How often the user's own code has raised what, by place; bounded."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], Raised] = {}
+
+    def add(self, error: BaseException, place: str = "") -> None:
+        """Count an exception, of a group each that is in it; ``place`` is for those that have none."""
+        for one in leaves(error):
+            self._count(type(one).__name__, place_of(one) or place, message_of(one))
+
+    def add_event(self, what: str, place: str, message: str = "") -> None:
+        """Count what is no exception, in the words of ``what``."""
+        self._count(what, place, message)
+
+    def _count(self, what: str, where: str, message: str) -> None:
+        key = what, where
+        if key not in self._rows and len(self._rows) >= MOST_PLACES:
+            what, where = key = "exceptions", ELSEWHERE
+        before = self._rows.get(key)
+        self._rows[key] = Raised(what, where, message, 1 + (before.count if before else 0))
+
+    def rows(self) -> tuple[Raised, ...]:
+        """Return the table, the place that raises most often first."""
+        return tuple(sorted(self._rows.values(), key=lambda row: -row.count))
+
+
+def told(error: BaseException) -> str:
+    """Return type, place and message of an exception: ``ValueError at my_server.py:12: no such key``.
+
+    The place is where the user's code was, not the library that it called. Of a group the exceptions in it
+    follow.
+    """
+    place, message = place_of(error), message_of(error)
+    head = f"{type(error).__name__} at {place}" if place else type(error).__name__
+    whole = f"{head}: {message}" if message else head
+    if not isinstance(error, BaseExceptionGroup):
+        return whole
+    inner = list(leaves(error))
+    more = f"; and {len(inner) - MOST_INNER:,} more" if len(inner) > MOST_INNER else ""
+    return f"{whole}: {'; '.join(map(told, inner[:MOST_INNER]))}{more}"
+
+
+def leaves(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
+    """Yield the exceptions that a group holds, or the one that is no group."""
+    if isinstance(error, BaseExceptionGroup) and depth < _DEEPEST:
+        for inner in error.exceptions:
+            yield from leaves(inner, depth + 1)
+    else:
+        yield error
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, fit to be shown; its own code may fail at telling it."""
+    try:
+        return printable(str(error))
+    except BaseException as fault:  # noqa: BLE001  # the user's code
+        return f"(its __str__ raised {type(fault).__name__})"
+
+
+def place_of(error: BaseException) -> str:
+    """Return file and line of the innermost frame that is the user's, or else of an installed library's.
+
+    Empty where there is neither: files of SockScope and of compiled code tell the user nothing.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_shown_path(error.filename)}:{error.lineno or 0}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_python(f.filename)]
+    users = [f for f in frames if is_users(f.filename)]
+    chosen = (users or [f for f in frames if not f.filename.startswith(_OURS)])[-1:]
+    return f"{_shown_path(chosen[0].filename)}:{chosen[0].lineno}" if chosen else ""
+
+
+def is_users(filename: str) -> bool:
+    """Tell whether a file is the user's: neither Python's, nor installed, nor SockScope's."""
+    return _is_python(filename) and not filename.startswith(_NOT_THE_USERS)
+
+
+def _is_python(filename: str) -> bool:
+    return filename.endswith(".py")
+
+
+def here() -> str:
+    """Return the current directory, empty where it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def _shown_path(filename: str) -> str:
+    """Return a file's path as short as it is still found: from here, or from where modules are looked for."""
+    folders = (os.path.join(folder, "") for folder in (here(), *sys.path) if folder)
+    longest = max((folder for folder in folders if filename.startswith(folder)), key=len, default="")
+    return printable(filename.removeprefix(longest))
