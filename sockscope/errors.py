@@ -47,8 +47,17 @@ class Fault:
     why: str
 
     def __str__(self) -> str:
-        shown = repr(self.value) if isinstance(self.value, str) else str(self.value)
-        return f"{self.field} = {shown[:60]}: {self.why}"
+        return f"{self.field} = {_shown(self.value)}: {self.why}"
+
+
+def _shown(value: object) -> str:
+    """Return a value in at most 60 characters; one of a file may be nested, or a number, without end."""
+    if isinstance(value, dict | list):
+        return "{...}" if isinstance(value, dict) else "[...]"
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"a number of {value.bit_length():,} bits"
+    shown = repr(value[:61]) if isinstance(value, str) else str(value)
+    return shown if len(shown) <= 60 else shown[:59] + "…"
 
 
 class ConfigError(SockscopeError):

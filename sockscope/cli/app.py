@@ -6,17 +6,17 @@ the dashboard.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from sockscope import __version__
 from sockscope.cli.flags import experiment_flags, typed
 from sockscope.cli.history import diff, history, history_flags, history_of
-from sockscope.cli.printing import printable
 from sockscope.cli.race import (
     contest_of,
     preset_of,
@@ -28,7 +28,8 @@ from sockscope.cli.spec import Given, Layer, build, read_environment, read_flags
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.units import format_duration, parse_duration
-from sockscope.errors import EXIT_INTERRUPTED, EXIT_USAGE, ConfigError, Fault, SockscopeError
+from sockscope.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, ConfigError, Fault, SockscopeError
+from sockscope.faces.printing import printable_lines, say, take_standard_streams, tell
 
 if TYPE_CHECKING:
     from sockscope.faces.output import Plan
@@ -51,28 +52,33 @@ _RACED = {
 class App(click.Group):
     """A group whose commands end with exit codes and sentences instead of tracebacks."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except SockscopeError as error:
-            click.echo(f"sockscope: {printable(_sentence(error))}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            ctx.exit(EXIT_INTERRUPTED)
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run the command line and exit."""
+        sys.exit(_exit_code(lambda: super(App, self).main(*args, **{**extra, "standalone_mode": False})))
 
 
 def main() -> None:
-    """Run the command line and exit."""
-    _occupy_standard_descriptors()
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character shows a question mark instead.
-        if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    """Run the command line as a process, and exit."""
+    take_standard_streams()
+    app(prog_name="sockscope")
+
+
+def _exit_code(command: Callable[[], Any]) -> int:
+    """Run a command and return what it ends with; whatever went wrong is told on stderr."""
     try:
-        app(prog_name="sockscope")
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        code = command()
+        sys.stdout.flush()
+    except SockscopeError as error:
+        say(_sentence(error))
+        return error.exit_code
+    except click.ClickException as error:
+        told = io.StringIO()
+        error.show(told)
+        sys.stderr.write(printable_lines(told.getvalue()))
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    return code if isinstance(code, int) else EXIT_OK
 
 
 @click.group(cls=App, invoke_without_command=True, context_settings=_HELP)
@@ -92,10 +98,10 @@ def app(ctx: click.Context, /, **params: Any) -> None:
         return
     experiment = _experiment(params)
     if params["print_spec"]:
-        click.echo(to_toml(experiment), nl=False)
+        tell(to_toml(experiment))
         return
     if not _on_terminal():
-        click.echo("sockscope: the dashboard needs a terminal; without one, use: sockscope run", err=True)
+        say("the dashboard needs a terminal; without one, use: sockscope run")
         ctx.exit(EXIT_USAGE)
     _look_for_own_code(experiment)
     from sockscope.cli.environment import environment
@@ -112,7 +118,7 @@ def output_flags(command: F) -> F:
         click.option("--csv", "csv", is_flag=True, help="Write a line of CSV per interval."),
         click.option("-i", "--interval", default="1s", show_default=True, metavar="TIME",
                      help="Length of an interval."),
-        click.option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout."),
+        click.option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout (-)."),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
         click.option("--fail-if", multiple=True, metavar="CONDITION",
                      help="Exit with 3 if this holds at the end, such as 'p99>20ms'; may be repeated."),
@@ -173,14 +179,14 @@ def race(ctx: click.Context, /, **params: Any) -> None:
     on uvloop. With -n the time is measured until so many requests are done, otherwise the rate.
     """
     if params["list_presets"]:
-        click.echo(presets_text())
+        tell(presets_text() + "\n")
         return
     preset = preset_of(params)
     from sockscope.lab.presets import defaults_of
 
     workload = build(_layers(params), defaults_of(preset), {})
     if params["print_spec"]:
-        click.echo(to_toml(workload), nl=False)
+        tell(to_toml(workload))
         return
     contest, kept = contest_of(params, preset, workload), history_of(params)
     plan = race_plan(params, contest)
@@ -198,7 +204,7 @@ def doctor(ctx: click.Context, /, as_json: bool) -> None:
     from sockscope.cli.doctor import examine, to_json, to_text
 
     checks = examine()
-    click.echo(to_json(checks) if as_json else to_text(checks))
+    tell((to_json(checks) if as_json else to_text(checks)) + "\n")
     ctx.exit(int(any(check.fatal for check in checks)))
 
 
@@ -254,7 +260,7 @@ def _given(layers: list[Layer]) -> dict[str, Given]:
 def _run(ctx: click.Context, params: Params, experiment: Experiment) -> None:
     plan = _plan(params)
     if params["print_spec"]:
-        click.echo(to_toml(experiment), nl=False)
+        tell(to_toml(experiment))
         return
     _look_for_own_code(experiment)
     from sockscope.cli.environment import environment
@@ -297,7 +303,7 @@ def _plan(params: Params) -> Plan:
         raise ConfigError(faults)
     return Plan(
         form=forms[0] if forms else OutputForm.TEXT,
-        path=params["output"],
+        path=None if params["output"] == "-" else params["output"],
         interval_s=interval[0],
         quiet=params["quiet"],
         thresholds=tuple(thresholds),
@@ -309,13 +315,6 @@ def _parse_interval(text: str) -> float:
     if interval_s < SHORTEST_INTERVAL_S:
         raise ValueError(f"must be at least {format_duration(SHORTEST_INTERVAL_S)}")
     return interval_s
-
-
-def _occupy_standard_descriptors() -> None:
-    """Give closed standard streams (``>&-``) to the null device, lest a socket gets their number."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
 
 
 def _on_terminal() -> bool:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sockscope.cli.printing import printable
+from sockscope.cli.files import read_file
 from sockscope.core.results.kinds import KINDS, kind_of
 from sockscope.errors import EXIT_THRESHOLD, ConfigError, Fault, UnknownRunError
+from sockscope.faces.printing import printable_lines, say, tell
 
 if TYPE_CHECKING:
     from sockscope.core.results.comparison import Comparison, Side
@@ -22,6 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 LISTED = 20
 MOST_LISTED = 1_000_000
+MOST_JSON_BYTES = 64 << 20
+"""Largest file that diff reads: 64 MiB."""
 _HELP = {"help_option_names": ["-h", "--help"]}
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 _FILE = click.option(
@@ -76,14 +79,14 @@ def history(
     from sockscope.faces.history import list_json, list_text
 
     if as_json:
-        click.echo(list_json(kept.runs(limit, kind)))
+        tell(list_json(kept.runs(limit, kind)) + "\n")
         return
     shown = limit or LISTED
     rows = kept.runs(shown + 1, kind)
     width = get_terminal_size().columns if sys.stdout.isatty() else None
-    _print(list_text(rows[:shown], width) if rows else f"no {kind or 'run'} is kept in {kept.path}\n")
+    tell(list_text(rows[:shown], width) if rows else f"no {kind or 'run'} is kept in {kept.path}\n")
     if len(rows) > shown:
-        click.echo(f"... and older ones: -n {min(10 * shown, MOST_LISTED)}")
+        tell(f"... and older ones: -n {min(10 * shown, MOST_LISTED)}\n")
 
 
 @history.command(context_settings=_HELP)
@@ -100,10 +103,7 @@ def show(ctx: click.Context, /, run: str, as_json: bool, file: str | None) -> No
     stored = kept.load(kept.resolve(run))
     from sockscope.faces.history import stored_json, stored_text
 
-    if as_json:
-        click.echo(stored_json(stored))
-    else:
-        _print(stored_text(stored))
+    tell(stored_json(stored) + "\n" if as_json else stored_text(stored))
 
 
 @history.command(context_settings=_HELP)
@@ -131,11 +131,11 @@ def delete(
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(f"nobody is there to be asked; to delete {what}, add --yes")
-        if not click.confirm(f"Delete {what} from {printable(str(kept.path))}?"):
-            click.echo("nothing was deleted")
+        if not click.confirm(f"Delete {what} from {printable_lines(str(kept.path))}?"):
+            tell("nothing was deleted\n")
             return
     gone = kept.delete_all(kind) if everything else kept.delete(ids)
-    click.echo(f"{gone:,} {'run was' if gone == 1 else 'runs were'} deleted")
+    tell(f"{gone:,} {'run was' if gone == 1 else 'runs were'} deleted\n")
 
 
 @click.command(context_settings=_HELP)
@@ -169,12 +169,9 @@ def diff(
         raise click.UsageError(f"{sides[0].name} and {sides[1].name} cannot be compared: {error}") from None
     thresholds = _thresholds(fail_if, comparison)
     misses = [why for threshold in thresholds for why in exceeded(threshold, comparison)]
-    if as_json:
-        click.echo(comparison_json(comparison, misses))
-    else:
-        _print(comparison_text(comparison))
+    tell(comparison_json(comparison, misses) + "\n" if as_json else comparison_text(comparison))
     for miss in misses:
-        click.echo(f"sockscope: missed {printable(miss)}", err=True)
+        say(f"missed {miss}")
     ctx.exit(EXIT_THRESHOLD if misses else 0)
 
 
@@ -198,6 +195,8 @@ def _side(kept: History, name: str) -> Side:
     try:
         stored = kept.load(kept.resolve(name))
     except UnknownRunError as error:
+        if os.path.exists(name):
+            return _side_of_file(name)
         if not name.isdigit() and not name.startswith("last"):
             raise UnknownRunError(
                 name, "is neither a file nor a run of the history (12, last, last-1)"
@@ -211,11 +210,8 @@ def _side_of_file(name: str) -> Side:
     from sockscope.faces.history import read_object
 
     try:
-        with open(name, "rb") as file:
-            report, cut_short = read_object(file.read())
+        report, cut_short = read_object(read_file(name, MOST_JSON_BYTES))
         return Side(name, report, kind_of(report).name, cut_short)
-    except OSError as error:
-        raise ConfigError.of("file", name, f"cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise ConfigError.of("file", name, str(error)) from None
 
@@ -238,8 +234,3 @@ def _thresholds(texts: tuple[str, ...], comparison: Comparison) -> list[ChangeTh
 
 def _counted(ids: list[int]) -> str:
     return f"run {ids[0]}" if len(ids) == 1 else f"{len(ids):,} runs"
-
-
-def _print(text: str) -> None:
-    """Print a text some of which may come from a file of somebody else."""
-    click.echo(printable(text), nl=False)

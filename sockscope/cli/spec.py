@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+from sockscope.cli.files import read_file, read_text
 from sockscope.cli.flags import allowed, called
-from sockscope.core.config.applicability import without_effect
+from sockscope.core.config.applicability import unknown_fields, without_effect
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.faults import MAX_REQUEST_BYTES
 from sockscope.core.config.fields import Kind, Value
@@ -22,6 +24,11 @@ from sockscope.core.wire.octets import format_octets
 from sockscope.errors import ConfigError, Fault
 
 ENVIRONMENT_PREFIX = "SOCKSCOPE_"
+MOST_SPEC_BYTES = 4 << 20
+"""Largest TOML file that is read: 4 MiB, which hold a request of the largest size, in any spelling."""
+_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
+_DEEP_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*{_PART}(?:\.[ \t]*{_PART}){{99}}", re.MULTILINE)
+"""A key of a hundred parts (``a.a.a``): tomllib takes minutes for some thousands of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,11 @@ class Given:
 
     raw: object
     name: str
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether it was typed as a flag, not read from a file or a variable."""
+        return self.name.startswith("-")
 
 
 Layer = Mapping[str, Given]
@@ -42,13 +54,24 @@ def read_spec(path: str) -> dict[str, Given]:
     Raises ConfigError when the file cannot be read or is not TOML.
     """
     try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError.of("--spec", path, f"cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError.of("--spec", path, f"is not TOML: {error}") from None
+        table = _parsed_toml(read_text(path, MOST_SPEC_BYTES))
+    except ValueError as error:
+        raise ConfigError.of("--spec", path, str(error)) from None
     return {key: Given(raw, f"{key} in {path}") for key, raw in table.items()}
+
+
+def _parsed_toml(text: str) -> dict[str, object]:
+    try:
+        if _DEEP_KEY.search(text):
+            raise RecursionError
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        why = str(error)
+    except ValueError:
+        why = "a number has too many digits"
+    except RecursionError:
+        why = "it is nested too deeply"
+    raise ValueError(f"is not TOML: {why}")
 
 
 def read_environment(environ: Mapping[str, str]) -> dict[str, Given]:
@@ -75,13 +98,14 @@ def build(layers: Iterable[Layer], default: Mapping[str, Value], fixed: Mapping[
     values = {**default, **_parsed(given, faults), **fixed}
     if "family" not in given and "family" not in fixed:
         values.update(_family_of(values.get("bind")))
-    flags = {key: value for key, value in given.items() if value.name.startswith("-")}
+    flags = {key: value for key, value in given.items() if value.is_typed}
     # What follows from other fields may stand otherwise in a file, but not be typed beside them.
     typed = {key: value for key, value in values.items() if key in flags}
     experiment = Experiment().with_values(values).settled().with_values(typed)
     names = {key: value.name for key, value in given.items()}
     faults += [replace(fault, field=names.get(fault.field, fault.field)) for fault in experiment.faults()]
     told = {fault.field for fault in faults}
+    faults += [fault for fault in _only_typed(given, values) if fault.field not in told]
     vain = without_effect(experiment)
     faults += [
         Fault(flag.name, flag.raw, f"has no effect: {vain[key]}")
@@ -105,6 +129,22 @@ def _toml_entries(experiment: Experiment) -> Iterator[str]:
         yield f"# {comment}\n{key} = {json.dumps(entry.spec.exact(experiment.value(key)))}"
 
 
+def _only_typed(given: Layer, values: Mapping[str, Value]) -> Iterator[Fault]:
+    """Yield what a file or a variable says that only a typed flag may say.
+
+    Only what is typed reaches beyond this machine or names a file to send (see ``_parse``).
+    """
+    unknown = unknown_fields(str(values.get("role", "both")))
+    for key, value in given.items():
+        flag = FIELDS[key].spec.flag if key in FIELDS and key not in unknown else None
+        if flag is not None and not value.is_typed and key in values and flag.only_typed(values[key]):
+            yield Fault(value.name, value.raw, _must_be_typed(key))
+
+
+def _must_be_typed(key: str) -> str:
+    return f"can only be typed, as {called(key)}"
+
+
 def _parsed(given: Layer, faults: list[Fault]) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for key, value in given.items():
@@ -122,25 +162,20 @@ def _parse(key: str, given: Given) -> Value:
     spec, raw = FIELDS[key].spec, given.raw
     # A blank may be all that is to be sent.
     empty = raw == "" if spec.kind is Kind.OCTETS else isinstance(raw, str) and not raw.strip()
-    if empty and given.name.startswith("-"):
+    if empty and given.is_typed:
         raise ValueError("is empty")
     if key == "request" and isinstance(raw, str) and raw.startswith("@"):
+        if not given.is_typed:
+            raise ValueError(f"names a file, which {_must_be_typed(key)}")
         return format_octets(_content(raw[1:]))
     return spec.parse(raw)
 
 
 def _content(path: str) -> bytes:
     """Return what is in the file of a request, so that the experiment is whole without it."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_REQUEST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"cannot be read: {reason}") from None
+    data = read_file(path, MAX_REQUEST_BYTES)
     if not data:
         raise ValueError("is an empty file")
-    if len(data) > MAX_REQUEST_BYTES:
-        raise ValueError(f"is larger than {MAX_REQUEST_BYTES:,} B")
     return data
 
 

@@ -25,7 +25,8 @@ from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
-from sockscope.faces.progress import Progress, ended_by_signals, say
+from sockscope.faces.printing import say
+from sockscope.faces.progress import Progress, ended_by_signals
 from sockscope.faces.summary import report_text, title_of
 from sockscope.store.history import History
 

@@ -193,7 +193,7 @@ def read_object(data: bytes) -> tuple[dict[str, Any], bool]:
     that run was cut short; raise ValueError when it is something else.
     """
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("is not JSON") from None
     # The summary of a stream is its last line.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sockscope.errors import HistoryError
+from sockscope.faces.printing import say
 from sockscope.faces.summary import summary_row
 from sockscope.store.history import History, default_path
 
@@ -30,8 +30,7 @@ def keep(
     try:
         return history.add(report, title=title, began_at=began_at, intervals=intervals, cut_short=cut_short)
     except HistoryError as error:
-        if sys.stderr is not None:
-            print(f"sockscope: this run is not kept: {error}", file=sys.stderr, flush=True)
+        say(f"this run is not kept: {error}")
         return None
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -15,13 +17,14 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any, TextIO
 
 from sockscope.core.results.run_result import interval
 from sockscope.core.results.schema import flat
 from sockscope.core.results.thresholds import Threshold
 from sockscope.core.run.snapshot import Snapshot
 from sockscope.errors import ConfigError, SockscopeError
+from sockscope.faces.printing import Outlet, is_gone, outlet, printable_lines, say
 
 
 class OutputForm(Enum):
@@ -55,23 +58,24 @@ class Plan:
 
 
 class Output:
-    """An open destination. As a context manager it leaves no half-written file behind.
+    """An open destination. As a context manager it closes what it opened.
 
     A regular file that gets everything at the end is written beside its place and moved there, so that it
-    is whole or not there. Opening it raises ConfigError when it cannot be written.
+    is whole or not there; until then there is no other file. What is no file yet, or one of this process's
+    descriptors (``/dev/stdout``, ``/dev/fd/63``), is written to as it comes. Opening it raises ConfigError
+    when it cannot be written.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._form = plan.form
-        self.gone = False
-        """Whether the reader has gone away (a broken pipe); nothing more is written then."""
         self._name = plan.path or "standard output"
         self._columns: list[str] = []
-        self._temporary: Path | None = None
+        self._place: Path | None = None
+        self._whole: list[str] = []
         self._stdout = sys.stdout
-        self._stream: IO[str] | None = self._stdout
+        self._stream: TextIO | None = self._stdout
         if plan.path is not None:
-            self._open(Path(plan.path))
+            self._open(plan.path)
 
     def __enter__(self) -> Output:
         return self
@@ -82,8 +86,11 @@ class Output:
         if self._stream is not None and self._stream is not self._stdout:
             with contextlib.suppress(OSError):
                 self._stream.close()
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the reader has gone away (a broken pipe); nothing more is written then."""
+        return is_gone(self._stream)
 
     def tell(self, line: str) -> None:
         """Write a line to stdout, wherever the figures go."""
@@ -100,38 +107,30 @@ class Output:
         """Write the end of the run and finish the file."""
         match self._form:
             case OutputForm.TEXT:
-                self._write(text)
+                self._write(printable_lines(text))
             case OutputForm.JSON:
                 self._write(_json(report, indent=2) + "\n")
             case OutputForm.JSON_STREAM:
                 self._write(_json(report) + "\n")
             case OutputForm.CSV:
                 pass
-        self._finish()
+        if self._place is not None:
+            try:
+                _replace(self._place, "".join(self._whole))
+            except OSError as error:
+                raise SockscopeError(f"cannot write to {self._name}: {error.strerror}") from None
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: str) -> None:
         try:
-            place = path.resolve()
-            if self._form.streams or (place.exists() and not stat.S_ISREG(place.stat().st_mode)):
-                self._stream = place.open("w", encoding="utf-8", newline="")
-                return
-            beside = place.with_name(f".{place.name}.{os.getpid()}")
-            self._stream = beside.open("x", encoding="utf-8", newline="")
-            self._temporary, self._place = beside, place
+            if (descriptor := _descriptor_of(path)) is not None:
+                self._stream = outlet(Outlet(os.dup(descriptor), path))
+            elif _is_replaced(path) and not self._form.streams:
+                self._stream, self._place = None, Path(path).resolve()
+                _look_whether_writable(self._place)
+            else:
+                self._stream = outlet(Outlet(_opened(path), path))
         except OSError as error:
-            raise ConfigError.of("--output", str(path), f"cannot be written: {error.strerror}") from None
-
-    def _finish(self) -> None:
-        if self._temporary is None or self._stream is None:
-            return
-        try:
-            self._stream.close()
-            if self._place.exists():
-                shutil.copymode(self._place, self._temporary)
-            self._temporary.replace(self._place)
-        except OSError as error:
-            raise self._cannot_write(error) from None
-        self._temporary = None
+            raise ConfigError.of("--output", path, f"cannot be written: {error.strerror}") from None
 
     def _write_row(self, fields: Mapping[str, Any]) -> None:
         left_out = ("schema_version", "type", "processes")
@@ -142,30 +141,68 @@ class Output:
         self._write(_csv([_cell(value) for value in row.values()]))
 
     def _write(self, text: str) -> None:
-        if self.gone or self._stream is None:
-            return
-        try:
+        if self._place is not None:
+            self._whole.append(text)
+        elif self._stream is not None:
             self._stream.write(text)
             self._stream.flush()
-        except BrokenPipeError:
-            self.gone = True
-            silence(self._stdout)
-        except OSError as error:
-            raise self._cannot_write(error) from None
-
-    def _cannot_write(self, error: OSError) -> SockscopeError:
-        silence(self._stdout)
-        return SockscopeError(f"cannot write to {self._name}: {error.strerror}")
 
 
-def silence(stdout: IO[str] | None) -> None:
-    """Let what is still in its buffer go nowhere, so that leaving does not complain about it."""
-    if stdout is None:
-        return
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stdout.fileno())
-        os.close(nowhere)
+def _descriptor_of(path: str) -> int | None:
+    """Return the descriptor of this process that a path names: the file behind it is not opened anew."""
+    if path == "/dev/stdout":
+        return 1
+    if path == "/dev/stderr":
+        return 2
+    match = re.fullmatch("(?:/dev|/proc/self)/fd/([0-9]{1,9})", path)
+    return int(match[1]) if match else None
+
+
+def _is_replaced(path: str) -> bool:
+    """Tell whether a path is that of a regular file, or of none yet."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return True
+
+
+def _opened(path: str) -> int:
+    """Open a path to write to; a pipe is opened once somebody reads it, which is told where it takes long."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOCTTY
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
+            raise
+        say(f"waiting for somebody to read {path}")
+        return os.open(path, flags, 0o666)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _look_whether_writable(place: Path) -> None:
+    """Raise OSError where a file cannot be put at ``place``."""
+    beside = _beside(place)
+    with beside.open("x"):
+        beside.unlink()
+
+
+def _replace(place: Path, text: str) -> None:
+    """Put a file at ``place`` that is whole or not there; it keeps the mode of the one that was there."""
+    beside = _beside(place)
+    try:
+        with beside.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+        if place.exists():
+            shutil.copymode(place, beside)
+        beside.replace(place)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _beside(place: Path) -> Path:
+    return place.with_name(f".{place.name}.{os.getpid()}")
 
 
 def _json(value: Mapping[str, Any], indent: int | None = None) -> str:

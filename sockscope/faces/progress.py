@@ -5,18 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from sockscope.faces.printing import say
 from sockscope.faces.summary import WIDTH
-
-
-def say(sentence: str) -> None:
-    """Tell a sentence on stderr, where there is one."""
-    if sys.stderr is not None:
-        print(f"sockscope: {sentence}", file=sys.stderr, flush=True)
 
 
 class Progress:

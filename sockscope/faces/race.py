@@ -22,7 +22,8 @@ from sockscope.engine.loops import loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK, EXIT_THRESHOLD
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
-from sockscope.faces.progress import Progress, ended_by_signals, say
+from sockscope.faces.printing import say
+from sockscope.faces.progress import Progress, ended_by_signals
 from sockscope.faces.race_svg import race_svg
 from sockscope.faces.race_table import INVALID, bar, race_markdown, race_text
 from sockscope.lab.race import Race

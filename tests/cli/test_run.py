@@ -269,23 +269,91 @@ def test_too_many_clients_for_the_descriptor_limit() -> None:
     assert "use at most 68 clients, or raise the limit first: ulimit -n 2064" in done.stderr
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_is_told_in_a_sentence() -> None:
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [COMMAND, "run", *QUICK], env=clean_environment(), stdout=full, stderr=subprocess.PIPE,
-            text=True, timeout=PATIENCE_S, check=False,
-        )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr == "sockscope: cannot write to standard output: No space left on device\n"
-
-
-def test_closed_standard_streams_do_no_harm() -> None:
-    done = subprocess.run(
-        ["sh", "-c", f'exec "$0" run {" ".join(QUICK)} <&- >&- 2>&-', COMMAND],
-        env=clean_environment(), timeout=PATIENCE_S, check=False,
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which ``$0`` is the command."""
+    return subprocess.run(
+        ["bash", "-c", line, COMMAND], env=clean_environment(), stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
+
+
+FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+COMMANDS = [
+    "--help", "--version", "doctor", "history", "history --help", "run --print-spec", "serve",
+    "race --list-presets", " ".join(("run", *QUICK)), "run -d 0 -i 20ms --json-stream",
+]  # fmt: skip
+
+
+@FULL
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_is_told_in_a_sentence(command: str) -> None:
+    done = shell(f'"$0" {command} >/dev/full')
+    assert done.stderr == "sockscope: cannot write to standard output: No space left on device\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("command", ["--help", "serve", " ".join(("run", *QUICK))])
+def test_a_closed_output_is_told_in_a_sentence(command: str) -> None:
+    done = shell(f'"$0" {command} <&- >&-')
+    assert done.stderr == "sockscope: cannot write to standard output: it is closed\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("command", ["--help", "history", "run -d 0 -i 20ms --json-stream"])
+def test_a_reader_that_is_gone_from_the_beginning_is_no_fault(command: str) -> None:
+    done = shell(f'{{ sleep 0.2; "$0" {command}; echo $? >&2; }} | true')
+    assert done.stderr == "0\n"
+
+
+@FULL
+@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", "<&- 2>&-"])
+def test_a_verdict_does_not_depend_on_who_hears_it(streams: str) -> None:
+    done = shell(f"\"$0\" run {' '.join(QUICK)} --fail-if 'p99>0' {streams}")
+    assert done.returncode == 3
+    assert "200 answered" in done.stdout
+
+
+def test_closed_standard_streams_do_no_harm_to_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "figures"
+    done = shell(f'"$0" run {" ".join(QUICK)} --json -o {file} <&- >&- 2>&-')
     assert done.returncode == 0
+    assert json.loads(file.read_text())["totals"]["requests"] == 200
+
+
+@pytest.mark.parametrize(
+    "where", ["-o -", "-o /dev/stdout", "-o /dev/fd/1", "-o >(cat)", "-o /dev/stderr 2>&1", "--csv -o >(cat)"]
+)
+def test_output_goes_to_whatever_can_be_written_to(where: str) -> None:
+    done = shell(f'"$0" run {" ".join(QUICK)} {"--json" if "csv" not in where else ""} {where} | cat')
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("schema_version" in done.stdout) == ("csv" not in where)
+    assert "duration_s" in done.stdout
+
+
+def test_output_to_a_descriptor_adds_to_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "figures"
+    file.write_text("before\n")
+    done = shell(f'"$0" run {" ".join(QUICK)} --json -o /dev/stdout >>{file}')
+    assert (done.returncode, done.stderr) == (0, "")
+    assert file.read_text().startswith("before\n{")
+
+
+def test_a_pipe_waits_for_its_reader_and_says_so(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with running("run", *QUICK, "--json", "-o", str(pipe)) as child:
+        assert next_complaint(child) == f"sockscope: waiting for somebody to read {pipe}\n"
+        assert json.loads(pipe.read_text())["totals"]["requests"] == 200
+        assert finished(child) == (0, "", "")
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGHUP, signal.SIGKILL])
+def test_a_run_that_is_killed_leaves_no_file(tmp_path: Path, ended_by: signal.Signals) -> None:
+    with running("serve", "--json", "-o", str(tmp_path / "figures")) as child:
+        assert next_line(child)
+        assert list(tmp_path.iterdir()) == []
+        child.send_signal(ended_by)
+        child.wait(PATIENCE_S)
+    assert list(tmp_path.iterdir()) in ([], [tmp_path / "figures"])
 
 
 def test_a_reader_that_goes_away_ends_the_run_quietly() -> None:

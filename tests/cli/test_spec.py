@@ -1,5 +1,6 @@
 """From flags, environment and TOML to an experiment."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockscope.cli.app import app
+from sockscope.cli.flags import called
 from sockscope.cli.spec import Given, build, read_environment, to_toml
 from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
 
@@ -25,8 +27,13 @@ def spec(*arguments: str, command: str = "run", **env: str) -> Experiment:
 
 
 def from_toml(text: str) -> Experiment:
-    layer = {key: Given(raw, key) for key, raw in tomllib.loads(text).items()}
+    layer = {key: Given(raw, _name(key, raw)) for key, raw in tomllib.loads(text).items()}
     return build([layer], {}, {})
+
+
+def _name(key: str, raw: bool | int | str) -> str:
+    flag = FIELDS[key].spec.flag
+    return called(key) if flag is not None and flag.only_typed(raw) else key
 
 
 def complaint(*arguments: str, **env: str) -> str:
@@ -211,20 +218,20 @@ def test_the_request_can_stand_in_a_file(tmp_path: Path) -> None:
     binary.write_bytes(b"\0\xff")
     empty.touch()
     large.write_bytes(bytes((1 << 20) + 1))
+    os.mkfifo(pipe := tmp_path / "pipe")
     found = spec("--request", f"@{text}", "--until", "hex:0d0a")
     assert found.request == "GET / HTTP/1.1\\r\\n\\r\\n"
     assert found.tuning.request_bytes == 18
-    assert spec(SOCKSCOPE_REQUEST=f"@{binary}").dialogue.request == b"\0\xff"
-    told = tmp_path / "spec.toml"
-    told.write_text(f'request = "@{text}"')
-    assert spec("--spec", str(told)).request == found.request
+    assert spec("--request", f"@{binary}").dialogue.request == b"\0\xff"
     for path, reason in (
         (empty, "is an empty file"),
         (large, "is larger than 1,048,576 B"),
         (tmp_path, "cannot be read: Is a directory"),
+        ("/dev/zero", "is a device, not a regular file"),
+        (pipe, "is a pipe, not a regular file"),
         (tmp_path / "none", "cannot be read: No such file or directory"),
         ("", "cannot be read: No such file or directory"),
-        ("a\0b", "cannot be read: embedded null byte"),
+        ("a\0b", "embedded null byte"),
     ):
         assert reason in complaint("run", "--request", f"@{path}")
 
@@ -302,18 +309,58 @@ def test_every_fault_is_told_in_one_go(tmp_path: Path) -> None:
     [
         (b"clients = 5\npermits = \n", "is not TOML: Invalid value (at line 2, column 11)"),
         (b"clients = 5\nclients = 6\n", "is not TOML: Cannot overwrite a value (at line 2"),
-        (b"\xff\xfe", "is not TOML: "),
+        (b"\xff\xfe", "is not UTF-8: byte 0 is 0xff"),
+        (b"clients = " + b"[" * 5_000 + b"]" * 5_000, "is not TOML: it is nested too deeply"),
+        (b"clients" + b".a" * 200_000 + b" = 1", "is not TOML: it is nested too deeply"),
+        (b"clients.a.a = 1", "clients in {file} = {...}: is not a whole number"),
+        (b"clients = " + b"1" * 5_000, "is not TOML: a number has too many digits"),
+        (b"clients = 0x" + b"f" * 5_000, "= a number of 20,000 bits: must be at most 10,000"),
+        (b'target = "127.0.0.1:' + b"1" * 5_000 + b'"', "is not an address with a port"),
+        (b"#" * (4 << 20) + b"\n", "is larger than 4,194,304 B, the most that is read"),
     ],
 )
 def test_a_file_that_is_not_toml(tmp_path: Path, content: bytes, reason: str) -> None:
     file = tmp_path / "bad.toml"
     file.write_bytes(content)
-    assert reason in complaint("run", "--spec", str(file))
+    assert reason.replace("{file}", str(file)) in complaint("run", "--spec", str(file))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "marked.toml"
+    file.write_bytes("\ufeffclients = 7\r\n".encode())
+    assert spec("--spec", str(file)).tuning.clients == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "flag"),
+    [
+        ('bind = "0.0.0.0"', "--bind"),
+        ('bind = "192.0.2.1"', "--bind"),
+        ("allow_remote = true", "--allow-remote"),
+        ('target = "192.0.2.1:80"\nallow_remote = true', "--allow-remote"),
+        ('request = "@/etc/hostname"', "--request"),
+    ],
+)
+def test_only_what_is_typed_leaves_this_machine(tmp_path: Path, given: str, flag: str) -> None:
+    file = tmp_path / "theirs.toml"
+    file.write_text(given)
+    assert f"can only be typed, as {flag}" in complaint("run", "--spec", str(file))
+    variables = {f"SOCKSCOPE_{key.upper()}": str(raw) for key, raw in tomllib.loads(given).items()}
+    assert f"can only be typed, as {flag}" in complaint("run", **variables)
+
+
+def test_what_is_typed_allows_what_a_file_names(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.toml"
+    file.write_text('target = "192.0.2.1:80"\nallow_remote = true\n')
+    assert spec("--spec", str(file), "--allow-remote").target == "192.0.2.1:80"
+    file.write_text('bind = "127.0.0.2"\nallow_remote = false')
+    assert spec("--spec", str(file)).bind == "127.0.0.2"
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert "cannot be read: No such file" in complaint("run", "--spec", str(tmp_path / "none.toml"))
     assert "cannot be read: Is a directory" in complaint("run", "--spec", str(tmp_path))
+    assert "is a device, not a regular file" in complaint("run", "--spec", "/dev/zero")
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path: Path) -> None:

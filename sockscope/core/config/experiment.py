@@ -216,7 +216,7 @@ class Experiment:
         flag=Flag(metavar="HOST:PORT", argument_of=SWARM, in_race=False))  # fmt: skip
     allow_remote: bool = _field(False, "allow_remote", "allow remote", Kind.FLAG,
         "let the swarm aim at another machine than this one",
-        role=SWARM, subject=Subject.CIRCUMSTANCE, flag=Flag(in_race=False))  # fmt: skip
+        role=SWARM, subject=Subject.CIRCUMSTANCE, flag=Flag(in_race=False, only_typed=bool))  # fmt: skip
     loop: str = _field("uvloop", "loop", "loop", Kind.CHOICE,
         "event loop under everything", choices=("uvloop", "asyncio"),
         subject=Subject.SETUP, varied=False, knob=Knob(40, "N"))  # fmt: skip
@@ -227,7 +227,8 @@ class Experiment:
         subject=Subject.SETUP)  # fmt: skip
     bind: str = _field("", "bind", "bind", Kind.TEXT,
         "numeric address that the server listens on; empty = loopback",
-        role=SERVER, subject=Subject.CIRCUMSTANCE, flag=Flag(metavar="ADDRESS"))  # fmt: skip
+        role=SERVER, subject=Subject.CIRCUMSTANCE,
+        flag=Flag(metavar="ADDRESS", only_typed=lambda host: _is_open(str(host))))  # fmt: skip
     port: int = _field(0, "port", "port", Kind.COUNT,
         "port of the server; 0 = the kernel chooses", high=65_535,
         role=SERVER, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-p", in_race=False))  # fmt: skip
@@ -369,7 +370,7 @@ class Experiment:
 def split_address(text: str) -> tuple[str, int]:
     """Return host and port of ``127.0.0.1:80`` or ``[::1]:80``; port 0 when there is none."""
     host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port) if port.isascii() and port.isdigit() else 0
+    return host.strip("[]"), int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
 
 
 def is_loopback(host: str) -> bool:
@@ -378,6 +379,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def _is_open(host: str) -> bool:
+    """Tell whether who listens on this address can be reached from another machine."""
+    return bool(host) and not is_loopback(host)
 
 
 def _address_faults(key: str, shown: str, host: str, family: str) -> Iterator[Fault]:

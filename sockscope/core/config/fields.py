@@ -8,6 +8,7 @@ the division of a role among processes are all made from it, so a field is descr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import Field, dataclass, field
 from enum import Enum
 from typing import Any
@@ -66,6 +67,9 @@ class Flag:
     what stands for the value in the help where the kind does not tell it, and ``called`` the name in messages
     where that is not the long spelling. ``argument_of`` is the command that takes it as an argument instead.
     ``in_race`` tells whether ``sockscope race`` has the flag.
+
+    ``only_typed`` tells of a value whether it must be typed: whoever reads a file or a variable of somebody
+    else shall not open this machine, nor aim at another one, by that.
     """
 
     short: str = ""
@@ -74,6 +78,7 @@ class Flag:
     called: str = ""
     argument_of: str = ""
     in_race: bool = True
+    only_typed: Callable[[Value], bool] = lambda _: False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,10 @@ def format_octets(data: bytes) -> str:
     return text
 
 
-def printable(text: str, most: int = 200) -> str:
-    """Return at most ``most`` characters of ``text`` on one line, control characters written as escapes."""
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[: most + 1])
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
+def printable(text: str, most: int | None = 200) -> str:
+    """Return ``text`` on one line, its control characters as escapes; at most ``most`` characters of it."""
+    part = text if most is None else text[: most + 1]
+    shown = part
+    if not part.isprintable():
+        shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in part)
+    return shown if most is None or len(shown) <= most else shown[: most - 1] + "…"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from datetime import UTC, datetime
 
 from sockscope.core.config.experiment import Experiment
@@ -14,6 +13,7 @@ from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_collector, loop_factory
 from sockscope.errors import EXIT_FAILED, EXIT_OK
 from sockscope.faces.keeping import keep, kept_text
+from sockscope.faces.printing import say, tell
 from sockscope.faces.summary import report_text, title_of
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.session import Session
@@ -49,9 +49,9 @@ def run_dashboard(
         if app.restart is not None:
             experiment = app.restart
             continue
-        print(summary, end="")
+        tell(summary)
         if session.source.error:
-            print(f"sockscope: {session.source.error}", file=sys.stderr)
+            say(session.source.error)
         # A fault of the app itself sets its return code, whatever it was told to leave with.
         return code or (EXIT_FAILED if app.return_code else EXIT_OK)
 

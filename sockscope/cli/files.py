@@ -1,0 +1,42 @@
+"""The one way in which a file that somebody named is read: a regular one, and no more than a limit of it.
+
+A device has no end, and a pipe keeps who reads it waiting, so neither is read.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+_KINDS = {
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def read_file(path: str, most_bytes: int) -> bytes:
+    """Return what is in a regular file; raise ValueError with the reason why that cannot be."""
+    try:
+        # A pipe without a writer is not waited for, and a terminal does not become that of this process.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        with open(descriptor, "rb") as file:
+            kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+            if kind != stat.S_IFREG:
+                raise ValueError(f"is {_KINDS.get(kind, 'something else')}, not a regular file")
+            data = file.read(most_bytes + 1) or b""
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(data) > most_bytes:
+        raise ValueError(f"is larger than {most_bytes:,} B, the most that is read")
+    return data
+
+
+def read_text(path: str, most_bytes: int) -> str:
+    """Return the UTF-8 text of a regular file without a byte order mark; raise ValueError with the reason."""
+    data = read_file(path, most_bytes)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8: byte {error.start:,} is {data[error.start]:#04x}") from None
