@@ -51,7 +51,7 @@ def run_headless(
                 outcome = runner.run(_run(experiment, plan, output))
         except asyncio.CancelledError:
             return EXIT_INTERRUPTED
-        figures = report(outcome.snapshot, environment)
+        figures = report(outcome.snapshot, environment, outcome.intervals.windows)
         number = keep(
             history,
             figures,

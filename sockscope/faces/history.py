@@ -63,7 +63,12 @@ _CONTESTANT = {
     "cpu_s_per_request": "CPU/request", "rss_bytes": "RSS",
 }  # fmt: skip
 """The figures of a race that its text shows."""
-_WORDS = {Verdict.DIFFERENT: "", Verdict.SAME: "the same", Verdict.UNKNOWN: ""}
+_WORDS = {
+    Verdict.DIFFERENT: "",
+    Verdict.NOT_SHOWN: "no difference shown",
+    Verdict.UNTOLD: "cannot tell",
+    Verdict.UNKNOWN: "",
+}
 
 
 # The list.

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.results.batch_means import FEWEST
 from sockscope.core.results.comparison import (
     Comparison,
     FigureChange,
@@ -26,16 +28,28 @@ from sockscope.core.results.run_result import report
 from sockscope.core.results.schema import Better
 from sockscope.core.results.standing import Standing
 from sockscope.core.results.thresholds import ChangeThreshold
+from sockscope.core.run.adding import joined
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from tests.core.races import batches, contestant, rates
 from tests.core.reread import reread
-from tests.core.runs import both, child, resources, role, run
+from tests.core.runs import both, child, histogram, resources, role, run
 
 ENVIRONMENT = {"python": "3.11", "cores": 2}
 
 
 def side(snapshot: Snapshot, name: str = "run 1", **rest: Any) -> Side:
-    return Side(name, reread(report(snapshot, ENVIRONMENT)), **rest)
+    """Return a run whose seconds were all the same."""
+    return Side(name, reread(report(snapshot, ENVIRONMENT, [snapshot] * FEWEST)), **rest)
+
+
+def seconds(*requests: int, waits_s: float = 0.010, **failed: int) -> Side:
+    """Return a run that made so many requests in each of its seconds."""
+    windows = []
+    for at, count in enumerate(requests):
+        totals = Totals(requests=count, responses=count, **failed)
+        swarm = role("swarm", totals, service_time=histogram(*[waits_s + at * 1e-5] * count))
+        windows.append(run(seconds=1.0, swarm=swarm))
+    return Side("run 1", reread(report(reduce(joined, windows), ENVIRONMENT, windows)))
 
 
 def change(comparison: Comparison, figure: str, contestant: str = "") -> FigureChange:
@@ -65,7 +79,7 @@ def test_figures_side_by_side() -> None:
     rate = change(found, "rates.requests_per_s")
     assert [rate.a, rate.b, rate.change, rate.change_ratio] == pytest.approx([500, 750, 250, 0.5])
     assert rate.verdict is Verdict.BETTER
-    assert change(found, "service_time_s.p99").verdict is Verdict.SAME
+    assert change(found, "service_time_s.p99").verdict is Verdict.NOT_SHOWN
     assert change(found, "totals.errors").change_ratio == 0
 
 
@@ -99,7 +113,6 @@ def test_counts_are_compared_per_request() -> None:
     found = compare(side(short), side(long))
     errors = change(found, "totals.errors")
     assert [errors.change, errors.change_ratio] == pytest.approx([10, -0.8])
-    assert errors.verdict is Verdict.BETTER
     assert change(found, "totals.reads").change_ratio == pytest.approx(0.5 / 0.9 - 1)
     assert change(found, "totals.requests").change_ratio == pytest.approx(9)
     assert change(found, "totals.requests").verdict is Verdict.DIFFERENT
@@ -109,7 +122,7 @@ def test_failures_without_a_request() -> None:
     refused = run(swarm=role("swarm", Totals(connections_refused=5)))
     found = compare(side(both()), side(refused))
     assert change(found, "totals.connections_refused").verdict is Verdict.UNKNOWN
-    assert change(found, "totals.errors").verdict is Verdict.SAME
+    assert change(found, "totals.errors").verdict is Verdict.NOT_SHOWN
 
 
 def test_a_server_alone_is_compared_per_request_that_it_saw() -> None:
@@ -162,13 +175,13 @@ def test_which_direction_is_better(figure: str, direction: Better) -> None:
     [
         ("rates.requests_per_s", 100, 120, Verdict.BETTER),
         ("rates.requests_per_s", 100, 80, Verdict.WORSE),
-        ("rates.requests_per_s", 100, 100.9, Verdict.SAME),
+        ("rates.requests_per_s", 100, 100.9, Verdict.NOT_SHOWN),
         ("service_time_s.p99", 0.1, 0.2, Verdict.WORSE),
         ("service_time_s.p99", 0.2, 0.1, Verdict.BETTER),
         ("resources.cpu_ratio", 0.2, 0.1, Verdict.DIFFERENT),
         ("totals.errors", 0, 3, Verdict.WORSE),
         ("totals.errors", 3, 0, Verdict.BETTER),
-        ("totals.errors", 0, 0, Verdict.SAME),
+        ("totals.errors", 0, 0, Verdict.NOT_SHOWN),
         ("totals.errors", None, 3, Verdict.UNKNOWN),
         ("service_time_s.p99", 0.1, None, Verdict.UNKNOWN),
     ],
@@ -176,6 +189,49 @@ def test_which_direction_is_better(figure: str, direction: Better) -> None:
 def test_verdicts(figure: str, a: float | None, b: float | None, verdict: Verdict) -> None:
     direction = KINDS["run"].figures[figure].better
     assert FigureChange(figure, a, b, relative_change(a, b), direction).verdict is verdict
+
+
+# What chance explains.
+
+NOISY = (1_000, 1_100, 900, 1_050, 980)
+
+
+def test_what_chance_explains_is_no_difference() -> None:
+    found = compare(seconds(*NOISY), seconds(1_100, 1_000, 1_080, 900, 1_010))
+    assert change(found, "rates.requests_per_s").change_ratio == pytest.approx(0.012, abs=0.001)
+    assert change(found, "rates.requests_per_s").verdict is Verdict.NOT_SHOWN
+    claimed = [one for one in found.figures[""] if one.verdict in (Verdict.BETTER, Verdict.WORSE)]
+    assert claimed == []
+    assert found.doubts == ()
+
+
+def test_what_chance_does_not_explain_is_told() -> None:
+    found = compare(seconds(*NOISY), seconds(*[each // 2 for each in NOISY], waits_s=0.030))
+    assert change(found, "rates.requests_per_s").verdict is Verdict.WORSE
+    assert change(found, "service_time_s.p99").verdict is Verdict.WORSE
+    assert change(compare(found.b, found.a), "rates.requests_per_s").verdict is Verdict.BETTER
+
+
+def test_counts_per_request_are_told_apart_by_their_shares() -> None:
+    found = compare(seconds(*NOISY, errors=1), seconds(*NOISY, errors=50))
+    assert change(found, "totals.errors").verdict is Verdict.WORSE
+    longer = compare(seconds(*NOISY, errors=10), seconds(*NOISY, *NOISY, errors=10))
+    assert change(longer, "totals.errors").verdict is Verdict.NOT_SHOWN
+
+
+def test_a_short_run_tells_nothing_from_chance() -> None:
+    found = compare(seconds(1_000, 1_000), seconds(*NOISY))
+    assert change(found, "rates.requests_per_s").verdict is Verdict.NOT_SHOWN
+    assert change(compare(seconds(10, 10), found.b), "rates.requests_per_s").verdict is Verdict.UNTOLD
+    assert any("without batches" in doubt for doubt in found.doubts)
+
+
+def test_a_change_within_chance_meets_no_condition() -> None:
+    noisy = compare(seconds(1_000, 2_000, 500, 1_500, 800), seconds(900, 500, 1_900, 1_000, 600))
+    assert change(noisy, "rates.requests_per_s").change_ratio == pytest.approx(-0.155, abs=0.01)
+    assert exceeded(ChangeThreshold.parse("requests_per_s<-5%"), noisy) == []
+    clear = compare(seconds(*NOISY), seconds(*[each // 2 for each in NOISY]))
+    assert exceeded(ChangeThreshold.parse("requests_per_s<-5%"), clear) != []
 
 
 SIZES = st.just(0.0) | st.floats(1e-12, 1e12)
@@ -285,7 +341,7 @@ def test_races_are_compared_by_contestant() -> None:
     after = batch(uvloop=(0.130, 0.12, 0.14), blocking=(10.25, 10.15, 10.4), pool=(2,))
     found = compare(before, after)
     assert list(found.figures) == ["uvloop", "blocking"], "the best comes first, as in A"
-    assert change(found, "duration_s", "blocking").verdict is Verdict.SAME
+    assert change(found, "duration_s", "blocking").verdict is Verdict.NOT_SHOWN
     slower = change(found, "duration_s", "uvloop")
     assert slower.verdict is Verdict.WORSE
     assert slower.change_ratio == pytest.approx(0.25)
@@ -296,7 +352,7 @@ def test_every_figure_of_a_race_is_compared() -> None:
     found = compare(batch(x=(1.0,)), batch(x=(1.0,)))
     assert [one.figure for one in found.figures["x"]] == list(KINDS["race"].figures)
     assert set(KINDS["race"].names.values()) == set(KINDS["race"].figures)
-    assert {one.verdict for one in found.figures["x"]} == {Verdict.SAME}
+    assert {one.verdict for one in found.figures["x"]} == {Verdict.NOT_SHOWN}
 
 
 def test_what_all_contestants_had_in_common_is_compared() -> None:
@@ -316,7 +372,7 @@ def test_fields_in_which_contestants_differ_are_told_by_their_names() -> None:
 
 def test_medians_whose_intervals_overlap_are_the_same() -> None:
     found = compare(batch(x=(0.8, 1.0, 1.3)), batch(x=(1.0, 1.2, 1.4)))
-    assert change(found, "duration_s", "x").verdict is Verdict.SAME
+    assert change(found, "duration_s", "x").verdict is Verdict.NOT_SHOWN
     assert change(found, "duration_s", "x").change_ratio == pytest.approx(0.2)
 
 

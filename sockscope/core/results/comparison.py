@@ -1,9 +1,9 @@
 """Two results of one kind side by side: what differs in what ran, and what became of each figure.
 
 A figure has a direction that is better, or none: more CPU is neither good nor bad by itself. Counts grow with
-the length of a run, so their relative change is that of the count *per request*. A change below
-:data:`SAME_RATIO` counts as the same, which is what the histogram cannot tell apart; figures of races are the
-same when the intervals of their medians overlap.
+the length of a run, so their relative change is that of the count *per request*. A change is better or worse
+only where it is more than chance explains: for runs by :mod:`sockscope.core.results.batch_means`, for races
+where the intervals of two medians do not overlap; and never below :data:`FLOOR_RATIO`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,26 @@ from enum import Enum
 
 from sockscope.core.config.experiment import FIELDS_BY_ATTRIBUTE
 from sockscope.core.config.fields import Subject
+from sockscope.core.results.batch_means import FLOOR_RATIO
 from sockscope.core.results.kinds import KINDS
 from sockscope.core.results.schema import Better, Estimate, Figure, Report, ResultKind, format_field
 from sockscope.core.results.thresholds import ChangeThreshold
 from sockscope.core.units import DASH
 
-SAME_RATIO = 0.01
-"""Two figures closer than this are the same: percentiles are known to 0.8 %."""
-
 
 class Verdict(Enum):
-    """What a change is. ``DIFFERENT``: neither direction is better; ``UNKNOWN``: a figure is not known."""
+    """What a change is.
+
+    ``NOT_SHOWN``: no difference is shown, the two lie within what chance explains. ``DIFFERENT``: neither
+    direction is better. ``UNTOLD``: nothing tells the change from chance, since a run was too short.
+    ``UNKNOWN``: a figure is not known.
+    """
 
     BETTER = "better"
     WORSE = "worse"
-    SAME = "same"
+    NOT_SHOWN = "not_shown"
     DIFFERENT = "different"
+    UNTOLD = "untold"
     UNKNOWN = "unknown"
 
 
@@ -67,7 +71,7 @@ class FigureChange:
     """One figure, by its full name, on both sides.
 
     ``change_ratio`` is None when it is not known, infinite from zero up; it is that of the figure per request
-    where ``per_request``. ``told_apart`` is False where the two lie within each other's uncertainty.
+    where ``per_request``. ``told_apart`` is False where chance explains the change, None where nothing tells.
     """
 
     figure: str
@@ -76,14 +80,14 @@ class FigureChange:
     change_ratio: float | None
     better: Better = Better.NEITHER
     per_request: bool = False
-    told_apart: bool = True
+    told_apart: bool | None = True
 
     @classmethod
     def of(cls, name: str, figure: Figure, a: Estimate, b: Estimate) -> FigureChange:
         """Return what became of a figure."""
-        overlap = a.spread is not None and b.spread is not None and a.spread.overlaps(b.spread)
         change_ratio = relative_change(a.basis, b.basis)
-        return cls(name, a.value, b.value, change_ratio, figure.better, figure.per_request, not overlap)
+        apart = True if figure.extent else a.told_apart(b)
+        return cls(name, a.value, b.value, change_ratio, figure.better, figure.per_request, apart)
 
     @property
     def change(self) -> float | None:
@@ -96,10 +100,12 @@ class FigureChange:
         ratio = self.change_ratio
         if ratio is None:
             return Verdict.UNKNOWN
-        if abs(ratio) < SAME_RATIO or not self.told_apart:
-            return Verdict.SAME
+        if abs(ratio) < FLOOR_RATIO or self.told_apart is False:
+            return Verdict.NOT_SHOWN
         if self.better is Better.NEITHER:
             return Verdict.DIFFERENT
+        if self.told_apart is None:
+            return Verdict.UNTOLD
         return Verdict.BETTER if (ratio > 0) == (self.better is Better.HIGHER) else Verdict.WORSE
 
 
@@ -231,18 +237,22 @@ def names_of(comparison: Comparison) -> Mapping[str, str]:
 
 
 def exceeded(threshold: ChangeThreshold, comparison: Comparison) -> list[str]:
-    """Return in words where the condition holds; a change that is not known counts as one that does."""
+    """Return in words where the condition holds.
+
+    A change that chance explains counts as none, one that is not known as one for which the condition holds.
+    """
     found = []
     for contestant, changes in comparison.figures.items():
         of = f" of {contestant}" if contestant else ""
         for one in changes:
             if one.figure != threshold.figure:
                 continue
-            if one.change_ratio is None:
+            ratio = 0.0 if one.verdict is Verdict.NOT_SHOWN else one.change_ratio
+            if ratio is None:
                 found.append(f"{threshold.text}: the change of {one.figure}{of} is not known")
-            elif threshold.holds(one.change_ratio):
-                how = "rose" if math.isinf(one.change_ratio) else "changed by"
-                change = format_change_ratio(one.change_ratio)
+            elif threshold.holds(ratio):
+                how = "rose" if math.isinf(ratio) else "changed by"
+                change = format_change_ratio(ratio)
                 found.append(f"{threshold.text}: {one.figure}{of} {how} {change}")
     return found
 

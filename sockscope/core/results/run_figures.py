@@ -28,19 +28,20 @@ def _counts(statistics: type) -> tuple[Figure, ...]:
             f.name,
             Better.LOWER if f.name in _UNWELCOME else Better.NEITHER,
             per_request=f.name not in _OF_A_MOMENT | PROGRESS,
+            extent=f.name in PROGRESS,
         )
         for f in fields(statistics)
     )
 
 
 def _latencies(*names: str) -> tuple[Figure, ...]:
-    return tuple(Figure(name, Better.LOWER) for name in names)
+    return tuple(Figure(name, Better.LOWER, maximum="max" in name) for name in names)
 
 
 SECTIONS: Mapping[str, tuple[Figure, ...]] = {
     "totals": _counts(Totals),
     "rates": (Figure("requests_per_s", Better.HIGHER), Figure("bytes_per_s", Better.HIGHER)),
-    "service_time_s": (*_latencies(*PERCENTILES, "mean"), Figure("count")),
+    "service_time_s": (*_latencies(*PERCENTILES, "mean"), Figure("count", extent=True)),
     "clients": tuple(map(Figure, ("running", "connecting", "retrying", "connections_open", "in_flight"))),
     "limiter": _counts(LimiterStatistics),
     "admission": _counts(LimiterStatistics),

@@ -6,14 +6,16 @@ are there do not depend on the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from sockscope.core.config.applicability import without_effect
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Value
 from sockscope.core.config.models import DEFAULT_SERVERS
+from sockscope.core.results.batch_means import FEWEST, StandardError, batches, standard_error
 from sockscope.core.results.run_figures import (
     CPU_PER_REQUEST,
     NAMES,
@@ -36,6 +38,7 @@ from sockscope.core.results.schema import (
     written,
 )
 from sockscope.core.results.shape import FLAG, NAME, NUMBER, TEXT, list_of, one_of, optional, record
+from sockscope.core.run.adding import joined
 from sockscope.core.run.figures import figures
 from sockscope.core.run.snapshot import (
     ProcessUse,
@@ -59,6 +62,7 @@ class _Source:
 
     snapshot: Snapshot
     environment: Mapping[str, object]
+    windows: Sequence[Snapshot] = ()
 
     @property
     def swarm(self) -> RoleSnapshot | None:
@@ -224,6 +228,21 @@ def _raised(server: RoleSnapshot | None) -> list[dict[str, Any]]:
     return [written(_RAISED, row) for row in server.raised if row.count] if server is not None else []
 
 
+def _standard_errors(source: _Source) -> dict[str, Any] | None:
+    """Return the standard errors of what is compared, by the batches of the run; None for a short run."""
+    measured = [one for one in source.windows if not one.warming_up and one.measured_s >= SHORT_S / 2]
+    parts = [interval(reduce(joined, batch)) for batch in batches(measured)]
+    if len(parts) < FEWEST:
+        return None
+    main = _main_section(source.snapshot.experiment.role)
+    errors = {
+        name: standard_error([_basis(part, name, main) for part in parts], of_maximum=figure.maximum)
+        for name, figure in RUN.figures.items()
+        if not figure.extent
+    }
+    return {"batches": len(parts), "figures": {name: error and error.value for name, error in errors.items()}}
+
+
 _MEASURED: tuple[_Field, ...] = (
     ResultField("state", TEXT, lambda source: source.snapshot.state.value),
     ResultField("warming_up", FLAG, lambda source: source.snapshot.warming_up),
@@ -269,12 +288,22 @@ _SUMMARY: tuple[_Field, ...] = (
         record({"swarm": _OPTIONS, "server": _OPTIONS}),
         lambda source: {"swarm": _options(source.swarm), "server": _options(source.server)},
     ),
+    ResultField(
+        "standard_errors",
+        optional(record({"batches": NUMBER, "figures": record({}, NUMBER)})),
+        _standard_errors,
+    ),
 )
 
 
-def report(snapshot: Snapshot, environment: Mapping[str, object]) -> dict[str, Any]:
-    """Return the object of ``--json``: what ran, where, and the figures that ``snapshot`` covers."""
-    return written(_SUMMARY, _Source(snapshot, environment))
+def report(
+    snapshot: Snapshot, environment: Mapping[str, object], windows: Sequence[Snapshot] = ()
+) -> dict[str, Any]:
+    """Return the object of ``--json``: what ran, where, and the figures that ``snapshot`` covers.
+
+    ``windows`` are the seconds of the run, in order; from them is told how sure the figures are.
+    """
+    return written(_SUMMARY, _Source(snapshot, environment, windows))
 
 
 def interval(snapshot: Snapshot) -> dict[str, Any]:
@@ -287,7 +316,11 @@ def interval(snapshot: Snapshot) -> dict[str, Any]:
 
 def main_section(report: Report) -> str:
     """Return the section whose counts are the run's: the server's where it ran alone."""
-    return "server" if known(report, "experiment.role") == "server" else "totals"
+    return _main_section(known(report, "experiment.role"))
+
+
+def _main_section(role: object) -> str:
+    return "server" if role == "server" else "totals"
 
 
 def _columns(report: Report) -> dict[str, Any]:
@@ -310,21 +343,37 @@ def _estimates(report: Report) -> dict[str, dict[str, Estimate]]:
 
 
 def _estimate(report: Report, name: str) -> Estimate:
-    value = _cpu_s_per_request(report) if name == CPU_PER_REQUEST else known(report, name)
-    per_request = RUN.figures[name].per_request
-    return Estimate(value, _per_request(report, value) if per_request else value)
+    main = main_section(report)
+    return Estimate(_value(report, name, main), _basis(report, name, main), error=_error(report, name))
 
 
-def _cpu_s_per_request(report: Report) -> float | None:
+def _error(report: Report, name: str) -> StandardError | None:
+    found = report.get("standard_errors") or {}
+    count, error = found.get("batches"), found.get("figures", {}).get(name)
+    if error is None or count is None or count < FEWEST or error < 0:
+        return None
+    return StandardError(error, count)
+
+
+def _value(report: Report, name: str, main: str) -> float | None:
+    return _cpu_s_per_request(report, main) if name == CPU_PER_REQUEST else known(report, name)
+
+
+def _basis(report: Report, name: str, main: str) -> float | None:
+    value = _value(report, name, main)
+    return _per_request(report, value, main) if RUN.figures[name].per_request else value
+
+
+def _cpu_s_per_request(report: Report, main: str) -> float | None:
     """Return the processor time of all processes, wherever the roles were placed, per answer."""
     uses = [known(use, "cpu_s") for use in report["processes"]]
-    answered = known(report, f"{main_section(report)}.responses")
+    answered = known(report, f"{main}.responses")
     return sum(uses) / answered if None not in uses and answered else None
 
 
-def _per_request(report: Report, count: float | None) -> float | None:
+def _per_request(report: Report, count: float | None, main: str) -> float | None:
     """Return a count per request of the run; without requests only nothing has a share."""
-    requests = known(report, f"{main_section(report)}.requests")
+    requests = known(report, f"{main}.requests")
     if count is None or requests is None:
         return None
     if requests:
@@ -340,6 +389,9 @@ def _doubts(name: str, report: Report) -> Iterator[str]:
         yield f"{name} ended while it was warming up"
     elif (known(report, "duration_s") or 0.0) < SHORT_S:
         yield f"{name} measured only {format_duration(known(report, 'duration_s'))}"
+    elif report.get("standard_errors") is None:
+        measured = format_duration(known(report, "duration_s"))
+        yield f"{name} measured {measured}, without batches that tell a difference from chance"
     if times := known(report, "tunings"):
         turned = "once" if times == 1 else f"{times:,} times"
         yield f"{name} was tuned {turned} while it went on: its figures mix what was before and after"

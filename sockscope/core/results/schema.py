@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Kind, Value
+from sockscope.core.results.batch_means import StandardError, told_apart
 from sockscope.core.results.shape import ANYTHING, FLAG, NUMBER, SCALAR, TEXT, Shape, one_of, record
 from sockscope.core.results.spread import Spread
 from sockscope.core.units import DASH
@@ -39,13 +40,17 @@ class Better(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that is a result. ``per_request``: it grows with the requests, so that two are compared per
-    request. The unit is in the name.
+    """A number that is a result. The unit is in the name.
+
+    ``per_request``: it grows with the requests, so that two are compared per request. ``extent``: it tells
+    how much was done, so it grows with the length of a run. ``maximum``: one event decides it.
     """
 
     name: str
     better: Better = Better.NEITHER
     per_request: bool = False
+    extent: bool = False
+    maximum: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +97,22 @@ class Estimate:
     """A figure as a result has it; None is not known.
 
     ``basis`` is what its relative change is the change of: the figure itself, or its share per request.
-    ``spread`` tells within what it lies where it was measured repeatedly.
+    ``spread`` is that of the rounds where it was measured repeatedly, ``error`` the standard error of
+    ``basis`` where it was measured once.
     """
 
     value: float | None
     basis: float | None
     spread: Spread | None = None
+    error: StandardError | None = None
+
+    def told_apart(self, other: Estimate) -> bool | None:
+        """Tell whether the two differ by more than chance explains; None where nothing tells."""
+        if self.spread is not None and other.spread is not None:
+            return not self.spread.overlaps(other.spread)
+        if self.basis is None or other.basis is None or self.error is None or other.error is None:
+            return None
+        return told_apart(self.basis, self.error, other.basis, other.error)
 
 
 @dataclass(frozen=True, slots=True)

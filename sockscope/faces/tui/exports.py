@@ -24,7 +24,7 @@ def export_all(session: Session, picture: str) -> list[Path]:
     stem = next(stem for stem in stems if not (folder / f"{stem}.json").exists())
     paths = [folder / f"{stem}.{ending}" for ending in ("json", "csv", "svg")]
     snapshot = session.source.snapshot()
-    figures = report(snapshot, session.environment)
+    figures = report(snapshot, session.environment, session.intervals.windows)
     paths[0].write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     _write_series(paths[1], session.trace, snapshot.started_s)
     paths[2].write_text(picture, encoding="utf-8")

@@ -60,7 +60,7 @@ def _keep(session: Session, history: History | None, began_at: datetime) -> str:
     """Keep a run that has ended, and return its summary; nothing when there are no figures of it."""
     if session.last_snapshot is None:
         return ""
-    figures = report(session.last_snapshot, session.environment)
+    figures = report(session.last_snapshot, session.environment, session.intervals.windows)
     bounded = session.experiment.duration_s or session.experiment.requests
     number = keep(
         history,
