@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.config.models import POOL_THREADS
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import RoleSnapshot, RunState
 from sockscope.core.wire.framing import encode
@@ -182,6 +183,35 @@ async def test_the_client_model_changes_while_the_run_goes_on() -> None:
         assert (totals.errors, totals.timeouts) == (0, 0)
         assert totals.connections_opened >= 6 * 12
     counts_add_up(swarm_of(engine))
+
+
+@tcp_clients
+@pytest.mark.parametrize(("permits", "server"), [(1, "blocking"), (4, "blocking"), (3, "pool")])
+async def test_who_waits_in_the_backlog_keeps_no_permit_from_who_is_served(
+    client: str, permits: int, server: str
+) -> None:
+    served = 1 if server == "blocking" else POOL_THREADS
+    # A permit that is kept in the backlog would be back after 30 seconds.
+    async with running(
+        client=client, clients=served + 5, permits=permits, server=server, request_timeout_s=30.0, grace_s=0.0
+    ) as engine:
+        await until_swarm(engine, lambda swarm: swarm.connections_open == served + 5)
+        await answered(engine, 200)
+        assert server_of(engine).connections_open == served
+        # Whose connections end make room for others, with permits and without.
+        await tune(engine, lifetime=5)
+        await answered(engine, 200)
+        await tune(engine, lifetime=0)
+        await answered(engine)
+        await tune(engine, permits=0)
+        await until_swarm(engine, lambda swarm: swarm.limiter.waiting == 0)
+        await answered(engine)
+
+
+async def test_a_pool_of_connections_leaves_out_those_in_the_backlog() -> None:
+    async with running(clients=20, pool=5, permits=3, server="blocking", grace_s=0.0) as engine:
+        await until_swarm(engine, lambda swarm: swarm.connections_open == 5)
+        await answered(engine, 400)
 
 
 # Servers that misbehave.

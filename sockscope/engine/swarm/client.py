@@ -19,6 +19,7 @@ from sockscope.engine.limiter import Limiter
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.swarm.links.link import Link
 from sockscope.engine.swarm.pacing.pacer import Pacer
+from sockscope.engine.swarm.places import Places
 from sockscope.engine.swarm.pool import Pool
 from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.threads import ThreadGroup
@@ -33,7 +34,7 @@ class ClientState(Enum):
     FREE = "free"
     """In a pool, until a client takes it."""
     WAITING = "waiting"
-    """For a permit."""
+    """For a permit, or for the server to serve its connection."""
     IN_FLIGHT = "in flight"
     THINKING = "thinking"
     PARKED = "parked"
@@ -49,6 +50,7 @@ class SwarmContext(Protocol):
     tuning: Tuning
     dialogue: Dialogue
     limiter: Limiter
+    places: Places
     pool: Pool
     recorder: Recorder
     generation: int

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from time import perf_counter
 
 from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.models import server_model
 from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SWARM
@@ -22,6 +24,7 @@ from sockscope.engine.swarm.links import LINKS
 from sockscope.engine.swarm.links.link import Link
 from sockscope.engine.swarm.links.tcp import NUMBER_DIGITS
 from sockscope.engine.swarm.pacing.closed import ClosedLoop
+from sockscope.engine.swarm.places import Places
 from sockscope.engine.swarm.pool import Pool
 from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.threads import ThreadGroup
@@ -46,6 +49,7 @@ class Swarm(RecordedRole):
         self.tuning: Tuning = experiment.tuning
         self.dialogue = experiment.dialogue
         self.limiter = Limiter(experiment.tuning.permits)
+        self.places = Places()
         self.generation = 0
         self.socket_generation = 0
         self.numbered = False
@@ -63,6 +67,8 @@ class Swarm(RecordedRole):
         self._next_number = self._number_step = 1
         self._budget: int | None = None
         self._seed = experiment.seed
+        self._knows_server = experiment.role == "both" and not experiment.own_server
+        self._processes = 1
         self._random = random.Random(experiment.seed)
         self._watch: asyncio.TimerHandle | None = None
         self._resuming: asyncio.Task[None] | None = None
@@ -80,6 +86,7 @@ class Swarm(RecordedRole):
         self._next_number, self._number_step = share.index + 1, share.of
         self._random = random.Random(self._seed + share.index)
         self._budget = share.budget
+        self._processes = share.of
         self.recorder.start()
         self._began_s = perf_counter()
         self._take(assignment)
@@ -116,6 +123,19 @@ class Swarm(RecordedRole):
         size = tuning.request_bytes
         shared = self._filled(b"sockscope ") if size >= SHARED_PAYLOAD_BYTES else b""
         self._payload = self.dialogue.request or shared
+        self.places.resize(self._served_at_once())
+
+    def _served_at_once(self) -> int:
+        """Return how many connections of this process the server serves at a time; 0: all, or not known.
+
+        Without permits nobody takes them from others.
+        """
+        tuning = self.tuning
+        model = server_model(tuning.transport, tuning.server)
+        if not tuning.permits or not self._knows_server or model is None or tuning.transport != "tcp":
+            return 0
+        served = model.at_once * tuning.server_processes
+        return max(1, served // self._processes) if served else 0
 
     def _share(self) -> None:
         tuning = self.tuning
@@ -247,7 +267,12 @@ class Swarm(RecordedRole):
         """Return how many connections have a request to make, where that is known: each is to end."""
         if self._budget is None or not self.tuning.lifetime:
             return None
-        return self._budget - self.limiter.waiting
+        return self._budget - self._waiting
+
+    @property
+    def _waiting(self) -> int:
+        """How many clients have a connection and wait for a permit, or until they are served."""
+        return self.limiter.waiting + self.places.waiting
 
     # Timeouts.
 
@@ -284,7 +309,7 @@ class Swarm(RecordedRole):
             clients_retrying=self.retrying,
             in_flight=self.limiter.in_flight + self.pipelined,
             last_trouble=self._last_trouble,
-            limiter=self.limiter.statistics(),
+            limiter=replace(self.limiter.statistics(), waiting=self._waiting),
             pool=self.pool.statistics(),
             service_time=recorder.service_time.copy(),
             began_s=self._began_s,

@@ -1,7 +1,7 @@
 """The closed loop: a client sends, waits for the answer, thinks, and sends again.
 
-Before each request it may have to wait for a turn of the shared pool of connections and for a permit of the
-semaphore, in this order.
+Before each request it may have to wait for a place at a server that serves few connections at a time, for a
+turn of the shared pool of connections and for a permit of the semaphore, in this order.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 class ClosedLoop:
     """The pacer of one client in a closed loop."""
 
-    __slots__ = ("_client", "_has_turn", "_holds_permit", "_swarm", "_think", "_waiter")
+    __slots__ = ("_client", "_has_place", "_has_turn", "_holds_permit", "_swarm", "_think", "_waiter")
 
     def __init__(self, client: Client, swarm: SwarmContext) -> None:
         self._client = client
         self._swarm = swarm
         self._holds_permit = False
+        # Whether the connection is known to be served.
+        self._has_place = False
         # Whether the connection is taken by a client of the pool.
         self._has_turn = False
         self._waiter: Waiter | None = None
@@ -39,6 +41,10 @@ class ClosedLoop:
         client, swarm = self._client, self._swarm
         if swarm.paused:
             client.state = ClientState.PARKED
+        elif swarm.places.full and not self._has_place:
+            self._end_turn()
+            client.state = ClientState.WAITING
+            swarm.places.wait(self)
         elif swarm.tuning.pool and not self._has_turn:
             client.state = ClientState.FREE
             swarm.pool.offer(self)
@@ -51,12 +57,19 @@ class ClosedLoop:
     def answered(self) -> None:
         """Give back permit and turn; think, or go on at once."""
         client, tuning = self._client, self._swarm.tuning
-        self._release()
-        self._end_turn()
         record = client.link.record
         if record is None or client.state is not ClientState.IN_FLIGHT:
+            self._release()
+            self._end_turn()
             return
-        if tuning.lifetime and record.frames_out >= tuning.lifetime:
+        leaves = tuning.lifetime and record.frames_out >= tuning.lifetime
+        if not (leaves or self._has_place) and record.frames_in:
+            # Before the permit goes on, so that it goes to somebody who is served.
+            self._has_place = True
+            self._swarm.places.take()
+        self._release()
+        self._end_turn()
+        if leaves:
             client.leave(CloseReason.LIFETIME)
         elif tuning.think_time_s and not tuning.pool and not client.retiring:
             client.state = ClientState.THINKING
@@ -89,9 +102,20 @@ class ClosedLoop:
             self._waiter = None
         if self._client.state is ClientState.FREE:
             self._swarm.pool.withdraw(self)
+        if self._has_place:
+            self._has_place = False
+            self._swarm.places.give_back()
+        else:
+            self._swarm.places.withdraw(self)
         if not self._client.link.under_way:
             self._release()
             self._end_turn()
+
+    # From the places.
+
+    def place_free(self) -> None:
+        """There may be a place at the server."""
+        self._client.proceed()
 
     # From the pool.
 
@@ -108,7 +132,8 @@ class ClosedLoop:
 
     def _admitted(self) -> None:
         self._waiter = None
-        if self._swarm.paused or self._client.must_leave:
+        unserved = self._swarm.places.full and not self._has_place
+        if self._swarm.paused or self._client.must_leave or unserved:
             self._swarm.limiter.release()
             self._client.proceed()
         else:
