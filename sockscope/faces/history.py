@@ -22,6 +22,7 @@ from sockscope.core.results.run_result import main_section
 from sockscope.core.results.schema import SCHEMA_VERSION, Report, format_field, known
 from sockscope.core.results.thresholds import format_figure
 from sockscope.core.units import DASH, format_count, format_duration
+from sockscope.core.wire.octets import printable
 from sockscope.faces.summary import WIDTH, report_text, summary_row, title_of
 from sockscope.store.history import RunRow, StoredRun
 
@@ -159,7 +160,7 @@ def _race_text(title: str, report: Report) -> str:
         for one in report["contestants"]
     ]
     table = _table([("rank", "name", *shown.values()), *cells], "><" + ">" * len(shown))
-    return f"SockScope: race {title}\n\n{table}"
+    return f"SockScope: race {printable(title, None)}\n\n{table}"
 
 
 def _run_labels(a: Report, b: Report) -> dict[str, str]:
@@ -222,7 +223,9 @@ def comparison_text(comparison: Comparison) -> str:
     """Return a comparison for people: what differs in what ran, the figures, and what makes them doubtful."""
     blocks = [_heads(comparison), _changed_text(comparison)]
     for contestant, changes in comparison.figures.items():
-        blocks.append((f"{contestant}\n" if contestant else "") + _figures_text(comparison, changes))
+        blocks.append(
+            (f"{printable(contestant, None)}\n" if contestant else "") + _figures_text(comparison, changes)
+        )
     for name, only in (("A", comparison.only_a), ("B", comparison.only_b)):
         if only:
             blocks.append("\n".join(wrap(f"only in {name}: {', '.join(only)}", WIDTH)) + "\n")
@@ -350,6 +353,7 @@ def _figures_json(changes: Iterable[FigureChange]) -> dict[str, Any]:
 
 def _table(rows: Sequence[Sequence[str]], aligned: str, width: int | None = None) -> str:
     """Return rows in columns, each aligned to the left (``<``) or right (``>``), two spaces apart."""
+    rows = [[printable(cell, None) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "".join(f"{line}\n" for line in _lines(rows, aligned, widths, width))
 

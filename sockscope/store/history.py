@@ -28,6 +28,7 @@ from urllib.parse import quote
 from platformdirs import user_data_path
 
 from sockscope.core.results.kinds import check_intervals, kind_of, parse_json
+from sockscope.core.results.shape import NAME, NUMBER, TEXT, record, within
 from sockscope.errors import HistoryError, UnknownRunError
 
 APPLICATION_ID = 0x536F536B
@@ -35,13 +36,24 @@ APPLICATION_ID = 0x536F536B
 BUSY_S = 5.0
 """How long a writer waits for another one."""
 
+MOST_BYTES = 64 << 20
+"""Most bytes that are kept of a run, or read."""
+MOST_TEXT = 10_000
+"""Most characters of a text in the list."""
+_YEARS = range(1970, 9_000)
+"""Years whose moments can be told in any time zone."""
+
 _NAME = re.compile("(?P<number>[0-9]{1,18})|last(?:-(?P<back>[0-9]{1,18}))?")
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
-_ROW = (
-    "id, kind, began_at, title, cut_short, transport, server, client, clients, duration_s, requests_per_s, "
-    "p99_s, failed"
-)
+_TEXT, _NAMED = within(TEXT, MOST_TEXT), within(NAME, MOST_TEXT)
+_FIELDS = {
+    "id": NUMBER, "kind": _NAMED, "began_at": _NAMED, "title": _NAMED, "cut_short": NUMBER,
+    "transport": _TEXT, "server": _TEXT, "client": _TEXT, "clients": NUMBER, "duration_s": NUMBER,
+    "requests_per_s": NUMBER, "p99_s": NUMBER, "failed": NUMBER,
+}  # fmt: skip
+"""The columns of the list, and what must be in them: SQLite keeps anything in any column."""
+_ROW, _ROW_SHAPE = ", ".join(_FIELDS), record(_FIELDS)
 _IN_USE = threading.Lock()
 """POSIX takes a process's locks on a file away when any descriptor of it is closed, so operations of one
 process must not overlap (https://www.sqlite.org/howtocorrupt.html, section 2.2)."""
@@ -187,18 +199,13 @@ class History:
 
     def _row(self, values: Sequence[Any]) -> RunRow:
         run_id, kind, began_at, title, cut_short, *rest = values
-        texts, numbers = [kind, title, *rest[:3]], rest[3:]
+        fault = next(_ROW_SHAPE.faults("", dict(zip(_FIELDS, values, strict=True))), None)
         try:
-            began = datetime.fromisoformat(began_at)
-        except (TypeError, ValueError):
-            began = None
-        if (
-            began is None
-            or not all(isinstance(text, str | None) for text in texts)
-            or not all(isinstance(number, int | float | None) for number in numbers)
-        ):
-            raise HistoryError(f"run {run_id} of the history {self.path} is damaged")
-        return RunRow(run_id, kind, began, title, bool(cut_short), *rest)
+            if fault is None:
+                return RunRow(run_id, kind, _moment(began_at), title, bool(cut_short), *rest)
+        except (ValueError, OverflowError):
+            fault = "began_at is no date"
+        raise HistoryError(f"run {run_id} of the history {self.path} is damaged: {fault}")
 
     def _stored(self, values: Sequence[Any]) -> StoredRun:
         *row, report, intervals = values
@@ -268,6 +275,8 @@ class History:
             if application_id != APPLICATION_ID:
                 raise HistoryError(f"{self.path} is not a history of SockScope; {_LEFT}")
             self._check_version(version)
+            if connection.execute(_STRANGERS).fetchone():
+                raise HistoryError(self._damaged("it holds what no history holds"))
             if thoroughly and (found := _pragma(connection, "quick_check(1)")) != "ok":
                 raise HistoryError(self._damaged(str(found)))
         return True
@@ -301,6 +310,14 @@ class History:
             raise HistoryError(self._damaged(str(error))) from None
 
 
+def _moment(text: str) -> datetime:
+    """Return a moment that can be told in any time zone; raise ValueError or OverflowError."""
+    moment = datetime.fromisoformat(text).astimezone(UTC)
+    if moment.year not in _YEARS:
+        raise ValueError
+    return moment
+
+
 _LEFT = "it is left as it is; move it away, or choose another file with --history"
 
 
@@ -328,6 +345,12 @@ def _version_1(connection: sqlite3.Connection) -> None:
     )
 
 
+_STRANGERS = (
+    "SELECT 1 FROM sqlite_master WHERE type <> 'table' OR rootpage = 0"
+    " OR name NOT IN ('runs', 'sqlite_sequence', 'sqlite_stat1', 'sqlite_stat4') "
+    "UNION ALL SELECT 1 FROM pragma_table_xinfo('runs') WHERE hidden <> 0"
+)
+"""What would run when the table is read or written: views, triggers, virtual tables, generated columns."""
 _MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_version_1,)
 """What leads from each version of the tables to the next; a new file has version 0."""
 VERSION = len(_MIGRATIONS)
@@ -363,6 +386,7 @@ def _connected(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
     try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
         yield connection
     finally:
         connection.close()

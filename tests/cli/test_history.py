@@ -264,6 +264,20 @@ def test_text_of_somebody_else_does_not_reach_the_terminal_raw(file: str) -> Non
         shown = told(*arguments, "--history", file)
         assert "\x1b" not in shown
         assert "\x07" not in shown
+    assert told("history", "--history", file).endswith(" \\x1b[2Jtitle\\n\n")
+    add(History(Path(file)), report=RACE)
+    theirs = Path(file).with_name("\x1b]0;x\x07.json")
+    theirs.write_text(json.dumps(hostile))
+    for arguments in (
+        ["diff", "2", str(theirs)],
+        ["diff", "\x1b[1m", "1"],
+        ["\x1b[1m"],
+        ["run", "--\x1b[1m"],
+    ):
+        where = ["--history", file] if arguments[0] == "diff" else []
+        said = refused(*arguments, *where)
+        assert "\x1b" not in said
+        assert "\\x1b" in said
 
 
 @pytest.mark.parametrize("name", ["7", "last-9", "0", "first", "-1", "9" * 40])

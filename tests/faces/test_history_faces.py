@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import tempfile
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sockscope.core.results.comparison import Side, compare
 from sockscope.core.results.kinds import KINDS, kind_of
 from sockscope.core.results.run_result import interval
+from sockscope.errors import HistoryError
 from sockscope.faces.history import (
     VIEWS,
     comparison_json,
     comparison_text,
+    list_json,
+    list_text,
     read_object,
     stored_json,
     stored_text,
 )
 from sockscope.faces.race_table import race_text
 from sockscope.faces.summary import report_text
-from sockscope.store.history import RunRow, StoredRun
+from sockscope.store.history import History, RunRow, StoredRun
 from tests.core.races import two_servers
 from tests.core.reread import ENVIRONMENT, damaged, races, reread, runs
 from tests.core.runs import both
@@ -80,6 +88,38 @@ def test_everything_written_is_read_back(report: dict[str, Any]) -> None:
     assert read_object(json.dumps(report, indent=2).encode()) == (report, False)
     assert read_object(f"{json.dumps(interval(both()))}\n{line}\n".encode()) == (report, False)
     assert read_object(stored_json(stored(report)).encode()) == (report, False)
+
+
+_CELLS = st.one_of(
+    st.none(),
+    st.integers(-(1 << 63), (1 << 63) - 1),
+    st.floats(),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    st.binary(max_size=8),
+    st.sampled_from(["0001-01-01T00:00:00+00:00", "2026-01-01T00:00:00-23:59", "sweep", "\x1b[2J", "a\nb"]),
+)
+_COLUMNS = ["began_at", "title", "cut_short", "server", "clients", "duration_s", "p99_s", "failed"]
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(_COLUMNS), _CELLS, min_size=1), damaged(RUNS + RACES))
+def test_whatever_is_in_a_file_is_shown_or_refused(cells: dict[str, object], report: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        history = History(Path(folder) / "history.db")
+        history.add(RUNS[0], title="a run", began_at=datetime(2026, 5, 4, tzinfo=UTC))
+        with closing(sqlite3.connect(history.path)) as connection, connection:
+            connection.execute("UPDATE runs SET report = ?", (json.dumps(report),))
+            for column, cell in cells.items():
+                with suppress(sqlite3.IntegrityError):  # a column that must not be empty
+                    connection.execute(f"UPDATE runs SET {column} = ?", (cell,))
+        with suppress(HistoryError):
+            rows = history.runs()
+            assert len(list_text(rows).splitlines()) == 2
+            assert json.loads(list_json(rows))["runs"]
+        with suppress(HistoryError):
+            run = history.load(1)
+            assert stored_text(run).startswith("SockScope: ")
+            assert json.loads(stored_json(run))["id"] == 1
 
 
 @given(damaged(RUNS + RACES))

@@ -486,6 +486,51 @@ def test_a_run_whose_text_is_damaged(history: History) -> None:
     assert len(history.runs()) == 1
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        ("began_at", "'0001-01-01T00:00:00+00:00'", "began_at is no date"),
+        ("began_at", "'9999-12-31T23:59:59-23:00'", "began_at is no date"),
+        ("p99_s", "9e999", "p99_s is out of range"),
+        ("clients", "1e300", "clients is out of range"),
+        ("clients", "'many'", "clients is no number"),
+        ("title", "x'1b5b'", "title is no text"),
+        ("title", "printf('%.20000c', 'x')", "title is longer than 10,000 characters"),
+        ("report", f"'{'[' * 5_000}'", "is not JSON"),
+        ("report", '\'{"type": "summary", "schema_version": 1e999}\'', "has no schema_version"),
+        ("report", "zeroblob(80000000)", "too big"),
+    ],
+)
+def test_a_file_that_sqlite_takes_and_nobody_else_should(
+    history: History, column: str, value: str, why: str
+) -> None:
+    add(history)
+    execute(history.path, f"UPDATE runs SET {column} = {value}")
+    with pytest.raises(HistoryError, match=f"is damaged.*({why})"):
+        history.load(1)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON runs BEGIN UPDATE runs SET title = 'owned'; END",
+        "ALTER TABLE runs RENAME TO others;"
+        "CREATE VIEW runs AS WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x FROM r) SELECT * FROM r",
+        "ALTER TABLE runs ADD COLUMN more AS (printf('%.50000000c', 'x'))",
+        "CREATE INDEX i ON runs (length(title))",
+    ],
+)
+def test_nothing_in_a_file_runs(history: History, statement: str) -> None:
+    add(history)
+    with closing(sqlite3.connect(history.path)) as connection:
+        connection.executescript(statement)
+    before = history.path.read_bytes()
+    for ask in everything(history):
+        with pytest.raises(HistoryError, match="it holds what no history holds"):
+            ask()
+    assert history.path.read_bytes() == before
+
+
 @given(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=400))
 @example(0.0321005190977548, b"\x80")  # a name that SQLite puts into its own words, and Python cannot read
 def test_damage_anywhere_is_a_sentence_or_harmless(where: float, rubbish: bytes) -> None:

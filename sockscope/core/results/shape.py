@@ -39,6 +39,17 @@ def optional(shape: Shape) -> Shape:
     return Shape(faults)
 
 
+def within(shape: Shape, most: int) -> Shape:
+    """Return the shape of a text of at most ``most`` characters."""
+
+    def faults(path: str, value: object) -> Iterator[str]:
+        yield from shape.faults(path, value)
+        if isinstance(value, str) and len(value) > most:
+            yield f"{path} is longer than {most:,} characters"
+
+    return Shape(faults, shape.needed)
+
+
 def record(fields: Mapping[str, Shape], others: Shape | None = None) -> Shape:
     """Return the shape of an object with these fields; ``others`` is that of any further ones (anything)."""
     rest = others or ANYTHING
