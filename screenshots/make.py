@@ -1,20 +1,19 @@
 """Makes the pictures of this folder from real runs: ``python screenshots/make.py [NAME ...]``.
 
 Each picture is a dashboard with a real engine behind it, driven with the keys that a person would press.
-SVG comes from Textual; PNG too where ``rsvg-convert`` (librsvg2-bin) and the font Fira Code are installed.
+They are what the key ``e`` writes; PNG too where ``rsvg-convert`` (librsvg2-bin) and the font Fira Code are
+installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from html import escape, unescape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -142,24 +141,9 @@ async def _take(picture: Picture, history: Path) -> str:
     async with app.run_test(size=picture.size) as pilot:
         await picture.act(pilot)
         await pilot.pause()
-        svg = app.export_screenshot(title="SockScope")
+        svg = app.picture()
         await engine.stop()
     return svg
-
-
-def _one_text_per_character(svg: str) -> str:
-    """Place every character on its own: rsvg-convert ignores ``textLength`` and leading blanks."""
-
-    def spread(match: re.Match[str]) -> str:
-        head, x, rest, text = match[1], float(match[2]), match[3], unescape(match[4])
-        rest = re.sub(r'textLength="[^"]*"', "", rest)
-        return "".join(
-            f'{head}x="{x + at * 12.2:g}"{rest}>{escape(char)}</text>'
-            for at, char in enumerate(text.replace("\xa0", " "))
-            if char != " "
-        )
-
-    return re.sub(r'(<text [^>]*?)x="([\d.]+)"([^>]*)>([^<]*)</text>', spread, svg)
 
 
 def _write(name: str, svg: str, folder: Path) -> None:
@@ -170,7 +154,7 @@ def _write(name: str, svg: str, folder: Path) -> None:
         return
     subprocess.run(
         [converter, "--output", str(folder / f"{name}.png")],
-        input=_one_text_per_character(svg).encode(),
+        input=svg.encode(),
         check=True,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,6 +64,13 @@ async def test_two_runs_lie_over_each_other(history: History, size: tuple[int, i
         await driver.until(lambda: curves(screen, "#rates") == ["B run 1", "A run 2"])
         assert curves(screen, "#tails") == ["B run 1", "A run 2"]
         await driver.sees("differs", "permits", "run 2", "run 1")
+        await driver.press("y", "e")
+        await driver.hears("lines of run 2 and run 1", "wrote sockscope-")
+        assert "differs" in driver.app.clipboard
+        kept = {path.suffix: path.read_text() for path in Path.cwd().glob("sockscope-*")}
+        assert kept.keys() == {".json", ".txt", ".svg"}
+        assert json.loads(kept[".json"])["type"] == "comparison"
+        assert "History" in kept[".svg"]
         await driver.press("up", "a", "down")
         await driver.until(lambda: curves(screen, "#rates") == ["B run 1"])
         await driver.press("escape")

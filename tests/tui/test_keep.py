@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from sockscope.faces.tui.offer import CLIPBOARD_BYTES, Clipping
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from sockscope.faces.tui.panels.log import LogPanel
+from sockscope.faces.tui.picture import CELL_WIDTH
+from sockscope.faces.tui.widgets.hexview import HexView, dump
 from tests.tui.driving import dashboard
 
 
@@ -43,6 +47,32 @@ async def test_e_writes_three_files_that_can_be_read(tmp_path: Path, monkeypatch
         assert any(float(row["requests_per_s"] or 0) > 0 for row in rows)
         ElementTree.parse(files[".svg"])
         assert "RUNNING" in files[".svg"].read_text()
+
+
+def drawn(svg: str, size: tuple[int, int]) -> list[str]:
+    """Return the lines of a picture, as seen by a viewer that knows neither blanks nor lengths."""
+    lines = [[" "] * size[0] for _ in range(size[1])]
+    for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
+        line = re.search(r"line-(\d+)", text.get("clip-path", ""))
+        if line and text.text and int(line[1]) < size[1]:
+            assert text.text.strip("\xa0 ") == text.text
+            assert text.text.isascii() or len(text.text) == 1
+            place = round(float(text.get("x", "")) / CELL_WIDTH)
+            lines[int(line[1])][place : place + len(text.text)] = text.text
+    return ["".join(line).rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("theme", ["sockscope-dark", "sockscope-light"])
+async def test_a_picture_has_every_character_in_its_cell_and_the_colours_that_are_on(theme: str) -> None:
+    async with dashboard() as driver:
+        driver.app.theme = theme
+        await driver.press("p")
+        await driver.ticks(4)
+        picture = driver.app.picture()
+        assert drawn(picture, (120, 40)) == [line.rstrip() for line in driver.lines]
+        frame = re.search(r'<rect fill="(#\w+)" stroke', picture)
+        assert frame
+        assert frame[1].upper() == driver.app.theme_variables["background"].upper()
 
 
 async def test_two_exports_in_a_second_do_not_overwrite_each_other(
@@ -101,3 +131,19 @@ async def test_y_copies_what_the_panel_in_focus_offers() -> None:
         await driver.until(lambda: exchanges.shown_rows and exchanges.table.has_focus)
         await driver.press("y")
         assert "\tok\t" in driver.app.clipboard
+        await driver.press("up", "enter")
+        await driver.sees("as the server read it")
+        await driver.press("y")
+        shown = driver.app.dashboard.query_one(HexView).panes
+        assert driver.app.clipboard.endswith("\n\n".join(map(dump, shown)))
+        assert f"0000  {shown[0].data[:8].hex(' ')}  " in driver.app.clipboard
+        await driver.hears("lines of the exchange: request, as written", "; as the server read it")
+
+
+def test_what_is_copied_is_bounded_and_told() -> None:
+    line = "é" * 99
+    text, told = Clipping("\n".join([line] * 1_000), "the log").bounded()
+    count = CLIPBOARD_BYTES // 199
+    assert text.splitlines() == [line] * count
+    assert told == f"copied the first {count:,} of 1,000 lines of the log"
+    assert Clipping("a\n", "figures").bounded() == ("a\n", "copied 1 line of figures")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,12 @@ async def test_a_race_ends_in_a_table_that_is_kept(tmp_path: Path, size: tuple[i
         await driver.until(lambda: screen.standing is not None and screen.standing.finished)
         await driver.sees("kept as race 1", "protocol/uvloop", "threaded", "2 rounds", "req/s")
         await driver.until(lambda: driver.source.state is RunState.RUNNING, "the run goes on")
+        await driver.press("y", "e")
+        await driver.hears("lines of the race", "wrote sockscope-")
+        assert "protocol/uvloop" in driver.app.clipboard
+        kept = {path.suffix: path.read_text() for path in Path.cwd().glob("sockscope-*")}
+        assert kept.keys() == {".json", ".csv", ".md", ".svg"}
+        assert json.loads(kept[".json"])["type"] == "race"
         assert [(row.kind, row.title) for row in history.runs()] == [
             ("race", "quick: protocol/uvloop, threaded")
         ]

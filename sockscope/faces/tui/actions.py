@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from sockscope.core.config.experiment import Experiment
-from sockscope.faces.tui.exports import export_all
+from sockscope.faces.tui.exports import write_files
+from sockscope.faces.tui.offer import Offering
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.knobs import KnobsPanel
 from sockscope.faces.tui.panels.table import PANELS
@@ -55,8 +56,12 @@ class Controls(Protocol):
     def copy_to_clipboard(self, text: str) -> None:
         """Put ``text`` on the clipboard of the terminal."""
 
-    def export_screenshot(self, *, title: str | None = None) -> str:
-        """Return the screen as SVG."""
+    @property
+    def offering(self) -> Offering:
+        """The screen that is seen, or the one below a sheet that lies over it."""
+
+    def picture(self) -> str:
+        """Return what is seen as SVG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ class Action:
     """One action: its keys as Textual names them and as people write them, its words, and what it calls.
 
     ``rank`` orders the footer (0 = not there; low numbers go last when it is narrow). Actions with
-    ``priority`` go before text that is being typed.
+    ``priority`` go before text that is being typed, those ``anywhere`` work on every screen, the others only
+    on the dashboard.
     """
 
     id: str
@@ -76,6 +82,7 @@ class Action:
     call: Callable[[Controls], object]
     rank: int = 0
     priority: bool = False
+    anywhere: bool = False
 
 
 RUN, LOOK, GO, KEEP, APP = "The run", "The view", "Panels", "Keep and share", "The program"
@@ -100,19 +107,18 @@ def _new_run(on: Controls) -> None:
 
 
 def _copy(on: Controls) -> None:
-    panel = on.dashboard.focused_panel()
-    text = panel.clipboard_text()
-    if not text:
+    clipping = on.offering.clipping()
+    if not clipping.text:
         on.session.say("nothing to copy here")
         return
+    text, told = clipping.bounded()
     on.copy_to_clipboard(text)
-    lines = text.count("\n") + 1
-    on.session.say(f"copied {lines:,} line{'s' if lines > 1 else ''} of {panel.entry.title.lower()}")
+    on.session.say(told)
 
 
 def _export(on: Controls) -> None:
     try:
-        paths = export_all(on.session, on.export_screenshot(title="SockScope"))
+        paths = write_files({**on.offering.files(), "svg": on.picture()})
     except OSError as error:
         on.session.say(f"cannot write: {error.strerror}: {error.filename}", "error")
         return
@@ -175,23 +181,23 @@ ACTIONS: tuple[Action, ...] = (
     Action("knobs", "comma", ",", "all knobs", "All knobs, on the whole screen", GO,
            lambda on: on.dashboard.maximise_panel(on.dashboard.panel(KnobsPanel)), 40),
     Action("copy", "y", "y", "copy", "Copy what is selected", KEEP,
-           _copy),
+           _copy, anywhere=True),
     Action("export", "e", "e", "export", "Write figures and a picture of the screen to files", KEEP,
-           _export, 62),
+           _export, 62, anywhere=True),
     Action("race", "r", "r", "race", "Server models side by side, under the same work", KEEP,
            lambda on: on.open_race(), 48),
     Action("history", "h", "h", "history", "Finished runs, and two of them over each other", KEEP,
            lambda on: on.open_history(), 45),
     Action("help", "question_mark,f1", "?", "help", "Keys, and what each figure means", APP,
-           lambda on: on.toggle_help(), 95),
+           lambda on: on.toggle_help(), 95, anywhere=True),
     Action("palette", "ctrl+p", "^p", "palette", "Every action, by name", APP,
-           lambda on: on.action_command_palette(), 30),
+           lambda on: on.action_command_palette(), 30, anywhere=True),
     Action("suspend", "ctrl+z", "^z", "suspend", "Suspend the program", APP,
-           lambda on: on.action_suspend_process()),
+           lambda on: on.action_suspend_process(), anywhere=True),
     Action("quit", "q", "q", "quit", "Stop the run and leave its summary in the terminal", APP,
-           lambda on: on.leave(), 99),
+           lambda on: on.leave(), 99, anywhere=True),
     Action("interrupt", "ctrl+c", "^c", "stop", "Stop and quit; a second time leaves at once", APP,
-           lambda on: on.interrupt(), 0, True),
+           lambda on: on.interrupt(), priority=True, anywhere=True),
 )  # fmt: skip
 
 BY_ID = {action.id: action for action in ACTIONS}

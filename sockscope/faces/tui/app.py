@@ -15,8 +15,10 @@ from textual.screen import Screen
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import RunState
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, SockscopeError
-from sockscope.faces.tui.actions import ACTIONS, APP, BY_ID, Action
+from sockscope.faces.tui.actions import ACTIONS, BY_ID, Action
 from sockscope.faces.tui.keys import PromptApp
+from sockscope.faces.tui.offer import Offering
+from sockscope.faces.tui.picture import picture_of
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.screens.help import HelpScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
@@ -61,6 +63,15 @@ class SockscopeApp(PromptApp[int]):
     def dashboard(self) -> DashboardScreen:
         """The main screen, whatever lies over it."""
         return self._dashboard
+
+    @property
+    def offering(self) -> Offering:
+        """The screen that is seen, or the one below a sheet that lies over it."""
+        return next(screen for screen in reversed(self.screen_stack) if isinstance(screen, Offering))
+
+    def picture(self) -> str:
+        """Return what is seen as SVG."""
+        return picture_of(self, self.TITLE or "")
 
     # Life.
 
@@ -112,7 +123,7 @@ class SockscopeApp(PromptApp[int]):
     def action_do(self, action_id: str) -> None:
         """Run an action of the table; while a value is typed only those that go before text."""
         action = BY_ID[action_id]
-        if self._dashboard.is_covered and action.group is not APP:
+        if self._dashboard.is_covered and not action.anywhere:
             return  # what it would change cannot be seen
         if action.priority or not self._dashboard.is_typing:
             self.perform(action)

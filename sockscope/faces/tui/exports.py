@@ -1,9 +1,11 @@
-"""What ``e`` writes: the figures as JSON, the series as CSV, the screen as SVG."""
+"""What ``e`` writes: the files that a screen offers, and a picture of it, under one name."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -13,31 +15,43 @@ from sockscope.core.run.trace import Trace
 from sockscope.faces.tui.session import Session
 
 
-def export_all(session: Session, picture: str) -> list[Path]:
-    """Write three files that share a name into the current directory, one of them ``picture`` (SVG).
+def write_files(texts: Mapping[str, str]) -> list[Path]:
+    """Write texts, by ending, into files of the current directory that share a new name.
 
     Raises OSError.
     """
     folder = Path.cwd()
     now = f"sockscope-{datetime.now():%Y%m%d-%H%M%S}"
     stems = (now if number == 1 else f"{now}-{number}" for number in count(1))
-    stem = next(stem for stem in stems if not (folder / f"{stem}.json").exists())
-    paths = [folder / f"{stem}.{ending}" for ending in ("json", "csv", "svg")]
-    snapshot = session.source.snapshot()
-    figures = report(snapshot, session.environment, session.intervals.windows)
-    paths[0].write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    _write_series(paths[1], session.trace, snapshot.started_s)
-    paths[2].write_text(picture, encoding="utf-8")
+    stem = next(stem for stem in stems if not any(folder.glob(f"{stem}.*")))
+    paths = [folder / f"{stem}.{ending}" for ending in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        path.write_text(text, encoding="utf-8", newline="")
     return paths
 
 
-def _write_series(path: Path, trace: Trace, started_s: float) -> None:
+def files_of(session: Session) -> dict[str, str]:
+    """Return the figures of a run as JSON, and its series as CSV."""
+    snapshot = session.source.snapshot()
+    return {
+        "json": to_json(report(snapshot, session.environment, session.intervals.windows)),
+        "csv": _series(session.trace, snapshot.started_s),
+    }
+
+
+def to_json(figures: Mapping[str, object]) -> str:
+    """Return figures as a JSON document."""
+    return json.dumps(figures, indent=2) + "\n"
+
+
+def _series(trace: Trace, started_s: float) -> str:
     names = list(trace.series)
     times = trace.series[names[0]].times
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["time_s", *names])
-        columns = [trace.series[name].values for name in names]
-        for time, *values in zip(times, *columns, strict=True):
-            known = ["" if value != value else f"{value:.9g}" for value in values]
-            writer.writerow([f"{time - started_s:.3f}", *known])
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(["time_s", *names])
+    columns = [trace.series[name].values for name in names]
+    for time, *values in zip(times, *columns, strict=True):
+        known = ["" if value != value else f"{value:.9g}" for value in values]
+        writer.writerow([f"{time - started_s:.3f}", *known])
+    return file.getvalue()

@@ -14,10 +14,11 @@ from sockscope.core import units
 from sockscope.core.roles import SERVER, SWARM, numbered
 from sockscope.core.run.snapshot import Capture, Cursors, Exchange
 from sockscope.faces.tui.messages import ExchangeRequested, HoldRequested
+from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.panels.listing import ListingPanel
 from sockscope.faces.tui.panels.panel import PanelEntry
 from sockscope.faces.tui.screen_state import ScreenState
-from sockscope.faces.tui.widgets.hexview import HexPane, HexView
+from sockscope.faces.tui.widgets.hexview import HexPane, HexView, dump
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.faces.tui.widgets.table import Column, Row, Table
 
@@ -167,11 +168,14 @@ class ExchangesPanel(ListingPanel):
         self.set_class(False, "with-detail")
         self.table.focus()
 
-    def clipboard_text(self) -> str:
-        """Return the times of the exchange that is open, or the row."""
-        if self._shown is not None:
-            return self.query_one(ExchangeTimes).content_shown.plain
-        return super().clipboard_text()
+    def clipping(self) -> Clipping:
+        """Return times and bytes of the exchange that is open, or the row."""
+        if self._shown is None:
+            return super().clipping()
+        view = self.query_one(HexView)
+        text = "\n\n".join([self.query_one(ExchangeTimes).content_shown.plain, *map(dump, view.panes)])
+        sizes = [f"{pane.title} {units.format_bytes(len(pane.data))}" for pane in view.panes]
+        return Clipping(text, f"the exchange: {'; '.join(sizes)}" if sizes else "the exchange")
 
 
 def _row(exchange: Exchange, role: str, started_s: float) -> Row:

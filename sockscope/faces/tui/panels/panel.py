@@ -11,6 +11,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from sockscope.core.run.snapshot import Cursors
+from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.screen_state import ScreenState
 
 TURN_S = 0.08
@@ -178,3 +179,7 @@ class Panel(Container):
     def clipboard_text(self) -> str:
         """Return what ``y`` copies."""
         return ""
+
+    def clipping(self) -> Clipping:
+        """Return what ``y`` copies, and what that is."""
+        return Clipping(self.clipboard_text(), " ".join(self.entry.title.lower().split()))

@@ -17,6 +17,8 @@ from sockscope.core.run.snapshot import Cursors
 from sockscope.errors import ConfigError
 from sockscope.faces.tui import messages
 from sockscope.faces.tui.compositor import FrugalCompositor
+from sockscope.faces.tui.exports import files_of
+from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.panels.header import HeaderPanel
 from sockscope.faces.tui.panels.knobs import KnobsPanel
 from sockscope.faces.tui.panels.listing import ListingPanel
@@ -167,6 +169,16 @@ class DashboardScreen(Screen[None]):
     def on_close_requested(self, message: messages.CloseRequested) -> None:
         """Close a connection."""
         self.run_worker(self._session.close_connection(message.role, message.conn_id))
+
+    # What can be kept.
+
+    def clipping(self) -> Clipping:
+        """Return what is selected in the panel in focus."""
+        return self.focused_panel().clipping()
+
+    def files(self) -> dict[str, str]:
+        """Return the figures and the series of the run."""
+        return files_of(self._session)
 
     # Layout.
 

@@ -17,7 +17,8 @@ from sockscope.core.results.comparison import Side, compare
 from sockscope.core.results.schema import known
 from sockscope.core.units import format_count, format_duration
 from sockscope.errors import HistoryError
-from sockscope.faces.history import comparison_text, stored_text
+from sockscope.faces.history import comparison_json, comparison_text, stored_json, stored_text
+from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.widgets.graph import Graph, Series
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.faces.tui.widgets.table import Column, Row, Table
@@ -77,7 +78,7 @@ class HistoryScreen(Screen[None]):
                 text.border_title = "Figures"
                 yield self._figures
         yield Static(
-            " ↑ ↓ choose B   a make it A   d delete   esc back to the dashboard",
+            " ↑ ↓ choose B   a make it A   d delete   y copy   e export   Esc dashboard",
             id="history-foot", markup=False,
         )  # fmt: skip
 
@@ -168,21 +169,51 @@ class HistoryScreen(Screen[None]):
     # Drawing.
 
     def _draw(self) -> None:
+        runs = self._runs
+        self._draw_curves(runs)
+        text = self._text
+        self._figures.update(Content(text or "Runs appear here when they have ended."))
+
+    @property
+    def _runs(self) -> list[StoredRun]:
+        """The run that is shown, after the one that it is compared with, if it is another."""
         shown, pinned = self._shown, self._pinned
         pair = [pinned, shown] if pinned and shown and pinned.row.id != shown.row.id else [shown]
-        runs = [run for run in pair if run is not None]
-        self._draw_curves(runs)
-        text = self._figures
+        return [run for run in pair if run is not None]
+
+    @property
+    def _sides(self) -> tuple[Side, Side] | None:
+        """What is compared; None while one run is shown, or two that do not compare."""
+        runs = self._runs
+        if len(runs) != 2 or runs[0].row.kind != runs[1].row.kind:
+            return None
+        a, b = (Side(f"run {r.row.id}", r.report, r.row.kind, r.row.cut_short) for r in runs)
+        return a, b
+
+    @property
+    def _text(self) -> str:
+        """The figures as text, without control characters."""
+        runs, sides = self._runs, self._sides
+        if sides is not None:
+            return plain_lines(comparison_text(compare(*sides)))
         if len(runs) == 2:
-            a, b = (Side(f"run {r.row.id}", r.report, r.row.kind, r.row.cut_short) for r in runs)
-            if a.kind == b.kind:
-                text.update(Content(plain_lines(comparison_text(compare(a, b)))))
-            else:
-                text.update(Content(f"{a.name} is a {a.kind} and {b.name} a {b.kind}: they do not compare."))
-        elif runs:
-            text.update(Content(plain_lines(stored_text(runs[0]))))
-        else:
-            text.update(Content("Runs appear here when they have ended."))
+            a, b = (run.row for run in runs)
+            return f"run {a.id} is a {a.kind} and run {b.id} a {b.kind}: they do not compare."
+        return plain_lines(stored_text(runs[0])) if runs else ""
+
+    # What can be kept.
+
+    def clipping(self) -> Clipping:
+        """Return the figures as they are shown."""
+        return Clipping(self._text, " and ".join(f"run {run.row.id}" for run in self._runs))
+
+    def files(self) -> dict[str, str]:
+        """Return what is shown as JSON and as text."""
+        runs, sides = self._runs, self._sides
+        if not runs:
+            return {}
+        figures = comparison_json(compare(*sides), ()) if sides is not None else stored_json(runs[-1])
+        return {"json": figures, "txt": self._text + "\n"}
 
     def _draw_curves(self, runs: Sequence[StoredRun]) -> None:
         longest = max((_length_s(run) for run in runs), default=0.0)

@@ -19,7 +19,7 @@ from textual.widgets import Static
 from sockscope.core.results.race_result import race_report
 from sockscope.core.results.standing import Standing, StandingRow, rows
 from sockscope.errors import SockscopeError
-from sockscope.faces.race import progress_words, race_title
+from sockscope.faces.race import RaceForm, progress_words, race_title, written
 from sockscope.faces.race_table import (
     bar,
     headline,
@@ -29,6 +29,7 @@ from sockscope.faces.race_table import (
     result_columns,
     workload_line,
 )
+from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.faces.tui.widgets.table import Column, Row, Table
 from sockscope.lab.presets import PRESETS, contest_of, workload_of
@@ -47,6 +48,8 @@ _PRIORITIES = {
 """Which columns stay when there is no room for all."""
 _WIDTHS = {"": 16, "limit": 8}
 """Columns of text are as wide as this; those of figures grow with them."""
+_FILES = {"json": RaceForm.JSON, "csv": RaceForm.CSV, "md": RaceForm.MARKDOWN}
+"""What is written, by the ending of the file's name."""
 PROGRESS_CELLS = 24
 LOW = 36
 """Below this height the presets are few once a table is there."""
@@ -164,6 +167,20 @@ class RaceScreen(Screen[None]):
             task.cancel()
             await asyncio.wait([task])
 
+    # What can be kept.
+
+    def clipping(self) -> Clipping:
+        """Return the table and what one needs to know to read it."""
+        return Clipping(self._written(RaceForm.TEXT) if self.standing else "", "the race")
+
+    def files(self) -> dict[str, str]:
+        """Return the race as JSON, as CSV and as a page in Markdown."""
+        return {ending: self._written(form) for ending, form in _FILES.items()} if self.standing else {}
+
+    def _written(self, form: RaceForm) -> str:
+        assert self.standing is not None
+        return written(form, self.standing, self._environment)
+
     def _say(self, text: str) -> None:
         self.query_one("#race-progress", Static).update(Content.styled(plain(text), "$text-warning"))
 
@@ -225,4 +242,4 @@ def _style(row: StandingRow, standing: Standing) -> str:
 
 
 _EMPTY = "Enter starts the race that is chosen above; its table sorts itself as results come"
-_KEYS = " ↑ ↓ choose   Enter start   s stop, keep what is measured   esc dashboard"
+_KEYS = " ↑ ↓ choose   Enter start   s stop, keep what was measured   y copy   e export   Esc dashboard"

@@ -35,7 +35,7 @@ from sockscope.faces.tui.widgets.hexrows import (
 )
 from sockscope.faces.tui.widgets.plain import plain, shorten
 
-__all__ = ["HexPane", "HexView"]
+__all__ = ["HexPane", "HexView", "dump"]
 
 _BETWEEN = 3
 """Cells between two panes side by side."""
@@ -281,6 +281,14 @@ class HexView(ScrollView, can_focus=True):
             style = self.get_component_rich_style(f"hexview--{name}") if name else self.rich_style
             self._named[name] = style
         return style
+
+
+def dump(pane: HexPane) -> str:
+    """Return title, length and every row of a pane as text, sixteen bytes a row."""
+    form = HexLayout(16, digits_for(len(pane.data)), with_text=True)
+    rows = range(row_count(len(pane.data), form.per_row))
+    lines = ("".join(token.text for token in hex_row(pane.data, row, form)) for row in rows)
+    return "\n".join([f"{plain(pane.title)}: {_in_words(pane)}", *lines])
 
 
 def _style_name(token: Token) -> str:
