@@ -1,5 +1,4 @@
 import math
-import statistics
 
 import pytest
 from hypothesis import given
@@ -8,9 +7,8 @@ from hypothesis import strategies as st
 from sockscope.core.results.batch_means import (
     BATCHES,
     MOST,
-    StandardError,
+    Batches,
     batches,
-    standard_error,
     t_99,
     told_apart,
 )
@@ -23,14 +21,6 @@ def test_batches_are_the_seconds_in_order_and_nearly_alike(length: int) -> None:
     sizes = {len(batch) for batch in made}
     assert not made or (min(sizes) >= 1 and max(sizes) - min(sizes) <= 1)
     assert len(made) == min(length, max(BATCHES, min(MOST, length // 10)))
-
-
-def test_the_standard_error_of_a_mean_and_of_a_maximum() -> None:
-    values = [3.0, 5.0, 4.0, 8.0]
-    deviation = statistics.stdev(values)
-    assert standard_error(values) == StandardError(deviation / 2, 4)
-    assert standard_error([*values, None], of_maximum=True) == StandardError(deviation, 4)
-    assert standard_error([1.0, None, 2.0]) is None
 
 
 @pytest.mark.parametrize(
@@ -46,19 +36,51 @@ def test_more_freedom_asks_for_less(one: float, other: float) -> None:
     assert t_99(math.inf) <= t_99(high) <= t_99(low)
 
 
+def quiet(*values: float) -> Batches:
+    return Batches(values, (0.0,) * len(values))
+
+
 @pytest.mark.parametrize(
-    ("a", "b", "errors", "apart"),
+    ("a", "b", "apart"),
     [
-        (100.0, 110.0, (1.0, 1.0), True),
-        (100.0, 110.0, (5.0, 5.0), False),
-        (100.0, 110.0, (0.0, 1.0), True),
-        (100.0, 102.0, (0.0, 0.0), True),
-        (100.0, 100.9, (0.0, 0.0), False),
-        (0.0, 0.0, (0.0, 0.0), False),
-        (0.0, 3.0, (0.0, 0.1), True),
+        ((100, 101, 99, 100, 100), (110, 109, 111, 110, 110), True),
+        ((100, 120, 80, 110, 90), (110, 90, 130, 115, 105), False),
+        ((100, 100, 100), (102, 102, 102), True),
+        ((100, 100, 100), (100.9, 100.9, 100.9), False),
+        ((0, 0, 0), (0, 0, 0), False),
+        ((0, 0, 0), (3, 3.1, 2.9), True),
+        ((0, 0, 0, 0, 0), (0, 1, 0, 0, 0), False),
     ],
 )
-def test_told_apart(a: float, b: float, errors: tuple[float, float], apart: bool) -> None:
-    first, second = (StandardError(value, 5) for value in errors)
-    assert told_apart(a, first, b, second) is apart
-    assert told_apart(b, second, a, first) is apart
+def test_told_apart(a: tuple[float, ...], b: tuple[float, ...], apart: bool) -> None:
+    assert told_apart(quiet(*a), quiet(*b)) is apart
+    assert told_apart(quiet(*b), quiet(*a)) is apart
+
+
+WAITING_A, WAITING_B = (0.0, 0.05, 0.1, 0.02, 0.08), (0.25, 0.3, 0.2, 0.28, 0.35)
+
+
+def slowed(by: float, waiting: tuple[float, ...]) -> Batches:
+    """Return what 1,000 per second come to where waiting costs in proportion, and something else ``by``."""
+    jitter = (3.0, -2.0, 1.0, -4.0, 2.0)
+    return Batches(
+        tuple(1_000 * (1 - z) * (1 - by) + j for z, j in zip(waiting, jitter, strict=True)), waiting
+    )
+
+
+def test_what_other_programs_took_is_no_difference() -> None:
+    a, b = slowed(0.0, WAITING_A), slowed(0.0, WAITING_B)
+    assert a.mean > 1.1 * b.mean
+    assert not told_apart(a, b)
+    assert told_apart(quiet(*a.values), quiet(*b.values))
+
+
+def test_other_programs_do_not_hide_a_difference() -> None:
+    assert told_apart(slowed(0.0, WAITING_A), slowed(0.1, WAITING_B))
+    assert told_apart(slowed(0.1, WAITING_A), slowed(0.0, WAITING_B))
+
+
+def test_a_quiet_run_and_a_busy_one_do_not_compare() -> None:
+    """Waiting hardly varied within either, so nothing tells what it costs."""
+    a, b = slowed(0.0, (0.0, 0.001, 0.0, 0.002, 0.001)), slowed(0.2, (0.5, 0.501, 0.5, 0.499, 0.502))
+    assert not told_apart(a, b)

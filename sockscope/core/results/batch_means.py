@@ -1,29 +1,30 @@
-"""How sure a figure of one run is, and whether two runs differ in it.
+"""Whether two runs differ in a figure by more than chance explains.
 
 **Batch means.** Seconds that follow each other are alike: a neighbour on the machine stays for a while. So
-the run is cut into a few long batches, which are nearly independent, and the standard error of a figure is
-the standard deviation of its batches divided by the square root of their number (Law, *Simulation Modeling
-and Analysis*, section 9.5.3). That of a maximum is the deviation itself: the extremes of long and of short
-batches scatter alike.
+each run is cut into a few long batches, which are nearly independent (Law, *Simulation Modeling and
+Analysis*, section 9.5.3), and what is compared are the means of the batches of either run.
 
-**Told apart.** Two figures differ when they lie further apart than Welch's t test asks for at 99 %, plus
-:data:`FLOOR_RATIO`, since what scatters only from run to run (where memory came to lie, what the kernel
-chose) does not show within one. A comparison looks at dozens of figures, which is why it is not 95 %.
+**Told apart.** What other programs took is known: the share of the processor time that a run wanted for which
+it waited. The analysis of covariance (Snedecor and Cochran, *Statistical Methods*, chapter 18) takes out what
+goes with it within the runs, at one slope for both, and compares what is left by Student's t at 99 %; between
+a quiet run and a busy one the uncertainty of the slope decides. A comparison looks at dozens of figures,
+which is why it is not 95 %. :data:`FLOOR_RATIO` comes on top, since what scatters only from run to run (where
+memory came to lie, what the kernel chose) does not show within one.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 from typing import TypeVar
 
 T = TypeVar("T")
 
 BATCHES = 5
-"""Batches of a run of less than :data:`_LONG_S`; longer ones have more of at least ten seconds."""
+"""Batches of a run of less than 60 s; longer ones have more, of ten seconds at least."""
 FEWEST = 3
 """Below so many batches nothing is told of their scatter."""
 MOST = 20
@@ -36,11 +37,26 @@ _T_99 = ((1, 63.66), (2, 9.925), (3, 5.841), (4, 4.604), (5, 4.032), (6, 3.707),
 
 
 @dataclass(frozen=True, slots=True)
-class StandardError:
-    """The standard error of a figure, in its unit, and of how many batches it was made."""
+class Batches:
+    """A figure in the batches of a run, in order.
 
-    value: float
-    batches: int
+    ``waiting`` is, for each of ``values``, the share of the wanted processor time for which the run waited;
+    all 0 where it is not known.
+    """
+
+    values: tuple[float, ...]
+    waiting: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The mean of the batches."""
+        return fmean(self.values)
+
+    def moments(self) -> tuple[float, float, float]:
+        """Return the sums of squares and products about the means: of waiting, of both, of the values."""
+        here, there = self.mean, fmean(self.waiting)
+        off = [(z - there, y - here) for y, z in zip(self.values, self.waiting, strict=True)]
+        return sum(z * z for z, _ in off), sum(z * y for z, y in off), sum(y * y for _, y in off)
 
 
 def batches(seconds: Sequence[T]) -> list[Sequence[T]]:
@@ -50,24 +66,16 @@ def batches(seconds: Sequence[T]) -> list[Sequence[T]]:
     return [seconds[begin:end] for begin, end in pairwise(edges)]
 
 
-def standard_error(values: Sequence[float | None], *, of_maximum: bool = False) -> StandardError | None:
-    """Return the standard error of a figure by its values in the batches; None where too few know it."""
-    known = [value for value in values if value is not None]
-    if len(known) < FEWEST:
-        return None
-    deviation = statistics.stdev(known)
-    return StandardError(deviation if of_maximum else deviation / math.sqrt(len(known)), len(known))
-
-
-def told_apart(a: float, a_error: StandardError, b: float, b_error: StandardError) -> bool:
-    """Tell whether two figures differ by more than chance and the floor explain."""
-    gap = abs(b - a) - FLOOR_RATIO * max(abs(a), abs(b))
-    parts = [(error.value**2, error.batches - 1) for error in (a_error, b_error) if error.value]
-    if not parts:
-        return gap > 0
-    variance = sum(part for part, _ in parts)
-    freedom = variance**2 / sum(part**2 / batches for part, batches in parts)
-    return gap > t_99(freedom) * math.sqrt(variance)
+def told_apart(a: Batches, b: Batches) -> bool:
+    """Tell whether the batches of two runs, three or more of each, differ by more than chance explains."""
+    busy, both, scatter = (one + other for one, other in zip(a.moments(), b.moments(), strict=True))
+    shift = fmean(b.waiting) - fmean(a.waiting)
+    slope = both / busy if busy else 0.0
+    freedom = len(a.values) + len(b.values) - (3 if busy else 2)
+    left = max(0.0, scatter - slope * both) / freedom
+    reach = 1 / len(a.values) + 1 / len(b.values) + (shift * shift / busy if busy else 0.0)
+    gap = abs(b.mean - a.mean - slope * shift) - FLOOR_RATIO * max(abs(a.mean), abs(b.mean))
+    return gap > t_99(freedom) * math.sqrt(left * reach)
 
 
 def t_99(freedom: float) -> float:

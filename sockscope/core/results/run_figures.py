@@ -35,7 +35,7 @@ def _counts(statistics: type) -> tuple[Figure, ...]:
 
 
 def _latencies(*names: str) -> tuple[Figure, ...]:
-    return tuple(Figure(name, Better.LOWER, maximum="max" in name) for name in names)
+    return tuple(Figure(name, Better.LOWER) for name in names)
 
 
 SECTIONS: Mapping[str, tuple[Figure, ...]] = {

@@ -15,7 +15,7 @@ from sockscope.core.config.applicability import without_effect
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Value
 from sockscope.core.config.models import DEFAULT_SERVERS
-from sockscope.core.results.batch_means import FEWEST, StandardError, batches, standard_error
+from sockscope.core.results.batch_means import FEWEST, Batches, batches
 from sockscope.core.results.run_figures import (
     CPU_PER_REQUEST,
     NAMES,
@@ -228,19 +228,23 @@ def _raised(server: RoleSnapshot | None) -> list[dict[str, Any]]:
     return [written(_RAISED, row) for row in server.raised if row.count] if server is not None else []
 
 
-def _standard_errors(source: _Source) -> dict[str, Any] | None:
-    """Return the standard errors of what is compared, by the batches of the run; None for a short run."""
+def _batches(source: _Source) -> dict[str, Any] | None:
+    """Return what is compared in the batches of the run; None for a short run."""
     measured = [one for one in source.windows if not one.warming_up and one.measured_s >= SHORT_S / 2]
     parts = [interval(reduce(joined, batch)) for batch in batches(measured)]
     if len(parts) < FEWEST:
         return None
     main = _main_section(source.snapshot.experiment.role)
-    errors = {
-        name: standard_error([_basis(part, name, main) for part in parts], of_maximum=figure.maximum)
+    found = {
+        name: [_basis(part, name, main) for part in parts]
         for name, figure in RUN.figures.items()
         if not figure.extent
     }
-    return {"batches": len(parts), "figures": {name: error and error.value for name, error in errors.items()}}
+    return {
+        "count": len(parts),
+        "waiting_ratio": [_waiting_ratio(part) for part in parts],
+        "figures": {name: values for name, values in found.items() if None not in values},
+    }
 
 
 _MEASURED: tuple[_Field, ...] = (
@@ -289,9 +293,17 @@ _SUMMARY: tuple[_Field, ...] = (
         lambda source: {"swarm": _options(source.swarm), "server": _options(source.server)},
     ),
     ResultField(
-        "standard_errors",
-        optional(record({"batches": NUMBER, "figures": record({}, NUMBER)})),
-        _standard_errors,
+        "batches",
+        optional(
+            record(
+                {
+                    "count": NUMBER,
+                    "waiting_ratio": list_of(NUMBER),
+                    "figures": record({}, list_of(NUMBER)),
+                }
+            )
+        ),
+        _batches,
     ),
 )
 
@@ -344,15 +356,25 @@ def _estimates(report: Report) -> dict[str, dict[str, Estimate]]:
 
 def _estimate(report: Report, name: str) -> Estimate:
     main = main_section(report)
-    return Estimate(_value(report, name, main), _basis(report, name, main), error=_error(report, name))
+    return Estimate(_value(report, name, main), _basis(report, name, main), batches=_batches_of(report, name))
 
 
-def _error(report: Report, name: str) -> StandardError | None:
-    found = report.get("standard_errors") or {}
-    count, error = found.get("batches"), found.get("figures", {}).get(name)
-    if error is None or count is None or count < FEWEST or error < 0:
+def _batches_of(report: Report, name: str) -> Batches | None:
+    found = report.get("batches") or {}
+    values, waiting = found.get("figures", {}).get(name, ()), found.get("waiting_ratio", ())
+    if len(values) < FEWEST or None in values:
         return None
-    return StandardError(error, count)
+    known_waiting = len(waiting) == len(values) and None not in waiting
+    return Batches(tuple(values), tuple(waiting) if known_waiting else (0.0,) * len(values))
+
+
+def _waiting_ratio(report: Report) -> float | None:
+    """Return the share of the processor time wanted by all processes for which they waited."""
+    uses = [(known(use, "cpu_s"), known(use, "cpu_wait_s")) for use in report["processes"]]
+    if any(used is None or waited is None for used, waited in uses):
+        return None
+    used, waited = (sum(each) for each in zip(*uses, strict=True))
+    return waited / (used + waited) if used + waited > 0 else None
 
 
 def _value(report: Report, name: str, main: str) -> float | None:
@@ -389,7 +411,7 @@ def _doubts(name: str, report: Report) -> Iterator[str]:
         yield f"{name} ended while it was warming up"
     elif (known(report, "duration_s") or 0.0) < SHORT_S:
         yield f"{name} measured only {format_duration(known(report, 'duration_s'))}"
-    elif report.get("standard_errors") is None:
+    elif report.get("batches") is None:
         measured = format_duration(known(report, "duration_s"))
         yield f"{name} measured {measured}, without batches that tell a difference from chance"
     if times := known(report, "tunings"):

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Kind, Value
-from sockscope.core.results.batch_means import StandardError, told_apart
+from sockscope.core.results.batch_means import Batches, told_apart
 from sockscope.core.results.shape import ANYTHING, FLAG, NUMBER, SCALAR, TEXT, Shape, one_of, record
 from sockscope.core.results.spread import Spread
 from sockscope.core.units import DASH
@@ -43,14 +43,13 @@ class Figure:
     """A number that is a result. The unit is in the name.
 
     ``per_request``: it grows with the requests, so that two are compared per request. ``extent``: it tells
-    how much was done, so it grows with the length of a run. ``maximum``: one event decides it.
+    how much was done, so it grows with the length of a run.
     """
 
     name: str
     better: Better = Better.NEITHER
     per_request: bool = False
     extent: bool = False
-    maximum: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +96,22 @@ class Estimate:
     """A figure as a result has it; None is not known.
 
     ``basis`` is what its relative change is the change of: the figure itself, or its share per request.
-    ``spread`` is that of the rounds where it was measured repeatedly, ``error`` the standard error of
-    ``basis`` where it was measured once.
+    ``spread`` is that of the rounds where it was measured repeatedly, ``batches`` has ``basis`` in the parts
+    of a run where it was measured once.
     """
 
     value: float | None
     basis: float | None
     spread: Spread | None = None
-    error: StandardError | None = None
+    batches: Batches | None = None
 
     def told_apart(self, other: Estimate) -> bool | None:
         """Tell whether the two differ by more than chance explains; None where nothing tells."""
         if self.spread is not None and other.spread is not None:
             return not self.spread.overlaps(other.spread)
-        if self.basis is None or other.basis is None or self.error is None or other.error is None:
+        if self.batches is None or other.batches is None:
             return None
-        return told_apart(self.basis, self.error, other.basis, other.error)
+        return told_apart(self.batches, other.batches)
 
 
 @dataclass(frozen=True, slots=True)
