@@ -70,6 +70,12 @@ def listener_backlog(sock: socket.socket) -> int | None:
     return words[_SACKED] if words else None
 
 
+def accept_queue(sock: socket.socket) -> int:
+    """Return how many connections wait at a listener to be accepted; 0 where the kernel does not tell."""
+    words = tcp_info_words(sock)
+    return words[_UNACKED] if words else 0
+
+
 def buffer_options(sock: socket.socket, tuning: Tuning, prefix: str = "") -> list[SocketOption]:
     """Return requested and effective buffer sizes. Linux doubles what is asked (socket(7))."""
     return [

@@ -185,6 +185,9 @@ class Recorder:
         self.lost = 0
         self.reordered = 0
         self.duplicated = 0
+        self.accept_stops = 0
+        self.not_accepting = ""
+        """Why the server accepts nobody at the moment, in words."""
         self.counts_frames = True
         """Whether requests and responses are counted; else nothing tells them apart in the bytes."""
         self._retired = _sums(())
@@ -297,6 +300,17 @@ class Recorder:
                 Event(now_s, EventKind.ERROR, self.role, address=address, reason=reason, text=text)
             )
 
+    def stops_accepting(self, why: str, time_s: float | None = None) -> None:
+        """Count and log that the server accepts nobody until it has room again."""
+        self.accept_stops += 1
+        self.not_accepting = why
+        self.on_error(f"accepting stopped: {why}", reason=CloseReason.LIMIT, time_s=time_s)
+
+    def accepts_again(self, time_s: float | None = None) -> None:
+        """Log that the server accepts again."""
+        self.not_accepting = ""
+        self.on_error("accepting again", time_s=time_s)
+
     def count(self, counter: str, by: int = 1) -> None:
         """Add to one of the counters by its name (``rejected``)."""
         setattr(self, counter, getattr(self, counter) + by)
@@ -339,6 +353,7 @@ class Recorder:
             connections_timed_out=self.connect_timeouts,
             connections_failed=self.connect_failures,
             connections_rejected=self.rejected,
+            accept_stops=self.accept_stops,
             datagrams_sent=datagrams_out,
             datagrams_received=datagrams_in,
             datagrams_lost=self.lost,

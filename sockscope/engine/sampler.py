@@ -1,11 +1,18 @@
-"""What the process uses and how late its loop is."""
+"""What the process uses and how late its loop is.
+
+Nothing here raises: descriptors may be used up, and ``/proc`` may be empty, hidden or of another system. What
+cannot be read is None.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import resource
+from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 import psutil
 
@@ -17,6 +24,19 @@ from sockscope.engine.limits import descriptor_limit, open_descriptors
 HEARTBEAT_S = 0.01
 """Interval of the heartbeat that measures how late the loop is."""
 _NOT_BUSY = ("idle", "iowait", "guest", "guest_nice")
+_UDP_COUNTERS = ("InDatagrams", "OutDatagrams", "InErrors", "RcvbufErrors")
+T = TypeVar("T")
+
+
+def reading(read: Callable[[], T]) -> T | None:
+    """Return what ``read`` returns, or None when it raises: the system does not tell it, or not now.
+
+    What psutil makes of files that are not as it expects them is no documented set of exceptions.
+    """
+    try:
+        return read()
+    except Exception:  # noqa: BLE001  # a figure that is not known ends no run
+        return None
 
 
 class Sampler:
@@ -32,7 +52,7 @@ class Sampler:
         self._idle_threads = idle_threads
         self._machine = machine
         self._began_s = perf_counter()
-        self._process = psutil.Process()
+        self._process = reading(psutil.Process)
         self._lag = Histogram()
         self._late: list[float] = []
         self._due_s = 0.0
@@ -68,24 +88,31 @@ class Sampler:
             time_s=perf_counter(),
             since_s=self._began_s,
             cpu_s=usage.ru_utime + usage.ru_stime - began.ru_utime - began.ru_stime,
-            rss_bytes=self._process.memory_info().rss,
+            rss_bytes=self._rss_bytes(),
             descriptors=open_descriptors(),
             descriptor_limit=descriptor_limit(),
             voluntary_switches=usage.ru_nvcsw - began.ru_nvcsw,
             involuntary_switches=usage.ru_nivcsw - began.ru_nivcsw,
             loop_lag=self._lag.copy(),
-            threads=self._threads() - self._idle_threads,
+            threads=self._threads(),
             kernel_udp=self._kernel_udp(),
             machine_busy_s=self._machine_busy_s(),
             machine_cores=os.cpu_count() or 1,
         )
 
-    def _threads(self) -> int:
-        try:
-            # A directory has a link from each of its own, and two of itself; psutil reads them all.
-            return os.stat("/proc/self/task").st_nlink - 2
-        except OSError:
-            return self._process.num_threads()
+    def _rss_bytes(self) -> int | None:
+        process = self._process
+        rss: int | None = reading(lambda: process.memory_info().rss) if process is not None else None
+        return rss
+
+    def _threads(self) -> int | None:
+        process = self._process
+        # A directory has a link from each of its own, and two of itself; psutil reads them all.
+        links = reading(lambda: os.stat("/proc/self/task").st_nlink) or 0
+        if links > 2:
+            return links - 2 - self._idle_threads
+        count: int | None = reading(process.num_threads) if process is not None else None
+        return None if count is None else count - self._idle_threads
 
     def _kernel_udp(self) -> KernelUdp | None:
         before = self._kernel_udp_before
@@ -103,28 +130,31 @@ def machine_busy_s() -> float | None:
 
     It has the steps of the kernel's clock (10 ms a core). None where it cannot be told.
     """
-    try:
-        times = psutil.cpu_times()._asdict()
-    except (OSError, RuntimeError):
+    times = reading(lambda: psutil.cpu_times()._asdict())
+    if times is None:
         return None
     # Linux counts the time of guests a second time, as user time.
     busy_s: float = sum(times.values()) - sum(times.get(name, 0.0) for name in _NOT_BUSY)
     return busy_s
 
 
-def kernel_udp() -> KernelUdp | None:
-    """Return this machine's UDP counters, IPv4 and IPv6 together; None where ``/proc/net/snmp`` is not."""
-    try:
-        with open("/proc/net/snmp", encoding="ascii") as file:
-            rows = [line.split() for line in file if line.startswith("Udp:")]
-    except OSError:
+def kernel_udp(folder: Path = Path("/proc/net")) -> KernelUdp | None:
+    """Return this machine's UDP counters, IPv4 and IPv6 together; None where ``folder`` does not tell."""
+    four = reading(lambda: _snmp(folder / "snmp"))
+    six = reading(lambda: _snmp6(folder / "snmp6"))
+    if four is None or six is None:
         return None
-    counters = dict(zip(rows[0][1:], map(int, rows[1][1:]), strict=False))
-    names = ("InDatagrams", "OutDatagrams", "InErrors", "RcvbufErrors")
-    values = [counters.get(name, 0) for name in names]
-    try:
-        with open("/proc/net/snmp6", encoding="ascii") as file:
-            six = dict(line.split()[:2] for line in file if line.startswith("Udp6"))
-    except OSError:
-        six = {}
-    return KernelUdp(*(v + int(six.get(f"Udp6{n}", 0)) for v, n in zip(values, names, strict=True)))
+    return KernelUdp(*(a + b for a, b in zip(four, six, strict=True)))
+
+
+def _snmp(path: Path) -> list[int]:
+    names, values = [line.split()[1:] for line in path.read_text("ascii").splitlines() if line[:4] == "Udp:"]
+    counters = dict(zip(names, values, strict=True))
+    return [int(counters[name]) for name in _UDP_COUNTERS]
+
+
+def _snmp6(path: Path) -> list[int]:
+    if not path.exists():  # a system without IPv6
+        return [0] * len(_UDP_COUNTERS)
+    counters = dict(line.split() for line in path.read_text("ascii").splitlines() if line[:4] == "Udp6")
+    return [int(counters[f"Udp6{name}"]) for name in _UDP_COUNTERS]

@@ -9,6 +9,7 @@ import psutil
 
 from sockscope.core.histogram import Histogram
 from sockscope.core.run.snapshot import TARGET, ProcessUse, Resources
+from sockscope.engine.os_errors import describe
 from sockscope.errors import ConfigError
 
 
@@ -58,6 +59,10 @@ class TargetProcess:
             return
         except psutil.NoSuchProcess:
             self._state, self._alive = "has ended", False
+            return
+        except (OSError, ValueError, LookupError, RuntimeError) as error:
+            # No descriptor is left to look with, or /proc is not as psutil expects it.
+            self._state = f"cannot be looked at: {describe(error)}"
             return
         self._state = "running"
         before = self._before = self._before or read

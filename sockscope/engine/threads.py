@@ -52,6 +52,14 @@ class ThreadRecorder:
         """Keep the bytes of a client's request that got no answer."""
         self._post(partial(self._recorder.on_unanswered, sent_s, record, request, outcome))
 
+    def stops_accepting(self, why: str) -> None:
+        """Count and log that the server accepts nobody until it has room again."""
+        self._post(partial(self._recorder.stops_accepting, why, perf_counter()))
+
+    def accepts_again(self) -> None:
+        """Log that the server accepts again."""
+        self._post(partial(self._recorder.accepts_again, perf_counter()))
+
     def count(self, counter: str, by: int = 1) -> None:
         """Add to one of the recorder's counters."""
         self._post(partial(self._recorder.count, counter, by))

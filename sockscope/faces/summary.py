@@ -177,6 +177,9 @@ def _connections(report: Report) -> str:
     rest = sum(totals.get(f"connections_{how}") or 0 for how in ("timed_out", "failed", "rejected"))
     if rest:
         parts.append(f"{format_count(rest)} failed otherwise")
+    if stops := (report.get("server") or report[main_section(report)]).get("accept_stops"):
+        often = "once" if stops == 1 else f"{format_count(stops)} times"
+        parts.append(f"the server stopped accepting {often}: it had no descriptors left")
     return ", ".join(parts)
 
 

@@ -83,6 +83,10 @@ def test_what_was_not_seen_is_not_known() -> None:
     assert made.requests_per_s == 0
     assert (made.cpu_s_per_request, made.service_time_p99_s) == (None, None)
     assert (made.cpu_ratio, made.rss_bytes, made.threads, made.others_cpu_ratio) == (None,) * 4
+    seen = with_process(nothing, "server")
+    unreadable = replace(seen.processes[1].resources, rss_bytes=None, threads=None)
+    hidden = replace(seen, processes=(replace(seen.processes[1], resources=unreadable),))
+    assert (lap_of(hidden, hidden).rss_bytes, lap_of(hidden, hidden).threads) == (None, None)
 
 
 def test_figures_by_round() -> None:

@@ -39,6 +39,16 @@ def test_permits_are_named_with_their_evidence() -> None:
     assert "5.00 ms each" in found.text
 
 
+def test_a_server_without_descriptors_is_named_before_the_clients_that_find_no_server() -> None:
+    why = "241 of 256 descriptors of this process are in use"
+    lacking = changed(busy(clients_retrying=30), SERVER, not_accepting=why, backlog=145)
+    found = limit_of(lacking)
+    assert found.limit == "descriptors"
+    assert why in found.text
+    assert "145 connections wait in its backlog" in found.text
+    assert limit_of(replace(lacking, roles=of_roles(lacking.server))).limit == "descriptors"
+
+
 def test_the_admission_limit_of_the_server_goes_before_the_permits_of_the_clients() -> None:
     admitted = LimiterStatistics(permits=10, in_flight=10, waiting=40, acquired=500, waited=490, wait_s=9.8)
     run_of_it = busy(limiter=FULL)

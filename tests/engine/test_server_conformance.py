@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+import resource
 import socket
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -23,6 +24,7 @@ from sockscope.core.config.models import ServerModel
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import encode
+from sockscope.engine.limits import open_descriptors
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import PRESENT_MODELS
@@ -288,6 +290,40 @@ async def test_the_order_is_kept_when_the_service_time_goes(model: ServerModel) 
 
 
 # Peers that misbehave.
+
+
+@contextmanager
+def free_descriptors(count: int) -> Iterator[None]:
+    """Leave the process so many descriptors."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, ((open_descriptors() or 0) + count, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@concurrent_models
+async def test_peers_that_use_up_the_descriptors_stop_the_accepting_and_nothing_else(
+    model: ServerModel,
+) -> None:
+    wire = encode("length", b"x")
+    with free_descriptors(100):
+        async with serving(model) as served, connected(served) as good, AsyncExitStack() as crowd:
+            await served.accepted()
+            # One after the other: whom the server does not accept any more is in its backlog.
+            while not (served.recorder.not_accepting and served.endpoint.backlog):
+                await crowd.enter_async_context(connected(served))
+                await until(lambda: not served.endpoint.backlog or served.recorder.not_accepting)
+            async with connected(served) as waiting:
+                await waiting.send(wire)
+                await good.send(wire)
+                assert await good.recv_exactly(len(wire)) == wire
+                assert (served.recorder.accept_stops, waiting.received) == (1, 0)
+                await crowd.aclose()
+                assert await waiting.recv_exactly(len(wire)) == wire
+            await until(lambda: not served.recorder.not_accepting)
+            assert (served.recorder.accept_stops, served.recorder.rejected) == (1, 0)
 
 
 @tcp_models

@@ -201,7 +201,8 @@ def _others(window: Snapshot, ours: Iterable[ProcessUse]) -> float | None:
 
 
 def _sum(used: list[ProcessUse], name: str) -> float | None:
-    return sum(getattr(process.resources, name) for process in used) if used else None
+    values = [getattr(process.resources, name) for process in used]
+    return sum(values) if values and None not in values else None
 
 
 def _ratio(value: float | None, per: float) -> float | None:

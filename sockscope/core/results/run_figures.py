@@ -14,7 +14,7 @@ PROGRESS = frozenset({"requests", "responses"})
 """Counts that tell how much was done, and nothing about how well."""
 _UNWELCOME = frozenset(
     {"timeouts", "errors", "connections_refused", "connections_reset", "connections_timed_out",
-     "connections_failed", "connections_rejected", "datagrams_lost", "datagrams_late",
+     "connections_failed", "connections_rejected", "accept_stops", "datagrams_lost", "datagrams_late",
      "datagrams_reordered", "datagrams_duplicated", "in_errors", "rcvbuf_errors"}
 )  # fmt: skip
 """Counts of which fewer are better."""

@@ -45,6 +45,7 @@ def limit_of(window: Snapshot) -> Finding:
         _not_running,
         _dead,
         _silent,
+        _not_accepting,
         _no_server,
         _backlog,
         _timeouts,
@@ -89,6 +90,18 @@ def _silent(window: Snapshot, _: Figures) -> Finding | None:
             text = f"{process.name} process {process.pid} has not answered for {since}"
             return Finding("blocked", f"{text}: something holds up its loop, and its figures are of before")
     return None
+
+
+def _not_accepting(window: Snapshot, _: Figures) -> Finding | None:
+    server = window.server
+    if server is None or not server.not_accepting:
+        return None
+    waiting = f"; {server.backlog:,} connections wait in its backlog" if server.backlog else ""
+    return Finding(
+        "descriptors",
+        f"the server accepts nobody for now: {server.not_accepting}{waiting}; "
+        "raise the limit (ulimit -n), or let fewer connect",
+    )
 
 
 def _no_server(window: Snapshot, _: Figures) -> Finding | None:

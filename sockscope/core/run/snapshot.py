@@ -53,7 +53,8 @@ class Totals:
     At the swarm ``requests`` were sent, ``responses`` came back; at the server ``requests`` arrived and
     ``responses`` were sent. ``errors`` are requests that failed other than by timeout, and at the server
     connections that sent garbage or whose own handler raised. ``connections_failed`` are connection attempts
-    that failed other than by refusal or timeout. ``datagrams_lost`` are requests that were not answered in
+    that failed other than by refusal or timeout; ``accept_stops`` how often the server stopped accepting
+    because no descriptors were left. ``datagrams_lost`` are requests that were not answered in
     time nor later (swarm), or numbers that never arrived (server); ``datagrams_late`` came after the timeout.
     """
 
@@ -72,6 +73,7 @@ class Totals:
     connections_timed_out: Cumulative[int] = 0
     connections_failed: Cumulative[int] = 0
     connections_rejected: Cumulative[int] = 0
+    accept_stops: Cumulative[int] = 0
     datagrams_sent: Cumulative[int] = 0
     datagrams_received: Cumulative[int] = 0
     datagrams_lost: Cumulative[int] = 0
@@ -221,6 +223,8 @@ class RoleSnapshot:
     user's own speaks what the framing does not tell. ``last_trouble`` is what last kept a client from going
     on, or what the user's own server raised last; ``raised`` is all that it raised, by place (in a window
     also what it raised before, 0 times).
+    ``backlog`` are connections that the kernel has made and the server has not accepted yet (0 where it does
+    not tell), and ``not_accepting`` why it accepts nobody at the moment.
     The swarm's ``began_s`` is when it was told to begin (or was refilled), just before its
     first connect, and ``last_answer_s`` when it read its last answer: monotonic seconds, 0 = not yet.
     """
@@ -252,6 +256,8 @@ class RoleSnapshot:
     in_flight: Gauge[int] = 0
     last_trouble: FirstKnown[str] = ""
     raised: Annotated[tuple[Raised, ...], listed("key")] = ()
+    backlog: Gauge[int] = 0
+    not_accepting: FirstKnown[str] = ""
     limiter: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
     pool: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
     service_time: Cumulative[Histogram] = field(default_factory=Histogram)

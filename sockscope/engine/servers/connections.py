@@ -109,6 +109,11 @@ class ConnectionsEndpoint:
         """Connections that are open."""
         return len(self.connections)
 
+    @property
+    def backlog(self) -> int:
+        """Connections that the kernel has made and nobody has accepted yet."""
+        raise NotImplementedError
+
     def sequence_counts(self) -> SequenceCounts:
         """Return zeros: TCP numbers its bytes itself."""
         return SequenceCounts()

@@ -107,6 +107,11 @@ class Endpoint(Protocol):
         """Close one connection; False when it is not one of these."""
         ...
 
+    @property
+    def backlog(self) -> int:
+        """Connections that wait to be accepted; over UDP there are none."""
+        ...
+
     def sequence_counts(self) -> SequenceCounts:
         """Return what the numbers of UDP datagrams tell of the peers that are here; over TCP nothing."""
         ...

@@ -7,7 +7,6 @@ none that the kernel had made before is forgotten. A waker wakes up the thread t
 from __future__ import annotations
 
 import contextlib
-import errno
 import select
 import socket
 import threading
@@ -17,16 +16,12 @@ from typing import NamedTuple
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import Address
 from sockscope.core.run.snapshot import SocketOption
-from sockscope.engine.options import listener_backlog, reuse_options, set_buffers
+from sockscope.engine.options import accept_queue, listener_backlog, reuse_options, set_buffers
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.role import Assignment
+from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S
 from sockscope.engine.servers.endpoint import ServerContext, bound_socket
 from sockscope.engine.threads import Waker
-
-ACCEPT_PAUSE_S = 0.25
-"""Pause after the process ran out of descriptors, so that a full backlog does not spin the thread."""
-EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-"""The process or the system has nothing left to make a connection of."""
 
 
 class Arrival(NamedTuple):
@@ -87,6 +82,7 @@ class Listener:
         poll = select.poll()
         poll.register(self._waker, select.POLLIN)
         poll.poll(ACCEPT_PAUSE_S * 1_000)
+        self._waker.clear()
 
     @property
     def has_taken(self) -> bool:
@@ -145,6 +141,12 @@ class Listener:
         """Forget that it was shared: the successor has closed its duplicate."""
         with self._lock:
             self._shared = False
+
+    @property
+    def backlog(self) -> int:
+        """Connections that wait here, taken out of the kernel's queue by the loop or still in it."""
+        with self._lock:
+            return len(self._taken) + (accept_queue(self._socket) if self._socket is not None else 0)
 
     def options(self) -> list[SocketOption]:
         """Return the listener's options, requested and effective."""

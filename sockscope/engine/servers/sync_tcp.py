@@ -14,12 +14,12 @@ from sockscope.core.connection import Address, ConnectionRecord, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.options import set_no_delay
-from sockscope.engine.os_errors import describe
 from sockscope.engine.role import Assignment
+from sockscope.engine.servers.accept_gate import AcceptGate
 from sockscope.engine.servers.connections import ConnectionsEndpoint
 from sockscope.engine.servers.conversation import Conversation
 from sockscope.engine.servers.endpoint import Inheritance, ServerContext
-from sockscope.engine.servers.listener import EXHAUSTED, Arrival, Listener
+from sockscope.engine.servers.listener import Arrival, Listener
 from sockscope.engine.threads import ThreadGroup, ThreadRecorder, Waker
 from sockscope.engine.turns import in_turns
 from sockscope.errors import ResourceLimitError
@@ -66,6 +66,7 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
         tuning = self.tuning = assignment.tuning
         self.model = SERVER_MODELS[tuning.transport, tuning.server_model]
         self.recorder = ThreadRecorder(context.recorder)
+        self.gate = AcceptGate(self.recorder)
         self.waker = Waker()
         try:
             self.listener = Listener(context, assignment, self.waker)
@@ -104,12 +105,6 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
         return self.tuning.read_bytes or READ_BYTES
 
     # Accepting, from a thread.
-
-    def accept_failed(self, error: OSError) -> None:
-        """Log why nobody could be accepted; pause when there are no descriptors."""
-        self.recorder.on_error(f"cannot accept: {describe(error)}", reason=CloseReason.OS_ERROR)
-        if error.errno in EXHAUSTED:
-            self.listener.pause()
 
     def admits(self, arrival: Arrival) -> bool:
         """Whether there may be one more connection; else it is closed and counted."""
@@ -167,6 +162,11 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
     def drained(self) -> bool:
         """Whether no connection and no thread is left."""
         return self.thread_group.ended
+
+    @property
+    def backlog(self) -> int:
+        """Connections that the kernel has made and nobody has accepted yet."""
+        return self.listener.backlog
 
     def socket_of(self, conn_id: int) -> socket.socket | None:
         """Return the socket of a connection."""

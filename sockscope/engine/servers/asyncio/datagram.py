@@ -283,6 +283,11 @@ class UdpEndpoint:
         """Peers that are remembered."""
         return len(self._peers.known)
 
+    @property
+    def backlog(self) -> int:
+        """Nobody is accepted over UDP."""
+        return 0
+
     def socket_of(self, conn_id: int) -> socket.socket | None:
         """Return None: UDP peers share one socket, which has no counters of its own."""
         return None

@@ -6,7 +6,6 @@ A model is a subclass of :class:`TcpConnection`; how bytes become requests and r
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
@@ -17,6 +16,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.loops import attach
 from sockscope.engine.options import (
+    accept_queue,
     listener_backlog,
     reuse_options,
     set_buffers,
@@ -25,14 +25,13 @@ from sockscope.engine.options import (
 )
 from sockscope.engine.os_errors import close_reason, describe, listen_error
 from sockscope.engine.role import Assignment
+from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S, AcceptGate
 from sockscope.engine.servers.connections import ConnectionsEndpoint
 from sockscope.engine.servers.endpoint import Inheritance, ServerContext, bound_socket
 from sockscope.engine.turns import in_turns
 
 ACCEPTS_PER_TURN = 64
 """Connections accepted in one turn of the loop. uvloop alone accepts one, which starves under load."""
-ACCEPT_PAUSE_S = 0.25
-"""Pause after the process ran out of descriptors, so that a full listener does not spin the loop."""
 _RETUNED = {"read_bytes", "server_permits", "service_time_s", "work"}
 _OPTIONS = {"no_delay", "read_bytes"}
 """What of a tuning open connections take over, each way; there may be thousands of them."""
@@ -127,6 +126,7 @@ class TcpEndpoint(ConnectionsEndpoint):
         self.call_soon = loop.call_soon
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
+        self._gate = AcceptGate(context.recorder)
         self._accept_pause: asyncio.TimerHandle | None = None
         self._closed = False
         context.admission.resize(assignment.tuning.server_permits)
@@ -155,10 +155,14 @@ class TcpEndpoint(ConnectionsEndpoint):
             try:
                 sock, remote = listener.accept()
             except BlockingIOError:
+                self._gate.open()
                 return
             except OSError as error:
-                self._accept_failed(error)
+                if self._gate.failed(error):
+                    continue
+                self._pause_accepting()
                 return
+            descriptor = sock.fileno()
             recorder = self.context.recorder
             if len(self.connections) + len(self.arriving) >= self.context.experiment.max_connections:
                 recorder.rejected += 1
@@ -172,6 +176,9 @@ class TcpEndpoint(ConnectionsEndpoint):
             connection = self._make_connection(self, self.tuning)
             self.arriving.add(connection)
             self.run(self._adopt(sock, connection))
+            if not self._gate.accepted(descriptor):
+                self._pause_accepting()
+                return
 
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine of a connection; the endpoint is not drained before it has ended."""
@@ -202,18 +209,19 @@ class TcpEndpoint(ConnectionsEndpoint):
         # Linux queues one more than it is asked to.
         self._accept(self.context.experiment.backlog + 1)
 
-    def _accept_failed(self, error: OSError) -> None:
-        # ECONNABORTED and the like concern one peer; without descriptors the listener stays readable and
-        # would spin the loop, so it is left alone for a moment.
-        self.context.recorder.on_error(f"cannot accept: {describe(error)}", reason=CloseReason.OS_ERROR)
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM) and self._listener:
+    def _pause_accepting(self) -> None:
+        if self._listener is not None and self._accept_pause is None:
             self._loop.remove_reader(self._listener)
             self._accept_pause = self._loop.call_later(ACCEPT_PAUSE_S, self._accept_again)
 
     def _accept_again(self) -> None:
         self._accept_pause = None
-        if self._listener is not None:
+        if self._listener is None:
+            return
+        if self._gate.has_room():
             self._loop.add_reader(self._listener, self._accept)
+        else:
+            self._accept_pause = self._loop.call_later(ACCEPT_PAUSE_S, self._accept_again)
 
     # From the role.
 
@@ -257,6 +265,11 @@ class TcpEndpoint(ConnectionsEndpoint):
         """Return the (wrapped) socket of a connection."""
         connection = self.connections.get(conn_id)
         return socket_of(connection.transport) if connection is not None else None
+
+    @property
+    def backlog(self) -> int:
+        """Connections that the kernel has made and nobody has accepted yet."""
+        return accept_queue(self._listener) if self._listener is not None else 0
 
     def forget(self, connection: TcpConnection, reason: CloseReason, text: str) -> None:
         """Called by a connection that is closed."""

@@ -18,6 +18,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import FramingError
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.role import Assignment
+from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S
 from sockscope.engine.servers.conversation import Request
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.listener import Arrival
@@ -166,6 +167,7 @@ class SelectorEndpoint(SyncTcpEndpoint):
     def __init__(self, context: ServerContext, assignment: Assignment) -> None:
         super().__init__(context, assignment)
         self._connections: dict[int, SelectorConnection] = {}
+        self._accept_pause = False
         try:
             self.loop = SelectorLoop(self.model.mechanism, self.waker)
         except OSError:
@@ -203,15 +205,38 @@ class SelectorEndpoint(SyncTcpEndpoint):
             try:
                 arrival = self.listener.accept()
             except OSError as error:
-                self.accept_failed(error)
+                if self.gate.failed(error):
+                    continue
+                self._pause_accepting()
                 return
             if arrival is None:
+                self.gate.open()
                 return
+            descriptor = arrival.sock.fileno()
             if not self.loop.can_watch(arrival.sock):
-                number = arrival.sock.fileno()
-                self.turn_away(arrival, f"descriptor {number:,}: select watches those below {FD_SETSIZE:,}")
+                self.turn_away(
+                    arrival, f"descriptor {descriptor:,}: select watches those below {FD_SETSIZE:,}"
+                )
             elif self.admits(arrival):
                 self._adopt(arrival)
+            if not self.gate.accepted(descriptor):
+                self._pause_accepting()
+                return
+
+    def _pause_accepting(self) -> None:
+        if self.listener.fileno() >= 0 and not self._accept_pause:
+            self._accept_pause = True
+            self.loop.watch(self.listener, 0, self._accept)
+            self.loop.call_later(ACCEPT_PAUSE_S, self._accept_again)
+
+    def _accept_again(self) -> None:
+        if self.listener.fileno() < 0:
+            return
+        if self.gate.has_room():
+            self._accept_pause = False
+            self.loop.watch(self.listener, EVENT_READ, self._accept)
+        else:
+            self.loop.call_later(ACCEPT_PAUSE_S, self._accept_again)
 
     def _adopt(self, arrival: Arrival) -> None:
         arrival.sock.setblocking(False)

@@ -114,6 +114,7 @@ class ThreadsEndpoint(SyncTcpEndpoint):
         super().__init__(context, assignment)
         self._connections: dict[int, BlockingConnection] = {}
         self._accepting = threading.Lock()
+        self._full = False
         name = self.model.name
         self.start_thread(name, self.serve)
         for number in range(1, self.model.at_once):
@@ -142,15 +143,22 @@ class ThreadsEndpoint(SyncTcpEndpoint):
         return None
 
     def _next_arrival(self) -> Arrival | None:
-        listener = self.listener
+        listener, gate = self.listener, self.gate
         while not listener.finished:
+            if self._full and not listener.has_taken:
+                listener.pause()
+                self._full = not gate.has_room()
+                continue
             try:
-                if arrival := listener.accept():
-                    return arrival
+                arrival = listener.accept()
             except OSError as error:
-                self.accept_failed(error)
-            else:
-                listener.wait()
+                self._full = not gate.failed(error)
+                continue
+            if arrival is not None:
+                self._full = not gate.accepted(arrival.sock.fileno())
+                return arrival
+            gate.open()
+            listener.wait()
         return None
 
     def _adopt(self, arrival: Arrival) -> BlockingConnection:
