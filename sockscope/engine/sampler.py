@@ -20,6 +20,7 @@ from sockscope.core.histogram import Histogram
 from sockscope.core.run.adding import difference
 from sockscope.core.run.snapshot import KernelUdp, Resources
 from sockscope.engine.limits import descriptor_limit, open_descriptors
+from sockscope.engine.run_queue import RunQueue
 
 HEARTBEAT_S = 0.01
 """Interval of the heartbeat that measures how late the loop is."""
@@ -42,9 +43,11 @@ def reading(read: Callable[[], T]) -> T | None:
 class Sampler:
     """A heartbeat on the loop, and readings of the process taken when asked for.
 
-    Loop lag is how much later than due a heartbeat ran. uvloop's timers lie on a grid of 1 ms, so a lag
-    of up to 1 ms is normal there. ``idle_threads`` are threads of the process that only wait for its end,
-    and are not counted; without ``machine`` the counters of the whole machine are left out.
+    Loop lag is how much later than due a heartbeat ran. Due times go on while the loop is held up, so each
+    that was missed counts with its own lateness, and the share of late ones is the share of time. uvloop's
+    timers lie on a grid of 1 ms, so a lag of up to 1 ms is normal there. ``idle_threads`` are threads of the
+    process that only wait for its end, and are not counted; without ``machine`` the counters of the whole
+    machine are left out.
     """
 
     def __init__(self, idle_threads: int = 0, machine: bool = True) -> None:
@@ -59,6 +62,7 @@ class Sampler:
         self._timer: asyncio.TimerHandle | None = None
         self._kernel_udp_before = kernel_udp() if machine else None
         self._machine_before_s = machine_busy_s() if machine else None
+        self._run_queue = RunQueue()
         self._usage_before = resource.getrusage(resource.RUSAGE_SELF)
 
     def start(self) -> None:
@@ -68,9 +72,15 @@ class Sampler:
 
     def _beat(self) -> None:
         now = perf_counter()
-        self._late.append(max(now - self._due_s, 0.0))
-        self._due_s = now + HEARTBEAT_S
-        self._timer = self._loop.call_later(HEARTBEAT_S, self._beat)
+        late, due_s = self._late, self._due_s
+        # A timer may run a little early: uvloop reads its clock once a turn.
+        late.append(max(now - due_s, 0.0))
+        due_s += HEARTBEAT_S
+        while due_s <= now:
+            late.append(now - due_s)
+            due_s += HEARTBEAT_S
+        self._due_s = due_s
+        self._timer = self._loop.call_later(due_s - now, self._beat)
 
     def stop(self) -> None:
         """End the heartbeat."""
@@ -84,10 +94,13 @@ class Sampler:
         self._lag.add_all(self._late)
         self._late.clear()
         usage = resource.getrusage(resource.RUSAGE_SELF)
+        wanted = self._run_queue.read()
         return Resources(
             time_s=perf_counter(),
             since_s=self._began_s,
             cpu_s=usage.ru_utime + usage.ru_stime - began.ru_utime - began.ru_stime,
+            core_wait_s=wanted.waited_s if wanted is not None else None,
+            busiest_s=wanted.busiest_s if wanted is not None else None,
             rss_bytes=self._rss_bytes(),
             descriptors=open_descriptors(),
             descriptor_limit=descriptor_limit(),

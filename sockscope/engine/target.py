@@ -8,9 +8,12 @@ from time import perf_counter
 import psutil
 
 from sockscope.core.histogram import Histogram
-from sockscope.core.run.snapshot import TARGET, ProcessUse, Resources
+from sockscope.core.run.snapshot import STOPPED, TARGET, ProcessUse, Resources
 from sockscope.engine.os_errors import describe
+from sockscope.engine.run_queue import RunQueue
 from sockscope.errors import ConfigError
+
+_HALTED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 
 class TargetProcess:
@@ -34,6 +37,7 @@ class TargetProcess:
         except psutil.NoSuchProcess:
             raise ConfigError.of("pid", pid, "there is no such process") from None
         self._pid = pid
+        self._run_queue = RunQueue(pid)
         self.use()
 
     def use(self) -> ProcessUse:
@@ -64,7 +68,6 @@ class TargetProcess:
             # No descriptor is left to look with, or /proc is not as psutil expects it.
             self._state = f"cannot be looked at: {describe(error)}"
             return
-        self._state = "running"
         before = self._before = self._before or read
         self._last = replace(
             read,
@@ -81,13 +84,17 @@ class TargetProcess:
             # Its number may be that of another process by now.
             raise psutil.NoSuchProcess(process.pid)
         with process.oneshot():
-            if process.status() == psutil.STATUS_ZOMBIE:
+            if (status := process.status()) == psutil.STATUS_ZOMBIE:
                 raise psutil.NoSuchProcess(process.pid)
+            self._state = STOPPED if status in _HALTED else "running"
             times, switches = process.cpu_times(), process.num_ctx_switches()
+            wanted = self._run_queue.read()
             return replace(
                 self._last,
                 time_s=perf_counter(),
                 cpu_s=times.user + times.system,
+                core_wait_s=wanted.waited_s if wanted is not None else None,
+                busiest_s=wanted.busiest_s if wanted is not None else None,
                 rss_bytes=process.memory_info().rss,
                 threads=process.num_threads(),
                 voluntary_switches=switches.voluntary,

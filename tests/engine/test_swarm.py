@@ -185,8 +185,8 @@ async def test_the_client_model_changes_while_the_run_goes_on() -> None:
     counts_add_up(swarm_of(engine))
 
 
-# Threads that connect at the same time are heard of in another order than they stand in the backlog: there the
-# first permits may be those of clients that have to time out.
+# Threads that connect at once are heard of in another order than they stand in the backlog: the first
+# permits may be those of clients that have to time out.
 @pytest.mark.parametrize("client", [name for name in TCP_CLIENTS if name != "blocking"])
 @pytest.mark.parametrize(("permits", "server"), [(1, "blocking"), (4, "blocking"), (3, "pool")])
 async def test_who_waits_in_the_backlog_keeps_no_permit_from_who_is_served(

@@ -280,6 +280,8 @@ class Resources:
     """What one process uses. Times, switches and ``loop_lag`` are cumulative since ``since_s``; the rest is
     of this moment, ``time_s`` (both monotonic).
 
+    ``core_wait_s`` is how long its threads waited for a core although they could have run, and ``busiest_s``
+    how long the busiest of them ran or waited for one (Linux; None elsewhere).
     ``machine_busy_s`` is the time that all ``machine_cores`` of the machine together worked, for whatever
     program. ``kernel_udp`` and it are None where they cannot be told, and in child processes, for they are
     told once.
@@ -295,6 +297,8 @@ class Resources:
     loop_lag: Cumulative[Histogram]
     kernel_udp: Nested[KernelUdp | None]
     threads: Gauge[int | None] = 1
+    core_wait_s: Cumulative[float | None] = None
+    busiest_s: Cumulative[float | None] = None
     machine_busy_s: Cumulative[float | None] = None
     machine_cores: Current[int] = 1
     time_s: Current[float] = 0.0
@@ -313,6 +317,8 @@ class Resources:
 
 TARGET = "target"
 """Name of the process of a server that runs elsewhere on this machine."""
+STOPPED = "stopped"
+"""State of a process that a signal or a debugger has stopped: it answers nothing until it goes on."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,60 @@
+"""What the process uses, and how late its loop is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from sockscope.core.histogram import Histogram
+from sockscope.engine import run_queue
+from sockscope.engine.run_queue import RunQueue
+from sockscope.engine.sampler import HEARTBEAT_S, Sampler
+from tests.waiting import until
+
+BLOCK_S = 0.2
+
+
+async def test_a_block_counts_for_as_long_as_it_lasts() -> None:
+    sampler = Sampler()
+    sampler.start()
+    await asyncio.sleep(0)
+    time.sleep(BLOCK_S)  # noqa: ASYNC251  # what is measured
+    await asyncio.sleep(2 * HEARTBEAT_S)
+    sampler.stop()
+    lag = sampler.sample().loop_lag
+    # Half of the due times that fell into it were late by half of it or more.
+    assert _later_than(lag, BLOCK_S / 2) >= BLOCK_S / 2 / HEARTBEAT_S - 1
+    assert (lag.max_s or 0.0) >= BLOCK_S - HEARTBEAT_S
+
+
+def _later_than(lag: Histogram, seconds: float) -> int:
+    return sum(count for late_s, count in lag.occupied() if late_s >= seconds)
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel does not tell")
+async def test_what_the_busiest_thread_wanted_is_counted_running_or_waiting() -> None:
+    queue = RunQueue()
+    began_s = time.thread_time()
+
+    def busy() -> bool:
+        until_s = time.perf_counter() + 0.01
+        while time.perf_counter() < until_s:
+            pass
+        return time.thread_time() - began_s >= 0.05
+
+    await until(busy)
+    wanted = queue.read()
+    assert wanted is not None
+    assert wanted.busiest_s >= 0.03
+    assert wanted.waited_s >= 0
+
+
+def test_what_cannot_be_read_is_not_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert RunQueue(os.getpid()).read() is not None
+    assert RunQueue(2**22 + 1).read() is None
+    monkeypatch.setattr(run_queue, "open", lambda *_: (tmp_path / "nothing").open("rb"), raising=False)
+    assert RunQueue().read() is None
