@@ -240,12 +240,18 @@ def _aimed_experiment(target: Given, params: Params, timed: bool) -> Experiment:
     fixed: dict[str, Value] = {"role": "swarm", "target": "[::1]:1" if wants_ipv6 else "127.0.0.1:1"}
     draft = _experiment(params, fixed, timed)
     from sockscope.cli.resolve import resolve
+    from sockscope.engine.addresses import check_reach
 
     address, family = resolve(
         str(target.raw), draft.tuning.family if "family" in given else None, target.name
     )
     fixed = {"role": "swarm", "target": address, "family": family, "service_time": 0.0}
-    return draft.with_values(fixed).validated()
+    experiment = draft.with_values(fixed).validated()
+    try:
+        check_reach(experiment)
+    except ConfigError as error:
+        raise ConfigError.of(target.name, target.raw, error.faults[0].why) from None
+    return experiment
 
 
 def _layers(params: Params) -> list[Layer]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from sockscope.cli.environment import supported_pythons, usable_cores, version_of
 from sockscope.core.config.experiment import LOOPBACK, MAX_CLIENTS, Experiment
 from sockscope.core.units import format_bytes, format_count
+from sockscope.engine.addresses import family_of
 from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed, read_number
-from sockscope.engine.options import family_of, tcp_info_words
+from sockscope.engine.options import tcp_info_words
 from sockscope.engine.sampler import kernel_udp
 
 _ALL_DATAGRAMS_BYTES = 4 << 20

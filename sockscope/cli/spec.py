@@ -6,7 +6,6 @@ is told at once, each by the name that the user gave the field.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 import tomllib
@@ -16,6 +15,7 @@ from difflib import get_close_matches
 
 from sockscope.cli.files import read_file, read_text
 from sockscope.cli.flags import allowed, called
+from sockscope.core.addresses import family_name
 from sockscope.core.config.applicability import unknown_fields, without_effect
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.faults import MAX_REQUEST_BYTES
@@ -96,8 +96,13 @@ def build(layers: Iterable[Layer], default: Mapping[str, Value], fixed: Mapping[
         given.update(layer)
     faults: list[Fault] = []
     values = {**default, **_parsed(given, faults), **fixed}
-    if "family" not in given and "family" not in fixed:
-        values.update(_family_of(values.get("bind")))
+    if "bind" in given and values.get("bind"):
+        asked = str(values["family"]) if "family" in given or "family" in fixed else None
+        try:
+            values |= _bound(str(values["bind"]), asked)
+        except ValueError as error:
+            faults.append(Fault(given["bind"].name, given["bind"].raw, str(error)))
+            del values["bind"]
     flags = {key: value for key, value in given.items() if value.is_typed}
     # What follows from other fields may stand otherwise in a file, but not be typed beside them.
     typed = {key: value for key, value in values.items() if key in flags}
@@ -179,9 +184,9 @@ def _content(path: str) -> bytes:
     return data
 
 
-def _family_of(bind: object) -> dict[str, Value]:
-    """Return the family that an address to listen on implies."""
-    try:
-        return {"family": f"ipv{ipaddress.ip_address(str(bind).partition('%')[0]).version}"}
-    except ValueError:
-        return {}
+def _bound(host: str, family: str | None) -> dict[str, Value]:
+    """Return the address to listen on, and its family; raises ValueError with the reason."""
+    from sockscope.cli.resolve import resolve_bind
+
+    address = resolve_bind(host, family)
+    return {"bind": address, "family": family_name(address)}

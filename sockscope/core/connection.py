@@ -5,16 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from sockscope.core.addresses import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SERVER
-
-Address = tuple[str, int]
-
-
-def format_address(address: Address) -> str:
-    """Return ``127.0.0.1:80``, or ``[::1]:80`` for IPv6."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class ConnectionState(Enum):

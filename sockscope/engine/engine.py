@@ -10,15 +10,14 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
+from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.applicability import without_effect
 from sockscope.core.config.experiment import (
     FIELDS_BY_ATTRIBUTE,
     LOOPBACK,
     Experiment,
     Tuning,
-    split_address,
 )
-from sockscope.core.connection import Address, format_address
 from sockscope.core.events import Event, EventKind
 from sockscope.core.ring import Ring
 from sockscope.core.run.adding import difference
@@ -31,6 +30,7 @@ from sockscope.core.run.snapshot import (
     RunState,
     Snapshot,
 )
+from sockscope.engine.addresses import check_reach
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
 from sockscope.engine.placement.hosts.child_process import stated_environment
@@ -107,6 +107,7 @@ class Engine:
         if self.state is not RunState.IDLE:
             raise StateError(self.state.value, "start")
         self.experiment.validated()
+        check_reach(self.experiment)
         if self.experiment.role == "swarm" and self.experiment.pid:
             self._target = TargetProcess(self.experiment.pid)
         raise_descriptor_limit()
@@ -377,7 +378,7 @@ class Engine:
 
     def _listen_address(self, tuning: Tuning) -> Address:
         if self.experiment.role == "swarm":
-            return split_address(self.experiment.target)
+            return self.experiment.targets[0]
         return self.experiment.bind or LOOPBACK[tuning.family], self.experiment.port
 
 

@@ -120,8 +120,3 @@ def reuse_options(sock: socket.socket, experiment: Experiment) -> list[SocketOpt
 
 def _flag(name: str, requested: bool, effective: int | None) -> SocketOption:
     return SocketOption(name, int(requested), None if effective is None else int(bool(effective)))
-
-
-def family_of(host: str) -> socket.AddressFamily:
-    """Return the address family of a numeric host."""
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from sockscope.core.connection import Address, format_address
+from sockscope.core.addresses import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.errors import ListenError
 

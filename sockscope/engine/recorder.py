@@ -21,7 +21,8 @@ from operator import add, attrgetter, mul, sub
 from time import perf_counter
 from typing import Any
 
-from sockscope.core.connection import Address, ConnectionRecord, ConnectionState, Tally, format_address
+from sockscope.core.addresses import Address, format_address
+from sockscope.core.connection import ConnectionRecord, ConnectionState, Tally
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.histogram import Histogram
 from sockscope.core.ring import Ring, RingPage

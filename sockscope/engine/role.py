@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from inspect import iscoroutinefunction, isfunction
 from typing import Protocol
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
-from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
 

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 
-from sockscope.core.connection import Address, ConnectionRecord
+from sockscope.core.addresses import Address
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.engine.recorder import Clip, Recorder
 from sockscope.engine.work import spend

@@ -9,8 +9,8 @@ from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any
 
-from sockscope.core.config.experiment import split_address
-from sockscope.core.connection import ConnectionRecord, ConnectionView, format_address, view_of
+from sockscope.core.addresses import format_address, split_address
+from sockscope.core.connection import ConnectionRecord, ConnectionView, view_of
 from sockscope.core.ring import RingPage
 from sockscope.core.roles import numbered
 from sockscope.core.run.snapshot import Capture, ConnectionQuery, Exchange, ServerSide

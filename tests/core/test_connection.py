@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.connection import ConnectionRecord, ConnectionState, format_address, view_of
+from sockscope.core.addresses import format_address
+from sockscope.core.connection import ConnectionRecord, ConnectionState, view_of
 from sockscope.core.events import CloseReason, Event, EventKind
 
 STEPS = st.lists(

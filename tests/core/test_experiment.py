@@ -5,13 +5,7 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.config.experiment import (
-    FIELDS,
-    Experiment,
-    Tuning,
-    is_loopback,
-    split_address,
-)
+from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
 from sockscope.core.config.faults import MAX_UDP_PAYLOAD_BYTES
 from sockscope.core.config.fields import Value
 from sockscope.core.wire.dialogue import Dialogue
@@ -93,7 +87,9 @@ def test_the_sizes_at_the_edge_of_udp_are_taken(size: int) -> None:
         ({"role": "swarm", "target": "127.0.0.1:x"}, "target"),
         ({"role": "swarm", "target": "example.org:80"}, "target"),
         ({"role": "swarm", "target": "[::1]:80"}, "target"),
-        ({"role": "swarm", "target": "192.0.2.1:80"}, "target"),
+        ({"role": "swarm", "target": "[::1]:80,[::1]:81"}, "target"),
+        ({"role": "swarm", "target": "127.0.0.1:80,"}, "target"),
+        ({"role": "swarm", "target": "127.0.0.1:80,localhost:80"}, "target"),
         ({"role": "swarm", "target": 80}, "target"),
         ({"role": 7}, "role"),
         ({"port": "80"}, "port"),
@@ -108,7 +104,9 @@ def test_addresses_and_types_are_checked(values: dict[str, Any], field: str) -> 
     "experiment",
     [
         Experiment(role="swarm", target="127.0.0.1:7007"),
-        Experiment(role="swarm", target="192.0.2.1:80", allow_remote=True),
+        Experiment(role="swarm", target="192.0.2.1:80"),
+        Experiment(role="swarm", target="[::1]:80,127.0.0.1:80"),
+        Experiment(Tuning(family="ipv6"), role="swarm", target="[fe80::1%eth0]:80"),
         Experiment(Tuning(family="ipv6"), role="swarm", target="[::1]:80"),
         Experiment(Tuning(family="ipv6"), bind="::"),
         Experiment(role="server", bind="0.0.0.0"),
@@ -155,21 +153,6 @@ def test_values_go_in_and_come_out_by_their_keys() -> None:
     assert {key: Experiment().value(key) for key in FIELDS} == {
         key: Experiment().with_values({}).value(key) for key in FIELDS
     }
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:80", ("::1", 80)), ("127.0.0.1", ("", 0)), ("h:", ("h", 0)),
-     ("h:²", ("h", 0)), ("h:-1", ("h", 0)), ("", ("", 0))],
-)  # fmt: skip
-def test_split_address(text: str, address: tuple[str, int]) -> None:
-    assert split_address(text) == address
-
-
-def test_loopback() -> None:
-    assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "10.0.0.1", "localhost", "")] == [
-        True, True, True, False, False, False,
-    ]  # fmt: skip
 
 
 # What is sent, and how answers end.

@@ -65,9 +65,9 @@ async def test_a_connection_that_had_answers_ends_a_row_of_failures(monkeypatch:
 
 async def test_another_target_is_connected_to_from_any_address() -> None:
     dialler = Dialler(asyncio.get_running_loop(), Mock(), lambda: None)
-    dialler.aim(("127.0.0.1", 1))
+    dialler.aim((("127.0.0.1", 1),))
     dialler.source = "127.0.0.2"
-    dialler.aim(("127.0.0.1", 1))
+    dialler.aim((("127.0.0.1", 1),))
     assert dialler.source == "127.0.0.2"
-    dialler.aim(("::1", 1))
+    dialler.aim((("::1", 1),))
     assert (dialler.target, dialler.source) == (("::1", 1), "")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.connection import Address
+from sockscope.core.addresses import Address
 from sockscope.core.events import Event, EventKind
 from sockscope.core.run.snapshot import (
     Capture,

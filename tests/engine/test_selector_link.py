@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.connection import Address
+from sockscope.core.addresses import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import RunState
 from sockscope.engine.loops import loop_factory

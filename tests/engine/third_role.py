@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import sys
 
+from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.experiment import Experiment
-from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import ROLE_NAMES, SWARM, RoleName
 from sockscope.core.run.snapshot import RoleSnapshot, Totals

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from sockscope.core.addresses import family_name
 from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
 from sockscope.core.config.models import DEFAULT, SERVER_MODELS, ServerModel, server_model
 from sockscope.core.roles import SERVER, SWARM
@@ -26,6 +27,8 @@ def unknown_fields(role: str) -> frozenset[str]:
 def without_effect(experiment: Experiment) -> Mapping[str, str]:
     """Return, by key, the fields that mean nothing to this run, each with the reason in words."""
     found = {key: _ABSENT[FIELDS[key].spec.role] for key in unknown_fields(experiment.role)}
+    if _mixes_families(experiment):
+        found["family"] = "the target has addresses of both"
     if experiment.own_server:
         found |= {
             key: f"{experiment.own_server} serves, not a model"
@@ -33,6 +36,15 @@ def without_effect(experiment: Experiment) -> Mapping[str, str]:
             if entry.spec.of_model
         }
     return found
+
+
+def _mixes_families(experiment: Experiment) -> bool:
+    if experiment.role != SWARM:
+        return False
+    try:
+        return len({family_name(host) for host, _ in experiment.targets}) > 1
+    except ValueError:
+        return False  # a fault that is told elsewhere
 
 
 def idle_fields(experiment: Experiment, tuning: Tuning) -> Mapping[str, str]:

@@ -5,11 +5,11 @@ Both are frozen. ``faults()`` collects everything that is wrong; ``validated()``
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Concatenate, ParamSpec, Self
 
+from sockscope.core.addresses import Address, family_name, is_loopback, parse_target
 from sockscope.core.config.faults import dialogue_faults, own_server_faults, range_faults, tuning_faults
 from sockscope.core.config.fields import FieldSpec, Flag, Kind, Knob, Subject, Value, spec_of
 from sockscope.core.config.models import (
@@ -211,7 +211,7 @@ class Experiment:
         "what runs here: both, or one of them", choices=("both", SERVER, SWARM),
         subject=Subject.CIRCUMSTANCE, varied=False, flag=None)  # fmt: skip
     target: str = _field("", "target", "target", Kind.TEXT,
-        "host:port of a server that runs elsewhere, which the swarm aims at",
+        "host:port of a server that runs elsewhere, which the swarm aims at; several are tried in turn",
         role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False,
         flag=Flag(metavar="HOST:PORT", argument_of=SWARM, in_race=False))  # fmt: skip
     allow_remote: bool = _field(False, "allow_remote", "allow remote", Kind.FLAG,
@@ -226,7 +226,7 @@ class Experiment:
         choices=("calm", "default", "tuned"),
         subject=Subject.SETUP)  # fmt: skip
     bind: str = _field("", "bind", "bind", Kind.TEXT,
-        "numeric address that the server listens on; empty = loopback",
+        "address or name that the server listens on; empty = loopback",
         role=SERVER, subject=Subject.CIRCUMSTANCE,
         flag=Flag(metavar="ADDRESS", only_typed=lambda host: _is_open(str(host))))  # fmt: skip
     port: int = _field(0, "port", "port", Kind.COUNT,
@@ -304,13 +304,21 @@ class Experiment:
             if self.pid and self.role == "both":
                 yield Fault("pid", self.pid, "is the process of a server elsewhere: only with --target")
             return
-        host, port = split_address(self.target)
-        if not 0 < port < 65_536:
-            yield Fault("target", self.target, "is not an address with a port, such as 127.0.0.1:7007")
+        try:
+            hosts = [host for host, _ in self.targets]
+        except ValueError as error:
+            yield Fault("target", self.target, str(error))
             return
-        yield from _address_faults("target", self.target, host, self.tuning.family)
-        if not self.allow_remote and not is_loopback(host):
-            yield Fault("target", self.target, "is another machine; only with --allow-remote")
+        # Those of the other family are tried when this one's lead nowhere.
+        near = next((host for host in hosts if family_name(host) == self.tuning.family), hosts[0])
+        yield from _address_faults("target", self.target, near, self.tuning.family)
+        if unknown := [host for host in hosts if not family_name(host) and host != near]:
+            yield Fault("target", self.target, f"has a name in it, which is to be an address: {unknown[0]}")
+
+    @property
+    def targets(self) -> tuple[Address, ...]:
+        """The addresses that the swarm aims at, tried in turn; raises ValueError where one is faulty."""
+        return tuple(map(parse_target, self.target.split(",")))
 
     @property
     def own_server(self) -> str:
@@ -367,32 +375,16 @@ class Experiment:
         return found
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """Return host and port of ``127.0.0.1:80`` or ``[::1]:80``; port 0 when there is none."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a numeric host is this machine's loopback."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
 def _is_open(host: str) -> bool:
     """Tell whether who listens on this address can be reached from another machine."""
     return bool(host) and not is_loopback(host)
 
 
 def _address_faults(key: str, shown: str, host: str, family: str) -> Iterator[Fault]:
-    try:
-        version = ipaddress.ip_address(host.partition("%")[0]).version
-    except ValueError:
+    found = family_name(host)
+    if not found:
         yield Fault(key, shown, "is not a numeric IPv4 or IPv6 address, such as 127.0.0.1")
-        return
-    if f"ipv{version}" != family:
+    elif found != family:
         yield Fault(key, shown, f"is not an address of the family {family}")
 
 

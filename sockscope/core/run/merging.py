@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sockscope.core.config.experiment import split_address
+from sockscope.core.addresses import split_address
 from sockscope.core.connection import ConnectionView
 from sockscope.core.roles import SERVER
 from sockscope.core.run.adding import ended, total

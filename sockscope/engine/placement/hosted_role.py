@@ -8,8 +8,8 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.division import busy_processes, divided, part
-from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
 from sockscope.engine.placement.clock import answer_later, capture_later

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.division import busy_processes
 from sockscope.core.config.experiment import Experiment, Tuning
-from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Capture, Cursors, ProcessUse, RoleSnapshot
+from sockscope.engine.addresses import aim
 from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
 from sockscope.engine.placement.layout import HERE, Place, place_of
@@ -339,9 +340,3 @@ class Placement:
 def _address_for(kind: RoleKind, given: Address, previous: Address) -> Address:
     """Return what a role is assigned: the address of the previous one to aim at, or the given one."""
     return aim(previous) if kind.aimed else given
-
-
-def aim(address: Address) -> Address:
-    """Return where clients connect to for a server that listens on ``address``."""
-    host, port = address
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Experiment, Tuning
-from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
+from sockscope.engine.addresses import family_of, socket_address
 from sockscope.engine.limiter import Limiter
-from sockscope.engine.options import family_of, set_buffers, set_reuse_port
+from sockscope.engine.options import set_buffers, set_reuse_port
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
@@ -148,7 +149,7 @@ def bound_socket(kind: socket.SocketKind, context: ServerContext, assignment: As
         if experiment.reuse_port:
             set_reuse_port(sock)
         set_buffers(sock, assignment.tuning)
-        sock.bind(address)
+        sock.bind(socket_address(address))
     except OSError as error:
         sock.close()
         raise listen_error(address, error) from error

@@ -13,9 +13,10 @@ import threading
 from collections import deque
 from typing import NamedTuple
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
-from sockscope.core.connection import Address
 from sockscope.core.run.snapshot import SocketOption
+from sockscope.engine.addresses import plain_address
 from sockscope.engine.options import accept_queue, listener_backlog, reuse_options, set_buffers
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.role import Assignment
@@ -52,7 +53,7 @@ class Listener:
         except OSError as error:
             self._socket.close()
             raise listen_error(assignment.address, error) from error
-        self.address: Address = self._socket.getsockname()[:2]
+        self.address: Address = plain_address(self._socket.getsockname())
 
     # From the thread that accepts.
 
@@ -168,7 +169,7 @@ class Listener:
             sock, remote = self._socket.accept()
         except BlockingIOError:
             return None
-        return Arrival(sock, remote[:2], self.tuning, self.generation)
+        return Arrival(sock, plain_address(remote), self.tuning, self.generation)
 
     def _take_backlog(self) -> None:
         with contextlib.suppress(OSError):  # without descriptors the rest is lost with the listener

@@ -7,9 +7,11 @@ from __future__ import annotations
 from itertools import islice
 from time import perf_counter
 
-from sockscope.core.connection import Address, ConnectionRecord
+from sockscope.core.addresses import Address
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.sequence import SequenceTracker
+from sockscope.engine.addresses import plain_address
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.servers.endpoint import Remote, SequenceCounts, ServerContext
 from sockscope.engine.threads import ThreadRecorder
@@ -82,7 +84,7 @@ class Peers:
         return self._remember(remote, SequenceTracker(after=1))
 
     def _remember(self, remote: Remote, tracker: SequenceTracker) -> UdpPeer:
-        record = self._recorder.on_open("udp", self._address, remote[:2], self.generation)
+        record = self._recorder.on_open("udp", self._address, plain_address(remote), self.generation)
         peer = self.known[remote] = UdpPeer(record, tracker)
         return peer
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
+from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.experiment import Experiment, Tuning
-from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SERVER
 from sockscope.core.run.snapshot import Capture, RoleSnapshot, ServerSide

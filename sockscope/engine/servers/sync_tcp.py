@@ -8,11 +8,13 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 
+from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.config.models import SERVER_MODELS
-from sockscope.core.connection import Address, ConnectionRecord, format_address
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
+from sockscope.engine.addresses import plain_address
 from sockscope.engine.options import set_no_delay
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.accept_gate import AcceptGate
@@ -124,7 +126,7 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
     def opened(self, arrival: Arrival) -> ConnectionRecord:
         """Register an accepted connection."""
         set_no_delay(arrival.sock, self.tuning.no_delay)
-        local = arrival.sock.getsockname()[:2]
+        local = plain_address(arrival.sock.getsockname())
         return self.recorder.on_open("tcp", local, arrival.remote, arrival.generation)
 
     # From the role.

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import NamedTuple
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.config.models import SERVER_MODELS
-from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.sequence import number_of
+from sockscope.engine.addresses import plain_address
 from sockscope.engine.options import buffer_options, reuse_options, set_buffers
 from sockscope.engine.os_errors import describe
 from sockscope.engine.recorder import clip
@@ -59,7 +60,7 @@ class SyncUdpEndpoint:
         except BaseException:
             self.waker.close()
             raise
-        self.address: Address = self.sock.getsockname()[:2]
+        self.address: Address = plain_address(self.sock.getsockname())
         self.peers = Peers(context, self.recorder, self.address, assignment.generation)
         self.reading = True
         self.closing = False

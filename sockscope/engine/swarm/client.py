@@ -11,8 +11,9 @@ from enum import Enum
 from functools import partial
 from typing import Protocol
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
-from sockscope.core.connection import Address, ConnectionRecord
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.dialogue import Dialogue
 from sockscope.engine.limiter import Limiter
@@ -89,6 +90,10 @@ class SwarmContext(Protocol):
 
     def connect_ended(self, client: Client, error: OSError | None) -> None:
         """An attempt to connect is over: successful, failed, or (without an error and a record) given up."""
+        ...
+
+    def target_refused(self, remote: Address) -> None:
+        """A datagram was answered with the word that nobody listens at this address."""
         ...
 
     def client_gone(self, client: Client) -> None:

@@ -8,8 +8,9 @@ import errno
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
+from typing import NamedTuple
 
-from sockscope.core.connection import Address, format_address
+from sockscope.core.addresses import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.recorder import Recorder
@@ -26,8 +27,19 @@ LAST_SOURCE = 254
 """Last octet of the last loopback address to connect from."""
 
 
+class _Attempt(NamedTuple):
+    """A client's way to a connection: where it connects now, from which address, and what is left to try."""
+
+    target: Address
+    source: str
+    untried: tuple[Address, ...]
+
+
 class Dialler:
     """Connects clients to ``target``, some in each turn of the loop.
+
+    Where the target has several addresses a client tries them in turn, beginning with the one that led to a
+    connection last; only when none does its attempt has failed.
 
     ``most_useful`` tells how many connections have a request to make.
     """
@@ -35,15 +47,16 @@ class Dialler:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, recorder: Recorder, most_useful: Callable[[], int | None]
     ) -> None:
-        self.target: Address = ("", 0)
+        self._targets: tuple[Address, ...] = (("", 0),)
+        # Which of them is tried first.
+        self._first = 0
         self.source = ""
         """The address to connect from; empty: the kernel chooses."""
         self._loop = loop
         self._recorder = recorder
         self._most_useful = most_useful
         self._queue: deque[Client] = deque()
-        # Each with the address that it connects from.
-        self._connecting: dict[Client, str] = {}
+        self._connecting: dict[Client, _Attempt] = {}
         self._next_turn: asyncio.Handle | None = None
         self._held = self._closed = False
 
@@ -52,10 +65,20 @@ class Dialler:
         """Clients that wait for a connection: it is under way, or will be."""
         return len(self._queue) + len(self._connecting)
 
-    def aim(self, target: Address) -> None:
-        """Connect to this address from now on; every source address has all its ports there again."""
-        if target != self.target:
-            self.target, self.source = target, ""
+    @property
+    def target(self) -> Address:
+        """The address that is tried first."""
+        return self._targets[self._first]
+
+    def aim(self, targets: tuple[Address, ...]) -> None:
+        """Connect there from now on; every source address has all its ports there again."""
+        if targets != self._targets:
+            self._targets, self._first, self.source = targets, 0, ""
+
+    def refused(self, remote: Address) -> None:
+        """Nobody listens there, as an answer to a datagram said: begin with the next address."""
+        if remote == self.target:
+            self._first = (self._first + 1) % len(self._targets)
 
     def add(self, client: Client) -> None:
         """Queue a client up."""
@@ -70,10 +93,14 @@ class Dialler:
 
     def ended(self, client: Client, error: OSError | None) -> None:
         """An attempt is over: with a connection, with an error, or (with neither) given up."""
-        source = self._connecting.pop(client, self.source)
+        attempt = self._connecting.pop(client, None)
+        if error is None and client.record is not None and attempt is not None:
+            self._first = self._targets.index(attempt.target) if attempt.target in self._targets else 0
+        if error is not None and attempt is not None and self._try_next(client, attempt, error):
+            return
         self.go_on()
         if error is not None:
-            self._failed(client, error, source)
+            self._failed(client, error, attempt)
         elif client.record is None and client.retiring:
             client.stop(CloseReason.RETIRED)
 
@@ -119,15 +146,27 @@ class Dialler:
                 # Since it was queued.
                 client.stop(CloseReason.RETIRED)
                 continue
-            self._connecting[client] = self.source
-            try:
-                client.connect(self.target)
-            except Exception as error:  # noqa: BLE001  # a fault of ours: the run fails, and can still end
-                del self._connecting[client]
-                context = {"message": "a client failed to connect", "exception": error}
-                self._loop.call_exception_handler(context)
+            others = self._targets[self._first + 1 :] + self._targets[: self._first]
+            self._connect(client, _Attempt(self.target, self.source, others))
         if self._has_room:
             self.go_on()
+
+    def _connect(self, client: Client, attempt: _Attempt) -> None:
+        self._connecting[client] = attempt
+        try:
+            client.connect(attempt.target)
+        except Exception as error:  # noqa: BLE001  # a fault of ours: the run fails, and can still end
+            del self._connecting[client]
+            context = {"message": "a client failed to connect", "exception": error}
+            self._loop.call_exception_handler(context)
+
+    def _try_next(self, client: Client, attempt: _Attempt, error: OSError) -> bool:
+        """Let a client try the next address of the target; False when there is none, or no use in it."""
+        if not attempt.untried or client.retiring or self._closed or _is_out_of_ports(attempt.target, error):
+            return False
+        following, *untried = attempt.untried
+        self._connect(client, _Attempt(following, attempt.source, tuple(untried)))
+        return True
 
     @property
     def _has_room(self) -> bool:
@@ -136,10 +175,11 @@ class Dialler:
         most = MOST_CONNECTING if useful is None else min(MOST_CONNECTING, useful)
         return len(self._connecting) < most and not (self._closed or self._held)
 
-    def _failed(self, client: Client, error: OSError, source: str) -> None:
+    def _failed(self, client: Client, error: OSError, attempt: _Attempt | None) -> None:
         recorder = self._recorder
         reason = close_reason(error)
-        if error.errno == errno.EADDRNOTAVAIL and (source != self.source or self._another_source()):
+        target, source = (attempt.target, attempt.source) if attempt else (self.target, self.source)
+        if _is_out_of_ports(target, error) and (source != self.source or self._another_source()):
             client.come_back()
             return
         if reason is CloseReason.REFUSED:
@@ -149,15 +189,18 @@ class Dialler:
         else:
             recorder.connect_failures += 1
         text = "no connection in time" if reason is CloseReason.TIMEOUT else describe(error)
-        recorder.on_error(text, address=format_address(self.target), reason=reason)
+        recorder.on_error(text, address=format_address(target), reason=reason)
         client.lost(reason, text)
 
     def _another_source(self) -> bool:
         """Go over to the next loopback source address when this one's ephemeral ports are used up."""
-        if not self.target[0].startswith("127."):
-            return False
         last = int(self.source.rpartition(".")[2]) if self.source else 1
         if last >= LAST_SOURCE:
             return False
         self.source = f"127.0.0.{last + 1}"
         return True
+
+
+def _is_out_of_ports(target: Address, error: OSError) -> bool:
+    """Tell whether a source address has no ephemeral port left, where there are others to connect from."""
+    return error.errno == errno.EADDRNOTAVAIL and target[0].startswith("127.")

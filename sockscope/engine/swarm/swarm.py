@@ -9,9 +9,9 @@ from dataclasses import replace
 from itertools import islice
 from time import perf_counter
 
+from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.config.models import server_model
-from sockscope.core.connection import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SWARM
 from sockscope.core.run.snapshot import RoleSnapshot, SocketOption
@@ -66,6 +66,8 @@ class Swarm(RecordedRole):
         self._unchecked: Iterator[Client] = iter(())
         self._next_number = self._number_step = 1
         self._budget: int | None = None
+        # Of a server elsewhere, which may have several.
+        self._targets = experiment.targets if experiment.role == SWARM else ()
         self._seed = experiment.seed
         self._knows_server = experiment.role == "both" and not experiment.own_server
         self._processes = 1
@@ -105,7 +107,7 @@ class Swarm(RecordedRole):
     async def _take_over(self, assignment: Assignment) -> None:
         before, target = self.tuning, self._dialler.target
         self._take(assignment)
-        if before.needs_new_sockets(assignment.tuning) or target != assignment.address:
+        if before.needs_new_sockets(assignment.tuning) or target != self._dialler.target:
             self.socket_generation += 1
         if _model(before) != _model(assignment.tuning):
             former, self._active = self._active, []
@@ -118,7 +120,7 @@ class Swarm(RecordedRole):
     def _take(self, assignment: Assignment) -> None:
         self.tuning = tuning = assignment.tuning
         self.generation = assignment.generation
-        self._dialler.aim(assignment.address)
+        self._dialler.aim(self._targets or (assignment.address,))
         self.numbered = tuning.depth > 1 and not self.dialogue.request
         size = tuning.request_bytes
         shared = self._filled(b"sockscope ") if size >= SHARED_PAYLOAD_BYTES else b""
@@ -248,6 +250,10 @@ class Swarm(RecordedRole):
     def connect_ended(self, client: Client, error: OSError | None) -> None:
         """An attempt to connect is over."""
         self._dialler.ended(client, error)
+
+    def target_refused(self, remote: Address) -> None:
+        """A datagram was answered with the word that nobody listens there."""
+        self._dialler.refused(remote)
 
     def client_gone(self, client: Client) -> None:
         """Forget a retired client."""

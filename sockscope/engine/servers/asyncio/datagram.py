@@ -10,11 +10,13 @@ import asyncio
 import socket
 from time import perf_counter
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
-from sockscope.core.connection import Address, ConnectionRecord
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.sequence import SEQUENCE_BYTES
+from sockscope.engine.addresses import plain_address
 from sockscope.engine.limiter import Waiter
 from sockscope.engine.options import buffer_options, reuse_options, set_buffers
 from sockscope.engine.os_errors import describe
@@ -121,7 +123,7 @@ class UdpEndpoint:
         self._reads_seen = -1
         self._last_read_s = perf_counter()
         self._socket = bound_socket(socket.SOCK_DGRAM, context, assignment)
-        self.address: Address = self._socket.getsockname()[:2]
+        self.address: Address = plain_address(self._socket.getsockname())
         self._peers = Peers(context, context.recorder, self.address, assignment.generation)
         self._shared = False
         self._loop.add_reader(self._socket, self._readable)

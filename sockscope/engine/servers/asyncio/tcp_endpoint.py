@@ -10,10 +10,12 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
+from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.experiment import Tuning
-from sockscope.core.connection import Address, ConnectionRecord, format_address
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
+from sockscope.engine.addresses import plain_address
 from sockscope.engine.loops import attach
 from sockscope.engine.options import (
     accept_queue,
@@ -63,7 +65,9 @@ class TcpConnection(asyncio.BaseProtocol):
         local = transport.get_extra_info("sockname") or endpoint.address
         # A peer that is gone before it was accepted has no address any more.
         remote = transport.get_extra_info("peername") or ("0.0.0.0", 0)
-        self.record = endpoint.context.recorder.on_open("tcp", local[:2], remote[:2], endpoint.generation)
+        self.record = endpoint.context.recorder.on_open(
+            "tcp", plain_address(local), plain_address(remote), endpoint.generation
+        )
         endpoint.arriving.discard(self)
         endpoint.connections[self.record.conn_id] = self
         self.set_options(endpoint.tuning)
@@ -136,7 +140,7 @@ class TcpEndpoint(ConnectionsEndpoint):
         except OSError as error:
             self._listener.close()
             raise listen_error(assignment.address, error) from error
-        self.address: Address = self._listener.getsockname()[:2]
+        self.address: Address = plain_address(self._listener.getsockname())
         self._loop.add_reader(self._listener, self._accept)
         self.watch_idle()
 
@@ -168,7 +172,7 @@ class TcpEndpoint(ConnectionsEndpoint):
                 recorder.rejected += 1
                 recorder.on_error(
                     f"not accepted: {self.context.experiment.max_connections:,} connections are open already",
-                    address=format_address(remote[:2]),
+                    address=format_address(plain_address(remote)),
                     reason=CloseReason.LIMIT,
                 )
                 sock.close()

@@ -21,9 +21,10 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
-from sockscope.core.connection import Address
 from sockscope.core.run.snapshot import SocketOption
+from sockscope.engine.addresses import plain_address, socket_address
 from sockscope.engine.os_errors import close_reason
 from sockscope.engine.swarm.links.tcp import DialledLink, tcp_options
 
@@ -73,9 +74,9 @@ class BlockingLink(DialledLink):
         self._dialling = sock
         try:
             sock.settimeout(self._swarm.tuning.connect_timeout_s)
-            sock.connect(target)
+            sock.connect(socket_address(target))
             sock.settimeout(None)
-            dialled = Dialled(sock, sock.getsockname()[:2], sock.getpeername()[:2])
+            dialled = Dialled(sock, plain_address(sock.getsockname()), plain_address(sock.getpeername()))
         except OSError as error:
             with self._lock:
                 self._dialling = None

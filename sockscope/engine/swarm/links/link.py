@@ -12,8 +12,9 @@ from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
-from sockscope.core.connection import Address, ConnectionRecord
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.recorder import Clip, clip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sockscope.core.connection import Address
+from sockscope.core.addresses import Address
 from sockscope.engine.loops import attach
 from sockscope.engine.swarm.links.tcp import TransportLink
 

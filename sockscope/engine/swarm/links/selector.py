@@ -11,9 +11,10 @@ import socket
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
-from sockscope.core.connection import Address
 from sockscope.core.run.snapshot import SocketOption
+from sockscope.engine.addresses import plain_address, socket_address
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.swarm.links.tcp import TcpLink, connects_at_once, is_connected, tcp_options
 from sockscope.engine.swarm.readiness import BUFFER_BYTES, READ, READ_ONCE, WRITE
@@ -71,7 +72,9 @@ class SelectorLink(TcpLink):
         sock = self._socket
         if sock is None:
             return
-        failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or sock.connect_ex(self._target)
+        failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or sock.connect_ex(
+            socket_address(self._target)
+        )
         try:
             if not is_connected(failed):
                 return
@@ -86,7 +89,7 @@ class SelectorLink(TcpLink):
 
     def _connected(self, sock: socket.socket) -> None:
         try:
-            local, remote = sock.getsockname()[:2], sock.getpeername()[:2]
+            local, remote = plain_address(sock.getsockname()), plain_address(sock.getpeername())
         except OSError as error:
             # The peer has reset it already.
             self._connect_failed(error)

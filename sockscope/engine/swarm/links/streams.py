@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from sockscope.core.connection import Address
+from sockscope.core.addresses import Address
 from sockscope.engine.loops import handed_over
 from sockscope.engine.swarm.links.tcp import TransportLink
 

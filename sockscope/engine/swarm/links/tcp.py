@@ -10,8 +10,8 @@ import socket
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
-from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.framing import (
@@ -22,14 +22,8 @@ from sockscope.core.wire.framing import (
     decoder_for,
     encode,
 )
-from sockscope.engine.options import (
-    buffer_options,
-    family_of,
-    no_delay_option,
-    set_buffers,
-    set_no_delay,
-    socket_of,
-)
+from sockscope.engine.addresses import family_of, plain_address, socket_address
+from sockscope.engine.options import buffer_options, no_delay_option, set_buffers, set_no_delay, socket_of
 from sockscope.engine.os_errors import close_reason
 from sockscope.engine.recorder import clip
 from sockscope.engine.swarm.links.link import Link
@@ -48,7 +42,8 @@ _IP_BIND_ADDRESS_NO_PORT = 24
 def connects_at_once(sock: socket.socket, target: Address) -> bool:
     """Begin to connect; tell whether that is done already. Raises OSError if it has failed."""
     # Over loopback the handshake is done inside the first call, and the second says so.
-    return is_connected(sock.connect_ex(target)) or is_connected(sock.connect_ex(target))
+    name = socket_address(target)
+    return is_connected(sock.connect_ex(name)) or is_connected(sock.connect_ex(name))
 
 
 def is_connected(number: int) -> bool:
@@ -94,7 +89,7 @@ class TcpLink(Link):
         try:
             set_buffers(sock, tuning)
             set_no_delay(sock, tuning.no_delay)
-            if source:
+            if source and family_of(source) is sock.family:
                 with contextlib.suppress(OSError):  # older than Linux 4.2: binding alone does as well
                     sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
                 sock.bind((source, 0))
@@ -218,7 +213,7 @@ class DialledLink(TcpLink):
             sock.setblocking(False)
             if not connects_at_once(sock, target):
                 async with asyncio.timeout(self._swarm.tuning.connect_timeout_s):
-                    await self._swarm.loop.sock_connect(sock, target)
+                    await self._swarm.loop.sock_connect(sock, socket_address(target))
         except BaseException:
             sock.close()
             raise
@@ -277,7 +272,7 @@ class TransportLink(DialledLink):
         self._write = self.transport.write
         local = transport.get_extra_info("sockname") or ("0.0.0.0", 0)
         remote = transport.get_extra_info("peername") or ("0.0.0.0", 0)
-        self._client.connected("tcp", local[:2], remote[:2])
+        self._client.connected("tcp", plain_address(local), plain_address(remote))
 
     def data_received(self, data: bytes) -> None:
         """Recognise the answer."""

@@ -10,12 +10,13 @@ import socket
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
-from sockscope.core.connection import Address
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.sequence import SEQUENCE_BYTES, WINDOW, number_of
-from sockscope.engine.options import buffer_options, family_of, set_buffers
+from sockscope.engine.addresses import family_of, plain_address, socket_address
+from sockscope.engine.options import buffer_options, set_buffers
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.recorder import CAPTURE_BYTES, clip
 from sockscope.engine.swarm.links.link import Link
@@ -53,8 +54,8 @@ class UdpLink(Link):
             try:
                 sock.setblocking(False)
                 set_buffers(sock, self._swarm.tuning)
-                sock.connect(target)
-                local, remote = sock.getsockname()[:2], sock.getpeername()[:2]
+                sock.connect(socket_address(target))
+                local, remote = plain_address(sock.getsockname()), plain_address(sock.getpeername())
                 self.watch(sock)
             except BaseException:
                 sock.close()
@@ -165,6 +166,7 @@ class UdpLink(Link):
             return
         if isinstance(error, ConnectionRefusedError):
             self._swarm.recorder.refused += 1
+            self._swarm.target_refused(self.record.remote_address)
         # Not from inside the send: the caller still works with this connection.
         self._swarm.loop.call_soon(self._drop, self._socket, error)
 

@@ -1,0 +1,142 @@
+"""How addresses are written: hosts and ports as people type them, and as SockScope writes them.
+
+A host is what RFC 3986 (section 3.2.2) knows: an IPv4 address, an IPv6 address in brackets, or a name, in
+which ``%41`` stands for a byte. An IPv6 address may name its zone (RFC 4007, section 11: ``fe80::1%eth0``),
+whose percent sign may be encoded as in a URI (RFC 6874: ``fe80::1%25eth0``).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import unquote_to_bytes
+
+Address = tuple[str, int]
+"""A host and a port; of a link-local IPv6 host with its zone."""
+MOST_NAME = 255
+"""Longest name (RFC 1035, section 2.3.4)."""
+_EXAMPLE = "such as 127.0.0.1:7007 or [::1]:7007"
+# The delimiters of a URI, and what no name, address or zone has in it.
+_NO_PART = frozenset(" /?#[]@\\<>\"'`^{|}")
+
+
+def format_address(address: Address) -> str:
+    """Return ``127.0.0.1:80``, or ``[::1]:80`` for IPv6."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_address(text: str) -> Address:
+    """Return host and port of what :func:`format_address` wrote; port 0 when there is none."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port) if port.isascii() and port.isdigit() and len(port) <= 9 else 0
+
+
+def parse_target(text: str) -> Address:
+    """Return the host (a name, or as :func:`parse_host` gives it) and the port that ``text`` names.
+
+    Raises ValueError with the reason.
+    """
+    text = text.strip()
+    if "://" in text:
+        raise ValueError(f"is a URL; write host and port alone, {_EXAMPLE}")
+    if "@" in text:
+        raise ValueError("names a user; write host and port alone")
+    host, port = _halves(text)
+    number = port.lstrip("0")
+    if not (host and port.isascii() and number.isdigit() and len(number) <= 5 and int(number) < 65_536):
+        raise ValueError(f"is not an address with a port, {_EXAMPLE}")
+    return parse_host(host), int(number)
+
+
+def _halves(text: str) -> tuple[str, str]:
+    """Return host, brackets included, and port."""
+    if text.startswith("["):
+        inner, bracket, rest = text.partition("]")
+        if not bracket:
+            raise ValueError("has a bracket that is not closed")
+        return inner + bracket, rest.removeprefix(":") if rest.startswith(":") else ""
+    host, _, port = text.rpartition(":")
+    if ":" in host:
+        raise ValueError(f"is ambiguous: an IPv6 address before a port is in brackets, {_EXAMPLE}")
+    return host, port
+
+
+def parse_host(text: str) -> str:
+    """Return a host without brackets and escapes; raises ValueError with the reason.
+
+    An address comes back in its canonical form (``::1`` for ``0:0::1``), with the zone after a percent sign
+    if it has one; anything else is a name, to be looked up.
+    """
+    text = text.strip()
+    if text.startswith("["):
+        if not text.endswith("]"):
+            raise ValueError("has a bracket that is not closed")
+        return _bracketed(text[1:-1])
+    if ":" in text:
+        return _ipv6(text)
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        return _name(text)
+
+
+def _bracketed(text: str) -> str:
+    if text[:1] in ("v", "V"):
+        raise ValueError("is an address of a version of IP that is still to come (IPvFuture)")
+    return _ipv6(text)
+
+
+def _ipv6(text: str) -> str:
+    address, percent, zone = text.partition("%")
+    try:
+        found = ipaddress.IPv6Address(address)
+    except ValueError:
+        raise ValueError("is not an IPv6 address") from None
+    # As the kernel's own library writes it (RFC 5952, section 5).
+    numeric = str(found) if found.ipv4_mapped is None else f"::ffff:{found.ipv4_mapped}"
+    if not percent:
+        return numeric
+    if zone.startswith("25") and len(zone) > 2:
+        zone = _decoded(zone[2:])
+    if not zone or not zone.isprintable() or "%" in zone or _NO_PART & set(zone):
+        raise ValueError("has a zone that is not the name or number of an interface, such as %eth0")
+    return f"{numeric}%{zone}"
+
+
+def _name(text: str) -> str:
+    name = _decoded(text)
+    if not name or len(name) > MOST_NAME or not name.isprintable() or (_NO_PART | {":", "%"}) & set(name):
+        raise ValueError("is neither an IPv4 or IPv6 address nor a name")
+    return name
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeError:
+        raise ValueError("has escapes that are not UTF-8") from None
+
+
+def numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host without brackets is, without its zone; None when it is a name."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def family_name(host: str) -> str:
+    """Return ``ipv4`` or ``ipv6`` for an address, and nothing for a name."""
+    found = numeric(host)
+    return f"ipv{found.version}" if found is not None else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is this machine's loopback.
+
+    An IPv4 address that is written as an IPv6 one (``::ffff:127.0.0.1``) is that address.
+    """
+    found = numeric(host)
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return found is not None and found.is_loopback

@@ -1,0 +1,76 @@
+"""Addresses as sockets have them: families, zones, and which of them are this machine's."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+from sockscope.core.addresses import Address, is_loopback, numeric
+from sockscope.core.config.experiment import Experiment
+from sockscope.errors import ConfigError, Fault
+
+_ANY_PORT = 9
+"""Of no account: nothing is sent there."""
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "::ffff:0.0.0.0": "::ffff:127.0.0.1"}
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """Return the address family of a numeric host."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def socket_address(address: Address) -> Address | tuple[str, int, int, int]:
+    """Return an address as a socket takes it: a zone is the number of an interface there.
+
+    Raises OSError when there is no such interface.
+    """
+    host, _, zone = address[0].partition("%")
+    if not zone:
+        return address
+    return (
+        host,
+        address[1],
+        0,
+        int(zone) if zone.isascii() and zone.isdigit() else socket.if_nametoindex(zone),
+    )
+
+
+def plain_address(name: Any) -> Address:
+    """Return host and port of what a socket calls an address; a link-local host with its zone (RFC 4007)."""
+    host, port = name[:2]
+    scope = name[3] if len(name) > 3 else 0
+    if not scope or "%" in host:
+        return host, port
+    with contextlib.suppress(OSError):
+        return f"{host}%{socket.if_indextoname(scope)}", port
+    return f"{host}%{scope}", port
+
+
+def aim(address: Address) -> Address:
+    """Return where clients connect to for a server that listens on ``address``."""
+    host, port = address
+    return _WILDCARDS.get(host, host), port
+
+
+def is_here(host: str) -> bool:
+    """Tell whether an address is this machine's own: the loopback, or that of one of its interfaces."""
+    if is_loopback(aim((host, 0))[0]):
+        return True
+    try:
+        with socket.socket(family_of(host), socket.SOCK_DGRAM) as sock:
+            # Connecting a UDP socket sends nothing. A machine talks to its own addresses from themselves.
+            sock.connect(socket_address((host, _ANY_PORT)))
+            return numeric(sock.getsockname()[0]) == numeric(host)
+    except OSError:
+        return False
+
+
+def check_reach(experiment: Experiment) -> None:
+    """Raise ConfigError when clients would aim at another machine and nobody has allowed it."""
+    if experiment.allow_remote or experiment.role != "swarm":
+        return
+    far = [host for host, _ in experiment.targets if not is_here(host)]
+    if far:
+        why = "is another machine; only with --allow-remote"
+        raise ConfigError([Fault("target", experiment.target, why)])
