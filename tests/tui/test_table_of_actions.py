@@ -37,7 +37,7 @@ def test_help_tells_every_action_and_every_figure() -> None:
 
 @pytest.mark.parametrize("width", range(0, 221, 20))
 def test_the_footer_fits_and_keeps_what_matters_most(width: int) -> None:
-    chosen = footer_actions(width)
+    chosen = footer_actions(width, {})
     assert sum(cell_len(action.shown) + cell_len(action.label) + 3 for action in chosen) <= width
     assert [action for action in ACTIONS if action in chosen] == chosen
     assert all(action.rank for action in chosen)
@@ -61,9 +61,21 @@ async def test_the_palette_offers_every_action() -> None:
 async def test_the_footer_can_be_clicked() -> None:
     async with dashboard() as driver:
         footer = driver.app.dashboard.query_one("#footer")
-        x = driver.part("footer").index("TCP/UDP")
+        x = driver.part("footer").index("to UDP")
         await driver.pilot.click(footer, offset=(x, 0))
         await driver.tunes(transport="udp")
+
+
+async def test_the_footer_says_what_a_key_will_do_now() -> None:
+    async with dashboard(size=(200, 40)) as driver:
+        await driver.sees("t to UDP", "v to IPv6", "p pause", "space freeze", "\\ maximise", ", all knobs")
+        assert "earlier" not in driver.part("footer")
+        assert "Esc" not in driver.part("footer")
+        await driver.press("t", "p", "space", "comma")
+        await driver.sees("t to TCP", "p resume", "space unfreeze", "\\ restore", ", restore", "Esc back")
+        assert "← earlier" in driver.part("footer")
+        await driver.press("escape", "space", "p")
+        await driver.sees("p pause", "space freeze", "\\ maximise", ", all knobs")
 
 
 def test_words_are_there_for_people() -> None:

@@ -89,6 +89,38 @@ async def test_comma_shows_all_knobs_and_takes_them_back() -> None:
         await driver.until(lambda: "sndbuf" not in driver.screen)
 
 
+async def test_escape_takes_one_step_back_at_a_time() -> None:
+    async with dashboard(size=(80, 24)) as driver:
+        await driver.press("comma", "enter", "9")
+        await driver.sees("9█")
+        await driver.press("escape")
+        await driver.until(lambda: "9█" not in driver.screen and "sndbuf" in driver.screen)
+        await driver.press("escape")
+        await driver.until(lambda: "sndbuf" not in driver.screen)
+        panel = await listing_at(driver, "6")
+        await driver.press("backslash", "enter")
+        await driver.sees("still open")
+        await driver.press("escape")
+        await driver.until(lambda: "still open" not in driver.screen and not driver.part("throughput"))
+        await driver.press("escape")
+        await driver.until(lambda: driver.part("throughput"))
+        await driver.press("enter")
+        await driver.sees("still open")
+        await driver.press("escape")
+        await driver.until(lambda: driver.part("throughput") and panel.table.has_focus)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_tabs_in_a_border_can_be_clicked(size: tuple[int, int]) -> None:
+    async with dashboard(size=size) as driver:
+        shown = "connections"
+        for name, title in (("log", "7 Log"), ("exchanges", "8 Exchanges"), ("connections", "6 Connections")):
+            border = driver.part(shown).splitlines()[0]
+            await driver.pilot.click(f"#{shown}", offset=(border.index(title) + 3, 0))
+            await driver.until(lambda name=name: driver.app.dashboard.focused_panel().id == name)  # type: ignore[misc]
+            shown = name
+
+
 async def test_while_frozen_the_arrows_go_through_time() -> None:
     async with dashboard() as driver:
         await driver.ticks(8)
@@ -199,7 +231,7 @@ async def test_in_a_wide_terminal_the_bytes_of_an_exchange_take_the_place_of_the
         await driver.press("up", "enter")
         await driver.until(lambda: not log.is_on_screen)
         await driver.until(lambda: "as the server read it" in driver.part("exchanges"))
-        assert "7 Log" in driver.part("exchanges")
+        assert "7 Log" in driver.part("exchanges").splitlines()[0]
         await driver.press("7")
         await driver.until(lambda: log.has_focus_within)
         assert "as the server read it" not in driver.part("exchanges")

@@ -5,11 +5,12 @@ Bindings, the footer, the help screen and the command palette are made from it; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.run.snapshot import RunState
 from sockscope.faces.tui.exports import write_files
 from sockscope.faces.tui.offer import Offering
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
@@ -70,7 +71,8 @@ class Action:
 
     ``rank`` orders the footer (0 = not there; low numbers go last when it is narrow). Actions with
     ``priority`` go before text that is being typed, those ``anywhere`` work on every screen, the others only
-    on the dashboard.
+    on the dashboard. ``now`` returns the label at the moment, where that depends on what is shown; "" when
+    the key does nothing worth a place in the footer.
     """
 
     id: str
@@ -83,6 +85,7 @@ class Action:
     rank: int = 0
     priority: bool = False
     anywhere: bool = False
+    now: Callable[[DashboardScreen], str] | None = None
 
 
 RUN, LOOK, GO, KEEP, APP = "The run", "The view", "Panels", "Keep and share", "The program"
@@ -98,6 +101,30 @@ def _focus(panel_id: str) -> Callable[[Controls], None]:
 
 def _connections(on: Controls) -> ConnectionsPanel:
     return on.dashboard.panel(ConnectionsPanel)
+
+
+def _other(key: str) -> Callable[[DashboardScreen], str]:
+    """Return what leads to the other one of two choices."""
+
+    def label(on: DashboardScreen) -> str:
+        if on.state is None:
+            return key
+        spec = FIELDS[key].spec
+        other = spec.step(getattr(on.state.requested, FIELDS[key].attribute), 1)
+        return f"to {_NAMES.get(str(other), other)}"
+
+    return label
+
+
+_NAMES = {"tcp": "TCP", "udp": "UDP", "ipv4": "IPv4", "ipv6": "IPv6"}
+
+
+def _while_frozen(label: str, otherwise: str = "") -> Callable[[DashboardScreen], str]:
+    return lambda on: label if on.state is not None and on.state.frozen else otherwise
+
+
+def _pause_or_resume(on: DashboardScreen) -> str:
+    return "resume" if on.state is not None and on.state.snapshot.state is RunState.PAUSED else "pause"
 
 
 def _new_run(on: Controls) -> None:
@@ -127,9 +154,9 @@ def _export(on: Controls) -> None:
 
 ACTIONS: tuple[Action, ...] = (
     Action("toggle_transport", "t", "t", "TCP/UDP", "Go over to the other transport, live", RUN,
-           lambda on: on.session.tuner.toggle_transport(), 90),
+           lambda on: on.session.tuner.toggle_transport(), 90, now=_other("transport")),
     Action("toggle_family", "v", "v", "IPv4/6", "Go over to the other address family", RUN,
-           _step("family", 1), 60),
+           _step("family", 1), 60, now=_other("family")),
     Action("fewer_clients", "left_square_bracket", "[", "fewer clients", "One step fewer clients", RUN,
            _step("clients", -1)),
     Action("more_clients", "right_square_bracket", "]", "more clients", "One step more clients", RUN,
@@ -143,7 +170,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("redo", "U", "U", "redo", "Make the change again that was taken back", RUN,
            lambda on: on.session.redo()),
     Action("pause", "p", "p", "pause", "Pause the traffic, or let it go on; connections stay open", RUN,
-           lambda on: on.session.toggle_pause(), 80),
+           lambda on: on.session.toggle_pause(), 80, now=_pause_or_resume),
     Action("reset_figures", "R", "R", "reset", "Let figures and graphs begin anew", RUN,
            lambda on: on.session.clear()),
     Action("mark", "m", "m", "marker", "Set a marker on every graph and in the log", RUN,
@@ -151,11 +178,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("new_run", "N", "N", "new run", "Start a new run with the loop that was chosen", RUN,
            _new_run),
     Action("freeze", "space", "space", "freeze", "Hold the view still; the traffic goes on", LOOK,
-           lambda on: on.session.freeze(not on.session.frozen), 85),
+           lambda on: on.session.freeze(not on.session.frozen), 85, now=_while_frozen("unfreeze", "freeze")),
     Action("earlier", "left", "←", "earlier", "While frozen: look at an earlier moment", LOOK,
-           lambda on: on.session.scrub(-1)),
+           lambda on: on.session.scrub(-1), 83, now=_while_frozen("earlier")),
     Action("later", "right", "→", "later", "While frozen: look at a later moment", LOOK,
-           lambda on: on.session.scrub(1)),
+           lambda on: on.session.scrub(1), 82, now=_while_frozen("later")),
     Action("zoom_in", "equals_sign,plus", "=", "zoom in", "Show a shorter time", LOOK,
            lambda on: on.session.zoom(-1)),
     Action("zoom_out", "minus", "-", "zoom out", "Show a longer time", LOOK,
@@ -163,7 +190,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("zoom_reset", "0", "0", "zoom 30 s", "Show the last 30 seconds", LOOK,
            lambda on: on.session.reset_zoom()),
     Action("maximise", "backslash", "\\", "maximise", "The panel in focus alone, or all again", LOOK,
-           lambda on: on.dashboard.maximise(), 55),
+           lambda on: on.dashboard.maximise(), 55,
+           now=lambda on: "restore" if on.is_maximised else "maximise"),
+    Action("back", "escape", "Esc", "back", "Close the detail, or the panel that has the whole screen", LOOK,
+           lambda on: on.dashboard.back(), 86, now=lambda on: "back" if on.can_go_back else ""),
     Action("filter", "slash", "/", "filter", "Show only rows that contain a text", LOOK,
            lambda on: on.dashboard.listing().open_filter(), 65),
     Action("follow", "f", "f", "follow", "Follow the newest rows, or stop following", LOOK,
@@ -179,7 +209,8 @@ ACTIONS: tuple[Action, ...] = (
         for p in PANELS if p.digit
     ),
     Action("knobs", "comma", ",", "all knobs", "All knobs, on the whole screen", GO,
-           lambda on: on.dashboard.maximise_panel(on.dashboard.panel(KnobsPanel)), 40),
+           lambda on: on.dashboard.maximise_panel(on.dashboard.panel(KnobsPanel)), 40,
+           now=lambda on: "restore" if on.has_screen(on.panel(KnobsPanel)) else "all knobs"),
     Action("copy", "y", "y", "copy", "Copy what is selected", KEEP,
            _copy, anywhere=True),
     Action("export", "e", "e", "export", "Write figures and a picture of the screen to files", KEEP,
@@ -203,13 +234,19 @@ ACTIONS: tuple[Action, ...] = (
 BY_ID = {action.id: action for action in ACTIONS}
 
 
-def footer_actions(width: int) -> list[Action]:
-    """Return the actions of a footer ``width`` cells wide, in the order of the table."""
+def labels_now(on: DashboardScreen) -> dict[str, str]:
+    """Return, by id, the labels that depend on what is shown, as they are at the moment."""
+    return {action.id: action.now(on) for action in ACTIONS if action.now is not None}
+
+
+def footer_actions(width: int, labels: Mapping[str, str]) -> list[Action]:
+    """Return the actions of a footer ``width`` cells wide in the order of the table, labelled by id."""
+    actions = [replace(a, label=labels.get(a.id, a.label)) for a in ACTIONS if a.rank]
     chosen: list[Action] = []
     left = width
-    for action in sorted((a for a in ACTIONS if a.rank), key=lambda a: -a.rank):
+    for action in sorted((a for a in actions if a.label), key=lambda a: -a.rank):
         needed = len(action.shown) + len(action.label) + 3
         if needed <= left:
             chosen.append(action)
             left -= needed
-    return [action for action in ACTIONS if action in chosen]
+    return [action for action in actions if action in chosen]

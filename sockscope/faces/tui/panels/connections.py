@@ -143,7 +143,7 @@ class ConnectionsPanel(ListingPanel):
         """Show the other end's connections."""
         self._role = "swarm" if self._role == "server" else "server"
         self.forget_rows()  # they are the other side's
-        self.action_close_detail()
+        self.close_detail()
         self.post_message(QueryChanged())
 
     def sort_by_next(self) -> None:
@@ -183,7 +183,7 @@ class ConnectionsPanel(ListingPanel):
             self._selected = message.key
             self.redraw()
 
-    def action_close_detail(self) -> None:
+    def close_detail(self) -> None:
         """Close the detail."""
         if self._selected is not None:
             self.post_message(self.DetailChanged(self))

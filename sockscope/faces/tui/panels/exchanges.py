@@ -159,7 +159,7 @@ class ExchangesPanel(ListingPanel):
         """Whether an answer ought to be the request again."""
         return self.state is None or self.state.snapshot.experiment.dialogue.wants_echo
 
-    def action_close_detail(self) -> None:
+    def close_detail(self) -> None:
         """Close the detail; the list stays where it is."""
         if self._shown is not None:
             self.post_message(self.DetailChanged(self))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual import events
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.content import Content
@@ -224,7 +225,9 @@ class KnobList(Widget, can_focus=True):
             self._on_turned(entry.key, value)
 
     def action_give_up(self) -> None:
-        """Forget what was typed."""
+        """Forget what was typed, or what was refused."""
+        if self._entry is None and self._refused is None:
+            raise SkipAction
         self._entry = self._refused = None
         self.refresh()
 
@@ -250,7 +253,8 @@ class KnobList(Widget, can_focus=True):
 
     def on_blur(self) -> None:
         """Forget what was typed when the focus goes."""
-        self.action_give_up()
+        self._entry = self._refused = None
+        self.refresh()
 
     def on_paste(self, event: events.Paste) -> None:
         """Type what is pasted, as far as it is one short line."""

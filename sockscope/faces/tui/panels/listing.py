@@ -43,7 +43,6 @@ class ListingPanel(Panel):
     columns: ClassVar[tuple[Column, ...]] = ()
     follows: ClassVar[bool] = False
     empty: ClassVar[str] = ""
-    BINDINGS: ClassVar = [Binding("escape", "close_detail", show=False)]
 
     def compose(self) -> ComposeResult:
         """A table, and below it the filter line, which is hidden until it is asked for."""

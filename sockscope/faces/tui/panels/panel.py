@@ -7,12 +7,15 @@ from enum import Enum
 from typing import NamedTuple
 
 from textual.containers import Container
+from textual.content import Content
 from textual.reactive import reactive
+from textual.style import Style
 from textual.widget import Widget
 
 from sockscope.core.run.snapshot import Cursors
 from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.screen_state import ScreenState
+from sockscope.faces.tui.widgets.plain import plain
 
 TURN_S = 0.08
 """Time between the turns in which panels draw. The screen is composed by lines, so panels that stand side by
@@ -87,6 +90,10 @@ class Panel(Container):
     _due: ScreenState | None = None
     """The state that is drawn in the panel's next turn."""
     _drawn: ScreenState | None = None
+    _title: Content | None = None
+    _more = ""
+    tabs: tuple[PanelEntry, ...] = ()
+    """The panels that share the place of this one, itself included; none when it stands alone."""
 
     def __init__(self, entry: PanelEntry) -> None:
         super().__init__(id=entry.id)
@@ -96,17 +103,30 @@ class Panel(Container):
         """Write the title."""
         self.retitle()
 
-    @property
-    def full_title(self) -> str:
-        """The title with the digit in front."""
-        return f"{self.entry.digit} {self.entry.title}".lstrip()
-
     def retitle(self, more: str = "") -> None:
         """Write digit, title and what else there is to say into the border."""
-        title = f"{self.full_title}  {more}" if more else self.full_title
+        self._more = more
+        title = Content(" │ ").join(map(self._tab, self.tabs or (self.entry,)))
+        if more:
+            title += Content(f"  {plain(more)}")
         # To write the same again would paint the whole panel anew.
-        if self.border_title != title:
+        if self._title != title:
+            self._title = title
             self.border_title = title
+
+    def _tab(self, entry: PanelEntry) -> Content:
+        """Return digit and title of a panel, which lead there when they are clicked."""
+        name = Content(f"{entry.digit} {entry.title}".lstrip())
+        if entry is self.entry:
+            return name
+        click = Style.from_meta({"@click": f"app.do('focus_{entry.digit}')"})
+        return name.stylize("not bold $foreground 60%").stylize(click)
+
+    def share_place(self, tabs: tuple[PanelEntry, ...]) -> None:
+        """Name these panels in the border, which share the place of this one: it is one of them."""
+        if tabs != self.tabs:
+            self.tabs = tabs
+            self.retitle(self._more)
 
     def resubtitle(self, subtitle: str) -> None:
         """Write into the lower border."""
@@ -173,7 +193,7 @@ class Panel(Container):
         """Whether the detail of a row is shown, or asked for."""
         return False
 
-    def action_close_detail(self) -> None:
+    def close_detail(self) -> None:
         """Close the detail of the selected row."""
 
     def clipboard_text(self) -> str:

@@ -16,6 +16,7 @@ from textual.widgets import Input, Static
 from sockscope.core.run.snapshot import Cursors
 from sockscope.errors import ConfigError
 from sockscope.faces.tui import messages
+from sockscope.faces.tui.actions import labels_now
 from sockscope.faces.tui.compositor import FrugalCompositor
 from sockscope.faces.tui.exports import files_of
 from sockscope.faces.tui.offer import Clipping
@@ -75,6 +76,7 @@ class DashboardScreen(Screen[None]):
         self._panels = {entry.id: self.query_one(f"#{entry.id}", Panel) for entry in PANELS}
         self._chosen = {entry.kind: self._panels[entry.id] for entry in reversed(PANELS)}
         self._maximised: Panel | None = None
+        self._detail_has_screen = False
         self._heading_for: Panel | None = None
         self._focus_before_freeze: Widget | None = None
         self._arrange()
@@ -126,7 +128,8 @@ class DashboardScreen(Screen[None]):
             self.call_later(call)
 
     def watch_state(self, before: ScreenState | None, state: ScreenState | None) -> None:
-        """Take the focus from where arrows have a meaning while the view is frozen: they go through time."""
+        """Say what keys do now, and give the arrows a meaning while the view is frozen."""
+        self._name_keys()
         if before is None or state is None or before.frozen == state.frozen:
             return
         if state.frozen and self._panel_with_focus is not None and self._panel_with_focus.uses_arrows:
@@ -200,6 +203,7 @@ class DashboardScreen(Screen[None]):
             place = places.narrow if narrow else places.wide if wide else places.middle
             self._put(panel, place, narrow=narrow, wide=wide)
         self._name_tabs()
+        self._name_keys()
         self.call_after_refresh(self._redraw)
 
     def _put(self, panel: Panel, place: Place | None, *, narrow: bool, wide: bool) -> None:
@@ -231,26 +235,54 @@ class DashboardScreen(Screen[None]):
         return taker if taker is not None and taker.has_detail else None
 
     def _name_tabs(self) -> None:
-        """Name the listings that are behind in the lower border of each one in front."""
+        """Name the listings that are behind in the border of each one in front."""
         listings = [panel for panel in self._panels.values() if panel.entry.kind is Kind.LISTING]
-        behind = [panel.full_title for panel in listings if panel.has_class("-behind")]
+        hidden = self._maximised is not None or any(panel.has_class("-behind") for panel in listings)
         for panel in listings:
-            panel.resubtitle("   ".join(behind))
+            panel.share_place(tuple(p.entry for p in listings) if hidden else ())
+
+    def _name_keys(self) -> None:
+        self.query_one(FooterBar).show(labels_now(self))
 
     def _redraw(self) -> None:
         for panel in self._panels.values():
             if panel.is_on_screen:
                 panel.redraw()
 
+    @property
+    def is_maximised(self) -> bool:
+        """Whether one panel has the whole body."""
+        return self._maximised is not None
+
+    def has_screen(self, panel: Panel) -> bool:
+        """Whether this panel has the whole body."""
+        return self._maximised is panel
+
     def maximise(self) -> None:
         """Give the panel in focus the whole body, or take it back."""
-        self._maximised = None if self._maximised is not None else self.focused_panel()
+        self._give_screen(None if self._maximised is not None else self.focused_panel())
+
+    def _give_screen(self, panel: Panel | None) -> None:
+        self._maximised = panel
+        self._detail_has_screen = False
         self._arrange()
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether there is a detail, or a panel that has the whole body."""
+        return self._maximised is not None or self.focused_panel().has_detail
+
+    def back(self) -> None:
+        """Close the detail of the panel in focus; without one, take the whole body back from a panel."""
+        panel = self.focused_panel()
+        if panel.has_detail:
+            panel.close_detail()
+        elif self._maximised is not None:
+            self._give_screen(None)
 
     def maximise_panel(self, panel: Panel) -> None:
         """Give one panel the whole body, or take it back."""
-        self._maximised = None if self._maximised is panel else panel
-        self._arrange()
+        self._give_screen(None if self._maximised is panel else panel)
         if self._maximised is panel and (target := panel.focus_target) is not None:
             self.set_focus(target)
 
@@ -260,6 +292,9 @@ class DashboardScreen(Screen[None]):
         panel = message.panel
         if panel.has_detail and self.has_class("-narrow") and self._maximised is None:
             self.maximise_panel(panel)
+            self._detail_has_screen = True
+        elif self._detail_has_screen and not panel.has_detail:
+            self._give_screen(None)
         else:
             self._arrange()
 
@@ -272,7 +307,7 @@ class DashboardScreen(Screen[None]):
         if self._maximised is not None:
             self._maximised = panel
         elif self.has_class("-wide") and (taker := self._taker_of(panel)) is not None:
-            taker.action_close_detail()
+            taker.close_detail()
         hidden = not panel.is_on_screen
         self._arrange()
         self._heading_for = panel
