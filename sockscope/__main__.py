@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from sockscope.cli.app import main
+import os
+import signal
 
-__all__ = ["main"]
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    # Nothing has begun that a Ctrl+C could cut off; until then it is no reason for a traceback.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+    from sockscope.cli.app import main
+
+    main()
+
 
 if __name__ == "__main__":
     main()

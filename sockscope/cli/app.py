@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -60,7 +61,16 @@ class App(click.Group):
 def main() -> None:
     """Run the command line as a process, and exit."""
     take_standard_streams()
-    app(prog_name="sockscope")
+    try:
+        app(prog_name="sockscope")
+    except SystemExit as leaving:
+        if any(
+            not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()
+        ):
+            # A thread of the user's own code, which may never end, is not waited for.
+            sys.stderr.flush()
+            os._exit(int(leaving.code or 0))
+        raise
 
 
 def _exit_code(command: Callable[[], Any]) -> int:

@@ -7,10 +7,15 @@ import contextlib
 import gc
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
 
 from sockscope.errors import ConfigError
+
+LEFT_S = 0.5
+"""How long what is left on a loop may take to be cancelled when the loop is closed."""
+
+T = TypeVar("T")
 
 if sys.platform != "win32":
     import uvloop
@@ -36,6 +41,32 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     if sys.platform == "win32":
         raise ConfigError.of("loop", name, "uvloop does not exist for Windows; use asyncio")
     return UvLoop
+
+
+def run_on(name: str, main: Coroutine[Any, Any, T]) -> T:
+    """Run ``main`` on a new loop called ``name`` and return what it returns; raises what it raises.
+
+    Unlike :class:`asyncio.Runner` it waits for what the user's own code has left behind only for a moment: a
+    task that swallows its cancellation, or a thread, would hold up the end for ever.
+    """
+    loop = loop_factory(name)()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.set_exception_handler(lambda *_: None)
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(_last_turns(loop))
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def _last_turns(loop: asyncio.AbstractEventLoop) -> None:
+    left = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    if left:
+        await asyncio.wait(left, timeout=LEFT_S)
+    await asyncio.wait({loop.create_task(loop.shutdown_asyncgens())}, timeout=LEFT_S)
 
 
 def loop_name(loop: asyncio.AbstractEventLoop) -> str:

@@ -21,8 +21,9 @@ from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.core.run.window import window
 from sockscope.core.units import format_count, format_duration, format_elapsed
 from sockscope.engine.engine import Engine
-from sockscope.engine.loops import loop_factory
+from sockscope.engine.loops import run_on
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD
+from sockscope.faces.ending import Ending
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
 from sockscope.faces.printing import say
@@ -42,13 +43,10 @@ def run_headless(
     Returns the exit code. Raises SockscopeError when the run cannot start or its figures cannot be written.
     """
     began_at = datetime.now(UTC)
-    with Output(plan) as output:
+    with Output(plan) as output, Ending() as signals:
         try:
-            with (
-                _prints_aside(experiment),
-                asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner,
-            ):
-                outcome = runner.run(_run(experiment, plan, output))
+            with _prints_aside(experiment):
+                outcome = run_on(experiment.loop, _run(experiment, plan, output, signals))
         except asyncio.CancelledError:
             return EXIT_INTERRUPTED
         figures = report(outcome.snapshot, environment, outcome.intervals.windows)
@@ -79,13 +77,13 @@ class _Outcome:
     interrupted: bool
 
 
-async def _run(experiment: Experiment, plan: Plan, output: Output) -> _Outcome:
+async def _run(experiment: Experiment, plan: Plan, output: Output, signals: Ending) -> _Outcome:
     engine = Engine(experiment)
     await engine.start()
     progress = Progress(sys.stderr, quiet=plan.quiet)
     ending = asyncio.ensure_future(engine.wait())
     intervals = Intervals()
-    with ended_by_signals(ending.cancel, progress, "stopping"):
+    with ended_by_signals(signals, ending.cancel, progress, "stopping"):
         try:
             # What another process has done until somebody could look belongs to the first interval.
             first = origin(engine.snapshot())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from sockscope.faces.ending import Ending
 from sockscope.faces.printing import say
 from sockscope.faces.summary import WIDTH
 
@@ -54,30 +55,24 @@ class Progress:
 
 
 @contextmanager
-def ended_by_signals(end: Callable[[], object], progress: Progress, doing: str) -> Iterator[None]:
-    """Call ``end`` on the first Ctrl+C (and say what is being done: ``doing``) or SIGTERM.
+def ended_by_signals(
+    ending: Ending, end: Callable[[], object], progress: Progress, doing: str
+) -> Iterator[None]:
+    """Call ``end`` on the first Ctrl+C (and say what is being done: ``doing``), SIGTERM or SIGHUP.
 
     The second Ctrl+C cancels the task that entered the block.
     """
-    loop = asyncio.get_running_loop()
     whole = asyncio.current_task()
     assert whole is not None
-    interrupts = 0
 
-    def interrupted() -> None:
-        nonlocal interrupts
-        interrupts += 1
-        if interrupts > 1:
+    def asked(number: int, again: bool) -> None:
+        if again:
             whole.cancel()
             return
-        progress.clear()
-        say(f"{doing}; Ctrl+C again leaves at once")
+        if number == signal.SIGINT:
+            progress.clear()
+            say(f"{doing}; Ctrl+C again leaves at once")
         end()
 
-    loop.add_signal_handler(signal.SIGINT, interrupted)
-    loop.add_signal_handler(signal.SIGTERM, end)
-    try:
+    with ending.listening(asked):
         yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        loop.remove_signal_handler(signal.SIGTERM)

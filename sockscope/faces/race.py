@@ -18,8 +18,9 @@ from sockscope.core.results.race_result import CSV_COLUMNS, race_report, race_ro
 from sockscope.core.results.race_thresholds import RaceThreshold
 from sockscope.core.results.standing import Standing, is_valid, rows
 from sockscope.core.units import format_count, format_elapsed
-from sockscope.engine.loops import loop_factory
+from sockscope.engine.loops import run_on
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK, EXIT_THRESHOLD
+from sockscope.faces.ending import Ending
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
 from sockscope.faces.printing import say
@@ -71,9 +72,9 @@ def run_race(
     with ExitStack() as files:
         output = files.enter_context(Output(Plan(path=plan.path)))
         chart = files.enter_context(Output(Plan(path=plan.svg))) if plan.svg else None
+        signals = files.enter_context(Ending())
         try:
-            with asyncio.Runner(loop_factory=loop_factory(PARENT_LOOP)) as runner:
-                standing = runner.run(_run(contest, plan))
+            standing = run_on(PARENT_LOOP, _run(contest, plan, signals))
         except asyncio.CancelledError:
             return EXIT_INTERRUPTED
         number = keep(
@@ -90,11 +91,11 @@ def run_race(
         return _verdict(standing, plan)
 
 
-async def _run(contest: Contest, plan: RacePlan) -> Standing:
+async def _run(contest: Contest, plan: RacePlan, signals: Ending) -> Standing:
     race = Race(contest)
     progress = Progress(sys.stderr, quiet=plan.quiet)
     standing = Standing(contest)
-    with ended_by_signals(race.finish, progress, "ending the race with what is measured"):
+    with ended_by_signals(signals, race.finish, progress, "ending the race with what is measured"):
         try:
             async with aclosing(race.run()) as standings:
                 async for standing in standings:

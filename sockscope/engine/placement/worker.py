@@ -10,14 +10,16 @@ stops the engine, which stops its children in order.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import signal
 import socket
 import sys
 from collections import Counter
 from threading import Thread
 from typing import Any
 
-from sockscope.engine.loops import attach, calm_allocator, calm_collector, loop_factory
+from sockscope.engine.loops import attach, calm_allocator, calm_collector, run_on
 from sockscope.engine.placement.channel import (
     Answer,
     Call,
@@ -170,6 +172,9 @@ async def serve(sock: socket.socket, setup: Setup) -> None:
 def main(descriptor: int) -> None:
     """Host the roles that the first message names, until the engine closes the channel."""
     Thread(target=_end_with_the_engine, daemon=True).start()
+    if sys.platform == "linux":
+        # For a child that lets no thread run: it is stopped, or in a call that keeps the interpreter's lock.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     with socket.socket(fileno=descriptor) as sock:
         sock.sendall(framed(hello()))
         check_hello(receive(sock))
@@ -180,8 +185,11 @@ def main(descriptor: int) -> None:
         if setup.experiment.allocator == "calm":
             calm_allocator()
         sock.setblocking(False)
-        with asyncio.Runner(loop_factory=loop_factory(setup.experiment.loop)) as runner:
-            runner.run(serve(sock, setup))
+        run_on(setup.experiment.loop, serve(sock, setup))
+
+
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that the kernel sends to a process whose parent has ended."""
 
 
 def _end_with_the_engine() -> None:

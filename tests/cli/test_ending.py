@@ -1,0 +1,122 @@
+"""A command ends when it is told to, whatever the user's own code does to its loop."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.cli.command import PATIENCE_S, next_complaint, running, sockscope
+
+OWN = """
+import asyncio
+import ctypes
+import re
+import sys
+import time
+
+
+def held(where):
+    print("held", file=sys.stderr, flush=True)
+
+
+async def end_of_file(reader, writer):
+    held("here")
+    while True:
+        await reader.read(100)
+        reader.feed_eof()
+
+
+async def loops(reader, writer):
+    held("here")
+    while True:
+        pass
+
+
+async def keeps_the_lock(reader, writer):
+    held("here")
+    re.match("(a+)+$", "a" * 60 + "b")
+
+
+async def outside(reader, writer):
+    held("here")
+    pause = ctypes.CDLL(None).usleep
+    while True:
+        pause(30_000_000)
+
+
+async def swallows(reader, writer):
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+
+
+async def sleeps_in_a_thread(reader, writer):
+    await asyncio.to_thread(time.sleep, 3600)
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(OWN)
+    return tmp_path
+
+
+def interrupted_until_it_ends(child: subprocess.Popen[str], most: int) -> int:
+    """Press Ctrl+C, and again if it still runs after a while; return how often."""
+    for times in range(1, most + 1):
+        child.send_signal(signal.SIGINT)
+        try:
+            child.wait(0.9 if times < most else PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            continue
+        return times
+    return most
+
+
+@pytest.mark.parametrize("handler", ["end_of_file", "loops", "keeps_the_lock", "outside"])
+def test_a_second_ctrl_c_ends_a_command_whose_loop_is_held_up(handler: str, here: Path) -> None:
+    with running("run", "--handler", f"mine:{handler}", "-c", "2", cwd=here) as child:
+        assert next_complaint(child) == "held\n"
+        assert interrupted_until_it_ends(child, 3) <= 3
+        assert child.returncode == 130
+        assert child.stderr is not None
+        said = child.stderr.read()
+    assert f"sockscope: the loop is held up by {handler} (mine.py:" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_what_is_not_typed_twice_ends_it_after_a_while(number: signal.Signals, here: Path) -> None:
+    with running("serve", "--handler", "mine:loops", "--json", cwd=here) as server:
+        address = next_complaint(server).split()[-1]
+        with running("swarm", address, "-c", "1") as clients:
+            assert next_complaint(server) == "held\n"
+            server.send_signal(number)
+            assert server.wait(PATIENCE_S) == 1
+            clients.kill()
+
+
+def test_children_whose_interpreter_is_held_up_end_too(here: Path) -> None:
+    arguments = ("--handler", "mine:keeps_the_lock", "--place", "apart", "--json-stream", "-i", "100ms")
+    with running("run", *arguments, cwd=here) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        children = psutil.Process(child.pid).children()
+        assert len(children) == 2
+        interrupted_until_it_ends(child, 3)
+        assert child.returncode in (0, 130)
+        gone, alive = psutil.wait_procs(children, PATIENCE_S)
+        assert (len(gone), alive) == (2, [])
+
+
+@pytest.mark.parametrize("handler", ["swallows", "sleeps_in_a_thread"])
+def test_what_never_ends_does_not_hold_up_the_end(handler: str, here: Path) -> None:
+    done = sockscope(
+        "run", "--handler", f"mine:{handler}", "-d", "0.2", "-c", "2", "--timeout", "50ms", cwd=here
+    )
+    assert done.returncode == 1
+    assert "no request was answered" in done.stderr
+    assert "0 answered" in done.stdout
