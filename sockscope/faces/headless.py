@@ -17,7 +17,7 @@ from sockscope.core.results.run_result import report
 from sockscope.core.results.thresholds import missed
 from sockscope.core.run.adding import origin
 from sockscope.core.run.figures import figures
-from sockscope.core.run.snapshot import RunState, Snapshot
+from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from sockscope.core.run.window import window
 from sockscope.core.units import format_count, format_duration, format_elapsed
 from sockscope.engine.engine import Engine
@@ -190,13 +190,21 @@ def _failure(outcome: _Outcome) -> str:
     return f"no request was answered: {why}"
 
 
+def _failures(totals: Totals) -> str:
+    """Return how many requests failed, and of which kind they were if they were of both."""
+    text = f"failed {format_count(totals.failed)}"
+    if totals.timeouts and totals.errors:
+        return f"{text} ({format_count(totals.timeouts)} timeouts, {format_count(totals.errors)} errors)"
+    return text
+
+
 def progress_line(now: Snapshot, interval: Snapshot) -> str:
     """Return one line: elapsed time, failures so far, in flight; rate and p99 of ``interval``."""
     parts = [format_elapsed(now.elapsed_s), f"{format_count(figures(interval).requests_per_s):>9} req/s"]
     swarm, totals = interval.swarm, now.main.totals
     if swarm is not None:
         parts.append(f"p99 {format_duration(swarm.service_time.percentile(0.99)):>7}")
-    parts += [f"errors {format_count(totals.errors)}", f"timeouts {format_count(totals.timeouts)}"]
+    parts.append(_failures(totals))
     if swarm is not None:
         parts.append(f"in flight {format_count(swarm.in_flight)}")
         if swarm.last_trouble and not swarm.totals.responses:

@@ -36,8 +36,9 @@ _SHOWN = {
     "service_time_s.max": "max",
     "{main}.requests": "requests",
     "{main}.responses": "answers",
-    "{main}.errors": "errors",
+    "{main}.failed": "failed",
     "{main}.timeouts": "timeouts",
+    "{main}.errors": "errors",
     "{main}.connections_opened": "connections opened",
     "{main}.connections_refused": "connections refused",
     "{main}.connections_reset": "connections reset",
@@ -57,7 +58,7 @@ _SHOWN = {
     "kernel_udp.rcvbuf_errors": "kernel UDP drops",
 }
 """The figures of a comparison that the text shows, in order; ``{main}`` is the section of the counts."""
-_ALWAYS = ("errors", "timeouts")
+_ALWAYS = ("failed",)
 _CONTESTANT = {
     "duration_s": "time", "connections_per_s": "connections/s", "requests_per_s": "requests/s",
     "service_time_p50_s": "p50", "service_time_p99_s": "p99", "cpu_ratio": "CPU",

@@ -137,7 +137,7 @@ def environment_line(environment: Mapping[str, object]) -> str:
 
 
 def result_columns(contest: Contest, table: Sequence[StandingRow], *, bars: bool) -> list[RaceColumn]:
-    """Return the columns of ranks, the deciding figure and its spread, latency and errors."""
+    """Return the columns of ranks, the deciding figure and its spread, latency and failures."""
     deciding, show = contest.figure, _shower(contest.figure)
     longest = max((row.figures[deciding].median or 0.0 for row in table), default=0.0)
     columns = [
@@ -159,8 +159,10 @@ def result_columns(contest: Contest, table: Sequence[StandingRow], *, bars: bool
     columns += [
         RaceColumn("p50", lambda row: format_duration(row.figures["service_time_p50_s"].median)),
         RaceColumn("p99", lambda row: format_duration(row.figures["service_time_p99_s"].median)),
-        RaceColumn("errors", lambda row: format_count(_sum(row.figures["errors"]))),
+        RaceColumn("failed", lambda row: format_count(_sum(row.figures["failed"]))),
     ]
+    if any(_sum(row.figures["connects_failed"]) for row in table):
+        columns.append(RaceColumn("no conn", lambda row: format_count(_sum(row.figures["connects_failed"]))))
     return columns
 
 

@@ -155,7 +155,7 @@ def _service_time(report: Report) -> str:
 
 
 def _failures(report: Report) -> str:
-    parts = [f"{_count(report, 'errors')} errors", f"{_count(report, 'timeouts')} timeouts"]
+    parts = [_failed(report)]
     totals = report[main_section(report)]
     if totals.get("datagrams_sent") or totals.get("datagrams_received"):
         parts += [
@@ -165,6 +165,14 @@ def _failures(report: Report) -> str:
             f"{_count(report, 'datagrams_duplicated')} twice",
         ]
     return ", ".join(parts)
+
+
+def _failed(report: Report) -> str:
+    main = report[main_section(report)]
+    timeouts, errors = main.get("timeouts"), main.get("errors")
+    failed = timeouts + errors if timeouts is not None and errors is not None else None
+    parts = f"{format_count(timeouts)} timeouts, {format_count(errors)} errors"
+    return f"{format_count(failed)} ({parts})"
 
 
 def _connections(report: Report) -> str:

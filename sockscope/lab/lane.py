@@ -121,7 +121,7 @@ class Lane:
             self._check()
             now = swarm.snapshot()
             totals = now.main.totals
-            done = totals.responses + totals.timeouts + totals.errors
+            done = totals.responses + totals.failed
             if done >= self._asked:
                 return
             if done != progress:

@@ -202,6 +202,23 @@ def test_each_missed_threshold_is_told() -> None:
     assert "200 answered" in done.stdout
 
 
+# One client is served and answered, the others are in the backlog and time out.
+COLLAPSED = ("run", "--server", "blocking", "-c", "4", "--permits", "0", "--timeout", "100ms", "-d", "0.5")
+
+
+def test_timeouts_are_failures_and_no_errors() -> None:
+    conditions = ("--fail-if", "failed>0", "--fail-if", "timeouts>0", "--fail-if", "errors>0")
+    done = sockscope(*COLLAPSED, *conditions, "--json")
+    totals = json.loads(done.stdout)["totals"]
+    assert done.returncode == 3
+    assert (totals["failed"], totals["errors"]) == (totals["timeouts"], 0)
+    assert totals["responses"]
+    assert totals["timeouts"]
+    assert "missed failed>0: " in done.stderr
+    assert "missed timeouts>0: " in done.stderr
+    assert "missed errors>0" not in done.stderr
+
+
 def test_a_figure_that_is_not_known_counts_as_missed() -> None:
     done = sockscope("serve", "-d", "0.1", "--fail-if", "p99>1m")
     assert done.returncode == 3

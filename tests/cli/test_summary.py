@@ -20,7 +20,7 @@ def test_what_a_run_leaves_behind() -> None:
         "requests      1,000 answered of 1,000, 500/s\n"
         "payload       32.0 kB/s of answers\n"
         "service time  p50 10.0 ms  p90 10.0 ms  p99 10.0 ms  p99.9 10.0 ms  max 10.0 ms\n"
-        "failed        0 errors, 0 timeouts\n"
+        "failed        0 (0 timeouts, 0 errors)\n"
         "connections   4 opened, 0 refused, 0 reset\n"
         "process       CPU 25 % of a core, RSS 40.0 MB, loop lag p99 –\n"
     )
@@ -45,7 +45,7 @@ def test_lines_are_short_and_few_whatever_ran() -> None:
 def test_udp_tells_what_was_lost() -> None:
     totals = Totals(requests=10, responses=8, timeouts=2, datagrams_sent=10, datagrams_lost=2)
     text = summary_text(run(tuning=Tuning(transport="udp"), swarm=role("swarm", totals)))
-    assert "failed        0 errors, 2 timeouts, 2 lost, 0 late, 0 reordered, 0 twice\n" in text
+    assert "failed        2 (2 timeouts, 0 errors), 2 lost, 0 late, 0 reordered, 0 twice\n" in text
     assert "kernel UDP    1 dropped, receive buffer full (whole machine)\n" in text
     assert "framing" not in text
 
@@ -97,7 +97,7 @@ def test_trouble_and_failure_are_told() -> None:
 def test_progress_in_one_line() -> None:
     now = both(seconds=62)
     assert progress_line(now, both(seconds=2)) == (
-        "00:01:02        500 req/s  p99 10.0 ms  errors 0  timeouts 0  in flight 0"
+        "00:01:02        500 req/s  p99 10.0 ms  failed 0  in flight 0"
     )
 
 
@@ -109,4 +109,4 @@ def test_progress_without_answers_says_what_is_wrong() -> None:
 
 def test_progress_of_a_server() -> None:
     now = run(server=role("server", Totals()))
-    assert progress_line(now, now).endswith("timeouts 0  connections 4")
+    assert progress_line(now, now).endswith("failed 0  connections 4")

@@ -31,7 +31,10 @@ def lap(**figures: float | None) -> Lap:
         "threads": 1,
         "voluntary_switches": 7,
         "involuntary_switches": 3,
+        "timeouts": 0,
         "errors": 0,
+        "failed": 0,
+        "connects_failed": 0,
     }
     assert set(usual) == set(FIGURES)
     return Lap(**{**usual, **figures})

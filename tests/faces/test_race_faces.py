@@ -28,7 +28,7 @@ def test_the_table() -> None:
 SockScope race: 2 servers in turn, 3 rounds, slices of 1.00 s after 300 ms
 transport TCP, clients 100, permits off, request 64 B, service 0, place apart
 
-rank  server  req/s                        min … max     ×   low … high      p50      p99  errors
+rank  server  req/s                        min … max     ×   low … high      p50      p99  failed
    1  fast    2,000  ████████████████  1,800 … 2,200  2.00  2.00 … 2.00  1.00 ms  2.00 ms       0
    2  slow    1,000  ████████            900 … 1,100  1.00  1.00 … 1.00  1.00 ms  2.00 ms       0
 
@@ -101,7 +101,7 @@ def test_an_early_end_is_told() -> None:
 
 def test_tables_are_aligned_whatever_is_in_them() -> None:
     wild = two_servers(
-        laps={"slow": (lap(requests_per_s=1e9, rss_bytes=1e12, errors=10**9),), "fast": rates(0.0)}
+        laps={"slow": (lap(requests_per_s=1e9, rss_bytes=1e12, failed=10**9),), "fast": rates(0.0)}
     )
     first, second = (part.splitlines() for part in race_text(wild, HERE).split("\n\n")[1:3])
     head = first[0].index("server")

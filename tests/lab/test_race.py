@@ -62,7 +62,7 @@ async def test_contestants_take_turns_until_the_rounds_are_done() -> None:
             assert lap.duration_s is not None
             assert lap.duration_s > 0
             assert lap.connections_per_s == 0
-            assert lap.errors == 0
+            assert lap.failed == 0
             assert lap.rss_bytes is not None
 
 
@@ -91,7 +91,7 @@ async def test_a_batch_makes_exactly_its_connections(transport: str) -> None:
         assert lap.duration_s is not None
         assert lap.requests_per_s == pytest.approx(20 / lap.duration_s)
         assert lap.connections_per_s == pytest.approx(20 / lap.duration_s)
-        assert lap.errors == 0
+        assert lap.failed == 0
     # 20 requests by 4 clients are 5 service times in a row for each of them.
     assert all(lap.duration_s is not None and lap.duration_s >= 0.05 for lap in b)
 
@@ -100,7 +100,7 @@ async def test_a_batch_of_persistent_clients() -> None:
     told = await result_of(contest(contestant("a"), requests=30))
     laps = told[-1].laps["a"]
     assert len(laps) == 2
-    assert all(lap.connections_per_s == 0 and lap.errors == 0 for lap in laps)
+    assert all(lap.connections_per_s == 0 and lap.failed == 0 for lap in laps)
 
 
 async def test_servers_and_clients_in_processes_of_their_own() -> None:
@@ -112,7 +112,7 @@ async def test_servers_and_clients_in_processes_of_their_own() -> None:
     for lap in (*last.laps["a"], *last.laps["b"]):
         assert lap.requests_per_s is not None
         assert lap.requests_per_s > 0
-        assert lap.errors == 0
+        assert lap.failed == 0
         assert lap.threads == 1
         assert lap.rss_bytes is not None
         assert lap.rss_bytes > 1_000_000
@@ -132,7 +132,7 @@ async def test_a_batch_between_processes() -> None:
     for lap in (*last.laps["a"], *last.laps["b"]):
         assert lap.duration_s is not None
         assert lap.connections_per_s == pytest.approx(25 / lap.duration_s)
-        assert lap.errors == 0
+        assert lap.failed == 0
 
 
 async def test_a_server_that_is_killed_drops_out() -> None:

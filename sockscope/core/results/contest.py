@@ -129,8 +129,9 @@ class Lap:
     ``duration_s`` is the length of the slice, or of the batch from its first connect to its last answer;
     rates are per second of it. ``cpu_ratio``, ``cpu_s_per_request``, ``rss_bytes``, ``threads`` and the
     switches are those of the server's process, ``clients_cpu_ratio`` that of the clients', and
-    ``others_cpu_ratio`` that of whatever else ran on the machine, this program included. ``errors`` are
-    requests that failed or timed out, and connections that were not made.
+    ``others_cpu_ratio`` that of whatever else ran on the machine, this program included. ``failed`` are
+    requests without an answer (``timeouts`` and other ``errors``), ``connects_failed`` attempts that got no
+    connection.
     """
 
     duration_s: float | None
@@ -146,7 +147,10 @@ class Lap:
     threads: float | None
     voluntary_switches: float | None
     involuntary_switches: float | None
+    timeouts: float | None
     errors: float | None
+    failed: float | None
+    connects_failed: float | None
 
 
 FIGURES = tuple(f.name for f in fields(Lap))
@@ -177,11 +181,10 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
         threads=_sum(used, "threads"),
         voluntary_switches=_sum(used, "voluntary_switches"),
         involuntary_switches=_sum(used, "involuntary_switches"),
-        errors=totals.errors
-        + totals.timeouts
-        + totals.connections_refused
-        + totals.connections_timed_out
-        + totals.connections_failed,
+        timeouts=totals.timeouts,
+        errors=totals.errors,
+        failed=totals.failed,
+        connects_failed=totals.connections_refused + totals.connections_timed_out + totals.connections_failed,
     )
 
 

@@ -40,7 +40,10 @@ _BETTER = {
     "service_time_p99_s": Better.LOWER,
     "cpu_s_per_request": Better.LOWER,
     "rss_bytes": Better.LOWER,
+    "timeouts": Better.LOWER,
     "errors": Better.LOWER,
+    "failed": Better.LOWER,
+    "connects_failed": Better.LOWER,
 }
 RATIO = "ratio"
 """Name of the ratio to the baseline, which is a figure of a contestant, too."""

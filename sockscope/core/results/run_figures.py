@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from sockscope.core.results.schema import Better, Figure, short_names
 from sockscope.core.run.snapshot import KernelUdp, LimiterStatistics, Totals
@@ -13,7 +13,7 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
 PROGRESS = frozenset({"requests", "responses"})
 """Counts that tell how much was done, and nothing about how well."""
 _UNWELCOME = frozenset(
-    {"timeouts", "errors", "connections_refused", "connections_reset", "connections_timed_out",
+    {"timeouts", "errors", "failed", "connections_refused", "connections_reset", "connections_timed_out",
      "connections_failed", "connections_rejected", "accept_stops", "datagrams_lost", "datagrams_late",
      "datagrams_reordered", "datagrams_duplicated", "in_errors", "rcvbuf_errors"}
 )  # fmt: skip
@@ -38,15 +38,23 @@ def _latencies(*names: str) -> tuple[Figure, ...]:
     return tuple(Figure(name, Better.LOWER) for name in names)
 
 
+def _totals() -> Iterator[Figure]:
+    """Yield the counts of a role, and behind their parts those that are sums."""
+    for figure in _counts(Totals):
+        yield figure
+        if figure.name == "errors":
+            yield replace(figure, name="failed")
+
+
 SECTIONS: Mapping[str, tuple[Figure, ...]] = {
-    "totals": _counts(Totals),
+    "totals": tuple(_totals()),
     "rates": (Figure("requests_per_s", Better.HIGHER), Figure("bytes_per_s", Better.HIGHER)),
     "service_time_s": (*_latencies(*PERCENTILES, "mean"), Figure("count", extent=True)),
     "clients": tuple(map(Figure, ("running", "connecting", "retrying", "connections_open", "in_flight"))),
     "limiter": _counts(LimiterStatistics),
     "admission": _counts(LimiterStatistics),
     "pool": _counts(LimiterStatistics),
-    "server": (*_counts(Totals), Figure("connections_open"), Figure("skew_s")),
+    "server": (*_totals(), Figure("connections_open"), Figure("skew_s")),
     "resources": (
         Figure("cpu_ratio"),
         Figure("cpu_s", per_request=True),

@@ -346,8 +346,13 @@ def _columns(report: Report) -> dict[str, Any]:
         "duration_s": known(report, "duration_s"),
         "requests_per_s": known(report, "rates.requests_per_s"),
         "p99_s": known(report, "service_time_s.p99"),
-        "failed": sum(known(report, f"{main}.{name}") or 0 for name in ("errors", "timeouts")),
+        "failed": _failed(report, main),
     }
+
+
+def _failed(report: Report, main: str) -> int:
+    """Return how many requests failed, of an older result too, which has only the parts."""
+    return sum(known(report, f"{main}.{name}") or 0 for name in ("timeouts", "errors"))
 
 
 def _estimates(report: Report) -> dict[str, dict[str, Estimate]]:

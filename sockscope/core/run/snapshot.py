@@ -51,10 +51,11 @@ class Totals:
     """Cumulative counts of one role, in events and bytes.
 
     At the swarm ``requests`` were sent, ``responses`` came back; at the server ``requests`` arrived and
-    ``responses`` were sent. ``errors`` are requests that failed other than by timeout, and at the server
-    connections that sent garbage or whose own handler raised. ``connections_failed`` are connection attempts
-    that failed other than by refusal or timeout; ``accept_stops`` how often the server stopped accepting
-    because no descriptors were left. ``datagrams_lost`` are requests that were not answered in
+    ``responses`` were sent. ``timeouts`` are requests without a whole answer in time, ``errors`` those that
+    failed otherwise, and at the server connections that sent garbage or whose own handler raised; ``failed``
+    are both. ``connections_failed`` are connection attempts that failed other than by refusal or timeout;
+    ``accept_stops`` how often the server stopped accepting because no descriptors were left.
+    ``datagrams_lost`` are requests that were not answered in
     time nor later (swarm), or numbers that never arrived (server); ``datagrams_late`` came after the timeout.
     """
 
@@ -80,6 +81,11 @@ class Totals:
     datagrams_late: Cumulative[int] = 0
     datagrams_reordered: Cumulative[int] = 0
     datagrams_duplicated: Cumulative[int] = 0
+
+    @property
+    def failed(self) -> int:
+        """Requests that got no answer, for whatever reason: timeouts and errors."""
+        return self.timeouts + self.errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,12 +97,10 @@ def _what(state: ScreenState, most: int) -> Content:
 def _figures(state: ScreenState) -> Content:
     snapshot, shown = state.snapshot, state.figures
     totals = snapshot.main.totals
-    # A lost datagram is counted as lost, not once more as the timeout by which it was noticed.
-    errors = totals.errors + totals.timeouts - totals.datagrams_lost
     pieces = [
         _figure(units.format_count(shown.requests_per_s), 9, "req/s"),
         Content("p99 ") + _figure(units.format_duration(shown.p99_s), 7, ""),
-        _figure(units.format_count(errors), 1, "error" if errors == 1 else "errors", alarm=errors > 0),
+        _figure(units.format_count(totals.failed), 1, "failed", alarm=totals.failed > 0),
     ]
     if snapshot.tuning.transport == "udp" or totals.datagrams_lost:
         lost = totals.datagrams_lost

@@ -42,8 +42,8 @@ PRESET_COLUMNS = (
 )
 _PRIORITIES = {
     "rank": 99, "server": 98, "req/s": 97, "time": 97, "": 60, "×": 90, "p99": 85, "CPU": 80, "limit": 88,
-    "low … high": 70, "p50": 70, "min … max": 65, "RSS": 55, "CPU/request": 50, "conn/s": 45, "errors": 82,
-    "threads": 40,
+    "low … high": 70, "p50": 70, "min … max": 65, "RSS": 55, "CPU/request": 50, "conn/s": 45,
+    "failed": 82, "no conn": 42, "threads": 40,
 }  # fmt: skip
 """Which columns stay when there is no room for all."""
 _WIDTHS = {"": 16, "limit": 8}
