@@ -5,8 +5,9 @@ import pytest
 
 from sockscope.core.events import Event, EventKind
 from sockscope.core.roles import SERVER, SWARM
-from sockscope.core.run.snapshot import RunState, Snapshot
-from sockscope.core.run.trace import EDGE_S, GAP_S, POINTS, SETTLE_S, Trace
+from sockscope.core.run.changes import GAP_S
+from sockscope.core.run.snapshot import Snapshot
+from sockscope.core.run.trace import POINTS, Trace
 from tests.core.runs import both, child
 
 TICK_S = 0.2
@@ -33,59 +34,6 @@ def test_a_point_per_tick_and_the_headline_of_the_last_second() -> None:
     assert list(rates) == pytest.approx([1_000.0] * 19, rel=1e-6)
     assert trace.headline is not None
     assert trace.headline.measured_s == pytest.approx(1.0, abs=TICK_S)
-
-
-def test_a_change_is_told_before_and_after() -> None:
-    trace = Trace()
-    answered = ticks(trace, 0.0, 4.0, per_s=1_000)
-    trace.absorb(change_at(4.1, answered + 100))
-    ticks(trace, 4.1, 8.1, per_s=3_000, before=answered + 100)
-    change = trace.changes[-1]
-    assert change.text == "permits 50 → 100"
-    assert change.before is not None
-    assert change.before.requests_per_s == pytest.approx(1_000)
-    assert change.after is not None
-    assert change.after.requests_per_s == pytest.approx(3_000, rel=0.01)
-
-
-def test_the_comparison_stays_as_it_was_once_it_is_complete() -> None:
-    trace = Trace()
-    answered = ticks(trace, 0.0, 4.0, per_s=1_000)
-    trace.absorb(change_at(4.1, answered))
-    answered = ticks(trace, 4.1, 4.1 + SETTLE_S + EDGE_S + 2, per_s=3_000, before=answered)
-    settled = trace.changes[-1].after
-    ticks(trace, 4.1 + SETTLE_S + EDGE_S + 2, 12.0, per_s=1, before=answered)
-    assert trace.changes[-1].after is settled
-
-
-def test_a_pause_is_no_effect_of_the_change_before_it() -> None:
-    trace = Trace()
-    answered = ticks(trace, 0.0, 4.0, per_s=1_000)
-    trace.absorb(change_at(4.0, answered))
-    answered = ticks(trace, 4.0, 5.0, per_s=3_000, before=answered)
-    told = trace.changes[-1].after
-    assert told is not None
-    trace.absorb(replace(both(5.2, answered), state=RunState.PAUSED))
-    trace.absorb(replace(both(5.4, answered), state=RunState.PAUSED))
-    ticks(trace, 5.6, 6.0, per_s=3_000, before=answered)
-    assert trace.changes[-1].after is told
-
-
-def test_two_changes_in_a_row_do_not_mix() -> None:
-    trace = Trace()
-    answered = ticks(trace, 0.0, 4.0, per_s=1_000)
-    trace.absorb(change_at(4.0, answered))
-    answered = ticks(trace, 4.0, 6.0, per_s=3_000, before=answered)
-    trace.absorb(change_at(6.1, answered, "clients 100 → 50"))
-    before = trace.changes[-1].before
-    assert before is not None
-    assert before.requests_per_s == pytest.approx(3_000, rel=0.01)
-
-
-def test_a_change_at_once_after_another_has_no_figures_before() -> None:
-    trace = Trace()
-    trace.absorb(change_at(0.1, 0))
-    assert trace.changes[-1].before is None
 
 
 def test_a_silence_is_a_gap() -> None:

@@ -23,6 +23,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.is_covered = False
+        self.is_overlaid = False
         self.states: list[ScreenState] = []
         self.requests: list[ScreenState] = []
         self.refusals: list[ConfigError] = []

@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from sockscope.core.events import Event, EventKind
 from sockscope.core.roles import ROLE_NAMES
+from sockscope.core.run.changes import GAP_S, Change, Changes
 from sockscope.core.run.figures import Figures, figures, process_figures
-from sockscope.core.run.snapshot import RunState, Snapshot
+from sockscope.core.run.snapshot import Snapshot
 from sockscope.core.run.window import window
 from sockscope.core.series import TimeSeries
 
 POINTS = 3_000
 """Points kept per series: ten minutes at five a second."""
-EDGE_S = 3.0
-"""Length of the windows before and after a change that are compared."""
-SETTLE_S = 0.4
-"""Left out after a change, while queues of before drain."""
 HEADLINE_S = 1.0
 """Length of the window that the large figures are of."""
-GAP_S = 2.0
-"""A longer silence between two snapshots is drawn as a gap."""
 
 _CPU_OF: dict[tuple[str, ...], str] = {
     (role.name,): f"{role.title}_cpu_ratio" for role in ROLE_NAMES.values()
 }
 _CPU_OF_SEVERAL = "child_cpu_ratio"
-
-
-@dataclass(slots=True)
-class Change:
-    """One tuning while the run went on; ``after`` is None until enough time has passed.
-
-    It is ``over`` when the traffic was paused: what follows is no effect of it.
-    """
-
-    generation: int
-    time_s: float
-    text: str
-    before: Figures | None
-    after: Figures | None = None
-    start: Snapshot | None = None
-    over: bool = False
 
 
 class Trace:
@@ -61,25 +40,27 @@ class Trace:
         ]  # fmt: skip
         self.series = {name: TimeSeries(POINTS) for name in names}
         self.markers: deque[Event] = deque(maxlen=200)
-        self.changes: deque[Change] = deque(maxlen=100)
+        self._changes = Changes()
         self.headline: Snapshot | None = None
         self._recent: deque[Snapshot] = deque()
 
-    def absorb(self, snapshot: Snapshot) -> None:
-        """Take the next snapshot of the run."""
+    @property
+    def changes(self) -> deque[Change]:
+        """What each tuning did, the newest last."""
+        return self._changes.all
+
+    def absorb(self, snapshot: Snapshot, *, disturbed: bool = False) -> None:
+        """Take the next snapshot of the run; ``disturbed`` if the screen held up the traffic before it."""
         for event in snapshot.events:
             if event.kind in (EventKind.TUNING, EventKind.MARKER) or event.text in ("paused", "resumed"):
                 self.markers.append(event)
-            if event.kind is EventKind.TUNING:
-                self._begin_change(event)
         if self._recent:
             self._add_points(self._recent[-1], snapshot)
         self._recent.append(snapshot)
-        while snapshot.time_s - self._recent[0].time_s > EDGE_S + 2:
+        while snapshot.time_s - self._recent[0].time_s > HEADLINE_S + GAP_S:
             self._recent.popleft()
         self.headline = window(self._since(snapshot.time_s - HEADLINE_S), snapshot)
-        if self.changes:
-            self._finish_change(self.changes[-1], snapshot)
+        self._changes.absorb(snapshot, disturbed=disturbed)
 
     def _add_points(self, before: Snapshot, now: Snapshot) -> None:
         series = self.series
@@ -109,34 +90,12 @@ class Trace:
             found = snapshot
         return found
 
-    def _begin_change(self, event: Event) -> None:
-        before = None
-        if self._recent:
-            last = self._recent[-1]
-            first = self._since(max(event.time_s - EDGE_S, self._settled_s()))
-            if last.time_s - first.time_s > SETTLE_S:
-                before = figures(window(first, last))
-        self.changes.append(Change(event.generation, event.time_s, event.text, before))
-
-    def _settled_s(self) -> float:
-        """Return when the change before had settled: its figures must not mix into the next comparison."""
-        return self.changes[-1].time_s + SETTLE_S if self.changes else float("-inf")
-
-    def _finish_change(self, change: Change, now: Snapshot) -> None:
-        if now.state is RunState.PAUSED:
-            change.over = change.start is not None
-        elif change.start is None:
-            if now.time_s - change.time_s >= SETTLE_S:
-                change.start = now
-        elif not change.over and 0 < now.time_s - change.start.time_s <= EDGE_S + 1:
-            change.after = figures(window(change.start, now))
-
     def clear(self) -> None:
         """Forget the past, for figures that begin anew."""
         for one in self.series.values():
             one.clear()
         self.markers.clear()
-        self.changes.clear()
+        self._changes.clear()
 
 
 def _elsewhere(between: Snapshot) -> dict[str, float | None]:

@@ -48,6 +48,10 @@ class Viewer(Protocol):
     def is_covered(self) -> bool:
         """Whether nothing of it can be seen, so that drawing would be in vain."""
 
+    @property
+    def is_overlaid(self) -> bool:
+        """Whether something else is drawn over it, or instead of it."""
+
     def interest(self, cursors: Cursors, *, still: bool, hidden: bool) -> Cursors:
         """Add to ``cursors`` which rows the next snapshot should hold.
 
@@ -102,6 +106,8 @@ class Session:
         self._events_cursor = 0
         self._unseen_events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._taken: Snapshot | None = None
+        self._was_overlaid = False
+        self._disturbed = False
         self._absorbed: Snapshot | None = None
         self._window_s = DEFAULT_WINDOW_S
         self._frozen = False
@@ -224,6 +230,9 @@ class Session:
         self._absorb_taken()
         self._ticks += 1
         self._with_tables = tables or not self._with_tables
+        overlaid = self._viewer.is_overlaid
+        self._disturbed = self._disturbed or overlaid or self._was_overlaid
+        self._was_overlaid = overlaid
         snapshot = self.source.snapshot(self._interest(self._viewer, hidden=hidden))
         self._events_cursor = snapshot.events_cursor
         self._taken = snapshot
@@ -232,7 +241,8 @@ class Session:
         """Let trace, intervals and log have the picture that was taken last, unless they have it."""
         snapshot, self._taken = self._taken, None
         if snapshot is not None:
-            self.trace.absorb(snapshot)
+            self.trace.absorb(snapshot, disturbed=self._disturbed)
+            self._disturbed = False
             self.intervals.absorb(snapshot)
             self._unseen_events.extend(snapshot.events)
             self._absorbed = snapshot
@@ -312,6 +322,10 @@ class Session:
         self._cursor_s = None
         self.source.hold(self._held or frozen)
         self._present_again()
+
+    def disturb(self) -> None:
+        """The screen holds up the traffic, to take another size say: this is no effect of a change."""
+        self._disturbed = True
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment readable, or let them go unless the view is frozen."""

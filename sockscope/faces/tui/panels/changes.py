@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widget import Widget
 
 from sockscope.core import units
-from sockscope.core.run.figures import Figures
-from sockscope.core.run.trace import Change
+from sockscope.core.run.changes import Change
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.screen_state import ScreenState
+
+NOISE = "noise"
+"""Instead of a change that is within what the seconds before and after it range over."""
 
 
 class ChangesPanel(Panel):
@@ -64,11 +68,10 @@ class ChangesPanel(Panel):
 
 def _change_lines(change: Change, width: int) -> list[Content]:
     rows = [Content(change.text).stylize("bold").truncate(max(1, width), ellipsis=True)]
-    before, after = change.before, change.after
-    rows.append(_row("req/s", before, after, "requests_per_s", _count, width))
-    rows.append(_row("p50", before, after, "p50_s", units.format_duration, width))
-    rows.append(_row("p99", before, after, "p99_s", units.format_duration, width))
-    rows.append(_row("CPU", before, after, "cpu_ratio", units.format_ratio, width))
+    rows.append(_row("req/s", change, "requests_per_s", _count, width))
+    rows.append(_row("p50", change, "p50_s", units.format_duration, width))
+    rows.append(_row("p99", change, "p99_s", units.format_duration, width))
+    rows.append(_row("CPU", change, "cpu_ratio", units.format_ratio, width))
     return rows
 
 
@@ -76,14 +79,13 @@ def _count(value: float | None) -> str:
     return units.format_count(value)
 
 
-def _row(
-    label: str, before: Figures | None, after: Figures | None, name: str,
-    write: object, width: int,
-) -> Content:  # fmt: skip
-    assert callable(write)
+def _row(label: str, change: Change, name: str, write: Callable[[float | None], str], width: int) -> Content:
+    before, after = change.before, change.after
     old: float | None = getattr(before, name) if before else None
     new: float | None = getattr(after, name) if after else None
     line = f"{label:<6}{write(old):>7} → {write(new) if after else '…':>7}"
-    if name != "cpu_ratio" and len(line) + 7 <= width:
-        line += f" {units.format_change(old, new):>6}"
-    return Content(line)
+    if len(line) + 7 > width:
+        return Content(line)
+    if change.is_noise(name):
+        return Content(line) + Content(f" {NOISE:>6}").stylize("dim")
+    return Content(line + (f" {units.format_change(old, new):>6}" if name != "cpu_ratio" else ""))

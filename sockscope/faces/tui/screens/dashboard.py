@@ -83,6 +83,7 @@ class DashboardScreen(Screen[None]):
 
     def on_resize(self) -> None:
         """Choose the layout."""
+        self._session.disturb()
         self._arrange()
 
     def panel(self, kind: builtins.type[P]) -> P:
@@ -95,6 +96,11 @@ class DashboardScreen(Screen[None]):
     def is_covered(self) -> bool:
         """Whether another screen hides the dashboard altogether."""
         return not isinstance(self.app.screen, DashboardScreen | ModalScreen)
+
+    @property
+    def is_overlaid(self) -> bool:
+        """Whether another screen is in front, a palette too."""
+        return self.app.screen is not self
 
     def interest(self, cursors: Cursors, *, still: bool, hidden: bool) -> Cursors:
         """Add to ``cursors`` which rows the panels in sight need, or with ``hidden`` all panels."""

@@ -1,0 +1,156 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from sockscope.core.events import Event, EventKind
+from sockscope.core.run.changes import AFTER, BEFORE, SETTLE_S, Change, Changes
+from sockscope.core.run.snapshot import RunState, Snapshot
+from tests.core.runs import both
+
+TICK_S = 0.2
+
+
+class Run:
+    """A run whose rate is ``rate(second)``, looked at five times a second; ``changes`` absorbs it."""
+
+    def __init__(self) -> None:
+        self.changes = Changes()
+        self.elapsed_s = 0.0
+        self.answered = 0.0
+
+    def go_on(
+        self, seconds: float, rate: Callable[[float], float] | float, *, disturbed: bool = False
+    ) -> Snapshot:
+        """Let so many seconds pass, and return the last snapshot."""
+        for _ in range(round(seconds / TICK_S)):
+            self.elapsed_s += TICK_S
+            self.answered += TICK_S * (rate(self.elapsed_s) if callable(rate) else rate)
+            self.changes.absorb(self.now(), disturbed=disturbed)
+        return self.now()
+
+    def now(self) -> Snapshot:
+        return both(self.elapsed_s, round(self.answered))
+
+    def turn(self, text: str = "permits 50 → 100") -> Change:
+        """Turn a knob now."""
+        event = Event(100.0 + self.elapsed_s, EventKind.TUNING, "run", text=text, generation=1)
+        self.changes.absorb(replace(self.now(), events=(event,)))
+        return self.changes.all[-1]
+
+
+def rates(change: Change) -> tuple[float, float]:
+    """Return the requests per second before and after."""
+    assert change.before is not None
+    assert change.after is not None
+    assert change.before.requests_per_s is not None
+    assert change.after.requests_per_s is not None
+    return change.before.requests_per_s, change.after.requests_per_s
+
+
+def jitter(base: float, by: float) -> Callable[[float], float]:
+    """Return a rate that is now higher and now lower, second by second."""
+    return lambda at_s: base + by * (1 if int(at_s) % 2 else -1)
+
+
+def test_a_change_is_told_before_and_after() -> None:
+    run = Run()
+    run.go_on(6.0, 1_000)
+    change = run.turn()
+    assert (change.text, change.after) == ("permits 50 → 100", None)
+    run.go_on(SETTLE_S + 2 * TICK_S, 3_000)
+    assert rates(change) == pytest.approx((1_000, 3_000), rel=0.01)
+    run.go_on(AFTER + 1.0, 3_000)
+    assert rates(change) == pytest.approx((1_000, 3_000), rel=0.01)
+    assert (len(change.seconds_before), len(change.seconds_after)) == (BEFORE, AFTER)
+    assert not change.is_noise("requests_per_s")
+
+
+def test_it_goes_on_until_the_figures_have_settled() -> None:
+    run = Run()
+    run.go_on(6.0, 1_000)
+    change = run.turn()
+    run.go_on(8.0, 0)
+    assert rates(change) == pytest.approx((1_000, 0))
+    run.go_on(16.0, 120)
+    assert rates(change) == pytest.approx((1_000, 120), rel=0.01)
+    run.go_on(10.0, 9_000)
+    assert rates(change) == pytest.approx((1_000, 120), rel=0.01)
+
+
+def test_nothing_answered_is_never_settled() -> None:
+    run = Run()
+    run.go_on(6.0, 1_000)
+    change = run.turn()
+    run.go_on(60.0, 0)
+    assert not change.over
+
+
+def test_what_the_seconds_before_range_over_is_noise() -> None:
+    run = Run()
+    run.go_on(6.0, jitter(1_000, 100))
+    change = run.turn()
+    run.go_on(5.0, jitter(1_050, 100))
+    assert change.is_noise("requests_per_s")
+    run.turn()
+    run.go_on(5.0, jitter(2_000, 100))
+    assert not run.changes.all[-1].is_noise("requests_per_s")
+
+
+def test_what_the_screen_disturbed_is_left_out() -> None:
+    run = Run()
+    run.go_on(4.0, 1_000)
+    run.go_on(2.0, 100, disturbed=True)
+    run.go_on(1.2, 1_000)
+    change = run.turn()
+    run.go_on(SETTLE_S + 1.2, 2_000)
+    run.go_on(2.0, 100, disturbed=True)
+    run.go_on(3.2, 2_000)
+    assert rates(change) == pytest.approx((1_000, 2_000), rel=0.01)
+
+
+def test_what_is_long_ago_is_no_before() -> None:
+    run = Run()
+    run.go_on(4.0, 1_000)
+    run.go_on(20.0, 100, disturbed=True)
+    assert run.turn().before is None
+
+
+def test_a_pause_is_no_effect_of_the_change_before_it() -> None:
+    run = Run()
+    run.go_on(4.0, 1_000)
+    change = run.turn()
+    run.go_on(2.0, 3_000)
+    for _ in range(10):
+        run.elapsed_s += TICK_S
+        run.changes.absorb(replace(run.now(), state=RunState.PAUSED))
+    run.go_on(4.0, 500)
+    assert rates(change) == pytest.approx((1_000, 3_000), rel=0.01)
+
+
+def test_two_changes_in_a_row_do_not_mix() -> None:
+    run = Run()
+    run.go_on(4.0, 1_000)
+    first = run.turn()
+    run.go_on(2.0, 3_000)
+    second = run.turn("clients 100 → 50")
+    run.go_on(2.0, 6_000)
+    assert rates(first) == pytest.approx((1_000, 3_000), rel=0.01)
+    assert rates(second) == pytest.approx((3_000, 6_000), rel=0.01)
+
+
+def test_figures_that_begin_anew_are_not_compared_with_those_before() -> None:
+    run = Run()
+    run.go_on(0.8, 1_000)
+    run.elapsed_s += TICK_S
+    run.changes.absorb(replace(run.now(), measured_since_s=100.0 + run.elapsed_s))
+    assert run.turn().before is None
+
+
+def test_the_changes_are_bounded_and_can_be_forgotten() -> None:
+    run = Run()
+    for _ in range(150):
+        run.turn()
+    assert len(run.changes.all) == 100
+    run.changes.clear()
+    assert not run.changes.all
