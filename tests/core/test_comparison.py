@@ -219,6 +219,29 @@ def test_counts_per_request_are_told_apart_by_their_shares() -> None:
     assert change(longer, "totals.errors").verdict is Verdict.NOT_SHOWN
 
 
+def test_what_other_programs_took_is_taken_out() -> None:
+    """Of a core that others take in part, as much is left for requests."""
+
+    def beside(*waits_s: float) -> Side:
+        windows = []
+        for wait_s in waits_s:
+            swarm = role(
+                "swarm", Totals(requests=round(1_000 * (1 - wait_s)), responses=round(1_000 * (1 - wait_s)))
+            )
+            used = replace(resources(cpu_s=1 - wait_s), core_wait_s=wait_s)
+            windows.append(run(seconds=1.0, swarm=swarm, used=used))
+        return Side("run 1", reread(report(reduce(joined, windows), ENVIRONMENT, windows)))
+
+    found = compare(beside(0.02, 0.10, 0.05, 0.01, 0.08), beside(0.30, 0.25, 0.35, 0.28, 0.33))
+    rate = change(found, "rates.requests_per_s")
+    assert rate.change_ratio == pytest.approx(-0.26, abs=0.01)
+    assert rate.verdict is Verdict.NOT_SHOWN
+    assert found.doubts == (
+        "other programs took more of the machine from B: of the processor time it wanted A waited for 5 %, "
+        "B for 30 %",
+    )
+
+
 def test_a_short_run_tells_nothing_from_chance() -> None:
     found = compare(seconds(1_000, 1_000), seconds(*NOISY))
     assert change(found, "rates.requests_per_s").verdict is Verdict.NOT_SHOWN

@@ -58,6 +58,7 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
     "resources": (
         Figure("cpu_ratio"),
         Figure("cpu_s", per_request=True),
+        Figure("core_wait_s", per_request=True),
         Figure("rss_bytes", Better.LOWER),
         Figure("threads"),
         *_latencies("loop_lag_p50_s", "loop_lag_p99_s", "loop_lag_max_s"),

@@ -48,10 +48,12 @@ from sockscope.core.run.snapshot import (
     Snapshot,
     SocketOption,
 )
-from sockscope.core.units import format_duration
+from sockscope.core.units import format_duration, format_ratio
 
 SHORT_S = 1.0
 """Figures of less time say little."""
+BUSIER_RATIO = 0.1
+"""Runs that waited for a core by so different shares of the time that they wanted one are worth a word."""
 UNEQUAL = 2.0
 """Runs of which one lasted this many times as long as the other are worth a word."""
 
@@ -147,6 +149,7 @@ def _resources(resources: Resources) -> dict[str, Any]:
     return {
         "cpu_ratio": resources.cpu_ratio,
         "cpu_s": resources.cpu_s,
+        "core_wait_s": resources.core_wait_s,
         "rss_bytes": resources.rss_bytes,
         "threads": resources.threads,
         "loop_lag_p50_s": p50,
@@ -375,7 +378,7 @@ def _batches_of(report: Report, name: str) -> Batches | None:
 
 def _waiting_ratio(report: Report) -> float | None:
     """Return the share of the processor time wanted by all processes for which they waited."""
-    uses = [(known(use, "cpu_s"), known(use, "cpu_wait_s")) for use in report["processes"]]
+    uses = [(known(use, "cpu_s"), known(use, "core_wait_s")) for use in report["processes"]]
     if any(used is None or waited is None for used, waited in uses):
         return None
     used, waited = (sum(each) for each in zip(*uses, strict=True))
@@ -428,6 +431,12 @@ def _pair_doubts(a: Report, b: Report) -> Iterator[str]:
     lasted = [known(one, "duration_s") or 0.0 for one in (a, b)]
     if max(lasted) > UNEQUAL * min(lasted):
         yield f"A lasted {format_duration(lasted[0])} and B {format_duration(lasted[1])}"
+    a_waited, b_waited = (_waiting_ratio(one) or 0.0 for one in (a, b))
+    if abs(a_waited - b_waited) > BUSIER_RATIO:
+        yield (
+            f"other programs took more of the machine from {'A' if a_waited > b_waited else 'B'}: of the "
+            f"processor time it wanted A waited for {format_ratio(a_waited)}, B for {format_ratio(b_waited)}"
+        )
     roles = [known(one, "experiment.role") for one in (a, b)]
     if roles[0] != roles[1]:
         yield f"other roles ran ({roles[0]} → {roles[1]}): some figures are of one side only"
