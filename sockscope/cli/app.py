@@ -18,6 +18,7 @@ import click
 from sockscope import __version__
 from sockscope.cli.flags import experiment_flags, typed
 from sockscope.cli.history import diff, history, history_flags, history_of
+from sockscope.cli.look import look_flags, looked_for
 from sockscope.cli.race import (
     contest_of,
     preset_of,
@@ -42,6 +43,7 @@ Params = Mapping[str, Any]
 DEFAULT_DURATION_S = 10.0
 """How long ``run`` and ``swarm`` last when neither a duration nor a number of requests is given."""
 SHORTEST_INTERVAL_S = 0.01
+_NOT_FIELDS = ("spec", "print_spec", "history", "no_history")
 _HELP = {"help_option_names": ["-h", "--help"]}
 _TIMED = {"duration": "10 s, or until -n is reached"}
 _RACED = {
@@ -95,6 +97,7 @@ def _exit_code(command: Callable[[], Any]) -> int:
 @click.version_option(__version__, message="sockscope %(version)s")
 @experiment_flags("both")
 @history_flags
+@look_flags
 @click.pass_context
 def app(ctx: click.Context, /, **params: Any) -> None:
     """See what sockets do: real servers, real clients, and every knob turns while they run.
@@ -117,7 +120,7 @@ def app(ctx: click.Context, /, **params: Any) -> None:
     from sockscope.cli.environment import environment
     from sockscope.faces.tui.run import run_dashboard
 
-    ctx.exit(run_dashboard(experiment, environment(), history_of(params)))
+    ctx.exit(run_dashboard(experiment, environment(), history_of(params), looked_for(params)))
 
 
 def output_flags(command: F) -> F:
@@ -341,8 +344,13 @@ def _refuse_flags_before(command: str, params: Params) -> None:
     """Flags belong after the command that they are for; before it they would be lost without a word."""
     before = [*read_flags(typed(params)).values()]
     names = [value.name for value in before] + [
-        f"--{n.replace('_', '-')}" for n in ("spec", "print_spec", "history", "no_history") if params[n]
+        f"--{n.replace('_', '-')}"
+        for n in ("spec", "print_spec", "history", "no_history", "theme", "ascii")
+        if params[n]
     ]
+    for name in ("theme", "ascii"):
+        if params[name] is not None:
+            raise click.UsageError(f"--{name} is for the dashboard, and {command} has no screen")
     if names:
         raise click.UsageError(f"{names[0]} belongs after the command: sockscope {command} {names[0]} ...")
 

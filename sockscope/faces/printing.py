@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from sockscope.core.wire.octets import printable
 from sockscope.errors import SockscopeError
+from sockscope.faces.characters import LIKENESS
 
 
 def printable_lines(text: str) -> str:
@@ -90,7 +91,7 @@ class Outlet(io.FileIO):
 def outlet(file: Outlet, *, encoding: str = "utf-8", line_buffering: bool = False) -> TextIO:
     """Return a text stream that writes to ``file``; a character that cannot be encoded is a question mark."""
     return io.TextIOWrapper(
-        io.BufferedWriter(file), encoding, errors="replace", newline="", line_buffering=line_buffering
+        io.BufferedWriter(file), encoding, errors=LIKENESS, newline="", line_buffering=line_buffering
     )
 
 

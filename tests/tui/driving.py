@@ -21,6 +21,7 @@ from sockscope.core.run.snapshot import Cursors, RoleSnapshot, RunState, Snapsho
 from sockscope.core.run.source import RunSource
 from sockscope.engine.engine import Engine
 from sockscope.faces.tui.app import SockscopeApp
+from sockscope.faces.tui.look import Look
 from sockscope.faces.tui.panels import panel as panel_module
 from sockscope.faces.tui.panels.knob_layout import KNOBS
 from sockscope.faces.tui.panels.knobs import KnobList
@@ -233,10 +234,11 @@ async def dashboard(
     size: tuple[int, int] = LARGE,
     history: History | None = None,
     source: FakeSource | None = None,
+    look: Look = Look(),  # noqa: B008
 ) -> AsyncIterator[FakeDriver]:
     """Run a dashboard of a fake run until the block ends; pictures are taken when the test waits."""
     source = source or FakeSource(experiment or small())
-    app = SockscopeApp(Session(source, {}, tick_s=None), history)
+    app = SockscopeApp(Session(source, {}, tick_s=None), history, look=look)
     with patch.object(panel_module, "TURN_S", 0.0), _hearing() as told:
         async with app.run_test(size=size, notifications=True) as pilot:
             driver = FakeDriver(app, pilot, source, told)

@@ -17,19 +17,18 @@ from sockscope.core.run.snapshot import RunState
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, SockscopeError
 from sockscope.faces.tui.actions import ACTIONS, BY_ID, Action
 from sockscope.faces.tui.keys import PromptApp
+from sockscope.faces.tui.look import Look, LookApp
 from sockscope.faces.tui.offer import Offering
-from sockscope.faces.tui.picture import picture_of
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.screens.help import HelpScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
 from sockscope.faces.tui.screens.race import RaceScreen
 from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.terminal import watchful
-from sockscope.faces.tui.themes import THEMES
 from sockscope.store.history import History
 
 
-class SockscopeApp(PromptApp[int]):
+class SockscopeApp(PromptApp[int], LookApp[int]):
     """The dashboard of one session; ``on_started`` is called when the run is on the screen."""
 
     TITLE = "SockScope"
@@ -44,8 +43,9 @@ class SockscopeApp(PromptApp[int]):
         session: Session,
         history: History | None = None,
         on_started: Callable[[], None] = lambda: None,
+        look: Look = Look(),  # noqa: B008
     ) -> None:
-        super().__init__()
+        super().__init__(look)
         self.session = session
         self.history = history
         self.restart: Experiment | None = None
@@ -53,11 +53,6 @@ class SockscopeApp(PromptApp[int]):
         self._on_started = on_started
         self._leaving: asyncio.Task[None] | None = None
         self._dashboard = DashboardScreen(session)
-        for theme in THEMES:
-            self.register_theme(theme)
-        # Set before the style sheets are read, which would otherwise be read twice.
-        self.set_reactive(SockscopeApp.theme, THEMES[0].name)
-        self.stylesheet.set_variables(self.get_css_variables())
 
     @property
     def dashboard(self) -> DashboardScreen:
@@ -68,10 +63,6 @@ class SockscopeApp(PromptApp[int]):
     def offering(self) -> Offering:
         """The screen that is seen, or the one below a sheet that lies over it."""
         return next(screen for screen in reversed(self.screen_stack) if isinstance(screen, Offering))
-
-    def picture(self) -> str:
-        """Return what is seen as SVG."""
-        return picture_of(self, self.TITLE or "")
 
     # Life.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from datetime import UTC, datetime
+from functools import partial
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.results.run_result import report
@@ -16,6 +18,7 @@ from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.printing import say, tell
 from sockscope.faces.summary import report_text, title_of
 from sockscope.faces.tui.app import SockscopeApp
+from sockscope.faces.tui.look import Look, LookFlags, keep_look, look_of
 from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.terminal import forgive_wrong_bytes
 from sockscope.store.history import History
@@ -25,17 +28,19 @@ def run_dashboard(
     experiment: Experiment,
     environment: dict[str, object] | None = None,
     history: History | None = None,
+    flags: LookFlags = LookFlags(),  # noqa: B008
 ) -> int:
     """Run the dashboard until it is left, and keep its runs in ``history``; return the exit code.
 
     Raises SockscopeError before it starts.
     """
+    look = look_of(flags, os.environ)
     forgive_wrong_bytes()
     while True:
         raise_descriptor_limit()
         check_descriptors(experiment, experiment.tuning)
         session = Session(Engine(experiment), environment)
-        app = SockscopeApp(session, history, on_started=calm_collector)
+        app = SockscopeApp(session, history, on_started=partial(_started, session, look), look=look)
         began_at = datetime.now(UTC)
         with asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner:
             code = runner.run(app.run_async())
@@ -46,6 +51,9 @@ def run_dashboard(
         if app.start_error is not None:
             raise app.start_error
         summary = _keep(session, history, began_at)
+        if complaint := keep_look(flags, look, app.theme):
+            say(complaint)
+        look = Look(app.theme, look.ascii)
         if app.restart is not None:
             experiment = app.restart
             continue
@@ -54,6 +62,12 @@ def run_dashboard(
             say(session.source.error)
         # A fault of the app itself sets its return code, whatever it was told to leave with.
         return code or (EXIT_FAILED if app.return_code else EXIT_OK)
+
+
+def _started(session: Session, look: Look) -> None:
+    calm_collector()
+    if look.complaint:
+        session.say(look.complaint, "warning")
 
 
 def _keep(session: Session, history: History | None, began_at: datetime) -> str:

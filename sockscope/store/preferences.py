@@ -1,0 +1,47 @@
+"""What is kept of the screen between sessions, in a small JSON file beside the history."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+from sockscope.store.history import default_path
+
+_MOST_BYTES = 4_096
+
+
+def preferences_path() -> Path:
+    """Return where the file is: beside the history."""
+    return default_path().with_name("screen.json")
+
+
+def read_theme(path: Path) -> str:
+    """Return the name of the theme that was kept, or "" when there is no such file.
+
+    Raises ValueError with the reason when the file cannot be used.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("is not a regular file")
+        data = file.read(_MOST_BYTES)
+    try:
+        theme = json.loads(data)["theme"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        theme = None
+    if not isinstance(theme, str):
+        raise ValueError('is damaged: it should hold {"theme": "NAME"}')
+    return theme
+
+
+def keep_theme(path: Path, theme: str) -> None:
+    """Keep the name of a theme; raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_text(json.dumps({"theme": theme}) + "\n", encoding="utf-8")
