@@ -17,6 +17,7 @@ from sockscope.core.results.run_result import report
 from sockscope.core.results.thresholds import missed
 from sockscope.core.run.adding import origin
 from sockscope.core.run.figures import figures
+from sockscope.core.run.shortfall import shortfall
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from sockscope.core.run.window import window
 from sockscope.core.units import format_count, format_duration, format_elapsed
@@ -94,8 +95,9 @@ async def _run(experiment: Experiment, plan: Plan, output: Output, signals: Endi
             progress.clear()
             await engine.stop()
     intervals.finish(last)
-    snapshot = replace(last, state=engine.state, error=engine.error)
-    return _Outcome(snapshot, intervals, interrupted=ending.cancelled() or output.gone)
+    interrupted = ending.cancelled() or output.gone
+    error = engine.error or ("" if interrupted else shortfall(last))
+    return _Outcome(replace(last, state=engine.state, error=error), intervals, interrupted)
 
 
 async def _watch(
@@ -181,6 +183,8 @@ def _failure(outcome: _Outcome) -> str:
     snapshot = outcome.snapshot
     if snapshot.state is RunState.FAILED:
         return f"the run failed: {snapshot.error}"
+    if snapshot.error:
+        return f"the run fell short: {snapshot.error}"
     swarm = snapshot.swarm
     if swarm is None or swarm.totals.responses or outcome.interrupted:
         return ""

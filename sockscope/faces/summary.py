@@ -13,6 +13,7 @@ from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.models import DEFAULT_SERVERS
 from sockscope.core.results.run_result import main_section
 from sockscope.core.results.schema import Report, format_field, known
+from sockscope.core.run.snapshot import RunState
 from sockscope.core.units import (
     format_bytes,
     format_count,
@@ -130,7 +131,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     if trouble := known(report, "last_trouble"):
         yield "last trouble", trouble
     if error := known(report, "error"):
-        yield "stopped by", error
+        yield "stopped by" if known(report, "state") == RunState.FAILED.value else "fell short", error
 
 
 def _traffic(report: Report) -> Iterator[tuple[str, str]]:

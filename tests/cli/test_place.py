@@ -159,6 +159,26 @@ def test_a_run_whose_clients_are_killed_has_failed() -> None:
     assert summary["totals"]["requests"] > 0
 
 
+@pytest.mark.parametrize(
+    ("place", "name", "number", "told"),
+    [
+        ("server", "server", signal.SIGKILL, "was killed (SIGKILL)"),
+        ("child", "server and clients", signal.SIGSTOP, "of the 1.00 s asked for were measured"),
+    ],
+)
+def test_a_run_that_did_not_get_what_it_was_asked_for_fails(
+    place: str, name: str, number: signal.Signals, told: str
+) -> None:
+    with running("run", "--place", place, *FOREVER, "-d", "1") as child:
+        pid = pids_of(json.loads(next_line(child)))[name]
+        os.kill(pid, number)
+        code, out, err = finished(child)
+    assert code == 1
+    assert "the run fell short: " in err
+    assert told in err
+    assert f"{name} process {pid}" in json.loads(out.splitlines()[-1])["error"]
+
+
 def test_a_child_loads_no_screen_and_no_command_line() -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import sockscope.engine.placement.worker"],

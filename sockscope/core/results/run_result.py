@@ -413,8 +413,8 @@ def _per_request(report: Report, count: float | None, main: str) -> float | None
 
 
 def _doubts(name: str, report: Report) -> Iterator[str]:
-    if known(report, "state") == "failed":
-        yield f"{name} failed: {known(report, 'error')}"
+    if error := known(report, "error"):
+        yield f"{name} {'failed' if known(report, 'state') == 'failed' else 'fell short'}: {error}"
     if known(report, "warming_up"):
         yield f"{name} ended while it was warming up"
     elif (known(report, "duration_s") or 0.0) < SHORT_S:

@@ -1,0 +1,47 @@
+"""What a run was asked for and did not get."""
+
+from __future__ import annotations
+
+from sockscope.core import units
+from sockscope.core.run.findings import SILENT_S
+from sockscope.core.run.snapshot import TARGET, Snapshot
+
+_NEARLY = 0.95
+"""From this share of a duration on it counts as reached: processes tell their figures a moment apart."""
+
+
+def shortfall(end: Snapshot) -> str:
+    """Return what the run was asked for and did not get, and why; nothing when it got all.
+
+    ``end`` is the last snapshot of a run that nobody interrupted.
+    """
+    why = "; ".join(_broken(end))
+    if lacking := _lacking(end):
+        return f"{lacking}: {why}" if why else lacking
+    return why
+
+
+def _broken(end: Snapshot) -> list[str]:
+    """Return which processes of the run ended although they should not have, or do not answer."""
+    found = []
+    for process in end.processes:
+        if process.name != TARGET and (not process.alive or process.silent_s >= SILENT_S):
+            found.append(f"{process.name} process {process.pid}: {process.state}")
+    return found
+
+
+def _lacking(end: Snapshot) -> str:
+    experiment, swarm = end.experiment, end.swarm
+    # A run that was asked for both ends with whichever comes first.
+    if experiment.duration_s and end.measured_s >= experiment.duration_s * _NEARLY:
+        return ""
+    if experiment.requests and swarm is not None:
+        made = swarm.totals.responses + swarm.totals.failed
+        # What was made before the figures began anew is not in them.
+        if made >= experiment.requests or end.measured_since_s > end.started_s:
+            return ""
+        return f"{made:,} of the {experiment.requests:,} requests asked for were made"
+    if experiment.duration_s:
+        measured, asked = map(units.format_duration, (end.measured_s, experiment.duration_s))
+        return f"{measured} of the {asked} asked for were measured"
+    return ""
