@@ -77,6 +77,24 @@ def parse_duration(text: str) -> float:
     return round(seconds, 12)
 
 
+def with_unit_of(text: str, standing: str) -> str:
+    """Return a duration without a unit with that of ``standing``, a value as it is shown (``5 ms``).
+
+    Raises ValueError with a question when that has none. Zero needs none.
+    """
+    bare = text.strip().replace(",", "").replace("_", "")
+    try:
+        is_bare = 0 < float(bare) < math.inf
+    except ValueError:
+        is_bare = False
+    if not is_bare:
+        return text
+    unit = standing.rpartition(" ")[2]
+    if unit not in _DURATION_SUFFIX or not unit:
+        raise ValueError(f"{bare} s or {bare} ms? Type the unit too")
+    return bare + unit
+
+
 def _significant(value: float) -> str:
     """Return ``value`` (0 <= value < 1,000) with three significant digits."""
     if value >= 99.95:

@@ -86,6 +86,12 @@ class Driver(Generic[S]):
         """Press the keys of a text."""
         await self.pilot.press(*(_KEYS.get(char, char) for char in text))
 
+    async def refuses(self, text: str) -> None:
+        """Wait until this was said, below the knobs or in a notice."""
+        await self.until(
+            lambda: text in self.refusal or any(text in told for told in self.told), f"refusal: {text}"
+        )
+
     async def until(self, predicate: Callable[[], object], what: str = "") -> None:
         """Wait until something holds; say what the screen shows when it never does."""
         try:

@@ -157,7 +157,7 @@ async def test_a_server_that_goes_away_is_told_and_clients_go_on_trying() -> Non
             await driver.sees(f"TCP · {target} · target · ")
             await driver.until(lambda: driver.swarm.totals.responses > 0)
             await driver.press("v")
-            await driver.hears("is not an address of the family ipv6")
+            await driver.refuses("is not an address of the family ipv6")
             await server.stop(0.0)
             await driver.until(lambda: "have no connection and try again" in driver.header)
             assert driver.source.state is RunState.RUNNING

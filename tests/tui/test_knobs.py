@@ -122,6 +122,22 @@ async def test_what_is_no_value_is_refused_in_words_beside_the_knobs_and_changes
         assert driver.source.tuning == small().tuning
 
 
+async def test_a_time_without_a_unit_has_that_of_the_value_it_replaces() -> None:
+    async with dashboard(small(think_time_s=0.0)) as driver:
+        await driver.go_to_knob("service_time")
+        await driver.press("enter", "7")
+        await driver.sees("Enter takes 7 ms")
+        await driver.press("enter")
+        await driver.tunes(service_time_s=0.007)
+        await driver.press("enter", "0", "enter")
+        await driver.tunes(service_time_s=0)
+        await driver.press("enter", "5", "enter")
+        await driver.until(lambda: driver.refusal == "service: 5 s or 5 ms? Type the unit too")
+        await driver.go_to_knob("timeout")
+        await driver.press("enter", "2", "enter")
+        await driver.tunes(request_timeout_s=2, service_time_s=0)
+
+
 async def test_typing_can_be_given_up() -> None:
     async with dashboard() as driver:
         await driver.go_to_knob("size")
@@ -196,15 +212,18 @@ async def test_the_short_list_has_the_four_that_matter() -> None:
 async def test_udp_refuses_what_no_datagram_carries() -> None:
     async with dashboard(small(request_bytes=65_508)) as driver:
         await driver.press("t")
-        await driver.hears("a UDP datagram carries at most 65,507 B")
-        await driver.until(lambda: "65,507" in driver.refusal)
+        await driver.refuses("a UDP datagram carries at most 65,507 B")
+        assert driver.refusal.startswith("request: a UDP")
+        assert not driver.told, "what stands below the knobs is not said again"
+        await driver.press("2", "t")
+        await driver.hears("request: a UDP datagram carries at most 65,507 B")
         assert driver.source.tuning.transport == "tcp"
         await driver.go_to_knob("size")
         await driver.press("escape", "enter")
         await driver.type("4")
         await driver.press("enter", "t")
         await driver.tunes(request_bytes=4)
-        await driver.hears("needs 8 B for its sequence number")
+        await driver.refuses("needs 8 B for its sequence number")
         await driver.ticks()
         assert driver.session.tuner.requested == driver.source.tuning
         assert driver.session.tuner.requested.transport == "tcp"

@@ -27,7 +27,7 @@ async def test_ones_own_handler_is_named_and_keeps_its_knobs_to_itself() -> None
         await driver.until(lambda: f"{OWN}:echo serves, not a model" in driver.refusal, "the refusal")
         assert driver.source.tuning.service_time_s == 0
         await driver.press("t")
-        await driver.hears("cannot be with --handler, which serves TCP")
+        await driver.refuses("cannot be with --handler, which serves TCP")
         assert driver.source.tuning.transport == "tcp"
         await driver.go_to_knob("clients")
         await driver.press("right")
@@ -79,7 +79,7 @@ async def test_a_target_is_called_so_and_its_side_is_elsewhere() -> None:
                     await driver.press("enter")
                 await driver.until(lambda why=why: why in driver.refusal, why)  # type: ignore[misc]
             await driver.press("v")
-            await driver.hears("is not an address of the family ipv6")
+            await driver.refuses("is not an address of the family ipv6")
             assert driver.source.tuning == aimed.settled().tuning
 
 

@@ -89,7 +89,7 @@ class Tuning:
         role=SWARM, subject=Subject.SETUP, knob=Knob(120))  # fmt: skip
     connect_timeout_s: float = _field(3.0, "connect_timeout", "connect", Kind.DURATION,
         "time a client waits for a connection", low=0.001, high=MAX_SECONDS, smallest_step=0.001,
-        role=SWARM, subject=Subject.SETUP, knob=Knob(260))  # fmt: skip
+        role=SWARM, transport="tcp", subject=Subject.SETUP, knob=Knob(260))  # fmt: skip
     no_delay: bool = _field(True, "no_delay", "no delay", Kind.FLAG,
         "TCP_NODELAY: send small writes at once",
         transport="tcp", subject=Subject.SETUP, socket_option="TCP_NODELAY", knob=Knob(150),
@@ -136,7 +136,7 @@ class Tuning:
     pool: int = _field(0, "pool", "pool", Kind.COUNT,
         "connections that the clients share; 0 = each client has its own",
         high=MAX_CLIENTS, zero_word="off",
-        role=SWARM, subject=Subject.SETUP, divided=True, knob=Knob(190))  # fmt: skip
+        role=SWARM, transport="tcp", subject=Subject.SETUP, divided=True, knob=Knob(190))  # fmt: skip
     place: str = _field("loop", "place", "place", Kind.CHOICE,
         "where the roles run: both on this loop, both in one child process, the server in a child, "
         "or each in a child of its own", choices=("loop", "child", "server", "apart"),

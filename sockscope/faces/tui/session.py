@@ -65,7 +65,7 @@ class Viewer(Protocol):
         """Draw the knobs of ``state`` at once; the rest comes with the next tick."""
 
     def refuse(self, error: ConfigError) -> None:
-        """Say beside the knobs why their values were not taken."""
+        """Say why values of knobs were not taken."""
 
     def say(self, text: str, severity: Severity = "information") -> None:
         """Show a notice."""
@@ -442,4 +442,5 @@ class Session:
     def _on_refused(self, error: SockscopeError) -> None:
         if isinstance(error, ConfigError) and self._viewer is not None:
             self._viewer.refuse(error)
-        self.say(str(error), "error")
+        else:
+            self.say(str(error), "error")

@@ -138,11 +138,15 @@ class KnobList(Widget, can_focus=True):
         if regions:
             self.refresh(*regions)
 
-    def refuse(self, key: str, why: str) -> None:
-        """Say beside the knob why a value was not taken."""
+    def refuse(self, key: str, why: str) -> bool:
+        """Say below the knobs why a value was not taken, unless there is no room for all of it."""
+        layout = self._places
+        room = 1 if layout.is_short else layout.height - layout.rows
+        if len(_refusal(key, why, max(layout.width - 1, 1))) > room:
+            return False
         self._refused = (key, why)
-        self._chosen = key
         self.refresh()
+        return True
 
     @property
     def chosen(self) -> str:
@@ -211,18 +215,28 @@ class KnobList(Widget, can_focus=True):
         self.refresh()
 
     def _take(self, entry: KnobEdit) -> None:
-        spec = _spec(entry.key)
         if not entry.text.strip():
             return
         try:
-            value = spec.parse(entry.text)
+            value = self._read(entry)
         except ValueError as error:
-            self.refuse(entry.key, f"{entry.text!r} {error}")
+            self._refused = (entry.key, str(error))
             return
+        self._on_turned(entry.key, value)
+
+    def _read(self, entry: KnobEdit) -> Value:
+        """Return the value that is typed; raise ValueError with the reason why it is none."""
+        spec, text = _spec(entry.key), entry.text
+        if spec.kind is Kind.DURATION:
+            # Who types 5 where 5 ms stand does not mean five seconds.
+            text = units.with_unit_of(text, spec.format(self._values.get(entry.key, 0)))
+        try:
+            value = spec.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{entry.text!r} is {error}") from None
         if why := spec.check(value):
-            self.refuse(entry.key, why)
-        else:
-            self._on_turned(entry.key, value)
+            raise ValueError(why)
+        return value
 
     def action_give_up(self) -> None:
         """Forget what was typed, or what was refused."""
@@ -362,10 +376,9 @@ class KnobList(Widget, can_focus=True):
     def _about(self, width: int, rows: int) -> list[tuple[str, str]]:
         """Return what is said below the knobs, at most ``rows`` lines of text with their style."""
         if self._refused is not None:
-            key, why = self._refused
-            return [(line, "error") for line in textwrap.wrap(f"✗ {_spec(key).label}: {why}", width)[:rows]]
+            return [(line, "error") for line in _refusal(*self._refused, width)[:rows]]
         if self._entry is not None:
-            return [("type a value, Enter takes it, Esc not", "key")]
+            return [(self._preview(self._entry), "key")]
         if not self.has_focus:
             return [(", all knobs" if self._places.is_short else "1 then ↑ ↓ choose, ◂ ▸ turn", "key")]
         chosen = self.chosen
@@ -377,10 +390,24 @@ class KnobList(Widget, can_focus=True):
         lines = [line for text in told for line in textwrap.wrap(text, width)]
         return [*((line, "label") for line in lines[: rows - 1]), hint]
 
+    def _preview(self, entry: KnobEdit) -> str:
+        """Return what the text would be taken for."""
+        if not entry.text.strip():
+            return "type a value, Enter takes it, Esc not"
+        try:
+            value = self._read(entry)
+        except ValueError as error:
+            return str(error)
+        return f"Enter takes {_spec(entry.key).format(value)}, Esc not"
+
     def _hint_line(self, width: int, row: int = 0, rows: int = 1) -> Strip:
         lines = self._about(max(width - 1, 1), rows)
         text, style = lines[row - (rows - len(lines))] if row >= rows - len(lines) else ("", "key")
         return self._strip(Content.assemble((text, self._piece(style))), width, self.visual_style)
+
+
+def _refusal(key: str, why: str, width: int) -> list[str]:
+    return textwrap.wrap(f"✗ {_spec(key).label}: {why}", width)
 
 
 def _fit(text: str, room: int) -> str:
@@ -448,11 +475,12 @@ class KnobsPanel(Panel):
         """Whether a value is being typed."""
         return self.query_one(KnobList).is_typing
 
-    def refuse(self, error: ConfigError) -> None:
-        """Say beside the knobs why their values were not taken."""
+    def refuse(self, error: ConfigError) -> bool:
+        """Say below the knobs why values were not taken, to who is turning them; False if not done."""
         knobs = self.query_one(KnobList)
-        for fault in error.faults:
-            knobs.refuse(fault.field, fault.why)
+        if not knobs.has_focus or len(error.faults) != 1 or error.faults[0].field not in FIELDS:
+            return False
+        return knobs.refuse(error.faults[0].field, error.faults[0].why)
 
     def _request(self, key: str, value: Value) -> None:
         """Pass a turned knob on; the loop only takes effect with a new run."""

@@ -13,6 +13,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from sockscope.core.config.experiment import FIELDS
 from sockscope.core.run.snapshot import Cursors
 from sockscope.errors import ConfigError
 from sockscope.faces.tui import messages
@@ -119,8 +120,12 @@ class DashboardScreen(Screen[None]):
         self.panel(KnobsPanel).state = state
 
     def refuse(self, error: ConfigError) -> None:
-        """Say beside the knobs why their values were not taken."""
-        self.panel(KnobsPanel).refuse(error)
+        """Say why values of knobs were not taken: below the knobs, or in a notice."""
+        if not self.panel(KnobsPanel).refuse(error):
+            named = (
+                (FIELDS[f.field].spec.label if f.field in FIELDS else f.field, f.why) for f in error.faults
+            )
+            self.say("; ".join(f"{name}: {why}" for name, why in named), "error")
 
     def say(self, text: str, severity: Severity = "information") -> None:
         """Show a notice; whatever is in it is text, not markup."""
