@@ -9,6 +9,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,11 +19,14 @@ from sockscope.core.units import format_bytes, format_count
 from sockscope.engine.addresses import family_of
 from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed, read_number
 from sockscope.engine.options import tcp_info_words
+from sockscope.engine.os_errors import describe
 from sockscope.engine.sampler import kernel_udp
 
 _ALL_DATAGRAMS_BYTES = 4 << 20
 """A receive buffer that holds a burst of 10,000 small datagrams."""
 _PORTS_WANTED = 10_000
+_PATIENCE_S = 1.0
+"""How long a byte may take over loopback."""
 _BACKLOG_WANTED = Experiment().backlog
 
 
@@ -148,26 +152,41 @@ def _at_least(name: str, key: str, wanted: int, show: Callable[[float | None], s
 
 
 def _loopback() -> Iterator[Check]:
-    usable: dict[str, bool] = {}
     for family, host in LOOPBACK.items():
         for kind, name in ((socket.SOCK_STREAM, "TCP"), (socket.SOCK_DGRAM, "UDP")):
-            why = _bind_fails(host, kind)
-            usable[f"{name} {family}"] = not why
+            error = _failure_of(host, kind)
             yield Check(
-                f"{name} {host}", not why, why or "can be bound",
-                "sudo sysctl net.ipv6.conf.lo.disable_ipv6=0, or use -4" if family == "ipv6"
-                else "sudo ip link set lo up",
-                fatal=family == "ipv4" and bool(why),
+                f"{name} {host}", error is None,
+                "carries traffic" if error is None else describe(error),
+                _loopback_fix(family, error), fatal=family == "ipv4" and error is not None,
             )  # fmt: skip
 
 
-def _bind_fails(host: str, kind: socket.SocketKind) -> str:
+def _loopback_fix(family: str, error: OSError | None) -> str:
+    if isinstance(error, TimeoutError):
+        return "something swallows what is sent there; look at the firewall (sudo nft list ruleset)"
+    if family == "ipv6":
+        return "sudo sysctl net.ipv6.conf.lo.disable_ipv6=0, or use -4"
+    return "sudo ip link set lo up"
+
+
+def _failure_of(host: str, kind: socket.SocketKind) -> OSError | None:
+    """Send a byte from this address to itself; return what the system says to that, None when it arrives."""
     try:
-        with socket.socket(family_of(host), kind) as sock:
-            sock.bind((host, 0))
+        with socket.socket(family_of(host), kind) as server, socket.socket(family_of(host), kind) as client:
+            for sock in (server, client):
+                sock.settimeout(_PATIENCE_S)
+            server.bind((host, 0))
+            if kind == socket.SOCK_STREAM:
+                server.listen(1)
+            client.connect(server.getsockname())
+            client.send(b"x")
+            with server.accept()[0] if kind == socket.SOCK_STREAM else nullcontext(server) as end:
+                end.settimeout(_PATIENCE_S)
+                end.recv(1)
     except OSError as error:
-        return os.strerror(error.errno or 0)
-    return ""
+        return error
+    return None
 
 
 def _observation() -> Iterator[Check]:

@@ -6,6 +6,7 @@ import errno
 import os
 
 from sockscope.core.addresses import Address, format_address
+from sockscope.core.config.experiment import LOOPBACK
 from sockscope.core.events import CloseReason
 from sockscope.errors import ListenError
 
@@ -17,13 +18,23 @@ _REASONS = {
     errno.ETIMEDOUT: CloseReason.TIMEOUT,
 }
 
+_NO_PERMISSION = "no permission; ports below 1024 need a privilege, choose a higher --port"
 _LISTEN_ADVICE = {
     errno.EADDRINUSE: "the port is in use; choose another with --port, or 0 to let the kernel choose",
-    errno.EACCES: "no permission; ports below 1024 need a privilege, choose a higher --port",
-    errno.EPERM: "no permission; ports below 1024 need a privilege, choose a higher --port",
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
     errno.EADDRNOTAVAIL: "this machine has no such address; leave --bind out to use loopback",
     errno.EAFNOSUPPORT: "this machine has no such address family; use -4",
-    errno.EMFILE: "no descriptors are left; use fewer clients, or raise the limit (ulimit -n)",
+    errno.EMFILE: "no descriptors are left; raise the limit (ulimit -n)",
+}
+_PRIVILEGED = 1024
+_NO_PORT_LEFT = (
+    "no ephemeral port is left; choose one with --port, wait a minute for connections in TIME_WAIT, "
+    "or widen net.ipv4.ip_local_port_range"
+)
+_NO_LOOPBACK = {
+    LOOPBACK["ipv4"]: "the loopback interface is down: sudo ip link set lo up",
+    LOOPBACK["ipv6"]: "this machine has no IPv6 loopback; use -4, or net.ipv6.conf.lo.disable_ipv6=0",
 }
 
 
@@ -47,5 +58,16 @@ def describe(error: BaseException) -> str:
 
 def listen_error(address: Address, error: OSError) -> ListenError:
     """Return the error for an address that cannot be listened on, with advice."""
-    advice = _LISTEN_ADVICE.get(error.errno or 0, describe(error))
-    return ListenError(format_address(address), error, advice)
+    return ListenError(format_address(address), error, _advice(address, error))
+
+
+def _advice(address: Address, error: OSError) -> str:
+    """Return what to do, by what was asked for: nobody chose an address or a port that is the default."""
+    host, port = str(address[0]), int(address[1])
+    if error.errno == errno.EADDRINUSE and port == 0:
+        return _NO_PORT_LEFT
+    if error.errno == errno.EADDRNOTAVAIL and host in _NO_LOOPBACK:
+        return _NO_LOOPBACK[host]
+    if error.errno in (errno.EACCES, errno.EPERM) and port >= _PRIVILEGED:
+        return f"{describe(error)}: something forbids this program to listen there"
+    return _LISTEN_ADVICE.get(error.errno or 0, describe(error))

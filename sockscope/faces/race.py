@@ -26,7 +26,7 @@ from sockscope.faces.output import Output, Plan
 from sockscope.faces.printing import say
 from sockscope.faces.progress import Progress, ended_by_signals
 from sockscope.faces.race_svg import race_svg
-from sockscope.faces.race_table import INVALID, bar, race_markdown, race_text
+from sockscope.faces.race_table import INVALID, bar, out_of_the_race, race_markdown, race_text
 from sockscope.lab.race import Race
 from sockscope.store.history import History
 
@@ -157,10 +157,10 @@ def progress_words(standing: Standing) -> str:
 def _verdict(standing: Standing, plan: RacePlan) -> int:
     """Return the exit code, and say why when it is not 0."""
     table = rows(standing)
-    for name, why in standing.faults.items():
-        say(f"{name} dropped out: {why}")
+    for sentence in out_of_the_race(standing, table):
+        say(sentence)
     if not any(row.rank for row in table):
-        say("no contestant has a figure")
+        say("the race has failed: nobody has a rank")
         return EXIT_FAILED
     if plan.strict and not is_valid(table):
         say(INVALID)

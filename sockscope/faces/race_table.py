@@ -262,11 +262,20 @@ def remarks(standing: Standing, table: Sequence[StandingRow]) -> list[str]:
             )
         else:
             said.append(f"One round tells nothing of the spread: ranks are of this round alone. {times}")
-    said += [f"{row.name} dropped out: {row.fault}" for row in table if row.fault]
+    said += out_of_the_race(standing, table)
     said += [f"{name} does not take part: {why}" for name, why in contest.left_out]
     if contest.note:
         said.append(contest.note)
     return said
+
+
+def out_of_the_race(standing: Standing, table: Sequence[StandingRow]) -> list[str]:
+    """Return a sentence for each contestant without a rank: why it has none."""
+    return [
+        f"{row.name} {'dropped out' if row.name in standing.faults else 'has no rank'}: {row.fault}"
+        for row in table
+        if row.fault
+    ]
 
 
 def _remarks(standing: Standing, table: Sequence[StandingRow]) -> Iterator[str]:

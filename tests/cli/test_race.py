@@ -105,6 +105,18 @@ def test_a_condition_that_is_missed() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_race_in_which_nothing_is_answered_has_failed() -> None:
+    never = ("--service-time", "60s", "--timeout", "100ms")
+    done = sockscope("race", "protocol", "threaded", *never, "--rounds", "1", "--slice", "200ms", "-q")
+    assert done.returncode == 1
+    assert "=1" not in done.stdout
+    assert done.stderr.splitlines() == [
+        "sockscope: protocol/uvloop has no rank: no request was answered",
+        "sockscope: threaded has no rank: no request was answered",
+        "sockscope: the race has failed: nobody has a rank",
+    ]
+
+
 def test_the_presets_are_told() -> None:
     done = sockscope("race", "--list-presets")
     assert done.returncode == 0

@@ -53,6 +53,14 @@ def test_who_dropped_out_keeps_its_figures_and_loses_its_rank() -> None:
     assert standing.slices == 3 + 3
 
 
+def test_who_answers_nothing_has_no_rank_and_is_no_baseline() -> None:
+    nothing = two_servers(laps={"slow": rates(0, 0, 0), "fast": rates(0, 10, 0)})
+    assert [(row.name, row.rank, row.fault) for row in rows(nothing)] == [
+        ("fast", 1, ""), ("slow", None, "no request was answered"),
+    ]  # fmt: skip
+    assert baseline_of(replace(nothing, contest=replace(nothing.contest, baseline=""))) == "fast"
+
+
 def test_slices_are_counted() -> None:
     standing = two_servers(laps={"slow": rates(1.0, 2.0), "fast": rates(1.0)})
     assert (standing.slices_done, standing.slices) == (3, 6)

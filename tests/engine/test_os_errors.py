@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from sockscope.core.addresses import format_address
 from sockscope.core.events import CloseReason
 from sockscope.engine.os_errors import close_reason, describe, listen_error
 
@@ -26,19 +27,25 @@ def test_an_error_is_a_reason(error: OSError | None, reason: CloseReason) -> Non
 
 
 @pytest.mark.parametrize(
-    ("number", "advice"),
+    ("address", "number", "advice"),
     [
-        (errno.EADDRINUSE, "the port is in use; choose another with --port"),
-        (errno.EACCES, "choose a higher --port"),
-        (errno.EADDRNOTAVAIL, "leave --bind out"),
-        (errno.EAFNOSUPPORT, "use -4"),
-        (errno.EMFILE, "no descriptors are left"),
-        (errno.ENFILE, "Too many open files"),
+        (("192.0.2.1", 80), errno.EADDRINUSE, "the port is in use; choose another with --port"),
+        (("192.0.2.1", 0), errno.EADDRINUSE, "no ephemeral port is left"),
+        (("192.0.2.1", 80), errno.EACCES, "choose a higher --port"),
+        (("192.0.2.1", 8080), errno.EACCES, "Permission denied: something forbids"),
+        (("192.0.2.1", 80), errno.EADDRNOTAVAIL, "leave --bind out"),
+        (("127.0.0.1", 0), errno.EADDRNOTAVAIL, "the loopback interface is down"),
+        (("::1", 0), errno.EADDRNOTAVAIL, "this machine has no IPv6 loopback; use -4"),
+        (("::1", 80), errno.EAFNOSUPPORT, "use -4"),
+        (("::1", 80), errno.EMFILE, "no descriptors are left"),
+        (("::1", 80), errno.ENFILE, "Too many open files"),
     ],
 )
-def test_an_address_that_cannot_be_listened_on_comes_with_advice(number: int, advice: str) -> None:
-    error = listen_error(("::1", 80), OSError(number, "x"))
-    assert str(error).startswith("cannot listen on [::1]:80: ")
+def test_an_address_that_cannot_be_listened_on_comes_with_advice_about_what_was_asked_for(
+    address: tuple[str, int], number: int, advice: str
+) -> None:
+    error = listen_error(address, OSError(number, "x"))
+    assert str(error).startswith(f"cannot listen on {format_address(address)}: ")
     assert advice in str(error)
     assert error.os_error.errno == number
 

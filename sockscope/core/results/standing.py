@@ -11,6 +11,8 @@ from sockscope.core.run.findings import CPU_FULL_RATIO
 
 SERVER, CLIENTS, BOTH, NEITHER, SHARED, UNKNOWN = "server", "clients", "both", "neither", "shared", "unknown"
 MIXED = "mixed"
+UNANSWERED = "no request was answered"
+"""Why a contestant has no rank that has been measured all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,13 @@ class Standing:
     time_left_s: float | None = None
     finished: bool = False
     cut_short: bool = False
+
+    @property
+    def unanswered(self) -> frozenset[str]:
+        """Contestants that have been measured and have not answered a single request."""
+        return frozenset(
+            name for name, laps in self.laps.items() if laps and not any(lap.requests_per_s for lap in laps)
+        )
 
     @property
     def slices_done(self) -> int:
@@ -84,7 +93,8 @@ def rows(standing: Standing) -> tuple[StandingRow, ...]:
         for c in contest.contestants
     }  # fmt: skip
     deciding = {name: spreads[contest.figure] for name, spreads in figures.items()}
-    racing = {name: spread for name, spread in deciding.items() if name not in standing.faults}
+    out = {**dict.fromkeys(standing.unanswered, UNANSWERED), **standing.faults}
+    racing = {name: spread for name, spread in deciding.items() if name not in out}
     placed = ranks(racing, higher_is_better=contest.higher_is_better)
     baseline = deciding.get(baseline_of(standing), Spread.of(()))
     unsorted = [
@@ -94,7 +104,7 @@ def rows(standing: Standing) -> tuple[StandingRow, ...]:
             figures=figures[c.name],
             ratio=_ratio(contest, deciding[c.name], baseline),
             limit=limit_of(c, figures[c.name]),
-            fault=standing.faults.get(c.name, ""),
+            fault=out.get(c.name, ""),
         )
         for c in contest.contestants
     ]
@@ -107,9 +117,10 @@ def rows(standing: Standing) -> tuple[StandingRow, ...]:
 
 
 def baseline_of(standing: Standing) -> str:
-    """Return the name that the others are compared with: the chosen one, else the first that still races."""
+    """Return the name that the others are compared with: the chosen one, or the first that can be ranked."""
     names = [contestant.name for contestant in standing.contest.contestants]
-    return standing.contest.baseline or next((n for n in names if n not in standing.faults), names[0])
+    out = standing.faults.keys() | standing.unanswered
+    return standing.contest.baseline or next((n for n in names if n not in out), names[0])
 
 
 def _ratio(contest: Contest, figure: Spread, baseline: Spread) -> Spread:
