@@ -24,6 +24,7 @@ from sockscope.engine.swarm.places import Places
 from sockscope.engine.swarm.pool import Pool
 from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.threads import ThreadGroup
+from sockscope.engine.timers import CallLater
 
 
 class ClientState(Enum):
@@ -59,6 +60,7 @@ class SwarmContext(Protocol):
     numbered: bool
     paused: bool
     loop: asyncio.AbstractEventLoop
+    call_later: CallLater
     readiness: ReadinessSet
     thread_group: ThreadGroup
     retrying: int

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from sockscope.core.run.snapshot import LimiterStatistics
 from sockscope.engine.loops import seconds_left
+from sockscope.engine.timers import punctual
 
 
 class Connection(Protocol):
@@ -39,6 +40,7 @@ class Pool:
         self.connections = 0
         self.clients = 0
         self._loop = loop
+        self._call_later = punctual(loop)
         self._present = 0
         self._think_s = 0.0
         self._waiting: deque[float] = deque()
@@ -58,7 +60,7 @@ class Pool:
         for thought, timer in list(self._thinking.items()):
             if seconds_left(timer, self._loop) > think_s:
                 timer.cancel()
-                self._thinking[thought] = self._loop.call_later(think_s, self._think_time_over, thought)
+                self._thinking[thought] = self._call_later(think_s, self._think_time_over, thought)
         while self._present > clients and (self._waiting or self._thinking):
             self._present -= 1
             if self._waiting:
@@ -98,7 +100,7 @@ class Pool:
             self._present -= 1
         elif self._think_s:
             self._thoughts += 1
-            self._thinking[self._thoughts] = self._loop.call_later(
+            self._thinking[self._thoughts] = self._call_later(
                 self._think_s, self._think_time_over, self._thoughts
             )
         else:

@@ -28,6 +28,7 @@ from sockscope.engine.swarm.places import Places
 from sockscope.engine.swarm.pool import Pool
 from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.threads import ThreadGroup
+from sockscope.engine.timers import punctual
 from sockscope.engine.turns import in_turns
 
 SHARED_PAYLOAD_BYTES = 1_024
@@ -57,6 +58,7 @@ class Swarm(RecordedRole):
         self.retrying = 0
         self.pipelined = 0
         self.loop = asyncio.get_running_loop()
+        self.call_later = punctual(self.loop)
         self.readiness = ReadinessSet(self.loop)
         self.thread_group = ThreadGroup(self.recorder)
         self.pool = Pool(self.loop)

@@ -30,6 +30,7 @@ from sockscope.engine.servers.endpoint import (
     bound_socket,
 )
 from sockscope.engine.servers.peers import Peers, UdpPeer
+from sockscope.engine.timers import punctual
 from sockscope.engine.work import spend
 
 MOST_IN_SERVICE = 65_536
@@ -115,7 +116,7 @@ class UdpEndpoint:
         self.context = context
         self.tuning = assignment.tuning
         self._loop = asyncio.get_running_loop()
-        self.call_later = self._loop.call_later
+        self.call_later = punctual(self._loop)
         self.call_soon = self._loop.call_soon
         self._in_service: set[UdpRequest] = set()
         self._reading = True

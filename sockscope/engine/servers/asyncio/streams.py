@@ -22,6 +22,7 @@ from sockscope.engine.recorder import clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.timers import sleep_out
 from sockscope.engine.work import spend
 
 READ_BYTES = 65_536
@@ -93,7 +94,7 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
         self._in_service = True
         try:
             if self._work == "wait":
-                await asyncio.sleep(self._delay_s)
+                await sleep_out(self._delay_s, self.endpoint.call_later)
             else:
                 spend(self._work, self._delay_s)
                 # Requests that were read together must not keep the loop for all their service times.

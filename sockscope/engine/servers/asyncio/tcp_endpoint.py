@@ -30,6 +30,7 @@ from sockscope.engine.role import Assignment
 from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S, AcceptGate
 from sockscope.engine.servers.connections import ConnectionsEndpoint
 from sockscope.engine.servers.endpoint import Inheritance, ServerContext, bound_socket
+from sockscope.engine.timers import punctual
 from sockscope.engine.turns import in_turns
 
 ACCEPTS_PER_TURN = 64
@@ -126,7 +127,7 @@ class TcpEndpoint(ConnectionsEndpoint):
         # Accepted, but not yet with a transport.
         self.arriving: set[TcpConnection] = set()
         loop = asyncio.get_running_loop()
-        self.call_later = loop.call_later
+        self.call_later = punctual(loop)
         self.call_soon = loop.call_soon
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()

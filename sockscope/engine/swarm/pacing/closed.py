@@ -73,7 +73,7 @@ class ClosedLoop:
             client.leave(CloseReason.LIFETIME)
         elif tuning.think_time_s and not tuning.pool and not client.retiring:
             client.state = ClientState.THINKING
-            self._think = self._swarm.loop.call_later(tuning.think_time_s, self._think_time_over)
+            self._think = self._swarm.call_later(tuning.think_time_s, self._think_time_over)
         else:
             client.proceed()
 
@@ -84,7 +84,7 @@ class ClosedLoop:
             think.cancel()
             loop, tuning = self._swarm.loop, self._swarm.tuning
             left_s = 0.0 if tuning.pool else min(seconds_left(think, loop), tuning.think_time_s)
-            self._think = loop.call_later(max(left_s, 0.0), self._think_time_over)
+            self._think = self._swarm.call_later(max(left_s, 0.0), self._think_time_over)
         return self._client.state in _IDLE
 
     def resume(self) -> None:

@@ -1,0 +1,46 @@
+"""Nothing that is asked to last so long lasts shorter. There is no upper bound: that is the load's."""
+
+import asyncio
+from itertools import pairwise
+from time import perf_counter
+
+import pytest
+
+from sockscope.engine.loops import loop_factory
+from sockscope.engine.timers import punctual, sleep_out
+from sockscope.engine.work import burn
+from tests.engine.runs import exchanges_of, running
+from tests.waiting import until
+
+
+@pytest.mark.parametrize("name", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("delay_s", [0.0004, 0.001, 0.0024, 0.005])
+def test_a_timer_is_never_early_however_long_its_turn_has_lasted(name: str, delay_s: float) -> None:
+    async def lasted() -> list[float]:
+        loop = asyncio.get_running_loop()
+        call_later = punctual(loop)
+        found: list[float] = []
+        for used_s in (0.0, 0.0002, 0.0006, 0.0013) * 5:
+            await asyncio.sleep(0)
+            burn(used_s)
+            began_s = perf_counter()
+            call_later(delay_s, lambda began_s=began_s: found.append(perf_counter() - began_s))
+            await sleep_out(delay_s, call_later)
+            found.append(perf_counter() - began_s)
+        await until(lambda: len(found) == 40)
+        return found
+
+    with asyncio.Runner(loop_factory=loop_factory(name)) as runner:
+        assert min(runner.run(lasted())) >= delay_s
+
+
+@pytest.mark.parametrize("pool", [0, 1])
+@pytest.mark.parametrize("think_time_s", [0.001, 0.0035])
+async def test_a_client_never_thinks_shorter_than_it_was_asked_to(pool: int, think_time_s: float) -> None:
+    async with running(clients=1, think_time_s=think_time_s, pool=pool, requests=30) as engine:
+        await engine.wait()
+        made = exchanges_of(engine)
+    assert len(made) == 30
+    for before, after in pairwise(made):
+        assert before.service_time_s is not None
+        assert after.time_s - (before.time_s + before.service_time_s) >= think_time_s
