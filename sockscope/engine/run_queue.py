@@ -11,13 +11,15 @@ import os
 from typing import NamedTuple
 
 THREADS = 8
-"""Threads that are read, the oldest: the loop, and what serves in one thread. Hundreds that wake up together
-queue for the cores although there is time to spare."""
+"""Threads that are read, the oldest: the loop, and what serves in one thread."""
 
 
 class Wanted(NamedTuple):
-    """``waited_s``: all threads that are read together waited for a core; ``busiest_s``: the thread that did
-    most, from one reading to the next, ran or waited for one."""
+    """How long the busiest thread ran or waited for a core (``busiest_s``), and waited alone (``waited_s``).
+
+    It is the busiest from one reading to the next. Threads are not added up: a hundred that wake up together
+    queue for the cores although there is time to spare.
+    """
 
     waited_s: float
     busiest_s: float
@@ -34,13 +36,17 @@ class RunQueue:
     def read(self) -> Wanted | None:
         """Return the times so far; None where the kernel does not tell. Takes about 10 us a thread."""
         now = self._threads()
-        known = [(self._before[thread], times) for thread, times in now.items() if thread in self._before]
+        spent = [
+            (sum(times) - sum(self._before[thread]), times[1] - self._before[thread][1])
+            for thread, times in now.items()
+            if thread in self._before
+        ]
         self._before = now
         if not now:
             return None
-        waits = [after[1] - before[1] for before, after in known]
-        self._waited_s += sum(waits) / 1e9
-        self._busiest_s += max((sum(after) - sum(before) for before, after in known), default=0) / 1e9
+        busiest, waited = max(spent, default=(0, 0))
+        self._busiest_s += busiest / 1e9
+        self._waited_s += waited / 1e9
         return Wanted(self._waited_s, self._busiest_s)
 
     def _threads(self) -> dict[str, tuple[int, int]]:

@@ -229,7 +229,9 @@ def test_a_machine_whose_cores_are_all_taken_is_the_limit() -> None:
     assert "all 2 cores" in found.text
     assert "main 40 %" in found.text
     assert "other programs" not in found.text
-    crowded = limit_of(spread({"main": 0.1, "server": 0.2, "clients": 0.2}, machine_busy_s=1.95))
+    others = spread({"main": 0.1, "server": 0.2, "clients": 0.2}, machine_busy_s=1.95)
+    assert limit_of(others).limit == "semaphore", "most of the latency is service"
+    crowded = limit_of(replace(others, tuning=replace(others.tuning, service_time_s=0.0)))
     assert "all 2 cores are taken, 145 % of a core by other programs: main 10 %" in crowded.text
     both_full = limit_of(spread({"server": 0.98, "clients": 0.97}, machine_busy_s=2.0))
     assert both_full.who == ("server", "clients")

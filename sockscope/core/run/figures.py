@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sockscope.core.run.snapshot import ProcessUse, Snapshot
+from sockscope.core.histogram import Histogram
+from sockscope.core.run.snapshot import TARGET, ProcessUse, Resources, Snapshot
+
+LATE_S = 0.0025
+"""A loop that is so late is held up: turns of a busy one take less, and uvloop's timers are 1 ms wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,10 @@ class Figures:
 class ProcessFigures:
     """The figures of one process in a window, which ``length_s`` is the length of as that process has it.
 
-    ``name`` and ``state`` are those of :class:`ProcessUse`; ratios are of one core.
+    ``name`` and ``state`` are those of :class:`ProcessUse`; ratios are of one core. ``core_wait_ratio`` is
+    the time that its busiest thread was ready to run and had no core, and ``wanted_ratio`` what it would have
+    used with one of its own. ``late_ratio`` is the share of time for which its loop was :data:`LATE_S` or
+    more from its next turn.
     """
 
     name: str
@@ -50,6 +57,9 @@ class ProcessFigures:
     lag_p50_s: float | None
     lag_p99_s: float | None
     lag_max_s: float | None
+    core_wait_ratio: float | None = None
+    wanted_ratio: float | None = None
+    late_ratio: float | None = None
 
 
 def process_figures(window: Snapshot) -> tuple[ProcessFigures, ...]:
@@ -73,7 +83,27 @@ def _of_process(use: ProcessUse) -> ProcessFigures:
         lag_p50_s=lag_p50,
         lag_p99_s=lag_p99,
         lag_max_s=lag_max,
+        core_wait_ratio=_ratio(use.resources.core_wait_s, use.resources),
+        wanted_ratio=_wanted_ratio(use),
+        late_ratio=_late_ratio(use.resources.loop_lag),
     )
+
+
+def _ratio(seconds: float | None, used: Resources) -> float | None:
+    return seconds / used.measured_s if seconds is not None and used.measured_s > 0 else None
+
+
+def _wanted_ratio(use: ProcessUse) -> float | None:
+    """Return what a process would have used: the threads of one of ours share an interpreter."""
+    used = use.resources
+    if use.name == TARGET:
+        return _ratio(used.busiest_s if used.busiest_s is not None else used.cpu_s, used)
+    return _ratio(used.cpu_s + (used.core_wait_s or 0.0), used)
+
+
+def _late_ratio(lag: Histogram) -> float | None:
+    late = sum(count for late_s, count in lag.occupied() if late_s >= LATE_S)
+    return late / lag.total if lag.total else None
 
 
 def machine_ratio(window: Snapshot) -> float | None:

@@ -1,289 +1,377 @@
 """What limits a run: rules that turn a window of it into one sentence with the evidence.
 
-A closed loop always has a limit: something that everybody waits for. The rules are tried in order and the
-first that holds speaks; each names the figures it stands on.
+A closed loop always has a limit: something that everybody waits for. The rules go from what keeps requests
+from being answered at all, over what is used up (a core, a server that works on one request at a time,
+admission, permits, a pool), to what most of a client's time goes to while nothing is used up. The first that
+holds speaks; each names the figures it stands on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sockscope.core import units
-from sockscope.core.config.models import server_model
-from sockscope.core.run.figures import Figures, ProcessFigures, figures, machine_ratio, process_figures
-from sockscope.core.run.snapshot import TARGET, RunState, Snapshot
+from sockscope.core.run.cycle import in_service_at_once, model_of
+from sockscope.core.run.evidence import (
+    CORE_WAIT_RATIO,
+    FAILING_RATIO,
+    HALF,
+    Finding,
+    Rule,
+    Seen,
+    first,
+    machine_told,
+    share,
+    shares,
+)
+from sockscope.core.run.failing import STATES, errors, no_connection, not_accepting, raised, served_few
+from sockscope.core.run.figures import figures
+from sockscope.core.run.snapshot import TARGET, LimiterStatistics, Snapshot
+
+__all__ = ["Finding", "limit_of"]
 
 CPU_FULL_RATIO = 0.93
-"""From this share of one core on, the loop's CPU is the limit."""
-MACHINE_FULL_RATIO = 0.95
-"""From this share of all cores on, the machine is the limit of several processes."""
-ONE_IN_SERVICE = (0.6, 1.1)
-"""Requests in service, on average, at a server that never has more than one: this much of its time."""
-OTHERS_RATIO = 0.1
-"""From this share of a core on, other programs are worth a word."""
-SILENT_S = 1.0
-"""A process that has not answered for so long is held up by something."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What limits the run: a word, and the sentence with the evidence.
-
-    ``who`` names the processes that are at the limit of a core (``server``, ``clients 2``, ...), or
-    ``machine``; it is empty for any other limit.
-    """
-
-    limit: str
-    text: str
-    who: tuple[str, ...] = ()
+"""From this share of one core on, running or waiting for it, a process is the limit."""
+CPU_HIGH_RATIO = 0.7
+"""From this share on, processes that take turns (one works while the other waits for it) are the limit, if
+requests queue for nothing else."""
+OCCUPIED_RATIO = 0.9
+"""From this share of its time on, a server that works on one request at a time is occupied."""
+POSSIBLE_RATIO = 1.1
+"""More than this share of its time no server can spend: the rate is that of another tuning, just left."""
+STUCK_RATIO = 0.6
+"""From this share of the time on, a loop is held up nearly always: what lasts a few milliseconds at most is
+not seen."""
+HELD_UP_RATIO = 0.2
+"""From this share of the time on, a loop that does not get to its next turn is worth the sentence."""
+UNANSWERED_S = 0.5
+"""No answer for a shorter time than this is nothing to tell."""
+QUEUEING = 8
+"""So many requests in flight and more keep every process busy that has something to do."""
 
 
 def limit_of(window: Snapshot) -> Finding:
     """Return what limits the run in a window of it."""
-    shown = figures(window)
-    for rule in (
-        _not_running,
-        _dead,
-        _silent,
-        _not_accepting,
-        _no_server,
-        _backlog,
-        _timeouts,
-        _cpu,
-        _held_up,
-        _admission,
-        _permits,
-        _pool,
-        _server_alone,
-        _service,
-        _think,
-    ):
-        if (finding := rule(window, shown)) is not None:
-            return finding
-    return Finding("latency", "each client waits for its own answer; more clients would raise the rate")
+    seen = Seen(window)
+    return first(seen, (*STATES, *_FAILURES, *_USED_UP, *_LONGEST)) or _latency(seen)
 
 
-def _not_running(window: Snapshot, _: Figures) -> Finding | None:
-    if window.state is RunState.PAUSED:
-        return Finding("paused", "the traffic is paused; p lets it go on")
-    if window.state is not RunState.RUNNING:
-        return Finding("run", f"the run is {window.state.value}")
-    return None
-
-
-def _dead(window: Snapshot, _: Figures) -> Finding | None:
-    for process in process_figures(window):
-        if process.name == TARGET and window.main.totals.responses:
-            continue  # somebody else answers there
-        if not process.alive:
-            remedy = "turning any knob starts it anew"
-            if process.name == TARGET:
-                remedy = "clients without a connection try again until something listens there"
-            return Finding("process", f"{process.name} process {process.pid} {process.state}; {remedy}")
-    return None
-
-
-def _silent(window: Snapshot, _: Figures) -> Finding | None:
-    for process in process_figures(window):
-        if process.silent_s >= SILENT_S:
-            since = units.format_duration(process.silent_s)
-            text = f"{process.name} process {process.pid} has not answered for {since}"
-            return Finding("blocked", f"{text}: something holds up its loop, and its figures are of before")
-    return None
-
-
-def _not_accepting(window: Snapshot, _: Figures) -> Finding | None:
-    server = window.server
-    if server is None or not server.not_accepting:
+def _timeouts(seen: Seen) -> Finding | None:
+    if seen.window.swarm is None:
         return None
-    waiting = f"; {server.backlog:,} connections wait in its backlog" if server.backlog else ""
+    totals = seen.window.swarm.totals
+    ended = totals.responses + totals.timeouts + totals.errors
+    if not totals.timeouts or totals.timeouts < FAILING_RATIO * ended or totals.timeouts < totals.errors:
+        return None
+    share = units.format_ratio(totals.timeouts / ended)
+    after = units.format_duration(seen.window.tuning.request_timeout_s)
+    return Finding("timeouts", f"{share} of the requests time out after {after}{_because(seen)}")
+
+
+def _unanswered(seen: Seen) -> Finding | None:
+    swarm = seen.window.swarm
+    if swarm is None or swarm.totals.responses or not swarm.in_flight:
+        return None
+    if seen.window.measured_s < max(UNANSWERED_S, seen.cycle.work_s):
+        return None
+    length = units.format_duration(seen.window.measured_s)
+    asked = "1 request is" if swarm.in_flight == 1 else f"{swarm.in_flight:,} requests are"
+    return Finding("server", f"no answer for {length}: {asked} in flight{_because(seen)}")
+
+
+def _because(seen: Seen) -> str:
+    """Return why requests get no answer, as far as it is known, to be put behind a sentence."""
+    lost = seen.window.resources.kernel_udp
+    if seen.window.tuning.transport == "udp" and lost is not None and lost.rcvbuf_errors:
+        dropped = units.format_count(lost.rcvbuf_errors)
+        return f"; receive buffers were full: the kernel dropped {dropped} datagrams"
+    cause = first(seen, (_not_accepted, _cpu, _occupied, _machine, _held_up, _admission))
+    if cause is not None:
+        return f"; {cause.text}"
+    if (target := seen.target) is not None and target.cpu_ratio is not None:
+        return f"; the target is at {units.format_ratio(target.cpu_ratio)} of a core"
+    work_s = seen.cycle.work_s
+    if work_s >= seen.window.tuning.request_timeout_s:
+        return f"; the service time alone is {units.format_duration(work_s)}"
+    return ""
+
+
+def _not_accepted(seen: Seen) -> Finding | None:
+    """Most connections wait to be accepted, by whatever server."""
+    window = seen.window
+    holder = window.server or window.swarm
+    if holder is None or not holder.backlog:
+        return None
+    connected = window.swarm.connections_open if window.swarm is not None else holder.backlog
+    if holder.backlog < HALF * connected:
+        return None
     return Finding(
-        "descriptors",
-        f"the server accepts nobody for now: {server.not_accepting}{waiting}; "
-        "raise the limit (ulimit -n), or let fewer connect",
+        "backlog",
+        f"{holder.backlog:,} of {max(connected, holder.backlog):,} connections wait in the backlog: "
+        "the server does not accept them",
     )
 
 
-def _no_server(window: Snapshot, _: Figures) -> Finding | None:
-    swarm = window.swarm
-    if swarm is None or not swarm.clients_retrying:
+# Something is used up.
+
+
+def _cpu(seen: Seen) -> Finding | None:
+    """Name the processes that need a core of their own for themselves."""
+    threshold = CPU_HIGH_RATIO if _take_turns(seen) else CPU_FULL_RATIO
+    full = [p for p in seen.processes if p.wanted_ratio is not None and p.wanted_ratio >= threshold]
+    if not full:
         return None
-    of, who = swarm.clients, "clients have no connection and try again"
-    if window.tuning.pool:
-        of, who = window.tuning.connections, "connections of the pool are not there and tried again"
-    return Finding("server", f"{swarm.clients_retrying:,} of {of:,} {who}: {swarm.last_trouble.lower()}")
+    text = ", ".join(share(process) for process in full)
+    if seen.one_process:
+        text += f"; {_who_shares(seen.window)}"
+    parts = [text]
+    if rest := [p for p in seen.processes if p not in full and p.cpu_ratio is not None]:
+        parts.append(shares(rest))
+    if seen.one_process:
+        parts += _queueing(seen)
+    if seen.machine_is_full or any((p.core_wait_ratio or 0.0) >= CORE_WAIT_RATIO for p in full):
+        parts += machine_told(seen)
+    return Finding("CPU", "; ".join(parts), tuple(process.name for process in full))
 
 
-def _backlog(window: Snapshot, _: Figures) -> Finding | None:
-    server, swarm = window.server, window.swarm
-    if server is None or swarm is None or window.experiment.own_server:
-        return None
-    model = server_model(window.tuning.transport, window.tuning.server)
-    if model is None or not model.at_once or window.tuning.transport != "tcp":
-        return None
-    # Whom the kernel has connected and the server has not accepted yet.
-    waiting = swarm.connections_open - server.connections_open
-    if waiting <= 0 or swarm.connections_open <= model.at_once * window.tuning.server_processes:
-        return None
-    served, ends = "one connection", "that one ends"
-    if model.at_once > 1:
-        served, ends = f"{model.at_once:,} connections", "one of those ends"
-    return Finding(
-        "server",
-        f"{model.name} serves {served} at a time; {waiting:,} of {swarm.connections_open:,} "
-        f"wait in its backlog until {ends}",
-    )
+def _take_turns(seen: Seen) -> bool:
+    """Tell whether nothing but our own processes keeps requests waiting, of which there are enough."""
+    known = model_of(seen.window) is not None and seen.window.swarm is not None
+    return known and not seen.one_process and seen.in_flight >= QUEUEING and seen.cycle.mostly_queues
 
 
-def _timeouts(window: Snapshot, _: Figures) -> Finding | None:
-    totals = window.main.totals
-    if not totals.timeouts or totals.timeouts * 20 < totals.requests:
-        return None
-    share = units.format_ratio(totals.timeouts / max(1, totals.requests))
-    return Finding(
-        "timeouts",
-        f"{share} of the requests time out after {units.format_duration(window.tuning.request_timeout_s)}",
-    )
+def _who_shares(window: Snapshot) -> str:
+    return "server, clients and screen share it" if window.swarm and window.server else "one loop runs on it"
 
 
-def _cpu(window: Snapshot, shown: Figures) -> Finding | None:
-    if len(window.processes) > 1:
-        return _cpu_of_several(window)
-    if shown.cpu_ratio is None or shown.cpu_ratio < CPU_FULL_RATIO:
-        return None
-    who = "server, clients and screen share it" if window.swarm and window.server else "one loop runs on it"
-    waits = ""
-    if (
-        window.swarm is not None
-        and shown.p50_s is not None
-        and window.tuning.service_time_s < shown.p50_s / 2
-    ):
-        waits = f"; the latency is {window.swarm.in_flight:,} requests queueing for the loop"
-    return Finding("CPU", f"{units.format_ratio(shown.cpu_ratio)} of one core; {who}{waits}", ("main",))
+def _queueing(seen: Seen) -> list[str]:
+    if seen.window.swarm is None or not seen.cycle.mostly_queues:
+        return []
+    return [f"the latency is {seen.in_flight:,} requests queueing for the loop"]
 
 
-def _cpu_of_several(window: Snapshot) -> Finding | None:
-    """Name the processes that need a core of their own for themselves, or the machine, which has no more."""
-    processes = [p for p in process_figures(window) if p.cpu_ratio is not None]
-    full = [p for p in processes if (p.cpu_ratio or 0.0) >= CPU_FULL_RATIO]
-    rest = [p for p in processes if p not in full]
-    taken = machine_ratio(window)
-    cores = window.resources.machine_cores
-    machine = ""
-    if taken is not None and taken >= MACHINE_FULL_RATIO:
-        foreign = taken * cores - sum(p.cpu_ratio or 0.0 for p in processes)
-        told = (
-            f", {units.format_ratio(foreign)} of a core by other programs" if foreign >= OTHERS_RATIO else ""
-        )
-        machine = f"{units.format_ratio(taken)} of all {cores} cores are taken{told}"
-    if full:
-        others = "; ".join(part for part in (_shares(rest), machine) if part)
-        after = f"; {others}" if others else ""
-        return Finding("CPU", f"{_shares(full)} of one core{after}", tuple(p.name for p in full))
-    if machine:
-        return Finding("CPU", f"{machine}: {_shares(processes)}", ("machine",))
-    return None
+def _occupied(seen: Seen) -> Finding | None:
+    """The server works on so many requests at a time, and has them.
 
-
-def _shares(processes: list[ProcessFigures]) -> str:
-    return ", ".join(f"{p.name} {units.format_ratio(p.cpu_ratio)}" for p in processes)
-
-
-def _held_up(window: Snapshot, shown: Figures) -> Finding | None:
-    """Requests that hold up all the others: each takes its service time of the one loop there is.
-
-    The mean number in service is rate times service time (Little's law). A server that sleeps or computes in
-    its only loop never has more than one there, however many are in flight; threads that sleep have.
+    The mean number in service is rate times service time (Little's law).
     """
-    tuning, rate = window.tuning, shown.requests_per_s
-    # What a user's own server does with a request is not in the tuning.
-    if window.swarm is None or window.server is None or rate is None or window.experiment.own_server:
+    window, at_once, work_s = seen.window, in_service_at_once(seen.window), seen.cycle.work_s
+    rate, model = figures(window).requests_per_s, model_of(window)
+    if not at_once or model is None or not work_s or not rate or seen.in_flight <= at_once:
         return None
-    model = server_model(tuning.transport, tuning.server)
-    if tuning.work == "wait" and (model is None or model.at_once != 1):
+    working = rate * work_s / at_once
+    busy = working
+    if at_once == window.tuning.server_processes and window.tuning.work != "cpu":
+        # What it does besides sleeping takes the same thread, or at least the same interpreter.
+        busy += _server_cpu_ratio(seen)
+    if not HALF <= working <= POSSIBLE_RATIO or busy < OCCUPIED_RATIO:
         return None
-    in_service = rate * tuning.service_time_s / tuning.server_processes
-    if not ONE_IN_SERVICE[0] <= in_service <= ONE_IN_SERVICE[1] or window.swarm.in_flight < 2:
-        return None
-    return Finding(
-        "blocked",
-        f"each request holds up all the others for {units.format_duration(tuning.service_time_s)}: "
-        f"{units.format_count(rate)} per second take {units.format_ratio(min(in_service, 1.0))} "
-        "of the server's time",
-    )
+    each = units.format_duration(work_s)
+    share_of_time = units.format_ratio(min(working, 1.0))
+    told = f"{units.format_count(rate)} per second take {share_of_time} of the server's time"
+    if at_once > window.tuning.server_processes:
+        what = "connections" if window.tuning.transport == "tcp" else "datagrams"
+        return Finding("server", f"{model.name} serves {at_once:,} {what} at a time, {each} each: {told}")
+    return Finding("blocked", f"each request holds up all the others for {each}: {told}")
 
 
-def _admission(window: Snapshot, _: Figures) -> Finding | None:
+def _server_cpu_ratio(seen: Seen) -> float:
+    """Return the mean CPU of the processes in which the server runs."""
+    hosts = [p for p in seen.processes if "server" in p.roles] or list(seen.processes[:1])
+    return sum(p.cpu_ratio or 0.0 for p in hosts) / len(hosts) if hosts else 0.0
+
+
+def _machine(seen: Seen) -> Finding | None:
+    """All cores are taken: by us, or by others while ours wait for one."""
+    if not seen.machine_is_full:
+        return None
+    cores = seen.window.resources.machine_cores
+    ours = sum(process.cpu_ratio or 0.0 for process in seen.processes)
+    waits = [p.core_wait_ratio for p in seen.processes if p.core_wait_ratio is not None]
+    felt = not waits or max(waits) >= CORE_WAIT_RATIO
+    if ours < HALF * cores and not (felt and seen.cycle.mostly_queues):
+        return None
+    told = "; ".join(machine_told(seen))
+    return Finding("CPU", f"{told}: {shares(seen.processes)}", ("machine",))
+
+
+def _admission(seen: Seen) -> Finding | None:
     # Before the clients' permits: while requests wait at the server, more of them in flight only wait longer.
-    if window.server is None:
+    server = seen.window.server
+    if server is None or not _is_taken(server.limiter):
         return None
-    limiter = window.server.limiter
-    full = limiter.permits and limiter.waiting and limiter.in_flight >= limiter.permits
-    if not full or limiter.waited * 2 < limiter.acquired:
-        return None
-    each = f", {units.format_duration(limiter.wait_s / limiter.waited)} each" if limiter.waited else ""
+    limiter = server.limiter
     return Finding(
         "admission",
         f"{limiter.in_flight:,} of {limiter.permits:,} requests in service at the server, "
-        f"{limiter.waiting:,} wait to be admitted{each}",
+        f"{limiter.waiting:,} wait to be admitted{_each(limiter)}",
     )
 
 
-def _permits(window: Snapshot, shown: Figures) -> Finding | None:
-    if window.swarm is None:
+def _permits(seen: Seen) -> Finding | None:
+    swarm = seen.window.swarm
+    if swarm is None or not _is_taken(swarm.limiter):
         return None
-    limiter = window.swarm.limiter
-    if not limiter.permits or not limiter.waiting or limiter.in_flight < limiter.permits:
-        return None
-    each = f", {units.format_duration(shown.wait_s)} each" if shown.wait_s is not None else ""
+    limiter = swarm.limiter
     return Finding(
         "semaphore",
         f"{limiter.in_flight:,} of {limiter.permits:,} permits in flight, "
-        f"{limiter.waiting:,} clients waiting{each}",
+        f"{limiter.waiting:,} clients waiting{_each(limiter)}",
     )
 
 
-def _pool(window: Snapshot, _: Figures) -> Finding | None:
-    if window.swarm is None:
+def _pool(seen: Seen) -> Finding | None:
+    swarm = seen.window.swarm
+    if swarm is None or not _is_taken(swarm.pool):
         return None
-    pool = window.swarm.pool
-    if not pool.permits or not pool.waiting or pool.in_flight < pool.permits:
-        return None
-    each = f", {units.format_duration(pool.wait_s / pool.waited)} each" if pool.waited else ""
+    pool = swarm.pool
     return Finding(
         "pool",
         f"{pool.in_flight:,} of {pool.permits:,} connections of the pool taken, "
-        f"{pool.waiting:,} clients waiting{each}",
+        f"{pool.waiting:,} clients waiting{_each(pool)}",
     )
 
 
-def _server_alone(window: Snapshot, _: Figures) -> Finding | None:
-    if window.swarm is not None:
+def _is_taken(limiter: LimiterStatistics) -> bool:
+    """Tell whether all of it is taken and somebody waits, and at least half of those admitted had to."""
+    if not limiter.permits or not limiter.waiting or limiter.in_flight < limiter.permits:
+        return False
+    return limiter.waited >= HALF * limiter.acquired
+
+
+def _each(limiter: LimiterStatistics) -> str:
+    return f", {units.format_duration(limiter.wait_s / limiter.waited)} each" if limiter.waited else ""
+
+
+# Nothing is used up: what takes longest.
+
+
+def _server_alone(seen: Seen) -> Finding | None:
+    if seen.window.swarm is not None:
+        return None
+    open_ = seen.window.main.connections_open
+    whose = "1 connection" if open_ == 1 else f"{open_:,} connections"
+    return Finding("clients", f"the server waits for requests of {whose}")
+
+
+def _think(seen: Seen) -> Finding | None:
+    cycle, swarm = seen.cycle, seen.window.swarm
+    thought = f"clients think {units.format_duration(cycle.think_s)}"
+    if (
+        swarm is not None
+        and cycle.service_s is None
+        and cycle.think_s
+        and seen.in_flight < HALF * swarm.clients
+    ):
+        return Finding("think time", f"{thought}; nobody has asked in this time")
+    if not cycle.mostly_thinks:
         return None
     return Finding(
-        "clients", f"the server waits for requests of {window.main.connections_open:,} connections"
+        "think time", f"{thought} and wait {units.format_duration(cycle.wait_s + (cycle.service_s or 0.0))}"
     )
 
 
-def _service(window: Snapshot, shown: Figures) -> Finding | None:
-    tuning = window.tuning
-    if window.server is None or window.experiment.own_server or shown.p50_s is None:
+def _stuck(seen: Seen) -> Finding | None:
+    """A loop is held up nearly always, so that all that wait for it come one after the other."""
+    return _late(seen, STUCK_RATIO) if seen.in_flight > 1 else None
+
+
+def _held_up(seen: Seen) -> Finding | None:
+    """A loop is held up now and then."""
+    return _late(seen, HELD_UP_RATIO)
+
+
+def _late(seen: Seen, least: float) -> Finding | None:
+    """A loop is late for much of the time, although its process does not want a core for all of it."""
+    if seen.window.swarm is not None and not seen.cycle.mostly_queues:
         return None
-    if tuning.service_time_s < shown.p50_s / 2:
+    late = [process for process in seen.processes if (process.late_ratio or 0.0) >= least]
+    if not late:
         return None
+    worst = max(late, key=lambda process: process.late_ratio or 0.0)
+    if (worst.core_wait_ratio or 0.0) >= HALF * (worst.late_ratio or 0.0):
+        told = "; ".join([share(worst), *machine_told(seen)])
+        return Finding("CPU", told, ("machine",))
+    return Finding(
+        "blocked",
+        f"the loop of {worst.name} is held up for {units.format_ratio(worst.late_ratio)} of the time, "
+        f"{units.format_duration(worst.lag_max_s)} at most, "
+        f"at {units.format_ratio(worst.cpu_ratio)} of a core: what runs on it does not yield",
+    )
+
+
+def _connecting(seen: Seen) -> Finding | None:
+    swarm = seen.window.swarm
+    if swarm is None or swarm.clients_connecting < HALF * max(swarm.clients, 1):
+        return None
+    made = units.format_count(figures(seen.window).opened_per_s)
+    return Finding(
+        "connections",
+        f"{swarm.clients_connecting:,} of {swarm.clients:,} clients wait for a connection; "
+        f"{made} are made per second",
+    )
+
+
+def _service(seen: Seen) -> Finding | None:
+    cycle, at_once = seen.cycle, in_service_at_once(seen.window)
+    if not cycle.work_s or cycle.work_s < HALF * (cycle.service_s or 0.0):
+        return None
+    if cycle.service_s is None:
+        return Finding("service time", f"each request takes {units.format_duration(cycle.work_s)} of service")
+    more = "more clients would raise the rate"
+    if at_once and seen.in_flight >= at_once:
+        more = "the server works on no more requests at a time"
     return Finding(
         "service time",
-        f"{units.format_duration(tuning.service_time_s)} of the {units.format_duration(shown.p50_s)} "
-        "per request is service; more clients would raise the rate",
+        f"{units.format_duration(cycle.work_s)} of the {units.format_duration(cycle.service_s)} "
+        f"per request is service; {more}",
     )
 
 
-def _think(window: Snapshot, shown: Figures) -> Finding | None:
-    tuning = window.tuning
-    if shown.p50_s is None or tuning.think_time_s < shown.p50_s:
+def _elsewhere(seen: Seen) -> Finding | None:
+    """The server is not ours: clients wait for it, and what it does is known only with its process."""
+    cycle, window = seen.cycle, seen.window
+    if window.server is not None or window.swarm is None or cycle.service_s is None:
         return None
-    return Finding(
-        "think time",
-        f"clients think {units.format_duration(tuning.think_time_s)} "
-        f"and wait {units.format_duration(shown.p50_s)}",
-    )
+    wait = f"clients wait {units.format_duration(cycle.service_s)} for each answer"
+    ours = shares(process for process in seen.processes if process.name != TARGET)
+    if (target := seen.target) is not None:
+        used = f"{units.format_ratio(target.cpu_ratio)} of a core"
+        return Finding(
+            "server", f"{wait}; target {used}, {ours}: it waits for something itself, or for more requests"
+        )
+    told = [f"{wait}, {ours}"]
+    if (seen.foreign_ratio or 0.0) >= CPU_HIGH_RATIO:
+        told.append(
+            f"other programs take {units.format_ratio(seen.foreign_ratio)} of a core, the server perhaps"
+        )
+    told.append("--pid tells what a server on this machine uses")
+    return Finding("server", "; ".join(told))
+
+
+def _latency(seen: Seen) -> Finding:
+    busiest = max((p.wanted_ratio or 0.0 for p in seen.processes), default=0.0)
+    if seen.cycle.service_s is None:
+        return Finding("latency", "nothing has been answered yet")
+    if busiest >= CPU_HIGH_RATIO:
+        return Finding("latency", f"each client waits for its own answer; {shares(seen.processes)} of a core")
+    return Finding("latency", "each client waits for its own answer; more clients would raise the rate")
+
+
+_FAILURES: tuple[Rule, ...] = (
+    raised,
+    not_accepting,
+    no_connection,
+    served_few,
+    _timeouts,
+    errors,
+    _unanswered,
+)
+_USED_UP: tuple[Rule, ...] = (_cpu, _occupied, _machine, _stuck, _admission, _permits, _pool)
+_LONGEST: tuple[Rule, ...] = (
+    _think,
+    _held_up,
+    _not_accepted,
+    _server_alone,
+    _connecting,
+    _service,
+    _elsewhere,
+)

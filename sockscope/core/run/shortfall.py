@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockscope.core import units
-from sockscope.core.run.findings import SILENT_S
+from sockscope.core.run.failing import SILENT_S
 from sockscope.core.run.snapshot import TARGET, Snapshot
 
 _NEARLY = 0.95

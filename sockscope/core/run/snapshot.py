@@ -286,8 +286,8 @@ class Resources:
     """What one process uses. Times, switches and ``loop_lag`` are cumulative since ``since_s``; the rest is
     of this moment, ``time_s`` (both monotonic).
 
-    ``core_wait_s`` is how long its threads waited for a core although they could have run, and ``busiest_s``
-    how long the busiest of them ran or waited for one (Linux; None elsewhere).
+    ``busiest_s`` is how long its busiest thread ran, or waited for a core although it could have run, and
+    ``core_wait_s`` how long it waited (Linux; None elsewhere).
     ``machine_busy_s`` is the time that all ``machine_cores`` of the machine together worked, for whatever
     program. ``kernel_udp`` and it are None where they cannot be told, and in child processes, for they are
     told once.

@@ -1,0 +1,146 @@
+"""Rules of the verdict for a run that stands still, or whose requests fail or cannot be made."""
+
+from __future__ import annotations
+
+from sockscope.core import units
+from sockscope.core.run.cycle import model_of
+from sockscope.core.run.evidence import FAILING_RATIO, Finding, Rule, Seen
+from sockscope.core.run.snapshot import STOPPED, TARGET, RunState
+
+SILENT_S = 1.0
+"""A process that has not answered for so long is held up by something."""
+
+
+# Nothing goes on.
+
+
+def _not_running(seen: Seen) -> Finding | None:
+    state = seen.window.state
+    if state is RunState.PAUSED:
+        return Finding("paused", "the traffic is paused; p lets it go on")
+    if state is not RunState.RUNNING:
+        return Finding("run", f"the run is {state.value}")
+    return None
+
+
+def _dead(seen: Seen) -> Finding | None:
+    for process in seen.processes:
+        if process.name == TARGET and seen.window.main.totals.responses:
+            continue  # somebody else answers there
+        if not process.alive:
+            remedy = "turning any knob starts it anew"
+            if process.name == TARGET:
+                remedy = "clients without a connection try again until something listens there"
+            return Finding("process", f"{process.name} process {process.pid} {process.state}; {remedy}")
+    return None
+
+
+def _stopped(seen: Seen) -> Finding | None:
+    for process in seen.processes:
+        if process.state == STOPPED:
+            who = f"{process.name} process {process.pid}"
+            return Finding(
+                "process", f"{who} is stopped (SIGSTOP, a debugger): it answers nothing until it goes on"
+            )
+    return None
+
+
+def _silent(seen: Seen) -> Finding | None:
+    for process in seen.processes:
+        if process.silent_s >= SILENT_S:
+            since = units.format_duration(process.silent_s)
+            text = f"{process.name} process {process.pid} has not answered for {since}"
+            return Finding("blocked", f"{text}: something holds up its loop, and its figures are of before")
+    return None
+
+
+# Requests fail, or cannot be made.
+
+
+def raised(seen: Seen) -> Finding | None:
+    """The user's own code raises."""
+    server = seen.window.server
+    rows = [row for row in server.raised if row.count] if server is not None else []
+    if not rows or sum(row.count for row in rows) < FAILING_RATIO * seen.window.main.totals.responses:
+        return None
+    most = max(rows, key=lambda row: row.count)
+    others = f", and {len(rows) - 1} more places" if len(rows) > 1 else ""
+    times = f"{most.count:,} times" if most.count > 1 else "once"
+    where = f" at {most.where}" if most.where else ""
+    return Finding("own code", f"{most.what}{where}, {times}{others}: {most.message or 'no message'}")
+
+
+def not_accepting(seen: Seen) -> Finding | None:
+    """The server has no descriptors left."""
+    server = seen.window.server
+    if server is None or not server.not_accepting:
+        return None
+    waiting = f"; {server.backlog:,} connections wait in its backlog" if server.backlog else ""
+    return Finding(
+        "descriptors",
+        f"the server accepts nobody for now: {server.not_accepting}{waiting}; "
+        "raise the limit (ulimit -n), or let fewer connect",
+    )
+
+
+def no_connection(seen: Seen) -> Finding | None:
+    """Clients cannot connect; those that try again because their request failed are not meant."""
+    swarm = seen.window.swarm
+    if swarm is None or not swarm.clients_retrying:
+        return None
+    totals = swarm.totals
+    unmade = totals.connections_refused + totals.connections_timed_out + totals.connections_failed
+    if totals.timeouts + totals.errors > unmade or swarm.clients_retrying < FAILING_RATIO * swarm.clients:
+        return None
+    of, who = swarm.clients, "clients have no connection and try again"
+    if seen.window.tuning.pool:
+        of, who = seen.window.tuning.connections, "connections of the pool are not there and tried again"
+    return Finding(
+        "server", f"{swarm.clients_retrying:,} of {of:,} {who}: {_lower_first(swarm.last_trouble)}"
+    )
+
+
+def served_few(seen: Seen) -> Finding | None:
+    """Connections wait in the backlog of a model that serves a limited number of them at a time."""
+    window, model = seen.window, model_of(seen.window)
+    server, swarm = window.server, window.swarm
+    if server is None or model is None or not model.at_once or window.tuning.transport != "tcp":
+        return None
+    if swarm is None:
+        waiting, connected = server.backlog, server.backlog + server.connections_open
+    else:
+        # Whom the kernel has connected and the server has not accepted yet.
+        waiting, connected = swarm.connections_open - server.connections_open, swarm.connections_open
+    if waiting <= 0 or connected <= model.at_once * window.tuning.server_processes:
+        return None
+    served, ends = "one connection", "that one ends"
+    if model.at_once > 1:
+        served, ends = f"{model.at_once:,} connections", "one of those ends"
+    return Finding(
+        "server",
+        f"{model.name} serves {served} at a time; {waiting:,} of {connected:,} "
+        f"wait in its backlog until {ends}",
+    )
+
+
+def errors(seen: Seen) -> Finding | None:
+    """Requests fail for another reason than that they take too long."""
+    swarm = seen.window.swarm
+    if swarm is None:
+        return None
+    totals = swarm.totals
+    ended = totals.responses + totals.timeouts + totals.errors
+    if not totals.errors or totals.errors < FAILING_RATIO * ended:
+        return None
+    why = f": {_lower_first(swarm.last_trouble)}" if swarm.last_trouble else ""
+    return Finding("errors", f"{units.format_ratio(totals.errors / ended)} of the requests fail{why}")
+
+
+def _lower_first(text: str) -> str:
+    """Return a message as the end of a sentence; names of exceptions stay as they are."""
+    return (
+        text[:1].lower() + text[1:] if text[1:2].islower() and "Error" not in text.split(" ", 1)[0] else text
+    )
+
+
+STATES: tuple[Rule, ...] = (_not_running, _dead, _stopped, _silent)
