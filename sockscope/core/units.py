@@ -13,6 +13,8 @@ import math
 import re
 from decimal import Decimal
 
+from sockscope.core.censoring import AtLeast, exceeds
+
 _COUNT_SUFFIX = {"": 1, "k": 1_000, "K": 1_000, "m": 1_000_000, "M": 1_000_000}
 _BYTE_SUFFIX = {
     "": 1, "B": 1,
@@ -27,6 +29,8 @@ _NUMBER = re.compile(rf"\s*{_DIGITS}\s*([A-Za-zµ]*)\s*")
 _DURATION = re.compile(rf"{_DIGITS}\s*(ns|us|µs|ms|s|min|m|h)\s*")
 _LARGEST = 1 << 63
 
+AT_LEAST = "≥"
+"""What stands before a figure of which only a lower bound is known."""
 DASH = "–"
 """What stands for a figure that is not known yet."""
 
@@ -127,7 +131,9 @@ def format_bytes(value: float | None) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """Return a latency or interval (``10.3 ms``, ``5.00 s``), or a dash for None."""
+    """Return a latency or interval (``10.3 ms``, ``≥ 5.00 s``), or a dash for None."""
+    if isinstance(seconds, AtLeast):
+        return f"{AT_LEAST} {format_duration(float(seconds))}"
     if seconds is None or not math.isfinite(seconds):
         return DASH
     if seconds == 0:
@@ -159,8 +165,17 @@ def format_ratio(value: float | None) -> str:
 
 
 def format_change(before: float | None, after: float | None) -> str:
-    """Return the change from ``before`` to ``after`` in per cent, from tenfold on as ``×52``; or a dash."""
+    """Return the change from ``before`` to ``after`` in per cent, from tenfold on as ``×52``; or a dash.
+
+    To or from a lower bound there is a change at least (``≥ +25 %``, ``≤ -50 %``), or none that is known.
+    """
     if before is None or after is None or not before:
+        return DASH
+    if isinstance(before, AtLeast) or isinstance(after, AtLeast):
+        if exceeds(after, before):
+            return f"{AT_LEAST} {format_change(float(before), float(after))}"
+        if exceeds(before, after):
+            return f"≤ {format_change(float(before), float(after))}"
         return DASH
     if after / before >= 10:
         return f"×{after / before:,.0f}"

@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import Any
 
 from sockscope.core.addresses import Address, format_address
+from sockscope.core.censoring import Ages
 from sockscope.core.connection import ConnectionRecord, ConnectionState, Tally
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.histogram import Histogram
@@ -169,6 +170,7 @@ class Recorder:
         self.events: Ring[Event] = Ring(EVENTS)
         self.exchanges = CaptureRing(CAPTURES)
         self.service_time = Histogram()
+        self.unanswered = Ages()
         self.last_answer_s = 0.0
         # Flat, five items per exchange: a list of tuples would be garbage to collect, thousands at a time.
         self._journal: list[Any] = []
@@ -241,9 +243,20 @@ class Recorder:
         """Have ``call`` called by the loop, in the order of posting, when it folds next. For threads."""
         self._posted.append(call)
 
-    def on_unanswered(self, sent_s: float, record: ConnectionRecord, request: Clip, outcome: str) -> None:
-        """Keep the bytes of a client's request that got no answer; it has no service time."""
+    def on_unanswered(
+        self,
+        sent_s: float,
+        record: ConnectionRecord,
+        request: Clip,
+        outcome: str,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Keep the bytes and the age of a client's request that got no answer; a timeout's is the timeout."""
         self.fold()
+        if timeout_s is None:
+            self.unanswered.add(perf_counter() - sent_s)
+        else:
+            self.unanswered.add_exactly(timeout_s)
         self.exchanges.extend([sent_s, 0.0, record, request, outcome])
 
     # Rare: connections and the log.

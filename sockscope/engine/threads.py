@@ -19,7 +19,7 @@ from time import perf_counter
 from sockscope.core.addresses import Address
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
-from sockscope.engine.recorder import Clip, Recorder
+from sockscope.engine.recorder import Recorder
 from sockscope.engine.work import spend
 
 SLICE_S = 0.1
@@ -48,10 +48,6 @@ class ThreadRecorder:
                  reason: CloseReason | None = None) -> None:  # fmt: skip
         """Write a fault into the log; the caller counts it."""
         self._post(partial(self._recorder.on_error, text, record, address, reason, perf_counter()))
-
-    def on_unanswered(self, sent_s: float, record: ConnectionRecord, request: Clip, outcome: str) -> None:
-        """Keep the bytes of a client's request that got no answer."""
-        self._post(partial(self._recorder.on_unanswered, sent_s, record, request, outcome))
 
     def stops_accepting(self, why: str) -> None:
         """Count and log that the server accepts nobody until it has room again."""

@@ -207,7 +207,7 @@ def progress_line(now: Snapshot, interval: Snapshot) -> str:
     parts = [format_elapsed(now.elapsed_s), f"{format_count(figures(interval).requests_per_s):>9} req/s"]
     swarm, totals = interval.swarm, now.main.totals
     if swarm is not None:
-        parts.append(f"p99 {format_duration(swarm.service_time.percentile(0.99)):>7}")
+        parts.append(f"p99 {format_duration(figures(interval).p99_s):>7}")
     parts.append(_failures(totals))
     if swarm is not None:
         parts.append(f"in flight {format_count(swarm.in_flight)}")

@@ -133,7 +133,7 @@ class Output:
             raise ConfigError.of("--output", path, f"cannot be written: {error.strerror}") from None
 
     def _write_row(self, fields: Mapping[str, Any]) -> None:
-        left_out = ("schema_version", "type", "processes")
+        left_out = ("schema_version", "type", "processes", "raised")
         row = {name: value for name, value in flat(fields) if name not in left_out}
         if not self._columns:
             self._columns = list(row)
@@ -211,9 +211,11 @@ def _json(value: Mapping[str, Any], indent: int | None = None) -> str:
 
 
 def _cell(value: object) -> object:
-    """Return a value as CSV has it: nothing where it is not known, truth as in JSON."""
+    """Return a value as CSV has it: nothing where it is not known, truth as in JSON, names side by side."""
     if value is None:
         return ""
+    if isinstance(value, list):
+        return " ".join(value)
     return str(value).lower() if isinstance(value, bool) else value
 
 

@@ -23,6 +23,7 @@ from sockscope.core.units import (
 
 WIDTH = 80
 _LABEL_WIDTH = 14
+_UNBROKEN = "\N{NO-BREAK SPACE}"
 _SHOWN = {
     "server": ("service_time", "framing", "size"),
     "swarm": ("clients", "permits", "size", "think_time", "lifetime", "framing"),
@@ -43,7 +44,8 @@ def report_text(report: Report) -> str:
 
 def summary_row(label: str, text: str) -> list[str]:
     """Return the lines of one row of the summary."""
-    return wrap(f"{label:{_LABEL_WIDTH}}{text}", WIDTH, subsequent_indent=" " * _LABEL_WIDTH)
+    lines = wrap(f"{label:{_LABEL_WIDTH}}{text}", WIDTH, subsequent_indent=" " * _LABEL_WIDTH)
+    return [line.replace(_UNBROKEN, " ") for line in lines]
 
 
 def title_of(report: Report) -> str:
@@ -150,7 +152,7 @@ def _count(report: Report, name: str) -> str:
 
 def _service_time(report: Report) -> str:
     return "  ".join(
-        f"{label} {format_duration(known(report, f'service_time_s.{name}'))}"
+        f"{label} {format_duration(known(report, f'service_time_s.{name}'))}".replace(" ", _UNBROKEN)
         for label, name in _PERCENTILES.items()
     )
 

@@ -22,7 +22,7 @@ def test_every_line_says_ok_or_what_to_do() -> None:
 def test_json() -> None:
     done = sockscope("doctor", "--json")
     found = json.loads(done.stdout)
-    assert (done.returncode, found["schema_version"], found["type"]) == (0, 1, "doctor")
+    assert (done.returncode, found["schema_version"], found["type"]) == (0, 2, "doctor")
     assert found["can_run"]
     assert {"name", "ok", "text", "fix", "fatal"} == set(found["checks"][0])
 

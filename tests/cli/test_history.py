@@ -241,7 +241,7 @@ def test_kinds_and_numbers(file: str) -> None:
 def test_an_empty_history(file: str) -> None:
     assert told("history", "--history", file) == f"no run is kept in {file}\n"
     found = objects(told("history", "--json", "--history", file))
-    assert found == {"schema_version": 1, "type": "history", "runs": []}
+    assert found == {"schema_version": 2, "type": "history", "runs": []}
     assert not os.path.exists(file)
 
 
@@ -357,7 +357,7 @@ def test_two_runs_side_by_side(two_runs: str) -> None:
     assert rows["A"].startswith("A  run 1  TCP protocol, uvloop, 1 client, ")
     assert re.fullmatch(r"clients +1 +20", rows["clients"])
     assert re.search(r"\+[\d,]+ +\+[\d,]+ %  cannot tell$", rows["requests/s"])
-    assert re.fullmatch(r"errors +0 +0 +0 +0 %  no difference shown", rows["errors"])
+    assert re.fullmatch(r"failed +0 +0 +0 +0 %  no difference shown", rows["failed"])
     assert "Relative changes of counts are per request.\n" in text
     assert "! what is asked of the server differs (clients): that alone changes the" in text
     assert max(map(len, text.splitlines())) <= 100
@@ -373,7 +373,7 @@ def test_a_run_and_itself(two_runs: str) -> None:
 
 def test_the_comparison_as_json(two_runs: str) -> None:
     found = objects(told("diff", "1", "2", "--json", "--history", two_runs))
-    assert (found["schema_version"], found["type"], found["kind"]) == (1, "comparison", "run")
+    assert (found["schema_version"], found["type"], found["kind"]) == (2, "comparison", "run")
     assert found["a"]["name"] == "run 1"
     assert found["experiment"] == {"clients": {"a": 1, "b": 20}}
     rate = found["figures"]["rates.requests_per_s"]

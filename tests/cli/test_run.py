@@ -51,7 +51,7 @@ FOREVER = ("-d", "0", "-c", "4", "--service-time", "1ms")
 def test_json_counts_every_request(transport: str, loop: str, family: str) -> None:
     found = figures("run", transport, *QUICK, "--loop", loop, family)
     totals, server = found["totals"], found["server"]
-    assert (found["schema_version"], found["type"], found["state"]) == (1, "summary", "stopped")
+    assert (found["schema_version"], found["type"], found["state"]) == (2, "summary", "stopped")
     assert found["loop"] == found["experiment"]["loop"] == loop
     assert totals["requests"] == totals["responses"] == 200
     assert server["requests"] == server["responses"] == 200
@@ -137,7 +137,7 @@ def test_a_file_keeps_its_mode_and_a_link_its_place(tmp_path: Path) -> None:
     assert sockscope("run", *QUICK, "--json", "-o", str(link)).returncode == 0
     assert link.is_symlink()
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
-    assert json.loads(file.read_text())["schema_version"] == 1
+    assert json.loads(file.read_text())["schema_version"] == 2
 
 
 def test_a_device_is_written_to_and_not_replaced() -> None:
@@ -217,6 +217,18 @@ def test_timeouts_are_failures_and_no_errors() -> None:
     assert "missed failed>0: " in done.stderr
     assert "missed timeouts>0: " in done.stderr
     assert "missed errors>0" not in done.stderr
+
+
+def test_percentiles_among_timeouts_are_lower_bounds_everywhere() -> None:
+    done = sockscope(*COLLAPSED, "--fail-if", "p99>10s", "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert "missed p99>10s: service_time_s.p99 is ≥ 100 ms" in done.stderr
+    assert found["service_time_s"]["unanswered"] == found["totals"]["timeouts"]
+    assert found["at_least"][-2:] == ["service_time_s.max", "service_time_s.mean"]
+    assert "service_time_s.p999" in found["at_least"]
+    assert found["service_time_s"]["p999"] >= 0.1
+    assert "max ≥ 100 ms" in sockscope(*COLLAPSED).stdout
 
 
 def test_a_figure_that_is_not_known_counts_as_missed() -> None:

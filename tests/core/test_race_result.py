@@ -11,7 +11,7 @@ from sockscope.core.results.standing import Standing
 from tests.core.races import batches, contestant, rates, two_servers
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
-SPREAD = {"median", "min", "max", "low", "high", "rounds"}
+SPREAD = {"median", "min", "max", "low", "high", "rounds", "at_least"}
 
 
 def section() -> str:
@@ -55,7 +55,7 @@ def test_a_contestant_as_it_is_written() -> None:
     assert (other["model"], other["loop"], other["rank"]) == ("threaded", None, 2)
     assert best["requests_per_s"] == {
         "median": 2_000, "min": 1_800, "max": 2_200, "low": 1_800, "high": 2_200,
-        "rounds": [2_000, 2_200, 1_800],
+        "at_least": False, "rounds": [2_000, 2_200, 1_800],
     }  # fmt: skip
     for name in FIGURES:
         assert set(best[name]) == SPREAD
@@ -83,7 +83,7 @@ def test_what_is_not_known_is_none() -> None:
     (row,) = [each for each in written["contestants"] if each["name"] == "fast"]
     assert row["fault"] == "cannot listen"
     assert row["rank"] is None
-    assert row["ratio"] == {**dict.fromkeys(SPREAD), "rounds": []}
+    assert row["ratio"] == {**dict.fromkeys(SPREAD), "rounds": [], "at_least": False}
     assert (written["finished"], written["preset"], written["requests"]) == (False, None, None)
 
 

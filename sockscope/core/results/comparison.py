@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from sockscope.core.censoring import AtLeast, exceeds
 from sockscope.core.config.experiment import FIELDS_BY_ATTRIBUTE
 from sockscope.core.config.fields import Subject
 from sockscope.core.results.batch_means import FLOOR_RATIO
 from sockscope.core.results.kinds import KINDS
-from sockscope.core.results.schema import Better, Estimate, Figure, Report, ResultKind, format_field
+from sockscope.core.results.schema import Better, Estimate, Figure, Report, ResultKind, format_field, known
 from sockscope.core.results.thresholds import ChangeThreshold
-from sockscope.core.units import DASH
+from sockscope.core.units import AT_LEAST, DASH
 
 
 class Verdict(Enum):
@@ -128,9 +129,16 @@ class Comparison:
 
 
 def relative_change(a: float | None, b: float | None) -> float | None:
-    """Return ``(b - a) / a``: 0 when nothing changed, infinite from zero up, None when one is not known."""
+    """Return ``(b - a) / a``: 0 when nothing changed, infinite from zero up, None when one is not known.
+
+    To or from a lower bound, it is known where the direction is: then the change is at least as large.
+    """
     if a is None or b is None:
         return None
+    if isinstance(a, AtLeast) or isinstance(b, AtLeast):
+        if exceeds(b, a):
+            return AtLeast((b - a) / abs(a)) if a else math.inf
+        return (float(b) - a) / abs(a) if exceeds(a, b) else None
     if a == b:
         return 0.0
     return (b - a) / abs(a) if a else math.copysign(math.inf, b - a)
@@ -195,6 +203,8 @@ def _doubts(kind: ResultKind, a: Side, b: Side) -> Iterator[str]:
         if side.cut_short:
             yield f"{side.name} was cut short"
         yield from kind.doubts(side.name, side.report)
+    if known(a.report, "schema_version") != known(b.report, "schema_version"):
+        yield "one was written by an older version, whose percentiles leave out requests without an answer"
     yield from kind.pair_doubts(a.report, b.report)
     yield from _doubts_of_what_ran(a, b)
 
@@ -263,6 +273,8 @@ def format_change_ratio(ratio: float | None) -> str:
         return DASH
     if math.isinf(ratio):
         return "from 0"
+    if isinstance(ratio, AtLeast):
+        return f"{AT_LEAST} {format_change_ratio(float(ratio))}"
     percent = ratio * 100
     if abs(percent) < 0.05:
         return "0 %"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from sockscope.core.censoring import AtLeast
 from sockscope.core.results.contest import FIGURES, Contestant, Published
 from sockscope.core.results.schema import (
     ENVIRONMENT,
@@ -61,6 +62,7 @@ _SPREAD: tuple[ResultField[Spread], ...] = (
     ResultField("max", NUMBER, lambda spread: spread.max),
     ResultField("low", NUMBER, lambda spread: spread.low),
     ResultField("high", NUMBER, lambda spread: spread.high),
+    ResultField("at_least", FLAG, lambda spread: spread.at_least),
     ResultField("rounds", list_of(NUMBER), lambda spread: list(spread.rounds)),
 )
 _SPREAD_SHAPE = optional(record(shapes(_SPREAD)))
@@ -68,8 +70,10 @@ _SPREAD_SHAPE = optional(record(shapes(_SPREAD)))
 
 def _spread(value: Report) -> Spread:
     """Return the spread that was written to ``value``."""
-    bounds = {field.name: value.get(field.name) for field in _SPREAD if field.name != "rounds"}
-    return Spread(rounds=tuple(value["rounds"]), **bounds)
+    told = {name: value.get(name) for name in ("median", "min", "max", "low", "high")}
+    if value.get("at_least"):
+        told = {name: one if one is None else AtLeast(one) for name, one in told.items()}
+    return Spread(rounds=tuple(value["rounds"]), **told)
 
 
 # A contestant.

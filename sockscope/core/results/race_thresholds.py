@@ -39,7 +39,7 @@ class RaceThreshold:
             spread = row.ratio if self.threshold.figure == RATIO else row.figures[self.threshold.figure]
             if spread.median is None:
                 found.append(f"{self.threshold.text}: {row.name} has no {self.threshold.figure}")
-            elif self.threshold.holds(spread.median):
+            elif self.threshold.may_hold(spread.median):
                 shown = format_figure(self.threshold.figure, spread.median)
                 found.append(f"{self.threshold.text}: {self.threshold.figure} of {row.name} is {shown}")
         return found

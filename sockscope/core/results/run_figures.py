@@ -49,7 +49,11 @@ def _totals() -> Iterator[Figure]:
 SECTIONS: Mapping[str, tuple[Figure, ...]] = {
     "totals": tuple(_totals()),
     "rates": (Figure("requests_per_s", Better.HIGHER), Figure("bytes_per_s", Better.HIGHER)),
-    "service_time_s": (*_latencies(*PERCENTILES, "mean"), Figure("count", extent=True)),
+    "service_time_s": (
+        *_latencies(*PERCENTILES, "mean"),
+        Figure("count", extent=True),
+        Figure("unanswered", Better.LOWER, per_request=True),
+    ),
     "clients": tuple(map(Figure, ("running", "connecting", "retrying", "connections_open", "in_flight"))),
     "limiter": _counts(LimiterStatistics),
     "admission": _counts(LimiterStatistics),

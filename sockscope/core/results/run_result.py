@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+from sockscope.core.censoring import mean, percentiles
 from sockscope.core.config.applicability import without_effect
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Value
@@ -30,6 +31,7 @@ from sockscope.core.results.schema import (
     Report,
     ResultField,
     ResultKind,
+    bounds,
     experiment_shape,
     head,
     known,
@@ -111,12 +113,13 @@ def _rates(source: _Source) -> dict[str, Any]:
 def _service_time(source: _Source) -> dict[str, Any] | None:
     if source.swarm is None:
         return None
-    histogram = source.swarm.service_time
-    values = histogram.percentiles(tuple(PERCENTILES.values()))
+    answered, unanswered = source.swarm.service_time, source.swarm.unanswered
+    values = percentiles(answered, unanswered, tuple(PERCENTILES.values()))
     return {
         **dict(zip(PERCENTILES, values, strict=True)),
-        "mean": histogram.mean_s,
-        "count": histogram.total,
+        "mean": mean(answered, unanswered),
+        "count": answered.total,
+        "unanswered": unanswered.total,
     }
 
 
@@ -258,6 +261,11 @@ _MEASURED: tuple[_Field, ...] = (
     _statistics("totals", lambda source: source.swarm and source.swarm.totals),
     _section("rates", _rates),
     _section("service_time_s", _service_time),
+    ResultField(
+        "at_least",
+        optional(list_of(NAME)),
+        lambda source: bounds({"service_time_s": _service_time(source) or {}}),
+    ),
     _section("clients", _clients),
     _statistics("limiter", lambda source: source.swarm and source.swarm.limiter),
     _statistics("admission", lambda source: source.server and source.server.limiter),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
+from sockscope.core.censoring import AtLeast
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Kind, Value
 from sockscope.core.results.batch_means import Batches, told_apart
@@ -20,7 +21,7 @@ from sockscope.core.results.shape import ANYTHING, FLAG, NUMBER, SCALAR, TEXT, S
 from sockscope.core.results.spread import Spread
 from sockscope.core.units import DASH
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Report = Mapping[str, Any]
 S = TypeVar("S")
@@ -168,11 +169,21 @@ def flat(value: Report, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def known(report: Report, name: str) -> Any:
-    """Return the value with this dotted name, or None where it is not known or not there."""
+    """Return the value with this dotted name, or None where it is not known or not there.
+
+    A figure that ``at_least`` names is a lower bound, and comes as one.
+    """
     value: Any = report
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(value, float | int) and name in (report.get("at_least") or ()):
+        return AtLeast(value)
     return value
+
+
+def bounds(report: Mapping[str, Any]) -> list[str]:
+    """Return the dotted names of those figures of an object that are lower bounds."""
+    return [name for name, value in flat(report) if isinstance(value, AtLeast)]
 
 
 def format_field(attribute: str, value: object) -> str:

@@ -25,6 +25,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import comb
 
+from sockscope.core.censoring import AtLeast
+
 CONFIDENCE = 0.95
 """The probability that an interval is to have."""
 
@@ -51,13 +53,24 @@ class Spread:
         if not known:
             return cls(taken, None, None, None, None, None)
         cut = outer_rounds(len(known))
-        return cls(taken, statistics.median(known), known[0], known[-1], known[cut], known[-1 - cut])
+        found = (statistics.median(known), known[0], known[-1], known[cut], known[-1 - cut])
+        return cls(taken, *(_bounded(value, known) for value in found))
+
+    @property
+    def at_least(self) -> bool:
+        """Whether what it tells are lower bounds, because that of a round is."""
+        return isinstance(self.max, AtLeast)
 
     def overlaps(self, other: Spread) -> bool:
         """Tell whether the intervals of the two medians have a value in common."""
         if self.low is None or self.high is None or other.low is None or other.high is None:
             return False
         return self.low <= other.high and other.low <= self.high
+
+
+def _bounded(value: float, rounds: Iterable[float]) -> float:
+    """Return a value made of rounds in their order; a lower bound, where one of those up to it is."""
+    return AtLeast(value) if any(isinstance(one, AtLeast) and one <= value for one in rounds) else value
 
 
 def confidence(rounds: int) -> float:

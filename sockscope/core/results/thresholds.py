@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from sockscope.core import units
+from sockscope.core.censoring import AtLeast
 from sockscope.core.results.run_figures import NAMES
-from sockscope.core.results.schema import Report
+from sockscope.core.results.schema import Report, known
 
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq,
@@ -46,19 +47,25 @@ class Threshold:
     def missed(self, report: Report) -> str | None:
         """Return in words why ``report`` misses this threshold, or None when it holds.
 
-        A figure that is not known counts as missed: what was not measured was not shown to be good.
+        A figure that is not known, or not well enough, counts as missed: what was not measured
+        was not shown to be good.
         """
-        section, _, name = self.figure.partition(".")
-        value = report[section][name]
+        value = known(report, self.figure)
         if value is None:
             return f"{self.text}: there is no {self.figure} in this run"
-        if not self.holds(value):
+        if not self.may_hold(value):
             return None
         return f"{self.text}: {self.figure} is {format_figure(self.figure, value)}"
 
     def holds(self, value: float) -> bool:
         """Tell whether a value meets the condition."""
         return _COMPARISONS[self.comparison](value, self.limit)
+
+    def may_hold(self, value: float) -> bool:
+        """Tell whether the condition is met, or could be: of a lower bound, by whatever is above it."""
+        if not isinstance(value, AtLeast):
+            return self.holds(value)
+        return self.comparison in (">", ">=") or value <= self.limit
 
 
 def missed(thresholds: Iterable[Threshold], report: Report) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sockscope.core.censoring import percentiles
 from sockscope.core.histogram import Histogram
 from sockscope.core.run.snapshot import TARGET, ProcessUse, Resources, Snapshot
 
@@ -17,7 +18,8 @@ class Figures:
 
     Rates are per second of the window, latencies in seconds, ratios of one core. ``bytes_per_s`` is the
     payload of the answers, framing taken off as the tuning of this moment has it: received by the clients,
-    or sent by a server alone. ``wait_s`` is the mean wait for a permit of those that had to wait.
+    or sent by a server alone. Latencies are lower bounds (``AtLeast``) where they fall among requests without
+    an answer. ``wait_s`` is the mean wait for a permit of those that had to wait.
     """
 
     length_s: float
@@ -118,7 +120,7 @@ def figures(window: Snapshot) -> Figures:
     """Return the figures of a window, as :func:`sockscope.core.run.window.window` cuts it out."""
     length = window.measured_s
     role = window.main
-    p50, p99, longest = role.service_time.percentiles((0.5, 0.99, 1.0))
+    p50, p99, longest = percentiles(role.service_time, role.unanswered, (0.5, 0.99, 1.0))
     lag_p50, lag_p99, lag_max = window.resources.loop_lag.percentiles((0.5, 0.99, 1.0))
     totals = role.totals
 

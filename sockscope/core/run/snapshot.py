@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, NamedTuple
 
+from sockscope.core.censoring import Ages
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import ConnectionView
 from sockscope.core.events import Event
@@ -231,6 +232,8 @@ class RoleSnapshot:
     also what it raised before, 0 times).
     ``backlog`` are connections that the kernel has made and the server has not accepted yet (0 where it does
     not tell), and ``not_accepting`` why it accepts nobody at the moment.
+    ``service_time`` is that of the answered requests, ``unanswered`` are the ages at which the others were
+    given up.
     The swarm's ``began_s`` is when it was told to begin (or was refilled), just before its
     first connect, and ``last_answer_s`` when it read its last answer: monotonic seconds, 0 = not yet.
     """
@@ -267,6 +270,7 @@ class RoleSnapshot:
     limiter: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
     pool: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
     service_time: Cumulative[Histogram] = field(default_factory=Histogram)
+    unanswered: Cumulative[Ages] = field(default_factory=Ages)
     began_s: Earliest[float] = 0.0
     last_answer_s: Maximum[float] = 0.0
 

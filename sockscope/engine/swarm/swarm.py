@@ -320,6 +320,7 @@ class Swarm(RecordedRole):
             limiter=replace(self.limiter.statistics(), waiting=self._waiting),
             pool=self.pool.statistics(),
             service_time=recorder.service_time.copy(),
+            unanswered=recorder.unanswered.copy(),
             began_s=self._began_s,
             last_answer_s=recorder.last_answer_s,
         )

@@ -169,18 +169,19 @@ class Link:
 
     def give_up(self, outcome: str, before_s: float = math.inf) -> int:
         """Keep the requests sent before ``before_s`` as unanswered; return how many there were."""
+        timeout_s = self._swarm.tuning.request_timeout_s if outcome == "timeout" else None
         record, recorder, pipeline = self.record, self._swarm.recorder, self._pipeline
         self._expect = None
         if record is None or not 0 < self._sent_s < before_s:
             return 0
         if not pipeline:
-            recorder.on_unanswered(self._sent_s, record, self._kept, outcome)
+            recorder.on_unanswered(self._sent_s, record, self._kept, outcome, timeout_s)
             self._sent_s = 0.0
             return 1
         count = 0
         while pipeline and pipeline[0][0] < before_s:
             sent_s, wire = pipeline.popleft()
-            recorder.on_unanswered(sent_s, record, clip(wire), outcome)
+            recorder.on_unanswered(sent_s, record, clip(wire), outcome, timeout_s)
             count += 1
         self._sent_s = pipeline[0][0] if pipeline else 0.0
         self._swarm.pipelined -= count if pipeline else count - 1

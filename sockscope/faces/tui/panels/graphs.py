@@ -10,6 +10,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 
 from sockscope.core import units
+from sockscope.core.censoring import AtLeast, percentiles
 from sockscope.core.events import EventKind
 from sockscope.core.run.figures import ProcessFigures, process_figures
 from sockscope.faces.tui.messages import MomentRequested
@@ -22,6 +23,8 @@ from sockscope.faces.tui.widgets.ticks import si
 
 def milliseconds(value: float) -> str:
     """Return a latency axis label; the values are milliseconds."""
+    if isinstance(value, AtLeast):
+        return f"{units.AT_LEAST}{milliseconds(float(value))}"
     return si(value) if value >= 1_000 else f"{value:.3g}"
 
 
@@ -254,6 +257,6 @@ class DistributionPanel(Panel):
         if headline is None:
             return
         histogram = headline.main.service_time
-        p50, p99 = histogram.percentiles((0.5, 0.99))
+        p50, p99 = percentiles(histogram, headline.main.unanswered, (0.5, 0.99))
         marks = [(name, value * 1_000) for name, value in (("p50", p50), ("p99", p99)) if value is not None]
         self.query_one(Bars).show([(edge * 1_000, count) for edge, count in histogram.occupied()], marks)

@@ -1,0 +1,114 @@
+"""What a request without an answer says about the latency: at least this much.
+
+Leaving such requests out of percentiles flatters a server that answers few of them quickly. So they are kept
+by their age (right-censored, Klein and Moeschberger, *Survival Analysis*, section 3.2): each counts as slower
+than every answer, and as at least as old as it was when it was given up. A percentile that falls among them
+is a lower bound, :class:`AtLeast`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+from sockscope.core.histogram import Histogram, bucket_of, lower_edge_s
+
+
+class AtLeast(float):
+    """A number of which only a lower bound is known, which this is. A positive multiple of it is one, too."""
+
+    __slots__ = ()
+
+    def __mul__(self, factor: float) -> AtLeast:
+        return AtLeast(float(self) * factor)
+
+    __rmul__ = __mul__
+
+
+def exceeds(more: float, less: float) -> bool:
+    """Tell whether one number is certainly greater than another: what is at least 5 may be anything above."""
+    return more > less and not isinstance(less, AtLeast)
+
+
+class Ages:
+    """How many requests were given up at which age: in seconds, a lower bound each."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self, counts: Mapping[float, int] | None = None) -> None:
+        self.counts: Counter[float] = Counter(counts or {})
+
+    def add(self, age_s: float) -> None:
+        """Count a request that was given up at this age; it is rounded down by less than 0.8 %."""
+        self.counts[lower_edge_s(bucket_of(max(0.0, age_s)))] += 1
+
+    def add_exactly(self, age_s: float) -> None:
+        """Count a request whose age is one of few, such as the timeout."""
+        self.counts[age_s] += 1
+
+    def copy(self) -> Ages:
+        """Return an independent copy."""
+        return Ages(self.counts)
+
+    def __add__(self, other: Ages) -> Ages:
+        return Ages(self.counts + other.counts)
+
+    def __sub__(self, other: Ages) -> Ages:
+        """Return what was added since ``other``, an earlier copy of this one."""
+        return Ages(self.counts - other.counts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ages) and +self.counts == +other.counts
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    @property
+    def total(self) -> int:
+        """How many requests were counted."""
+        return self.counts.total()
+
+
+def percentiles(
+    answered: Histogram, unanswered: Ages, ratios: Sequence[float]
+) -> list[float | AtLeast | None]:
+    """Return, for each ratio (ascending, 0.99 = p99), the value in seconds; None when there was no request.
+
+    One that falls among the unanswered is :class:`AtLeast`.
+    """
+    if not unanswered.counts:
+        return [*answered.percentiles(ratios)]
+    known = answered.total
+    total = known + unanswered.total
+    shares = [min(1.0, ratio * total / known) if known else 2.0 for ratio in ratios]
+    inside = answered.percentiles(shares) if known else []
+    found: list[float | AtLeast | None] = []
+    for at, ratio in enumerate(ratios):
+        beyond = ratio * total - known
+        found.append(inside[at] if beyond <= 1e-9 else _bound(answered, unanswered, beyond))
+    return found
+
+
+def _bound(answered: Histogram, unanswered: Ages, rank: float) -> AtLeast:
+    """Return what the request of this rank among the unanswered has taken at least."""
+    ages_s = sorted(unanswered.counts)
+    passed = accumulate(unanswered.counts[age_s] for age_s in ages_s)
+    age_s = next(
+        (age_s for age_s, count in zip(ages_s, passed, strict=True) if count >= rank - 1e-9), ages_s[-1]
+    )
+    return AtLeast(max(age_s, _longest_s(answered)))
+
+
+def mean(answered: Histogram, unanswered: Ages) -> float | AtLeast | None:
+    """Return the mean in seconds; :class:`AtLeast` as soon as a request was not answered."""
+    if not unanswered.counts:
+        return answered.mean_s
+    known, longest_s = answered.total, _longest_s(answered)
+    sum_s = (answered.mean_s or 0.0) * known
+    sum_s += sum(max(age_s, longest_s) * count for age_s, count in unanswered.counts.items())
+    return AtLeast(sum_s / (known + unanswered.total))
+
+
+def _longest_s(answered: Histogram) -> float:
+    """Return the lower edge of the highest bucket: a bound must not be above the truth."""
+    return lower_edge_s(max(answered.counts)) if answered.total else 0.0
