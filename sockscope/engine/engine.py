@@ -20,6 +20,7 @@ from sockscope.core.config.experiment import (
 )
 from sockscope.core.events import Event, EventKind
 from sockscope.core.ring import Ring
+from sockscope.core.roles import SWARM
 from sockscope.core.run.adding import difference
 from sockscope.core.run.snapshot import (
     Capture,
@@ -229,7 +230,7 @@ class Engine:
 
     def clear(self) -> None:
         """Let the cumulative figures begin anew; connections, captures and the log stay."""
-        self._baseline = self._take(NOTHING)
+        self._baseline = _without_under_way(self._take(NOTHING))
         self._note(EventKind.RUN, "figures cleared")
 
     async def close_connection(self, role: str, conn_id: int) -> bool:
@@ -380,6 +381,15 @@ class Engine:
         if self.experiment.role == "swarm":
             return self.experiment.targets[0]
         return self.experiment.bind or LOOPBACK[tuning.family], self.experiment.port
+
+
+def _without_under_way(snapshot: Snapshot) -> Snapshot:
+    """Return a beginning of figures to which the requests under way belong, since their outcomes will."""
+    swarm = snapshot.swarm
+    if swarm is None:
+        return snapshot
+    totals = replace(swarm.totals, requests=swarm.totals.requests - swarm.in_flight)
+    return replace(snapshot, roles={**snapshot.roles, SWARM: replace(swarm, totals=totals)})
 
 
 def _refuse_vain_changes(experiment: Experiment, before: Tuning, after: Tuning) -> None:

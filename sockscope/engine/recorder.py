@@ -178,6 +178,9 @@ class Recorder:
         self._fold_timer: asyncio.TimerHandle | None = None
         self.timeouts = 0
         self.errors = 0
+        self.unexpected = 0
+        self.unused_bytes = 0
+        """Bytes that a client has read and that belong to no whole answer so far."""
         self.opened = 0
         self.refused = 0
         self.reset = 0
@@ -356,10 +359,12 @@ class Recorder:
             responses=frames_out if serves else frames_in,
             timeouts=self.timeouts,
             errors=self.errors,
+            unexpected=self.unexpected,
             reads=reads,
             writes=writes,
             bytes_in=bytes_in,
             bytes_out=bytes_out,
+            response_bytes=bytes_out if serves else bytes_in - self.unused_bytes,
             connections_opened=self.opened,
             connections_closed=self.opened - len(self.live),
             connections_refused=self.refused,

@@ -97,7 +97,8 @@ def both(
     """Return a TCP run with both roles in which each of ``requests`` was answered after 10 ms."""
     counts = {"requests": requests, "responses": requests}
     wire_bytes = requests * 68
-    totals = Totals(**counts, bytes_in=wire_bytes, bytes_out=wire_bytes, connections_opened=4)
+    carried = dict.fromkeys(("bytes_in", "bytes_out", "response_bytes"), wire_bytes)
+    totals = Totals(**counts, **carried, connections_opened=4)
     options = (SocketOption("SO_RCVBUF", None, 131_072),)
     return run(
         seconds=seconds,

@@ -16,13 +16,13 @@ def test_rates_are_of_the_window() -> None:
 
 @pytest.mark.parametrize(("framing", "wire"), [("length", 68), ("newline", 65), ("fixed", 64), ("none", 64)])
 def test_bytes_per_second_are_payload_only(framing: str, wire: int) -> None:
-    totals = Totals(requests=100, responses=100, bytes_in=100 * wire, bytes_out=100 * wire)
+    totals = Totals(requests=100, responses=100, bytes_in=120 * wire, response_bytes=100 * wire)
     taken = run(tuning=Tuning(framing=framing), seconds=2.0, swarm=role("swarm", totals))
     assert figures(taken).bytes_per_s == pytest.approx(100 * 64 / 2.0)
 
 
 def test_a_server_alone_counts_what_it_sent() -> None:
-    totals = Totals(requests=10, responses=8, bytes_in=680, bytes_out=8 * 68)
+    totals = Totals(requests=10, responses=8, bytes_in=680, bytes_out=8 * 68, response_bytes=8 * 68)
     assert figures(run(seconds=1.0, server=role("server", totals))).bytes_per_s == pytest.approx(8 * 64)
 
 

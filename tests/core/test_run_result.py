@@ -83,7 +83,7 @@ def test_figures_of_a_run() -> None:
 
 def test_payload_is_counted_without_framing() -> None:
     for tuning, wire_bytes in ((Tuning(framing="none"), 64), (Tuning(framing="newline"), 65)):
-        totals = Totals(requests=10, responses=10, bytes_in=10 * wire_bytes)
+        totals = Totals(requests=10, responses=10, response_bytes=10 * wire_bytes)
         written = interval(run(tuning=tuning, seconds=1, swarm=role("swarm", totals)))
         assert written["rates"]["bytes_per_s"] == pytest.approx(640)
 

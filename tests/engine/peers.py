@@ -16,14 +16,19 @@ from tests.waiting import until
 class Scripted(asyncio.Protocol):
     """A TCP connection whose reads go to ``plan(connection, data)``."""
 
-    def __init__(self, plan: Callable[[Scripted, bytes], None], everybody: set[Scripted]) -> None:
+    def __init__(
+        self, plan: Callable[[Scripted, bytes], None], everybody: set[Scripted], greeting: bytes
+    ) -> None:
         self.plan = plan
         self.everybody = everybody
+        self.greeting = greeting
         self.turn = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.everybody.add(self)
+        if self.greeting:
+            self.transport.write(self.greeting)
 
     def data_received(self, data: bytes) -> None:
         self.turn += 1
@@ -34,8 +39,10 @@ class Scripted(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def tcp_peer(plan: Callable[[Scripted, bytes], None], port: int = 0) -> AsyncIterator[int]:
-    """Serve by ``plan`` and yield the port; at the end abort every connection."""
+async def tcp_peer(
+    plan: Callable[[Scripted, bytes], None], port: int = 0, greeting: bytes = b""
+) -> AsyncIterator[int]:
+    """Serve by ``plan``, say ``greeting`` first, and yield the port; at the end abort every connection."""
     loop = asyncio.get_running_loop()
     everybody: set[Scripted] = set()
     adopting: set[asyncio.Task[None]] = set()
@@ -46,7 +53,7 @@ async def tcp_peer(plan: Callable[[Scripted, bytes], None], port: int = 0) -> As
         with contextlib.suppress(BlockingIOError):
             sock, _ = listener.accept()
             sock.setblocking(False)
-            task = loop.create_task(attach(sock, Scripted(plan, everybody), accepted=True))
+            task = loop.create_task(attach(sock, Scripted(plan, everybody, greeting), accepted=True))
             adopting.add(task)
             task.add_done_callback(adopting.discard)
 

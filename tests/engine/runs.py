@@ -66,8 +66,8 @@ def port_of(engine: Engine) -> int:
     return int(server_of(engine).address.rpartition(":")[2])
 
 
-def opened(context: ServerContext) -> Endpoint:
-    """Return an endpoint of the model that the experiment names, on loopback."""
+def opened(context: ServerContext, host: str = "") -> Endpoint:
+    """Return an endpoint of the model that the experiment names, on loopback unless told otherwise."""
     tuning = context.experiment.tuning
-    host = "::1" if tuning.family == "ipv6" else "127.0.0.1"
+    host = host or ("::1" if tuning.family == "ipv6" else "127.0.0.1")
     return open_endpoint(context, Assignment(tuning, 0, (host, 0)))

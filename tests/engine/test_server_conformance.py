@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.models import ServerModel
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason
@@ -77,10 +78,10 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(model: ServerModel, **values: Any) -> AsyncIterator[Served]:
+async def serving(model: ServerModel, host: str = "", **values: Any) -> AsyncIterator[Served]:
     recorder = Recorder("server")
     chosen = experiment(transport=model.transport, server=model.name, **values)
-    endpoint = opened(ServerContext(chosen, recorder))
+    endpoint = opened(ServerContext(chosen, recorder), host)
     try:
         yield Served(model, endpoint, recorder)
     finally:
@@ -742,6 +743,48 @@ async def test_a_peer_that_does_not_number_is_served_all_the_same(model: ServerM
         served.endpoint.close(CloseReason.STOPPED)
         totals = served.recorder.totals()
         assert (totals.datagrams_lost, totals.datagrams_duplicated, totals.datagrams_reordered) == (0, 0, 0)
+
+
+@udp_models
+async def test_forged_numbers_are_an_event_and_no_loss(model: ServerModel) -> None:
+    async with serving(model) as served, connected(served) as peer:
+        numbers = [number for turn in range(1, 21) for number in (turn, turn + 1_000_000 * turn)]
+        for number in [*numbers, 21, 22, 24]:
+            peer.sock.send(numbered(number))
+            assert await peer.recv() == numbered(number)
+        jumps = [event for event in served.recorder.events.since(0).items if "jump" in event.text]
+        assert len(jumps) == 1
+        served.endpoint.close(CloseReason.STOPPED)
+        totals = served.recorder.totals()
+        assert (totals.datagrams_lost, totals.datagrams_duplicated, totals.datagrams_reordered) == (1, 0, 0)
+
+
+def forged(source: Address, data: bytes) -> bytes:
+    """Return an IPv4 packet (RFC 791) with a UDP datagram (RFC 768) from ``source`` to itself."""
+    host, port = socket.inet_aton(source[0]), source[1]
+    udp = struct.pack("!4H", port, port, 8 + len(data), 0) + data
+    return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, host, host) + udp
+
+
+@udp_models
+@pytest.mark.parametrize("bind", ["", "0.0.0.0"])
+async def test_a_datagram_from_the_servers_own_address_is_not_answered(model: ServerModel, bind: str) -> None:
+    try:
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    except PermissionError:
+        pytest.skip("only root can forge a source")
+    with raw:
+        async with serving(model, host=bind) as served, connected(served) as peer:
+            address = ("127.0.0.1", served.endpoint.address[1])
+            for number in (1, 2):
+                raw.sendto(forged(address, numbered(number)), address)
+            peer.sock.send(numbered(1))
+            assert await peer.recv() == numbered(1)
+            # A thread counts an answer when it is sent, and the peer may be quicker.
+            await until(lambda: served.recorder.totals().datagrams_sent)
+            totals = served.recorder.totals()
+            assert (totals.unexpected, totals.connections_opened, totals.datagrams_sent) == (2, 1, 1)
+            assert len([event for event in served.recorder.events.since(0).items if event.text]) == 1
 
 
 @udp_models

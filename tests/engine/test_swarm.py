@@ -11,6 +11,7 @@ import pytest
 
 from sockscope.core.config.models import POOL_THREADS
 from sockscope.core.events import CloseReason
+from sockscope.core.run.figures import figures
 from sockscope.core.run.snapshot import RoleSnapshot, RunState
 from sockscope.core.wire.framing import encode
 from sockscope.engine.engine import Engine
@@ -350,16 +351,49 @@ async def test_an_answer_that_nobody_asked_for_closes_the_connection(client: str
         connection.transport.write(data)
         asyncio.get_running_loop().call_later(0.01, once_more)
 
-    # A blocking client hears nothing while it thinks: there it comes in the place of the next answer.
+    # A blocking client hears nothing while it thinks, but looks before it asks again.
     think_time_s = 0.1 if client == "blocking" else 30.0
     async with (
         tcp_peer(talk) as port,
         against(port, client=client, clients=2, think_time_s=think_time_s) as engine,
     ):
-        await until_swarm(engine, lambda swarm: swarm.totals.errors >= 2)
-        assert swarm_of(engine).totals.responses >= 2
+        await until_swarm(engine, lambda swarm: swarm.totals.unexpected >= 2)
+        totals = swarm_of(engine).totals
+        assert totals.responses >= 2
+        # Every request had been answered; payload is that of these answers.
+        assert (totals.errors, totals.timeouts) == (0, 0)
+        assert totals.response_bytes == totals.responses * 68 < totals.bytes_in
         await until(lambda: reasons(engine).keys(), what="the connections are closed")
         assert reasons(engine).keys() == {"garbage"}
+
+
+@tcp_clients
+@pytest.mark.parametrize(
+    "values", [{"request": "ping\\n", "until": "\\n"}, {"request": "ping", "framing": "none"}]
+)
+async def test_a_server_that_speaks_first_is_not_taken_for_one_that_answers(
+    client: str, values: dict[str, Any]
+) -> None:
+    async with (
+        tcp_peer(echo, greeting=b"220 ready\n") as port,
+        against(port, client=client, **values) as engine,
+    ):
+        await until_swarm(engine, lambda swarm: swarm.totals.unexpected >= 4 and swarm.last_trouble)
+        swarm = swarm_of(engine)
+        assert swarm.totals.requests == swarm.totals.response_bytes == 0
+        assert "before anything was asked: servers that speak first are not supported" in swarm.last_trouble
+
+
+@tcp_clients
+async def test_an_answer_that_is_never_whole_carries_no_payload(client: str) -> None:
+    async with (
+        tcp_peer(lambda connection, data: connection.transport.write(data[:20])) as port,
+        against(port, client=client, clients=2, request_timeout_s=0.02) as engine,
+    ):
+        await until_swarm(engine, lambda swarm: swarm.totals.timeouts >= 4)
+        assert swarm_of(engine).totals.bytes_in >= 80
+        assert figures(engine.snapshot()).bytes_per_s == 0.0
+    counts_add_up(swarm_of(engine))
 
 
 @tcp_clients

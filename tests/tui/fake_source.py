@@ -237,7 +237,7 @@ class FakeSource:
         datagrams = requests if self.tuning.transport == "udp" else 0
         self._count(
             requests=requests, responses=requests, reads=requests, writes=requests,
-            bytes_in=size * requests, bytes_out=size * requests,
+            bytes_in=size * requests, bytes_out=size * requests, response_bytes=size * requests,
             datagrams_sent=datagrams, datagrams_received=datagrams,
         )  # fmt: skip
 

@@ -103,6 +103,7 @@ class Script:
                 responses=requests,
                 timeouts=lost,
                 bytes_in=68 * requests,
+                response_bytes=68 * requests,
                 bytes_out=68 * requests,
                 reads=requests,
                 writes=requests,

@@ -13,8 +13,9 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
 PROGRESS = frozenset({"requests", "responses"})
 """Counts that tell how much was done, and nothing about how well."""
 _UNWELCOME = frozenset(
-    {"timeouts", "errors", "failed", "connections_refused", "connections_reset", "connections_timed_out",
-     "connections_failed", "connections_rejected", "accept_stops", "datagrams_lost", "datagrams_late",
+    {"timeouts", "errors", "failed", "unexpected", "connections_refused", "connections_reset",
+     "connections_timed_out", "connections_failed", "connections_rejected", "accept_stops", "datagrams_lost",
+     "datagrams_late",
      "datagrams_reordered", "datagrams_duplicated", "in_errors", "rcvbuf_errors"}
 )  # fmt: skip
 """Counts of which fewer are better."""

@@ -145,6 +145,5 @@ def figures(window: Snapshot) -> Figures:
 
 def _payload_bytes(window: Snapshot) -> int:
     role = window.main
-    carried = role.totals.bytes_in if role is window.swarm else role.totals.bytes_out
     framing = window.tuning.wire_bytes - window.tuning.request_bytes if role.counts_frames else 0
-    return max(0, carried - role.totals.responses * framing)
+    return max(0, role.totals.response_bytes - role.totals.responses * framing)

@@ -58,16 +58,20 @@ class Totals:
     ``accept_stops`` how often the server stopped accepting because no descriptors were left.
     ``datagrams_lost`` are requests that were not answered in
     time nor later (swarm), or numbers that never arrived (server); ``datagrams_late`` came after the timeout.
+    ``unexpected`` are reads (TCP) or datagrams (UDP) that answer no request (swarm), or datagrams that claim
+    to be the server's own (server). ``response_bytes`` are the bytes of the responses alone, with framing.
     """
 
     requests: Cumulative[int] = 0
     responses: Cumulative[int] = 0
     timeouts: Cumulative[int] = 0
     errors: Cumulative[int] = 0
+    unexpected: Cumulative[int] = 0
     reads: Cumulative[int] = 0
     writes: Cumulative[int] = 0
     bytes_in: Cumulative[int] = 0
     bytes_out: Cumulative[int] = 0
+    response_bytes: Cumulative[int] = 0
     connections_opened: Cumulative[int] = 0
     connections_closed: Cumulative[int] = 0
     connections_refused: Cumulative[int] = 0

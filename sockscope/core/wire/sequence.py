@@ -7,9 +7,9 @@ from __future__ import annotations
 
 SEQUENCE_BYTES = 8
 WINDOW = 1_024
-"""How many missing numbers a receiver remembers, the newest ones."""
-LARGEST_JUMP = 1 << 20
-"""A number this far ahead is no sequence number: the peer does not count its datagrams."""
+"""How far from the last number one is believed, and how many missing numbers a receiver remembers."""
+
+_NEW, _OLD, _LOST = range(3)
 
 
 def number_of(datagram: bytes) -> int:
@@ -20,30 +20,47 @@ def number_of(datagram: bytes) -> int:
 class SequenceTracker:
     """Counts what one receiver saw of a numbered stream of datagrams.
 
-    ``highest``: the highest number seen (0 = none). ``missing``: numbers up to the highest that have not
-    arrived so far. ``duplicated``: datagrams whose number had arrived before. ``reordered``: datagrams that
-    arrived after one with a higher number. A peer that does not number its datagrams is noticed by a number
-    that jumps more than 2**20 ahead; ``numbered`` then turns False, and nothing is missing, duplicated or
-    reordered any more. ``after`` is the last number of a stream that is taken up again.
+    ``highest``: the number seen last of those that are believed (0 = none). ``lost``: numbers that were
+    missing for two calls of :meth:`settle`, or are forgotten; it never goes back. ``duplicated``: datagrams
+    whose number had arrived before. ``reordered``: datagrams that arrived after one with a higher number.
+    ``jumps``: datagrams whose number is further than :data:`WINDOW` from the one before. Anybody can send
+    those; the stream goes on from there, and nothing in between is called lost. ``after`` is the last number
+    of a stream that is taken up again.
     """
 
-    __slots__ = ("_missing", "duplicated", "highest", "missing", "numbered", "reordered")
+    __slots__ = (
+        "_jumped_to",
+        "_missing",
+        "_undecided",
+        "duplicated",
+        "highest",
+        "jumps",
+        "lost",
+        "reordered",
+    )
 
     def __init__(self, after: int = 0) -> None:
         self.highest = after
-        self.missing = 0
+        self.lost = 0
         self.duplicated = 0
         self.reordered = 0
-        self.numbered = True
-        self._missing: dict[int, None] = {}
+        self.jumps = 0
+        # Where the last jump went, which counts for nothing until the next number follows.
+        self._jumped_to = -1
+        self._missing: dict[int, int] = {}
+        self._undecided = 0
 
     @property
-    def unique(self) -> int:
-        """How many distinct numbers arrived."""
-        return self.highest - self.missing
+    def missing(self) -> int:
+        """How many numbers have not arrived and are not called lost yet."""
+        return self._undecided
+
+    def awaits(self, number: int) -> bool:
+        """Whether ``number`` is one of those that have not arrived."""
+        return number in self._missing
 
     def arrived(self, number: int) -> bool:
-        """Count the arrival of ``number``; return False when it is a duplicate.
+        """Count the arrival of ``number`` (0 = none); return False when it is a duplicate.
 
         For the number that follows the highest this only moves ``highest`` on, which a caller in a hurry
         may do by itself.
@@ -51,24 +68,48 @@ class SequenceTracker:
         ahead = number - self.highest
         if ahead == 1:
             self.highest = number
-            return True
-        if not self.numbered or number < 1 or ahead > LARGEST_JUMP:
-            self.numbered = False
-            self.highest = self.missing = self.duplicated = self.reordered = 0
-            self._missing.clear()
-            return True
-        if ahead > 0:
-            for skipped in range(max(self.highest + 1, number - WINDOW), number):
-                self._missing[skipped] = None
+        elif number < 1:
+            pass
+        elif not -WINDOW < ahead <= WINDOW or self.highest == self._jumped_to:
+            self._jump(number)
+        elif ahead > 0:
+            for skipped in range(self.highest + 1, number):
+                self._missing[skipped] = _NEW
+            self._undecided += ahead - 1
             while len(self._missing) > WINDOW:
-                del self._missing[next(iter(self._missing))]
-            self.missing += ahead - 1
+                self._lose(next(iter(self._missing)))
             self.highest = number
-            return True
-        if number in self._missing:
-            del self._missing[number]
-            self.missing -= 1
+        elif number in self._missing:
+            self._undecided -= self._missing.pop(number) != _LOST
             self.reordered += 1
-            return True
-        self.duplicated += 1
-        return False
+        else:
+            self.duplicated += 1
+            return False
+        return True
+
+    def _jump(self, number: int) -> None:
+        # The first number of all is one that a peer has counted up to elsewhere.
+        self.jumps += self.highest > 0
+        self.give_up()
+        self.highest = self._jumped_to = number
+
+    def _lose(self, number: int) -> None:
+        if self._missing.pop(number) != _LOST:
+            self._undecided -= 1
+            self.lost += 1
+
+    def settle(self) -> None:
+        """Call lost what was missing at the call before already; to be called every now and then."""
+        if not self._undecided:
+            return
+        for number, age in self._missing.items():
+            if age == _OLD:
+                self._undecided -= 1
+                self.lost += 1
+            self._missing[number] = min(age + 1, _LOST)
+
+    def give_up(self) -> None:
+        """Call everything lost that is missing: no more is expected of it."""
+        self.lost += self._undecided
+        self._undecided = 0
+        self._missing.clear()

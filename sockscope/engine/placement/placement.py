@@ -76,6 +76,10 @@ class Placement:
                 self.began_s = perf_counter()
                 assignment = Assignment(tuning, 0, _address_for(placed.kind, address, previous))
                 previous = await placed.role.start(assignment, Share(budget=self._budget(placed)))
+            if self.generates and not self._experiment.dialogue.wants_echo:
+                # The clients have listened first whether the server speaks: no time of the run.
+                await self.settle()
+                self.began_s = max(self.began_s, self.read(self.main, NOTHING).began_s)
         except BaseException:
             await self.stop(0.0)
             raise

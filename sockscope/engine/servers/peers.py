@@ -4,14 +4,15 @@ while, since UDP does not say goodbye.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import islice
 from time import perf_counter
 
-from sockscope.core.addresses import Address
+from sockscope.core.addresses import Address, format_address
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.sequence import SequenceTracker
-from sockscope.engine.addresses import plain_address
+from sockscope.engine.addresses import aim, is_here, plain_address
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.servers.endpoint import Remote, SequenceCounts, ServerContext
 from sockscope.engine.threads import ThreadRecorder
@@ -22,6 +23,7 @@ CROWDED_SILENCE_S = 1.0
 """The same while more than half of the connections that may be are remembered."""
 WATCH_S = 0.5
 """How often silent peers are looked for, at the most."""
+_is_here = lru_cache(maxsize=256)(is_here)
 
 
 class UdpPeer:
@@ -49,6 +51,7 @@ class Peers:
         self._recorder = recorder
         self._experiment = context.experiment
         self._address = address
+        self._heard_itself = False
         # The last number of peers that were forgotten, or known to the endpoint before this one: what they
         # send next does not tell of a loss.
         self._left_off = dict(context.inheritance.counted) if context.inheritance is not None else {}
@@ -66,20 +69,44 @@ class Peers:
     def out_of_line(self, remote: Remote, peer: UdpPeer | None, number: int) -> UdpPeer | None:
         """Take a datagram that is not simply the next one of a known peer; None when it is not served."""
         peer = peer or self._new(remote, number)
-        if peer is not None and not peer.tracker.arrived(number) and number == 1 and not peer.in_service:
-            return self._begin_anew(remote, peer)
+        if peer is None:
+            return None
+        tracker = peer.tracker
+        if number == 1 and tracker.highest and not peer.in_service and not tracker.awaits(1):
+            return self._begin_anew(remote)
+        before, jumps = tracker.highest, tracker.jumps
+        tracker.arrived(number)
+        if not jumps and tracker.jumps:
+            text = f"the peer's numbers jump from {before:,} to {number:,}: nothing in between is called lost"
+            self._recorder.on_error(text, peer.record)
         return peer
 
     def _new(self, remote: Remote, number: int) -> UdpPeer | None:
+        if self._is_own(remote):
+            # Its answer would come back here as the next request, for ever.
+            self._recorder.count("unexpected")
+            if not self._heard_itself:
+                self._heard_itself = True
+                text = "datagrams that claim to be from this server itself are not answered"
+                self._recorder.on_error(text, address=format_address(plain_address(remote)))
+            return None
         if len(self.known) >= self._experiment.max_connections:
             self._recorder.count("rejected")
             return None
         left_off = self._left_off.pop(remote, 0)
         return self._remember(remote, SequenceTracker(left_off if left_off < number else 0))
 
-    def _begin_anew(self, remote: Remote, before: UdpPeer) -> UdpPeer:
+    def _is_own(self, remote: Remote) -> bool:
+        """Whether an address is that of this very socket."""
+        host, port = self._address
+        if remote[1] != port:
+            return False
+        source = plain_address(remote)[0]
+        everywhere = aim(self._address)[0] != host
+        return source == host or (everywhere and _is_here(source))
+
+    def _begin_anew(self, remote: Remote) -> UdpPeer:
         """A peer counts from 1 again: it is another socket, to which the kernel gave the same port."""
-        before.tracker.duplicated -= 1
         self.forget(remote, CloseReason.EOF)
         return self._remember(remote, SequenceTracker(after=1))
 
@@ -101,7 +128,8 @@ class Peers:
         peer = self.known.pop(remote)
         peer.gone = True
         recorder = self._recorder
-        recorder.count("lost", peer.tracker.missing)
+        peer.tracker.give_up()
+        recorder.count("lost", peer.tracker.lost)
         recorder.count("reordered", peer.tracker.reordered)
         recorder.count("duplicated", peer.tracker.duplicated)
         self._left_off[remote] = peer.tracker.highest
@@ -110,10 +138,14 @@ class Peers:
         recorder.on_close(peer.record, reason)
 
     def forget_silent(self) -> float:
-        """Forget who has been silent for too long; return the seconds until it is time to look again."""
+        """Forget who has been silent for too long, and call lost what is missing for a while.
+
+        Return the seconds until it is time to look again.
+        """
         now = perf_counter()
         silence_s = self._silence_s
         for remote, peer in list(self.known.items()):
+            peer.tracker.settle()
             reads = peer.record.reads
             if reads != peer.reads_seen:
                 peer.reads_seen, peer.idle_since_s = reads, now
@@ -144,10 +176,10 @@ class Peers:
     # For readers.
 
     def sequence_counts(self) -> SequenceCounts:
-        """Return what is missing, reordered and duplicated of the peers that are here."""
+        """Return what is lost, reordered and duplicated of the peers that are here."""
         trackers = [peer.tracker for peer in self.known.values()]
         return SequenceCounts(
-            lost=sum(t.missing for t in trackers),
+            lost=sum(t.lost for t in trackers),
             reordered=sum(t.reordered for t in trackers),
             duplicated=sum(t.duplicated for t in trackers),
         )

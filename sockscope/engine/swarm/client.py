@@ -26,6 +26,9 @@ from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.threads import ThreadGroup
 from sockscope.engine.timers import CallLater
 
+LISTEN_S = 0.05
+"""How long the first clients of a target listen before they ask, to hear whether it speaks first."""
+
 
 class ClientState(Enum):
     """What a client is doing."""
@@ -33,6 +36,8 @@ class ClientState(Enum):
     IDLE = "idle"
     """Without a connection, until it is its turn to connect."""
     CONNECTING = "connecting"
+    LISTENING = "listening"
+    """Whether the server speaks first."""
     FREE = "free"
     """In a pool, until a client takes it."""
     WAITING = "waiting"
@@ -86,6 +91,19 @@ class SwarmContext(Protocol):
         """Take one request from the run's budget; False when none is left."""
         ...
 
+    def take_back(self) -> None:
+        """Take back into the budget a request that was not sent after all."""
+        ...
+
+    @property
+    def listens(self) -> bool:
+        """Whether clients wait for a moment on a new connection, since the server may speak first."""
+        ...
+
+    def heard_nothing(self) -> None:
+        """The server has not spoken first for :data:`LISTEN_S`."""
+        ...
+
     def connect_soon(self, client: Client) -> None:
         """Queue a client up for a connection."""
         ...
@@ -115,8 +133,8 @@ class Client:
     """A client of the swarm, over all its connections."""
 
     __slots__ = (
-        "_backoff", "_cut_off", "_failures", "_reason", "_reason_text", "_socket_generation", "_swarm",
-        "link", "number", "pacer", "retiring", "state",
+        "_backoff", "_cut_off", "_failures", "_listening", "_reason", "_reason_text", "_socket_generation",
+        "_swarm", "link", "number", "pacer", "retiring", "state",
     )  # fmt: skip
 
     link: Link
@@ -133,6 +151,7 @@ class Client:
         self.link = link(swarm, self)
         self._backoff: asyncio.TimerHandle | None = None
         self._cut_off: asyncio.TimerHandle | None = None
+        self._listening: asyncio.TimerHandle | None = None
         self._failures = 0
         self._reason: CloseReason | None = None
         self._reason_text = ""
@@ -151,6 +170,15 @@ class Client:
         swarm = self._swarm
         self.link.open(swarm.recorder.on_open(transport, local, remote, swarm.generation))
         swarm.connect_ended(self, None)
+        if transport == "tcp" and swarm.listens:
+            self.state = ClientState.LISTENING
+            self._listening = swarm.loop.call_later(LISTEN_S, self._heard_nothing)
+        else:
+            self.proceed()
+
+    def _heard_nothing(self) -> None:
+        self._listening = None
+        self._swarm.heard_nothing()
         self.proceed()
 
     def connect_failed(self, error: OSError | None) -> None:
@@ -235,6 +263,9 @@ class Client:
             self._backoff.cancel()
             self._backoff = None
             self._swarm.retrying -= 1
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
         self.pacer.withdraw()
 
     # From the swarm.

@@ -18,7 +18,7 @@ from sockscope.core.run.snapshot import RoleSnapshot, SocketOption
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.recorded_role import RecordedRole
 from sockscope.engine.role import WHOLE, Assignment, Share
-from sockscope.engine.swarm.client import Client, ClientState
+from sockscope.engine.swarm.client import LISTEN_S, Client, ClientState
 from sockscope.engine.swarm.dialler import Dialler
 from sockscope.engine.swarm.links import LINKS
 from sockscope.engine.swarm.links.link import Link
@@ -79,6 +79,9 @@ class Swarm(RecordedRole):
         self._last_trouble = ""
         self._began_s = 0.0
         self._payload: bytes = b""
+        # An echo that is none is noticed; whatever else is asked for may be what the server says by itself.
+        self.listens = not self.dialogue.wants_echo
+        self._listened = asyncio.Event()
         # The socket generation for which every connection has been replaced.
         self._rolled = 0
 
@@ -98,7 +101,17 @@ class Swarm(RecordedRole):
         self._share()
         await self._resize()
         self._look_for_overdue()
+        if self.listens and self.tuning.transport == "tcp":
+            await self._listen()
         return self._dialler.target
+
+    async def _listen(self) -> None:
+        """Return when the first client may ask: what goes before is no time of the run."""
+        try:
+            async with asyncio.timeout(2 * LISTEN_S):
+                await self._listened.wait()
+        except TimeoutError:
+            self._began_s = perf_counter()
 
     async def apply(self, assignment: Assignment) -> Address:
         """Take over a tuning; connections that need new sockets are replaced one after the other."""
@@ -244,6 +257,18 @@ class Swarm(RecordedRole):
         self._budget = max(0, (left := self._budget) - 1)
         return left > 0
 
+    def take_back(self) -> None:
+        """Take back into the budget a request that was not sent after all."""
+        if self._budget is not None:
+            self._budget += 1
+
+    def heard_nothing(self) -> None:
+        """The server waits to be asked: nobody need listen any more."""
+        self.listens = False
+        if not self._listened.is_set():
+            self._listened.set()
+            self._began_s = perf_counter()
+
     def connect_soon(self, client: Client) -> None:
         """Queue a client up for a connection, if it would have something to ask on it."""
         if self._budget != 0:
@@ -293,6 +318,8 @@ class Swarm(RecordedRole):
         for client in checked:
             if client.link.overdue(before_s):
                 client.time_out(before_s)
+            if client.link.undecided:
+                client.link.settle(before_s)
         parts = len(self._clients) // CHECKED_AT_ONCE + 1
         period_s = min(max(timeout_s / (20 if parts == 1 else 10), 0.002), 0.2)
         if len(checked) < CHECKED_AT_ONCE:

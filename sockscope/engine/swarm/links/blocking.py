@@ -165,6 +165,20 @@ class BlockingLink(DialledLink):
             raise OSError(errno.EAGAIN, "no more threads") from error
         self._begun = True
 
+    def send(self) -> None:
+        """Send one request, unless something has come since the last answer, while nobody read."""
+        assert self._sock is not None
+        try:
+            unasked = self._sock.recv(READ_BYTES, socket.MSG_DONTWAIT)
+        except OSError:
+            unasked = b""  # nothing there; what is broken shows in the write
+        if unasked:
+            self._take_read(unasked, perf_counter())
+        if self._closing:
+            self._swarm.take_back()
+        else:
+            super().send()
+
     def transmit(self) -> None:
         """Have the thread write the request and wait for the answer."""
         assert self._sock is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sized
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,13 @@ class Link:
 
     def time_out(self, before_s: float) -> None:
         """What was sent before ``before_s`` was not answered in time."""
+        raise NotImplementedError
+
+    undecided: Sized = ()
+    """What was given up and may be answered late; :meth:`settle` calls it lost."""
+
+    def settle(self, before_s: float) -> None:
+        """Nothing given up before ``before_s`` is waited for any more."""
         raise NotImplementedError
 
     def socket_options(self, tuning: Tuning) -> list[SocketOption]:

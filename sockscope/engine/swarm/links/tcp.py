@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.framing import (
@@ -130,31 +131,47 @@ class TcpLink(Link):
         record = self.record
         if record is None:
             return
+        self._expect = None
+        if self._closing or not self.under_way:
+            self._take_unasked(record, len(data))
+            return
         frames: list[Frame] = []
         garbage = ""
-        if not self._closing:
-            try:
-                frames = self._decoder.feed(data)
-            except FramingError as error:
-                garbage = str(error)
-        self._expect = None
-        # Without a framing each read counts as an answer, but none that nobody waits for.
+        try:
+            frames = self._decoder.feed(data)
+        except FramingError as error:
+            garbage = str(error)
+        # Without anything that tells, each read counts as an answer, but none that nobody waits for.
         good = min(len(frames), self.under_way)
         if self._told and not garbage:
             good, garbage = self._judge(frames)
         record.odd_read(len(data), good)
-        if self._sent_s:
-            for frame in frames[:good]:
-                self._take_answer(now, clip(frame.wire, frame.reads))
+        self._swarm.recorder.unused_bytes += len(data) - sum(len(frame.wire) for frame in frames[:good])
+        for frame in frames[:good]:
+            self._take_answer(now, clip(frame.wire, frame.reads))
         if garbage:
             self._refuse(garbage)
+
+    def _take_unasked(self, record: ConnectionRecord, size: int) -> None:
+        """Take a read while nothing is under way: whatever it holds, it is no answer."""
+        recorder = self._swarm.recorder
+        record.odd_read(size)
+        recorder.unused_bytes += size
+        if self._closing:
+            return
+        recorder.unexpected += 1
+        why = f"{size:,} B that nobody asked for"
+        if not record.frames_out:
+            why = f"{size:,} B before anything was asked: servers that speak first are not supported yet"
+        if self._told or not record.frames_out:
+            self._client.leave(CloseReason.GARBAGE, why)
+        else:
+            self._swarm.note_trouble(CloseReason.GARBAGE, why)
 
     def _judge(self, frames: list[Frame]) -> tuple[int, str]:
         """Return how many of ``frames`` are the answers that are due, and what is wrong with what follows."""
         due, wants_echo = self.under_way, self._swarm.dialogue.wants_echo
         for index, frame in enumerate(frames):
-            if index == due:
-                return index, "an answer that was not asked for"
             asked = self._pipeline[index][1] if self._pipeline else self._wire
             if wants_echo and frame.wire != asked:
                 return index, NO_ECHO
@@ -164,7 +181,7 @@ class TcpLink(Link):
 
     def _refuse(self, why: str) -> None:
         """What came is no answer: whatever is under way has failed, and the connection is given up."""
-        self._swarm.recorder.errors += max(1, self.give_up("garbage"))
+        self._swarm.recorder.errors += self.give_up("garbage")
         self._client.leave(CloseReason.GARBAGE, why)
 
 

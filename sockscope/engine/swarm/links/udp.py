@@ -6,7 +6,9 @@ client has its socket in the swarm's readiness set, the ``protocol`` client is a
 
 from __future__ import annotations
 
+import math
 import socket
+from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,16 @@ if TYPE_CHECKING:
 class UdpLink(Link):
     """A link over UDP; what watches its socket is the model's affair."""
 
-    __slots__ = ("_number", "_read_size", "_recv", "_socket", "_tail", "_transmit", "_unanswered")
+    __slots__ = (
+        "_number",
+        "_read_size",
+        "_recv",
+        "_socket",
+        "_tail",
+        "_transmit",
+        "_unanswered",
+        "undecided",
+    )
 
     def __init__(self, swarm: SwarmContext, client: Client) -> None:
         super().__init__(swarm, client)
@@ -37,7 +48,10 @@ class UdpLink(Link):
         self._tail = b""
         self._number = 0
         self._read_size = 1
-        self._unanswered: dict[int, None] = {}
+        # Given up, and not answered later, so far; True of those that are called lost.
+        self._unanswered: dict[int, bool] = {}
+        self.undecided: deque[tuple[float, int]] = deque()
+        """When which request was given up; it may be answered late."""
 
     def watch(self, sock: socket.socket) -> None:
         """Have :meth:`_readable` called when there is something to read; raises OSError."""
@@ -128,18 +142,19 @@ class UdpLink(Link):
         if record is None:
             return
         record.odd_read(len(data))
-        number = number_of(data)
         recorder = self._swarm.recorder
+        recorder.unused_bytes += len(data)
+        number = number_of(data) if data[SEQUENCE_BYTES:] == self._tail else 0
         if number in self._unanswered:
             del self._unanswered[number]
             recorder.late += 1
-            recorder.lost -= 1
             if number < self._last_answered:
                 recorder.reordered += 1
-        elif 0 < number < self._number or (number == self._number and self._expect is None):
+        elif 0 < number < self._number or (0 < number == self._number and self._expect is None):
             recorder.duplicated += 1
         else:
-            recorder.errors += 1
+            # The request under way, if there is one, may still be answered: this says nothing about it.
+            recorder.unexpected += 1
             recorder.on_error("a datagram that is no answer", record, reason=CloseReason.GARBAGE)
 
     @property
@@ -152,13 +167,21 @@ class UdpLink(Link):
 
     def time_out(self, before_s: float) -> None:
         """Give the request up; the socket stays, and a late answer will be counted as such."""
-        recorder = self._swarm.recorder
-        recorder.timeouts += self.give_up("timeout")
-        recorder.lost += 1
-        self._unanswered[self._number] = None
+        self._swarm.recorder.timeouts += self.give_up("timeout")
+        self.undecided.append((perf_counter(), self._number))
+        self._unanswered[self._number] = False
         if len(self._unanswered) > WINDOW:
             del self._unanswered[next(iter(self._unanswered))]
         self._answered()
+
+    def settle(self, before_s: float) -> None:
+        """Call lost what was given up before ``before_s`` and has not been answered late."""
+        undecided = self.undecided
+        while undecided and undecided[0][0] < before_s:
+            _, number = undecided.popleft()
+            if self._unanswered.get(number) is False:
+                self._unanswered[number] = True
+                self._swarm.recorder.lost += 1
 
     def _refused(self, error: OSError) -> None:
         """An ICMP message came for an earlier datagram: nobody listens there."""
@@ -178,6 +201,7 @@ class UdpLink(Link):
         """Close the socket."""
         sock, self._socket = self._socket, None
         if sock is not None:
+            self.settle(math.inf)
             self._expect = None
             self.unwatch(sock)
             sock.close()

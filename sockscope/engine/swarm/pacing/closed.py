@@ -197,4 +197,6 @@ class ClosedLoop:
             self._swarm.pool.give_back()
 
 
-_IDLE = frozenset({ClientState.FREE, ClientState.WAITING, ClientState.THINKING, ClientState.PARKED})
+_IDLE = frozenset(
+    {ClientState.LISTENING, ClientState.FREE, ClientState.WAITING, ClientState.THINKING, ClientState.PARKED}
+)
