@@ -36,12 +36,22 @@ def test_slots_fit_do_not_overlap_and_use_the_width(
         assert before.index < after.index
     assert all(slot.start + slot.width <= width for slot in slots)
     if len(slots) > 1:
-        assert all(slot.width >= max(found[slot.index].width, needed[slot.index]) for slot in slots)
+        figures = [slot for slot in slots if not found[slot.index].flexible]
+        assert all(slot.width >= min(found[slot.index].width, needed[slot.index]) for slot in slots)
+        assert all(slot.width >= max(found[slot.index].width, needed[slot.index]) for slot in figures)
     if any(found[slot.index].flexible for slot in slots):
         assert slots[-1].start + slots[-1].width == width
     kept = {slot.index for slot in slots}
     lost = set(range(len(found))) - kept
     assert all(found[one].priority <= found[other].priority for one in lost for other in kept)
+
+
+def test_what_a_flexible_column_does_not_need_goes_to_those_that_do() -> None:
+    found = [Column("peer", "peer", 10, flexible=True), Column("text", "text", 10, flexible=True)]
+    assert [slot.width for slot in lay_out(found, [0, 40], 62)] == [12, 48]
+    assert [slot.width for slot in lay_out(found, [0, 90], 62)] == [4, 56]
+    assert [slot.width for slot in lay_out(found, [12, 90], 62)] == [12, 48]
+    assert [slot.width for slot in lay_out(found, [90, 90], 62)] == [30, 30]
 
 
 @given(st.text(st.characters()), st.integers(0, 20), st.sampled_from(["left", "right"]))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
-
-from textual.app import ComposeResult
-from textual.content import Content
-from textual.widget import Widget
 
 from sockscope.core import units
 from sockscope.core.connection import ConnectionState, ConnectionView
+from sockscope.core.events import Event
 from sockscope.core.roles import ROLE_NAMES, numbered
 from sockscope.core.run.snapshot import ConnectionQuery, Cursors
 from sockscope.faces.tui.messages import CloseRequested, QueryChanged
-from sockscope.faces.tui.panels.listing import ListingPanel
+from sockscope.faces.tui.panels.listing import TellingPanel
 from sockscope.faces.tui.panels.panel import PanelEntry
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.plain import plain
@@ -26,17 +24,7 @@ ROWS_UNATTENDED = 128
 _SORTS = ("conn_id", "requests", "in", "out", "age", "state", "closed")
 
 
-class ConnectionDetail(Widget):
-    """Everything known of one connection, as text."""
-
-    content_shown = Content("")
-
-    def render(self) -> Content:
-        """Return the text."""
-        return self.content_shown
-
-
-class ConnectionsPanel(ListingPanel):
+class ConnectionsPanel(TellingPanel):
     """A row per connection, of the server or of the clients."""
 
     columns = (
@@ -57,14 +45,8 @@ class ConnectionsPanel(ListingPanel):
         self._role = ""
         self._sort = "conn_id"
         self._reverse = False
-        self._selected: int | None = None
+        self._events: tuple[Event, ...] = ()
         self._views: dict[int, ConnectionView] = {}
-
-    def compose_detail(self) -> ComposeResult:
-        """A block of text, hidden until a connection is selected."""
-        detail = ConnectionDetail(classes="detail")
-        detail.display = False
-        yield detail
 
     def on_mount(self) -> None:
         """Show by what the rows are sorted."""
@@ -116,23 +98,16 @@ class ConnectionsPanel(ListingPanel):
         if self.filter_text:
             notes.append(f"“{self.filter_text}”")
         self.retitle("  ".join(notes))
-        self._show_detail(state)
+        self._events = snapshot.events
+        self.draw_detail()
 
-    def _show_detail(self, state: ScreenState) -> None:
-        detail = self.query_one(ConnectionDetail)
-        view = self._views.get(self._selected) if self._selected is not None else None
+    def tell(self, key: Hashable) -> str | None:
+        """Return everything about a connection."""
+        view = self._views.get(key) if isinstance(key, int) else None
         if view is None:
-            if self._selected is not None and self.filter_text == "":
-                detail.display = False
-            return
-        events = [
-            event for event in state.snapshot.events
-            if event.conn_id == view.conn_id and event.role == self._role
-        ]  # fmt: skip
-        content = _detail(view, [event.text for event in events if event.text])
-        if content != detail.content_shown:
-            detail.content_shown = content
-            detail.refresh()
+            return None
+        events = [e for e in self._events if e.conn_id == view.conn_id and e.role == self._role]
+        return _detail(view, [event.text for event in events if event.text])
 
     def filter_changed(self) -> None:
         """Ask for other rows."""
@@ -165,35 +140,6 @@ class ConnectionsPanel(ListingPanel):
         """Sort by the column that was clicked; again, the other way round."""
         message.stop()
         self._sort_by(message.column_key)
-
-    def on_table_row_selected(self, message: Table.RowSelected) -> None:
-        """Show everything about the connection."""
-        message.stop()
-        assert isinstance(message.key, int)
-        if self._selected is None:
-            self.post_message(self.DetailChanged(self))
-        self._selected = message.key
-        self.query_one(ConnectionDetail).display = True
-        self.redraw()
-
-    def on_table_row_highlighted(self, message: Table.RowHighlighted) -> None:
-        """While the detail is open it follows the cursor, so that the two never speak of different rows."""
-        message.stop()
-        if self._selected is not None and isinstance(message.key, int):
-            self._selected = message.key
-            self.redraw()
-
-    def close_detail(self) -> None:
-        """Close the detail."""
-        if self._selected is not None:
-            self.post_message(self.DetailChanged(self))
-        self._selected = None
-        self.query_one(ConnectionDetail).display = False
-
-    @property
-    def has_detail(self) -> bool:
-        """Whether everything about a connection is shown."""
-        return self._selected is not None
 
     def close_selected(self) -> None:
         """Ask for the connection under the cursor to be closed."""
@@ -234,7 +180,7 @@ def _count(value: int | None) -> str:
     return units.DASH if value is None else f"{value:,}"
 
 
-def _detail(view: ConnectionView, notes: list[str]) -> Content:
+def _detail(view: ConnectionView, notes: list[str]) -> str:
     ended = "still open"
     if view.close_reason is not None:
         ended = f"{view.close_reason.value}{': ' + view.close_text if view.close_text else ''}"
@@ -253,4 +199,4 @@ def _detail(view: ConnectionView, notes: list[str]) -> Content:
         "",
         "Esc back" if view.state is ConnectionState.CLOSED else "x closes it   Esc back",
     ]
-    return Content("\n".join(plain(line) for line in lines))
+    return "\n".join(plain(line) for line in lines)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container
+from textual.containers import Container, VerticalScroll
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.widgets.plain import plain
@@ -126,3 +128,66 @@ class ListingPanel(Panel):
         return next((row for row in self.shown_rows if row.key == key), None)
 
     shown_rows: list[Row] = []
+
+
+class TellingPanel(ListingPanel):
+    """A table of live rows, whose Enter tells everything about one of them.
+
+    While it does, the text follows the cursor, so that the two never speak of different rows.
+    """
+
+    selected: Hashable = None
+    _told = ""
+
+    def compose_detail(self) -> ComposeResult:
+        """A block of text, hidden until a row is selected."""
+        with VerticalScroll(classes="detail") as detail:
+            yield Static("", markup=False)
+        detail.display = False
+
+    def tell(self, key: Hashable) -> str | None:
+        """Return everything about a row; None when it is not known any longer."""
+        raise NotImplementedError
+
+    @property
+    def has_detail(self) -> bool:
+        """Whether everything about a row is shown."""
+        return self.selected is not None
+
+    def on_table_row_selected(self, message: Table.RowSelected) -> None:
+        """Tell everything about the row."""
+        message.stop()
+        if self.selected is None:
+            self.post_message(self.DetailChanged(self))
+        self.selected = message.key
+        self.query_one(".detail").display = True
+        self.redraw()
+
+    def on_table_row_highlighted(self, message: Table.RowHighlighted) -> None:
+        """Tell about the row that the cursor is on now."""
+        message.stop()
+        if self.selected is not None and message.key is not None:
+            self.selected = message.key
+            self.redraw()
+
+    def draw_detail(self) -> None:
+        """Write what there is to tell, if it has changed; hide a row that is gone."""
+        told = self.tell(self.selected) if self.selected is not None else None
+        if told is None:
+            if self.selected is not None and not self.filter_text:
+                self.query_one(".detail").display = False
+        elif told != self._told:
+            self._told = told
+            self.query_one(".detail Static", Static).update(Content(told))
+
+    def close_detail(self) -> None:
+        """Close the detail of the selected row."""
+        if self.selected is not None:
+            self.post_message(self.DetailChanged(self))
+        self.selected = None
+        self.query_one(".detail").display = False
+        self.table.focus()
+
+    def clipboard_text(self) -> str:
+        """Return what is told, or the row under the cursor."""
+        return self._told if self.selected is not None else super().clipboard_text()

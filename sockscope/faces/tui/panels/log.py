@@ -3,20 +3,72 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 
 from sockscope.core.events import Event, EventKind
 from sockscope.core.roles import ROLE_NAMES
-from sockscope.faces.tui.panels.listing import ListingPanel
+from sockscope.faces.tui.panels.listing import TellingPanel
 from sockscope.faces.tui.panels.panel import PanelEntry
 from sockscope.faces.tui.screen_state import ScreenState
-from sockscope.faces.tui.widgets.table import Column, Row
+from sockscope.faces.tui.widgets.plain import plain
+from sockscope.faces.tui.widgets.table import Column, Row, Table
 
 LINES = 5_000
-"""Lines kept for scrolling back."""
+"""Events kept for scrolling back."""
+MOMENT_S = 0.5
+"""Events of one kind that follow each other this closely are one line,"""
+LONGEST_S = 2.0
+"""unless the first of them is this long ago."""
+_FOLDED = (EventKind.OPEN, EventKind.CLOSE, EventKind.ERROR)
 
 
-class LogPanel(ListingPanel):
-    """A line per event, the newest last."""
+@dataclass(slots=True)
+class Line:
+    """A line of the log: one event, or several that differ in nothing but whose they are."""
+
+    number: int
+    events: list[Event]
+    started_s: float
+    _row: Row | None = field(default=None, repr=False)
+
+    def takes(self, event: Event) -> bool:
+        """Whether an event belongs to this line."""
+        since_s = event.time_s - self.events[0].time_s
+        return event.time_s - self.events[-1].time_s <= MOMENT_S and since_s <= LONGEST_S
+
+    def add(self, event: Event) -> None:
+        """Count one more event."""
+        self.events.append(event)
+        self._row = None
+
+    @property
+    def row(self) -> Row:
+        """The line as a row of the table."""
+        if self._row is None:
+            self._row = _row(self)
+        return self._row
+
+    def contains(self, text: str) -> bool:
+        """Whether the row, or what is folded into it, contains a text in lower case."""
+        if text in " ".join(self.row.cells).lower():
+            return True
+        return len(self.events) > 1 and any(
+            text in f"{_who(event)} {event.address}".lower() for event in self.events
+        )
+
+    def told(self) -> str:
+        """Return everything about the line, as text of several lines."""
+        time, what, who, address, text = self.row.cells
+        lines = [f"{time} s  {what}  {who}  {address}".rstrip(), text]
+        if len(self.events) > 1:
+            moments = ((event.time_s - self.started_s, event) for event in self.events)
+            lines += ["", *(f"{at:>9.3f}  {_who(event):<7} {event.address}" for at, event in moments)]
+        return "\n".join(map(plain, lines))
+
+
+class LogPanel(TellingPanel):
+    """A line per event, or per moment in which many of one kind happened, the newest last."""
 
     columns = (
         Column("time", "time s", 9, "right", priority=5),
@@ -30,7 +82,9 @@ class LogPanel(ListingPanel):
 
     def __init__(self, entry: PanelEntry) -> None:
         super().__init__(entry)
-        self._lines: deque[Row] = deque(maxlen=LINES)
+        self._lines: deque[Line] = deque()
+        self._open: dict[Hashable, Line] = {}
+        self._kept = 0
         self._cursor = 0
         self._missed = 0
 
@@ -45,32 +99,69 @@ class LogPanel(ListingPanel):
         first = snapshot.events_cursor - len(snapshot.events)
         for number, event in enumerate(snapshot.events, first):
             if number >= self._cursor:
-                self._lines.append(_line(number, event, snapshot.started_s))
+                self._add(number, event, snapshot.started_s)
         self._missed = snapshot.events_missed
         self._cursor = max(self._cursor, snapshot.events_cursor)
+        while self._kept > LINES and len(self._lines) > 1:
+            self._kept -= len(self._lines.popleft().events)
+
+    def _add(self, number: int, event: Event, started_s: float) -> None:
+        self._kept += 1
+        kind = (event.kind, event.role, event.reason, event.text)
+        line = self._open.get(kind)
+        if line is not None and line.takes(event):
+            line.add(event)
+            return
+        line = Line(number, [event], started_s)
+        self._lines.append(line)
+        if event.kind in _FOLDED and event.role in ROLE_NAMES:
+            self._open = {k: old for k, old in self._open.items() if old.takes(event)}
+            self._open[kind] = line
 
     def draw(self, state: ScreenState) -> None:
         """Show the lines that match."""
-        self.shown_rows = self.matching(list(self._lines))
+        text = self.filter_text
+        self.shown_rows = [line.row for line in self._lines if not text or line.contains(text)]
         self.table.show(self.shown_rows)
         notes = [f"“{self.filter_text}”" if self.filter_text else ""]
         notes.append("" if self.table.follow else "not following: f")
         notes.append(f"{self._missed:,} overwritten" if self._missed else "")
         self.retitle("  ".join(filter(None, notes)))
+        self.draw_detail()
+
+    def on_table_row_selected(self, message: Table.RowSelected) -> None:
+        """Tell everything about the line, which stays where it is."""
+        if self.table.follow:
+            self.table.follow = False
+            self.table.move_to(message.key)
+        super().on_table_row_selected(message)
+
+    def tell(self, key: Hashable) -> str | None:
+        """Return everything about a line."""
+        return next((line.told() for line in reversed(self._lines) if line.number == key), None)
 
 
-def _line(number: int, event: Event, started_s: float) -> Row:
+def _who(event: Event) -> str:
     role = ROLE_NAMES.get(event.role)
-    who = f"{role.prefix}{event.conn_id or ''}" if role is not None else event.role
+    return f"{role.prefix}{event.conn_id or ''}" if role is not None else event.role
+
+
+def _row(line: Line) -> Row:
+    event, count = line.events[0], len(line.events)
     words = [event.reason.value] if event.reason is not None else []
     words.extend([event.text] if event.text else [])
     if event.kind is EventKind.OPEN:
         words.insert(0, "opened")
+    text, who, address = ", ".join(words), _who(event), event.address
+    if count > 1:
+        times = f"{count:,}" if event.kind is EventKind.OPEN else f"{count:,} ×"
+        text, who = f"{times} {text}", ROLE_NAMES[event.role].prefix
+        address = address if all(other.address == address for other in line.events) else ""
     style = "error" if event.is_fault else "changed" if event.kind is EventKind.TUNING else ""
     if event.kind in (EventKind.MARKER, EventKind.RUN):
         style = "ok"
     return Row(
-        number,
-        (f"{event.time_s - started_s:.3f}", event.kind.value, who, event.address, ", ".join(words)),
+        line.number,
+        (f"{event.time_s - line.started_s:.3f}", event.kind.value, who, address, text),
         style,
     )

@@ -51,13 +51,15 @@ class Slot:
 def lay_out(columns: Sequence[Column], needed: Sequence[int], width: int) -> list[Slot]:
     """Choose the columns that fit into `width` cells and place them.
 
-    `needed` holds, for each column, the cells that what it shows was seen to need, if that may widen it.
-    The most important column is always there, cut to the width if it must be.
+    `needed` holds, for each column, the cells that what it shows was seen to need. A column of figures is as
+    wide; a flexible one gets as many of the cells that are left over. The most important column is always
+    there, cut to the width if it must be.
     """
     if not columns or width <= 0:
         return []
     wanted = [
-        max(column.width, cell_len(column.title), need) for column, need in zip(columns, needed, strict=True)
+        max(column.width, cell_len(column.title), 0 if column.flexible else need)
+        for column, need in zip(columns, needed, strict=True)
     ]
     order = sorted(range(len(columns)), key=lambda index: (-columns[index].priority, index))
     kept = {order[0]}
@@ -70,7 +72,9 @@ def lay_out(columns: Sequence[Column], needed: Sequence[int], width: int) -> lis
             break
         kept.add(index)
         used += len(GAP) + wanted[index]
-    _share(columns, kept, wanted, width - used)
+    _share(
+        [index for index in sorted(kept) if columns[index].flexible], columns, wanted, needed, width - used
+    )
     slots = []
     start = 0
     for index in sorted(kept):
@@ -79,8 +83,27 @@ def lay_out(columns: Sequence[Column], needed: Sequence[int], width: int) -> lis
     return slots
 
 
-def _share(columns: Sequence[Column], kept: set[int], wanted: list[int], spare: int) -> None:
-    flexible = [index for index in sorted(kept) if columns[index].flexible]
+def _share(
+    flexible: Sequence[int],
+    columns: Sequence[Column],
+    wanted: list[int],
+    needed: Sequence[int],
+    spare: int,
+) -> None:
+    """Give the spare cells first to those flexible columns that need them, then to all alike.
+
+    While one of them needs more, another has no more than it needs itself.
+    """
+    if any(needed[index] > wanted[index] for index in flexible):
+        for index in flexible:
+            least = min(wanted[index], max(needed[index], cell_len(columns[index].title)))
+            spare += wanted[index] - least
+            wanted[index] = least
+    missing = sorted(flexible, key=lambda index: needed[index] - wanted[index])
+    for number, index in enumerate(missing):  # who needs least first, so that all others share what it leaves
+        part = min(max(needed[index] - wanted[index], 0), spare // (len(missing) - number))
+        wanted[index] += part
+        spare -= part
     for number, index in enumerate(flexible):
         part = spare // (len(flexible) - number)
         wanted[index] += part

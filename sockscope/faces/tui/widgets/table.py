@@ -373,6 +373,7 @@ class Table(ScrollView, can_focus=True):
         self._lay_out()
         if self._follow:
             self._to_tail()
+        self._look_at_view()
 
     def watch_show_vertical_scrollbar(self) -> None:
         """Choose columns anew: no resize is told when the scrollbar takes a column or gives it back."""
@@ -497,19 +498,22 @@ class Table(ScrollView, can_focus=True):
             self.post_message(self.FollowChanged(self, follow))
 
     def _look_at_view(self) -> None:
-        """Note the keys in view, and let the columns of figures grow to the widest one seen."""
+        """Note the keys in view, and let columns grow to the widest cell seen."""
         visible = list(self._visible_rows())
         self._keys_in_view = [row.key for row in visible]
         grew = False
         for index, column in enumerate(self._columns):
-            if column.align == "right":
+            if column.align == "right" or column.flexible:
                 cells = (plain(row.cells[index]) for row in visible if index < len(row.cells))
                 widest = max(map(cell_len, cells), default=0)
                 if widest > self._needed[index]:
                     self._needed[index] = widest
-                    grew = grew or widest > column.width
+                    grew = grew or widest > self._width_of(index)
         if grew:
             self._lay_out()
+
+    def _width_of(self, index: int) -> int:
+        return next((slot.width for slot in self._slots if slot.index == index), self._columns[index].width)
 
     def _visible_rows(self) -> Iterator[Row]:
         first = self._first_row
