@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 
@@ -10,6 +11,8 @@ from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.errors import ConfigError
 
+# Linux only, and not in the socket module: asm-generic/socket.h, uapi/linux/socket.h.
+_SO_BUF_LOCK, _SNDBUF_LOCK, _RCVBUF_LOCK = 72, 1, 2
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)
 _REUSE_PORT: int | None = getattr(socket, "SO_REUSEPORT", None)
 # struct tcp_info (linux/tcp.h): eight bytes, then 32-bit words; unacked is word 4 and sacked word 5 (on a
@@ -24,11 +27,49 @@ def socket_of(transport: asyncio.Transport) -> socket.socket | None:
 
 
 def set_buffers(sock: socket.socket, tuning: Tuning) -> None:
-    """Ask for the receive and send buffer sizes of ``tuning``; 0 leaves the system's choice."""
+    """Ask for the buffer sizes of ``tuning`` on a new socket; 0 leaves the system's choice."""
     if tuning.rcvbuf_bytes:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, tuning.rcvbuf_bytes)
     if tuning.sndbuf_bytes:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, tuning.sndbuf_bytes)
+
+
+def change_buffers(sock: socket.socket, tuning: Tuning) -> None:
+    """Do the same on a socket that may have other sizes; 0 makes it as one that never had any.
+
+    Linux no longer fits a buffer to its connection once a size was asked for, until SO_BUF_LOCK (since 5.15)
+    takes that back. Elsewhere the size itself is all that can be had again.
+    """
+    before = locked = _buffer_locks(sock)
+    for option, lock, wanted in (
+        (socket.SO_RCVBUF, _RCVBUF_LOCK, tuning.rcvbuf_bytes),
+        (socket.SO_SNDBUF, _SNDBUF_LOCK, tuning.sndbuf_bytes),
+    ):
+        if not wanted and locked & lock:
+            _take_back(sock, option)
+            locked &= ~lock
+    if locked != before:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, locked)
+    set_buffers(sock, tuning)
+
+
+def _buffer_locks(sock: socket.socket) -> int:
+    """Return which buffers of a socket are of a size that was asked for; all of them where nothing tells."""
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK)
+    except OSError:
+        return _SNDBUF_LOCK | _RCVBUF_LOCK
+
+
+def _take_back(sock: socket.socket, option: int) -> None:
+    """Give a buffer the size that it has in a new socket."""
+    with socket.socket(sock.family, sock.type) as new:
+        size = new.getsockopt(socket.SOL_SOCKET, option)
+    sock.setsockopt(socket.SOL_SOCKET, option, size)
+    if sock.getsockopt(socket.SOL_SOCKET, option) > size:
+        # Linux doubles what is asked (socket(7)).
+        sock.setsockopt(socket.SOL_SOCKET, option, size // 2)
 
 
 def set_no_delay(sock: socket.socket, no_delay: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from sockscope.core.config.models import ServerModel
 from sockscope.core.events import CloseReason
+from sockscope.engine.engine import Engine
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
@@ -19,6 +21,7 @@ from tests.engine.runs import experiment, running, server_of, swarm_of, tune
 from tests.waiting import until
 
 MODELS = [model_for("tcp", "protocol"), model_for("udp", "datagram")]
+SO_BUF_LOCK = 72
 models = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 
 
@@ -81,3 +84,45 @@ async def test_a_new_model_takes_over_the_listener_and_nobody_is_refused() -> No
         assert (totals.errors, totals.timeouts, totals.connections_refused, totals.connections_reset) == (
             0, 0, 0, 0,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("transport", "server"),
+    [("tcp", "protocol"), ("tcp", "epoll"), ("tcp", "threaded"), ("udp", "datagram"), ("udp", "threaded")],
+)
+async def test_buffers_that_are_the_systems_again_are_as_in_a_new_socket_at_both_ends(
+    transport: str, server: str
+) -> None:
+    def in_force(engine: Engine) -> list[tuple[str, int]]:
+        sides = (server_of(engine), swarm_of(engine))
+        return [
+            (option.name, option.effective or 0)
+            for side in sides
+            for option in side.socket_options
+            if option.name in untouched
+        ]
+
+    with socket.socket(type=socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM) as new:
+        untouched = {
+            "SO_RCVBUF": new.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
+            "SO_SNDBUF": new.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
+        }
+    # So small a buffer loses datagrams.
+    values = {"clients": 3, "request_timeout_s": 0.2}
+    async with running(transport=transport, server=server, **values) as engine:
+        await until(lambda: len(in_force(engine)) == 4)
+        await tune(engine, rcvbuf_bytes=1_000, sndbuf_bytes=3_000)
+        await until(lambda: all(size < untouched[name] for name, size in in_force(engine)))
+        await tune(engine, rcvbuf_bytes=0, sndbuf_bytes=0)
+        # The kernel goes on from there, as it fits the buffers of TCP to their connection.
+        await until(lambda: all(size >= untouched[name] for name, size in in_force(engine)))
+
+
+async def test_a_listener_whose_buffer_is_the_systems_again_fits_those_of_its_connections() -> None:
+    with listening(model_for("tcp"), rcvbuf_bytes=1_000, sndbuf_bytes=3_000) as endpoint:
+        await endpoint.apply(experiment().tuning, 1)
+        with socket.create_connection(endpoint.address):
+            await until(lambda: endpoint.open_connections)
+            accepted = endpoint.socket_of(1)
+            assert accepted is not None
+            assert accepted.getsockopt(socket.SOL_SOCKET, SO_BUF_LOCK) == 0

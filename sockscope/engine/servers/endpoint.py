@@ -13,7 +13,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import family_of, socket_address
 from sockscope.engine.limiter import Limiter
-from sockscope.engine.options import set_buffers, set_reuse_port
+from sockscope.engine.options import change_buffers, set_buffers, set_reuse_port
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
@@ -136,7 +136,7 @@ def bound_socket(kind: socket.SocketKind, context: ServerContext, assignment: As
     if context.inheritance is not None:
         inherited = context.inheritance.sock
         inherited.setblocking(False)
-        set_buffers(inherited, assignment.tuning)
+        change_buffers(inherited, assignment.tuning)
         return inherited
     try:
         sock = socket.socket(family_of(address[0]), kind)

@@ -17,7 +17,7 @@ from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import plain_address
-from sockscope.engine.options import accept_queue, listener_backlog, reuse_options, set_buffers
+from sockscope.engine.options import accept_queue, change_buffers, listener_backlog, reuse_options
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S
@@ -104,7 +104,7 @@ class Listener:
                 self._take_backlog()
             self.tuning, self.generation = tuning, generation
             if self._socket is not None:
-                set_buffers(self._socket, tuning)
+                change_buffers(self._socket, tuning)
         if self._taken:
             self._waker.wake()
 

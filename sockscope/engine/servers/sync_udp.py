@@ -20,7 +20,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.sequence import number_of
 from sockscope.engine.addresses import plain_address
-from sockscope.engine.options import buffer_options, reuse_options, set_buffers
+from sockscope.engine.options import buffer_options, change_buffers, reuse_options
 from sockscope.engine.os_errors import describe
 from sockscope.engine.recorder import clip
 from sockscope.engine.role import Assignment
@@ -155,7 +155,7 @@ class SyncUdpEndpoint:
         self.tuning = tuning
         self.peers.generation = generation
         with contextlib.suppress(OSError):  # the last thread has closed it meanwhile
-            set_buffers(self.sock, tuning)
+            change_buffers(self.sock, tuning)
 
     def share(self) -> Inheritance | None:
         """Return a duplicate of the socket, or None when it is closed or another's already."""

@@ -18,7 +18,7 @@ from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.sequence import SEQUENCE_BYTES
 from sockscope.engine.addresses import plain_address
 from sockscope.engine.limiter import Waiter
-from sockscope.engine.options import buffer_options, reuse_options, set_buffers
+from sockscope.engine.options import buffer_options, change_buffers, reuse_options
 from sockscope.engine.os_errors import describe
 from sockscope.engine.recorder import CAPTURE_BYTES, clip
 from sockscope.engine.role import Assignment
@@ -232,7 +232,7 @@ class UdpEndpoint:
         self._take(tuning)
         for request in self._in_service if tuning.server_permits else ():
             request.limit_begun()
-        set_buffers(self._socket, tuning)
+        change_buffers(self._socket, tuning)
 
     def _take(self, tuning: Tuning) -> None:
         self.tuning = tuning

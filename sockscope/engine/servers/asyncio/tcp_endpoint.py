@@ -19,9 +19,9 @@ from sockscope.engine.addresses import plain_address
 from sockscope.engine.loops import attach
 from sockscope.engine.options import (
     accept_queue,
+    change_buffers,
     listener_backlog,
     reuse_options,
-    set_buffers,
     set_no_delay,
     socket_of,
 )
@@ -236,7 +236,7 @@ class TcpEndpoint(ConnectionsEndpoint):
             self._accept_backlog()
         before, self.tuning, self.generation = self.tuning, tuning, generation
         if self._listener is not None:
-            set_buffers(self._listener, tuning)
+            change_buffers(self._listener, tuning)
         self.context.admission.resize(tuning.server_permits)
         changed = before.changes_to(tuning).keys()
         if changed & _RETUNED:
