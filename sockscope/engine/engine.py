@@ -257,6 +257,15 @@ class Engine:
         """
         await self._placement.settle()
 
+    async def conclude(self) -> None:
+        """Ask nothing more, and settle: the next snapshot has everything that was ever asked.
+
+        What is under way goes on, until :meth:`stop`.
+        """
+        if self.state in _LIVE:
+            self._placement.pause(True)
+        await self.settle()
+
     def snapshot(self, cursors: Cursors | None = None) -> Snapshot:
         """Return everything at this moment; synchronous, therefore consistent.
 

@@ -113,7 +113,7 @@ async def _watch(
     due = _due_times(first, interval_s)
     while not ending.done() and not output.gone:
         await asyncio.wait({ending}, timeout=next(due))
-        await engine.settle()
+        await (engine.conclude() if ending.done() or output.gone else engine.settle())
         before, now = now, engine.snapshot()
         interval = window(before, now)
         output.interval(interval)

@@ -384,6 +384,16 @@ async def test_a_server_that_speaks_first_is_not_taken_for_one_that_answers(
         assert "before anything was asked: servers that speak first are not supported" in swarm.last_trouble
 
 
+@kinds
+@pytest.mark.parametrize("place", ["loop", "apart"])
+async def test_nothing_is_asked_after_the_figures_end(kind: dict[str, Any], place: str) -> None:
+    async with running(**kind, place=place) as engine:
+        await answered(engine, 50)
+        await engine.conclude()
+        last = swarm_of(engine).totals
+    assert last.requests == swarm_of(engine).totals.requests == server_of(engine).totals.requests
+
+
 @tcp_clients
 async def test_an_answer_that_is_never_whole_carries_no_payload(client: str) -> None:
     async with (

@@ -125,6 +125,9 @@ class FakeSource:
         """Return when the run is over."""
         await self._finished.wait()
 
+    async def conclude(self) -> None:
+        """Nothing is asked here."""
+
     async def settle(self) -> None:
         """Nothing is ever late here."""
 

@@ -71,8 +71,8 @@ class InterruptedSource(FakeSource):
                 await asyncio.sleep(0)
             self.calls.append("apply cancelled")
 
-    async def settle(self) -> None:
-        self.calls.append("settle")
+    async def conclude(self) -> None:
+        self.calls.append("conclude")
 
 
 async def started(experiment: Experiment | None = None) -> tuple[Session, FakeSource, Listener]:
@@ -246,7 +246,7 @@ async def test_a_change_that_is_being_applied_has_ended_when_the_last_figures_ar
     session.tuner.step("permits", 1)
     await until(lambda: bool(source.calls), what="the change is being applied")
     await session.finish()
-    assert source.calls == ["apply", "apply cancelled", "settle"]
+    assert source.calls == ["apply", "apply cancelled", "conclude"]
     session.tuner.step("permits", 1)
     assert not session.tuner.is_applying
 

@@ -12,9 +12,10 @@ class RunSource(Protocol):
     """One run, to be looked at and, while it ``is_live``, to be acted on.
 
     ``start`` comes first and once, ``stop`` last; between the two everything else may be called, in any order
-    and from one event loop. Only ``start``, ``stop``, ``wait``, ``apply``, ``settle``, ``capture`` and
-    ``close_connection`` may wait; the other calls return at once and never raise because of the state of the
-    run, except where they say so. All times are seconds on one monotonic clock, that of ``Snapshot.time_s``.
+    and from one event loop. Only ``start``, ``stop``, ``wait``, ``apply``, ``settle``, ``conclude``,
+    ``capture`` and ``close_connection`` may wait; the other calls return at once and never raise because of
+    the state of the run, except where they say so. All times are seconds on one monotonic clock, that of
+    ``Snapshot.time_s``.
 
     A source that is not live shows what happened earlier. ``pause`` and ``resume`` then hold up and continue
     the replay, while ``apply``, ``clear``, ``mark`` and ``close_connection`` raise StateError.
@@ -94,6 +95,9 @@ class RunSource(Protocol):
 
     async def settle(self) -> None:
         """Bring what is known up to this moment, so that the next snapshot is exact."""
+
+    async def conclude(self) -> None:
+        """Ask nothing more, and settle: the next snapshot has everything that was ever asked."""
 
     def snapshot(self, cursors: Cursors | None = None) -> Snapshot:
         """Return everything at this moment, without waiting: therefore consistent.

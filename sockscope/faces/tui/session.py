@@ -191,7 +191,7 @@ class Session:
         if self.source.state in (RunState.IDLE, RunState.STARTING):
             return
         # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
-        await self.source.settle()
+        await self.source.conclude()
         self._absorb_taken()
         last = self.source.snapshot()
         self.intervals.finish(last)

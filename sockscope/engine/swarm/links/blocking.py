@@ -179,6 +179,11 @@ class BlockingLink(DialledLink):
         else:
             super().send()
 
+    def outdate(self) -> None:
+        """The tuning changed: the thread has counted its next request, or asks for it."""
+        with self._lock:
+            super().outdate()
+
     def transmit(self) -> None:
         """Have the thread write the request and wait for the answer."""
         assert self._sock is not None
