@@ -49,6 +49,8 @@ class Limiter:
         self._acquired = 0
         self._waited = 0
         self._wait_s = 0.0
+        # The sum of the moments at which those who wait began to: with it the time so far takes no loop.
+        self._since_s = 0.0
 
     def try_acquire(self) -> bool:
         """Take a permit if one is free and nobody waits for it."""
@@ -67,6 +69,7 @@ class Limiter:
         """Queue up; ``grant`` is called once, when the permit is held. It must not raise."""
         waiter = Waiter(grant, perf_counter())
         self._queue.append(waiter)
+        self._since_s += waiter.since_s
         self._admit()
         return waiter
 
@@ -74,6 +77,7 @@ class Limiter:
         """Leave the queue; nothing happens when the permit was granted already."""
         if waiter.grant is not None:
             waiter.grant = None
+            self._waits_no_longer(waiter)
             self._forgotten += 1
             if self._forgotten > 64 and self._forgotten * 2 > len(self._queue):
                 self._queue = deque(w for w in self._queue if w.grant is not None)
@@ -105,10 +109,14 @@ class Limiter:
                 self.in_flight += 1
                 self._acquired += 1
                 self._waited += 1
-                self._wait_s += perf_counter() - waiter.since_s
+                self._waits_no_longer(waiter)
                 grant()
         finally:
             self._granting = False
+
+    def _waits_no_longer(self, waiter: Waiter) -> None:
+        self._wait_s += perf_counter() - waiter.since_s
+        self._since_s -= waiter.since_s
 
     async def acquire(self) -> None:
         """Wait for a permit. When cancelled, no permit is held and none is lost."""
@@ -153,5 +161,7 @@ class Limiter:
             waiting=self.waiting,
             acquired=self._acquired,
             waited=self._waited,
-            wait_s=self._wait_s,
+            wait_s=self._wait_s + self.waiting * perf_counter() - self._since_s
+            if self.waiting
+            else self._wait_s,
         )

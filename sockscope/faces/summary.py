@@ -117,6 +117,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     yield from _traffic(report)
     if _role(report) != "server":
         yield "service time", _service_time(report)
+        if wait := _wait(report):
+            yield "wait", wait
     yield "failed", _failures(report)
     yield "connections", _connections(report)
     yield "process", _use(report["resources"])
@@ -155,6 +157,20 @@ def _service_time(report: Report) -> str:
         f"{label} {format_duration(known(report, f'service_time_s.{name}'))}".replace(" ", _UNBROKEN)
         for label, name in _PERCENTILES.items()
     )
+
+
+def _wait(report: Report) -> str:
+    """Return how long clients waited before they could ask, or nothing; it is not in the service time."""
+    sent = known(report, "totals.requests")
+    parts = []
+    for section, what in (("limiter", "a permit"), ("pool", "a connection")):
+        wait_s, waited = known(report, f"{section}.wait_s"), known(report, f"{section}.waited")
+        if wait_s and sent and (waited or known(report, f"{section}.waiting")):
+            parts.append(
+                f"{format_duration(wait_s / sent)} per request for {what} "
+                f"({format_count(waited)} of {format_count(known(report, f'{section}.acquired'))} waited)"
+            )
+    return ", ".join(parts)
 
 
 def _failures(report: Report) -> str:

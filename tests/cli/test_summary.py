@@ -20,6 +20,7 @@ def test_what_a_run_leaves_behind() -> None:
         "requests      1,000 answered of 1,000, 500/s\n"
         "payload       32.0 kB/s of answers\n"
         "service time  p50 10.0 ms  p90 10.0 ms  p99 10.0 ms  p99.9 10.0 ms  max 10.0 ms\n"
+        "wait          100 µs per request for a permit (10 of 1,000 waited)\n"
         "failed        0 (0 timeouts, 0 errors)\n"
         "connections   4 opened, 0 refused, 0 reset\n"
         "process       CPU 25 % of a core, RSS 40.0 MB, loop lag p99 –\n"

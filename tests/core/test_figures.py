@@ -1,5 +1,6 @@
 import pytest
 
+from sockscope.core.censoring import AtLeast
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.roles import SWARM
 from sockscope.core.run.figures import figures
@@ -38,6 +39,21 @@ def test_wait_is_the_mean_of_those_that_waited() -> None:
     taken = both()
     shown = figures(changed(taken, SWARM, limiter=waited))
     assert shown.wait_s == pytest.approx(0.005)
+
+
+def test_the_wait_of_all_requests_is_a_lower_bound_while_nothing_is_sent() -> None:
+    queue = LimiterStatistics(permits=5, in_flight=5, waiting=3, wait_s=6.0)
+    swarm = role("swarm", Totals(requests=20), limiter=queue, pool=LimiterStatistics(wait_s=2.0))
+    assert figures(run(seconds=2.0, swarm=swarm)).queue_s == pytest.approx(0.4)
+    stuck = figures(run(seconds=2.0, swarm=role("swarm", Totals(), limiter=queue))).queue_s
+    assert isinstance(stuck, AtLeast)
+    assert stuck == 2.0
+
+
+def test_failures_are_told_per_second() -> None:
+    swarm = role("swarm", Totals(timeouts=4, errors=2, datagrams_lost=3))
+    shown = figures(run(seconds=2.0, swarm=swarm))
+    assert (shown.failed_per_s, shown.lost_per_s) == (3.0, 1.5)
 
 
 def test_percentiles_and_cpu() -> None:

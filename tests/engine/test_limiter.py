@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import perf_counter
 
 import pytest
 from hypothesis import given, settings
@@ -175,6 +176,20 @@ async def test_tasks_are_admitted_in_order() -> None:
     assert (statistics.in_flight, statistics.waiting) == (0, 0)
     assert (statistics.acquired, statistics.waited) == (20, 18)
     assert statistics.wait_s > 0
+
+
+def test_who_still_waits_has_waited_already() -> None:
+    limiter = Limiter(1)
+    limiter.try_acquire()
+    begun_s = perf_counter()
+    waiters = [limiter.enqueue(lambda: None) for _ in range(3)]
+    limiter.forget(waiters[1])
+    told_s = limiter.statistics().wait_s
+    assert 0 < told_s <= 3 * (perf_counter() - begun_s)
+    limiter.release()
+    limiter.forget(waiters[2])
+    assert limiter.statistics().wait_s >= told_s
+    assert limiter.statistics().waiting == 0
 
 
 async def test_cancelled_while_it_waits_loses_no_permit() -> None:

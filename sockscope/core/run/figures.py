@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sockscope.core.censoring import percentiles
+from sockscope.core.censoring import AtLeast, percentiles
 from sockscope.core.histogram import Histogram
 from sockscope.core.run.snapshot import TARGET, ProcessUse, Resources, Snapshot
 
@@ -19,7 +19,9 @@ class Figures:
     Rates are per second of the window, latencies in seconds, ratios of one core. ``bytes_per_s`` is the
     payload of the answers, framing taken off as the tuning of this moment has it: received by the clients,
     or sent by a server alone. Latencies are lower bounds (``AtLeast``) where they fall among requests without
-    an answer. ``wait_s`` is the mean wait for a permit of those that had to wait.
+    an answer. ``wait_s`` is the mean wait for a permit of those that had to wait, ``queue_s`` that of all
+    requests for a permit and for a connection of the pool. ``failed_per_s`` are timeouts and errors,
+    ``lost_per_s`` those of UDP that were not answered later.
     """
 
     length_s: float
@@ -34,6 +36,9 @@ class Figures:
     lag_max_s: float | None
     wait_s: float | None
     opened_per_s: float | None
+    queue_s: float | None = None
+    failed_per_s: float | None = None
+    lost_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,21 @@ def figures(window: Snapshot) -> Figures:
         lag_max_s=lag_max,
         wait_s=role.limiter.wait_s / role.limiter.waited if role.limiter.waited else None,
         opened_per_s=rate(totals.connections_opened),
+        queue_s=_queue_s(window),
+        failed_per_s=rate(totals.failed),
+        lost_per_s=rate(max(0, totals.datagrams_lost)),
     )
+
+
+def _queue_s(window: Snapshot) -> float | None:
+    """Return how long clients waited per request; at least so long where nobody's wait has ended."""
+    swarm = window.swarm
+    if swarm is None:
+        return None
+    wait_s, sent = swarm.limiter.wait_s + swarm.pool.wait_s, swarm.totals.requests
+    if sent:
+        return wait_s / sent
+    return AtLeast(window.measured_s) if swarm.limiter.waiting or swarm.pool.waiting else None
 
 
 def _payload_bytes(window: Snapshot) -> int:

@@ -97,8 +97,8 @@ class Totals:
 class LimiterStatistics:
     """The semaphore: ``permits`` (0 = no limit), and who holds and who waits for one.
 
-    ``wait_s`` is the time that all admitted requests together have waited, ``waited`` how many of the
-    ``acquired`` had to wait at all; both cumulative.
+    ``wait_s`` is the time that all together have waited, also those who wait still, ``waited`` how many of
+    the ``acquired`` had to wait at all; both cumulative.
     """
 
     permits: Gauge[int] = 0

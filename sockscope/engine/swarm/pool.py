@@ -133,5 +133,5 @@ class Pool:
             waiting=len(self._waiting),
             acquired=self._acquired,
             waited=self._waited,
-            wait_s=self._wait_s,
+            wait_s=self._wait_s + len(self._waiting) * perf_counter() - sum(self._waiting),
         )

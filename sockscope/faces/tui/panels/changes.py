@@ -71,8 +71,22 @@ def _change_lines(change: Change, width: int) -> list[Content]:
     rows.append(_row("req/s", change, "requests_per_s", _count, width))
     rows.append(_row("p50", change, "p50_s", units.format_duration, width))
     rows.append(_row("p99", change, "p99_s", units.format_duration, width))
+    if _matters(change, "queue_s"):
+        rows.append(_row("wait", change, "queue_s", units.format_duration, width))
+    rows.append(_row("failed", change, "failed_per_s", _per_second, width))
+    if _matters(change, "lost_per_s"):
+        rows.append(_row("lost", change, "lost_per_s", _per_second, width))
     rows.append(_row("CPU", change, "cpu_ratio", units.format_ratio, width))
     return rows
+
+
+def _matters(change: Change, name: str) -> bool:
+    """Tell whether a figure is above 0 before or after."""
+    return any(getattr(shown, name) for shown in (change.before, change.after) if shown is not None)
+
+
+def _per_second(value: float | None) -> str:
+    return units.DASH if value is None else f"{value:.1f}/s" if 0 < value < 9.95 else f"{value:,.0f}/s"
 
 
 def _count(value: float | None) -> str:

@@ -153,17 +153,25 @@ def _bytes(value: float) -> str:
 
 
 class LatencyPanel(GraphPanel):
-    """Service time of the window of each point."""
+    """Service time of the window of each point, and the wait before it where there is one."""
 
     upper = (
         Curve("p50", "p50_s", 1_000, "ms"),
         Curve("p99", "p99_s", 1_000),
         Curve("max", "max_s", 1_000),
+        Curve("wait", "queue_s", 1_000),
     )
 
     def graphs(self) -> tuple[Graph, ...]:
         """One graph."""
         return (_graph(milliseconds),)
+
+    def curves_of(self, state: ScreenState, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
+        """Show the wait for a permit or a connection while there is one; where it is narrow, max goes."""
+        waits = state.trace.series["queue_s"].window(state.now_s - state.window_s, state.now_s)[1]
+        if not any(value > 0 for value in waits):
+            return curves[:3]
+        return curves if self.size.width >= 60 else (*curves[:2], curves[3])
 
 
 class CpuPanel(GraphPanel):
