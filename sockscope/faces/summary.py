@@ -120,6 +120,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         if wait := _wait(report):
             yield "wait", wait
     yield "failed", _failures(report)
+    if (limit := known(report, "limit.text")) and known(report, "state") != RunState.FAILED.value:
+        yield "limit", f"{known(report, 'limit.name')}: {limit}"
     yield "connections", _connections(report)
     yield "process", _use(report["resources"])
     for process in report["processes"][1:]:

@@ -22,6 +22,8 @@ def test_what_a_run_leaves_behind() -> None:
         "service time  p50 10.0 ms  p90 10.0 ms  p99 10.0 ms  p99.9 10.0 ms  max 10.0 ms\n"
         "wait          100 µs per request for a permit (10 of 1,000 waited)\n"
         "failed        0 (0 timeouts, 0 errors)\n"
+        "limit         service time: 5.00 ms of the 9.98 ms per request is service; more\n"
+        "              clients would raise the rate\n"
         "connections   4 opened, 0 refused, 0 reset\n"
         "process       CPU 25 % of a core, RSS 40.0 MB, loop lag p99 –\n"
     )
@@ -66,7 +68,8 @@ def test_one_role_alone() -> None:
     server = summary_text(run(experiment=Experiment(role="server"), server=role("server", totals)))
     assert server.startswith("SockScope: TCP server, 127.0.0.1:7007")
     assert "service time" not in server
-    assert "clients" not in server
+    assert "clients 100" not in server
+    assert "limit         clients: the server waits for requests of 4 connections\n" in server
     swarm = summary_text(run(experiment=Experiment(role="swarm"), swarm=role("swarm", totals)))
     assert swarm.startswith("SockScope: TCP clients, 127.0.0.1:7007")
     assert "service 5 ms" not in swarm

@@ -42,6 +42,7 @@ from sockscope.core.results.schema import (
 from sockscope.core.results.shape import FLAG, NAME, NUMBER, TEXT, list_of, one_of, optional, record
 from sockscope.core.run.adding import joined
 from sockscope.core.run.figures import figures
+from sockscope.core.run.findings import limit_of_run
 from sockscope.core.run.snapshot import (
     ProcessUse,
     Raised,
@@ -253,11 +254,17 @@ def _batches(source: _Source) -> dict[str, Any] | None:
     }
 
 
+def _limit(source: _Source) -> dict[str, str | None]:
+    found = limit_of_run(source.snapshot)
+    return {"name": found.limit, "text": found.text, "processes": ", ".join(found.who) or None}
+
+
 _MEASURED: tuple[_Field, ...] = (
     ResultField("state", TEXT, lambda source: source.snapshot.state.value),
     ResultField("warming_up", FLAG, lambda source: source.snapshot.warming_up),
     ResultField("elapsed_s", NUMBER, lambda source: source.snapshot.elapsed_s),
     ResultField("duration_s", NUMBER, lambda source: source.snapshot.measured_s),
+    ResultField("limit", optional(record({"name": TEXT, "text": TEXT, "processes": TEXT})), _limit),
     _statistics("totals", lambda source: source.swarm and source.swarm.totals),
     _section("rates", _rates),
     _section("service_time_s", _service_time),

@@ -37,8 +37,10 @@ class Finding:
 class Seen:
     """A window, and what the rules ask of it; ratios are of one core."""
 
-    def __init__(self, window: Snapshot) -> None:
+    def __init__(self, window: Snapshot, *, over: bool = False) -> None:
         self.window = window
+        self.over = over
+        """Whether it is a run that has ended: what is of its last moment tells nothing of it."""
         self.cycle: Cycle = cycle_of(window)
         self.processes: tuple[ProcessFigures, ...] = process_figures(window)
 
@@ -100,7 +102,7 @@ def machine_told(seen: Seen) -> list[str]:
     taken, cores = machine_ratio(window), window.resources.machine_cores
     if taken is None:
         return []
-    told = f"{units.format_ratio(taken)} of all {cores} cores are taken"
+    told = f"{units.format_ratio(min(taken, 1.0))} of all {cores} cores are taken"
     if foreign is not None and foreign >= OTHERS_RATIO:
         told += f", {units.format_ratio(foreign)} of a core by other programs"
     return [told]

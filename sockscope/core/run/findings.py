@@ -24,9 +24,9 @@ from sockscope.core.run.evidence import (
 )
 from sockscope.core.run.failing import STATES, errors, no_connection, not_accepting, raised, served_few
 from sockscope.core.run.figures import figures
-from sockscope.core.run.snapshot import TARGET, LimiterStatistics, Snapshot
+from sockscope.core.run.snapshot import TARGET, LimiterStatistics, RunState, Snapshot
 
-__all__ = ["Finding", "limit_of"]
+__all__ = ["Finding", "limit_of", "limit_of_run"]
 
 CPU_FULL_RATIO = 0.93
 """From this share of one core on, running or waiting for it, a process is the limit."""
@@ -51,7 +51,17 @@ QUEUEING = 8
 def limit_of(window: Snapshot) -> Finding:
     """Return what limits the run in a window of it."""
     seen = Seen(window)
-    return first(seen, (*STATES, *_FAILURES, *_USED_UP, *_LONGEST)) or _latency(seen)
+    return first(seen, (*STATES, *_TRAFFIC)) or _latency(seen)
+
+
+def limit_of_run(end: Snapshot) -> Finding:
+    """Return what limited a run as a whole, or has limited it so far; ``end`` covers all of it."""
+    if end.state is RunState.FAILED:
+        return Finding("run", f"the run failed: {end.error}")
+    if end.state is RunState.PAUSED:
+        return limit_of(end)
+    seen = Seen(end, over=end.state is not RunState.RUNNING)
+    return first(seen, _TRAFFIC) or _latency(seen)
 
 
 def _timeouts(seen: Seen) -> Finding | None:
@@ -196,49 +206,38 @@ def _machine(seen: Seen) -> Finding | None:
 def _admission(seen: Seen) -> Finding | None:
     # Before the clients' permits: while requests wait at the server, more of them in flight only wait longer.
     server = seen.window.server
-    if server is None or not _is_taken(server.limiter):
+    if server is None:
         return None
-    limiter = server.limiter
-    return Finding(
-        "admission",
-        f"{limiter.in_flight:,} of {limiter.permits:,} requests in service at the server, "
-        f"{limiter.waiting:,} wait to be admitted{_each(limiter)}",
+    return _taken(
+        seen, "admission", server.limiter, "requests in service at the server", "wait to be admitted"
     )
 
 
 def _permits(seen: Seen) -> Finding | None:
     swarm = seen.window.swarm
-    if swarm is None or not _is_taken(swarm.limiter):
+    if swarm is None:
         return None
-    limiter = swarm.limiter
-    return Finding(
-        "semaphore",
-        f"{limiter.in_flight:,} of {limiter.permits:,} permits in flight, "
-        f"{limiter.waiting:,} clients waiting{_each(limiter)}",
-    )
+    return _taken(seen, "semaphore", swarm.limiter, "permits in flight", "clients waiting")
 
 
 def _pool(seen: Seen) -> Finding | None:
     swarm = seen.window.swarm
-    if swarm is None or not _is_taken(swarm.pool):
+    if swarm is None:
         return None
-    pool = swarm.pool
-    return Finding(
-        "pool",
-        f"{pool.in_flight:,} of {pool.permits:,} connections of the pool taken, "
-        f"{pool.waiting:,} clients waiting{_each(pool)}",
-    )
+    return _taken(seen, "pool", swarm.pool, "connections of the pool taken", "clients waiting")
 
 
-def _is_taken(limiter: LimiterStatistics) -> bool:
-    """Tell whether all of it is taken and somebody waits, and at least half of those admitted had to."""
-    if not limiter.permits or not limiter.waiting or limiter.in_flight < limiter.permits:
-        return False
-    return limiter.waited >= HALF * limiter.acquired
-
-
-def _each(limiter: LimiterStatistics) -> str:
-    return f", {units.format_duration(limiter.wait_s / limiter.waited)} each" if limiter.waited else ""
+def _taken(seen: Seen, limit: str, of: LimiterStatistics, taken: str, waiting: str) -> Finding | None:
+    """All of it is taken and somebody waits, and at least half of those that were admitted had to."""
+    if not of.permits or of.waited < HALF * of.acquired:
+        return None
+    each = f", {units.format_duration(of.wait_s / of.waited)} each" if of.waited else ""
+    if of.waiting and of.in_flight >= of.permits:
+        return Finding(limit, f"{of.in_flight:,} of {of.permits:,} {taken}, {of.waiting:,} {waiting}{each}")
+    if seen.over and of.waited:
+        waited = units.format_ratio(of.waited / of.acquired)
+        return Finding(limit, f"{of.permits:,} {taken} at most; {waited} of the requests waited{each}")
+    return None
 
 
 # Nothing is used up: what takes longest.
@@ -356,22 +355,11 @@ def _latency(seen: Seen) -> Finding:
     return Finding("latency", "each client waits for its own answer; more clients would raise the rate")
 
 
-_FAILURES: tuple[Rule, ...] = (
-    raised,
-    not_accepting,
-    no_connection,
-    served_few,
-    _timeouts,
-    errors,
-    _unanswered,
-)
-_USED_UP: tuple[Rule, ...] = (_cpu, _occupied, _machine, _stuck, _admission, _permits, _pool)
-_LONGEST: tuple[Rule, ...] = (
-    _think,
-    _held_up,
-    _not_accepted,
-    _server_alone,
-    _connecting,
-    _service,
-    _elsewhere,
-)
+_TRAFFIC: tuple[Rule, ...] = (
+    # Requests fail, or cannot be made.
+    raised, not_accepting, no_connection, served_few, _timeouts, errors, _unanswered,
+    # Something is used up, from the server outwards.
+    _cpu, _occupied, _machine, _stuck, _admission, _permits, _pool,
+    # Nothing is: what takes longest.
+    _think, _held_up, _not_accepted, _server_alone, _connecting, _service, _elsewhere,
+)  # fmt: skip
