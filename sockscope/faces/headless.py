@@ -19,6 +19,7 @@ from sockscope.core.run.adding import origin
 from sockscope.core.run.figures import figures
 from sockscope.core.run.shortfall import shortfall
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
+from sockscope.core.run.unanswered import why_unanswered
 from sockscope.core.run.window import window
 from sockscope.core.units import format_count, format_duration, format_elapsed
 from sockscope.engine.engine import Engine
@@ -59,7 +60,7 @@ def run_headless(
             intervals=outcome.intervals.reports(),
             cut_short=_was_cut_short(outcome),
         )
-        output.summary(figures, report_text(figures) + kept_text(number, history))
+        output.summary(figures, report_text(figures) + kept_text("run", number, history))
         if why := _failure(outcome):
             say(why)
             return EXIT_FAILED
@@ -188,10 +189,7 @@ def _failure(outcome: _Outcome) -> str:
     swarm = snapshot.swarm
     if swarm is None or swarm.totals.responses or outcome.interrupted:
         return ""
-    why = swarm.last_trouble or "the run ended before the first answer"
-    if (swarm.totals.requests and snapshot.experiment.role != "both") or snapshot.experiment.own_server:
-        why += "; what tells the end of an answer? (--framing, --until, --expect)"
-    return f"no request was answered: {why}"
+    return f"no request was answered: {why_unanswered(snapshot)}"
 
 
 def _failures(totals: Totals) -> str:

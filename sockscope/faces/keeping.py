@@ -30,14 +30,14 @@ def keep(
     try:
         return history.add(report, title=title, began_at=began_at, intervals=intervals, cut_short=cut_short)
     except HistoryError as error:
-        say(f"this run is not kept: {error}")
+        say(f"this {'race' if report['type'] == 'race' else 'run'} is not kept: {error}")
         return None
 
 
-def kept_text(number: int | None, history: History | None) -> str:
-    """Return the line of a summary that tells the number of a run and how to see it again, or nothing."""
+def kept_text(kind: str, number: int | None, history: History | None) -> str:
+    """Return the line of a summary that tells how to see a ``kind`` of result again, or nothing."""
     if number is None or history is None:
         return ""
     elsewhere = "" if history.path == default_path() else " --history FILE"
     again = f"sockscope history show {number}{elsewhere}"
-    return "\n".join(summary_row("kept as", f"run {number} ({again})")) + "\n"
+    return "\n".join(summary_row("kept as", f"{kind} {number} ({again})")) + "\n"

@@ -84,7 +84,7 @@ def run_race(
             cut_short=standing.cut_short,
             title=race_title(contest),
         )
-        told = kept_text(number, history) if plan.form is RaceForm.TEXT else ""
+        told = kept_text("race", number, history) if plan.form is RaceForm.TEXT else ""
         output.summary({}, written(plan.form, standing, environment) + told)
         if chart is not None:
             chart.summary({}, race_svg(standing, environment))

@@ -131,7 +131,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     if known(report, "experiment.transport") == "udp" and dropped is not None:
         yield "kernel UDP", f"{format_count(dropped)} dropped, receive buffer full (whole machine)"
     if raised := known(report, "server_trouble"):
-        yield "server raised", f"{format_count(known(report, 'server.errors'))} times, last {raised}"
+        count = known(report, "server.errors")
+        yield "server raised", f"{'once:' if count == 1 else f'{format_count(count)} times, last'} {raised}"
     if difference := _difference(report):
         yield "server saw", difference
     if trouble := known(report, "last_trouble"):

@@ -111,7 +111,8 @@ def test_a_protocol_that_always_raises_answers_nobody_and_is_told(here: Path) ->
     done = sockscope("run", "--protocol", "mine:Broken", *LINES, "-d", "0.3", cwd=here)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "no request was answered" in done.stderr
+    assert "no request was answered: the server raised ZeroDivisionError at mine.py:39 " in done.stderr
+    assert "--framing" not in done.stderr
     assert "served by mine:Broken" in done.stdout
     assert "last ZeroDivisionError at mine.py:39: division by zero" in " ".join(done.stdout.split())
 

@@ -84,4 +84,4 @@ def _keep(session: Session, history: History | None, began_at: datetime) -> str:
         intervals=session.intervals.reports(),
         cut_short=bool(bounded) and not session.ran_out,
     )
-    return report_text(figures) + kept_text(number, history)
+    return report_text(figures) + kept_text("run", number, history)

@@ -1,0 +1,49 @@
+"""Why nobody answered: the nearest cause, not a guess about framing."""
+
+from __future__ import annotations
+
+import pytest
+
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.run.snapshot import Raised, Totals
+from sockscope.core.run.unanswered import why_unanswered
+from tests.core.runs import role, run
+
+OWN = Experiment(handler="mine:handle")
+ELSEWHERE = Experiment(role="swarm", target="127.0.0.1:7007")
+SLOW = Tuning(service_time_s=5.0, request_timeout_s=0.2)
+ASKED = Totals(requests=4, timeouts=4)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "totals", "trouble", "why"),
+    [
+        (ELSEWHERE, Totals(connections_refused=9), "Connection refused", "nobody listens at 127.0.0.1:7007"),
+        (ELSEWHERE, Totals(connections_timed_out=9), "timeout", "timeout"),
+        (ELSEWHERE, ASKED, "timeout", "the server sent nothing; does it understand what is asked?"),
+        (
+            ELSEWHERE,
+            Totals(requests=4, bytes_in=12),
+            "",
+            "12 B came, but no whole answer; what tells the end",
+        ),
+        (OWN, Totals(requests=4, connections_closed=4), "EOF", "connections end (EOF) before a byte"),
+        (OWN, ASKED, "timeout", "the server sent nothing"),
+        (Experiment(SLOW), ASKED, "timeout", "the service time is 5.00 s, the timeout 200 ms"),
+        (Experiment(), Totals(requests=4), "", "the run ended before the first answer"),
+        (Experiment(), Totals(), "", "the run ended before a client was connected"),
+    ],
+)
+def test_the_nearest_cause_is_told(experiment: Experiment, totals: Totals, trouble: str, why: str) -> None:
+    swarm = role("swarm", totals, last_trouble=trouble)
+    told = why_unanswered(run(experiment=experiment, tuning=experiment.tuning, swarm=swarm))
+    assert told.startswith(why)
+    assert ("--framing" in told) == ("sent nothing" in told or "came" in told)
+
+
+@pytest.mark.parametrize(("count", "times"), [(1, "once"), (1_204, "1,204 times")])
+def test_a_server_that_raises_is_the_cause(count: int, times: str) -> None:
+    raised = (Raised("KeyError", "mine.py:9", "", 1), Raised("ValueError", "mine.py:3", "no such", count))
+    server = role("server", Totals(), raised=raised if count > 1 else raised[1:])
+    told = why_unanswered(run(experiment=OWN, swarm=role("swarm", ASKED, last_trouble="EOF"), server=server))
+    assert told == f"the server raised ValueError at mine.py:3 {times}: no such"
