@@ -22,6 +22,7 @@ from sockscope.core.events import Event, EventKind
 from sockscope.core.ring import Ring
 from sockscope.core.roles import SWARM
 from sockscope.core.run.adding import difference
+from sockscope.core.run.figures import Figures, figures
 from sockscope.core.run.snapshot import (
     Capture,
     Cursors,
@@ -31,6 +32,7 @@ from sockscope.core.run.snapshot import (
     RunState,
     Snapshot,
 )
+from sockscope.core.run.window import window
 from sockscope.engine.addresses import check_reach
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
@@ -56,7 +58,7 @@ class Engine:
         engine = Engine(Experiment(tuning=Tuning(clients=50)))
         await engine.start()
         await engine.apply(replace(engine.tuning, permits=10))
-        print(engine.snapshot().main.totals)
+        print(engine.figures())
         await engine.stop()
 
     or ``async with Engine(...) as engine:``. All times are seconds on ``time.perf_counter``. It is a
@@ -273,6 +275,14 @@ class Engine:
         """
         taken = self._take(cursors or NOTHING)
         return taken if self._baseline is None else difference(self._baseline, taken)
+
+    def figures(self, since: Snapshot | None = None) -> Figures:
+        """Return requests/s, percentiles and the rest, since an earlier snapshot or since they began.
+
+        They begin with the run, after its warm-up, or with :meth:`clear`.
+        """
+        now = self.snapshot()
+        return figures(now if since is None else window(since, now))
 
     def _take(self, cursors: Cursors) -> Snapshot:
         """Return a snapshot whose figures count from the beginning of the run."""

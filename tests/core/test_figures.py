@@ -34,6 +34,16 @@ def test_what_is_not_known_is_none() -> None:
     assert figures(run(seconds=0.0, swarm=role("swarm", Totals()))).requests_per_s is None
 
 
+def test_they_read_well_in_a_script() -> None:
+    swarm = role("swarm", Totals(requests=3, responses=3), service_time=histogram(0.005, 0.005, 0.02))
+    assert repr(figures(run(swarm=swarm))) == (
+        "<2 requests/s, p50 5.00 ms, p99 20.0 ms, max 20.0 ms, in 2.00 s>"
+    )
+    assert (
+        repr(figures(run(swarm=role("swarm", Totals())))) == "<0 requests/s, p50 –, p99 –, max –, in 2.00 s>"
+    )
+
+
 def test_wait_is_the_mean_of_those_that_waited() -> None:
     waited = LimiterStatistics(permits=5, in_flight=5, waiting=3, acquired=100, waited=4, wait_s=0.02)
     taken = both()

@@ -50,6 +50,20 @@ def faultless(engine: Engine) -> None:
     assert server_of(engine).totals.errors == 0
 
 
+async def test_figures_for_a_script() -> None:
+    async with running() as engine:
+        await answered(engine)
+        before = engine.snapshot()
+        await answered(engine)
+        whole, since = engine.figures(), engine.figures(before)
+        assert whole.length_s > since.length_s > 0
+        for found in (whole, since):
+            assert found.requests_per_s is not None
+            assert found.p50_s is not None
+            assert found.requests_per_s * found.length_s >= 20
+            assert 0 < found.p50_s <= (found.p99_s or 0)
+
+
 # What both ends count is the same.
 
 

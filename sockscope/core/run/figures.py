@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from sockscope.core.censoring import AtLeast, percentiles
 from sockscope.core.histogram import Histogram
 from sockscope.core.run.snapshot import TARGET, ProcessUse, Resources, Snapshot
+from sockscope.core.units import format_count, format_duration
 
 LATE_S = 0.0025
 """A loop that is so late is held up: turns of a busy one take less, and uvloop's timers are 1 ms wide."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Figures:
     """The figures of one window; None is not known (no answer in the window, say), never a zero.
 
@@ -39,6 +40,13 @@ class Figures:
     queue_s: float | None = None
     failed_per_s: float | None = None
     lost_per_s: float | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<{format_count(self.requests_per_s)} requests/s, p50 {format_duration(self.p50_s)}, "
+            f"p99 {format_duration(self.p99_s)}, max {format_duration(self.max_s)}, "
+            f"in {format_duration(self.length_s)}>"
+        )
 
 
 @dataclass(frozen=True, slots=True)
