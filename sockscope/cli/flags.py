@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -88,7 +89,15 @@ def _options(key: str, flag: Flag, default: str | None) -> list[Callable[[F], F]
         return [click.option(spelling, key, is_flag=True, default=None, help=help_text)]
     spellings = [flag.short] if flag.short else []
     form = "|".join(spec.choices) or flag.metavar or _FORM[spec.kind]
-    return [click.option(*spellings, long_flag(key), key, metavar=form, help=help_text)]
+    complete = None if not spec.choices else partial(_completed, spec.choices)
+    return [
+        click.option(*spellings, long_flag(key), key, metavar=form, help=help_text, shell_complete=complete)
+    ]
+
+
+def _completed(choices: Sequence[str], _: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    """Return what a shell offers for a value that is ``begun``."""
+    return [choice for choice in choices if choice.startswith(begun)]
 
 
 def _transport(_: click.Context, __: click.Parameter, udp: bool | None) -> str | None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sockscope.cli.files import read_file
 from sockscope.core.results.kinds import KINDS, kind_of
 from sockscope.errors import EXIT_THRESHOLD, ConfigError, Fault, UnknownRunError
 from sockscope.faces.printing import printable_lines, say, tell
+from sockscope.store.files import read_file
 
 if TYPE_CHECKING:
     from sockscope.core.results.comparison import Comparison, Side

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from sockscope.cli.files import read_file, read_text
 from sockscope.cli.flags import allowed, called
 from sockscope.core.addresses import family_name
 from sockscope.core.config.applicability import unknown_fields, without_effect
@@ -22,6 +21,7 @@ from sockscope.core.config.faults import MAX_REQUEST_BYTES
 from sockscope.core.config.fields import Kind, Value
 from sockscope.core.wire.octets import format_octets
 from sockscope.errors import ConfigError, Fault
+from sockscope.store.files import read_file, read_text
 
 ENVIRONMENT_PREFIX = "SOCKSCOPE_"
 MOST_SPEC_BYTES = 4 << 20

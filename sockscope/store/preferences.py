@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 from pathlib import Path
 
+from sockscope.store.files import read_file
 from sockscope.store.history import default_path
 
-_MOST_BYTES = 4_096
+MOST_BYTES = 4_096
 
 
 def preferences_path() -> Path:
@@ -22,16 +21,9 @@ def read_theme(path: Path) -> str:
 
     Raises ValueError with the reason when the file cannot be used.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except FileNotFoundError:
+    if not path.exists():
         return ""
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("is not a regular file")
-        data = file.read(_MOST_BYTES)
+    data = read_file(str(path), MOST_BYTES)
     try:
         theme = json.loads(data)["theme"]
     except (ValueError, TypeError, LookupError, RecursionError):

@@ -101,3 +101,14 @@ def test_unknown_public_names_are_refused() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         _ = package.Nonsense
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"), [("ra", {"race"}), ("run --server th", {"threaded"}), ("run --fram", {"--framing"})]
+)
+def test_a_shell_completes_commands_flags_and_their_values(words: str, offered: set[str]) -> None:
+    typed = f"sockscope {words}"
+    done = sockscope(
+        env={"_SOCKSCOPE_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    )
+    assert {line.removeprefix("plain,") for line in done.stdout.split()} == offered
