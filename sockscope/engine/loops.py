@@ -17,10 +17,56 @@ LEFT_S = 0.5
 
 T = TypeVar("T")
 
+Spare = Callable[[BaseException | None], bool]
+
+
+class _Spared:
+    """What our loops have in common: the user's own code cannot end them.
+
+    ``spare`` is asked when something would end the loop before what it is run for is done: SystemExit or
+    KeyboardInterrupt, which asyncio lets out of callbacks and tasks, or (None) a call of ``stop``. When it
+    returns True the loop goes on.
+    """
+
+    spare: Spare | None = None
+    _purpose: asyncio.Future[Any] | None = None
+
+    def run_until_complete(self, future: Any) -> Any:
+        """Run until ``future`` is done, and return its result."""
+        complete = super().run_until_complete  # type: ignore[misc]
+        if self.is_running():  # type: ignore[attr-defined]
+            return complete(future)  # which refuses it
+        before, self._purpose = self._purpose, asyncio.ensure_future(future, loop=self)  # type: ignore[call-overload]
+        try:
+            return self._complete(complete, self._purpose)
+        finally:
+            self._purpose = before
+
+    def _complete(self, complete: Callable[[Any], Any], future: asyncio.Future[Any]) -> Any:
+        while True:
+            try:
+                return complete(future)
+            except BaseException as error:
+                if future.done() and not future.cancelled():
+                    future.exception()  # asked for, so that nobody complains that it never was
+                lets_out = isinstance(error, SystemExit | KeyboardInterrupt) and not future.done()
+                if not lets_out or self.spare is None or not self.spare(error):
+                    raise
+
+    def stop(self) -> None:
+        """Stop when what is under way in this turn is done."""
+        if self._purpose is None or self._purpose.done() or self.spare is None or not self.spare(None):
+            super().stop()  # type: ignore[misc]
+
+
+class SelectorLoop(_Spared, asyncio.SelectorEventLoop):
+    """asyncio's own loop."""
+
+
 if sys.platform != "win32":
     import uvloop
 
-    class UvLoop(uvloop.Loop):
+    class UvLoop(_Spared, uvloop.Loop):  # type: ignore[misc]  # its stubs disagree with asyncio's
         """uvloop's loop without eager tasks.
 
         Textual asks for ``asyncio.eager_task_factory``; uvloop hands a task factory keywords that the eager
@@ -37,7 +83,7 @@ if sys.platform != "win32":
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     """Return what makes the loop called ``uvloop`` or ``asyncio``; raise ConfigError if it is not here."""
     if name == "asyncio":
-        return asyncio.SelectorEventLoop
+        return SelectorLoop
     if sys.platform == "win32":
         raise ConfigError.of("loop", name, "uvloop does not exist for Windows; use asyncio")
     return UvLoop

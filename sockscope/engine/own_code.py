@@ -6,19 +6,25 @@ import asyncio
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.wire.octets import printable
-from sockscope.engine.own_errors import here, told
+from sockscope.engine.own_errors import here, is_interrupt, message_of, place_of, told
 from sockscope.errors import ConfigError
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, object]]
 """``async def handle(reader, writer)``, as asyncio.start_server takes it."""
 Factory = Callable[[], object]
 """An asyncio.Protocol class, or a function that makes one, as loop.create_server takes it."""
+
+_STARTS_A_LOOP = re.compile("event loop.*running|running event loop", re.IGNORECASE)
+"""How asyncio and uvloop refuse to run a loop in a loop."""
 
 
 def look_for(experiment: Experiment) -> None:
@@ -83,7 +89,9 @@ def _load(key: str, reference: str) -> Any:
         if error.name and (module_name + ".").startswith(error.name + "."):
             raise ConfigError.of(key, reference, _nowhere(error.name)) from None
         raise ConfigError.of(key, reference, _import_failed(module_name, error)) from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the user's module does
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         raise ConfigError.of(key, reference, _import_failed(module_name, error)) from None
     for name in path.split("."):
         try:
@@ -108,6 +116,14 @@ def _nowhere(module_name: str) -> str:
 
 
 def _import_failed(module_name: str, error: BaseException) -> str:
+    if isinstance(error, RuntimeError) and _STARTS_A_LOOP.search(message_of(error)):
+        # What was to run on that loop never will, which need not be complained about.
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            traceback.clear_frames(error.__traceback__)
+        return (
+            f"importing {module_name} starts an event loop, at {place_of(error) or module_name}; "
+            "put that line under: if __name__ == '__main__':"
+        )
     return f"importing {module_name} raised {told(error)}"
 
 

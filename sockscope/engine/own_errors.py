@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import site
 import sys
 import sysconfig
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,17 +20,30 @@ MOST_PLACES = 32
 ELSEWHERE = "other places"
 MOST_INNER = 4
 """Exceptions of a group that are told."""
+_LOOPS_RUN_IN = ("run_forever", "run_until_complete")
+"""Functions below which nobody calls who is called by the loop."""
+_SOON = 64
+"""Exceptions that are remembered because they may come twice."""
 _DEEPEST = 16
 """Groups in groups that are looked into."""
 
-_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 _OURS = str(Path(__file__).parent.parent) + os.sep
-_NOT_THE_USERS = (
-    "<",
-    _OURS,
-    *(sysconfig.get_path(name) + os.sep for name in _LIBRARIES),
-    *(folder + os.sep for folder in (*site.getsitepackages(), site.getusersitepackages())),
+_LENT = os.path.join(_OURS, "engine", "servers", "asyncio", "recording_transport.py")
+"""What of ours the user's code calls."""
+
+
+def _folders(*paths: str) -> tuple[str, ...]:
+    return tuple(path + os.sep for path in paths)
+
+
+_INSTALLED = _folders(
+    sysconfig.get_path("purelib"),
+    sysconfig.get_path("platlib"),
+    *site.getsitepackages(),
+    site.getusersitepackages(),
 )
+_PYTHONS = _folders(sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+_NOT_THE_USERS = ("<", _OURS, *_PYTHONS, *_INSTALLED)
 """How the file names of frames begin that belong to Python, to what is installed, and to SockScope."""
 
 
@@ -37,11 +52,19 @@ class RaisedTable:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], Raised] = {}
+        self._passed_over: deque[BaseException] = deque(maxlen=_SOON)
 
     def add(self, error: BaseException, place: str = "") -> None:
         """Count an exception, of a group each that is in it; ``place`` is for those that have none."""
+        place = place_of(error) or place
         for one in leaves(error):
+            if one in self._passed_over:
+                continue
             self._count(type(one).__name__, place_of(one) or place, message_of(one))
+
+    def pass_over(self, error: BaseException) -> None:
+        """Do not count this very exception when it comes this way again soon: it has been counted."""
+        self._passed_over.append(error)
 
     def add_event(self, what: str, place: str, message: str = "") -> None:
         """Count what is no exception, in the words of ``what``."""
@@ -59,13 +82,13 @@ class RaisedTable:
         return tuple(sorted(self._rows.values(), key=lambda row: -row.count))
 
 
-def told(error: BaseException) -> str:
+def told(error: BaseException, otherwise: str = "") -> str:
     """Return type, place and message of an exception: ``ValueError at my_server.py:12: no such key``.
 
-    The place is where the user's code was, not the library that it called. Of a group the exceptions in it
-    follow.
+    The place is where the user's code was, not the library that it called, and ``otherwise`` where it was
+    nowhere. Of a group the exceptions in it follow.
     """
-    place, message = place_of(error), message_of(error)
+    place, message = place_of(error) or otherwise, message_of(error)
     head = f"{type(error).__name__} at {place}" if place else type(error).__name__
     whole = f"{head}: {message}" if message else head
     if not isinstance(error, BaseExceptionGroup):
@@ -93,21 +116,60 @@ def message_of(error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """Return file and line of the innermost frame that is the user's, or else of an installed library's.
+    """Return file and line of the innermost frame that is the user's, or else an installed library's.
 
-    Empty where there is neither: files of SockScope and of compiled code tell the user nothing.
+    Empty where there is neither: files of SockScope, of Python and of compiled code tell the user nothing.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown_path(error.filename)}:{error.lineno or 0}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_python(f.filename)]
-    users = [f for f in frames if is_users(f.filename)]
-    chosen = (users or [f for f in frames if not f.filename.startswith(_OURS)])[-1:]
-    return f"{_shown_path(chosen[0].filename)}:{chosen[0].lineno}" if chosen else ""
+    frames = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
+    frames = [frame for frame in frames if _is_python(frame[0])]
+    users = [frame for frame in frames if is_users(frame[0])]
+    chosen = (users or [frame for frame in frames if _is_installed(frame[0])])[-1:]
+    return f"{_shown_path(chosen[0][0])}:{chosen[0][1]}" if chosen else ""
+
+
+def caller() -> str:
+    """Return file and line of the user's code that has called what runs now, empty where a loop has."""
+    for frame, line in traceback.walk_stack(sys._getframe(1)):
+        if frame.f_code.co_name in _LOOPS_RUN_IN:
+            break
+        if is_users(frame.f_code.co_filename):
+            return f"{_shown_path(frame.f_code.co_filename)}:{line}"
+    return ""
+
+
+def is_own(error: BaseException, skip: int = 0) -> bool:
+    """Tell whether the user's code is to blame: it went through a file of theirs, or through none of ours.
+
+    ``skip`` frames are those that catch it.
+    """
+    files = _files(error)[skip:]
+    if any(map(is_users, files)):
+        return True
+    return not (isinstance(error, OSError) or any(f.startswith(_OURS) and f != _LENT for f in files))
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tell whether somebody has pressed Ctrl+C, as opposed to the user's code raising KeyboardInterrupt."""
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    files = _files(error)
+    # Python's own handler leaves no frame behind; any other is where it was raised.
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler or not is_users("".join(files[-1:]))
+
+
+def _files(error: BaseException) -> list[str]:
+    return [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
 def is_users(filename: str) -> bool:
     """Tell whether a file is the user's: neither Python's, nor installed, nor SockScope's."""
     return _is_python(filename) and not filename.startswith(_NOT_THE_USERS)
+
+
+def _is_installed(filename: str) -> bool:
+    return filename.startswith(_INSTALLED) and not filename.startswith(_OURS)
 
 
 def _is_python(filename: str) -> bool:

@@ -6,4 +6,4 @@ import asyncio
 class Teller(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        transport.write(type(asyncio.get_running_loop()).__module__.encode() + b"\n")
+        transport.write(type(asyncio.get_running_loop()).__name__.encode() + b"\n")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
+from collections.abc import Callable
 from typing import cast
 
 
@@ -168,7 +171,64 @@ class Namespace:
     Echo = Echo
 
 
-class Unspeakable(Exception):
+async def _raise_later(error: BaseException) -> None:
+    await asyncio.sleep(0)
+    raise error
+
+
+class Untold:
+    def __del__(self) -> None:
+        raise ValueError("in __del__")
+
+
+def _fail_in_a_future() -> None:
+    asyncio.get_running_loop().create_future().set_exception(ValueError("never asked for"))
+
+
+def _exit() -> None:
+    sys.exit("bye")
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _fail_at_base() -> None:
+    raise Unspeakable
+
+
+ELSEWHERE: dict[str, Callable[[], object]] = {
+    "task": lambda: asyncio.ensure_future(_raise_later(ValueError("in a task"))),
+    "task that exits": lambda: asyncio.ensure_future(_raise_later(SystemExit(3))),
+    "callback": lambda: asyncio.get_running_loop().call_soon(fail),
+    "callback that exits": lambda: asyncio.get_running_loop().call_soon(_exit),
+    "callback that interrupts": lambda: asyncio.get_running_loop().call_soon(_interrupt),
+    "timer": lambda: asyncio.get_running_loop().call_later(0.001, fail),
+    "timer that exits": lambda: asyncio.get_running_loop().call_later(0.001, _exit),
+    "future": _fail_in_a_future,
+    "executor": lambda: asyncio.get_running_loop().run_in_executor(None, fail),
+    "thread": lambda: threading.Thread(target=fail).start(),
+    "destructor": lambda: Untold() and None,
+    "stop": lambda: asyncio.get_running_loop().stop(),
+    "stop in a callback": lambda: asyncio.get_running_loop().call_soon(asyncio.get_running_loop().stop),
+    "exit here": _exit,
+    "interrupt here": _interrupt,
+    "base exception here": _fail_at_base,
+}
+"""Places at which the user's code may raise, by name."""
+
+
+async def raise_elsewhere(reader: Reader, writer: Writer) -> None:
+    """Answers, and before each answer sets going what raises in the place that ``chosen`` names."""
+    while data := await reader.read(65_536):
+        writer.write(data)
+        ELSEWHERE[chosen[0]]()
+
+
+chosen = [""]
+
+
+class Unspeakable(BaseException):
     def __str__(self) -> str:
         raise KeyboardInterrupt
 

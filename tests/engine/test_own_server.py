@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,9 +18,11 @@ import pytest
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason, Event, EventKind
+from sockscope.core.run.snapshot import RoleSnapshot
 from sockscope.core.wire.framing import encode
+from sockscope.engine.loops import run_on
 from sockscope.engine.own_code import load_handler, load_protocol, look_for
-from sockscope.engine.own_errors import ELSEWHERE, MOST_PLACES, RaisedTable, told
+from sockscope.engine.own_errors import ELSEWHERE, MOST_PLACES, RaisedTable, place_of, told
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.own import OwnEndpoint, OwnServer
@@ -391,6 +395,49 @@ async def test_a_run_goes_on_however_often_a_handler_raises() -> None:
     assert (raised.message, raised.count) == ("third \\x1b[2J is\\nenough", server.totals.errors)
 
 
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("name", own_servers.ELSEWHERE)
+def test_the_users_code_never_ends_a_run_wherever_it_raises(
+    name: str, loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_servers, "chosen", [name])
+
+    async def run() -> RoleSnapshot:
+        async with running(handler=f"{HERE}:raise_elsewhere", clients=2) as engine:
+            # Some are told of only when they are collected.
+            await until(lambda: gc.collect() + 1 and sum(row.count for row in server_of(engine).raised) >= 5)
+            answered = swarm_of(engine).totals.responses
+            await until(lambda: swarm_of(engine).totals.responses > answered)
+            assert (engine.state.value, engine.error) == ("running", "")
+        assert engine.error == ""
+        return server_of(engine)
+
+    # As the faces have it: without a handler of theirs a KeyboardInterrupt may be anybody's.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        server = run_on(loop, run())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    places = {row.where for row in server.raised}
+    assert all(re.fullmatch(rf"tests/engine/own_servers\.py:\d+|{HERE}:raise_elsewhere", p) for p in places)
+    assert server.totals.errors >= 5
+
+
+def test_ctrl_c_is_not_taken_for_what_the_users_code_raised() -> None:
+    async def run() -> None:
+        async with running(handler=f"{HERE}:echo", clients=1) as engine:
+            await until(lambda: swarm_of(engine).totals.responses)
+            asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+            await asyncio.sleep(60)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_on("asyncio", run())
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 # The end.
 
 
@@ -435,6 +482,9 @@ async def test_what_will_not_serve_is_told(load: Any, reference: str, why: str) 
     assert why in fault.why
 
 
+_STARTS_A_LOOP = "import asyncio\nasync def main():\n    pass\n"
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [
@@ -443,8 +493,12 @@ async def test_what_will_not_serve_is_told(load: Any, reference: str, why: str) 
         ("import no_such_thing\n", "raised ModuleNotFoundError at broken_{n}.py:1: No module named"),
         ("raise SystemExit(3)\n", "raised SystemExit at broken_{n}.py:1: 3"),
         ("raise ValueError('\\x1b[2J')\n", "raised ValueError at broken_{n}.py:1: \\x1b[2J"),
+        ("raise BaseException('odd')\n", "raised BaseException at broken_{n}.py:1: odd"),
+        (_STARTS_A_LOOP + "asyncio.run(main())\n", "starts an event loop, at broken_{n}.py:4; put"),
+        (_STARTS_A_LOOP + "asyncio.get_event_loop().run_forever()\n", "event loop, at broken_{n}.py:4"),
+        (_STARTS_A_LOOP + "import uvloop; uvloop.run(main())\n", "event loop, at broken_{n}.py:4"),
     ],
-    ids=["json", "syntax", "import", "exit", "escape"],
+    ids=["json", "syntax", "import", "exit", "escape", "base", "run", "this loop", "uvloop"],
 )
 async def test_a_module_that_raises_is_told_with_the_place(
     source: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
@@ -517,7 +571,7 @@ def test_of_a_group_each_exception_is_told_and_counted_at_its_own_place() -> Non
         table.add(error, "mine:handle")
     assert [(row.what, row.where, row.count) for row in table.rows()] == [
         ("ValueError", f"tests/engine/own_servers.py:{line}", 3),
-        ("KeyError", "mine:handle", 3),
+        ("KeyError", place_of(error), 3),
     ]
 
 

@@ -224,11 +224,11 @@ async def test_the_processes_are_told_with_what_they_use(values: dict[str, Any])
 
 
 async def test_the_loop_of_the_experiment_runs_in_the_child() -> None:
-    for loop, module in (("asyncio", "asyncio.unix_events"), ("uvloop", "sockscope.engine.loops")):
+    for loop, name in (("asyncio", "SelectorLoop"), ("uvloop", "UvLoop")):
         async with running(place="child", loop=loop, protocol="tests.engine.loop_teller:Teller") as engine:
             reader, writer = await asyncio.open_connection("127.0.0.1", port_of(engine))
             async with asyncio.timeout(10):
-                assert (await reader.readline()).decode().strip() == module
+                assert (await reader.readline()).decode().strip() == name
             writer.close()
             await writer.wait_closed()
 

@@ -172,6 +172,8 @@ async def serve(sock: socket.socket, setup: Setup) -> None:
 def main(descriptor: int) -> None:
     """Host the roles that the first message names, until the engine closes the channel."""
     Thread(target=_end_with_the_engine, daemon=True).start()
+    # The engine ends it; the user's own code may raise KeyboardInterrupt by itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         # For a child that lets no thread run: it is stopped, or in a call that keeps the interpreter's lock.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))

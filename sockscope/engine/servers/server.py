@@ -17,6 +17,7 @@ from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorded_role import RecordedRole, until_closed
 from sockscope.engine.role import DRAIN_S, WHOLE, Assignment, Share
 from sockscope.engine.servers.asyncio.own import OwnServer
+from sockscope.engine.servers.asyncio.own_guard import OwnGuard
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import open_endpoint
 from sockscope.engine.views import find_answer
@@ -32,6 +33,7 @@ class Server(RecordedRole):
         super().__init__(SERVER)
         self._context = ServerContext(experiment, self.recorder)
         self._own: OwnServer | None = None
+        self._guard: OwnGuard | None = None
         self._endpoint: Endpoint | None = None
         self._assignment: Assignment | None = None
         self._draining: dict[Endpoint, asyncio.Task[None]] = {}
@@ -45,6 +47,9 @@ class Server(RecordedRole):
             self._own = OwnServer(self._context.experiment)
         self._endpoint = self._open(assignment)
         self._assignment = assignment
+        if self._own is not None:
+            self._guard = OwnGuard(self._own, self.recorder)
+            self._guard.begin()
         self.recorder.start()
         return self._endpoint.address
 
@@ -193,6 +198,8 @@ class Server(RecordedRole):
         for endpoint in endpoints:
             endpoint.close(reason)
         await _closed(endpoints)
+        if self._guard is not None:
+            self._guard.end()
         self.recorder.stop()
         self.recorder.fold()
         self._endpoint = None

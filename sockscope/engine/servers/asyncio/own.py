@@ -12,26 +12,26 @@ For the inspector an exchange is what was read until the server's next write, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Payload
 from sockscope.core.wire.framing import Decoder, FramingError, decoder_for
-from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.os_errors import close_reason
 from sockscope.engine.own_code import Factory, Handle, load_handler, load_protocol
-from sockscope.engine.own_errors import RaisedTable, told
+from sockscope.engine.own_errors import RaisedTable, is_interrupt, told
 from sockscope.engine.recorder import CAPTURE_BYTES, Clip, clip
 from sockscope.engine.role import Assignment
+from sockscope.engine.servers.asyncio.recording_transport import RecordingTransport
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
 from sockscope.engine.servers.endpoint import ServerContext
 
 CANCELS = 8
 """How often a handler is cancelled at the end before its coroutine is closed by force."""
-Bytes = bytes | bytearray | memoryview
 
 
 class FrameCount:
@@ -80,94 +80,6 @@ class Heard:
             kept = Payload(self._head, self._length, self._reads)
         self.read_s, self._head, self._length, self._reads = 0.0, b"", 0, ()
         return kept
-
-
-class RecordingTransport(asyncio.Transport):
-    """The transport that the user's code gets: the real one, whose writes and closing are noted."""
-
-    def __init__(self, transport: asyncio.Transport, connection: OwnConnection) -> None:
-        super().__init__()
-        self._transport = transport
-        self._connection = connection
-
-    # Noted.
-
-    def write(self, data: Bytes) -> None:
-        """Write ``data``."""
-        now = perf_counter()
-        closing = self._transport.is_closing()
-        self._transport.write(data)
-        if not closing:
-            self._connection.wrote(now, bytes(data))
-
-    def writelines(self, list_of_data: Iterable[Bytes]) -> None:
-        """Write several pieces in one call."""
-        pieces = [bytes(piece) for piece in list_of_data]
-        now = perf_counter()
-        closing = self._transport.is_closing()
-        self._transport.writelines(pieces)
-        if not closing:
-            self._connection.wrote(now, b"".join(pieces))
-
-    def close(self) -> None:
-        """Close after what is still to be written."""
-        self._connection.closes("closed")
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Close now."""
-        self._connection.closes("aborted")
-        self._transport.abort()
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Let another protocol go on."""
-        self._connection.inner = cast(asyncio.Protocol, protocol)
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return the user's protocol."""
-        return self._connection.inner
-
-    # Passed on.
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the real transport knows."""
-        return self._transport.get_extra_info(name, default)
-
-    def is_closing(self) -> bool:
-        """Tell whether it is closing or closed."""
-        return self._transport.is_closing()
-
-    def is_reading(self) -> bool:
-        """Tell whether it reads."""
-        return self._transport.is_reading()
-
-    def pause_reading(self) -> None:
-        """Stop reading."""
-        self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read again."""
-        self._transport.resume_reading()
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the marks between which writing is paused."""
-        self._transport.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the marks between which writing is paused, the lower one first."""
-        return self._transport.get_write_buffer_limits()
-
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes are still to be written."""
-        return self._transport.get_write_buffer_size()
-
-    def can_write_eof(self) -> bool:
-        """Tell whether this side can be closed alone."""
-        return self._transport.can_write_eof()
-
-    def write_eof(self) -> None:
-        """Close this side after what is still to be written."""
-        self._transport.write_eof()
 
 
 class OwnConnection(TcpConnection, asyncio.Protocol):
@@ -270,7 +182,9 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
         """Call the user's code; None when it raises, which closes the connection."""
         try:
             return callback(*arguments)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001  # the user's code
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self.failed(error)
             return None
 
@@ -381,11 +295,14 @@ class OwnEndpoint(TcpEndpoint):
         # The writer is held until the end: one that nobody holds closes by itself, and complains.
         try:
             await handler
-        except asyncio.CancelledError as error:
+        except (asyncio.CancelledError, GeneratorExit) as error:
             if not self._ending:
                 connection.failed(error)
-            raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # the user's code
+            if isinstance(error, asyncio.CancelledError) or self._ending:
+                raise
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             if not self._forced:
                 connection.failed(error)
         else:
@@ -412,6 +329,8 @@ class OwnEndpoint(TcpEndpoint):
         why = "it did not end when it was cancelled"
         try:
             handler.close()
-        except Exception as error:  # noqa: BLE001  # the user's code
-            why = describe(error)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            why = told(error)
         self.context.recorder.on_error(f"{self.server.name} had to be broken off: {why}")

@@ -1,0 +1,115 @@
+"""Takes what the user's own code raises where nobody waits for it, so that it never ends a run.
+
+A handler's task and a protocol's callbacks are watched by their connection. What is left is what they set
+going: tasks, callbacks, timers, futures and threads. asyncio hands most of their exceptions to the loop's
+exception handler; SystemExit and KeyboardInterrupt it lets out of the loop, and our loops ask (``spare``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sockscope.core.events import CloseReason
+from sockscope.engine.own_errors import caller, is_interrupt, is_own, told
+from sockscope.engine.recorder import Recorder
+
+if TYPE_CHECKING:
+    from sockscope.engine.servers.asyncio.own import OwnServer
+
+LoopExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+
+class OwnGuard:
+    """The hooks of a loop and of the process while ``server`` serves.
+
+    The former ones get what is not the user's.
+    """
+
+    def __init__(self, server: OwnServer, recorder: Recorder) -> None:
+        self._server = server
+        self._recorder = recorder
+        self._loop = asyncio.get_running_loop()
+        self._outer: LoopExceptionHandler | None = None
+        self._outer_threads = threading.excepthook
+        self._outer_unraisable = sys.unraisablehook
+        self._ended = False
+
+    def begin(self) -> None:
+        """Put the hooks in place."""
+        self._outer = self._loop.get_exception_handler()
+        self._loop.set_exception_handler(self._on_loop_exception)
+        self._outer_threads, threading.excepthook = threading.excepthook, self._on_thread_exception
+        self._outer_unraisable, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
+        if hasattr(self._loop, "spare"):
+            self._loop.spare = self._spare
+
+    def end(self) -> None:
+        """Count nothing more, and put the hooks of the process back.
+
+        Those of the loop stay as long as it is there: what the user's code left behind may still raise.
+        """
+        # Tasks and futures tell that nobody asked for their exceptions when they are collected.
+        gc.collect()
+        self._recorder.fold()
+        self._ended = True
+        if threading.excepthook == self._on_thread_exception:
+            threading.excepthook = self._outer_threads
+        if sys.unraisablehook == self._on_unraisable:
+            sys.unraisablehook = self._outer_unraisable
+
+    # The hooks.
+
+    def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, BaseException) and is_own(error):
+            # Of a task these two have come out of the loop already.
+            if not (isinstance(error, SystemExit | KeyboardInterrupt) and "future" in context):
+                self._take(error)
+        elif self._outer is not None:
+            self._outer(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    def _on_thread_exception(self, args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and is_own(args.exc_value):
+            self._recorder.post(partial(self._take, args.exc_value))
+        else:
+            self._outer_threads(args)
+
+    def _on_unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_value is not None and is_own(unraisable.exc_value):
+            # It may be raised in the middle of anything, in any thread.
+            self._recorder.post(partial(self._take, unraisable.exc_value))
+        else:
+            self._outer_unraisable(unraisable)
+
+    def _spare(self, error: BaseException | None) -> bool:
+        """Tell whether the loop goes on although ``error`` came out of it, or (None) it was told to stop."""
+        if error is None:
+            place = caller() or self._server.name
+            self._server.raised.add_event("loop.stop()", place, "ignored")
+            self._tell(f"loop.stop() at {place} is ignored")
+            return True
+        if is_interrupt(error) or not is_own(error, skip=1):
+            return False
+        self._take(error)
+        # A task keeps it all the same, for whoever waits for the task.
+        self._server.raised.pass_over(error)
+        return True
+
+    def _take(self, error: BaseException) -> None:
+        self._server.raised.add(error, self._server.name)
+        self._tell(told(error, self._server.name))
+
+    def _tell(self, text: str) -> None:
+        if self._ended:
+            return
+        self._recorder.errors += 1
+        self._recorder.on_error(text, reason=CloseReason.RAISED)
+        self._server.last_trouble = text
