@@ -62,7 +62,7 @@ def title_of(report: Report) -> str:
         if value := experiment.get(attribute):
             plural = "s" if noun and value != 1 else ""
             parts.append(f"{format_field(attribute, value)} {noun}{plural}".strip())
-    if (work := experiment.get("work", "wait")) != "wait":
+    if (work := experiment.get("work") or "wait") != "wait":
         parts.append(f"work {work}")
     if role == "server":
         parts.append("server alone")

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.color import ColorSystem
+from textual.theme import Theme
 
 from sockscope.core.run.snapshot import RunState
 from sockscope.errors import ConfigError
 from sockscope.faces.characters import LIKENESS, shows_only_ascii, to_ascii
 from sockscope.faces.tui.look import Look, LookFlags, keep_look, look_of
+from sockscope.faces.tui.themes import THEMES
+from sockscope.faces.tui.widgets.graph import Graph
 from tests.tui.driving import dashboard
 
 
@@ -86,6 +90,18 @@ def test_a_terminal_that_shows_only_ascii(
 def test_each_character_has_a_likeness_of_its_width() -> None:
     assert to_ascii("╭─ 1 ─╮│┤┆ ⠒⣀⠉⡇ → 5 µs … “é” 漢") == '+- 1 -+|+: -_"| > 5 us ~ "e" ??'
     assert "5 µs → ∞".encode("ascii", LIKENESS) == b"5 us > 8"
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+@pytest.mark.parametrize("colours", [ColorSystem.STANDARD, ColorSystem.EIGHT_BIT])
+async def test_curves_differ_in_any_number_of_colours(theme: Theme, colours: ColorSystem) -> None:
+    async with dashboard(look=Look(theme.name)) as driver:
+        graph = driver.app.dashboard.query(Graph).first()
+        styles = [graph.get_component_rich_style(f"graph--series-{n}") for n in range(1, 5)]
+        seen = {style.color.downgrade(colours).number for style in styles if style.color}
+        behind = {style.bgcolor.downgrade(colours).number for style in styles if style.bgcolor}
+        assert len(seen) == 4
+        assert not seen & behind
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])

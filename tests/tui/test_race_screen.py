@@ -87,7 +87,7 @@ async def test_a_race_that_is_stopped_keeps_what_it_measured(tmp_path: Path) -> 
         await driver.until(lambda: screen.standing is not None and screen.standing.slices_done >= 2)
         await driver.press("enter")
         await driver.press("s")
-        await driver.sees("kept as race 1", "ended before its time")
+        await driver.sees("stopped  kept as race 1", "ended before its time")
         assert history.runs()[0].cut_short
         await driver.press("escape")
 

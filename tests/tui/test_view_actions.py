@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
+from sockscope.core.run.snapshot import Cursors
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from sockscope.faces.tui.panels.graphs import LatencyPanel, ThroughputPanel
@@ -69,6 +70,18 @@ async def test_what_was_asked_before_the_list_was_looked_at_is_in_it() -> None:
         await driver.ticks(3)  # pictures in which nobody looks at exchanges
         panel = await listing_at(driver, "8")
         await driver.until(lambda: [row.key for row in panel.shown_rows] == list(range(recorded)))
+
+
+async def test_a_list_that_was_hidden_has_the_newest_rows_at_once() -> None:
+    async with dashboard() as driver:
+        panel = await listing_at(driver, "8")
+        await driver.press("6")
+        driver.source.advance(20)
+        ticks = driver.session.ticks
+        await driver.press("8")
+        newest = driver.source.snapshot(Cursors(most_exchanges=1_000)).main.exchanges[-1].record_id
+        assert panel.shown_rows[-1].key == newest
+        assert driver.session.ticks == ticks + 1
 
 
 async def test_a_frozen_list_of_exchanges_can_be_scrolled_back_without_a_gap() -> None:

@@ -1,4 +1,8 @@
-"""SockScope's own colours, for a dark room and for a light one."""
+"""SockScope's own colours, for a dark room and for a light one.
+
+Primary, success, error and foreground are those of curves, which must differ in the sixteen colours of a
+plain terminal too.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ from textual.theme import Theme
 
 DARK = Theme(
     name="sockscope-dark",
-    primary="#7FB4FF",
+    primary="#5C9DFF",
     secondary="#9D8CFF",
     accent="#4FD6BE",
-    success="#7BD88F",
+    success="#69D980",
     warning="#FFC66D",
     error="#FF7B72",
     foreground="#D7DEE8",
@@ -23,7 +27,7 @@ LIGHT = Theme(
     primary="#1F5FBF",
     secondary="#5B45C2",
     accent="#0B7A6B",
-    success="#1E7F3C",
+    success="#118A3A",
     warning="#9A5B00",
     error="#B3261E",
     foreground="#1B2430",

@@ -5,7 +5,7 @@ from math import inf, nan, sin
 import pytest
 from textual.geometry import Region
 
-from sockscope.faces.tui.widgets.graph import Graph, Marker, Series
+from sockscope.faces.tui.widgets.graph import Graph, Marker, Series, gutter_of_labels
 from tests.tui.widgets.screen import picture, staged, watch_refresh
 
 TIMES = [float(second) for second in range(71, 101)]
@@ -205,6 +205,52 @@ async def test_labels_of_markers_never_touch_and_figures_are_whole() -> None:
         words = text.replace("┆", " ").replace("permits…", " ").split()
         figures = [word for word in words if "→" in word]
         assert set(figures) <= {f"{n}→{n * 10}" for n in range(20)}
+
+
+async def test_labels_of_markers_are_whole_beside_free_space_and_never_over_a_curve() -> None:
+    graph = Graph()
+    async with staged(graph, 60, 12) as (_, pilot):
+        curve = Series("a", TIMES, [10.0 if n % 2 else 0.0 for n in range(30)])
+        for at, data in ((99.5, [Series("a", TIMES, [9.9] * 30)]), (99.5, [curve]), (72.0, [curve])):
+            graph.show(data, now=100.0)
+            await pilot.pause()
+            before = picture(graph)
+            graph.show(data, now=100.0, markers=[Marker(at, "clients 1,000→2,000")])
+            await pilot.pause()
+            after = picture(graph)
+            assert braille(before[1:-2])
+            for old, new in zip(before, after, strict=True):
+                assert all(b == a for a, b in zip(old, new, strict=True) if "\u2800" < a <= "\u28ff")
+            if data != [curve]:
+                assert sum("clients 1,000→2,000" in line for line in after) == 1
+
+
+async def test_graphs_one_above_the_other_share_their_time_axis() -> None:
+    """The lower one has a row less than a time axis needs, and wider labels."""
+    gutter = gutter_of_labels()
+    upper, lower = Graph(gutter=gutter), Graph(gutter=gutter, format_value=lambda value: f"{value:.4f} kB")
+    ends = []
+    for graph, height in ((lower, 3), (upper, 12)):
+        async with staged(graph, 60, height) as (_, pilot):
+            graph.show([Series("a", [85.0, 100.0], [5.0, 5.0])], now=100.0)
+            await pilot.pause()
+            line = next(line for line in picture(graph)[1:] if braille([line]))
+            ends.append([n for n, c in enumerate(line) if "\u2800" < c <= "\u28ff"])
+    assert ends[0] == ends[1]
+
+
+async def test_an_axis_that_was_hidden_begins_anew() -> None:
+    graph = Graph()
+    async with staged(graph, 60, 10) as (_, pilot):
+        graph.show([Series("a", [90.0], [950.0])], now=100.0)
+        await pilot.resize_terminal(60, 1)
+        await pilot.pause()
+        graph.show([Series("a", [100.0], [9.0])], now=101.0, window=1.0)
+        await pilot.resize_terminal(60, 10)
+        await pilot.pause()
+        graph.show([Series("a", [100.0], [9.0])], now=101.0, window=1.0)
+        await pilot.pause()
+        assert picture(graph)[1].split("┤")[0].strip() == "10"
 
 
 async def test_a_limit_out_of_reach_is_named() -> None:

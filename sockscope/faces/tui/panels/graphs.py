@@ -17,7 +17,7 @@ from sockscope.faces.tui.messages import MomentRequested
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.bars import Bars
-from sockscope.faces.tui.widgets.graph import Graph, Marker, Series
+from sockscope.faces.tui.widgets.graph import Graph, Marker, Series, gutter_of_labels
 from sockscope.faces.tui.widgets.ticks import si
 
 
@@ -63,15 +63,26 @@ class GraphPanel(Panel):
 
     def compose(self) -> ComposeResult:
         """Put the graphs one above the other."""
+        self._gutter = gutter_of_labels()
         self._graphs = self.graphs()
         for graph in self._graphs[1:]:
             graph.add_class("second")
         yield from self._graphs
 
+    def graph(self, format_value: Callable[[float], str], y_max: float | None = None) -> FocusGraph:
+        """Make a graph that shares its time axis with the other one."""
+        return FocusGraph(
+            format_value=format_value,
+            y_max=y_max,
+            gutter=self._gutter,
+            empty_text="figures appear with the first answers",
+        )
+
     def draw(self, state: ScreenState) -> None:
         """Hand the curves over."""
         start = state.now_s - state.window_s
         markers = _markers(state, start)
+        gutter = self._gutter.value
         for graph, curves in zip(self._graphs, (self.upper, self.lower), strict=False):
             if graph.size.height:
                 graph.cursor = state.cursor_s
@@ -85,6 +96,8 @@ class GraphPanel(Panel):
                     markers=markers,
                     limit=self.limit(state) if graph is self._graphs[0] else None,
                 )
+        if self._gutter.value > gutter:
+            self._graphs[0].redraw()  # the labels of the lower one are wider
 
     def on_graph_clicked(self, message: Graph.Clicked) -> None:
         """Look at the moment that was clicked, on every graph."""
@@ -129,14 +142,6 @@ def _markers(state: ScreenState, start: float) -> Sequence[Marker]:
     ]
 
 
-def _graph(format_value: Callable[[float], str], **rest: float) -> FocusGraph:
-    return FocusGraph(
-        format_value=format_value,
-        empty_text="figures appear with the first answers",
-        **rest,  # type: ignore[arg-type]
-    )
-
-
 class ThroughputPanel(GraphPanel):
     """Requests and payload bytes per second."""
 
@@ -145,7 +150,7 @@ class ThroughputPanel(GraphPanel):
 
     def graphs(self) -> tuple[Graph, ...]:
         """Requests above, bytes below."""
-        return _graph(si), _graph(_bytes)
+        return self.graph(si), self.graph(_bytes)
 
 
 def _bytes(value: float) -> str:
@@ -164,7 +169,7 @@ class LatencyPanel(GraphPanel):
 
     def graphs(self) -> tuple[Graph, ...]:
         """One graph."""
-        return (_graph(milliseconds),)
+        return (self.graph(milliseconds),)
 
     def curves_of(self, state: ScreenState, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
         """Show the wait for a permit or a connection while there is one; where it is narrow, max goes."""
@@ -187,7 +192,7 @@ class CpuPanel(GraphPanel):
 
     def graphs(self) -> tuple[Graph, ...]:
         """CPU above, lag below."""
-        return _graph(whole, y_max=100.0), _graph(milliseconds)
+        return self.graph(whole, y_max=100.0), self.graph(milliseconds)
 
     def curves_of(self, state: ScreenState, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
         """Show those of other processes while there are any; else the one curve is of everything."""
@@ -235,7 +240,7 @@ class ConcurrencyPanel(GraphPanel):
 
     def graphs(self) -> tuple[Graph, ...]:
         """One graph."""
-        return (_graph(whole),)
+        return (self.graph(whole),)
 
     def draw(self, state: ScreenState) -> None:
         """Say in the title how many clients there are, since their curve may not fit."""

@@ -78,6 +78,7 @@ class DashboardScreen(Screen[None]):
         self._chosen = {entry.kind: self._panels[entry.id] for entry in reversed(PANELS)}
         self._maximised: Panel | None = None
         self._detail_has_screen = False
+        self._shown: set[Panel] = set()
         self._heading_for: Panel | None = None
         self._focus_before_freeze: Widget | None = None
         self._arrange()
@@ -256,9 +257,12 @@ class DashboardScreen(Screen[None]):
         self.query_one(FooterBar).show(labels_now(self))
 
     def _redraw(self) -> None:
-        for panel in self._panels.values():
-            if panel.is_on_screen:
-                panel.redraw()
+        shown = {panel for panel in self._panels.values() if panel.is_on_screen}
+        for panel in shown:
+            panel.redraw()
+        if any(panel.entry.kind is Kind.LISTING for panel in shown - self._shown):
+            self._session.show_other_rows()  # nobody asked for its rows while it was hidden
+        self._shown = shown
 
     @property
     def is_maximised(self) -> bool:

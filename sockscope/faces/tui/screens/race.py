@@ -204,7 +204,8 @@ class RaceScreen(Screen[None]):
         share = standing.slices_done / max(1, standing.slices)
         done = bar(share, 1.0, PROGRESS_CELLS) if share else ""
         content = Content.styled(f"{done:░<{PROGRESS_CELLS}}", "$text-accent")
-        told = f"finished  {self._kept}" if standing.finished else progress_words(standing)
+        ended = "stopped" if standing.cut_short else "finished"
+        told = f"{ended}  {self._kept}" if standing.finished else progress_words(standing)
         self.query_one("#race-progress", Static).update(content + Content(plain(f"  {told}")))
 
     def _draw_table(self, standing: Standing, table: Sequence[StandingRow]) -> None:

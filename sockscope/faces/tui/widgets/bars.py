@@ -38,7 +38,7 @@ class Bars(Widget):
     Bars {
         width: 1fr;
         height: 1fr;
-        & > .bars--bar { color: $text-primary; }
+        & > .bars--bar { color: $primary; }
         & > .bars--axis { color: $foreground 45%; }
         & > .bars--mark { color: $text-accent; text-style: bold; }
     }

@@ -93,7 +93,8 @@ class Graph(Widget):
         How a value is written, at the axis and in the legend. unit: Unit of the values, written once, after
         the title. y_min: Where the axis starts (of a linear scale). y_max: Where it ends; `None` lets it
         follow the data. scale: `"linear"` or `"log"`; values that are not positive lie on the lower edge of
-        a logarithmic scale. empty_text: What is written as long as there is no data.
+        a logarithmic scale. empty_text: What is written as long as there is no data. gutter: Cells left of
+        the plot; graphs that share it, one above the other, share their time axis.
     """
 
     ALLOW_SELECT = False
@@ -117,9 +118,9 @@ class Graph(Widget):
         height: 1fr;
         min-height: 1;
 
-        & > .graph--series-1 { color: $text-primary; }
-        & > .graph--series-2 { color: $text-success; }
-        & > .graph--series-3 { color: $text-error; }
+        & > .graph--series-1 { color: $primary; }
+        & > .graph--series-2 { color: $success; }
+        & > .graph--series-3 { color: $error; }
         & > .graph--series-4 { color: $foreground; }
         & > .graph--axis { color: $foreground 45%; }
         & > .graph--marker { color: $text-accent; }
@@ -154,6 +155,7 @@ class Graph(Widget):
         scale: Literal["linear", "log"] = "linear",
         empty_text: str = "no data yet",
         since_start: bool = False,
+        gutter: Held | None = None,
         name: str | None = None,
         id: str | None = None,
         classes: str | None = None,
@@ -175,7 +177,8 @@ class Graph(Widget):
         self._cursor: float | None = None
         self._top = Reach(self._round_up, self._y_min)
         self._bottom = Reach(lambda negated: float(ceil(negated)))
-        self._gutter = Held(0, WIDTHS_SHRINK_AFTER_S)
+        self._is_aligned = gutter is not None
+        self._gutter = gutter or gutter_of_labels()
         self._field = Held(0, WIDTHS_SHRINK_AFTER_S)
         self._plot: tuple[Area, PlotScale] | None = None
         self._strips: list[Strip] = []
@@ -211,7 +214,7 @@ class Graph(Widget):
         self._now = now
         if window is not None and window > 0:
             self._window = window
-        self._redraw()
+        self.redraw()
 
     @property
     def series(self) -> tuple[Series, ...]:
@@ -232,7 +235,7 @@ class Graph(Widget):
     def window(self, seconds: float) -> None:
         if seconds > 0 and seconds != self._window:
             self._window = seconds
-            self._redraw()
+            self.redraw()
 
     @property
     def cursor(self) -> float | None:
@@ -243,7 +246,7 @@ class Graph(Widget):
     def cursor(self, time: float | None) -> None:
         if time != self._cursor:
             self._cursor = time
-            self._redraw()
+            self.redraw()
 
     @property
     def empty_text(self) -> str:
@@ -254,7 +257,7 @@ class Graph(Widget):
     def empty_text(self, text: str) -> None:
         if text != self._empty_text:
             self._empty_text = text
-            self._redraw()
+            self.redraw()
 
     @property
     def title(self) -> str:
@@ -265,7 +268,7 @@ class Graph(Widget):
     def title(self, title: str) -> None:
         if plain(title) != self._title:
             self._title = plain(title)
-            self._redraw()
+            self.redraw()
 
     # What the screen asks for -----------------------------------------------------------------------------
 
@@ -283,8 +286,14 @@ class Graph(Widget):
         self._ink_styles = []
         self._is_stale = True
 
+    def on_hide(self) -> None:
+        """Forget how far the axis reached: what is not looked at does not jump."""
+        self._top = Reach(self._round_up, self._y_min)
+
     def on_resize(self) -> None:
         """Draw anew in the new size."""
+        if self.size.height <= 1:
+            self.on_hide()  # a spark has no axis either
         self._is_stale = True
         self.refresh()
 
@@ -302,7 +311,7 @@ class Graph(Widget):
 
     # Drawing ----------------------------------------------------------------------------------------------
 
-    def _redraw(self) -> None:
+    def redraw(self) -> None:
         """Draw now, and repaint only rows that came out different."""
         self._is_stale = True
         if not self.is_mounted or not self.size:
@@ -392,12 +401,14 @@ class Graph(Widget):
 
     def _draw_plot(self, grid: Grid) -> None:
         bottom, top = self._value_range()
-        with_axes = grid.height >= _AXES_FROM_HEIGHT
+        with_times = grid.height >= _AXES_FROM_HEIGHT
         with_rule = grid.height >= _RULE_FROM_HEIGHT
-        rows = grid.height - 1 - (1 + with_rule if with_axes else 0)
+        rows = grid.height - 1 - (1 + with_rule if with_times else 0)
+        with_axes = with_times or (self._is_aligned and rows > 1)
         ticks = self._ticks(bottom, top, rows) if with_axes else []
         gutter = self._gutter.update(max((cell_len(tick.label) for tick in ticks), default=0), self._now) + 1
         with_axes = with_axes and grid.width - gutter >= _SMALLEST_PLOT_WIDTH
+        with_times = with_times and with_axes
         if not with_axes:
             rows, gutter = grid.height - 1, 0
         area = Area(gutter, 1, grid.width - gutter, rows)
@@ -406,6 +417,7 @@ class Graph(Widget):
         draw_curves(grid, area, frame, [self._to_scale(curve) for curve in self._series])
         if with_axes:
             draw_value_axis(grid, area, frame, ticks)
+        if with_times:
             time_axis = time_ticks(self._window, area.width, self._since_start)
             draw_time_axis(grid, area, frame, self._now, time_axis, rule=with_rule)
         if self._cursor is not None:
@@ -525,6 +537,11 @@ class Graph(Widget):
             named = [self.get_component_rich_style(f"graph--{part}") for part in _INK_PARTS]
             self._ink_styles = [base, base, *named]
         return self._ink_styles
+
+
+def gutter_of_labels() -> Held:
+    """Return what remembers the width of the labels of a value axis."""
+    return Held(0, WIDTHS_SHRINK_AFTER_S)
 
 
 def _wrap(text: str, width: int) -> list[str]:

@@ -110,15 +110,15 @@ def draw_markers(grid: Grid, area: Area, frame: PlotScale, markers: Sequence[Mar
     with_labels = area.width >= _LABELS_FROM[0] and area.height >= _LABELS_FROM[1]
     for number, (marker, place) in enumerate(zip(shown, places, strict=True)):
         if with_labels and marker.label and (number == 0 or place != places[number - 1]):
-            _write_beside(grid, area, place, marker.label, must=number == 0)
+            _write_beside(grid, area, place, marker.label)
     for place in places:
         for row in range(area.y, area.y + area.height):
             grid.put(place, row, "┆", Ink.MARKER)
 
 
-def _write_beside(grid: Grid, area: Area, place: int, label: str, *, must: bool) -> None:
-    """Write a label beside a line: whole if there is room near the top, else fewer words, else nothing."""
-    rows = range(area.y, area.y + (area.height if must else (area.height + 1) // 2))
+def _write_beside(grid: Grid, area: Area, place: int, label: str) -> None:
+    """Write a label beside a line: whole if there is room anywhere, else fewer words, else nothing."""
+    rows = range(area.y, area.y + area.height)
     for text in _shorter(label, area.width - 1):
         length = cell_len(text)
         for row in rows:
@@ -129,12 +129,6 @@ def _write_beside(grid: Grid, area: Area, place: int, label: str, *, must: bool)
                 if inside and grid.is_free(first, row, min(length + 2, grid.width - first)):
                     grid.text(start, row, text, Ink.MARKER)
                     return
-    if must:
-        # Curves fill the plot: what was just changed is worth a few of their cells.
-        room_right = area.x + area.width - place - 1
-        text = next(_shorter(label, max(room_right, place - area.x)), "")
-        start = place + 1 if cell_len(text) <= room_right else place - cell_len(text)
-        grid.text(start, area.y, text, Ink.MARKER)
 
 
 def _shorter(label: str, most: int) -> Iterator[str]:
