@@ -15,6 +15,7 @@ from sockscope.core.config.applicability import without_effect
 from sockscope.core.config.experiment import (
     FIELDS_BY_ATTRIBUTE,
     LOOPBACK,
+    READY,
     Experiment,
     Tuning,
 )
@@ -47,6 +48,8 @@ from sockscope.errors import ConfigError, EngineError, Fault, SockscopeError, St
 
 _LIVE = (RunState.RUNNING, RunState.PAUSED)
 _WATCH_S = 0.02
+READY_PATIENCE_S = 5.0
+"""How long a warm-up that ends when every client is connected waits for the next one to be."""
 """How often the end of the run (duration, number of requests, warm-up) is looked for."""
 
 
@@ -81,6 +84,8 @@ class Engine:
         self._notes: deque[Event] = deque(maxlen=EVENTS)
         self._log_missed = 0
         self._applying = asyncio.Lock()
+        self.closing_s = 0.0
+        """How long :meth:`stop` took."""
         self._finished = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._started_s = perf_counter()
@@ -134,7 +139,7 @@ class Engine:
         self._started_s = self._placement.began_s
         # What the processes used to get ready is no figure of the run; what the roles have done since is.
         self._baseline = replace(self._take(NOTHING), time_s=self._started_s, roles={})
-        self._warming_up = self.experiment.warmup_s > 0
+        self._warming_up = self.experiment.warmup_s != 0
         self.state = RunState.RUNNING
         self._note(
             EventKind.RUN,
@@ -158,6 +163,7 @@ class Engine:
         # What goes wrong in the end is a failure, too.
         if self.state is RunState.STOPPING:
             self.state = RunState.STOPPED
+        self.closing_s = perf_counter() - self._ended_s
         self._note(EventKind.RUN, "stopped")
         self._finished.set()
 
@@ -202,6 +208,22 @@ class Engine:
             self._placement.pause(False)
             self.state = RunState.RUNNING
             self._note(EventKind.RUN, "resumed")
+
+    async def all_connected(self) -> None:
+        """Return when every client has got a connection, or for a while none has got one."""
+        most, since_s = -1, perf_counter()
+        while self._placement.generates and not self._placement.exhausted:
+            swarm = self._placement.read(self._placement.main, NOTHING)
+            if swarm.ready_s:
+                return
+            if swarm.totals.connections_opened > most:
+                most, since_s = swarm.totals.connections_opened, perf_counter()
+            elif perf_counter() - since_s > READY_PATIENCE_S:
+                asked = self.tuning.connections
+                text = f"the figures begin with {swarm.connections_open:,} of {asked:,} connections"
+                self._note(EventKind.ERROR, text)
+                return
+            await asyncio.sleep(_WATCH_S)
 
     def rest(self, resting: bool) -> None:
         """Suspend or resume reports and sampling, so that a run nobody looks at leaves the CPU to others.
@@ -350,12 +372,9 @@ class Engine:
         """End the warm-up and the run when they are due."""
         experiment = self.experiment
         try:
-            begin_s = self._started_s + experiment.warmup_s
+            begin_s = self._started_s
             if experiment.warmup_s:
-                await asyncio.sleep(begin_s - perf_counter())
-                await self.settle()
-                self._warming_up = False
-                self.clear()
+                await self._warm_up(experiment.warmup_s)
                 begin_s = perf_counter()
             deadline = begin_s + experiment.duration_s if experiment.duration_s else None
             while deadline is None or perf_counter() < deadline:
@@ -369,6 +388,16 @@ class Engine:
             self.fail(error)
             return
         self._finished.set()
+
+    async def _warm_up(self, warmup_s: float) -> None:
+        """Wait for the end of the warm-up, and let the figures begin there."""
+        if warmup_s == READY:
+            await self.all_connected()
+        else:
+            await asyncio.sleep(self._started_s + warmup_s - perf_counter())
+        await self.settle()
+        self._warming_up = False
+        self.clear()
 
     def fail(self, error: BaseException) -> None:
         """End the run in the state FAILED; the face stops it and shows ``error``."""

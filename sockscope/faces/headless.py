@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 
-from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.experiment import READY, Experiment
 from sockscope.core.results.intervals import LENGTH_S, Intervals
 from sockscope.core.results.run_result import report
 from sockscope.core.results.thresholds import missed
@@ -98,7 +98,9 @@ async def _run(experiment: Experiment, plan: Plan, output: Output, signals: Endi
     intervals.finish(last)
     interrupted = ending.cancelled() or output.gone
     error = engine.error or ("" if interrupted else shortfall(last))
-    return _Outcome(replace(last, state=engine.state, error=error), intervals, interrupted)
+    return _Outcome(
+        replace(last, state=engine.state, error=error, closing_s=engine.closing_s), intervals, interrupted
+    )
 
 
 async def _watch(
@@ -149,7 +151,8 @@ def _due_times(first: Snapshot, interval_s: float) -> Iterator[float | None]:
     The last interval of a run of known length ends with the run, not a moment before it.
     """
     experiment = first.experiment
-    length_s = experiment.warmup_s + experiment.duration_s if experiment.duration_s else math.inf
+    known = experiment.duration_s and experiment.warmup_s != READY
+    length_s = experiment.warmup_s + experiment.duration_s if known else math.inf
     while True:
         elapsed_s = perf_counter() - first.started_s
         due_s = (math.floor(elapsed_s / interval_s + 1e-6) + 1) * interval_s

@@ -23,6 +23,10 @@ from sockscope.core.units import (
 
 WIDTH = 80
 _LABEL_WIDTH = 14
+LONG_CLOSING_S = 0.5
+"""From this on the time that the closing took is worth a row."""
+LATE_RATIO = 0.05
+"""From this share of the figures on it is worth a row that not all clients were there yet."""
 _UNBROKEN = "\N{NO-BREAK SPACE}"
 _SHOWN = {
     "server": ("service_time", "framing", "size"),
@@ -123,6 +127,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     if (limit := known(report, "limit.text")) and known(report, "state") != RunState.FAILED.value:
         yield "limit", f"{known(report, 'limit.name')}: {limit}"
     yield "connections", _connections(report)
+    if connected := _connected(report):
+        yield "connected", connected
     yield "process", _use(report["resources"])
     for process in report["processes"][1:]:
         state = process["state"]
@@ -137,6 +143,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "server saw", difference
     if trouble := known(report, "last_trouble"):
         yield "last trouble", trouble
+    if (closing_s := known(report, "closing_s") or 0.0) >= LONG_CLOSING_S:
+        yield "closing", f"{format_duration(closing_s)} more, in no figure"
     if error := known(report, "error"):
         yield "stopped by" if known(report, "state") == RunState.FAILED.value else "fell short", error
 
@@ -211,6 +219,26 @@ def _connections(report: Report) -> str:
         often = "once" if stops == 1 else f"{format_count(stops)} times"
         parts.append(f"the server stopped accepting {often}: it had no descriptors left")
     return ", ".join(parts)
+
+
+def _connected(report: Report) -> str:
+    """Return how many clients had a connection, where not all had one when the figures began."""
+    clients, ready_s = report.get("clients") or {}, known(report, "clients.ready_after_s")
+    # A number of requests may be made before the last client is there.
+    if "ready_after_s" not in clients or known(report, "experiment.requests"):
+        return ""
+    experiment = report["experiment"]
+    asked = min(filter(None, (experiment.get("clients"), experiment.get("pool"))), default=0)
+    if ready_s is None:
+        return f"{format_count(clients['connections_open'])} of {format_count(asked)} at the end, never all"
+    measured_s = known(report, "duration_s")
+    late_s = ready_s - (known(report, "elapsed_s") - measured_s)
+    if late_s <= measured_s * LATE_RATIO:
+        return ""
+    return (
+        f"all {format_count(asked)} only {format_duration(late_s)} after the figures began; "
+        "--warmup ready leaves that out"
+    )
 
 
 def _label(process: Report) -> str:

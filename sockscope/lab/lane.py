@@ -51,6 +51,7 @@ class Lane:
             await self._done()
         else:
             self._swarm.pause()
+            await self._swarm.all_connected()
         self._rest(True)
 
     async def measure(self) -> Lap:

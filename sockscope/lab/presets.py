@@ -170,7 +170,8 @@ def contest_of(
         contestants=contestants,
         rounds=chosen.rounds if rounds is None else rounds,
         slice_s=chosen.slice_s if slice_s is None else slice_s,
-        warmup_s=workload.warmup_s,
+        # Every race waits until its clients are ready.
+        warmup_s=max(0.0, workload.warmup_s),
         requests=workload.requests,
         baseline=baseline or (chosen.baseline if chosen.baseline in takes_part else ""),
         preset=chosen.name,

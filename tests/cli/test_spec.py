@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sockscope.cli.app import app
 from sockscope.cli.flags import called
 from sockscope.cli.spec import Given, build, read_environment, to_toml
-from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.config.experiment import FIELDS, READY, Experiment, Tuning
 
 
 def invoke(*arguments: str, **env: str) -> Result:
@@ -74,6 +74,7 @@ def complaint(*arguments: str, **env: str) -> str:
         (["-d", "0"], "duration", 0.0),
         (["-n", "10k"], "requests", 10_000),
         (["--warmup", "500ms"], "warmup", 0.5),
+        (["--warmup", "ready"], "warmup", READY),
         (["--backlog", "16"], "backlog", 16),
         (["--max-connections", "10"], "max_connections", 10),
         (["--idle-timeout", "30"], "idle_timeout", 30.0),

@@ -63,6 +63,19 @@ def test_counts_that_differ_by_more_than_what_is_in_flight() -> None:
     )
 
 
+def test_clients_that_were_late_or_never_there_are_told() -> None:
+    tuning, asked = Tuning(clients=9_000), Totals(requests=100, responses=100)
+    swarm = role("swarm", asked, clients=9_000, connections_open=6_400, ready_s=0.0)
+    assert "connected     6,400 of 9,000 at the end, never all\n" in summary_text(
+        run(tuning=tuning, swarm=swarm)
+    )
+    late = run(tuning=tuning, swarm=replace(swarm, ready_s=101.5))
+    assert "connected     all 9,000 only 1.50 s after the figures began; --warmup ready" in summary_text(late)
+    there = replace(late, measured_since_s=101.6)
+    assert "connected " not in summary_text(there)
+    assert "closing       2.50 s more, in no figure\n" in summary_text(replace(there, closing_s=2.5))
+
+
 def test_one_role_alone() -> None:
     totals = Totals(requests=5, responses=5, bytes_in=340, bytes_out=340)
     server = summary_text(run(experiment=Experiment(role="server"), server=role("server", totals)))
@@ -91,7 +104,9 @@ def test_a_server_of_ones_own() -> None:
 
 
 def test_trouble_and_failure_are_told() -> None:
-    failed = replace(both(last_trouble="Connection refused"), error="the loop died", warming_up=True)
+    short = replace(both(last_trouble="Connection refused"), error="the loop died", warming_up=True)
+    assert "fell short    the loop died\n" in summary_text(short)
+    failed = replace(short, state=RunState.FAILED)
     text = summary_text(failed)
     assert "last trouble  Connection refused\n" in text
     assert "stopped by    the loop died\n" in text

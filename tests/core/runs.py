@@ -25,7 +25,7 @@ def histogram(*seconds: float) -> Histogram:
 
 
 def role(name: str, totals: Totals, **rest: object) -> RoleSnapshot:
-    made = RoleSnapshot(name, "tcp", "127.0.0.1:7007", totals, connections_open=4)
+    made = RoleSnapshot(name, "tcp", "127.0.0.1:7007", totals, connections_open=4, ready_s=100.0)
     return replace(made, **rest)  # type: ignore[arg-type]
 
 

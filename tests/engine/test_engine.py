@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.experiment import READY, Tuning
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason, EventKind
 from sockscope.core.run.snapshot import RunState, Totals
@@ -323,6 +323,27 @@ async def test_figures_begin_after_the_warm_up() -> None:
         assert len(opened) == 4
         assert snapshot.main.totals.connections_opened == 4 - before
         await answered(engine)
+
+
+async def test_figures_begin_when_every_client_has_a_connection() -> None:
+    async with running(warmup_s=READY, clients=50) as engine:
+        await until(lambda: not engine.snapshot().warming_up)
+        snapshot = engine.snapshot()
+        assert snapshot.swarm is not None
+        assert snapshot.started_s < snapshot.swarm.ready_s <= snapshot.measured_since_s
+        assert (snapshot.swarm.connections_open, snapshot.swarm.totals.connections_opened) == (50, 0)
+        await answered(engine)
+
+
+async def test_figures_begin_without_those_that_find_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sockscope.engine.engine.READY_PATIENCE_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        target = f"127.0.0.1:{taken.getsockname()[1]}"
+    async with running(warmup_s=READY, role="swarm", target=target) as engine:
+        await until(lambda: not engine.snapshot().warming_up)
+        snapshot = engine.snapshot(EVERYTHING)
+        assert snapshot.main.ready_s == 0
+        assert "the figures begin with 0 of 4 connections" in [event.text for event in snapshot.events]
 
 
 async def test_clear_lets_every_cumulative_figure_begin_anew() -> None:

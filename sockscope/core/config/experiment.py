@@ -28,6 +28,8 @@ from sockscope.errors import ConfigError, Fault
 
 MAX_CLIENTS = 10_000
 MAX_SECONDS = 3_600.0
+READY = -1.0
+"""The warm-up that ends when every client has a connection."""
 MAX_DEPTH = 1_024
 MAX_PROCESSES = 64
 _P = ParamSpec("_P")
@@ -239,7 +241,8 @@ class Experiment:
         "stop after this many requests; 0 = no limit", high=1e15, zero_word="no limit",
         role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-n"))  # fmt: skip
     warmup_s: float = _field(0.0, "warmup", "warm-up", Kind.DURATION,
-        "time at the start that the figures leave out", high=MAX_SECONDS,
+        "time at the start that the figures leave out; ready = until every client has a connection",
+        high=MAX_SECONDS, words=(("ready", READY),),
         subject=Subject.CIRCUMSTANCE, varied=False)  # fmt: skip
     backlog: int = _field(4_096, "backlog", "backlog", Kind.COUNT,
         "connections the kernel may queue until they are accepted", low=1, high=65_535,

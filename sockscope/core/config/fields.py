@@ -87,7 +87,7 @@ class FieldSpec:
 
     How its values are read and written: ``low`` and ``high`` bound a number (inclusive). ``smallest_step`` is
     the first value above zero that an arrow key reaches. ``zero_word`` is what 0 means on the screen ("off").
-    ``words`` are other ways to write a value (``request`` for a lifetime of 1).
+    ``words`` are other ways to write a value (``request`` for a lifetime of 1), in the range or not.
 
     Where it means something: ``role`` is the only role that knows it (empty: the run or several roles do),
     ``transport`` the only transport. ``of_model`` fields are known to server models, but not to the user's
@@ -193,6 +193,8 @@ class FieldSpec:
             return None
         if isinstance(value, float) and not math.isfinite(value):
             return "must be finite"
+        if any(value == meaning for _, meaning in self.words):
+            return None
         if value < self.low:
             return f"must be at least {self.format(self.low)}"
         if value > self.high:
@@ -236,6 +238,9 @@ class FieldSpec:
         if self.kind is Kind.BYTES and not isinstance(value, str):
             return units.exact_bytes(int(value))
         if self.kind is Kind.DURATION and not isinstance(value, str):
+            for word, meaning in self.words:
+                if value == meaning:
+                    return word
             return units.exact_duration(float(value))
         return value
 

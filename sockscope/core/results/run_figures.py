@@ -55,7 +55,9 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
         Figure("count", extent=True),
         Figure("unanswered", Better.LOWER, per_request=True),
     ),
-    "clients": tuple(map(Figure, ("running", "connecting", "retrying", "connections_open", "in_flight"))),
+    "clients": tuple(
+        map(Figure, ("running", "connecting", "retrying", "connections_open", "in_flight", "ready_after_s"))
+    ),
     "limiter": _counts(LimiterStatistics),
     "admission": _counts(LimiterStatistics),
     "pool": _counts(LimiterStatistics),

@@ -134,6 +134,7 @@ def _clients(source: _Source) -> dict[str, Any] | None:
         "retrying": swarm.clients_retrying,
         "connections_open": swarm.connections_open,
         "in_flight": swarm.in_flight,
+        "ready_after_s": swarm.ready_s - source.snapshot.started_s if swarm.ready_s else None,
     }
 
 
@@ -295,6 +296,7 @@ _SUMMARY: tuple[_Field, ...] = (
     ResultField("error", TEXT, lambda source: source.snapshot.error or None),
     ResultField("last_trouble", TEXT, lambda source: _trouble(source.swarm)),
     ResultField("server_trouble", TEXT, lambda source: _trouble(source.server)),
+    ResultField("closing_s", NUMBER, lambda source: source.snapshot.closing_s),
     ResultField("tunings", NUMBER, lambda source: source.snapshot.generation),
     *_MEASURED,
     ResultField(

@@ -138,6 +138,10 @@ _EARLIEST = Kind(lambda values: min(filter(None, values), default=0.0), ended=la
 Earliest = Annotated[T, _EARLIEST]
 """The earliest moment of the parts that are there; 0 = not yet."""
 
+_WHEN_ALL = Kind(lambda values: max(values) if all(values) else 0.0)
+WhenAll = Annotated[T, _WHEN_ALL]
+"""The moment at which the last of the parts got there; 0 = not all have."""
+
 _EVERY = Kind(all)
 Every = Annotated[T, _EVERY]
 """True when it is true of every part."""

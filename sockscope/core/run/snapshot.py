@@ -30,6 +30,7 @@ from sockscope.core.run.adding import (
     Nested,
     Rows,
     Timeline,
+    WhenAll,
     listed,
     since,
 )
@@ -239,7 +240,8 @@ class RoleSnapshot:
     ``service_time`` is that of the answered requests, ``unanswered`` are the ages at which the others were
     given up.
     The swarm's ``began_s`` is when it was told to begin (or was refilled), just before its
-    first connect, and ``last_answer_s`` when it read its last answer: monotonic seconds, 0 = not yet.
+    first connect, ``ready_s`` when every client had got a connection, and ``last_answer_s`` when it read its
+    last answer: monotonic seconds, 0 = not yet.
     """
 
     role: Current[str]
@@ -276,6 +278,7 @@ class RoleSnapshot:
     service_time: Cumulative[Histogram] = field(default_factory=Histogram)
     unanswered: Cumulative[Ages] = field(default_factory=Ages)
     began_s: Earliest[float] = 0.0
+    ready_s: WhenAll[float] = 0.0
     last_answer_s: Maximum[float] = 0.0
 
 
@@ -365,7 +368,8 @@ class Snapshot:
     ``time_s`` is monotonic, and the moment of ``main``; ``elapsed_s`` counts
     since the run began, ``measured_s`` since the figures were cleared last (the end of the warm-up, or
     ``R``). ``roles`` are those of the run by their names, in the order of ``ROLE_NAMES``. ``resources``
-    are those of the process of the engine, which is also the first of ``processes``.
+    are those of the process of the engine, which is also the first of ``processes``. ``closing_s`` is how
+    long the closing took, when the run has ended: it is in none of the figures.
     """
 
     time_s: Current[float]
@@ -384,6 +388,7 @@ class Snapshot:
     events_cursor: Current[int] = 0
     error: Current[str] = ""
     warming_up: Current[bool] = False
+    closing_s: Current[float] = 0.0
 
     @property
     def elapsed_s(self) -> float:

@@ -78,6 +78,7 @@ class Swarm(RecordedRole):
         self._resuming: asyncio.Task[None] | None = None
         self._last_trouble = ""
         self._began_s = 0.0
+        self._ready_s = 0.0
         self._payload: bytes = b""
         # An echo that is none is noticed; whatever else is asked for may be what the server says by itself.
         self.listens = not self.dialogue.wants_echo
@@ -100,6 +101,7 @@ class Swarm(RecordedRole):
         self.limiter.resize(assignment.tuning.permits)
         self._share()
         await self._resize()
+        self._look_whether_ready()
         self._look_for_overdue()
         if self.listens and self.tuning.transport == "tcp":
             await self._listen()
@@ -277,10 +279,21 @@ class Swarm(RecordedRole):
     def connect_ended(self, client: Client, error: OSError | None) -> None:
         """An attempt to connect is over."""
         self._dialler.ended(client, error)
+        self._look_whether_ready()
 
     def target_refused(self, remote: Address) -> None:
         """A datagram was answered with the word that nobody listens there."""
         self._dialler.refused(remote)
+
+    def _look_whether_ready(self) -> None:
+        """Note the moment at which every client has got a connection for the first time."""
+        if self._ready_s:
+            return
+        # Clients that keep their connections: with a lifetime some are always on their way to the next one.
+        if not self.tuning.lifetime and (self._dialler.connecting or self.retrying):
+            return
+        if self.recorder.opened >= self.tuning.connections:
+            self._ready_s = perf_counter()
 
     def client_gone(self, client: Client) -> None:
         """Forget a retired client."""
@@ -349,6 +362,7 @@ class Swarm(RecordedRole):
             service_time=recorder.service_time.copy(),
             unanswered=recorder.unanswered.copy(),
             began_s=self._began_s,
+            ready_s=self._ready_s,
             last_answer_s=recorder.last_answer_s,
         )
 
