@@ -97,7 +97,7 @@ def build(layers: Iterable[Layer], default: Mapping[str, Value], fixed: Mapping[
     faults: list[Fault] = []
     values = {**default, **_parsed(given, faults), **fixed}
     if "bind" in given and values.get("bind"):
-        asked = str(values["family"]) if "family" in given or "family" in fixed else None
+        asked = str(values["family"]) if "family" in values.keys() & {*given, *fixed} else None
         try:
             values |= _bound(str(values["bind"]), asked)
         except ValueError as error:

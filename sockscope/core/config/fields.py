@@ -8,6 +8,7 @@ the division of a role among processes are all made from it, so a field is descr
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field
 from enum import Enum
@@ -142,6 +143,8 @@ class FieldSpec:
         if self.kind is Kind.FLAG and isinstance(raw, bool):
             return raw
         if self.kind is Kind.DURATION and isinstance(raw, int | float) and not isinstance(raw, bool):
+            if abs(raw) > sys.float_info.max:
+                raise ValueError("must be finite")
             return float(raw)
         if self.kind in (Kind.COUNT, Kind.BYTES) and isinstance(raw, int) and not isinstance(raw, bool):
             return raw
