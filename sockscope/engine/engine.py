@@ -92,6 +92,8 @@ class Engine:
         self._ended_s: float | None = None
         self._baseline: Snapshot | None = None
         self._warming_up = False
+        self._paused_s = 0.0
+        self._paused_since_s = 0.0
         self._resting = False
         self._loop_name = ""
         self._outer_exception_handler: (
@@ -199,6 +201,7 @@ class Engine:
         """Stop the traffic; connections stay open."""
         if self.state is RunState.RUNNING and self._placement.generates:
             self._placement.pause(True)
+            self._paused_since_s = perf_counter()
             self.state = RunState.PAUSED
             self._note(EventKind.RUN, "paused")
 
@@ -206,6 +209,8 @@ class Engine:
         """Let the traffic go on."""
         if self.state is RunState.PAUSED:
             self._placement.pause(False)
+            self._paused_s += perf_counter() - self._paused_since_s
+            self._paused_since_s = 0.0
             self.state = RunState.RUNNING
             self._note(EventKind.RUN, "resumed")
 
@@ -316,10 +321,11 @@ class Engine:
             self._keep_log(roles.values())
         events = self._log.since(cursors.events, cursors.most_events)
         time_s = self._ended_s or (main.time_s if main is not None else perf_counter())
+        # What another process told last may be of a moment before the run was said to begin.
+        time_s = max(time_s, self._started_s)
         resources = self._sampler.sample()
         return Snapshot(
-            # What another process told last may be of a moment before the run was said to begin.
-            time_s=max(time_s, self._started_s),
+            time_s=time_s,
             started_s=self._started_s,
             measured_since_s=self._started_s,
             state=self.state,
@@ -335,6 +341,8 @@ class Engine:
             events_cursor=events.cursor,
             error=self.error,
             warming_up=self._warming_up,
+            paused_s=self._paused_s
+            + (max(0.0, time_s - since_s) if (since_s := self._paused_since_s) else 0.0),
         )
 
     def _read_roles(self, cursors: Cursors) -> dict[str, RoleSnapshot]:

@@ -20,7 +20,7 @@ from sockscope.core.run.figures import figures
 from sockscope.core.run.shortfall import shortfall
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from sockscope.core.run.unanswered import why_unanswered
-from sockscope.core.run.window import window
+from sockscope.core.run.window import drained, window
 from sockscope.core.units import format_count, format_duration, format_elapsed
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import run_on
@@ -96,6 +96,7 @@ async def _run(experiment: Experiment, plan: Plan, output: Output, signals: Endi
             progress.clear()
             await engine.stop()
     intervals.finish(last)
+    last = drained(last, engine.snapshot())
     interrupted = ending.cancelled() or output.gone
     error = engine.error or ("" if interrupted else shortfall(last))
     return _Outcome(
@@ -119,6 +120,11 @@ async def _watch(
         await (engine.conclude() if ending.done() or output.gone else engine.settle())
         before, now = now, engine.snapshot()
         interval = window(before, now)
+        anew = now.measured_since_s != before.measured_since_s
+        if anew and interval.measured_s < interval_s / 2 and not ending.done():
+            # The figures began a moment ago: that is part of the interval that follows.
+            now = origin(now)
+            continue
         output.interval(interval)
         progress.tell(progress_line(now, interval))
     return now
@@ -148,15 +154,24 @@ def _remembered(
 def _due_times(first: Snapshot, interval_s: float) -> Iterator[float | None]:
     """Yield how long to wait for the end of each interval; None = until the run ends.
 
-    The last interval of a run of known length ends with the run, not a moment before it.
+    The figures begin at the end of the warm-up, and an interval with them; it takes the place of one of the
+    warm-up that would end about then. The last interval of a run of known length ends with the run.
     """
     experiment = first.experiment
+    warmup_s = 0.0 if experiment.warmup_s == READY else experiment.warmup_s
     known = experiment.duration_s and experiment.warmup_s != READY
-    length_s = experiment.warmup_s + experiment.duration_s if known else math.inf
+    length_s = warmup_s + experiment.duration_s if known else math.inf
     while True:
         elapsed_s = perf_counter() - first.started_s
-        due_s = (math.floor(elapsed_s / interval_s + 1e-6) + 1) * interval_s
+        due_s = _next(elapsed_s, interval_s)
+        if due_s > warmup_s - interval_s / 2:
+            due_s = warmup_s + _next(max(0.0, elapsed_s - warmup_s), interval_s)
         yield due_s - elapsed_s if due_s < length_s - 1e-6 else None
+
+
+def _next(elapsed_s: float, interval_s: float) -> float:
+    """Return when the interval ends that is under way."""
+    return (math.floor(elapsed_s / interval_s + 1e-6) + 1) * interval_s
 
 
 @contextmanager

@@ -119,6 +119,29 @@ def test_a_warm_up_is_left_out_of_the_figures() -> None:
     assert summary["totals"]["connections_opened"] == 0
 
 
+def test_intervals_begin_with_the_figures_and_are_whole() -> None:
+    done = sockscope("run", "-d", "0.4", "--warmup", "300ms", "-i", "200ms", "--json-stream")
+    *found, summary = map(json.loads, done.stdout.splitlines())
+    measured = [one for one in found if not one["warming_up"]]
+    assert sum(one["totals"]["requests"] for one in measured) == summary["totals"]["requests"]
+    assert min(one["duration_s"] for one in measured) > 0.05
+
+
+def test_requests_under_way_at_the_end_are_waited_for_or_lower_bounds() -> None:
+    slow = ("run", "-c", "4", "-d", "0.3", "--timeout", "20s", "--json")
+    answered, given_up = (
+        json.loads(sockscope(*slow, "--service-time", service_time).stdout)
+        for service_time in ("200ms", "10s")
+    )
+    for found in (answered, given_up):
+        known = found["service_time_s"]["count"] + found["service_time_s"]["unanswered"]
+        assert known == found["totals"]["requests"]
+    assert answered["clients"]["in_flight"] == 4
+    assert answered["service_time_s"]["unanswered"] == 0
+    assert (given_up["service_time_s"]["count"], given_up["clients"]["in_flight"]) == (0, 4)
+    assert "service_time_s.p50" in given_up["at_least"]
+
+
 @pytest.mark.parametrize("form", ["--json", "--json-stream", "--csv", None])
 def test_output_goes_to_a_file(tmp_path: Path, form: str | None) -> None:
     file = tmp_path / "figures"

@@ -67,6 +67,8 @@ def test_the_warm_up_does_not_mix_with_what_follows() -> None:
     warm = [replace(at(n, n * 10), warming_up=True) for n in range(4)]
     measured = [replace(at(n, (n - 3) * 5), measured_since_s=103.0) for n in range(4, 8)]
     found = memory_of(*warm, *measured, most=6).reports()
+    stub = [*warm, replace(at(3.001, 0), measured_since_s=103.0), *measured]
+    assert min(one["duration_s"] for one in memory_of(*stub).reports()) > 0.9
     assert sum(one["totals"]["requests"] for one in found if one["warming_up"]) == 30
     assert sum(one["totals"]["requests"] for one in found if not one["warming_up"]) == 20
 

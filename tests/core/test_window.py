@@ -3,10 +3,13 @@ from itertools import pairwise
 
 import pytest
 
+from sockscope.core.censoring import Ages
+from sockscope.core.roles import SWARM
 from sockscope.core.run.adding import joined, origin
+from sockscope.core.run.figures import figures
 from sockscope.core.run.snapshot import KernelUdp, Snapshot, Totals
-from sockscope.core.run.window import window
-from tests.core.runs import both, child, main_process, of_roles, resources, role
+from sockscope.core.run.window import drained, window
+from tests.core.runs import both, changed, child, main_process, of_roles, resources, role
 
 
 def test_a_window_counts_from_the_earlier_snapshot_on() -> None:
@@ -23,6 +26,24 @@ def test_a_window_counts_from_the_earlier_snapshot_on() -> None:
     assert between.swarm.limiter.permits == 50
     assert between.resources.cpu_s == pytest.approx(0.4)
     assert between.resources.kernel_udp == KernelUdp(0, 0, 0, 0)
+
+
+def test_what_was_under_way_at_the_end_is_in_the_percentiles_only() -> None:
+    end = both(seconds=2, requests=100)
+    late = Ages({1.5: 2})
+    waited_for = changed(both(seconds=3, requests=104), SWARM, unanswered=late)
+    whole = drained(end, waited_for)
+    assert whole.swarm is not None
+    assert (whole.swarm.totals, whole.measured_s) == (end.main.totals, end.measured_s)
+    assert (whole.swarm.service_time.total, whole.swarm.unanswered) == (104, late)
+
+
+def test_paused_time_is_not_in_a_rate() -> None:
+    before, after = both(seconds=1, requests=100), replace(both(seconds=5, requests=300), paused_s=3.0)
+    between = window(before, after)
+    assert between.paused_s == 3
+    assert between.measured_s == pytest.approx(1)
+    assert figures(between).requests_per_s == pytest.approx(200)
 
 
 def test_windows_add_up() -> None:

@@ -261,6 +261,9 @@ async def test_pause_and_resume_are_states() -> None:
         engine.resume()
         assert state_of(engine) is RunState.RUNNING
         await answered(engine)
+        seen = engine.snapshot()
+        assert seen.paused_s > 0
+        assert seen.measured_s == pytest.approx(seen.elapsed_s - seen.paused_s)
         engine.pause()
     assert state_of(engine) is RunState.STOPPED
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sockscope.core.results.run_result import interval
-from sockscope.core.run.adding import joined
+from sockscope.core.run.adding import joined, origin
 from sockscope.core.run.snapshot import Snapshot
 from sockscope.core.run.window import window
 
@@ -37,7 +37,11 @@ class Intervals:
         """Take the next snapshot; it ends an interval when the one that is under way is long enough."""
         if self._edge is None:
             self._edge = _slim(snapshot)
-        elif snapshot.time_s - self._edge.time_s >= self.length_s - _SLACK_S:
+            return
+        if snapshot.measured_since_s != self._edge.measured_since_s:
+            # The figures began anew, and an interval with them.
+            self._edge = _slim(origin(snapshot))
+        if snapshot.time_s - self._edge.time_s >= self.length_s - _SLACK_S:
             self._cut(snapshot)
 
     def finish(self, snapshot: Snapshot) -> None:

@@ -265,6 +265,7 @@ _MEASURED: tuple[_Field, ...] = (
     ResultField("warming_up", FLAG, lambda source: source.snapshot.warming_up),
     ResultField("elapsed_s", NUMBER, lambda source: source.snapshot.elapsed_s),
     ResultField("duration_s", NUMBER, lambda source: source.snapshot.measured_s),
+    ResultField("paused_s", NUMBER, lambda source: source.snapshot.paused_s),
     ResultField("limit", optional(record({"name": TEXT, "text": TEXT, "processes": TEXT})), _limit),
     _statistics("totals", lambda source: source.swarm and source.swarm.totals),
     _section("rates", _rates),

@@ -389,6 +389,7 @@ class Snapshot:
     error: Current[str] = ""
     warming_up: Current[bool] = False
     closing_s: Current[float] = 0.0
+    paused_s: Cumulative[float] = 0.0
 
     @property
     def elapsed_s(self) -> float:
@@ -397,8 +398,8 @@ class Snapshot:
 
     @property
     def measured_s(self) -> float:
-        """Seconds that the cumulative figures cover."""
-        return self.time_s - self.measured_since_s
+        """Seconds that the cumulative figures cover; those in which the traffic was paused do not count."""
+        return self.time_s - self.measured_since_s - self.paused_s
 
     @property
     def server(self) -> RoleSnapshot | None:

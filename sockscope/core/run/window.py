@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from sockscope.core.roles import SWARM
 from sockscope.core.run.adding import difference
 from sockscope.core.run.snapshot import Snapshot
 
@@ -15,3 +18,16 @@ def window(before: Snapshot, after: Snapshot) -> Snapshot:
     if after.measured_since_s != before.measured_since_s:
         return after
     return difference(before, after)
+
+
+def drained(end: Snapshot, stopped: Snapshot) -> Snapshot:
+    """Return the ``end`` of a run with the latencies of all requests that were made until then.
+
+    What was under way has been answered by the moment at which everything had ``stopped``, or was given up at
+    an age that is in there, too. The counts stay those of the end.
+    """
+    swarm, after = end.swarm, stopped.swarm
+    if swarm is None or after is None:
+        return end
+    swarm = replace(swarm, service_time=after.service_time, unanswered=after.unanswered)
+    return replace(end, roles={**end.roles, SWARM: swarm})

@@ -20,6 +20,7 @@ from sockscope.core.run.findings import limit_of
 from sockscope.core.run.snapshot import Capture, Cursors, RunState, Snapshot
 from sockscope.core.run.source import RunSource
 from sockscope.core.run.trace import Trace
+from sockscope.core.run.window import drained
 from sockscope.errors import ConfigError, SockscopeError
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.tuner import Tuner
@@ -196,6 +197,7 @@ class Session:
         last = self.source.snapshot()
         self.intervals.finish(last)
         await self.source.stop(GRACE_S)
+        last = drained(last, self.source.snapshot())
         self._last_snapshot = replace(last, state=self.source.state, error=self.source.error)
 
     # Pictures.
