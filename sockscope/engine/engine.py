@@ -37,6 +37,7 @@ from sockscope.core.run.window import window
 from sockscope.engine.addresses import check_reach
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
+from sockscope.engine.patience import Patience
 from sockscope.engine.placement.hosts.child_process import stated_environment
 from sockscope.engine.placement.placed_role import NOTHING
 from sockscope.engine.placement.placement import Placement
@@ -385,9 +386,13 @@ class Engine:
                 await self._warm_up(experiment.warmup_s)
                 begin_s = perf_counter()
             deadline = begin_s + experiment.duration_s if experiment.duration_s else None
+            patience = Patience(experiment)
             while deadline is None or perf_counter() < deadline:
                 if self._placement.exhausted:
                     break
+                if patience.is_due and (why := self._given_up(patience)):
+                    self.fail(EngineError(why))
+                    return
                 left = _WATCH_S if deadline is None else min(_WATCH_S, max(0.0, deadline - perf_counter()))
                 await asyncio.sleep(left if experiment.requests or left < _WATCH_S else _WATCH_S)
         except asyncio.CancelledError:
@@ -406,6 +411,11 @@ class Engine:
         await self.settle()
         self._warming_up = False
         self.clear()
+
+    def _given_up(self, patience: Patience) -> str:
+        """Return why nobody is to wait for answers any longer, or nothing."""
+        swarm = self._read_roles(NOTHING).get(SWARM)
+        return patience.look(swarm, self.tuning, self.state is RunState.PAUSED)
 
     def fail(self, error: BaseException) -> None:
         """End the run in the state FAILED; the face stops it and shows ``error``."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 
-from sockscope.core.config.experiment import READY, Experiment
+from sockscope.core.config.experiment import FIELDS, READY, Experiment
 from sockscope.core.results.intervals import LENGTH_S, Intervals
 from sockscope.core.results.run_result import report
 from sockscope.core.results.thresholds import missed
@@ -115,6 +115,7 @@ async def _watch(
     """Tell of each interval until the run ends, and return the last snapshot; the last may be shorter."""
     now = first
     due = _due_times(first, interval_s)
+    told = ""
     while not ending.done() and not output.gone:
         await asyncio.wait({ending}, timeout=next(due))
         await (engine.conclude() if ending.done() or output.gone else engine.settle())
@@ -127,7 +128,21 @@ async def _watch(
             continue
         output.interval(interval)
         progress.tell(progress_line(now, interval))
+        if not told and (told := _waiting_in_vain(interval)):
+            progress.note(told)
     return now
+
+
+def _waiting_in_vain(interval: Snapshot) -> str:
+    """Return what is to be said of a run of a number of requests in which nothing is answered, or nothing."""
+    swarm, experiment = interval.swarm, interval.experiment
+    if swarm is None or not experiment.requests or interval.state is not RunState.RUNNING:
+        return ""
+    totals = swarm.totals
+    if totals.responses or not (totals.errors or totals.timeouts or swarm.clients_retrying):
+        return ""
+    bound = FIELDS["give_up"].spec.format(experiment.give_up_s)
+    return f"no answer: {swarm.last_trouble}; tried again until one comes (--give-up {bound})"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ class Progress:
     """One line on a terminal that is written over; nothing when ``stream`` is none or is to be quiet."""
 
     def __init__(self, stream: TextIO | None, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._stream = stream if stream is not None and stream.isatty() and not quiet else None
         self._shown = 0
 
@@ -28,6 +29,11 @@ class Progress:
         line = line[: self._columns() - 1]
         self._write(f"\r{line:<{min(self._shown, self._columns() - 1)}}")
         self._shown = len(line)
+
+    def note(self, sentence: str) -> None:
+        """Say a sentence where the line is not shown, unless it is to be quiet."""
+        if self._stream is None and not self._quiet:
+            say(sentence)
 
     def clear(self) -> None:
         """Take the line away."""

@@ -77,6 +77,8 @@ def complaint(*arguments: str, **env: str) -> str:
         (["--warmup", "ready"], "warmup", READY),
         (["--backlog", "16"], "backlog", 16),
         (["--max-connections", "10"], "max_connections", 10),
+        (["--give-up", "30"], "give_up", 30.0),
+        (["--give-up", "never"], "give_up", 0),
         (["--idle-timeout", "30"], "idle_timeout", 30.0),
         (["--seed", "42"], "seed", 42),
         (["--allow-remote"], "allow_remote", True),

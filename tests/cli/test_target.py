@@ -139,6 +139,23 @@ def test_a_target_that_ends_is_told_and_does_not_end_the_run() -> None:
             assert run.poll() is None
 
 
+HASTY = ("-n", "1000000", "-c", "2", "--timeout", "100ms", "--give-up", "300ms", "-i", "100ms")
+
+
+@pytest.mark.parametrize("place", ["loop", "apart"])
+def test_a_number_of_requests_that_nobody_answers_is_given_up(place: str) -> None:
+    target = f"127.0.0.1:{free_port()}"
+    done = sockscope("run", "--target", target, *HASTY, "--place", place)
+    assert done.returncode == 1
+    note, failure = done.stderr.splitlines()
+    assert note == (
+        "sockscope: no answer: Connection refused; tried again until one comes (--give-up 300 ms)"
+    )
+    assert failure == (
+        "sockscope: the run failed: given up after 400 ms without an answer (--give-up): Connection refused"
+    )
+
+
 def test_a_pid_that_is_nobody_s_is_one_sentence() -> None:
     with running("serve") as server:
         address = next_line(server).strip()

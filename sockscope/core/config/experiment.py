@@ -240,6 +240,10 @@ class Experiment:
     requests: int = _field(0, "requests", "requests", Kind.COUNT,
         "stop after this many requests; 0 = no limit", high=1e15, zero_word="no limit",
         role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-n"))  # fmt: skip
+    give_up_s: float = _field(10.0, "give_up", "give up", Kind.DURATION,
+        "a run of a number of requests fails when nothing is answered for so long, beyond the timeout and "
+        "the think time; 0 = never", high=MAX_SECONDS, zero_word="never",
+        role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag(in_race=False))  # fmt: skip
     warmup_s: float = _field(0.0, "warmup", "warm-up", Kind.DURATION,
         "time at the start that the figures leave out; ready = until every client has a connection",
         high=MAX_SECONDS, words=(("ready", READY),),
