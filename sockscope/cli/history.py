@@ -58,7 +58,7 @@ def history_of(params: Mapping[str, Any]) -> History | None:
 @click.group(context_settings=_HELP, invoke_without_command=True)
 @_KIND
 @click.option("-n", "--limit", type=click.IntRange(1, MOST_LISTED), metavar="N",
-              help=f"Show so many.  [default: {LISTED}; with --json all]")  # fmt: skip
+              help=f"Show at most N.  [default: {LISTED}; with --json all]")  # fmt: skip
 @_JSON
 @_FILE
 @click.pass_context

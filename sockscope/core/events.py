@@ -27,7 +27,7 @@ class CloseReason(Enum):
     """The client made as many requests on it as a connection is to carry."""
     RETIRED = "retired"
     """There are to be fewer clients."""
-    ROLLED = "rolled"
+    REPLACED = "replaced"
     """A knob was turned that needs new sockets."""
     CLOSED = "closed"
     """Somebody asked for it to be closed."""

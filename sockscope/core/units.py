@@ -37,15 +37,15 @@ DASH = "–"
 
 def _number(text: str, suffixes: dict[str, int], what: str, example: str) -> int:
     if text.lstrip().startswith("-"):
-        raise ValueError(f"negative; must be 0 or more (for example {example})")
+        raise ValueError(f"must not be negative (for example {example})")
     match = _NUMBER.fullmatch(text)
     if match is None or match[2] not in suffixes:
-        raise ValueError(f"not a {what} (for example {example})")
+        raise ValueError(f"is not a {what} (for example {example})")
     value = Decimal(match[1].replace(",", "").replace("_", "")) * suffixes[match[2]]
     if value > _LARGEST:
-        raise ValueError(f"far too large (for example {example})")
+        raise ValueError(f"is far too large (for example {example})")
     if value % 1:
-        raise ValueError(f"not a whole number (for example {example})")
+        raise ValueError(f"is not a whole number (for example {example})")
     return int(value)
 
 
@@ -66,18 +66,18 @@ def parse_duration(text: str) -> float:
     """
     text = text.strip()
     if text.startswith("-"):
-        raise ValueError("negative; must be 0 or more (for example 250ms, 5s or 1m30s)")
+        raise ValueError("must not be negative (for example 250ms, 5s or 1m30s)")
     try:
         seconds = float(text)
     except ValueError:
         pieces = list(_DURATION.finditer(text))
         if not pieces or "".join(piece[0] for piece in pieces) != text:
-            raise ValueError("not a duration (for example 250ms, 5s or 1m30s)") from None
+            raise ValueError("is not a duration (for example 250ms, 5s or 1m30s)") from None
         seconds = sum(
             float(piece[1].replace(",", "").replace("_", "")) * _DURATION_SUFFIX[piece[2]] for piece in pieces
         )
     if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError("not a duration (for example 250ms, 5s or 1m30s)")
+        raise ValueError("is not a duration (for example 250ms, 5s or 1m30s)")
     return round(seconds, 12)
 
 
@@ -119,6 +119,11 @@ def _scaled(value: float, steps: tuple[tuple[float, str], ...]) -> str:
 def format_count(value: float | None) -> str:
     """Return a whole number with its thousands separated (``9,914``), or a dash for None."""
     return DASH if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def counted(count: float | None, noun: str) -> str:
+    """Return a number of things in words: ``1 request``, ``2,000 requests``, ``– requests`` for None."""
+    return f"{format_count(count)} {noun}" + ("" if count == 1 else "s")
 
 
 def format_bytes(value: float | None) -> str:

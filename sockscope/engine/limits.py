@@ -8,6 +8,7 @@ from math import ceil, sqrt
 from pathlib import Path
 
 from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.units import counted
 from sockscope.errors import ResourceLimitError
 
 RESERVED_DESCRIPTORS = 64
@@ -86,13 +87,14 @@ def check_descriptors(experiment: Experiment, tuning: Tuning) -> None:
     ends = descriptors_needed(experiment.role, tuning) - RESERVED_DESCRIPTORS
     whose = "this" if tuning.layout == "loop" else "a"
     possible = max(0, (limit - RESERVED_DESCRIPTORS) * tuning.connections // max(1, ends))
-    who = "pooled connections" if tuning.pool else "clients"
-    fewer = f"use at most {possible:,} {who}, or " if possible else ""
+    who = "pooled connection" if tuning.pool else "client"
+    need = "needs" if tuning.connections == 1 else "need"
+    fewer = f"use at most {counted(possible, who)}, or " if possible else ""
     raise ResourceLimitError(
         "descriptors",
         limit,
-        f"{tuning.connections:,} {who} need {needed:,} descriptors, but {whose} process may open {limit:,}; "
-        f"{fewer}raise the limit first: ulimit -n {needed}",
+        f"{counted(tuning.connections, who)} {need} {needed:,} descriptors, but {whose} process may open "
+        f"{limit:,}; {fewer}raise the limit first: ulimit -n {needed}",
     )
 
 

@@ -21,7 +21,7 @@ from sockscope.core.run.shortfall import shortfall
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from sockscope.core.run.unanswered import why_unanswered
 from sockscope.core.run.window import drained, window
-from sockscope.core.units import format_count, format_duration, format_elapsed
+from sockscope.core.units import counted, format_count, format_duration, format_elapsed
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import run_on
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD
@@ -229,7 +229,7 @@ def _failures(totals: Totals) -> str:
     """Return how many requests failed, and of which kind they were if they were of both."""
     text = f"failed {format_count(totals.failed)}"
     if totals.timeouts and totals.errors:
-        return f"{text} ({format_count(totals.timeouts)} timeouts, {format_count(totals.errors)} errors)"
+        return f"{text} ({counted(totals.timeouts, 'timeout')}, {counted(totals.errors, 'error')})"
     return text
 
 

@@ -23,7 +23,7 @@ from sockscope.core.results.standing import (
     overall_limit,
     rows,
 )  # fmt: skip
-from sockscope.core.units import DASH, format_bytes, format_count, format_duration, format_ratio
+from sockscope.core.units import DASH, counted, format_bytes, format_count, format_duration, format_ratio
 
 WIDTH = 100
 BAR_CELLS = 16
@@ -100,9 +100,9 @@ def headline(standing: Standing) -> str:
     """Return what was raced, and for how long."""
     contest = standing.contest
     done = min((len(laps) for name, laps in standing.laps.items() if name not in standing.faults), default=0)
-    rounds = f"{done:,} of {contest.rounds:,} rounds" if done < contest.rounds else f"{done:,} rounds"
+    rounds = f"{done:,} of {contest.rounds:,} rounds" if done < contest.rounds else counted(done, "round")
     what = (
-        f"batches of {contest.requests:,} requests"
+        f"batches of {counted(contest.requests, 'request')}"
         if contest.requests
         else f"slices of {format_duration(contest.slice_s)} after {format_duration(contest.warmup_s)}"
     )
@@ -291,7 +291,7 @@ def published_lines(standing: Standing, table: Sequence[StandingRow]) -> Iterato
     if not pairs:
         return
     kinds = ["time", "conn/s", "CPU", "memory", "×"]
-    lines = [["", *("published", *kinds[1:]), "|", *("here", *kinds[1:])]]
+    lines = [["", *("a guide", *kinds[1:]), "|", *("here", *kinds[1:])]]
     for published, row in pairs:
         there = (published.duration_s, published.connections_per_s, published.cpu_ratio, published.rss_bytes)
         here = [row.figures[name].median

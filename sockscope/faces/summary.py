@@ -15,6 +15,7 @@ from sockscope.core.results.run_result import main_section
 from sockscope.core.results.schema import Report, format_field, known
 from sockscope.core.run.snapshot import RunState
 from sockscope.core.units import (
+    counted,
     format_bytes,
     format_count,
     format_duration,
@@ -201,8 +202,7 @@ def _failed(report: Report) -> str:
     main = report[main_section(report)]
     timeouts, errors = main.get("timeouts"), main.get("errors")
     failed = timeouts + errors if timeouts is not None and errors is not None else None
-    parts = f"{format_count(timeouts)} timeouts, {format_count(errors)} errors"
-    return f"{format_count(failed)} ({parts})"
+    return f"{format_count(failed)} ({counted(timeouts, 'timeout')}, {counted(errors, 'error')})"
 
 
 def _connections(report: Report) -> str:

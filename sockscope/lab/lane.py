@@ -10,6 +10,7 @@ from sockscope.core.config.experiment import Experiment
 from sockscope.core.results.contest import Contest, Contestant, Lap, lap_of
 from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.core.run.window import window
+from sockscope.core.units import counted
 from sockscope.engine.engine import Engine
 from sockscope.errors import EngineError
 
@@ -128,7 +129,7 @@ class Lane:
             if done != progress:
                 progress, since_s = done, perf_counter()
             elif perf_counter() - since_s > patience_s:
-                raise EngineError(_unanswered(now, f"{self._asked - done:,} requests were not answered"))
+                raise EngineError(_unanswered(now, _left(self._asked - done)))
             await asyncio.sleep(WATCH_S)
 
     async def _quiet(self) -> None:
@@ -164,6 +165,10 @@ class Lane:
     def _clients(self) -> Engine:
         assert self._swarm is not None
         return self._swarm
+
+
+def _left(requests: int) -> str:
+    return f"{counted(requests, 'request')} {'was' if requests == 1 else 'were'} not answered"
 
 
 def _unanswered(swarm: Snapshot, what: str) -> str:

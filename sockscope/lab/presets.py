@@ -46,8 +46,8 @@ def _each(key: str, values: tuple[Value, ...], **rest: Value) -> Callable[[], tu
 
 
 GUIDE_NOTE = (
-    "The published 11.7 times is a statement about waiting, not about sockets: one at a time, 100 clients "
-    "wait 100 times 100 ms; all at once they wait 100 ms. Without the waiting it is gone: --service-time 0."
+    "The 11.7 times of programming guides are about waiting, not about sockets: one at a time, 100 clients "
+    "wait 100 times 100 ms; all at once they wait 100 ms. Without waiting they are gone: --service-time 0."
 )
 
 _PRESETS = (

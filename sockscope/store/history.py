@@ -29,6 +29,7 @@ from platformdirs import user_data_path
 
 from sockscope.core.results.kinds import check_intervals, kind_of, parse_json
 from sockscope.core.results.shape import NAME, NUMBER, TEXT, record, within
+from sockscope.core.units import counted
 from sockscope.errors import HistoryError, UnknownRunError
 
 APPLICATION_ID = 0x536F536B
@@ -192,7 +193,7 @@ class History:
         index = int(match["back"] or 0)
         newest = self.runs(limit=index + 1)
         if index >= len(newest):
-            raise UnknownRunError(name, f"the history has only {len(newest):,} runs")
+            raise UnknownRunError(name, f"the history has only {counted(len(newest), 'run')}")
         return newest[index].id
 
     # Rows.

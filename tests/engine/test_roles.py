@@ -121,7 +121,11 @@ async def test_what_a_third_role_counts_and_tells_goes_along_from_place_to_place
     told = Counter(event.text for event in (await run.read(PASSAGE, EVERYTHING)).events)
     await run.both_ends_agree()
     # From the loop to a server in a process of its own is no change of place for it.
-    assert told == {"the passage opens": 5, "the passage closes: rolled": 4, "the passage closes: stopped": 1}
+    assert told == {
+        "the passage opens": 5,
+        "the passage closes: replaced": 4,
+        "the passage closes: stopped": 1,
+    }
     assert run.troubles == []
 
 

@@ -69,9 +69,9 @@ def test_a_batch_shows_times_and_what_was_published() -> None:
     assert "SockScope race guide: 2 servers in turn, 2 rounds, batches of 100 requests" in text
     assert (
         """\
-                 published  conn/s   CPU   memory     ×  |     here  conn/s   CPU   memory     ×
-blocking           10.23 s    9.78  10 %  15.2 MB  1.00  |  10.20 s    9.80  50 %  30.0 MB  1.00
-streams/asyncio     870 ms  114.94  35 %  18.7 MB  11.7  |   102 ms  980.39  50 %  30.0 MB   100
+                 a guide  conn/s   CPU   memory     ×  |     here  conn/s   CPU   memory     ×
+blocking         10.23 s    9.78  10 %  15.2 MB  1.00  |  10.20 s    9.80  50 %  30.0 MB  1.00
+streams/asyncio   870 ms  114.94  35 %  18.7 MB  11.7  |   102 ms  980.39  50 %  30.0 MB   100
 """
         in text
     )

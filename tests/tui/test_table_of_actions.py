@@ -10,7 +10,7 @@ from textual.binding import Binding
 
 from sockscope.faces.tui.actions import ACTIONS, BY_ID, footer_actions
 from sockscope.faces.tui.app import SockscopeApp
-from sockscope.faces.tui.screens.help import FIGURES, help_content
+from sockscope.faces.tui.screens.help import FIGURES, help_lines
 from tests.tui.driving import dashboard
 
 KEYS = [key for action in ACTIONS for key in action.keys.split(",")]
@@ -27,8 +27,15 @@ def test_bindings_are_those_of_the_table() -> None:
     assert bound == {(key, f"app.do('{a.id}')") for a in ACTIONS for key in a.keys.split(",")}
 
 
+def test_a_long_line_of_the_help_goes_on_indented() -> None:
+    lines = [line.plain for line in help_lines(56)]
+    assert max(map(len, lines)) <= 56
+    at = next(i for i, line in enumerate(lines) if line.startswith("  loop lag"))
+    assert lines[at + 1].startswith(" " * lines[at].index("how much"))
+
+
 def test_help_tells_every_action_and_every_figure() -> None:
-    rows = help_content().plain.splitlines()
+    rows = [line.plain for line in help_lines(200)]
     for action in ACTIONS:
         assert any(row.split(maxsplit=1) == [action.shown, action.tooltip] for row in rows), action.id
     for name, _ in FIGURES:

@@ -94,7 +94,7 @@ def _pipeline_faults(tuning: Tuning) -> Iterator[Fault]:
     if tuning.batch > tuning.depth:
         yield Fault(
             "batch", tuning.batch,
-            f"is more than the depth: a client has {tuning.depth:,} requests to hand over before it waits",
+            f"is more than the depth, {tuning.depth:,}: a client hands over no more before it waits",
         )  # fmt: skip
     if tuning.depth == 1:
         return

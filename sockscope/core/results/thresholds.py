@@ -41,7 +41,7 @@ class Threshold:
         try:
             limit = _unit_of(figure).parse(value)
         except ValueError as error:
-            raise ValueError(f"the value {value} is {error}") from None
+            raise ValueError(f"the value {value} {error}") from None
         return cls(text.strip(), figure, comparison, limit)
 
     def missed(self, report: Report) -> str | None:
@@ -137,7 +137,7 @@ def _parse_number(text: str) -> float:
 def _parse_ratio(text: str) -> float:
     number = text.removesuffix("%").strip()
     if not re.fullmatch(r"[0-9]*\.?[0-9]+", number):
-        raise ValueError("not a share (for example 80% or 0.8)")
+        raise ValueError("is not a share (for example 80% or 0.8)")
     return float(number) / (100 if text.endswith("%") else 1)
 
 

@@ -351,8 +351,8 @@ def _latency(seen: Seen) -> Finding:
     if seen.cycle.service_s is None:
         return Finding("latency", "nothing has been answered yet")
     if busiest >= CPU_HIGH_RATIO:
-        return Finding("latency", f"each client waits for its own answer; {shares(seen.processes)} of a core")
-    return Finding("latency", "each client waits for its own answer; more clients would raise the rate")
+        return Finding("latency", f"the clients wait for their answers; {shares(seen.processes)} of a core")
+    return Finding("latency", "the clients wait for their answers; more clients would raise the rate")
 
 
 _TRAFFIC: tuple[Rule, ...] = (

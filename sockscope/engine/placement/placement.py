@@ -273,7 +273,7 @@ class Placement:
         if self._tuning.transport == "tcp":
             await role.drain(0.0)
         else:
-            await role.stop(0.0, CloseReason.ROLLED)
+            await role.stop(0.0, CloseReason.REPLACED)
 
     async def _wind_up(self, before: Mapping[str, HostedRole]) -> None:
         """End roles that have handed over: who asks first, and who listens when all are served."""
@@ -288,7 +288,7 @@ class Placement:
                     await role.drain(DRAIN_S)
                 grace_s = 0.0
             # What took too long to wait for is still answered.
-            await placed.retire(role, grace_s, CloseReason.ROLLED)
+            await placed.retire(role, grace_s, CloseReason.REPLACED)
 
     def _host_died(self, host: Host, outcome: str) -> None:
         """A host ended by itself: the run goes on if nothing vital was in it, and something is left."""

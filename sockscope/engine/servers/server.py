@@ -114,7 +114,7 @@ class Server(RecordedRole):
             while not endpoint.drained and perf_counter() < deadline:
                 await asyncio.sleep(0.05)
         finally:
-            endpoint.close(CloseReason.ROLLED)
+            endpoint.close(CloseReason.REPLACED)
             await _closed([endpoint])
             self._draining.pop(endpoint, None)
             self._served.pop(endpoint, None)

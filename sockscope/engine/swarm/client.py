@@ -195,7 +195,7 @@ class Client:
     def proceed(self) -> None:
         """Go on with whatever comes before the next request."""
         if self.must_leave:
-            self.leave(CloseReason.RETIRED if self.retiring else CloseReason.ROLLED)
+            self.leave(CloseReason.RETIRED if self.retiring else CloseReason.REPLACED)
         else:
             self.pacer.ready()
 
@@ -235,7 +235,7 @@ class Client:
         if self.retiring or reason is CloseReason.STOPPED:
             self.state = ClientState.GONE
             swarm.client_gone(self)
-        elif reason in (CloseReason.LIFETIME, CloseReason.ROLLED, CloseReason.CLOSED):
+        elif reason in (CloseReason.LIFETIME, CloseReason.REPLACED, CloseReason.CLOSED):
             self.come_back()
         else:
             self.back_off(reason, text)
@@ -274,7 +274,7 @@ class Client:
         """The tuning changed: look at it before the next request, and go at once if nothing is under way."""
         self.link.outdate()
         if self.pacer.retune() and self.must_leave:
-            self.leave(CloseReason.RETIRED if self.retiring else CloseReason.ROLLED)
+            self.leave(CloseReason.RETIRED if self.retiring else CloseReason.REPLACED)
 
     def retire(self) -> None:
         """Finish the request in flight, close, and do not come back."""

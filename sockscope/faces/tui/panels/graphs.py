@@ -13,6 +13,7 @@ from sockscope.core import units
 from sockscope.core.censoring import AtLeast, percentiles
 from sockscope.core.events import EventKind
 from sockscope.core.run.figures import ProcessFigures, process_figures
+from sockscope.core.units import counted
 from sockscope.faces.tui.messages import MomentRequested
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.screen_state import ScreenState
@@ -245,7 +246,7 @@ class ConcurrencyPanel(GraphPanel):
     def draw(self, state: ScreenState) -> None:
         """Say in the title how many clients there are, since their curve may not fit."""
         super().draw(state)
-        self.retitle(f"{state.snapshot.main.clients:,} clients")
+        self.retitle(counted(state.snapshot.main.clients, "client"))
 
     def curves_of(self, state: ScreenState, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
         """Leave the clients out when three legends do not fit."""
@@ -254,7 +255,7 @@ class ConcurrencyPanel(GraphPanel):
     def limit(self, state: ScreenState) -> tuple[str, float] | None:
         """The number of permits."""
         permits = state.snapshot.tuning.permits
-        return (f"{permits:,} permits", float(permits)) if permits else None
+        return (counted(permits, "permit"), float(permits)) if permits else None
 
 
 class DistributionPanel(Panel):

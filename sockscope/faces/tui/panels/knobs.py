@@ -233,7 +233,7 @@ class KnobList(Widget, can_focus=True):
         try:
             value = spec.parse(text)
         except ValueError as error:
-            raise ValueError(f"{entry.text!r} is {error}") from None
+            raise ValueError(f"{entry.text!r} {error}") from None
         if why := spec.check(value):
             raise ValueError(why)
         return value

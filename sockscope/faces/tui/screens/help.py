@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import groupby
+from textwrap import wrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -32,6 +35,13 @@ FIGURES = (
     ("closed loop", "each client waits for its answer before it asks again, so latency limits the rate"),
 )
 
+_IN_THE_KNOBS = (
+    ("↑ ↓", "choose a knob"),
+    ("← →", "turn it one step (1-2-5)"),
+    ("⇧← ⇧→", "turn it a decade"),
+    ("Enter", "type a value: 10k, 64K, 250ms"),
+)
+
 
 class HelpScreen(ModalScreen[None]):
     """A sheet over the dashboard."""
@@ -44,33 +54,43 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(id="sheet") as sheet:
             sheet.border_title = "Help"
             sheet.border_subtitle = "Esc closes"
-            yield Static(help_content(), markup=False)
+            yield HelpText()
 
 
-def help_content() -> Content:
-    """Return the text of the help screen, made from the table of actions."""
+class HelpText(Static):
+    """The text, as tall as it is at its width."""
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Return how many lines there are."""
+        return len(help_lines(width))
+
+    def render(self) -> Content:
+        """Draw it."""
+        return Content("\n").join(help_lines(self.content_size.width))
+
+
+def help_lines(width: int) -> list[Content]:
+    """Return the lines of the help screen, made from the table of actions; a long one goes on indented."""
     lines: list[Content] = []
-    for group, actions in groupby(
-        sorted(ACTIONS, key=lambda a: _group_order(a.group)), key=lambda a: a.group
-    ):
-        lines.extend(
-            (Content(""), Content.styled(group, "bold")) if lines else (Content.styled(group, "bold"),)
+    ordered = sorted(ACTIONS, key=lambda a: _group_order(a.group))
+    for group, actions in groupby(ordered, key=lambda a: a.group):
+        lines += _section(
+            group, [(action.shown, action.tooltip) for action in actions], "bold $text-accent", width
         )
-        lines.extend(
-            Content.styled(f"  {action.shown:<7}", "bold $text-accent") + Content(action.tooltip)
-            for action in actions
-        )
-    lines.extend((Content(""), Content.styled("In the knobs", "bold")))
-    for key, text in (
-        ("↑ ↓", "choose a knob"),
-        ("← →", "turn it one step (1-2-5)"),
-        ("⇧← ⇧→", "turn it a decade"),
-        ("Enter", "type a value: 10k, 64K, 250ms"),
-    ):
-        lines.append(Content.styled(f"  {key:<7}", "bold $text-accent") + Content(text))
-    lines.extend((Content(""), Content.styled("What the figures mean", "bold")))
-    lines.extend(Content.styled(f"  {name:<13}", "bold") + Content(text) for name, text in FIGURES)
-    return Content("\n").join(lines)
+    lines += _section("In the knobs", _IN_THE_KNOBS, "bold $text-accent", width)
+    lines += _section("What the figures mean", FIGURES, "bold", width)
+    return lines[1:]
+
+
+def _section(title: str, rows: Iterable[tuple[str, str]], style: str, width: int) -> Iterator[Content]:
+    rows = list(rows)
+    label = max(9, *(len(name) + 4 for name, _ in rows))
+    yield Content("")
+    yield Content.styled(title, "bold")
+    for name, text in rows:
+        first, *rest = wrap(text, max(20, width - label))
+        yield Content.styled(f"  {name}".ljust(label), style) + Content(first)
+        yield from (Content(" " * label + line) for line in rest)
 
 
 def _group_order(group: str) -> int:
