@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from operator import add, attrgetter, mul, sub
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sockscope.core.addresses import Address, format_address
 from sockscope.core.censoring import Ages
@@ -45,7 +45,16 @@ time, and not so often that the code and the memory of it are cold every time.""
 
 Clip = bytes | Payload
 """Captured bytes: as they are when they are few and came in one read, else a Payload."""
-Exchanged = tuple[float, float, ConnectionRecord, Clip, Clip | str]
+
+
+class Unfinished(NamedTuple):
+    """What came instead of a whole answer: the word for it (``timeout``), and the bytes if there were any."""
+
+    outcome: str
+    came: Clip = b""
+
+
+Exchanged = tuple[float, float, ConnectionRecord, Clip, Clip | Unfinished]
 """One exchange: begin, end, connection, request, and the answer or the word for what came instead
 (``timeout``). A client's exchange begins when the request is written and ends when the answer is read (0 =
 never); a server's begins when the request is read and ends when it is answered. Seconds on
@@ -57,11 +66,12 @@ _ODD_COUNTERS = ("frames_in", "frames_out", "reads", "writes", "bytes_in", "byte
 _ODD = [attrgetter(f"odd_{name}") for name in _ODD_COUNTERS]
 
 
-def clip(data: bytes, reads: tuple[int, ...] = ()) -> Clip:
+def clip(data: bytes, reads: tuple[int, ...] = (), merged: bool = False) -> Clip:
     """Return what the capture keeps of ``data``."""
-    if len(data) <= CAPTURE_BYTES and not reads:
+    if len(data) <= CAPTURE_BYTES and not (reads or merged):
         return data
-    return Payload(data[:CAPTURE_BYTES], len(data), tuple(r for r in reads if r < CAPTURE_BYTES))
+    kept = tuple(r for r in reads if r < CAPTURE_BYTES)
+    return Payload(data[:CAPTURE_BYTES], len(data), kept, len(reads) + 1, merged)
 
 
 def real_length(kept: Clip) -> int:
@@ -179,6 +189,8 @@ class Recorder:
         self.timeouts = 0
         self.errors = 0
         self.unexpected = 0
+        self.torn = 0
+        self.merged = 0
         self.unused_bytes = 0
         """Bytes that a client has read and that belong to no whole answer so far."""
         self.opened = 0
@@ -251,7 +263,7 @@ class Recorder:
         sent_s: float,
         record: ConnectionRecord,
         request: Clip,
-        outcome: str,
+        instead: Unfinished,
         timeout_s: float | None = None,
     ) -> None:
         """Keep the bytes and the age of a client's request that got no answer; a timeout's is the timeout."""
@@ -260,7 +272,7 @@ class Recorder:
             self.unanswered.add(perf_counter() - sent_s)
         else:
             self.unanswered.add_exactly(timeout_s)
-        self.exchanges.extend([sent_s, 0.0, record, request, outcome])
+        self.exchanges.extend([sent_s, 0.0, record, request, instead])
 
     # Rare: connections and the log.
 
@@ -362,6 +374,8 @@ class Recorder:
             unexpected=self.unexpected,
             reads=reads,
             writes=writes,
+            messages_torn=self.torn,
+            reads_merged=self.merged,
             bytes_in=bytes_in,
             bytes_out=bytes_out,
             response_bytes=bytes_out if serves else bytes_in - self.unused_bytes,

@@ -13,10 +13,17 @@ from sockscope.core.addresses import format_address, split_address
 from sockscope.core.connection import ConnectionRecord, ConnectionView, view_of
 from sockscope.core.ring import RingPage
 from sockscope.core.roles import numbered
-from sockscope.core.run.snapshot import Capture, ConnectionQuery, Exchange, ServerSide
+from sockscope.core.run.snapshot import Capture, ConnectionQuery, Exchange, Payload, ServerSide
 from sockscope.core.wire.sequence import number_of
 from sockscope.engine.options import rtt_s
-from sockscope.engine.recorder import CaptureRing, Exchanged, Recorder, payload_of, real_length
+from sockscope.engine.recorder import (
+    CaptureRing,
+    Exchanged,
+    Recorder,
+    Unfinished,
+    payload_of,
+    real_length,
+)
 
 HEAD_BYTES = 32
 """First bytes of a request that the list of exchanges shows."""
@@ -105,21 +112,26 @@ def exchanges_of(page: RingPage[Exchanged]) -> tuple[Exchange, ...]:
 def exchange_of(number: int, captured: Exchanged) -> Exchange:
     """Return the list entry of one captured exchange."""
     begin_s, end_s, record, request, answer = captured
+    came = answer.came if isinstance(answer, Unfinished) else answer
+    reads, merged = (came.read_count, came.merged) if isinstance(came, Payload) else (1, False)
     return Exchange(
         number,
         begin_s,
         record.conn_id,
         real_length(request),
-        0 if isinstance(answer, str) else real_length(answer),
+        real_length(came),
         end_s - begin_s if end_s else None,
-        answer if isinstance(answer, str) else "ok",
+        answer.outcome if isinstance(answer, Unfinished) else "ok",
         (request if isinstance(request, bytes) else request.data)[:HEAD_BYTES],
+        reads,
+        merged,
     )
 
 
 def capture_of(number: int, captured: Exchanged, framing: str) -> Capture:
     """Return one captured exchange with its bytes, as the role that captured it saw it."""
     _, _, record, request, answer = captured
+    came = answer.came if isinstance(answer, Unfinished) else answer
     return Capture(
         exchange=exchange_of(number, captured),
         local_address=format_address(record.local_address),
@@ -127,7 +139,7 @@ def capture_of(number: int, captured: Exchanged, framing: str) -> Capture:
         transport=record.transport,
         framing=framing if record.transport == "tcp" else "datagram",
         request=payload_of(request),
-        response=None if isinstance(answer, str) else payload_of(answer),
+        response=payload_of(came) if came or not isinstance(answer, Unfinished) else None,
         server=None,
     )
 

@@ -156,8 +156,21 @@ def _traffic(report: Report) -> Iterator[tuple[str, str]]:
     else:
         answered = f"{_count(report, 'responses')} answered of {_count(report, 'requests')}"
         yield "requests", f"{answered}, {format_count(known(report, 'rates.requests_per_s'))}/s"
+    if messages := _messages(report):
+        yield "messages", messages
     payload = known(report, "rates.bytes_per_s")
     yield "payload", f"{format_bytes(payload)}/s of answers" if payload is not None else format_bytes(None)
+
+
+def _messages(report: Report) -> str:
+    """Return how messages lay in the reads, where that was not one in each."""
+    totals = report[main_section(report)]
+    torn, merged = totals.get("messages_torn"), totals.get("reads_merged")
+    if not (torn or merged) or known(report, "experiment.transport") == "udp":
+        return ""
+    answers, reads = totals.get("responses"), totals.get("reads")
+    each = f"{reads / answers:,.2f} reads per answer, " if answers and _role(report) != "server" else ""
+    return f"{each}{format_count(torn)} torn, {format_count(merged)} reads merged several"
 
 
 def _count(report: Report, name: str) -> str:
@@ -188,6 +201,8 @@ def _wait(report: Report) -> str:
 def _failures(report: Report) -> str:
     parts = [_failed(report)]
     totals = report[main_section(report)]
+    if totals.get("unexpected"):
+        parts.append(f"{_count(report, 'unexpected')} unexpected")
     if totals.get("datagrams_sent") or totals.get("datagrams_received"):
         parts += [
             f"{_count(report, 'datagrams_lost')} lost",

@@ -52,7 +52,6 @@ def test_a_client_model_speaks_what_it_can() -> None:
     ("values", "field", "why"),
     [
         ({"depth": 2, "transport": "udp"}, "depth", "is for TCP"),
-        ({"depth": 2, "framing": "none"}, "depth", "cannot be told apart"),
         ({"depth": 2, "client": "blocking"}, "depth", "sends and waits"),
         ({"depth": 1_024, "request_bytes": 1 << 20}, "depth", "more than a client may send"),
         ({"depth": 4, "batch": 5}, "batch", "4 requests to hand over"),
@@ -67,7 +66,10 @@ def test_what_the_clients_cannot_do_is_refused(values: dict[str, Any], field: st
 
 
 def test_a_pipeline_without_a_framing_needs_answers_that_tell_their_end() -> None:
-    assert not faulty(Experiment(Tuning(depth=2, framing="none"), until="text"))
+    deep = Tuning(depth=2, framing="none", request_bytes=4)
+    assert "cannot be told apart" in faulty(Experiment(deep, request="ping"))["depth"]
+    assert not faulty(Experiment(deep, request="ping", until="text"))
+    assert not faulty(Experiment(deep)), "as many bytes come back as were sent"
 
 
 @pytest.mark.parametrize("size", [SEQUENCE_BYTES, MAX_UDP_PAYLOAD_BYTES])

@@ -202,7 +202,8 @@ async def test_whatever_a_server_does_every_request_has_one_end(client: str) -> 
     assert swarm.limiter.in_flight == swarm.in_flight == 0
     outcomes = Counter(exchange.outcome for exchange in exchanges_of(engine))
     assert outcomes["ok"] == swarm.totals.responses == swarm.service_time.total
-    assert outcomes["timeout"] == swarm.totals.timeouts
+    # Of some a part had come when they timed out or the connection ended.
+    assert outcomes["timeout"] <= swarm.totals.timeouts <= outcomes["timeout"] + outcomes["short"]
     assert outcomes.total() == swarm.totals.requests
 
 

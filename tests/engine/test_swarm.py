@@ -384,6 +384,47 @@ async def test_a_server_that_speaks_first_is_not_taken_for_one_that_answers(
         assert "before anything was asked: servers that speak first are not supported" in swarm.last_trouble
 
 
+@tcp_clients
+async def test_without_a_framing_reads_and_messages_are_told_apart(client: str) -> None:
+    large: dict[str, Any] = {"framing": "none", "request_bytes": 300_000}
+    async with running(client=client, clients=2, **large) as engine:
+        await until_swarm(engine, lambda swarm: swarm.totals.responses >= 10)
+    swarm, server = swarm_of(engine).totals, server_of(engine).totals
+    exchanges = exchanges_of(engine)
+    assert {(exchange.outcome, exchange.response_bytes) for exchange in exchanges} == {("ok", 300_000)}
+    assert sum(exchange.reads for exchange in exchanges) == swarm.reads > swarm.responses
+    assert swarm.messages_torn == sum(exchange.reads > 1 for exchange in exchanges) > 0
+    # The server has taken each of its reads for a request, and no more was asked than was answered.
+    assert server.requests == server.reads > swarm.requests == swarm.responses
+    assert swarm.bytes_in == server.bytes_in == swarm.requests * 300_000
+
+
+@pytest.mark.parametrize("client", ["selector", "protocol", "streams"])
+async def test_without_a_framing_several_messages_merge(client: str) -> None:
+    async with running(client=client, framing="none", depth=8, batch=8, requests=160) as engine:
+        await engine.wait()
+    swarm, server = swarm_of(engine).totals, server_of(engine).totals
+    assert (swarm.requests, swarm.responses, swarm.errors) == (160, 160, 0)
+    assert 0 < swarm.reads_merged <= swarm.reads < 160
+    assert server.requests == server.reads < 160
+    assert any(exchange.merged for exchange in exchanges_of(engine))
+
+
+@tcp_clients
+@pytest.mark.parametrize("framing", ["none", "length"])
+async def test_a_part_of_an_answer_is_short(client: str, framing: str) -> None:
+    def half(connection: Scripted, data: bytes) -> None:
+        connection.transport.write(data[:30])
+
+    values: dict[str, Any] = {"framing": framing, "request_timeout_s": 0.02}
+    async with tcp_peer(half) as port, against(port, client=client, clients=2, **values) as engine:
+        await until_swarm(engine, lambda swarm: swarm.totals.timeouts >= 2)
+        shorts = {(exchange.outcome, exchange.response_bytes) for exchange in exchanges_of(engine)}
+        assert shorts == {("short", 30)}
+        await until_swarm(engine, lambda swarm: "only 30 B of the answer" in swarm.last_trouble)
+    counts_add_up(swarm_of(engine))
+
+
 @kinds
 @pytest.mark.parametrize("place", ["loop", "apart"])
 async def test_nothing_is_asked_after_the_figures_end(kind: dict[str, Any], place: str) -> None:

@@ -131,8 +131,8 @@ def dialogue_faults(experiment: Experiment) -> Iterator[Fault]:
     if dialogue.tells_ends and tuning.framing != "none":
         why = f"tells how answers end, and so does --{given[-1]}; leave it out"
         yield Fault("framing", tuning.framing, why)
-    if tuning.depth > 1 and tuning.framing == "none" and not dialogue.tells_ends:
-        why = "needs a framing: with none, answers that arrive in one read cannot be told apart"
+    if tuning.depth > 1 and tuning.framing == "none" and not (dialogue.tells_ends or dialogue.wants_echo):
+        why = "needs a framing, --until or --expect: without, answers in one read cannot be told apart"
         yield Fault("depth", tuning.depth, why)
     size = len(dialogue.request)
     if size > MAX_REQUEST_BYTES:

@@ -60,7 +60,9 @@ class Totals:
     ``datagrams_lost`` are requests that were not answered in
     time nor later (swarm), or numbers that never arrived (server); ``datagrams_late`` came after the timeout.
     ``unexpected`` are reads (TCP) or datagrams (UDP) that answer no request (swarm), or datagrams that claim
-    to be the server's own (server). ``response_bytes`` are the bytes of the responses alone, with framing.
+    to be the server's own (server). ``messages_torn`` came in more than one read, and ``reads_merged`` held
+    more than one message, or parts of several (TCP). ``response_bytes`` are the bytes of the responses alone,
+    framing included.
     """
 
     requests: Cumulative[int] = 0
@@ -70,6 +72,8 @@ class Totals:
     unexpected: Cumulative[int] = 0
     reads: Cumulative[int] = 0
     writes: Cumulative[int] = 0
+    messages_torn: Cumulative[int] = 0
+    reads_merged: Cumulative[int] = 0
     bytes_in: Cumulative[int] = 0
     bytes_out: Cumulative[int] = 0
     response_bytes: Cumulative[int] = 0
@@ -123,7 +127,9 @@ class Exchange(NamedTuple):
     """One request and its answer in the list of exchanges, without its payload.
 
     ``record_id`` asks :meth:`Engine.capture` for the bytes. ``head`` are the first bytes of the request.
-    ``service_time_s`` is None when no answer came. ``outcome``: ``ok``, ``timeout``, ``garbage``, ...
+    ``service_time_s`` is None when no answer came. ``outcome``: ``ok``, ``timeout``, ``garbage``, ``short``
+    (only ``response_bytes`` of the answer came), ... They came in ``reads`` reads, the last of which held
+    other messages too if ``merged``.
 
     A tuple, since every snapshot makes hundreds of them on the loop that it observes: a frozen dataclass
     takes three times as long to make.
@@ -137,15 +143,22 @@ class Exchange(NamedTuple):
     service_time_s: float | None
     outcome: str
     head: bytes
+    reads: int = 1
+    merged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Captured bytes: at most the first 256, the real length, and where one read ended in them."""
+    """Captured bytes: at most the first 256, the real length, and where one read ended in them.
+
+    All of it came in ``read_count`` reads; ``merged`` tells whether the last of them held other messages too.
+    """
 
     data: bytes
     real_length: int
     reads: tuple[int, ...] = ()
+    read_count: int = 1
+    merged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ class Dialogue:
     """The part of an experiment that says how a server is spoken to.
 
     ``request`` are the bytes that each request carries; empty: filler that tells the clients apart. An answer
-    is whole after ``expect_bytes``, or with the bytes ``until``; where both are empty the framing tells.
+    is whole after ``expect_bytes``, or with the bytes ``until``; where both are empty the framing tells, and
+    with the framing ``none`` the size of the request, if the answer is the request again.
     """
 
     request: bytes = b""
@@ -42,4 +43,7 @@ class Dialogue:
             return UntilDecoder(self.until)
         if self.expect_bytes:
             return FixedDecoder(self.expect_bytes)
+        if framing == "none" and self.wants_echo:
+            # The framing does not tell, but who has asked knows how much comes back.
+            return FixedDecoder(request_bytes)
         return decoder_for(framing, request_bytes)

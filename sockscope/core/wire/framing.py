@@ -7,7 +7,7 @@ included, together with the offsets at which a read ended inside it.
 
 Formats: ``length`` is a 4-byte big-endian byte count before the payload; ``newline`` ends a message with
 ``\\n``; ``fixed`` cuts every n bytes; ``none`` takes each read for one message, which miscounts when TCP
-merges or splits writes. Answers of other servers can also be cut behind a terminator of any bytes.
+merges or tears writes. Answers of other servers can also be cut behind a terminator of any bytes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ class Frame(NamedTuple):
     reads: tuple[int, ...]
 
 
+def torn_and_merged(frames: list[Frame], pending_bytes: int) -> tuple[int, int]:
+    """Return what one read says about messages: how many it completed that had come in several reads, and 1
+    if it held more than one of them, or parts of more than one."""
+    return sum(1 for frame in frames if frame.reads), int(len(frames) + (pending_bytes > 0) > 1)
+
+
 class FramingError(Exception):
     """The stream cannot be cut into frames any more; the message says why."""
 
@@ -43,6 +49,11 @@ class Decoder(Protocol):
     @property
     def pending_bytes(self) -> int:
         """Bytes of an unfinished frame that are held."""
+        ...
+
+    @property
+    def pending(self) -> Frame:
+        """What is held of an unfinished frame."""
         ...
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -64,6 +75,10 @@ class _Buffered:
     @property
     def pending_bytes(self) -> int:
         return len(self._held)
+
+    @property
+    def pending(self) -> Frame:
+        return Frame(bytes(self._held), tuple(self._read_ends))
 
     def feed(self, data: bytes) -> list[Frame]:
         if not data:
@@ -146,6 +161,7 @@ class ReadDecoder:
     """Each read is taken for one message."""
 
     pending_bytes = 0
+    pending = Frame(b"", ())
 
     def feed(self, data: bytes) -> list[Frame]:
         """Return the read as one frame."""

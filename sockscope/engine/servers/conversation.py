@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import ConnectionRecord
-from sockscope.core.wire.framing import FramingError, decoder_for
+from sockscope.core.wire.framing import FramingError, decoder_for, torn_and_merged
 from sockscope.engine.recorder import Clip, clip
 from sockscope.engine.threads import ThreadRecorder
 
@@ -27,11 +27,12 @@ class Request(NamedTuple):
 class Conversation:
     """The decoder and the record of one connection. One thread uses it."""
 
-    __slots__ = ("_decoder", "_kept", "_on_exchange", "_repeat", "record")
+    __slots__ = ("_decoder", "_kept", "_on_exchange", "_recorder", "_repeat", "record")
 
     def __init__(self, recorder: ThreadRecorder, record: ConnectionRecord, tuning: Tuning) -> None:
         self.record = record
         self._decoder = decoder_for(tuning.framing, tuning.request_bytes)
+        self._recorder = recorder
         self._on_exchange = recorder.on_exchange
         # The last whole frame. Equal bytes in one read are, whatever the framing, exactly one frame again.
         self._repeat: bytes | None = None
@@ -50,6 +51,10 @@ class Conversation:
             self.record.odd_read(len(data))
             raise
         self.record.odd_read(len(data), len(frames))
+        torn, merged = torn_and_merged(frames, self._decoder.pending_bytes)
+        if torn or merged:
+            self._recorder.count("torn", torn)
+            self._recorder.count("merged", merged)
         requests = [Request(now, frame.wire, clip(frame.wire, frame.reads)) for frame in frames]
         if frames and not self._decoder.pending_bytes:
             self._repeat = frames[-1].wire

@@ -14,7 +14,7 @@ from time import perf_counter
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
-from sockscope.core.wire.framing import Frame, FramingError, decoder_for
+from sockscope.core.wire.framing import Frame, FramingError, decoder_for, torn_and_merged
 from sockscope.engine.limiter import Waiter
 from sockscope.engine.options import set_read_size
 from sockscope.engine.recorder import Clip, clip
@@ -115,6 +115,10 @@ class CallbackConnection(TcpConnection):
             self.close(CloseReason.GARBAGE, str(error), abort=True)
             return
         record.odd_read(len(data), len(frames))
+        torn, merged = torn_and_merged(frames, self._decoder.pending_bytes)
+        recorder = self.endpoint.context.recorder
+        recorder.torn += torn
+        recorder.merged += merged
         for frame in frames:
             self._serve(now, frame)
         in_turn = self._delay_s or not (self._queue or self._paced)

@@ -17,7 +17,7 @@ from time import perf_counter
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
-from sockscope.core.wire.framing import Frame, FramingError, decoder_for
+from sockscope.core.wire.framing import Frame, FramingError, decoder_for, torn_and_merged
 from sockscope.engine.recorder import clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
@@ -55,13 +55,16 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve the connection to its end."""
-        record, decoder = self.record, self._decoder
+        record, decoder, recorder = self.record, self._decoder, self.endpoint.context.recorder
         data = b""
         try:
             while data := await reader.read(self._read_bytes):
                 read_s = perf_counter()
                 frames = decoder.feed(data)
                 record.odd_read(len(data), len(frames))
+                torn, merged = torn_and_merged(frames, decoder.pending_bytes)
+                recorder.torn += torn
+                recorder.merged += merged
                 for frame in frames:
                     if self._delay_s or self._paced:
                         await self._serve()

@@ -17,7 +17,7 @@ from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.run.snapshot import SocketOption
-from sockscope.engine.recorder import Clip, clip
+from sockscope.engine.recorder import Clip, Unfinished, clip
 
 if TYPE_CHECKING:
     from sockscope.engine.swarm.client import Client, SwarmContext
@@ -175,6 +175,10 @@ class Link:
         self._expect = None
         self._client.answered()
 
+    def _instead(self, outcome: str) -> Unfinished:
+        """Return what came for the oldest request under way, which ends with ``outcome``."""
+        return Unfinished(outcome)
+
     def give_up(self, outcome: str, before_s: float = math.inf) -> int:
         """Keep the requests sent before ``before_s`` as unanswered; return how many there were."""
         timeout_s = self._swarm.tuning.request_timeout_s if outcome == "timeout" else None
@@ -183,13 +187,14 @@ class Link:
         if record is None or not 0 < self._sent_s < before_s:
             return 0
         if not pipeline:
-            recorder.on_unanswered(self._sent_s, record, self._kept, outcome, timeout_s)
+            recorder.on_unanswered(self._sent_s, record, self._kept, self._instead(outcome), timeout_s)
             self._sent_s = 0.0
             return 1
         count = 0
         while pipeline and pipeline[0][0] < before_s:
             sent_s, wire = pipeline.popleft()
-            recorder.on_unanswered(sent_s, record, clip(wire), outcome, timeout_s)
+            instead = Unfinished(outcome) if count else self._instead(outcome)
+            recorder.on_unanswered(sent_s, record, clip(wire), instead, timeout_s)
             count += 1
         self._sent_s = pipeline[0][0] if pipeline else 0.0
         self._swarm.pipelined -= count if pipeline else count - 1

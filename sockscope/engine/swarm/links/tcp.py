@@ -22,11 +22,12 @@ from sockscope.core.wire.framing import (
     FramingError,
     decoder_for,
     encode,
+    torn_and_merged,
 )
 from sockscope.engine.addresses import family_of, plain_address, socket_address
 from sockscope.engine.options import buffer_options, no_delay_option, set_buffers, set_no_delay, socket_of
 from sockscope.engine.os_errors import close_reason
-from sockscope.engine.recorder import clip
+from sockscope.engine.recorder import Unfinished, clip
 from sockscope.engine.swarm.links.link import Link
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class TcpLink(Link):
         self._framing = tuning.framing
         self._closing = False
         self._decoder = dialogue.decoder(tuning.framing, tuning.request_bytes)
-        self._told = tuning.framing != "none" or dialogue.tells_ends
+        self._told = tuning.framing != "none" or dialogue.tells_ends or dialogue.wants_echo
 
     def new_socket(self, target: Address) -> socket.socket:
         """Return a socket with the options of the tuning, bound where it is to connect from."""
@@ -102,7 +103,11 @@ class TcpLink(Link):
     def prepare(self, payload: bytes) -> None:
         """Frame the payload once; every request is the same bytes, but for its number if it has one."""
         self._wire = encode(self._framing, payload)
-        self._whole = None if self._swarm.dialogue.tells_ends else self._wire
+        dialogue = self._swarm.dialogue
+        self._whole = None if dialogue.tells_ends else self._wire
+        if self._framing == "none":
+            # The size may have changed, with nothing under way.
+            self._decoder = dialogue.decoder("none", len(payload))
         self._kept = clip(self._wire)
         begin = LENGTH_HEADER_BYTES if self._framing == "length" else 0
         digits = min(NUMBER_DIGITS, len(payload)) if self._swarm.numbered else 0
@@ -120,9 +125,11 @@ class TcpLink(Link):
     def time_out(self, before_s: float) -> None:
         """Give the connection up: what else was sent on it is lost with it."""
         recorder = self._swarm.recorder
+        held = self._decoder.pending_bytes
+        part = f"only {held:,} B of the answer came in time" if held else ""
         recorder.timeouts += self.give_up("timeout", before_s)
         recorder.errors += self.give_up("closed")
-        self._client.leave(CloseReason.TIMEOUT)
+        self._client.leave(CloseReason.TIMEOUT, part)
 
     # Recognising answers.
 
@@ -146,9 +153,14 @@ class TcpLink(Link):
         if self._told and not garbage:
             good, garbage = self._judge(frames)
         record.odd_read(len(data), good)
-        self._swarm.recorder.unused_bytes += len(data) - sum(len(frame.wire) for frame in frames[:good])
+        recorder = self._swarm.recorder
+        recorder.unused_bytes += len(data) - sum(len(frame.wire) for frame in frames[:good])
+        torn, merged = torn_and_merged(frames[:good], self._decoder.pending_bytes)
+        recorder.torn += torn
+        recorder.merged += merged
+        shown_merged = bool(merged) and self._framing == "none"
         for frame in frames[:good]:
-            self._take_answer(now, clip(frame.wire, frame.reads))
+            self._take_answer(now, clip(frame.wire, frame.reads, shown_merged))
         if garbage:
             self._refuse(garbage)
 
@@ -178,6 +190,13 @@ class TcpLink(Link):
             if index + 1 == due and (index + 1 < len(frames) or self._decoder.pending_bytes):
                 return index, f"more than the answer{': the server does not echo' if wants_echo else ''}"
         return len(frames), ""
+
+    def _instead(self, outcome: str) -> Unfinished:
+        """Return what came for the oldest request under way: the beginning of an answer, perhaps."""
+        part = self._decoder.pending
+        if outcome == "garbage" or not part.wire:
+            return Unfinished(outcome)
+        return Unfinished("short", clip(part.wire, part.reads))
 
     def _refuse(self, why: str) -> None:
         """What came is no answer: whatever is under way has failed, and the connection is given up."""

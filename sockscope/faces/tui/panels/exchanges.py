@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from sockscope.core import units
 from sockscope.core.roles import SERVER, SWARM, numbered
-from sockscope.core.run.snapshot import Capture, Cursors, Exchange
+from sockscope.core.run.snapshot import Capture, Cursors, Exchange, Payload
 from sockscope.faces.tui.messages import ExchangeRequested, HoldRequested
 from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.panels.listing import ListingPanel
@@ -48,7 +48,7 @@ class ExchangesPanel(ListingPanel):
         Column("conn", "conn", 6, priority=7),
         Column("length", "request → answer", 16, "right", priority=5),
         Column("took", "took", 8, "right", priority=8),
-        Column("outcome", "", 7, priority=9),
+        Column("outcome", "", 8, priority=9),
         Column("head", "first bytes", 11, flexible=True, priority=4),
     )
     follows = True
@@ -87,6 +87,9 @@ class ExchangesPanel(ListingPanel):
         self.table.show(self.shown_rows)
         kept = self._seen - self._overwritten
         notes = [f"last {kept:,} of {self._seen:,} kept"]
+        totals = role.totals
+        if totals.messages_torn or totals.reads_merged:
+            notes.append(f"{totals.messages_torn:,} torn, {totals.reads_merged:,} reads merged")
         if not self.table.follow:
             notes.append("held: f follows")
         if self.filter_text:
@@ -179,7 +182,8 @@ class ExchangesPanel(ListingPanel):
 
 
 def _row(exchange: Exchange, role: str, started_s: float) -> Row:
-    answer = units.format_bytes(exchange.response_bytes) if exchange.outcome == "ok" else units.DASH
+    came = exchange.outcome == "ok" or exchange.response_bytes
+    answer = units.format_bytes(exchange.response_bytes) if came else units.DASH
     head = "".join(chr(b) if 32 <= b < 127 else "·" for b in exchange.head)
     return Row(
         exchange.record_id,
@@ -188,11 +192,20 @@ def _row(exchange: Exchange, role: str, started_s: float) -> Row:
             numbered(role, exchange.conn_id),
             f"{units.format_bytes(exchange.request_bytes)} → {answer}",
             units.format_duration(exchange.service_time_s),
-            exchange.outcome,
+            _outcome(exchange),
             head,
         ),
         "" if exchange.outcome == "ok" else "error",
     )
+
+
+def _outcome(exchange: Exchange) -> str:
+    """Return how an exchange went; where it went well, how its answer was read, unless alone and at once."""
+    if exchange.outcome != "ok":
+        return exchange.outcome
+    if exchange.reads > 1:
+        return f"{exchange.reads:,} reads"
+    return "merged" if exchange.merged else "ok"
 
 
 def _times(capture: Capture, started_s: float, *, short: bool, wants_echo: bool) -> Content:
@@ -209,7 +222,7 @@ def _times(capture: Capture, started_s: float, *, short: bool, wants_echo: bool)
     if exchange.service_time_s is not None:
         steps.append(("back", _after(begin + exchange.service_time_s, begin), _verdict(capture, wants_echo)))
     else:
-        steps.append(("back", "never", exchange.outcome))
+        steps.append(("back", "never", " ".join((exchange.outcome, _part(capture))).strip()))
     lines = [f"{capture.transport.upper()} {capture.framing}   {ends}"]
     if short:
         lines.append("  ".join(f"{name} {time}" for name, time, _ in steps))
@@ -222,12 +235,20 @@ def _verdict(capture: Capture, wants_echo: bool) -> str:
     answer = capture.response
     if answer is None:
         return ""
-    reads = f"in {len(answer.reads) + 1} reads or more" if answer.reads else ""
+    reads = _reads(answer)
     if not wants_echo:
         return reads
     same = answer.data == capture.request.data and answer.real_length == capture.request.real_length
     verdict = f"answer {'equal to' if same else 'DIFFERENT from'} the request"
-    return f"{verdict}, {reads}" if reads else verdict
+    return f"{verdict}, {reads}"
+
+
+def _part(capture: Capture) -> str:
+    """Return in words what came of an answer that is not whole."""
+    if capture.response is None:
+        return ""
+    came = capture.response
+    return f"{units.format_bytes(came.real_length)} of it came, {_reads(came)}"
 
 
 def _after(time_s: float, begin_s: float) -> str:
@@ -240,16 +261,16 @@ def _panes(capture: Capture, wants_echo: bool) -> list[HexPane]:
     panes = [HexPane("request, as written", request.data, request.real_length, request.reads)]
     if capture.server is not None and (wants_echo or capture.response is None):
         seen = capture.server.request
-        panes.append(
-            HexPane("as the server read it", seen.data, seen.real_length, seen.reads, _reads(seen.reads))
-        )
+        panes.append(HexPane("as the server read it", seen.data, seen.real_length, seen.reads, _reads(seen)))
     elif capture.response is not None:
         answer = capture.response
         panes.append(
-            HexPane("answer, as read", answer.data, answer.real_length, answer.reads, _reads(answer.reads))
+            HexPane("answer, as read", answer.data, answer.real_length, answer.reads, _reads(answer))
         )
     return panes
 
 
-def _reads(ends: tuple[int, ...]) -> str:
-    return f"came in {len(ends) + 1} reads or more" if ends else "one read"
+def _reads(came: Payload) -> str:
+    if came.read_count > 1:
+        return f"in {came.read_count:,} reads"
+    return "in one read with others" if came.merged else "in one read"
