@@ -134,7 +134,7 @@ def test_nothing_is_said_of_the_service_time_of_a_users_own_server() -> None:
         seen = busy(tuning)
         own = replace(seen, experiment=replace(seen.experiment, handler="mine:handle"))
         assert limit_of(seen).limit in ("service time", "blocked")
-        assert limit_of(own).limit == "latency"
+        assert limit_of(own).limit == "server"
 
 
 def test_a_server_that_serves_one_connection_says_who_waits_and_why() -> None:

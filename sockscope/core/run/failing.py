@@ -14,7 +14,8 @@ SILENT_S = 1.0
 # Nothing goes on.
 
 
-def _not_running(seen: Seen) -> Finding | None:
+def not_running(seen: Seen) -> Finding | None:
+    """The run is paused, or does not go on."""
     state = seen.window.state
     if state is RunState.PAUSED:
         return Finding("paused", "the traffic is paused; p lets it go on")
@@ -143,4 +144,4 @@ def _lower_first(text: str) -> str:
     )
 
 
-STATES: tuple[Rule, ...] = (_not_running, _dead, _stopped, _silent)
+PROCESSES: tuple[Rule, ...] = (_dead, _stopped, _silent)

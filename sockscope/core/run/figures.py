@@ -9,6 +9,8 @@ from sockscope.core.histogram import Histogram
 from sockscope.core.run.snapshot import TARGET, ProcessUse, Resources, Snapshot
 from sockscope.core.units import format_count, format_duration
 
+ONE_CORE_RATIO = 1.1
+"""A process that takes more than this works on several cores at once."""
 LATE_S = 0.0025
 """A loop that is so late is held up: turns of a busy one take less, and uvloop's timers are 1 ms wide."""
 
@@ -109,11 +111,14 @@ def _ratio(seconds: float | None, used: Resources) -> float | None:
 
 
 def _wanted_ratio(use: ProcessUse) -> float | None:
-    """Return what a process would have used: the threads of one of ours share an interpreter."""
+    """Return what a process would have used. Threads of Python share an interpreter, and so at most a core;
+    those of another program that takes more than one are judged by the busiest."""
     used = use.resources
-    if use.name == TARGET:
-        return _ratio(used.busiest_s if used.busiest_s is not None else used.cpu_s, used)
-    return _ratio(used.cpu_s + (used.core_wait_s or 0.0), used)
+    busiest = _ratio(used.busiest_s, used)
+    if use.name == TARGET and busiest is not None and (used.cpu_ratio or 0.0) > ONE_CORE_RATIO:
+        return busiest
+    together = _ratio(used.cpu_s + (used.core_wait_s or 0.0), used)
+    return max(together, busiest or 0.0) if together is not None else None
 
 
 def _late_ratio(lag: Histogram) -> float | None:

@@ -22,8 +22,16 @@ from sockscope.core.run.evidence import (
     share,
     shares,
 )
-from sockscope.core.run.failing import STATES, errors, no_connection, not_accepting, raised, served_few
-from sockscope.core.run.figures import figures
+from sockscope.core.run.failing import (
+    PROCESSES,
+    errors,
+    no_connection,
+    not_accepting,
+    not_running,
+    raised,
+    served_few,
+)
+from sockscope.core.run.figures import ProcessFigures, figures
 from sockscope.core.run.snapshot import TARGET, LimiterStatistics, RunState, Snapshot
 
 __all__ = ["Finding", "limit_of", "limit_of_run"]
@@ -51,7 +59,7 @@ QUEUEING = 8
 def limit_of(window: Snapshot) -> Finding:
     """Return what limits the run in a window of it."""
     seen = Seen(window)
-    return first(seen, (*STATES, *_TRAFFIC)) or _latency(seen)
+    return first(seen, (not_running, *PROCESSES, *_TRAFFIC)) or _latency(seen)
 
 
 def limit_of_run(end: Snapshot) -> Finding:
@@ -61,7 +69,7 @@ def limit_of_run(end: Snapshot) -> Finding:
     if end.state is RunState.PAUSED:
         return limit_of(end)
     seen = Seen(end, over=end.state is not RunState.RUNNING)
-    return first(seen, _TRAFFIC) or _latency(seen)
+    return first(seen, (*PROCESSES, *_TRAFFIC)) or _latency(seen)
 
 
 def _timeouts(seen: Seen) -> Finding | None:
@@ -93,7 +101,7 @@ def _because(seen: Seen) -> str:
     if seen.window.tuning.transport == "udp" and lost is not None and lost.rcvbuf_errors:
         dropped = units.format_count(lost.rcvbuf_errors)
         return f"; receive buffers were full: the kernel dropped {dropped} datagrams"
-    cause = first(seen, (_not_accepted, _cpu, _occupied, _machine, _held_up, _admission))
+    cause = first(seen, (_cpu, _occupied, _stuck, _not_accepted, _machine, _held_up, _admission))
     if cause is not None:
         return f"; {cause.text}"
     if (target := seen.target) is not None and target.cpu_ratio is not None:
@@ -110,13 +118,10 @@ def _not_accepted(seen: Seen) -> Finding | None:
     holder = window.server or window.swarm
     if holder is None or not holder.backlog:
         return None
-    connected = window.swarm.connections_open if window.swarm is not None else holder.backlog
-    if holder.backlog < HALF * connected:
+    if window.swarm is not None and holder.backlog < HALF * window.swarm.connections_open:
         return None
     return Finding(
-        "backlog",
-        f"{holder.backlog:,} of {max(connected, holder.backlog):,} connections wait in the backlog: "
-        "the server does not accept them",
+        "backlog", f"{holder.backlog:,} connections wait in the backlog: the server does not accept them"
     )
 
 
@@ -171,7 +176,7 @@ def _occupied(seen: Seen) -> Finding | None:
     busy = working
     if at_once == window.tuning.server_processes and window.tuning.work != "cpu":
         # What it does besides sleeping takes the same thread, or at least the same interpreter.
-        busy += _server_cpu_ratio(seen)
+        busy += _server_wants(seen)
     if not HALF <= working <= POSSIBLE_RATIO or busy < OCCUPIED_RATIO:
         return None
     each = units.format_duration(work_s)
@@ -183,10 +188,10 @@ def _occupied(seen: Seen) -> Finding | None:
     return Finding("blocked", f"each request holds up all the others for {each}: {told}")
 
 
-def _server_cpu_ratio(seen: Seen) -> float:
-    """Return the mean CPU of the processes in which the server runs."""
+def _server_wants(seen: Seen) -> float:
+    """Return what the processes in which the server runs want of a core, on average."""
     hosts = [p for p in seen.processes if "server" in p.roles] or list(seen.processes[:1])
-    return sum(p.cpu_ratio or 0.0 for p in hosts) / len(hosts) if hosts else 0.0
+    return sum(p.wanted_ratio or 0.0 for p in hosts) / len(hosts) if hosts else 0.0
 
 
 def _machine(seen: Seen) -> Finding | None:
@@ -195,12 +200,18 @@ def _machine(seen: Seen) -> Finding | None:
         return None
     cores = seen.window.resources.machine_cores
     ours = sum(process.cpu_ratio or 0.0 for process in seen.processes)
-    waits = [p.core_wait_ratio for p in seen.processes if p.core_wait_ratio is not None]
-    felt = not waits or max(waits) >= CORE_WAIT_RATIO
+    felt = any(_feels_others(process) for process in seen.processes)
     if ours < HALF * cores and not (felt and seen.cycle.mostly_queues):
         return None
     told = "; ".join(machine_told(seen))
     return Finding("CPU", f"{told}: {shares(seen.processes)}", ("machine",))
+
+
+def _feels_others(process: ProcessFigures) -> bool:
+    """Tell whether a process wants a core for most of the time, and others have it for some of that."""
+    if process.core_wait_ratio is None:
+        return True
+    return process.core_wait_ratio >= CORE_WAIT_RATIO and (process.wanted_ratio or 0.0) >= HALF
 
 
 def _admission(seen: Seen) -> Finding | None:
@@ -326,22 +337,25 @@ def _service(seen: Seen) -> Finding | None:
 
 
 def _elsewhere(seen: Seen) -> Finding | None:
-    """The server is not ours: clients wait for it, and what it does is known only with its process."""
-    cycle, window = seen.cycle, seen.window
-    if window.server is not None or window.swarm is None or cycle.service_s is None:
+    """The server is not one of ours: clients wait for it, and what it does is known only with its process."""
+    window, service_s = seen.window, seen.cycle.service_s
+    if window.swarm is None or service_s is None:
         return None
-    wait = f"clients wait {units.format_duration(cycle.service_s)} for each answer"
-    ours = shares(process for process in seen.processes if process.name != TARGET)
-    if (target := seen.target) is not None:
-        used = f"{units.format_ratio(target.cpu_ratio)} of a core"
+    wait = f"clients wait {units.format_duration(service_s)} for each answer"
+    if window.experiment.own_server:
         return Finding(
-            "server", f"{wait}; target {used}, {ours}: it waits for something itself, or for more requests"
+            "server", f"{wait} of {window.experiment.own_server}; {shares(seen.processes)} of a core"
         )
+    if window.server is not None:
+        return None
+    ours = shares(process for process in seen.processes if process.name != TARGET)
+    if (target := seen.target) is not None and target.cpu_ratio is not None:
+        used = f"target {units.format_ratio(target.cpu_ratio)} of a core, {ours}"
+        return Finding("server", f"{wait}; {used}: it waits for something itself, or for more requests")
     told = [f"{wait}, {ours}"]
     if (seen.foreign_ratio or 0.0) >= CPU_HIGH_RATIO:
-        told.append(
-            f"other programs take {units.format_ratio(seen.foreign_ratio)} of a core, the server perhaps"
-        )
+        others = units.format_ratio(seen.foreign_ratio)
+        told.append(f"other programs take {others} of a core, the server perhaps")
     told.append("--pid tells what a server on this machine uses")
     return Finding("server", "; ".join(told))
 
@@ -359,7 +373,7 @@ _TRAFFIC: tuple[Rule, ...] = (
     # Requests fail, or cannot be made.
     raised, not_accepting, no_connection, served_few, _timeouts, errors, _unanswered,
     # Something is used up, from the server outwards.
-    _cpu, _occupied, _machine, _stuck, _admission, _permits, _pool,
+    _cpu, _occupied, _stuck, _machine, _admission, _permits, _pool,
     # Nothing is: what takes longest.
     _think, _held_up, _not_accepted, _server_alone, _connecting, _service, _elsewhere,
 )  # fmt: skip

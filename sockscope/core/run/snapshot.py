@@ -249,7 +249,8 @@ class RoleSnapshot:
     on, or what the user's own server raised last; ``raised`` is all that it raised, by place (in a window
     also what it raised before, 0 times).
     ``backlog`` are connections that the kernel has made and the server has not accepted yet (0 where it does
-    not tell), and ``not_accepting`` why it accepts nobody at the moment.
+    not tell; told by the clients of a server elsewhere), and ``not_accepting`` why it accepts nobody at the
+    moment.
     ``service_time`` is that of the answered requests, ``unanswered`` are the ages at which the others were
     given up.
     The swarm's ``began_s`` is when it was told to begin (or was refilled), just before its

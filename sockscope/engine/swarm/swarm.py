@@ -15,6 +15,7 @@ from sockscope.core.config.models import server_model
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SWARM
 from sockscope.core.run.snapshot import RoleSnapshot, SocketOption
+from sockscope.engine.accept_queue import accept_queue
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.recorded_role import RecordedRole
 from sockscope.engine.role import WHOLE, Assignment, Share
@@ -72,7 +73,8 @@ class Swarm(RecordedRole):
         self._targets = experiment.targets if experiment.role == SWARM else ()
         self._seed = experiment.seed
         self._knows_server = experiment.role == "both" and not experiment.own_server
-        self._processes = 1
+        self._aims_elsewhere = experiment.role == SWARM
+        self._processes, self._index = 1, 0
         self._random = random.Random(experiment.seed)
         self._watch: asyncio.TimerHandle | None = None
         self._resuming: asyncio.Task[None] | None = None
@@ -94,7 +96,7 @@ class Swarm(RecordedRole):
         self._next_number, self._number_step = share.index + 1, share.of
         self._random = random.Random(self._seed + share.index)
         self._budget = share.budget
-        self._processes = share.of
+        self._processes, self._index = share.of, share.index
         self.recorder.start()
         self._began_s = perf_counter()
         self._take(assignment)
@@ -361,10 +363,18 @@ class Swarm(RecordedRole):
             pool=self.pool.statistics(),
             service_time=recorder.service_time.copy(),
             unanswered=recorder.unanswered.copy(),
+            backlog=self._backlog(),
             began_s=self._began_s,
             ready_s=self._ready_s,
             last_answer_s=recorder.last_answer_s,
         )
+
+    def _backlog(self) -> int:
+        """Return how many connections a server elsewhere on this machine has not accepted yet."""
+        # Of several processes one tells of it.
+        if not self._aims_elsewhere or self._index or self.tuning.transport != "tcp":
+            return 0
+        return accept_queue(self._dialler.target) or 0
 
     @property
     def framing(self) -> str:

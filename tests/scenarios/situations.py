@@ -1,0 +1,341 @@
+"""Situations of a second of a run as data, and what its limit is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.histogram import Histogram
+from sockscope.core.run.snapshot import (
+    STOPPED,
+    KernelUdp,
+    LimiterStatistics,
+    ProcessUse,
+    Raised,
+    Resources,
+    Snapshot,
+    Totals,
+)
+from tests.core.runs import histogram, of_roles, resources, role, run
+
+
+@dataclass(frozen=True)
+class Busy:
+    """What a process does in the second, as shares of it; ``late`` is how often its loop is 50 ms late."""
+
+    cpu: float = 0.1
+    waits: float = 0.0
+    late: float = 0.0
+    busiest: float | None = None
+    rest: Mapping[str, Any] = field(default_factory=dict)
+
+    def resources(self, machine: float) -> Resources:
+        """Return its readings; ``machine`` is how much of two cores is taken."""
+        late = round(self.late * 100)
+        made = resources(cpu_s=self.cpu, lag=histogram(*[0.05] * late, *[0.0005] * (100 - late)))
+        return replace(
+            made, core_wait_s=self.waits, busiest_s=self.busiest, machine_busy_s=2 * machine, machine_cores=2,
+            kernel_udp=KernelUdp(10, 10, 0, 0), time_s=101.0, since_s=100.0,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A second of a run of 100 clients.
+
+    ``answers`` took ``service_s`` each. ``server`` None: it runs elsewhere, or not at all.
+    """
+
+    name: str
+    limit: str
+    words: tuple[str, ...] = ()
+    never: tuple[str, ...] = ("more clients",)
+    answers: int = 1_000
+    service_s: float = 0.05
+    in_flight: int = 100
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    experiment: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    swarm: Mapping[str, Any] | None = field(default_factory=dict)
+    server: Mapping[str, Any] | None = field(default_factory=dict)
+    processes: Mapping[str, Busy] = field(default_factory=lambda: {"main": Busy()})
+    machine: float = 0.3
+    kernel_dropped: int = 0
+
+    def window(self) -> Snapshot:
+        """Return the second."""
+        quick: dict[str, Any] = {"permits": 0, "service_time_s": 0.0}
+        tuning = Tuning(**(quick | dict(self.tuning)))
+        totals = Totals(requests=self.answers, responses=self.answers, **self.counts)
+        swarm = server = None
+        if self.swarm is not None:
+            made: dict[str, Any] = {"clients": 100, "connections_open": 100, "in_flight": self.in_flight}
+            times = histogram(*[self.service_s] * self.answers) if self.answers else Histogram()
+            swarm = role("swarm", totals, service_time=times, **(made | dict(self.swarm)))
+        if self.server is not None:
+            there: dict[str, Any] = {"connections_open": 100}
+            server = role("server", Totals(requests=self.answers), **(there | dict(self.server)))
+        experiment = Experiment(tuning=tuning, **self.experiment)
+        seen = run(tuning=tuning, experiment=experiment, seconds=1.0, swarm=swarm, server=server)
+        uses = tuple(self._uses())
+        udp = KernelUdp(10, 10, self.kernel_dropped, self.kernel_dropped)
+        return replace(
+            seen,
+            roles=of_roles(server, swarm),
+            processes=uses,
+            resources=replace(uses[0].resources, kernel_udp=udp),
+        )
+
+    def _uses(self) -> list[ProcessUse]:
+        found = []
+        for number, (name, busy) in enumerate(self.processes.items()):
+            alone = len(self.processes) == 1 or (name == "main" and "target" in self.processes)
+            roles = ("server", "swarm") if alone else tuple(r for r in ("server",) if r in name)
+            found.append(
+                ProcessUse(name, 100 + number, roles, busy.resources(self.machine), "uvloop", {}, **busy.rest)
+            )
+        return found
+
+
+def taken(permits: int, waiting: int, wait_s: float = 0.05) -> LimiterStatistics:
+    """All permits are held, and nearly everybody had to wait for one."""
+    return LimiterStatistics(permits, permits, waiting, 1_000, 990, 990 * wait_s)
+
+
+APART = {"main": Busy(0.05), "server": Busy(0.5), "clients": Busy(0.5)}
+ELSEWHERE: dict[str, Any] = {"server": None, "experiment": {"role": "swarm", "target": "127.0.0.1:80"}}
+RAISED = (Raised("ValueError", "mine.py:3", "bad", 1_204), Raised("KeyError", "mine.py:9", "k", 0))
+BLOCK = {"work": "block", "service_time_s": 0.005}
+
+SITUATIONS = (
+    # A core is used up.
+    Situation(
+        "one loop is full", "CPU", ("main 98 %", "queueing for the loop"), processes={"main": Busy(0.98)},
+    ),
+    Situation(
+        "one loop waits for a core that others have", "CPU",
+        ("main 48 % of one core and waits for it 46 %", "152 % of a core by other programs"),
+        processes={"main": Busy(0.48, waits=0.46)}, machine=1.0,
+    ),
+    Situation(
+        "permits are held because the loop is full", "CPU", ("main 97 %",), processes={"main": Busy(0.97)},
+        tuning={"permits": 50}, swarm={"limiter": taken(50, 50)}, in_flight=50,
+    ),
+    Situation(
+        "server and clients take turns", "CPU", ("server 82 % of one core, clients 79 %",),
+        processes={"main": Busy(0.05), "server": Busy(0.82), "clients": Busy(0.79)}, machine=0.85,
+    ),
+    Situation(
+        "server and clients wait for each other's core", "CPU", ("server 60 %", "clients 55 %"),
+        processes={"main": Busy(0.05), "server": Busy(0.6, 0.36), "clients": Busy(0.55, 0.4)}, machine=1.0,
+    ),
+    Situation(
+        "the server's process is full", "CPU", ("server 99 %", "clients 61 %"),
+        processes={"main": Busy(0.05), "server": Busy(0.99), "clients": Busy(0.61)}, machine=0.85,
+    ),
+    Situation(
+        "the clients' process is full", "CPU", ("clients 99 %",), tuning={"transport": "udp"},
+        processes={"main": Busy(0.05), "server": Busy(0.5), "clients": Busy(0.99)}, machine=0.8,
+    ),
+    Situation(
+        "computing is service, and fills the core", "CPU", ("server 99 %",), answers=200,
+        tuning={"work": "cpu", "service_time_s": 0.005},
+        processes={"main": Busy(0.02), "server": Busy(0.99), "clients": Busy(0.05)},
+    ),
+    Situation(
+        "others take the machine from a process that hardly wants it", "think time", ("think 50.0 ms",),
+        tuning={"think_time_s": 0.05}, service_s=0.004, in_flight=8, machine=1.0,
+        processes={"main": Busy(0.08, waits=0.12)},
+    ),
+    Situation(
+        "our processes fill the machine", "CPU", ("100 % of all 2 cores",), tuning={"permits": 50},
+        processes={"main": Busy(0.6, 0.1), "server": Busy(0.65, 0.1), "clients": Busy(0.65, 0.1)},
+        swarm={"limiter": taken(50, 50)}, in_flight=5, machine=1.0,
+    ),
+    # One request at a time.
+    *(
+        Situation(
+            f"a {server} server sleeps in its only thread ({transport})", "blocked",
+            ("holds up all the others for 5.00 ms",),
+            answers=190, service_s=0.5, tuning={**BLOCK, "server": server, "transport": transport, **permits},
+            swarm=waiting, in_flight=50,
+        )
+        for transport, server in (
+            ("tcp", "protocol"), ("tcp", "streams"), ("tcp", "epoll"), ("tcp", "select"), ("udp", "datagram"),
+            ("udp", "epoll"), ("udp", "blocking"),
+        )
+        for permits, waiting in (({}, {}), ({"permits": 50}, {"limiter": taken(50, 50)}))
+    ),
+    Situation(
+        "a blocked loop at half time", "think time", ("think 90.0 ms",), answers=100, service_s=0.00571,
+        in_flight=1, tuning={**BLOCK, "think_time_s": 0.09}, processes={"main": Busy(0.05, late=0.25)},
+    ),
+    Situation(
+        "one client of a server that sleeps", "service time",
+        ("5.00 ms of the 5.72 ms", "no more requests at a time"),
+        answers=175, service_s=0.00571, in_flight=1, tuning=BLOCK,
+        swarm={"clients": 1, "connections_open": 1},
+    ),
+    Situation(
+        "a hundred threads at one UDP socket", "server", ("100 datagrams at a time",), answers=4_900,
+        service_s=0.04,
+        in_flight=200, tuning={"transport": "udp", "server": "threaded", "service_time_s": 0.02},
+    ),
+    Situation(
+        "a handler that blocks its loop", "blocked", ("loop of main is held up for 97 %", "5 % of a core"),
+        experiment={"handler": "mine:handle"}, tuning={"permits": 50}, swarm={"limiter": taken(50, 50)},
+        processes={"main": Busy(0.05, late=0.97)}, in_flight=50,
+    ),
+    Situation(
+        "a handler that blocks its loop half of the time", "blocked", ("loop of server is held up for 50 %",),
+        experiment={"handler": "mine:handle"},
+        processes={"main": Busy(0.05), "server": Busy(0.1, late=0.5), "clients": Busy(0.1)},
+    ),
+    # Connections are not served.
+    *(
+        Situation(
+            f"{server} leaves clients in its backlog", "server",
+            (f"{server} serves", f"{left} of 150 wait in its backlog"),
+            tuning={"server": server, **more}, swarm={"connections_open": 150, "clients": 150, **held},
+            server={"connections_open": 150 - left}, counts={"timeouts": left}, processes=places,
+        )
+        for server, left in (("blocking", 149), ("pool", 50))
+        for more, held in (({}, {}), ({"permits": 50}, {"limiter": taken(50, 99)}))
+        for places in ({"main": Busy(0.98)}, APART)
+    ),
+    Situation(
+        "a server alone with a backlog", "server", ("60 of 160 wait in its backlog",), swarm=None,
+        tuning={"server": "pool"}, server={"backlog": 60}, experiment={"role": "server"},
+    ),
+    Situation(
+        "a server elsewhere serves one at a time", "backlog", ("99 connections wait in the backlog",),
+        **ELSEWHERE, swarm={"backlog": 99},
+    ),
+    Situation(
+        "no descriptors are left", "descriptors", ("ulimit",),
+        server={"not_accepting": "too many open files"},
+    ),
+    # Requests fail.
+    Situation(
+        "the kernel drops datagrams", "timeouts", ("20 %", "kernel dropped 250 datagrams"),
+        never=("no connection",),
+        tuning={"transport": "udp"}, counts={"timeouts": 250}, kernel_dropped=250,
+    ),
+    Situation(
+        "clients come back after timeouts", "timeouts", ("50 %", "after 1.00 s"), never=("no connection",),
+        counts={"timeouts": 1_000}, swarm={"clients_retrying": 40, "last_trouble": "timeout"},
+    ),
+    Situation(
+        "only timeouts", "timeouts", ("100 % of the requests", "service time alone is 2.00 s"), answers=0,
+        counts={"timeouts": 600}, tuning={"service_time_s": 2.0},
+    ),
+    Situation(
+        "timeouts of a full server", "timeouts", ("9 %", "main 98 %"), counts={"timeouts": 100},
+        processes={"main": Busy(0.98)},
+    ),
+    Situation(
+        "nobody listens", "server", ("100 of 100 clients have no connection", "connection refused"),
+        answers=0,
+        in_flight=0, counts={"connections_refused": 80}, **ELSEWHERE,
+        swarm={"clients_retrying": 100, "last_trouble": "Connection refused", "connections_open": 0},
+    ),
+    Situation(
+        "the server resets", "errors", ("50 % of the requests fail: connection reset",),
+        counts={"errors": 1_000},
+        swarm={"clients_retrying": 30, "last_trouble": "Connection reset by peer"}, never=("no connection",),
+    ),
+    Situation(
+        "a handler raises", "own code", ("ValueError at mine.py:3, 1,204 times",), answers=0,
+        never=("no connection",), experiment={"handler": "mine:handle"}, counts={"errors": 1_204},
+        swarm={"clients_retrying": 90, "last_trouble": "EOF"},
+        server={"raised": RAISED},
+    ),
+    # Servers elsewhere.
+    Situation(
+        "a server elsewhere is full", "CPU", ("target 99 % of one core",), **ELSEWHERE,
+        processes={"main": Busy(0.3), "target": Busy(0.99, busiest=0.99)}, machine=0.7,
+    ),
+    Situation(
+        "one thread of a server elsewhere is full", "CPU", ("target 130 % of one core",), **ELSEWHERE,
+        processes={"main": Busy(0.3), "target": Busy(1.3, busiest=0.96)}, machine=0.8,
+    ),
+    Situation(
+        "a server elsewhere waits for a core", "CPU", ("target 50 % of one core and waits for it 45 %",),
+        **ELSEWHERE,
+        processes={"main": Busy(0.3), "target": Busy(0.5, waits=0.45, busiest=0.95)}, machine=1.0,
+    ),
+    Situation(
+        "a server elsewhere is slow", "server", ("wait 99.4 ms for each answer", "target 3 %"),
+        service_s=0.0995,
+        never=("more clients", "--pid"), **ELSEWHERE, processes={"main": Busy(0.1), "target": Busy(0.03)},
+    ),
+    Situation(
+        "a server elsewhere is slow, its process not known", "server", ("99.4 ms for each answer", "--pid"),
+        service_s=0.0995, **ELSEWHERE,
+    ),
+    Situation(
+        "a server elsewhere is stopped", "process", ("target process 101 is stopped",), answers=0,
+        **ELSEWHERE,
+        processes={"main": Busy(0.1), "target": Busy(0.0, rest={"state": STOPPED})},
+    ),
+    Situation(
+        "a server elsewhere says nothing", "server", ("no answer for 1.00 s", "100 requests are in flight"),
+        answers=0, **ELSEWHERE,
+    ),
+    # What is held by those who have it.
+    Situation(
+        "permits", "semaphore", ("50 of 50 permits", "50.0 ms each"),
+        tuning={"permits": 50, "service_time_s": 0.045},
+        swarm={"limiter": taken(50, 50)}, in_flight=50,
+    ),
+    Situation(
+        "permits of a server elsewhere", "semaphore", tuning={"permits": 50},
+        swarm={"limiter": taken(50, 50)},
+        in_flight=50, **ELSEWHERE,
+    ),
+    Situation(
+        "permits, and service longer than the second", "semaphore", answers=0, in_flight=3,
+        tuning={"permits": 3, "service_time_s": 3.0}, swarm={"limiter": LimiterStatistics(3, 3, 97)},
+    ),
+    Situation(
+        "the server's admission", "admission", ("5 of 5",), tuning={"server_permits": 5, "permits": 50},
+        server={"limiter": taken(5, 45)}, swarm={"limiter": taken(50, 50)}, in_flight=50,
+    ),
+    Situation(
+        "a pool of connections", "pool", ("8 of 8",), tuning={"pool": 8}, swarm={"pool": taken(8, 92)},
+        in_flight=8,
+    ),
+    # What takes longest.
+    Situation(
+        "thinking", "think time", ("think 20.0 ms and wait 8.",),
+        tuning={"think_time_s": 0.02, "service_time_s": 0.005},
+        service_s=0.008, in_flight=20,
+    ),
+    Situation(
+        "thinking for longer than the second", "think time", ("think 30.0 s",), answers=0, in_flight=0,
+        tuning={"think_time_s": 30.0},
+    ),
+    Situation(
+        "service", "service time", ("50.0 ms of the 5",), never=(), tuning={"service_time_s": 0.05},
+        service_s=0.052,
+    ),
+    Situation(
+        "service of all threads of the pool", "service time", ("no more requests at a time",), answers=1_950,
+        service_s=0.051, tuning={"server": "pool", "service_time_s": 0.05},
+    ),
+    Situation(
+        "connecting", "connections", ("70 of 100 clients",), answers=300, in_flight=20,
+        tuning={"lifetime": 1},
+        swarm={"clients_connecting": 70, "connections_open": 25}, server={"connections_open": 25},
+    ),
+    Situation(
+        "a handler that waits", "server", ("wait 49.", "mine:handle"), experiment={"handler": "mine:handle"},
+    ),
+    Situation("nothing but each other", "latency", never=(), answers=900, service_s=0.001, in_flight=1),
+    Situation(
+        "a server that nobody asks", "clients", ("0 connections",), swarm=None, experiment={"role": "server"},
+        server={"connections_open": 0},
+    ),
+)  # fmt: skip
