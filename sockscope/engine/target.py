@@ -1,4 +1,4 @@
-"""The process of a server that runs elsewhere on this machine: what it uses, as seen from outside."""
+"""The process of a server that runs elsewhere on this machine: what it and its children use, from outside."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import psutil
 from sockscope.core.histogram import Histogram
 from sockscope.core.run.snapshot import STOPPED, TARGET, ProcessUse, Resources
 from sockscope.engine.os_errors import describe
-from sockscope.engine.run_queue import RunQueue
+from sockscope.engine.process_tree import ProcessTree
 from sockscope.errors import ConfigError
 
 _HALTED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 
 class TargetProcess:
-    """Readings of one process that is not ours, taken when asked for.
+    """Readings of one process that is not ours and of those that it has begun, taken when asked for.
 
     It may end, or be hidden from us; that is its state, and its figures stay as they were.
     """
@@ -37,7 +37,7 @@ class TargetProcess:
         except psutil.NoSuchProcess:
             raise ConfigError.of("pid", pid, "there is no such process") from None
         self._pid = pid
-        self._run_queue = RunQueue(pid)
+        self._tree = ProcessTree(self._process)
         self.use()
 
     def use(self) -> ProcessUse:
@@ -87,19 +87,18 @@ class TargetProcess:
             if (status := process.status()) == psutil.STATUS_ZOMBIE:
                 raise psutil.NoSuchProcess(process.pid)
             self._state = STOPPED if status in _HALTED else "running"
-            times, switches = process.cpu_times(), process.num_ctx_switches()
-            wanted = self._run_queue.read()
-            return replace(
-                self._last,
-                time_s=perf_counter(),
-                cpu_s=times.user + times.system,
-                core_wait_s=wanted.waited_s if wanted is not None else None,
-                busiest_s=wanted.busiest_s if wanted is not None else None,
-                rss_bytes=process.memory_info().rss,
-                threads=process.num_threads(),
-                voluntary_switches=switches.voluntary,
-                involuntary_switches=switches.involuntary,
-            )
+        use = self._tree.read()
+        return replace(
+            self._last,
+            time_s=perf_counter(),
+            cpu_s=use.cpu_s,
+            core_wait_s=use.wanted.waited_s if use.wanted is not None else None,
+            busiest_s=use.wanted.busiest_s if use.wanted is not None else None,
+            rss_bytes=use.rss_bytes,
+            threads=use.threads,
+            voluntary_switches=use.voluntary_switches,
+            involuntary_switches=use.involuntary_switches,
+        )
 
 
 def _since(before: int | None, now: int | None) -> int | None:

@@ -125,3 +125,62 @@ async def test_a_run_has_it_among_its_processes() -> None:
             gone = window(before, engine.snapshot()).processes[-1]
             assert gone.resources.cpu_ratio is None
         assert engine.error == ""
+
+
+FORKING = """
+import os, sys
+def burn():
+    while True: pass
+children = []
+for line in sys.stdin:
+    if line == "begin\\n":
+        if not (pid := os.fork()): burn()
+        children.append(pid)
+    elif line == "brief\\n":
+        if not (pid := os.fork()):
+            while os.times().user < 0.05: pass
+            os._exit(0)
+        os.waitpid(pid, 0)
+    else:
+        os.kill(children[-1], 9); os.waitpid(children.pop(), 0)
+    print("done", flush=True)
+"""
+
+
+def _forking() -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", FORKING]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+async def test_its_children_are_in_it_as_they_come_and_go() -> None:
+    child = _forking()
+    assert child.stdin is not None
+    assert child.stdout is not None
+
+    def order(what: str) -> None:
+        print(what, file=child.stdin, flush=True)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "done\n"
+
+    try:
+        target = TargetProcess(child.pid)
+        alone = target.use().resources
+        order("begin")
+        await until(lambda: target.use().resources.cpu_s >= 0.1)
+        both = target.use().resources
+        assert (both.threads, alone.threads) == (2, 1)
+        assert (both.rss_bytes or 0) > (alone.rss_bytes or 0)
+        order("end")
+        after = target.use().resources
+        assert after.threads == 1
+        assert after.cpu_s >= both.cpu_s
+        order("brief")
+        # It came and went between two looks.
+        assert target.use().resources.cpu_s >= after.cpu_s + 0.04
+    finally:
+        child.stdin.close()
+        child.stdout.close()
+        for process in psutil.Process(child.pid).children():
+            process.kill()
+        child.kill()
+        child.wait()

@@ -1,0 +1,159 @@
+"""A process and those that it has begun, as they come and go: what all of them use together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from time import perf_counter
+
+import psutil
+
+from sockscope.engine.run_queue import RunQueue, Wanted
+
+LOOK_AGAIN_S = 1.0
+"""How often children are looked for where only a list of all processes tells them, which takes long."""
+MOST = 256
+"""Processes that are followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeUse:
+    """What a process and its descendants use; times and switches are cumulative.
+
+    ``wanted`` is of the process that wanted a core most, from one reading to the next.
+    """
+
+    cpu_s: float
+    rss_bytes: int
+    threads: int
+    voluntary_switches: int
+    involuntary_switches: int
+    wanted: Wanted | None
+
+
+@dataclass(slots=True)
+class _Member:
+    """One process of the tree, with what it had used when it was last read."""
+
+    process: psutil.Process
+    run_queue: RunQueue
+    rss_bytes: int = 0
+    threads: int = 0
+    voluntary: int = 0
+    involuntary: int = 0
+    wanted: Wanted | None = None
+
+
+class ProcessTree:
+    """Reads ``root`` and its descendants.
+
+    The time of a process that has ended is its parent's, as the kernel has it (times(2), ``tms_cutime``), so
+    that one that lived between two readings is counted too; where the parent does not wait for its children,
+    what was read of one last stays.
+    """
+
+    def __init__(self, root: psutil.Process) -> None:
+        self._root = root
+        self._members = {root.pid: _Member(root, RunQueue(root.pid))}
+        self._looked_s = 0.0
+        # What is no longer to be read of any process, so that no figure goes down.
+        self._lost_cpu_s = self._cpu_s = 0.0
+        self._past_switches = [0, 0]
+        self._waited_s = self._busiest_s = 0.0
+
+    def read(self) -> TreeUse:
+        """Read all of them; raises psutil.Error and OSError of the root. What others hide is left out."""
+        self._find()
+        cpu_s, wanted = 0.0, [Wanted(0.0, 0.0)]
+        for pid, member in list(self._members.items()):
+            try:
+                cpu_s += _read(member)
+            except (psutil.Error, OSError, ValueError, LookupError, RuntimeError):
+                if pid == self._root.pid:
+                    raise
+                self._forget(pid)
+                continue
+            before, member.wanted = member.wanted, member.run_queue.read()
+            if before is not None and member.wanted is not None:
+                spent_s = member.wanted.busiest_s - before.busiest_s
+                wanted.append(Wanted(member.wanted.waited_s - before.waited_s, spent_s))
+        # The times have the steps of the kernel's clock, each for itself.
+        if cpu_s + self._lost_cpu_s < self._cpu_s:
+            self._lost_cpu_s = self._cpu_s - cpu_s
+        self._cpu_s = cpu_s + self._lost_cpu_s
+        most = max(wanted, key=lambda one: one.busiest_s)
+        self._waited_s += most.waited_s
+        self._busiest_s += most.busiest_s
+        return self._use()
+
+    def _use(self) -> TreeUse:
+        members = self._members.values()
+        known = any(member.wanted is not None for member in members)
+        return TreeUse(
+            cpu_s=self._cpu_s,
+            rss_bytes=sum(member.rss_bytes for member in members),
+            threads=sum(member.threads for member in members),
+            voluntary_switches=self._past_switches[0] + sum(member.voluntary for member in members),
+            involuntary_switches=self._past_switches[1] + sum(member.involuntary for member in members),
+            wanted=Wanted(self._waited_s, self._busiest_s) if known else None,
+        )
+
+    def _forget(self, pid: int) -> None:
+        member = self._members.pop(pid)
+        self._past_switches[0] += member.voluntary
+        self._past_switches[1] += member.involuntary
+
+    def _find(self) -> None:
+        """Follow those that have been begun since, and no longer those that are somebody else's by now."""
+        found = self._descendants()
+        for pid in list(self._members):
+            member = self._members[pid].process
+            if pid != self._root.pid and (pid not in found or not member.is_running()):
+                self._forget(pid)
+        for pid in found:
+            if pid not in self._members and len(self._members) < MOST:
+                with contextlib.suppress(psutil.Error):
+                    self._members[pid] = _Member(psutil.Process(pid), RunQueue(pid))
+
+    def _descendants(self) -> set[int]:
+        try:
+            return set(_children_of(self._root.pid))
+        except OSError:
+            pass  # a kernel without CONFIG_PROC_CHILDREN, or another system
+        if perf_counter() < self._looked_s + LOOK_AGAIN_S:
+            return {pid for pid in self._members if pid != self._root.pid}
+        self._looked_s = perf_counter()
+        return {child.pid for child in self._root.children(recursive=True)}
+
+
+def _children_of(root: int) -> list[int]:
+    """Return the descendants of a process from ``/proc``; raises OSError where that does not tell."""
+    found: list[int] = []
+    left = [root]
+    while left and len(found) < MOST:
+        pid = left.pop()
+        try:
+            tasks = os.listdir(f"/proc/{pid}/task")
+            for task in tasks:
+                with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                    children = list(map(int, file.read().split()))
+                found += children
+                left += children
+        except OSError:
+            if pid == root:
+                raise
+    return found
+
+
+def _read(member: _Member) -> float:
+    """Read one process; return the time that it and the children it has waited for have used."""
+    process = member.process
+    with process.oneshot():
+        times, switches = process.cpu_times(), process.num_ctx_switches()
+        ended = process.status() == psutil.STATUS_ZOMBIE
+        memory, threads = (0, 0) if ended else (process.memory_info().rss, process.num_threads())
+    member.rss_bytes, member.threads = memory, threads
+    member.voluntary, member.involuntary = switches.voluntary, switches.involuntary
+    waited_for: float = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+    return float(times.user + times.system + waited_for)
