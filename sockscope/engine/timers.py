@@ -42,9 +42,15 @@ async def sleep_out(delay_s: float, call_later: CallLater) -> None:
     if delay_s <= 0:
         await asyncio.sleep(0)
         return
-    over = asyncio.get_running_loop().create_future()
-    timer = call_later(delay_s, over.set_result, None)
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    timer = call_later(delay_s, _wake, over)
     try:
         await over
     finally:
         timer.cancel()
+
+
+def _wake(over: asyncio.Future[None]) -> None:
+    # A sleeper may be cancelled in the very turn in which it is to wake up.
+    if not over.done():
+        over.set_result(None)

@@ -34,6 +34,26 @@ def test_a_timer_is_never_early_however_long_its_turn_has_lasted(name: str, dela
         assert min(runner.run(lasted())) >= delay_s
 
 
+@pytest.mark.parametrize("name", ["uvloop", "asyncio"])
+def test_a_sleeper_that_is_cancelled_as_it_is_to_wake_up_is_cancelled(name: str) -> None:
+    async def slept() -> list[object]:
+        loop = asyncio.get_running_loop()
+        faults: list[object] = []
+        loop.set_exception_handler(lambda _, context: faults.append(context))
+        sleeper: asyncio.Task[None] | None = None
+        loop.call_later(0.001, lambda: sleeper and sleeper.cancel())
+        sleeper = loop.create_task(sleep_out(0.001, punctual(loop)))
+        await asyncio.sleep(0)
+        # Both are due in the next turn.
+        burn(0.005)
+        await asyncio.wait([sleeper])
+        assert sleeper.cancelled()
+        return faults
+
+    with asyncio.Runner(loop_factory=loop_factory(name)) as runner:
+        assert runner.run(slept()) == []
+
+
 @pytest.mark.parametrize("pool", [0, 1])
 @pytest.mark.parametrize("think_time_s", [0.001, 0.0035])
 async def test_a_client_never_thinks_shorter_than_it_was_asked_to(pool: int, think_time_s: float) -> None:
