@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -572,3 +574,35 @@ async def test_a_server_that_answers_and_closes_fails_requests_and_not_the_run(
         assert engine.state is RunState.RUNNING
         assert not engine.error
     counts_add_up(swarm_of(engine))
+
+
+# A server that closes after some answers.
+
+
+def _closing_after(answers: int) -> Callable[[Scripted, bytes], None]:
+    def plan(connection: Scripted, data: bytes) -> None:
+        connection.transport.write(data)
+        if connection.turn == answers:
+            connection.transport.close()
+
+    return plan
+
+
+@tcp_clients
+@pytest.mark.parametrize(
+    ("answers", "cure"), [(1, "--lifetime request"), (5, "after 5 answers.*--lifetime 5")]
+)
+async def test_a_server_that_closes_after_some_answers_is_told_as_that(
+    client: str, answers: int, cure: str
+) -> None:
+    aimed: dict[str, Any] = {"role": "swarm", "client": client, "clients": 2}
+    async with tcp_peer(_closing_after(answers)) as port:
+        aimed["target"] = f"127.0.0.1:{port}"
+        async with running(**aimed) as engine:
+            await until(lambda: re.search(cure, swarm_of(engine).last_trouble))
+            ends = [view for view in connections_of(engine, "swarm").main.connections if view.close_reason]
+            assert any(re.search(cure, view.close_text) for view in ends)
+        async with running(**aimed, lifetime=answers, requests=20) as engine:
+            await engine.wait()
+    totals = swarm_of(engine).totals
+    assert (totals.responses, totals.errors, swarm_of(engine).last_trouble) == (20, 0, "")

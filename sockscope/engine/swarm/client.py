@@ -18,6 +18,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.wire.dialogue import Dialogue
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.recorder import Recorder
+from sockscope.engine.swarm.closings import Closings
 from sockscope.engine.swarm.links.link import Link
 from sockscope.engine.swarm.pacing.pacer import Pacer
 from sockscope.engine.swarm.places import Places
@@ -51,6 +52,10 @@ class ClientState(Enum):
     GONE = "gone"
 
 
+_BY_SERVER = (CloseReason.EOF, CloseReason.RESET)
+"""How a client sees that the server has closed: a reset when that had not read everything yet."""
+
+
 class SwarmContext(Protocol):
     """What clients, their links and their pacers need of the swarm."""
 
@@ -70,6 +75,7 @@ class SwarmContext(Protocol):
     thread_group: ThreadGroup
     retrying: int
     """Clients that wait until they try to connect again."""
+    closings: Closings
     pipelined: int
     """Requests under way behind the oldest one of their link."""
 
@@ -229,13 +235,21 @@ class Client:
             self._cut_off = None
         swarm.recorder.errors += link.give_up(reason.value)
         self._stop_waiting()
+        expected = ""
         if link.record is not None:
+            if reason in _BY_SERVER and link.record.frames_in:
+                expected = swarm.closings.add(link.record.frames_in)
+                text = expected or text
             swarm.recorder.on_close(link.record, reason, text)
             link.record = None
         if self.retiring or reason is CloseReason.STOPPED:
             self.state = ClientState.GONE
             swarm.client_gone(self)
         elif reason in (CloseReason.LIFETIME, CloseReason.REPLACED, CloseReason.CLOSED):
+            self.come_back()
+        elif expected:
+            # As it does with each connection: no reason to wait.
+            swarm.note_trouble(reason, expected)
             self.come_back()
         else:
             self.back_off(reason, text)

@@ -20,6 +20,7 @@ from sockscope.engine.limiter import Limiter
 from sockscope.engine.recorded_role import RecordedRole
 from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.swarm.client import LISTEN_S, Client, ClientState
+from sockscope.engine.swarm.closings import Closings
 from sockscope.engine.swarm.dialler import Dialler
 from sockscope.engine.swarm.links import LINKS
 from sockscope.engine.swarm.links.link import Link
@@ -58,6 +59,7 @@ class Swarm(RecordedRole):
         self.paused = False
         self.retrying = 0
         self.pipelined = 0
+        self.closings = Closings()
         self.loop = asyncio.get_running_loop()
         self.call_later = punctual(self.loop)
         self.readiness = ReadinessSet(self.loop)
