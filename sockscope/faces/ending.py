@@ -182,7 +182,7 @@ class Ending:
         with contextlib.suppress(Exception):
             for call in self._at_worst:
                 call()
-        if self._unheard:
+        if self._unheard and self._asked is not None:
             _say_if_heard(f"the loop is held up{self._where()}; left without its figures")
         with contextlib.suppress(psutil.Error, OSError):
             for child in psutil.Process().children(recursive=True):

@@ -99,6 +99,61 @@ def test_ctrl_c_twice_leaves_at_once() -> None:
         terminal.is_restored()
 
 
+def test_ctrl_c_twice_leaves_a_dashboard_whose_loop_is_held_up() -> None:
+    with Terminal(COMMAND, *FEW, "--work", "block", "--service-time", "60s") as terminal:
+        terminal.until(lambda: b"\x1b[?1049h" in terminal.written, "the first bytes")
+        terminal.settles()
+
+        def ends() -> bool:
+            terminal.send("\x03")
+            terminal.settles()
+            return terminal.child.poll() is not None
+
+        terminal.until(ends, "the end")
+        assert terminal.child.returncode == 130
+        assert "sockscope: the loop is held up by " in terminal.left_behind
+        has_no_traceback(terminal)
+        terminal.is_restored()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_at_the_first_byte_leave_cleanly(number: signal.Signals) -> None:
+    with Terminal(COMMAND, *FEW) as terminal:
+        terminal.until(lambda: terminal.written, "the first byte")
+        terminal.child.send_signal(number)
+        terminal.ended()  # SIGHUP is not waited for when the loop is slow to begin
+        has_no_traceback(terminal)
+        terminal.is_restored()
+
+
+def test_a_terminal_that_does_not_read_holds_up_neither_the_run_nor_its_end(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.db")
+    with Terminal(COMMAND, *FEW, "-d", "4", "--history", str(history.path), size=(160, 48)) as terminal:
+        assert terminal.child.wait(PATIENCE_S) == 0
+        terminal.settles()
+        leaves_a_summary(terminal)
+        terminal.is_restored()
+    seconds = [one["totals"]["responses"] for one in history.load(1).intervals]
+    assert len(seconds) >= 4
+    assert all(seconds[:4])
+
+
+def test_after_a_stop_from_outside_it_goes_on_and_can_be_left() -> None:
+    with sockscope(*FEW) as terminal:
+        terminal.child.send_signal(signal.SIGSTOP)
+        terminal.until(
+            lambda: psutil.Process(terminal.child.pid).status() == psutil.STATUS_STOPPED, "the stop"
+        )
+        terminal.child.send_signal(signal.SIGCONT)
+        terminal.until(lambda: terminal.written.count(b"\x1b[?1049h") == 2, "the dashboard again")
+        terminal.send("m")
+        terminal.sees("mark 1")
+        terminal.send("q")
+        assert terminal.ended() == 0
+        leaves_a_summary(terminal)
+        terminal.is_restored()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_leave_cleanly(number: signal.Signals) -> None:
     with sockscope(*FEW) as terminal:
@@ -222,7 +277,7 @@ def test_what_is_typed_in_one_go_after_a_key_that_asks_for_text_is_text() -> Non
         terminal.send("\x1b")
         terminal.until(lambda: "no row" not in terminal.text, "the rows again")
         terminal.send("7")
-        terminal.sees("─7 Log")
+        terminal.sees("time s  what")
         terminal.send("/run t")
         terminal.sees("“run t”")
         terminal.send("\x1b")
@@ -304,7 +359,7 @@ def test_ctrl_z_suspends_and_fg_goes_on() -> None:
     with Terminal(bash, "--norc", "--noprofile", "-i", PS1="ready> ") as terminal:
         terminal.sees("ready>")
         terminal.send(f"{COMMAND} {' '.join(FEW)}\r")
-        terminal.sees("RUNNING", "req/s")
+        terminal.sees("RUNNING", "req/s", "0 failed")
         terminal.send("\x1a")
         terminal.until(lambda: "Stopped" in terminal.left_behind, "the shell")
         terminal.send("stty -a | grep -c ' echo '; echo is-$((40+2))\r")
@@ -313,7 +368,7 @@ def test_ctrl_z_suspends_and_fg_goes_on() -> None:
         terminal.until(lambda: terminal.written.count(b"\x1b[?1049h") == 2, "the dashboard again")
         terminal.sees("RUNNING", "1 Knobs", "6 Connections")
         terminal.send("m")
-        terminal.sees("mark 1")
+        terminal.sees("mark 1", "0 failed")
         terminal.send("q")
         terminal.until(lambda: "SockScope: TCP" in terminal.left_behind, "the summary")
         terminal.send("echo code=$?\r")

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding
-from textual.driver import Driver
 from textual.screen import Screen
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import RunState
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, SockscopeError
+from sockscope.faces.ending import Ending
 from sockscope.faces.tui.actions import ACTIONS, BY_ID, Action
-from sockscope.faces.tui.keys import PromptApp
 from sockscope.faces.tui.look import Look, LookApp
 from sockscope.faces.tui.offer import Offering
+from sockscope.faces.tui.paced import PacedApp
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.screens.help import HelpScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
 from sockscope.faces.tui.screens.race import RaceScreen
 from sockscope.faces.tui.session import Session
-from sockscope.faces.tui.terminal import watchful
 from sockscope.store.history import History
 
 
-class SockscopeApp(PromptApp[int], LookApp[int]):
+class SockscopeApp(PacedApp[int], LookApp[int]):
     """The dashboard of one session; ``on_started`` is called when the run is on the screen."""
 
     TITLE = "SockScope"
@@ -44,8 +42,9 @@ class SockscopeApp(PromptApp[int], LookApp[int]):
         history: History | None = None,
         on_started: Callable[[], None] = lambda: None,
         look: Look = Look(),  # noqa: B008
+        ending: Ending | None = None,
     ) -> None:
-        super().__init__(look)
+        super().__init__(ending, look)
         self.session = session
         self.history = history
         self.restart: Experiment | None = None
@@ -69,9 +68,6 @@ class SockscopeApp(PromptApp[int], LookApp[int]):
     async def on_mount(self) -> None:
         """Start the run and the ticks."""
         await self.push_screen(self._dashboard)
-        loop = asyncio.get_running_loop()
-        for number, leave in ((signal.SIGTERM, self.leave), (signal.SIGINT, self.interrupt)):
-            loop.add_signal_handler(number, leave)
         try:
             await self.session.start(self._dashboard)
         except SockscopeError as error:
@@ -81,6 +77,7 @@ class SockscopeApp(PromptApp[int], LookApp[int]):
         if self.session.tick_s is not None:
             self.set_interval(self.session.tick_s, self.session.tick_in_turns)
         self.run_worker(self._leave_at_the_end())
+        self.listen()
         self.call_after_refresh(self._on_started)
 
     async def _leave_at_the_end(self) -> None:
@@ -105,9 +102,17 @@ class SockscopeApp(PromptApp[int], LookApp[int]):
         else:
             self.exit(EXIT_INTERRUPTED)
 
-    def get_driver_class(self) -> type[Driver]:
-        """Return the terminal's driver, made to tell when the terminal is closed."""
-        return watchful(super().get_driver_class(), self.leave)
+    def asked_to_end(self, again: bool) -> None:
+        """Leave, when asked ``again`` at once."""
+        self.interrupt() if again else self.leave()
+
+    async def before_stop(self) -> None:
+        """Let the traffic rest: what is in flight would be a timeout afterwards."""
+        await self.session.halt()
+
+    def after_stop(self) -> None:
+        """Let the traffic go on."""
+        self.session.go_on()
 
     # Actions.
 

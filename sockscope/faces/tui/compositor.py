@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from textual._compositor import ChopsUpdate, Compositor
+from textual._context import active_app
 from textual.geometry import Region
 from textual.strip import Strip
 
 
-class FrugalCompositor(Compositor):
+class PacedCompositor(Compositor):
+    """Begins no picture while the app says that the terminal has not taken the last one.
+
+    What has changed stays marked, and is in the next picture.
+    """
+
+    def render_update(self, *args: Any, **options: Any) -> Any:
+        """Render what has changed; None while nothing may be drawn."""
+        may_draw: Any = getattr(active_app.get(), "may_draw", None)
+        return super().render_update(*args, **options) if may_draw is None or may_draw() else None
+
+
+class FrugalCompositor(PacedCompositor):
     """Renders for a partial update only what is seen in the regions that have changed.
 
     Textual 8.2 asks every widget whose container overlaps the rectangle around the changed regions for all

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 from datetime import UTC, datetime
 from functools import partial
 
@@ -12,15 +10,16 @@ from sockscope.core.config.experiment import Experiment
 from sockscope.core.results.run_result import report
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
-from sockscope.engine.loops import calm_collector, loop_factory
+from sockscope.engine.loops import calm_collector, run_on
 from sockscope.errors import EXIT_FAILED, EXIT_OK
+from sockscope.faces.ending import Ending
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.printing import say, tell
 from sockscope.faces.summary import report_text, title_of
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.look import Look, LookFlags, keep_look, look_of
 from sockscope.faces.tui.session import Session
-from sockscope.faces.tui.terminal import forgive_wrong_bytes
+from sockscope.faces.tui.terminal import adapt_textual
 from sockscope.store.history import History
 
 
@@ -34,20 +33,28 @@ def run_dashboard(
 
     Raises SockscopeError before it starts.
     """
+    adapt_textual()
+    with Ending() as ending:
+        return _run_until_left(experiment, environment, history, flags, ending)
+
+
+def _run_until_left(
+    experiment: Experiment,
+    environment: dict[str, object] | None,
+    history: History | None,
+    flags: LookFlags,
+    ending: Ending,
+) -> int:
     look = look_of(flags, os.environ)
-    forgive_wrong_bytes()
     while True:
         raise_descriptor_limit()
         check_descriptors(experiment, experiment.tuning)
         session = Session(Engine(experiment), environment)
-        app = SockscopeApp(session, history, on_started=partial(_started, session, look), look=look)
+        app = SockscopeApp(
+            session, history, on_started=partial(_started, session, look), look=look, ending=ending
+        )
         began_at = datetime.now(UTC)
-        with asyncio.Runner(loop_factory=loop_factory(experiment.loop)) as runner:
-            code = runner.run(app.run_async())
-        # uvloop leaves its handlers behind when it is closed, and the process deaf to signals.
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = run_on(experiment.loop, app.run_async())
         if app.start_error is not None:
             raise app.start_error
         summary = _keep(session, history, began_at)

@@ -6,9 +6,11 @@ it needs neither sockets nor a terminal.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from time import monotonic
 from typing import Literal, Protocol
 
 from sockscope.core.config.applicability import idle_fields, offered
@@ -395,6 +397,21 @@ class Session:
             self._present_again(tables=False)
         else:
             self.tick()
+
+    async def halt(self) -> None:
+        """Pause the traffic before the process is stopped; wait a while until nothing is in flight."""
+        self.rest(True)
+        deadline = monotonic() + GRACE_S
+        while self._rests and monotonic() < deadline:
+            await self.source.settle()
+            swarm = self.source.snapshot().swarm
+            if swarm is None or not swarm.in_flight:
+                return
+            await asyncio.sleep(STEP_S)
+
+    def go_on(self) -> None:
+        """Let the traffic go on that :meth:`halt` has paused."""
+        self.rest(False)
 
     def rest(self, resting: bool) -> None:
         """Pause the traffic while a race goes on; afterwards it goes on if it was not paused before."""

@@ -1,47 +1,120 @@
-"""The terminal: wrong bytes, and a window that is closed."""
+"""The terminal: what Textual's driver must do otherwise, and how it is put back in any case."""
 
 from __future__ import annotations
 
+import asyncio
 import codecs
+import contextlib
+import errno
 import os
 import signal
 import stat
-from collections.abc import Callable
-from functools import partial
+import termios
+from typing import Any
 
+from textual import events
 from textual.driver import Driver
 from textual.drivers import linux_driver
+from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
+
+from sockscope.faces.ending import Ending
+from sockscope.faces.tui.writer import ABANDON, ScreenWriter, opened
+
+MOST_KEYS = 200
+"""Keys and movements of the mouse that may wait to be handled; what comes meanwhile is dropped."""
+_SET_MODES = (1000, 1003, 1015, 1006, 1016, 1004, 2004, 2026, 2048)
+_RESET = b"".join(b"\x1b[?%dl" % mode for mode in _SET_MODES) + b"\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h"
 
 
-def forgive_wrong_bytes() -> None:
-    """Read bytes that are not UTF-8 (a pasted binary, an old mouse report) as question marks.
+def adapt_textual() -> None:
+    """Replace two parts of Textual's driver that it makes by name: what decodes keys, and what writes."""
+    vars(linux_driver)["getincrementaldecoder"] = lambda encoding: KeyDecoder
+    vars(linux_driver)["WriterThread"] = ScreenWriter
 
-    Textual 8.2 decodes the terminal strictly: one wrong byte ends the thread that reads keys, and with it
-    every way to quit.
+
+class KeyDecoder(codecs.getincrementaldecoder("utf-8")):  # type: ignore[misc]
+    """Decodes what a terminal sends.
+
+    Bytes that are not UTF-8 (a pasted binary, an old mouse report) are question marks: Textual 8.2 decodes
+    strictly, and one wrong byte ends the thread that reads keys, and with it every way to quit. Nothing at
+    all is what a terminal sends that is gone; Textual would read it for ever. It raises OSError.
     """
 
-    def forgiving(encoding: str) -> partial[codecs.IncrementalDecoder]:
-        return partial(codecs.getincrementaldecoder(encoding), "replace")
+    def __init__(self) -> None:
+        super().__init__("replace")
 
-    vars(linux_driver)["getincrementaldecoder"] = forgiving
+    def decode(self, data: bytes, final: bool = False) -> str:
+        """Return the characters that are whole."""
+        if not data and not final:
+            raise OSError(errno.EIO, "the terminal is gone")
+        return str(super().decode(data, final))
 
 
-def watchful(driver: type[Driver], gone: Callable[[], None]) -> type[Driver]:
-    """Return ``driver`` with a call of ``gone`` added, which is made on the loop when the terminal is closed.
+class SavedTerminal:
+    """The terminal as it was, to be put back when the driver cannot do it any more.
 
-    Without it the process would be killed and its run lost; or, where SIGHUP is ignored (nohup), it would go
-    on for ever with its loop stuck in a full queue of pictures.
+    ``is_taken`` is set by the driver from before its first byte until after its last.
     """
 
-    class WatchfulDriver(driver):  # type: ignore[misc, valid-type]
-        _is_gone = False
+    def __init__(self) -> None:
+        self.is_taken = False
+        self._attributes: list[Any] | None = None
+        with contextlib.suppress(termios.error):
+            self._attributes = termios.tcgetattr(0)
+
+    def restore(self) -> None:
+        """Put it back, without waiting for it: what has not left for the screen is dropped."""
+        if not self.is_taken or self._attributes is None:
+            return
+        with contextlib.suppress(termios.error):
+            termios.tcflush(2, termios.TCOFLUSH)
+            termios.tcsetattr(0, termios.TCSANOW, self._attributes)
+        with contextlib.suppress(OSError):
+            os.write(opened(2)[0], ABANDON + _RESET)
+
+
+def terminal_driver(driver: type[Driver], ending: Ending, saved: SavedTerminal) -> type[Driver]:
+    """Return ``driver`` as the dashboard needs it, if it is that of a terminal.
+
+    Ctrl+C and a terminal that is closed are told to ``ending`` by the thread that reads, past the loop.
+    Keys that the loop does not keep up with are dropped. Stopping and continuing are left to the app.
+    """
+    if not issubclass(driver, LinuxDriver):
+        return driver
+
+    class TerminalDriver(driver):  # type: ignore[misc, valid-type]
+        _posted = 0
+        _handed_over = 0
+
+        @property
+        def is_on(self) -> bool:
+            """Whether it has the terminal."""
+            return saved.is_taken
+
+        @property
+        def writer(self) -> ScreenWriter | None:
+            """What writes to the terminal, while it has it."""
+            return vars(self).get("_writer_thread")
 
         def start_application_mode(self) -> None:
+            saved.is_taken = True
+            self._key_thread = None
             super().start_application_mode()
-            self._loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+            saved.is_taken = self._key_thread is not None  # else the terminal is another's at the moment
+
+        def stop_application_mode(self) -> None:
+            if self.writer is not None:
+                self.writer.abandon()
+            super().stop_application_mode()
+
+        def close(self) -> None:
+            super().close()
+            self._writer_thread = None
+            saved.is_taken = False
 
         def write(self, data: str) -> None:
-            if not self._is_gone:
+            if self.writer is not None:
                 super().write(data)
 
         def run_input_thread(self) -> None:
@@ -49,18 +122,50 @@ def watchful(driver: type[Driver], gone: Callable[[], None]) -> type[Driver]:
                 super().run_input_thread()
             except OSError:
                 # A terminal that does not control this process goes without a signal.
-                self._loop.call_soon_threadsafe(self._hang_up)
+                ending.notice(signal.SIGHUP)
 
-        def _hang_up(self) -> None:
-            if not self._is_gone:
-                self._is_gone = True
-                _let_go_of_the_terminal()
-                gone()
+        def process_message(self, message: Message) -> None:
+            if isinstance(message, events.Key) and message.key == "ctrl+c":
+                ending.notice(signal.SIGINT)
+            else:
+                super().process_message(message)
 
-    return WatchfulDriver
+        def send_message(self, message: Message) -> None:
+            if isinstance(message, events.InputEvent) and self._backlog >= MOST_KEYS:
+                return
+            self._posted += 1
+            sending = asyncio.run_coroutine_threadsafe(self._app._post_message(message), self._loop)
+            sending.add_done_callback(self._hand_over)
+
+        def _hand_over(self, _: object) -> None:
+            self._handed_over += 1
+
+        @property
+        def _backlog(self) -> int:
+            focused = self._app.focused
+            at_focused: int = focused.message_queue_size if focused is not None else 0
+            at_app: int = self._app.message_queue_size
+            return self._posted - self._handed_over + at_app + at_focused
+
+        def _sigtstp_application(self, *_: object) -> None:
+            self._loop.call_soon_threadsafe(self._app.action_suspend_process)
+
+        def _sigcont_application(self, *_: object) -> None:
+            self._loop.call_soon_threadsafe(self._app.continued)
+
+    return TerminalDriver
 
 
-def _let_go_of_the_terminal() -> None:
+def is_gone() -> bool:
+    """Tell whether the terminal has been closed."""
+    try:
+        termios.tcgetattr(0)
+    except termios.error:
+        return True
+    return False
+
+
+def let_go_of_the_terminal() -> None:
     """Put the null device in the terminal's place, so that what is still said on leaving does not fail."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):

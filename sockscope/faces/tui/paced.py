@@ -1,0 +1,123 @@
+"""An app that draws no faster than its terminal reads, can be stopped and continued, and always ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any, TypeVar
+
+from textual.driver import Driver
+from textual.screen import Screen
+
+from sockscope.faces.ending import Ending
+from sockscope.faces.tui.compositor import PacedCompositor
+from sockscope.faces.tui.keys import PromptApp
+from sockscope.faces.tui.terminal import SavedTerminal, is_gone, let_go_of_the_terminal, terminal_driver
+from sockscope.faces.tui.writer import ScreenWriter
+
+R = TypeVar("R")
+
+
+class PacedApp(PromptApp[R]):
+    """An app on a terminal that may be slow, stop reading, or be gone.
+
+    No picture is begun before the last one has left: what has changed meanwhile is in the next one. Without
+    ``ending`` nobody but the keys ends it.
+    """
+
+    def __init__(self, ending: Ending | None = None, *more: Any) -> None:
+        self._ending = ending
+        self._saved = SavedTerminal()
+        super().__init__(*more)  # asks for the driver
+        self._stopping: asyncio.Task[None] | None = None
+        self._waits_for_terminal = False
+
+    # Ending.
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return the driver of the terminal."""
+        driver = super().get_driver_class()
+        if self._ending is None:
+            return driver
+        self._ending.at_worst(self._saved.restore)
+        return terminal_driver(driver, self._ending, self._saved)
+
+    def listen(self) -> None:
+        """From now on leave when signals, Ctrl+C or a closed window ask for it."""
+        if self._ending is not None:
+            self._ending.listen(self._asked_to_end)
+
+    def _asked_to_end(self, number: int, again: bool) -> None:
+        if number == signal.SIGHUP and is_gone():
+            let_go_of_the_terminal()
+        self.asked_to_end(again)
+
+    def asked_to_end(self, again: bool) -> None:
+        """Leave; when asked ``again`` at once."""
+        raise NotImplementedError
+
+    # Drawing.
+
+    @property
+    def _writer(self) -> ScreenWriter | None:
+        return getattr(self._driver, "writer", None)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the terminal has not taken the last picture yet."""
+        return self._writer is not None and self._writer.is_busy
+
+    def may_draw(self) -> bool:
+        """Tell whether a picture may be begun; if not, it is once the last one has left."""
+        if not self.is_behind or self._writer is None:
+            return True
+        if not self._waits_for_terminal:
+            self._waits_for_terminal = True
+            loop = asyncio.get_running_loop()
+            self._writer.once_left(lambda: loop.call_soon_threadsafe(self._draw_what_waited))
+        return False
+
+    def _draw_what_waited(self) -> None:
+        self._waits_for_terminal = False
+        if self._running and self.screen_stack:
+            with self._context():  # it comes from a thread, which has none
+                self.screen._compositor_refresh()
+
+    def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
+        """Let the screen draw at the pace of the terminal, and show it."""
+        if isinstance(screen, Screen) and not isinstance(screen._compositor, PacedCompositor):
+            screen._compositor = PacedCompositor()
+        return super().push_screen(screen, *args, **options)
+
+    # Stopping, as Ctrl+Z does, and continuing.
+
+    async def before_stop(self) -> None:
+        """Bring to rest what must not be stopped in the middle."""
+
+    def after_stop(self) -> None:
+        """Let it go on."""
+
+    def action_suspend_process(self) -> None:
+        """Give the terminal back to the shell and stop."""
+        if self._stopping is None and self._driver is not None and self._driver.can_suspend:
+            self._stopping = asyncio.create_task(self._stop())
+
+    async def _stop(self) -> None:
+        driver = self._driver
+        assert driver is not None
+        await self.before_stop()
+        driver.suspend_application_mode()
+        while not getattr(driver, "is_on", True):
+            os.kill(os.getpid(), signal.SIGSTOP)
+            driver.resume_application_mode()  # not possible when it is continued in the background
+        self._stopping = None
+        self.after_stop()
+        self.refresh(layout=True)
+
+    def continued(self) -> None:
+        """Take the terminal again after a stop that nobody announced: the shell has changed its modes."""
+        if self._stopping is None and self._driver is not None and self._running:
+            self._driver.suspend_application_mode()
+            self._driver.resume_application_mode()
+            self.refresh(layout=True)
