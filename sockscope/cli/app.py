@@ -322,7 +322,7 @@ def _plan(params: Params) -> Plan:
         raise ConfigError(faults)
     return Plan(
         form=forms[0] if forms else OutputForm.TEXT,
-        path=None if params["output"] == "-" else params["output"],
+        path=params["output"],
         interval_s=interval[0],
         quiet=params["quiet"],
         thresholds=tuple(thresholds),

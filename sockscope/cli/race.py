@@ -34,7 +34,7 @@ def race_flags(command: F) -> F:
         click.option("--json", "json", is_flag=True, help="Write one JSON object."),
         click.option("--csv", "csv", is_flag=True, help="Write a line of CSV per contestant and round."),
         click.option("--markdown", "markdown", is_flag=True, help="Write a table in Markdown."),
-        click.option("--svg", metavar="FILE", help="Write a chart to a file, too."),
+        click.option("--svg", metavar="FILE", help="Write a chart to a file (- is stdout), too."),
         click.option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout (-)."),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
         click.option("--fail-if", multiple=True, metavar="CONDITION",
@@ -126,7 +126,7 @@ def race_plan(params: Params, contest: Contest) -> RacePlan:
         raise ConfigError(faults)
     return RacePlan(
         form=forms[0] if forms else RaceForm.TEXT,
-        path=None if params["output"] == "-" else params["output"],
+        path=params["output"],
         svg=params["svg"],
         quiet=params["quiet"],
         strict=params["strict"],

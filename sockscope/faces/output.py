@@ -43,7 +43,7 @@ class OutputForm(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a headless run writes and where (``path`` None = stdout), and what it is judged by."""
+    """What a headless run writes and where (``path`` None or ``-``: stdout), and what it is judged by."""
 
     form: OutputForm = OutputForm.TEXT
     path: str | None = None
@@ -52,9 +52,14 @@ class Plan:
     thresholds: tuple[Threshold, ...] = ()
 
     @property
+    def to_stdout(self) -> bool:
+        """Whether the figures go to stdout."""
+        return self.path in (None, "-")
+
+    @property
     def stdout_is_free(self) -> bool:
         """Whether a line for people may go to stdout without spoiling figures for programs."""
-        return self.form is OutputForm.TEXT or self.path is not None
+        return self.form is OutputForm.TEXT or not self.to_stdout
 
 
 class Output:
@@ -68,13 +73,13 @@ class Output:
 
     def __init__(self, plan: Plan) -> None:
         self._form = plan.form
-        self._name = plan.path or "standard output"
+        self._name = plan.path or ""
         self._columns: list[str] = []
         self._place: Path | None = None
         self._whole: list[str] = []
         self._stdout = sys.stdout
         self._stream: TextIO | None = self._stdout
-        if plan.path is not None:
+        if plan.path is not None and not plan.to_stdout:
             self._open(plan.path)
 
     def __enter__(self) -> Output:

@@ -494,8 +494,9 @@ def test_serve_and_swarm_are_the_two_halves_of_a_run(tmp_path: Path, transport: 
     assert served["rates"]["requests_per_s"] == pytest.approx(200 / served["duration_s"])
 
 
-def test_serve_keeps_json_on_stdout_clean() -> None:
-    done = sockscope("serve", "-d", "0.1", "--json")
+@pytest.mark.parametrize("where", [[], ["-o", "-"]])
+def test_serve_keeps_json_on_stdout_clean(where: list[str]) -> None:
+    done = sockscope("serve", "-d", "0.1", "--json", *where)
     assert done.returncode == 0
     assert json.loads(done.stdout)["state"] == "stopped"
     assert done.stderr.startswith("sockscope: listening on 127.0.0.1:")
