@@ -141,7 +141,10 @@ class Engine:
         self._sampler.start()
         self._started_s = self._placement.began_s
         # What the processes used to get ready is no figure of the run; what the roles have done since is.
-        self._baseline = replace(self._take(NOTHING), time_s=self._started_s, roles={})
+        # So are the kernel's datagrams: clients in another process may have sent some by now.
+        ready = self._take(NOTHING)
+        resources = replace(ready.resources, kernel_udp=None)
+        self._baseline = replace(ready, time_s=self._started_s, roles={}, resources=resources)
         self._warming_up = self.experiment.warmup_s != 0
         self.state = RunState.RUNNING
         self._note(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import sys
 
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.run.snapshot import SocketOption
@@ -19,6 +20,23 @@ _REUSE_PORT: int | None = getattr(socket, "SO_REUSEPORT", None)
 # listener: the accept queue and its limit), rtt is word 15, in microseconds.
 _UNACKED, _SACKED, _RTT = 4, 5, 15
 _WORDS = struct.Struct("=8x16I")
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("=9I")
+
+
+def dropped_datagrams(sock: socket.socket) -> int:
+    """Return how many datagrams the kernel has dropped at a socket so far; 0 where it does not tell.
+
+    That is ``sk_drops``, the last word of SO_MEMINFO (linux/sock_diag.h), which ``ss -u -m`` shows as ``d``.
+    """
+    if sys.platform != "linux":
+        return 0
+    try:
+        words = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    except OSError:
+        return 0
+    drops: int = _MEMINFO.unpack(words)[-1] if len(words) == _MEMINFO.size else 0
+    return drops
 
 
 def socket_of(transport: asyncio.Transport) -> socket.socket | None:

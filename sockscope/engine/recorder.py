@@ -201,6 +201,7 @@ class Recorder:
         self.rejected = 0
         self.late = 0
         self.lost = 0
+        self.dropped = 0
         self.reordered = 0
         self.duplicated = 0
         self.accept_stops = 0

@@ -136,6 +136,33 @@ async def test_many_short_lived_sockets_are_neither_turned_away_nor_called_dupli
         assert totals.connections_opened == totals.requests
 
 
+@pytest.mark.parametrize("server", ["datagram", "blocking", "epoll"])
+async def test_what_the_kernel_drops_at_the_server_is_lost(server: str) -> None:
+    if kernel_udp() is None:
+        pytest.skip("no SO_MEMINFO here")
+    # Sixty at once find room for a few, and most sockets send this one datagram only.
+    values: dict[str, Any] = {"clients": 60, "lifetime": 1, "requests": 60, "rcvbuf_bytes": 1_000}
+    async with running(transport="udp", server=server, request_timeout_s=0.05, **values) as engine:
+        async with asyncio.timeout(30):
+            await engine.wait()
+        assert server_of(engine).totals.datagrams_lost == 60 - server_of(engine).totals.requests
+        assert swarm_of(engine).totals.timeouts > 0
+    lost = server_of(engine).totals.datagrams_lost
+    assert lost == 60 - server_of(engine).totals.requests > 0
+
+
+async def test_the_kernel_counts_from_the_first_datagram_on_wherever_the_clients_are() -> None:
+    if kernel_udp() is None:
+        pytest.skip("no /proc/net/snmp here")
+    async with running(transport="udp", clients=50, requests=50, place="apart") as engine:
+        await engine.wait()
+        await engine.settle()
+        seen = engine.snapshot().resources.kernel_udp
+    assert seen is not None
+    assert seen.in_datagrams >= 100
+    assert seen.out_datagrams >= 100
+
+
 async def test_the_kernel_has_counted_at_least_as_many_datagrams() -> None:
     before = kernel_udp()
     if before is None:

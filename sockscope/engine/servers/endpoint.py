@@ -24,11 +24,12 @@ Remote = tuple[str, int] | tuple[str, int, int, int]
 
 
 class SequenceCounts(NamedTuple):
-    """What the numbers of UDP datagrams tell, in datagrams."""
+    """What the numbers of UDP datagrams tell, and how many the kernel has ``dropped`` at the socket."""
 
     lost: int = 0
     reordered: int = 0
     duplicated: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,15 +132,18 @@ class Server(RecordedRole):
     def own_figures(self) -> RoleSnapshot:
         """Return the figures that only a server has."""
         recorder = self.recorder
-        totals = recorder.totals()
+        totals, dropped = recorder.totals(), recorder.dropped
         for endpoint in self._endpoints():
             here = endpoint.sequence_counts()
+            dropped += here.dropped
             totals = replace(
                 totals,
                 datagrams_lost=totals.datagrams_lost + here.lost,
                 datagrams_reordered=totals.datagrams_reordered + here.reordered,
                 datagrams_duplicated=totals.datagrams_duplicated + here.duplicated,
             )
+        # Whom the kernel has dropped from altogether is not known, and its numbers tell nothing.
+        totals = replace(totals, datagrams_lost=max(totals.datagrams_lost, dropped))
         return RoleSnapshot(
             role=recorder.role,
             transport=self._assignment.tuning.transport if self._assignment else "",

@@ -20,7 +20,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.sequence import number_of
 from sockscope.engine.addresses import plain_address
-from sockscope.engine.options import buffer_options, change_buffers, reuse_options
+from sockscope.engine.options import buffer_options, change_buffers, dropped_datagrams, reuse_options
 from sockscope.engine.os_errors import describe
 from sockscope.engine.recorder import clip
 from sockscope.engine.role import Assignment
@@ -148,7 +148,12 @@ class SyncUdpEndpoint:
     def sequence_counts(self) -> SequenceCounts:
         """Return datagrams lost, reordered and duplicated of the peers that are here."""
         with self._lock:
-            return self.peers.sequence_counts()
+            return self.peers.sequence_counts()._replace(dropped=self._dropped)
+
+    @property
+    def _dropped(self) -> int:
+        """What the kernel has dropped here; a socket that is shared is its successor's to tell of."""
+        return dropped_datagrams(self.sock) if self.reading else 0
 
     async def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; buffers of a UDP socket can change in place."""
@@ -226,6 +231,7 @@ class SyncUdpEndpoint:
         if self._watcher is not None:
             self._watcher.cancel()
         with self._lock:
+            self.recorder.count("dropped", self._dropped)
             self.closing = True
             self.reading = False
             self.peers.forget_all(reason)

@@ -39,6 +39,8 @@ THREADS_END_S = 2.0
 """How long the threads of blocking clients may take to end, when their sockets are shut down."""
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MOST_S = 2.0
+LATE_S = 0.25
+"""How long after its timeout an answer over UDP may come until its request is called lost."""
 CHECKED_AT_ONCE = 512
 """Clients whose requests are checked for timeouts in one turn of the loop."""
 _FILLER = b"abcdefghijklmnopqrstuvwxyz 0123456789 "
@@ -330,13 +332,14 @@ class Swarm(RecordedRole):
         """Check some clients for overdue requests; all of them twenty times per timeout, or ten times
         if there are many, but every 200 ms at the latest."""
         timeout_s = self.tuning.request_timeout_s
-        before_s = perf_counter() - timeout_s
+        now_s = perf_counter()
+        before_s = now_s - timeout_s
         checked = list(islice(self._unchecked, CHECKED_AT_ONCE))
         for client in checked:
             if client.link.overdue(before_s):
                 client.time_out(before_s)
             if client.link.undecided:
-                client.link.settle(before_s)
+                client.link.settle(now_s - LATE_S)
         parts = len(self._clients) // CHECKED_AT_ONCE + 1
         period_s = min(max(timeout_s / (20 if parts == 1 else 10), 0.002), 0.2)
         if len(checked) < CHECKED_AT_ONCE:

@@ -18,7 +18,7 @@ from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.sequence import SEQUENCE_BYTES
 from sockscope.engine.addresses import plain_address
 from sockscope.engine.limiter import Waiter
-from sockscope.engine.options import buffer_options, change_buffers, reuse_options
+from sockscope.engine.options import buffer_options, change_buffers, dropped_datagrams, reuse_options
 from sockscope.engine.os_errors import describe
 from sockscope.engine.recorder import CAPTURE_BYTES, clip
 from sockscope.engine.role import Assignment
@@ -222,7 +222,13 @@ class UdpEndpoint:
 
     def sequence_counts(self) -> SequenceCounts:
         """Return datagrams lost, reordered and duplicated of the peers that are here."""
-        return self._peers.sequence_counts()
+        return self._peers.sequence_counts()._replace(dropped=self._dropped)
+
+    @property
+    def _dropped(self) -> int:
+        """What the kernel has dropped here; a socket that is shared is its successor's to tell of."""
+        is_ours = self._socket.fileno() >= 0 and not self._shared
+        return dropped_datagrams(self._socket) if is_ours else 0
 
     # From the role.
 
@@ -309,6 +315,7 @@ class UdpEndpoint:
     def close(self, reason: CloseReason) -> None:
         """Close the socket, and record the end of every peer."""
         self._watcher.cancel()
+        self.context.recorder.count("dropped", self._dropped)
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket)
             self._socket.close()
