@@ -91,12 +91,19 @@ class Situation:
     def _uses(self) -> list[ProcessUse]:
         found = []
         for number, (name, busy) in enumerate(self.processes.items()):
-            alone = len(self.processes) == 1 or (name == "main" and "target" in self.processes)
-            roles = ("server", "swarm") if alone else tuple(r for r in ("server",) if r in name)
+            roles = tuple(role for role in ("server", "swarm") if self._hosts(name, role))
             found.append(
                 ProcessUse(name, 100 + number, roles, busy.resources(self.machine), "uvloop", {}, **busy.rest)
             )
         return found
+
+    def _hosts(self, process: str, role: str) -> bool:
+        if process == "target":
+            return role == "server"
+        if process == "main":
+            here = self.server if role == "server" else self.swarm
+            return here is not None and not {"server", "clients"} & set(self.processes)
+        return process == {"server": "server", "swarm": "clients"}[role]
 
 
 def taken(permits: int, waiting: int, wait_s: float = 0.05) -> LimiterStatistics:
@@ -148,6 +155,15 @@ SITUATIONS = (
         "others take the machine from a process that hardly wants it", "think time", ("think 50.0 ms",),
         tuning={"think_time_s": 0.05}, service_s=0.004, in_flight=8, machine=1.0,
         processes={"main": Busy(0.08, waits=0.12)},
+    ),
+    Situation(
+        "others take the machine from clients of a slow server", "server", ("wait 200 ms",), service_s=0.2,
+        answers=500, **ELSEWHERE, machine=1.0, never=("cores are taken",),
+        processes={"main": Busy(0.14, waits=0.7, late=0.3), "target": Busy(0.03)},
+    ),
+    Situation(
+        "others take the machine from a process that wants it", "CPU", ("100 % of all 2 cores", "main 40 %"),
+        processes={"main": Busy(0.4, waits=0.4, late=0.5)}, machine=1.0,
     ),
     Situation(
         "our processes fill the machine", "CPU", ("100 % of all 2 cores",), tuning={"permits": 50},
@@ -212,6 +228,16 @@ SITUATIONS = (
     Situation(
         "a server elsewhere serves one at a time", "backlog", ("99 connections wait in the backlog",),
         **ELSEWHERE, swarm={"backlog": 99},
+    ),
+    Situation(
+        "clients of a server elsewhere that serves one at a time time out", "backlog", ("99 connections",),
+        counts={"timeouts": 99, "connections_opened": 99}, **ELSEWHERE, swarm={"backlog": 99},
+        processes={"main": Busy(0.4, 0.55), "target": Busy(0.4)}, machine=1.0,
+    ),
+    Situation(
+        "many short connections keep a server elsewhere busy", "CPU", ("target 99 %",),
+        counts={"connections_opened": 5_000}, **ELSEWHERE, swarm={"backlog": 60, "connections_open": 80},
+        processes={"main": Busy(0.4), "target": Busy(0.99, busiest=0.99)},
     ),
     Situation(
         "no descriptors are left", "descriptors", ("ulimit",),

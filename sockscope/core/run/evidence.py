@@ -18,6 +18,8 @@ OTHERS_RATIO = 0.1
 """From this share of a core on, other programs are worth a word."""
 FAILING_RATIO = 0.05
 """From this share of the requests on, those that fail are."""
+LAG_RATIO = 0.25
+"""A loop that is late by this share of the latency on average is much of it."""
 HALF = 0.5
 
 
@@ -68,6 +70,12 @@ class Seen:
         """Whether every core works, for whatever program."""
         taken = machine_ratio(self.window)
         return taken is not None and taken >= MACHINE_FULL_RATIO
+
+    def is_felt(self, process: ProcessFigures) -> bool:
+        """Whether the lag of a process is much of the latency; a request waits for its loop twice."""
+        if self.cycle.service_s is None or process.lag_mean_s is None:
+            return True
+        return process.lag_mean_s >= LAG_RATIO * self.cycle.service_s
 
     @property
     def one_process(self) -> bool:

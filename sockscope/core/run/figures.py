@@ -77,6 +77,7 @@ class ProcessFigures:
     core_wait_ratio: float | None = None
     wanted_ratio: float | None = None
     late_ratio: float | None = None
+    lag_mean_s: float | None = None
 
 
 def process_figures(window: Snapshot) -> tuple[ProcessFigures, ...]:
@@ -103,6 +104,7 @@ def _of_process(use: ProcessUse) -> ProcessFigures:
         core_wait_ratio=_ratio(use.resources.core_wait_s, use.resources),
         wanted_ratio=_wanted_ratio(use),
         late_ratio=_late_ratio(use.resources.loop_lag),
+        lag_mean_s=use.resources.loop_lag.mean_s,
     )
 
 

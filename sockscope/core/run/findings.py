@@ -50,6 +50,8 @@ STUCK_RATIO = 0.6
 not seen."""
 HELD_UP_RATIO = 0.2
 """From this share of the time on, a loop that does not get to its next turn is worth the sentence."""
+STAYING = 2
+"""Fewer new connections than this times the backlog: who is in it stays there for a while."""
 UNANSWERED_S = 0.5
 """No answer for a shorter time than this is nothing to tell."""
 QUEUEING = 8
@@ -123,6 +125,18 @@ def _not_accepted(seen: Seen) -> Finding | None:
     return Finding(
         "backlog", f"{holder.backlog:,} connections wait in the backlog: the server does not accept them"
     )
+
+
+def _starving(seen: Seen) -> Finding | None:
+    """Most connections wait to be accepted and stay there, although the server has time to spare."""
+    window = seen.window
+    backlog = max((role.backlog for role in window.roles.values()), default=0)
+    if window.swarm is None or window.swarm.totals.connections_opened >= STAYING * backlog:
+        return None
+    servers = [process for process in seen.processes if "server" in process.roles]
+    if any((process.wanted_ratio or 0.0) >= CPU_FULL_RATIO for process in servers):
+        return None
+    return _not_accepted(seen)
 
 
 # Something is used up.
@@ -200,7 +214,7 @@ def _machine(seen: Seen) -> Finding | None:
         return None
     cores = seen.window.resources.machine_cores
     ours = sum(process.cpu_ratio or 0.0 for process in seen.processes)
-    felt = any(_feels_others(process) for process in seen.processes)
+    felt = any(_feels_others(process) and seen.is_felt(process) for process in seen.processes)
     if ours < HALF * cores and not (felt and seen.cycle.mostly_queues):
         return None
     told = "; ".join(machine_told(seen))
@@ -293,7 +307,7 @@ def _late(seen: Seen, least: float) -> Finding | None:
     """A loop is late for much of the time, although its process does not want a core for all of it."""
     if seen.window.swarm is not None and not seen.cycle.mostly_queues:
         return None
-    late = [process for process in seen.processes if (process.late_ratio or 0.0) >= least]
+    late = [p for p in seen.processes if (p.late_ratio or 0.0) >= least and seen.is_felt(p)]
     if not late:
         return None
     worst = max(late, key=lambda process: process.late_ratio or 0.0)
@@ -371,7 +385,7 @@ def _latency(seen: Seen) -> Finding:
 
 _TRAFFIC: tuple[Rule, ...] = (
     # Requests fail, or cannot be made.
-    raised, not_accepting, no_connection, served_few, _timeouts, errors, _unanswered,
+    raised, not_accepting, no_connection, served_few, _starving, _timeouts, errors, _unanswered,
     # Something is used up, from the server outwards.
     _cpu, _occupied, _stuck, _machine, _admission, _permits, _pool,
     # Nothing is: what takes longest.
