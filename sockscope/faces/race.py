@@ -162,6 +162,9 @@ def _verdict(standing: Standing, plan: RacePlan) -> int:
     if not any(row.rank for row in table):
         say("the race has failed: nobody has a rank")
         return EXIT_FAILED
+    if standing.faults:
+        # Said above: not all have run who were asked for.
+        return EXIT_FAILED
     if plan.strict and not is_valid(table):
         say(INVALID)
         return EXIT_INVALID

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.results.contest import Contest, Contestant, Lap, lap_of
-from sockscope.core.run.snapshot import RunState, Snapshot
+from sockscope.core.run.snapshot import STOPPED, RunState, Snapshot
 from sockscope.core.run.window import window
 from sockscope.core.units import counted
 from sockscope.engine.engine import Engine
@@ -146,7 +146,11 @@ class Lane:
     async def _fresh(self) -> tuple[Snapshot, Snapshot]:
         """Return snapshots of this moment: those of a child are a little old otherwise."""
         await asyncio.gather(self._server.settle(), self._clients().settle())
-        return self._now()
+        now = self._now()
+        for process in (*now[0].processes, *now[1].processes):
+            if process.state == STOPPED:
+                raise EngineError(f"{process.name} process {process.pid} is stopped: it answers nothing")
+        return now
 
     def _lap(
         self,

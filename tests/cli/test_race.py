@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, sockscope
@@ -215,3 +216,17 @@ def test_the_second_interrupt_leaves_at_once() -> None:
         child.send_signal(signal.SIGINT)
         out, _ = child.communicate(timeout=PATIENCE_S)
     assert (child.returncode, out) == (130, "")
+
+
+def test_a_race_that_one_drops_out_of_has_failed() -> None:
+    with race_on_terminal(*TWO, *SHORT, "--place", "server", "--rounds", "6", "--slice", "200ms") as (
+        child,
+        read,
+    ):
+        read("round 1 of 6")
+        servers = [one.pid for one in psutil.Process(child.pid).children() if one.cmdline()[-1] == "server"]
+        os.kill(servers[0], signal.SIGKILL)
+        read(f"dropped out: server process {servers[0]} was killed (SIGKILL)")
+        out, _ = child.communicate(timeout=PATIENCE_S)
+    assert child.returncode == 1
+    assert "lifetime=" in out

@@ -4,7 +4,7 @@ import pytest
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.shortfall import shortfall
-from sockscope.core.run.snapshot import TARGET, ProcessUse, Snapshot, Totals
+from sockscope.core.run.snapshot import STOPPED, TARGET, ProcessUse, Snapshot, Totals
 from tests.core.runs import child, resources, role, run
 
 DEAD = child("server", 12, resources(), state="was killed (SIGKILL)", alive=False)
@@ -24,6 +24,11 @@ def ended(asked: Experiment, seconds: float, made: Totals | None = None, *childr
         (
             ended(Experiment(duration_s=6.0), 0.21, None, SILENT),
             "210 ms of the 6.00 s asked for were measured: clients process 13: no answer for 3.60 s",
+        ),
+        (ended(Experiment(duration_s=6.0), 6.0, None, SILENT), ""),
+        (
+            ended(Experiment(duration_s=6.0), 6.0, None, replace(SILENT, state=STOPPED)),
+            "clients process 13: stopped",
         ),
         (ended(Experiment(duration_s=6.0), 6.0, None, DEAD), "server process 12: was killed (SIGKILL)"),
         (ended(Experiment(duration_s=6.0), 6.0, None, replace(DEAD, name=TARGET)), ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sockscope.core import units
 from sockscope.core.run.failing import SILENT_S
-from sockscope.core.run.snapshot import TARGET, Snapshot
+from sockscope.core.run.snapshot import STOPPED, TARGET, Snapshot
 
 _NEARLY = 0.95
 """From this share of a duration on it counts as reached: processes tell their figures a moment apart."""
@@ -15,19 +15,13 @@ def shortfall(end: Snapshot) -> str:
 
     ``end`` is the last snapshot of a run that nobody interrupted.
     """
-    why = "; ".join(_broken(end))
-    if lacking := _lacking(end):
-        return f"{lacking}: {why}" if why else lacking
-    return why
-
-
-def _broken(end: Snapshot) -> list[str]:
-    """Return which processes of the run ended although they should not have, or do not answer."""
-    found = []
-    for process in end.processes:
-        if process.name != TARGET and (not process.alive or process.silent_s >= SILENT_S):
-            found.append(f"{process.name} process {process.pid}: {process.state}")
-    return found
+    lacking = _lacking(end)
+    ours = [process for process in end.processes if process.name != TARGET]
+    broken = [process for process in ours if not process.alive or process.state == STOPPED]
+    # A loop that is held up may be what the run is about, unless it has cost the run what was asked for.
+    silent = [p for p in ours if lacking and p not in broken and p.silent_s >= SILENT_S]
+    why = "; ".join(f"{process.name} process {process.pid}: {process.state}" for process in broken + silent)
+    return ": ".join(filter(None, (lacking, why)))
 
 
 def _lacking(end: Snapshot) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sockscope.core import units
 from sockscope.core.config.experiment import Experiment
-from sockscope.core.run.snapshot import Cursors, ProcessUse
+from sockscope.core.run.snapshot import STOPPED, Cursors, ProcessUse
 from sockscope.engine.loops import attach
 from sockscope.engine.placement.channel import (
     Answer,
@@ -301,7 +301,9 @@ class ChildHost:
             return None
         silent_s = perf_counter() - self._heard_s if self.alive and not self._resting else 0.0
         state = self._state
-        if self.alive and silent_s >= SILENT_S:
+        if self.alive and silent_s >= SILENT_S and self._process.stopped:
+            state = STOPPED
+        elif self.alive and silent_s >= SILENT_S:
             state = f"no answer for {units.format_duration(silent_s)}"
         return ProcessUse(
             name=self.name,

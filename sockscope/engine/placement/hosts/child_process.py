@@ -11,7 +11,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
+
 import sockscope
+from sockscope.engine.sampler import reading
 from sockscope.errors import EngineError
 
 WORKER = "sockscope.engine.placement.worker"
@@ -137,6 +140,11 @@ class ChildProcess:
         except BlockingIOError:
             return
         self._loop.remove_reader(self._stderr_fd)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has stopped it (SIGSTOP), and not only its loop is held up."""
+        return self.alive and reading(lambda: psutil.Process(self.pid).status()) == psutil.STATUS_STOPPED
 
     @property
     def last_line(self) -> str:
