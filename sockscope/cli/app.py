@@ -6,6 +6,7 @@ the dashboard.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -90,6 +91,11 @@ def _exit_code(command: Callable[[], Any]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        say("no more files can be opened; raise the limit of descriptors first: ulimit -n 1024")
+        return EXIT_USAGE
     return code if isinstance(code, int) else EXIT_OK
 
 
@@ -113,9 +119,7 @@ def app(ctx: click.Context, /, **params: Any) -> None:
     if params["print_spec"]:
         tell(to_toml(experiment))
         return
-    if not _on_terminal():
-        say("the dashboard needs a terminal; without one, use: sockscope run")
-        ctx.exit(EXIT_USAGE)
+    _need_terminal()
     _look_for_own_code(experiment)
     from sockscope.cli.environment import environment
     from sockscope.faces.tui.run import run_dashboard
@@ -336,8 +340,15 @@ def _parse_interval(text: str) -> float:
     return interval_s
 
 
-def _on_terminal() -> bool:
-    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+def _need_terminal() -> None:
+    """Say what is missing and exit, unless the dashboard has a terminal."""
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
+        say("the dashboard needs a terminal; without one, use: sockscope run")
+        click.get_current_context().exit(EXIT_USAGE)
+    if not sys.stderr.isatty():
+        # Told on stdout, as nobody may look into the file.
+        tell("sockscope: the dashboard is drawn on standard error, which must be a terminal: leave 2> out\n")
+        click.get_current_context().exit(EXIT_USAGE)
 
 
 def _refuse_flags_before(command: str, params: Params) -> None:

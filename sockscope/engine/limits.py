@@ -11,6 +11,8 @@ from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.units import counted
 from sockscope.errors import ResourceLimitError
 
+LOOP_DESCRIPTORS = 16
+"""What an event loop opens for itself, with some to spare."""
 RESERVED_DESCRIPTORS = 64
 """Left for the program itself: terminal, files, the loop, connections in the backlog."""
 
@@ -76,6 +78,18 @@ def _most_accepted(clients: int, servers: int) -> int:
         return clients
     share = clients / servers
     return min(clients, ceil(share + 5 * sqrt(share)))
+
+
+def check_room_for_loop() -> None:
+    """Raise ResourceLimitError when the descriptor limit does not even allow an event loop."""
+    limit = descriptor_limit()
+    if limit - (open_descriptors() or 0) < LOOP_DESCRIPTORS:
+        raise ResourceLimitError(
+            "descriptors",
+            limit,
+            f"this process may open {limit:,} descriptors, too few for an event loop; "
+            f"raise the limit first: ulimit -n 1024",
+        )
 
 
 def check_descriptors(experiment: Experiment, tuning: Tuning) -> None:

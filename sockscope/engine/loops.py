@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
+from sockscope.engine.limits import check_room_for_loop
 from sockscope.errors import ConfigError
 
 LEFT_S = 0.5
@@ -95,7 +96,12 @@ def run_on(name: str, main: Coroutine[Any, Any, T]) -> T:
     Unlike :class:`asyncio.Runner` it waits for what the user's own code has left behind only for a moment: a
     task that swallows its cancellation, or a thread, would hold up the end for ever.
     """
-    loop = loop_factory(name)()
+    try:
+        check_room_for_loop()
+        loop = loop_factory(name)()
+    except BaseException:
+        main.close()
+        raise
     asyncio.set_event_loop(loop)
     try:
         return loop.run_until_complete(main)

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.command import PATIENCE_S, next_complaint, running, sockscope
+from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, next_complaint, running, sockscope
 
 OWN = """
 import asyncio
@@ -110,6 +110,22 @@ def test_children_whose_interpreter_is_held_up_end_too(here: Path) -> None:
         assert child.returncode in (0, 130)
         gone, alive = psutil.wait_procs(children, PATIENCE_S)
         assert (len(gone), alive) == (2, [])
+
+
+def test_too_few_descriptors_for_a_loop_are_one_sentence() -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"ulimit -n 12; exec {COMMAND} serve"],
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "sockscope: this process may open 12 descriptors, too few for an event loop; "
+        "raise the limit first: ulimit -n 1024\n"
+    )
 
 
 @pytest.mark.parametrize("handler", ["swallows", "sleeps_in_a_thread"])

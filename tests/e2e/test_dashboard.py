@@ -138,6 +138,22 @@ def test_a_terminal_that_does_not_read_holds_up_neither_the_run_nor_its_end(tmp_
     assert all(seconds[:4])
 
 
+def test_more_than_can_be_typed_deafens_nobody() -> None:
+    with sockscope(*FEW, size=(80, 24)) as terminal:
+        terminal.send("/" + "x" * 20_000)
+        terminal.sees("no row contains “xxx")
+        terminal.send("\x03")
+        assert terminal.ended() == 0
+        leaves_a_summary(terminal)
+        terminal.is_restored()
+
+
+def test_drawn_into_a_file_it_says_that_it_cannot(tmp_path: Path) -> None:
+    with Terminal("/bin/sh", "-c", f"exec {COMMAND} 2>{tmp_path / 'log'}") as terminal:
+        assert terminal.ended() == 2
+        assert "drawn on standard error, which must be a terminal" in terminal.text
+
+
 def test_after_a_stop_from_outside_it_goes_on_and_can_be_left() -> None:
     with sockscope(*FEW) as terminal:
         terminal.child.send_signal(signal.SIGSTOP)

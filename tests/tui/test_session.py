@@ -23,6 +23,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.is_covered = False
+        self.is_behind = False
         self.is_overlaid = False
         self.states: list[ScreenState] = []
         self.requests: list[ScreenState] = []
@@ -124,6 +125,26 @@ async def test_a_picture_in_steps_loses_nothing_and_is_not_shown_after_the_end()
         call()
     assert session.intervals.reports() == intervals
     assert len(listener.states) == 2
+
+
+async def test_pictures_that_the_terminal_does_not_take_are_dropped_and_told() -> None:
+    session, _, listener = await started()
+    session.tick()
+    assert (listener.states[-1].dropped, listener.states[-1].finding.limit == "screen") == (0, False)
+    listener.is_behind = True
+    session.mark()
+    for _ in range(30):
+        session.tick()
+    assert len(listener.states) == 1
+    listener.is_behind = False
+    session.tick()
+    shown = listener.states[-1]
+    assert shown.dropped == 30
+    assert (shown.finding.limit, shown.finding.text.split(";")[0]) == (
+        "screen",
+        "the terminal has not taken 24 of the last 25 pictures",
+    )
+    assert "mark 1" in [event.text for event in shown.snapshot.events], "what happened meanwhile is not lost"
 
 
 async def test_each_event_is_shown_once_also_after_a_time_in_which_nothing_was_drawn() -> None:

@@ -58,6 +58,14 @@ QUEUEING = 8
 """So many requests in flight and more keep every process busy that has something to do."""
 
 
+def screen_limit(dropped: int, pictures: int) -> Finding | None:
+    """Return that the terminal does not keep up, when it has not taken half of the last ``pictures``."""
+    if dropped * 2 < pictures:
+        return None
+    text = f"the terminal has not taken {dropped} of the last {pictures} pictures; the traffic is not held up"
+    return Finding("screen", text)
+
+
 def limit_of(window: Snapshot) -> Finding:
     """Return what limits the run in a window of it."""
     seen = Seen(window)

@@ -7,14 +7,19 @@ import os
 import signal
 from typing import Any, TypeVar
 
+from textual import events
 from textual.driver import Driver
 from textual.screen import Screen
+from textual.widgets import Input
 
 from sockscope.faces.ending import Ending
 from sockscope.faces.tui.compositor import PacedCompositor
 from sockscope.faces.tui.keys import PromptApp
 from sockscope.faces.tui.terminal import SavedTerminal, is_gone, let_go_of_the_terminal, terminal_driver
 from sockscope.faces.tui.writer import ScreenWriter
+
+MOST_TYPED = 200
+"""The most characters that an input takes."""
 
 R = TypeVar("R")
 
@@ -56,6 +61,13 @@ class PacedApp(PromptApp[R]):
     def asked_to_end(self, again: bool) -> None:
         """Leave; when asked ``again`` at once."""
         raise NotImplementedError
+
+    # Typing.
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Bound what can be typed: each character costs as much as what stands there already."""
+        if isinstance(event.widget, Input) and event.widget.max_length is None:
+            event.widget.max_length = MOST_TYPED
 
     # Drawing.
 

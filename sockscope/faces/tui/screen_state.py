@@ -23,6 +23,8 @@ class ScreenState:
     rate of the graphs. ``at_once`` makes all panels draw now, because a person waits for it; otherwise they
     take turns, so that no single pause of the loop is long. ``idle`` are the keys of the knobs without effect
     on what runs now, each with the reason, and ``servers`` the server models that can be chosen.
+    ``dropped`` counts the pictures of the run that were not drawn, because the terminal had not taken the one
+    before.
     """
 
     snapshot: Snapshot
@@ -38,3 +40,4 @@ class ScreenState:
     at_once: bool = False
     idle: Mapping[str, str] = field(default_factory=dict)
     servers: tuple[str, ...] = ()
+    dropped: int = 0

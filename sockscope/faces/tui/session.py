@@ -18,7 +18,7 @@ from sockscope.core.config.experiment import Experiment
 from sockscope.core.events import Event
 from sockscope.core.results.intervals import Intervals
 from sockscope.core.run.figures import figures
-from sockscope.core.run.findings import limit_of
+from sockscope.core.run.findings import Finding, limit_of, screen_limit
 from sockscope.core.run.snapshot import Capture, Cursors, RunState, Snapshot
 from sockscope.core.run.source import RunSource
 from sockscope.core.run.trace import Trace
@@ -33,6 +33,8 @@ STEP_S = 0.002
 """Between the steps of a picture: what is called at once still belongs to the same turn of the loop."""
 SOON_S = 0.12
 """After a change the next picture comes this soon, so that its effect is seen at once."""
+PICTURES_JUDGED = 25
+"""Whether the terminal keeps up is told by the last five seconds."""
 GRACE_S = 1.0
 """How long requests in flight may take to finish when the run is left."""
 WINDOWS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -54,6 +56,10 @@ class Viewer(Protocol):
     @property
     def is_overlaid(self) -> bool:
         """Whether something else is drawn over it, or instead of it."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the picture before has not left for the terminal yet."""
 
     def interest(self, cursors: Cursors, *, still: bool, hidden: bool) -> Cursors:
         """Add to ``cursors`` which rows the next snapshot should hold.
@@ -115,6 +121,8 @@ class Session:
         self._window_s = DEFAULT_WINDOW_S
         self._frozen = False
         self._held = False
+        self._dropped = 0
+        self._last_dropped: deque[bool] = deque(maxlen=PICTURES_JUDGED)
         self._cursor_s: float | None = None
         self._markers = 0
         self._rests = False
@@ -256,7 +264,10 @@ class Session:
         snapshot, self._absorbed = self._absorbed, None
         if snapshot is None or self._is_over or self._frozen or self._viewer is None:
             return
-        if not self._viewer.is_covered:
+        is_behind = self._viewer.is_behind
+        self._dropped += is_behind
+        self._last_dropped.append(is_behind)
+        if not self._viewer.is_covered and not is_behind:
             self._show(replace(snapshot, events=tuple(self._unseen_events)))
             self._unseen_events.clear()
 
@@ -275,7 +286,8 @@ class Session:
                 snapshot=snapshot,
                 trace=self.trace,
                 figures=figures(headline),
-                finding=limit_of(headline),
+                finding=self._screen_limit() or limit_of(headline),
+                dropped=self._dropped,
                 requested=requested,
                 now_s=snapshot.time_s,
                 window_s=self._window_s,
@@ -284,6 +296,11 @@ class Session:
                 servers=offered(requested.transport, self.source.lacking),
             )
         )
+
+    def _screen_limit(self) -> Finding | None:
+        if len(self._last_dropped) < PICTURES_JUDGED:
+            return None
+        return screen_limit(sum(self._last_dropped), PICTURES_JUDGED)
 
     def _present(self, state: ScreenState) -> None:
         self._shown = state

@@ -107,6 +107,8 @@ def _figures(state: ScreenState) -> Content:
         pieces.append(_figure(units.format_count(lost), 1, "lost", alarm=lost > 0))
     if missed := snapshot.events_missed:
         pieces.append(_figure(units.format_count(missed), 1, "log lines overwritten", alarm=True))
+    if state.dropped:
+        pieces.append(_figure(units.format_count(state.dropped), 1, "pictures dropped", alarm=True))
     return Content("   ").join(pieces)
 
 

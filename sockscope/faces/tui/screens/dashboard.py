@@ -21,6 +21,7 @@ from sockscope.faces.tui.actions import labels_now
 from sockscope.faces.tui.compositor import FrugalCompositor
 from sockscope.faces.tui.exports import files_of
 from sockscope.faces.tui.offer import Clipping
+from sockscope.faces.tui.paced import PacedApp
 from sockscope.faces.tui.panels.header import HeaderPanel
 from sockscope.faces.tui.panels.knobs import KnobsPanel
 from sockscope.faces.tui.panels.listing import ListingPanel
@@ -103,6 +104,11 @@ class DashboardScreen(Screen[None]):
     def is_overlaid(self) -> bool:
         """Whether another screen is in front, a palette too."""
         return self.app.screen is not self
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the picture before has not left for the terminal yet."""
+        return isinstance(self.app, PacedApp) and self.app.is_behind
 
     def interest(self, cursors: Cursors, *, still: bool, hidden: bool) -> Cursors:
         """Add to ``cursors`` which rows the panels in sight need, or with ``hidden`` all panels."""
