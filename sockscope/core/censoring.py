@@ -68,6 +68,11 @@ class Ages:
         """How many requests were counted."""
         return self.counts.total()
 
+    @property
+    def sum_s(self) -> float:
+        """Their ages together, in seconds."""
+        return sum(age_s * count for age_s, count in self.counts.items())
+
 
 def percentiles(
     answered: Histogram, unanswered: Ages, ratios: Sequence[float]

@@ -16,6 +16,7 @@ from time import perf_counter
 from types import TracebackType
 
 from sockscope.core.run.snapshot import LimiterStatistics
+from sockscope.engine.stopwatch import Stopwatch
 
 
 class Waiter:
@@ -48,9 +49,7 @@ class Limiter:
         self._granting = False
         self._acquired = 0
         self._waited = 0
-        self._wait_s = 0.0
-        # The sum of the moments at which those who wait began to: with it the time so far takes no loop.
-        self._since_s = 0.0
+        self._waits = Stopwatch()
 
     def try_acquire(self) -> bool:
         """Take a permit if one is free and nobody waits for it."""
@@ -69,7 +68,7 @@ class Limiter:
         """Queue up; ``grant`` is called once, when the permit is held. It must not raise."""
         waiter = Waiter(grant, perf_counter())
         self._queue.append(waiter)
-        self._since_s += waiter.since_s
+        self._waits.begin(waiter.since_s)
         self._admit()
         return waiter
 
@@ -115,8 +114,7 @@ class Limiter:
             self._granting = False
 
     def _waits_no_longer(self, waiter: Waiter) -> None:
-        self._wait_s += perf_counter() - waiter.since_s
-        self._since_s -= waiter.since_s
+        self._waits.end(waiter.since_s, perf_counter())
 
     async def acquire(self) -> None:
         """Wait for a permit. When cancelled, no permit is held and none is lost."""
@@ -161,7 +159,5 @@ class Limiter:
             waiting=self.waiting,
             acquired=self._acquired,
             waited=self._waited,
-            wait_s=self._wait_s + self.waiting * perf_counter() - self._since_s
-            if self.waiting
-            else self._wait_s,
+            wait_s=self._waits.total_s(perf_counter()),
         )

@@ -29,6 +29,7 @@ from sockscope.core.histogram import Histogram
 from sockscope.core.ring import Ring, RingPage
 from sockscope.core.run.snapshot import Payload, Totals
 from sockscope.engine.role import Share
+from sockscope.engine.stopwatch import Stopwatch
 
 CAPTURES = 10_000
 """Exchanges that are kept."""
@@ -181,6 +182,7 @@ class Recorder:
         self.exchanges = CaptureRing(CAPTURES)
         self.service_time = Histogram()
         self.unanswered = Ages()
+        self.connected = Stopwatch()
         self.last_answer_s = 0.0
         # Flat, five items per exchange: a list of tuples would be garbage to collect, thousands at a time.
         self._journal: list[Any] = []
@@ -300,6 +302,7 @@ class Recorder:
         self._tally.changed = True
         self.last_conn_id = max(self.last_conn_id, record.conn_id)
         self.opened += 1
+        self.connected.begin(record.opened_s)
         self._log(EventKind.OPEN, record, text=text, time_s=record.opened_s)
 
     def on_close(
@@ -311,6 +314,7 @@ class Recorder:
         self._tally.changed = True
         record.state = ConnectionState.CLOSED
         record.closed_s = perf_counter() if time_s is None else time_s
+        self.connected.end(record.opened_s, record.closed_s)
         record.close_reason = reason
         record.close_text = text
         if reason is CloseReason.RESET:

@@ -56,7 +56,18 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
         Figure("unanswered", Better.LOWER, per_request=True),
     ),
     "clients": tuple(
-        map(Figure, ("running", "connecting", "retrying", "connections_open", "in_flight", "ready_after_s"))
+        map(
+            Figure,
+            (
+                "running",
+                "connecting",
+                "retrying",
+                "connections_open",
+                "in_flight",
+                "ready_after_s",
+                "accounted_ratio",
+            ),
+        )
     ),
     "limiter": _counts(LimiterStatistics),
     "admission": _counts(LimiterStatistics),

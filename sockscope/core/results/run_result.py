@@ -43,6 +43,7 @@ from sockscope.core.results.shape import FLAG, NAME, NUMBER, TEXT, list_of, one_
 from sockscope.core.run.adding import joined
 from sockscope.core.run.figures import figures
 from sockscope.core.run.findings import limit_of_run
+from sockscope.core.run.little import accounted_ratio
 from sockscope.core.run.snapshot import (
     ProcessUse,
     Raised,
@@ -134,6 +135,7 @@ def _clients(source: _Source) -> dict[str, Any] | None:
         "retrying": swarm.clients_retrying,
         "connections_open": swarm.connections_open,
         "in_flight": swarm.in_flight,
+        "accounted_ratio": accounted_ratio(source.snapshot),
         "ready_after_s": swarm.ready_s - source.snapshot.started_s if swarm.ready_s else None,
     }
 

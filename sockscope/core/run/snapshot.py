@@ -252,7 +252,8 @@ class RoleSnapshot:
     not tell; told by the clients of a server elsewhere), and ``not_accepting`` why it accepts nobody at the
     moment.
     ``service_time`` is that of the answered requests, ``unanswered`` are the ages at which the others were
-    given up.
+    given up. ``connected_s`` is the time for which the connections of the clients have been open, all
+    together, ``idle_s`` what of it they waited or thought.
     The swarm's ``began_s`` is when it was told to begin (or was refilled), just before its
     first connect, ``ready_s`` when every client had got a connection, and ``last_answer_s`` when it read its
     last answer: monotonic seconds, 0 = not yet.
@@ -291,6 +292,8 @@ class RoleSnapshot:
     pool: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
     service_time: Cumulative[Histogram] = field(default_factory=Histogram)
     unanswered: Cumulative[Ages] = field(default_factory=Ages)
+    connected_s: Cumulative[float] = 0.0
+    idle_s: Cumulative[float] = 0.0
     began_s: Earliest[float] = 0.0
     ready_s: WhenAll[float] = 0.0
     last_answer_s: Maximum[float] = 0.0

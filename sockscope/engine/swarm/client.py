@@ -18,6 +18,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.wire.dialogue import Dialogue
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.recorder import Recorder
+from sockscope.engine.stopwatch import Stopwatch
 from sockscope.engine.swarm.closings import Closings
 from sockscope.engine.swarm.links.link import Link
 from sockscope.engine.swarm.pacing.pacer import Pacer
@@ -64,6 +65,7 @@ class SwarmContext(Protocol):
     limiter: Limiter
     places: Places
     pool: Pool
+    idle: Stopwatch
     recorder: Recorder
     generation: int
     socket_generation: int

@@ -19,6 +19,7 @@ from sockscope.engine.accept_queue import accept_queue
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.recorded_role import RecordedRole
 from sockscope.engine.role import WHOLE, Assignment, Share
+from sockscope.engine.stopwatch import Stopwatch
 from sockscope.engine.swarm.client import LISTEN_S, Client, ClientState
 from sockscope.engine.swarm.closings import Closings
 from sockscope.engine.swarm.dialler import Dialler
@@ -55,6 +56,7 @@ class Swarm(RecordedRole):
         self.dialogue = experiment.dialogue
         self.limiter = Limiter(experiment.tuning.permits)
         self.places = Places()
+        self.idle = Stopwatch()
         self.generation = 0
         self.socket_generation = 0
         self.numbered = False
@@ -350,7 +352,7 @@ class Swarm(RecordedRole):
 
     def own_figures(self) -> RoleSnapshot:
         """Return the figures that only a swarm has."""
-        recorder = self.recorder
+        recorder, now_s = self.recorder, perf_counter()
         return RoleSnapshot(
             role=SWARM,
             transport=self.tuning.transport,
@@ -369,6 +371,8 @@ class Swarm(RecordedRole):
             service_time=recorder.service_time.copy(),
             unanswered=recorder.unanswered.copy(),
             backlog=self._backlog(),
+            connected_s=recorder.connected.total_s(now_s),
+            idle_s=self.idle.total_s(now_s),
             began_s=self._began_s,
             ready_s=self._ready_s,
             last_answer_s=recorder.last_answer_s,

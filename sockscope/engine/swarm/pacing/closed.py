@@ -7,6 +7,7 @@ turn of the shared pool of connections and for a permit of the semaphore, in thi
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from sockscope.core.events import CloseReason
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
 class ClosedLoop:
     """The pacer of one client in a closed loop."""
 
-    __slots__ = ("_client", "_has_place", "_has_turn", "_holds_permit", "_swarm", "_think", "_waiter")
+    __slots__ = (
+        "_client",
+        "_has_place",
+        "_has_turn",
+        "_holds_permit",
+        "_idle_since_s",
+        "_swarm",
+        "_think",
+        "_waiter",
+    )
 
     def __init__(self, client: Client, swarm: SwarmContext) -> None:
         self._client = client
@@ -33,6 +43,8 @@ class ClosedLoop:
         self._has_turn = False
         self._waiter: Waiter | None = None
         self._think: asyncio.TimerHandle | None = None
+        # Since when the connection asks nothing; 0: it asks, or is not there.
+        self._idle_since_s = 0.0
 
     # From the client.
 
@@ -41,17 +53,21 @@ class ClosedLoop:
         client, swarm = self._client, self._swarm
         if swarm.paused:
             client.state = ClientState.PARKED
+            self._idle()
         elif swarm.places.full and not self._has_place:
             self._end_turn()
+            self._idle()
             client.state = ClientState.WAITING
             swarm.places.wait(self)
         elif swarm.tuning.pool and not self._has_turn:
             client.state = ClientState.FREE
+            self._idle()
             swarm.pool.offer(self)
         elif swarm.limiter.try_acquire():
             self._send()
         else:
             client.state = ClientState.WAITING
+            self._idle()
             self._waiter = swarm.limiter.enqueue(self._admitted)
 
     def answered(self) -> None:
@@ -73,6 +89,7 @@ class ClosedLoop:
             client.leave(CloseReason.LIFETIME)
         elif tuning.think_time_s and not tuning.pool and not client.retiring:
             client.state = ClientState.THINKING
+            self._idle()
             self._think = self._swarm.call_later(tuning.think_time_s, self._think_time_over)
         else:
             client.proceed()
@@ -107,6 +124,7 @@ class ClosedLoop:
             self._swarm.places.give_back()
         else:
             self._swarm.places.withdraw(self)
+        self._busy()
         if not self._client.link.under_way:
             self._release()
             self._end_turn()
@@ -145,7 +163,9 @@ class ClosedLoop:
         if not swarm.may_send():
             self._release()
             client.state = ClientState.PARKED
+            self._idle()
             return
+        self._busy()
         link = client.link
         if link.outdated:
             link.renew(swarm.request_bytes_for(client))
@@ -185,6 +205,18 @@ class ClosedLoop:
     def _think_time_over(self) -> None:
         self._think = None
         self._client.proceed()
+
+    def _idle(self) -> None:
+        """The connection asks nothing for now."""
+        if not self._idle_since_s:
+            self._idle_since_s = now_s = perf_counter()
+            self._swarm.idle.begin(now_s)
+
+    def _busy(self) -> None:
+        """It asks, or is not there any more."""
+        if self._idle_since_s:
+            self._swarm.idle.end(self._idle_since_s, perf_counter())
+            self._idle_since_s = 0.0
 
     def _release(self) -> None:
         if self._holds_permit:

@@ -7,6 +7,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from sockscope.core import units
+from sockscope.core.run import little
 from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.plain import plain
@@ -124,7 +125,7 @@ def _limit(state: ScreenState) -> Content:
     finding = state.finding
     line = Content.styled("limit  ", "$foreground 60%") + Content.styled(finding.limit, "bold $text-accent")
     line += Content(f": {plain(finding.text)}")
-    warning = _framing_warning(snapshot)
+    warning = _framing_warning(snapshot) or little.warning(state.trace.headline or snapshot)
     return line + Content.styled(f"   {warning}", "$text-warning") if warning else line
 
 

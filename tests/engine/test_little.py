@@ -1,0 +1,41 @@
+"""Little's law holds: the service times and waits that are recorded fill the time of the clients."""
+
+from typing import Any
+
+import pytest
+
+from sockscope.core.run.little import accounted_ratio
+from sockscope.core.run.window import window
+from tests.engine.runs import running, swarm_of
+from tests.waiting import until
+
+QUICK = {"service_time_s": 0.0, "request_timeout_s": 60.0, "permits": 0}
+
+
+@pytest.mark.parametrize(
+    "tuning",
+    [
+        {"clients": 1},
+        {"clients": 1_100},
+        {"clients": 50, "client": "protocol"},
+        {"clients": 20, "client": "streams"},
+        {"clients": 50, "transport": "udp"},
+        {"clients": 50, "permits": 3},
+        {"clients": 50, "permits": 3, "think_time_s": 0.005},
+        {"clients": 50, "pool": 5},
+        {"clients": 50, "place": "apart"},
+    ],
+    ids=lambda tuning: " ".join(f"{name}={value}" for name, value in tuning.items()),
+)
+async def test_the_time_of_the_clients_is_accounted_for(tuning: dict[str, Any]) -> None:
+    async with running(**{**QUICK, **tuning}) as engine:
+        wanted = engine.tuning.connections
+        await until(lambda: swarm_of(engine).connections_open == wanted)
+        await engine.settle()
+        began = engine.snapshot()
+        # Fifteen of each client: a request in flight at an edge is wholly in the window, or not at all.
+        await until(
+            lambda: swarm_of(engine).totals.responses > began.main.totals.responses + 15 * wanted + 200
+        )
+        await engine.settle()
+        assert accounted_ratio(window(began, engine.snapshot())) == pytest.approx(1.0, abs=0.15)
