@@ -227,7 +227,11 @@ SITUATIONS = (
     ),
     Situation(
         "a server elsewhere serves one at a time", "backlog", ("99 connections wait in the backlog",),
-        **ELSEWHERE, swarm={"backlog": 99},
+        **ELSEWHERE, swarm={"backlog": 99}, never=("more clients", "perhaps"),
+    ),
+    Situation(
+        "a server elsewhere is too busy to accept", "backlog", ("130 % of a core, the server perhaps",),
+        **ELSEWHERE, swarm={"backlog": 99}, machine=0.7,
     ),
     Situation(
         "clients of a server elsewhere that serves one at a time time out", "backlog", ("99 connections",),

@@ -130,9 +130,8 @@ def _not_accepted(seen: Seen) -> Finding | None:
         return None
     if window.swarm is not None and holder.backlog < HALF * window.swarm.connections_open:
         return None
-    return Finding(
-        "backlog", f"{holder.backlog:,} connections wait in the backlog: the server does not accept them"
-    )
+    told = f"{holder.backlog:,} connections wait in the backlog: the server does not accept them"
+    return Finding("backlog", "; ".join([told, *_perhaps(seen)]))
 
 
 def _starving(seen: Seen) -> Finding | None:
@@ -375,11 +374,18 @@ def _elsewhere(seen: Seen) -> Finding | None:
         used = f"target {units.format_ratio(target.cpu_ratio)} of a core, {ours}"
         return Finding("server", f"{wait}; {used}: it waits for something itself, or for more requests")
     told = [f"{wait}, {ours}"]
-    if (seen.foreign_ratio or 0.0) >= CPU_HIGH_RATIO:
-        others = units.format_ratio(seen.foreign_ratio)
-        told.append(f"other programs take {others} of a core, the server perhaps")
+    told += _perhaps(seen)
     told.append("--pid tells what a server on this machine uses")
     return Finding("server", "; ".join(told))
+
+
+def _perhaps(seen: Seen) -> list[str]:
+    """Return what other programs use, as a part of a sentence, where the server may be one of them."""
+    if seen.window.server is not None or seen.target is not None:
+        return []
+    if (seen.foreign_ratio or 0.0) < CPU_HIGH_RATIO:
+        return []
+    return [f"other programs take {units.format_ratio(seen.foreign_ratio)} of a core, the server perhaps"]
 
 
 def _latency(seen: Seen) -> Finding:
