@@ -199,7 +199,7 @@ class FieldSpec:
         if any(value == meaning for _, meaning in self.words):
             return None
         if value < self.low:
-            return f"must be at least {self.format(self.low)}"
+            return f"must be at least {self.format(self.low) if self.low else 0}"
         if value > self.high:
             return f"must be at most {self.format(self.high)}"
         return None

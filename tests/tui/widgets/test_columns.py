@@ -48,10 +48,11 @@ def test_slots_fit_do_not_overlap_and_use_the_width(
 
 def test_what_a_flexible_column_does_not_need_goes_to_those_that_do() -> None:
     found = [Column("peer", "peer", 10, flexible=True), Column("text", "text", 10, flexible=True)]
-    assert [slot.width for slot in lay_out(found, [0, 40], 62)] == [12, 48]
+    assert [slot.width for slot in lay_out(found, [0, 40], 62)] == [4, 56]
     assert [slot.width for slot in lay_out(found, [0, 90], 62)] == [4, 56]
     assert [slot.width for slot in lay_out(found, [12, 90], 62)] == [12, 48]
     assert [slot.width for slot in lay_out(found, [90, 90], 62)] == [30, 30]
+    assert [slot.width for slot in lay_out(found, [0, 0], 62)] == [10, 50]
 
 
 @given(st.text(st.characters()), st.integers(0, 20), st.sampled_from(["left", "right"]))

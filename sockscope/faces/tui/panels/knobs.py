@@ -465,7 +465,7 @@ class KnobsPanel(Panel):
         rolling = (snapshot.swarm.rolling if snapshot.swarm else 0) + (
             snapshot.server.draining if snapshot.server else 0
         )
-        self.retitle(f"↻ {rolling:,} to roll over" if rolling else "")
+        self.retitle(f"↻ {rolling:,} to reconnect" if rolling else "")
 
     chosen_loop = ""
     """The loop that a new run is to have; "" for the one that runs."""

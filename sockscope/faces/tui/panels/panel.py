@@ -108,7 +108,7 @@ class Panel(Container):
         self._more = more
         title = Content(" │ ").join(map(self._tab, self.tabs or (self.entry,)))
         if more:
-            title += Content(f"  {plain(more)}")
+            title += Content(f"  {plain(more)}").stylize("not bold")
         # To write the same again would paint the whole panel anew.
         if self._title != title:
             self._title = title

@@ -243,4 +243,4 @@ def _style(row: StandingRow, standing: Standing) -> str:
 
 
 _EMPTY = "Enter starts the race that is chosen above; its table sorts itself as results come"
-_KEYS = " ↑ ↓ choose   Enter start   s stop, keep what was measured   y copy   e export   Esc dashboard"
+_KEYS = " ↑ ↓ choose   Enter start   s stop early   y copy   e export   Esc dashboard"

@@ -90,7 +90,7 @@ def _share(
     needed: Sequence[int],
     spare: int,
 ) -> None:
-    """Give the spare cells first to those flexible columns that need them, then to all alike.
+    """Give the spare cells first to those flexible columns that need them, then to the last one.
 
     While one of them needs more, another has no more than it needs itself.
     """
@@ -104,10 +104,8 @@ def _share(
         part = min(max(needed[index] - wanted[index], 0), spare // (len(missing) - number))
         wanted[index] += part
         spare -= part
-    for number, index in enumerate(flexible):
-        part = spare // (len(flexible) - number)
-        wanted[index] += part
-        spare -= part
+    if flexible:
+        wanted[flexible[-1]] += spare
 
 
 def fit(text: str, width: int, align: str) -> str:

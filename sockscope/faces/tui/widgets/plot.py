@@ -118,7 +118,8 @@ def draw_markers(grid: Grid, area: Area, frame: PlotScale, markers: Sequence[Mar
 
 def _write_beside(grid: Grid, area: Area, place: int, label: str) -> None:
     """Write a label beside a line: whole if there is room anywhere, else fewer words, else nothing."""
-    rows = range(area.y, area.y + area.height)
+    # Above the plot the legend leaves room.
+    rows = (*range(area.y, area.y + area.height), area.y - 1)
     for text in _shorter(label, area.width - 1):
         length = cell_len(text)
         for row in rows:
@@ -128,6 +129,8 @@ def _write_beside(grid: Grid, area: Area, place: int, label: str) -> None:
                 first = min(start - 1, place)
                 if inside and grid.is_free(first, row, min(length + 2, grid.width - first)):
                     grid.text(start, row, text, Ink.MARKER)
+                    if row < area.y:
+                        grid.put(place, row, "┆", Ink.MARKER)
                     return
 
 

@@ -102,7 +102,7 @@ def round_top(value: float, digits: Sequence[float] = _TOPS) -> float:
 
 
 def round_steps(low: float, high: float, most: int) -> list[float]:
-    """Multiples of a 1-2-5 step from `low` to `high`, at most `most` of them and at least one.
+    """Multiples of a 1-2-5 step from `low` to `high`, at most `most` of them; else the ends.
 
     Of the steps that fit, one that meets both ends is preferred: a labelled top tells how far the axis
     reaches.
@@ -121,7 +121,7 @@ def round_steps(low: float, high: float, most: int) -> list[float]:
             return steps
         if len(steps) > len(chosen):
             chosen = steps
-    return chosen or [low]
+    return chosen if len(chosen) > 1 else [low, high]
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:
