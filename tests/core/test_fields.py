@@ -154,7 +154,7 @@ def test_a_value_of_another_kind_is_refused(key: str, raw: object) -> None:
     [("clients", 0, "at least 1"), ("clients", 10_001, "at most 10,000"), ("think_time", math.nan, "finite"),
      ("think_time", math.inf, "finite"), ("size", 1 << 25, "at most 16 MiB"),
      ("timeout", 0.0, "at least 1 ms"),
-     ("transport", "sctp", "one of tcp, udp"), ("lifetime", -1, "at least run"),
+     ("transport", "sctp", "one of tcp, udp"), ("lifetime", -1, "at least 0"),
      ("clients", "5", "whole number"),
      ("clients", 2.5, "whole number"), ("clients", True, "whole number"), ("no_delay", "x", "true or false"),
      ("think_time", "1s", "a duration"), ("bind", 5, "text")],

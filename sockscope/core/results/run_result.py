@@ -399,7 +399,7 @@ def _batches_of(report: Report, name: str) -> Batches | None:
 def _waiting_ratio(report: Report) -> float | None:
     """Return the share of the processor time wanted by all processes for which they waited."""
     uses = [(known(use, "cpu_s"), known(use, "core_wait_s")) for use in report["processes"]]
-    if any(used is None or waited is None for used, waited in uses):
+    if not uses or any(used is None or waited is None for used, waited in uses):
         return None
     used, waited = (sum(each) for each in zip(*uses, strict=True))
     return waited / (used + waited) if used + waited > 0 else None
