@@ -91,12 +91,15 @@ async def _run(experiment: Experiment, plan: Plan, output: Output, signals: Endi
             first = origin(engine.snapshot())
             _announce(first, plan, output)
             with _remembered(engine, ending, first, intervals):
-                last = await _watch(engine, ending, first, plan.interval_s, output, progress)
+                before, last = await _watch(engine, ending, first, plan.interval_s, output, progress)
         finally:
             progress.clear()
             await engine.stop()
-    intervals.finish(last)
+    # What was under way at the end is answered by now: it is in the last interval as it is in the summary.
     last = drained(last, engine.snapshot())
+    intervals.finish(last)
+    if last.time_s > before.time_s:
+        output.interval(window(before, last))
     interrupted = ending.cancelled() or output.gone
     error = engine.error or ("" if interrupted else shortfall(last))
     return _Outcome(
@@ -111,18 +114,20 @@ async def _watch(
     interval_s: float,
     output: Output,
     progress: Progress,
-) -> Snapshot:
-    """Tell of each interval until the run ends, and return the last snapshot; the last may be shorter."""
-    now = first
+) -> tuple[Snapshot, Snapshot]:
+    """Tell of each interval until the run ends but the last, and return the two ends of that one."""
+    before = now = first
     due = _due_times(first, interval_s)
     told = ""
     while not ending.done() and not output.gone:
         await asyncio.wait({ending}, timeout=next(due))
         await (engine.conclude() if ending.done() or output.gone else engine.settle())
         before, now = now, engine.snapshot()
+        if ending.done() or output.gone:
+            break
         interval = window(before, now)
         anew = now.measured_since_s != before.measured_since_s
-        if anew and interval.measured_s < interval_s / 2 and not ending.done():
+        if anew and interval.measured_s < interval_s / 2:
             # The figures began a moment ago: that is part of the interval that follows.
             now = origin(now)
             continue
@@ -130,7 +135,7 @@ async def _watch(
         progress.tell(progress_line(now, interval))
         if not told and (told := _waiting_in_vain(interval)):
             progress.note(told)
-    return now
+    return before, now
 
 
 def _waiting_in_vain(interval: Snapshot) -> str:
