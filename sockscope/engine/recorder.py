@@ -207,8 +207,6 @@ class Recorder:
         self.reordered = 0
         self.duplicated = 0
         self.accept_stops = 0
-        self.not_accepting = ""
-        """Why the server accepts nobody at the moment, in words."""
         self.counts_frames = True
         """Whether requests and responses are counted; else nothing tells them apart in the bytes."""
         self._retired = _sums(())
@@ -337,12 +335,10 @@ class Recorder:
     def stops_accepting(self, why: str, time_s: float | None = None) -> None:
         """Count and log that the server accepts nobody until it has room again."""
         self.accept_stops += 1
-        self.not_accepting = why
         self.on_error(f"accepting stopped: {why}", reason=CloseReason.LIMIT, time_s=time_s)
 
     def accepts_again(self, time_s: float | None = None) -> None:
         """Log that the server accepts again."""
-        self.not_accepting = ""
         self.on_error("accepting again", time_s=time_s)
 
     def count(self, counter: str, by: int = 1) -> None:

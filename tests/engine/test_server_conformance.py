@@ -312,9 +312,9 @@ async def test_peers_that_use_up_the_descriptors_stop_the_accepting_and_nothing_
         async with serving(model) as served, connected(served) as good, AsyncExitStack() as crowd:
             await served.accepted()
             # One after the other: whom the server does not accept any more is in its backlog.
-            while not (served.recorder.not_accepting and served.endpoint.backlog):
+            while not (served.endpoint.not_accepting and served.endpoint.backlog):
                 await crowd.enter_async_context(connected(served))
-                await until(lambda: not served.endpoint.backlog or served.recorder.not_accepting)
+                await until(lambda: not served.endpoint.backlog or served.endpoint.not_accepting)
             async with connected(served) as waiting:
                 await waiting.send(wire)
                 await good.send(wire)
@@ -322,7 +322,7 @@ async def test_peers_that_use_up_the_descriptors_stop_the_accepting_and_nothing_
                 assert (served.recorder.accept_stops, waiting.received) == (1, 0)
                 await crowd.aclose()
                 assert await waiting.recv_exactly(len(wire)) == wire
-            await until(lambda: not served.recorder.not_accepting)
+            await until(lambda: not served.endpoint.not_accepting)
             assert (served.recorder.accept_stops, served.recorder.rejected) == (1, 0)
 
 

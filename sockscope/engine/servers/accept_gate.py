@@ -31,7 +31,8 @@ class AcceptGate:
         self._recorder = recorder
         self._most = descriptor_limit()
         self._spare = min(SPARE_DESCRIPTORS, self._most // 8)
-        self._stopped = False
+        self.why_not = ""
+        """Why nobody is accepted at the moment, in words; empty while somebody may be."""
 
     def accepted(self, descriptor: int) -> bool:
         """Note that a connection got this descriptor; return whether the next one may be accepted."""
@@ -58,11 +59,11 @@ class AcceptGate:
 
     def open(self) -> None:
         """Everybody who wanted a connection has got it, or there is room for more."""
-        if self._stopped:
-            self._stopped = False
+        if self.why_not:
+            self.why_not = ""
             self._recorder.accepts_again()
 
     def _stop(self, why: str) -> None:
-        if not self._stopped:
-            self._stopped = True
+        if not self.why_not:
+            self.why_not = why
             self._recorder.stops_accepting(why)

@@ -13,6 +13,7 @@ from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.options import buffer_options, no_delay_option
+from sockscope.engine.servers.accept_gate import AcceptGate
 from sockscope.engine.servers.endpoint import SequenceCounts, ServerContext
 
 
@@ -42,6 +43,7 @@ class ConnectionsEndpoint:
 
     context: ServerContext
     tuning: Tuning
+    gate: AcceptGate
     _idle_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -113,6 +115,11 @@ class ConnectionsEndpoint:
     def backlog(self) -> int:
         """Connections that the kernel has made and nobody has accepted yet."""
         raise NotImplementedError
+
+    @property
+    def not_accepting(self) -> str:
+        """Why nobody is accepted at the moment."""
+        return self.gate.why_not
 
     def sequence_counts(self) -> SequenceCounts:
         """Return zeros: TCP numbers its bytes itself."""

@@ -114,6 +114,11 @@ class Endpoint(Protocol):
         """Connections that wait to be accepted; over UDP there are none."""
         ...
 
+    @property
+    def not_accepting(self) -> str:
+        """Why nobody is accepted at the moment; empty while somebody may be, and over UDP."""
+        ...
+
     def sequence_counts(self) -> SequenceCounts:
         """Return what the numbers of UDP datagrams tell of the peers that are here; over TCP nothing."""
         ...

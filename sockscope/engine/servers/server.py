@@ -152,7 +152,7 @@ class Server(RecordedRole):
             connections_open=len(recorder.live),
             draining=sum(endpoint.open_connections for endpoint in self._draining),
             backlog=self._endpoint.backlog if self._endpoint else 0,
-            not_accepting=recorder.not_accepting,
+            not_accepting=self._endpoint.not_accepting if self._endpoint else "",
             limiter=self._context.admission.statistics(),
             socket_options=tuple(self._endpoint.socket_options()) if self._endpoint else (),
             last_trouble=self._own.last_trouble if self._own is not None else "",

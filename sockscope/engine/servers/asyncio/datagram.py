@@ -297,6 +297,11 @@ class UdpEndpoint:
         """Nobody is accepted over UDP."""
         return 0
 
+    @property
+    def not_accepting(self) -> str:
+        """Nobody is accepted over UDP, and nobody is refused."""
+        return ""
+
     def socket_of(self, conn_id: int) -> socket.socket | None:
         """Return None: UDP peers share one socket, which has no counters of its own."""
         return None

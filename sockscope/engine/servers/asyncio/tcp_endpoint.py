@@ -131,7 +131,7 @@ class TcpEndpoint(ConnectionsEndpoint):
         self.call_soon = loop.call_soon
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
-        self._gate = AcceptGate(context.recorder)
+        self.gate = AcceptGate(context.recorder)
         self._accept_pause: asyncio.TimerHandle | None = None
         self._closed = False
         context.admission.resize(assignment.tuning.server_permits)
@@ -160,10 +160,10 @@ class TcpEndpoint(ConnectionsEndpoint):
             try:
                 sock, remote = listener.accept()
             except BlockingIOError:
-                self._gate.open()
+                self.gate.open()
                 return
             except OSError as error:
-                if self._gate.failed(error):
+                if self.gate.failed(error):
                     continue
                 self._pause_accepting()
                 return
@@ -181,7 +181,7 @@ class TcpEndpoint(ConnectionsEndpoint):
             connection = self._make_connection(self, self.tuning)
             self.arriving.add(connection)
             self.run(self._adopt(sock, connection))
-            if not self._gate.accepted(descriptor):
+            if not self.gate.accepted(descriptor):
                 self._pause_accepting()
                 return
 
@@ -223,7 +223,7 @@ class TcpEndpoint(ConnectionsEndpoint):
         self._accept_pause = None
         if self._listener is None:
             return
-        if self._gate.has_room():
+        if self.gate.has_room():
             self._loop.add_reader(self._listener, self._accept)
         else:
             self._accept_pause = self._loop.call_later(ACCEPT_PAUSE_S, self._accept_again)
