@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 import traceback
@@ -15,7 +16,7 @@ from typing import Any
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.wire.octets import printable
-from sockscope.engine.own_errors import here, is_interrupt, message_of, place_of, told
+from sockscope.engine.own_errors import here, is_interrupt, is_users, message_of, place_of, told
 from sockscope.errors import ConfigError
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, object]]
@@ -23,6 +24,8 @@ Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, A
 Factory = Callable[[], object]
 """An asyncio.Protocol class, or a function that makes one, as loop.create_server takes it."""
 
+_imported: dict[str, tuple[int, int] | None] = {}
+"""The user's modules that were imported for a server, with what tells whether their files were edited."""
 _STARTS_A_LOOP = re.compile("event loop.*running|running event loop", re.IGNORECASE)
 """How asyncio and uvloop refuse to run a loop in a loop."""
 
@@ -72,6 +75,52 @@ def load_protocol(reference: str) -> Factory:
     return factory  # type: ignore[no-any-return]
 
 
+def reload(experiment: Experiment) -> str:
+    """Import the user's own server anew if it was edited; return what that means, or nothing.
+
+    Raises ConfigError when it will not do any more; what was imported before stays then. Where the server
+    runs in a child process only its syntax is looked at here, for the child imports it by itself.
+    """
+    key, reference = _named(experiment)
+    if not reference:
+        return ""
+    if experiment.tuning.layout != "loop":
+        _check_syntax(key, reference)
+        return f"the new run imports {_module_of(reference)} anew"
+    edited = [name for name, stamp in _imported.items() if _stamp(name) != stamp]
+    if not edited:
+        return ""
+    before = {name: sys.modules.pop(name) for name in _imported if name in sys.modules}
+    try:
+        (load_handler if key == "handler" else load_protocol)(reference)
+    except ConfigError:
+        sys.modules.update(before)
+        raise
+    return f"{reference} was edited: the new run serves with it as it is now"
+
+
+def _check_syntax(key: str, reference: str) -> None:
+    name = _module_of(reference)
+    importlib.invalidate_caches()
+    try:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
+            with open(spec.origin, "rb") as file:
+                compile(file.read(), spec.origin, "exec")
+    except Exception as error:  # noqa: BLE001  # finding it may import packages of the user's
+        raise ConfigError.of(key, reference, _import_failed(name, error)) from None
+
+
+def _stamp(name: str) -> tuple[int, int] | None:
+    """Return what tells whether the file of a module was edited; None where there is none."""
+    path = getattr(sys.modules.get(name), "__file__", None)
+    try:
+        found = os.stat(path) if path else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size) if found is not None else None
+
+
 def _named(experiment: Experiment) -> tuple[str, str]:
     return ("handler" if experiment.handler else "protocol"), experiment.own_server
 
@@ -83,6 +132,9 @@ def _module_of(reference: str) -> str:
 def _load(key: str, reference: str) -> Any:
     _see_current_directory()
     module_name, _, path = reference.partition(":")
+    known, writes_none = set(sys.modules), sys.dont_write_bytecode
+    # What is compiled is told by seconds to be of this very source, too coarse for who edits and tries.
+    sys.dont_write_bytecode = True
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -93,6 +145,11 @@ def _load(key: str, reference: str) -> Any:
         if is_interrupt(error):
             raise
         raise ConfigError.of(key, reference, _import_failed(module_name, error)) from None
+    finally:
+        sys.dont_write_bytecode = writes_none
+    for new in set(sys.modules) - known:
+        if is_users(getattr(sys.modules[new], "__file__", "") or ""):
+            _imported[new] = _stamp(new)
     for name in path.split("."):
         try:
             found = getattr(found, name)

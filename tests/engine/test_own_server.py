@@ -8,10 +8,10 @@ import inspect
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,7 +21,7 @@ from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.run.snapshot import RoleSnapshot
 from sockscope.core.wire.framing import encode
 from sockscope.engine.loops import run_on
-from sockscope.engine.own_code import load_handler, load_protocol, look_for
+from sockscope.engine.own_code import load_handler, load_protocol, look_for, reload
 from sockscope.engine.own_errors import ELSEWHERE, MOST_PLACES, RaisedTable, place_of, told
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
@@ -591,3 +591,50 @@ def test_compiled_code_and_ours_are_never_the_place() -> None:
     assert told(_raised_by(lambda: Tuning(transport="carrier pigeon").validated())).startswith(
         "ConfigError at tests/engine/test_own_server.py"
     )
+
+
+# What was edited.
+
+
+@pytest.fixture
+def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """Writes the module ``edited_server``, of the same length each time; forgets it at the end."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(source: str) -> str:
+        (tmp_path / "edited_part.py").write_text(source)
+        (tmp_path / "edited_server.py").write_text("from edited_part import handle\n")
+        return "edited_server:handle"
+
+    yield write
+    for name in ("edited_part", "edited_server"):
+        sys.modules.pop(name, None)
+
+
+async def test_a_server_that_was_edited_is_imported_anew(edited: Callable[[str], str]) -> None:
+    reference = edited("async def handle(r, w): return 1\n")
+    chosen = experiment(handler=reference)
+    first = load_handler(reference)
+    assert reload(chosen) == ""
+    edited("async def handle(r, w): return 2\n")
+    assert reload(chosen) == "edited_server:handle was edited: the new run serves with it as it is now"
+    second = load_handler(reference)
+    assert first is not second
+    assert await cast(Any, second)(None, None) == 2
+    for broken in ("async def handle(r, w) return 3\n", "raise ValueError(33333333333333)\n"):
+        edited(broken)
+        with pytest.raises(ConfigError, match="importing edited_server raised"):
+            reload(chosen)
+        assert load_handler(reference) is second, "what was there stays"
+
+
+async def test_where_it_runs_in_a_child_its_syntax_is_looked_at(edited: Callable[[str], str]) -> None:
+    chosen = experiment(
+        handler=edited("async def handle(r, w): return 1\n").replace("server", "part"), place="server"
+    )
+    assert reload(chosen) == "the new run imports edited_part anew"
+    edited("async def handle(r, w) return 3\n")
+    with pytest.raises(ConfigError, match=r"SyntaxError at edited_part\.py:1"):
+        reload(chosen)
+    assert "edited_part" not in sys.modules

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.run.snapshot import RunState
+from sockscope.engine.own_code import reload
+from sockscope.errors import ConfigError
 from sockscope.faces.tui.exports import write_files
 from sockscope.faces.tui.offer import Offering
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
@@ -33,8 +35,8 @@ class Controls(Protocol):
     def dashboard(self) -> DashboardScreen:
         """The main screen, whatever lies over it."""
 
-    def leave(self, restart: Experiment | None = None) -> None:
-        """Stop the run and quit; with ``restart`` begin that run afterwards."""
+    def leave(self, restart: Experiment | None = None, notice: str = "") -> None:
+        """Stop the run and quit; with ``restart`` begin that run afterwards, and show ``notice`` in it."""
 
     def interrupt(self) -> None:
         """Stop and quit; the second time at once."""
@@ -130,7 +132,13 @@ def _pause_or_resume(on: DashboardScreen) -> str:
 def _new_run(on: Controls) -> None:
     experiment = on.session.experiment
     loop = on.dashboard.panel(KnobsPanel).chosen_loop or experiment.loop
-    on.leave(restart=replace(experiment, loop=loop, tuning=on.session.tuner.requested))
+    again = replace(experiment, loop=loop, tuning=on.session.tuner.requested)
+    try:
+        notice = reload(again) if again.own_server else ""
+    except ConfigError as error:
+        on.session.say(f"no new run, the server goes on as it was: {error}", "error")
+        return
+    on.leave(restart=again, notice=notice)
 
 
 def _copy(on: Controls) -> None:

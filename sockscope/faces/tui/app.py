@@ -48,6 +48,7 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         self.session = session
         self.history = history
         self.restart: Experiment | None = None
+        self.notice = ""
         self.start_error: SockscopeError | None = None
         self._on_started = on_started
         self._leaving: asyncio.Task[None] | None = None
@@ -84,10 +85,10 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         if await self.session.wait():
             self.leave()
 
-    def leave(self, restart: Experiment | None = None) -> None:
-        """Stop the run and leave; with ``restart`` begin that run afterwards."""
+    def leave(self, restart: Experiment | None = None, notice: str = "") -> None:
+        """Stop the run and leave; with ``restart`` begin that run afterwards, and show ``notice`` in it."""
         if self._leaving is None:
-            self.restart = restart
+            self.restart, self.notice = restart, notice
             self._leaving = asyncio.create_task(self._leave())
 
     async def _leave(self) -> None:

@@ -46,12 +46,13 @@ def _run_until_left(
     ending: Ending,
 ) -> int:
     look = look_of(flags, os.environ)
+    notice = ""
     while True:
         raise_descriptor_limit()
         check_descriptors(experiment, experiment.tuning)
         session = Session(Engine(experiment), environment)
         app = SockscopeApp(
-            session, history, on_started=partial(_started, session, look), look=look, ending=ending
+            session, history, on_started=partial(_started, session, look, notice), look=look, ending=ending
         )
         began_at = datetime.now(UTC)
         code = run_on(experiment.loop, app.run_async())
@@ -62,7 +63,7 @@ def _run_until_left(
             say(complaint)
         look = Look(app.theme, look.ascii)
         if app.restart is not None:
-            experiment = app.restart
+            experiment, notice = app.restart, app.notice
             continue
         tell(summary)
         if session.source.error:
@@ -71,8 +72,10 @@ def _run_until_left(
         return code or (EXIT_FAILED if app.return_code else EXIT_OK)
 
 
-def _started(session: Session, look: Look) -> None:
+def _started(session: Session, look: Look, notice: str) -> None:
     calm_collector()
+    if notice:
+        session.say(notice)
     if look.complaint:
         session.say(look.complaint, "warning")
 
