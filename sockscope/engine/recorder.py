@@ -44,6 +44,9 @@ FOLD_S = 0.05
 """How often exchanges are folded into histogram and ring: often enough to stay below a millisecond each
 time, and not so often that the code and the memory of it are cold every time."""
 
+LEAST_GAP_S = 0.005
+"""A shorter time without an answer is not looked at."""
+
 Clip = bytes | Payload
 """Captured bytes: as they are when they are few and came in one read, else a Payload."""
 
@@ -182,6 +185,7 @@ class Recorder:
         self.exchanges = CaptureRing(CAPTURES)
         self.service_time = Histogram()
         self.unanswered = Ages()
+        self.gaps = Histogram()
         self.connected = Stopwatch()
         self.last_answer_s = 0.0
         # Flat, five items per exchange: a list of tuples would be garbage to collect, thousands at a time.
@@ -251,9 +255,17 @@ class Recorder:
         # Not all of it: threads may have added to it since.
         del self._journal[: len(flat)]
         if self.role == "swarm":
-            self.service_time.add_all(map(sub, flat[1::_COLUMNS], flat[0::_COLUMNS]))
-            self.last_answer_s = flat[1 - _COLUMNS]
+            ends = flat[1::_COLUMNS]
+            self.service_time.add_all(map(sub, ends, flat[0::_COLUMNS]))
+            self._note_gap(ends, flat)
+            self.last_answer_s = ends[-1]
         self.exchanges.extend(flat)
+
+    def _note_gap(self, ends: list[float], flat: list[Any]) -> None:
+        """Count the longest time without an answer before these, as far as that answer was awaited."""
+        before = [self.last_answer_s or ends[0], *ends]
+        if max(map(sub, ends, before)) >= LEAST_GAP_S:
+            self.gaps.add(max(map(sub, ends, map(max, before, flat[0::_COLUMNS]))))
 
     def post(self, call: Callable[[], object]) -> None:
         """Have ``call`` called by the loop, in the order of posting, when it folds next. For threads."""

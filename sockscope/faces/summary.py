@@ -122,6 +122,11 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     yield from _traffic(report)
     if _role(report) != "server":
         yield "service time", _service_time(report)
+        if stall := known(report, "service_time_s.stall"):
+            yield (
+                "stalled",
+                f"no answer for {format_duration(stall)}: percentiles have few of the requests of that time",
+            )
         if wait := _wait(report):
             yield "wait", wait
     yield "failed", _failures(report)

@@ -60,6 +60,17 @@ def test_the_wait_of_all_requests_is_a_lower_bound_while_nothing_is_sent() -> No
     assert stuck == 2.0
 
 
+def test_a_stall_is_longer_than_ten_medians() -> None:
+    def stalled(gap_s: float, **more: object) -> float | None:
+        answers = {"service_time": histogram(*[0.01] * 99), "gaps": histogram(0.001, gap_s)}
+        return figures(run(seconds=2.0, swarm=role("swarm", Totals(), **answers, **more))).stall_s
+
+    assert stalled(0.09) is None
+    assert stalled(0.5) == pytest.approx(0.5, rel=0.01)
+    assert stalled(0.001, in_flight=3, last_answer_s=101.5) == pytest.approx(0.5)
+    assert stalled(0.001, in_flight=0, last_answer_s=101.5) is None
+
+
 def test_failures_are_told_per_second() -> None:
     swarm = role("swarm", Totals(timeouts=4, errors=2, datagrams_lost=3))
     shown = figures(run(seconds=2.0, swarm=swarm))

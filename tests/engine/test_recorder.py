@@ -1,5 +1,6 @@
 from dataclasses import fields
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,3 +74,16 @@ def test_totals_are_the_sum_over_the_connections_whatever_happened_since_the_las
                 assert found(recorder.totals()) == expected(everything)
     for _ in range(3):
         assert found(recorder.totals()) == expected(everything)
+
+
+def test_a_gap_is_the_time_without_an_answer_that_was_awaited() -> None:
+    recorder = Recorder("swarm")
+    record = recorder.on_open("tcp", *ENDS, 0)
+    for sent_s, read_s in ((10.0, 10.001), (10.001, 10.5), (11.9, 12.0)):
+        recorder.on_exchange((sent_s, read_s, record, b"asked", b"told"))
+    recorder.fold()
+    # Nobody asked for most of the time before the last answer.
+    assert recorder.gaps.max_s == pytest.approx(0.499, rel=0.01)
+    recorder.on_exchange((12.0, 13.0, record, b"asked", b"told"))
+    recorder.fold()
+    assert recorder.gaps.max_s == pytest.approx(1.0, rel=0.01)

@@ -54,6 +54,7 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
         *_latencies(*PERCENTILES, "mean"),
         Figure("count", extent=True),
         Figure("unanswered", Better.LOWER, per_request=True),
+        Figure("stall", Better.LOWER),
     ),
     "clients": tuple(
         map(

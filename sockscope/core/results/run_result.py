@@ -41,7 +41,7 @@ from sockscope.core.results.schema import (
 )
 from sockscope.core.results.shape import FLAG, NAME, NUMBER, TEXT, list_of, one_of, optional, record
 from sockscope.core.run.adding import joined
-from sockscope.core.run.figures import figures
+from sockscope.core.run.figures import figures, stall_s
 from sockscope.core.run.findings import limit_of_run
 from sockscope.core.run.little import accounted_ratio
 from sockscope.core.run.snapshot import (
@@ -122,6 +122,7 @@ def _service_time(source: _Source) -> dict[str, Any] | None:
         "mean": mean(answered, unanswered),
         "count": answered.total,
         "unanswered": unanswered.total,
+        "stall": stall_s(source.snapshot),
     }
 
 

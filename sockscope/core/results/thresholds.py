@@ -155,7 +155,7 @@ def _unit_of(figure: str) -> _Unit:
         return _BYTES
     if name.endswith("_ratio"):
         return _RATIO
-    if name.endswith("_per_s") or name == "count":
+    if name.endswith("_per_s") or name in ("count", "unanswered"):
         return _NUMBER
     if section == "service_time_s" or name.endswith("_s"):
         return _SECONDS

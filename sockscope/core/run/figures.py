@@ -11,6 +11,7 @@ from sockscope.core.units import format_count, format_duration
 
 ONE_CORE_RATIO = 1.1
 """A process that takes more than this works on several cores at once."""
+STALL_MEDIANS = 10
 LATE_S = 0.0025
 """A loop that is so late is held up: turns of a busy one take less, and uvloop's timers are 1 ms wide."""
 
@@ -24,7 +25,7 @@ class Figures:
     or sent by a server alone. Latencies are lower bounds (``AtLeast``) where they fall among requests without
     an answer. ``wait_s`` is the mean wait for a permit of those that had to wait, ``queue_s`` that of all
     requests for a permit and for a connection of the pool. ``failed_per_s`` are timeouts and errors,
-    ``lost_per_s`` those of UDP that were not answered later.
+    ``lost_per_s`` those of UDP that were not answered later. ``stall_s`` is that of :func:`stall_s`.
     """
 
     length_s: float
@@ -42,6 +43,7 @@ class Figures:
     queue_s: float | None = None
     failed_per_s: float | None = None
     lost_per_s: float | None = None
+    stall_s: float | None = None
 
     def __repr__(self) -> str:
         return (
@@ -163,7 +165,23 @@ def figures(window: Snapshot) -> Figures:
         queue_s=_queue_s(window),
         failed_per_s=rate(totals.failed),
         lost_per_s=rate(max(0, totals.datagrams_lost)),
+        stall_s=stall_s(window),
     )
+
+
+def stall_s(window: Snapshot) -> float | None:
+    """Return the longest time without an answer though one was awaited; None if there was no stall.
+
+    A stall is longer than :data:`STALL_MEDIANS` times the median. During it a closed loop asks less, so that
+    percentiles have few of the requests that others would have made (coordinated omission).
+    """
+    role = window.main
+    median_s = role.service_time.percentile(0.5)
+    if median_s is None:
+        return None
+    going_on_s = min(window.time_s - role.last_answer_s, window.measured_s) if role.in_flight else 0.0
+    longest_s = max(role.gaps.max_s or 0.0, going_on_s)
+    return longest_s if longest_s > STALL_MEDIANS * median_s else None
 
 
 def _queue_s(window: Snapshot) -> float | None:

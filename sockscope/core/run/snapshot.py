@@ -252,7 +252,8 @@ class RoleSnapshot:
     not tell; told by the clients of a server elsewhere), and ``not_accepting`` why it accepts nobody at the
     moment.
     ``service_time`` is that of the answered requests, ``unanswered`` are the ages at which the others were
-    given up. ``connected_s`` is the time for which the connections of the clients have been open, all
+    given up; ``gaps`` has the longest times without an answer that was awaited, one of every few hundredths
+    of a second. ``connected_s`` is the time for which the connections of the clients have been open, all
     together, ``idle_s`` what of it they waited or thought.
     The swarm's ``began_s`` is when it was told to begin (or was refilled), just before its
     first connect, ``ready_s`` when every client had got a connection, and ``last_answer_s`` when it read its
@@ -292,6 +293,7 @@ class RoleSnapshot:
     pool: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
     service_time: Cumulative[Histogram] = field(default_factory=Histogram)
     unanswered: Cumulative[Ages] = field(default_factory=Ages)
+    gaps: Cumulative[Histogram] = field(default_factory=Histogram)
     connected_s: Cumulative[float] = 0.0
     idle_s: Cumulative[float] = 0.0
     began_s: Earliest[float] = 0.0

@@ -370,6 +370,7 @@ class Swarm(RecordedRole):
             pool=self.pool.statistics(),
             service_time=recorder.service_time.copy(),
             unanswered=recorder.unanswered.copy(),
+            gaps=recorder.gaps.copy(),
             backlog=self._backlog(),
             connected_s=recorder.connected.total_s(now_s),
             idle_s=self.idle.total_s(now_s),

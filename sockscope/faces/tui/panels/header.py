@@ -8,6 +8,7 @@ from textual.widget import Widget
 
 from sockscope.core import units
 from sockscope.core.run import little
+from sockscope.core.run.figures import Figures
 from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.plain import plain
@@ -100,7 +101,7 @@ def _figures(state: ScreenState) -> Content:
     totals = snapshot.main.totals
     pieces = [
         _figure(units.format_count(shown.requests_per_s), 9, "req/s"),
-        Content("p99 ") + _figure(units.format_duration(shown.p99_s), 7, ""),
+        Content("p99 ") + _figure(units.format_duration(shown.p99_s), 7, "") + _stall(shown),
         _figure(units.format_count(totals.failed), 1, "failed", alarm=totals.failed > 0),
     ]
     if snapshot.tuning.transport == "udp" or totals.datagrams_lost:
@@ -111,6 +112,13 @@ def _figures(state: ScreenState) -> Content:
     if state.dropped:
         pieces.append(_figure(units.format_count(state.dropped), 1, "pictures dropped", alarm=True))
     return Content("   ").join(pieces)
+
+
+def _stall(shown: Figures) -> Content:
+    """Say beside the percentiles that they have little of a stall: while it lasted hardly anybody asked."""
+    if shown.stall_s is None:
+        return Content("")
+    return Content.styled(f" ! stalled {units.format_duration(shown.stall_s)}", "$text-warning")
 
 
 def _figure(value: str, width: int, unit: str, *, alarm: bool = False) -> Content:
