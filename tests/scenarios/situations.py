@@ -76,7 +76,8 @@ class Situation:
             swarm = role("swarm", totals, service_time=times, **(made | dict(self.swarm)))
         if self.server is not None:
             there: dict[str, Any] = {"connections_open": 100}
-            server = role("server", Totals(requests=self.answers), **(there | dict(self.server)))
+            there |= {"totals": Totals(requests=self.answers), **self.server}
+            server = role("server", there.pop("totals"), **there)
         experiment = Experiment(tuning=tuning, **self.experiment)
         seen = run(tuning=tuning, experiment=experiment, seconds=1.0, swarm=swarm, server=server)
         uses = tuple(self._uses())
@@ -275,6 +276,23 @@ SITUATIONS = (
         "the server resets", "errors", ("50 % of the requests fail: connection reset",),
         counts={"errors": 1_000},
         swarm={"clients_retrying": 30, "last_trouble": "Connection reset by peer"}, never=("no connection",),
+    ),
+    Situation(
+        "the server accepts no more connections", "connections",
+        ("10 connections are all", "400 more at once"),
+        never=("no connection", "reset"), experiment={"max_connections": 10}, counts={"errors": 400},
+        swarm={"clients_retrying": 90, "last_trouble": "Connection reset by peer", "connections_open": 10},
+        server={"totals": Totals(connections_rejected=400), "connections_open": 10},
+    ),
+    Situation(
+        "the backlog is full", "connections",
+        ("97 of 100 clients wait for a connection", "2 are in its backlog"),
+        tuning={"server": "blocking"}, swarm={"clients_connecting": 97, "connections_open": 3}, in_flight=3,
+        server={"connections_open": 3, "backlog": 2},
+    ),
+    Situation(
+        "one client", "CPU", ("main 98 %",), never=("queueing",), in_flight=1,
+        processes={"main": Busy(0.98)},
     ),
     Situation(
         "a handler raises", "own code", ("ValueError at mine.py:3, 1,204 times",), answers=0,

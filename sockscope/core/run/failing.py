@@ -124,6 +124,20 @@ def served_few(seen: Seen) -> Finding | None:
     )
 
 
+def rejected(seen: Seen) -> Finding | None:
+    """The server holds as many connections as it may, and closes whoever comes."""
+    server, most = seen.window.server, seen.window.experiment.max_connections
+    totals = seen.window.main.totals
+    turned_away = server.totals.connections_rejected if server is not None else 0
+    if not turned_away or turned_away < FAILING_RATIO * totals.responses:
+        return None
+    return Finding(
+        "connections",
+        f"{most:,} connections are all that the server accepts (--max-connections); it has closed "
+        f"{turned_away:,} more at once",
+    )
+
+
 def errors(seen: Seen) -> Finding | None:
     """Requests fail for another reason than that they take too long."""
     swarm = seen.window.swarm

@@ -29,6 +29,7 @@ from sockscope.core.run.failing import (
     not_accepting,
     not_running,
     raised,
+    rejected,
     served_few,
 )
 from sockscope.core.run.figures import ProcessFigures, figures
@@ -134,6 +135,22 @@ def _not_accepted(seen: Seen) -> Finding | None:
     return Finding("backlog", "; ".join([told, *_perhaps(seen)]))
 
 
+def _unconnected(seen: Seen) -> Finding | None:
+    """Most clients wait for a connection, and hardly any is made."""
+    swarm = seen.window.swarm
+    if swarm is None or swarm.clients_connecting < HALF * max(swarm.clients, 1):
+        return None
+    if seen.window.measured_s < UNANSWERED_S or swarm.totals.connections_opened >= swarm.clients_connecting:
+        return None
+    backlog = max(role.backlog for role in seen.window.roles.values())
+    full = f"; {backlog:,} are in its backlog, which may be full (--backlog)" if backlog else ""
+    return Finding(
+        "connections",
+        f"{swarm.clients_connecting:,} of {swarm.clients:,} clients wait for a connection: "
+        f"the server takes none{full}",
+    )
+
+
 def _starving(seen: Seen) -> Finding | None:
     """Most connections wait to be accepted and stay there, although the server has time to spare."""
     window = seen.window
@@ -179,7 +196,7 @@ def _who_shares(window: Snapshot) -> str:
 
 
 def _queueing(seen: Seen) -> list[str]:
-    if seen.window.swarm is None or not seen.cycle.mostly_queues:
+    if seen.window.swarm is None or not seen.cycle.mostly_queues or seen.in_flight < 2:
         return []
     return [f"the latency is {seen.in_flight:,} requests queueing for the loop"]
 
@@ -399,7 +416,8 @@ def _latency(seen: Seen) -> Finding:
 
 _TRAFFIC: tuple[Rule, ...] = (
     # Requests fail, or cannot be made.
-    raised, not_accepting, no_connection, served_few, _starving, _timeouts, errors, _unanswered,
+    raised, not_accepting, no_connection, rejected, served_few, _unconnected, _starving,
+    _timeouts, errors, _unanswered,
     # Something is used up, from the server outwards.
     _cpu, _occupied, _stuck, _machine, _admission, _permits, _pool,
     # Nothing is: what takes longest.
