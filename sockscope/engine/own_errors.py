@@ -60,7 +60,7 @@ class RaisedTable:
         for one in leaves(error):
             if one in self._passed_over:
                 continue
-            self._count(type(one).__name__, place_of(one) or place, message_of(one))
+            self._count(_name_of(one), place_of(one) or place, message_of(one))
 
     def pass_over(self, error: BaseException) -> None:
         """Do not count this very exception when it comes this way again soon: it has been counted."""
@@ -89,7 +89,7 @@ def told(error: BaseException, otherwise: str = "") -> str:
     nowhere. Of a group the exceptions in it follow.
     """
     place, message = place_of(error) or otherwise, message_of(error)
-    head = f"{type(error).__name__} at {place}" if place else type(error).__name__
+    head = f"{_name_of(error)} at {place}" if place else _name_of(error)
     whole = f"{head}: {message}" if message else head
     if not isinstance(error, BaseExceptionGroup):
         return whole
@@ -107,12 +107,16 @@ def leaves(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
         yield error
 
 
+def _name_of(error: BaseException) -> str:
+    return printable(type(error).__name__, 60)
+
+
 def message_of(error: BaseException) -> str:
     """Return the message of an exception, fit to be shown; its own code may fail at telling it."""
     try:
         return printable(str(error))
     except BaseException as fault:  # noqa: BLE001  # the user's code
-        return f"(its __str__ raised {type(fault).__name__})"
+        return f"(its __str__ raised {_name_of(fault)})"
 
 
 def place_of(error: BaseException) -> str:

@@ -558,6 +558,14 @@ def test_an_exception_that_cannot_tell_its_message_is_told_all_the_same() -> Non
     assert told(error) == f"{place}: (its __str__ raised KeyboardInterrupt)"
 
 
+def test_nothing_of_an_exception_reaches_the_terminal_raw() -> None:
+    odd = type("Odd\x1b[2J", (Exception,), {})("\x1b[31m\n")
+    assert told(odd) == "Odd\\x1b[2J: \\x1b[31m\\n"
+    table = RaisedTable()
+    table.add(odd)
+    assert table.rows()[0].what == "Odd\\x1b[2J"
+
+
 def test_of_a_group_each_exception_is_told_and_counted_at_its_own_place() -> None:
     error = _raised_by(own_servers.raise_group)
     line = inspect.getsourcelines(own_servers.fail)[1] + 1
