@@ -54,7 +54,7 @@ def test_a_client_model_speaks_what_it_can() -> None:
         ({"depth": 2, "transport": "udp"}, "depth", "is for TCP"),
         ({"depth": 2, "client": "blocking"}, "depth", "sends and waits"),
         ({"depth": 1_024, "request_bytes": 1 << 20}, "depth", "more than a client may send"),
-        ({"depth": 4, "batch": 5}, "batch", "4 requests to hand over"),
+        ({"depth": 4, "batch": 5}, "batch", "is more than the depth, 4"),
         ({"pool": 4, "transport": "udp"}, "pool", "UDP has no connections"),
         ({"pool": 4, "client": "blocking"}, "pool", "has its connection"),
     ],

@@ -295,7 +295,7 @@ def test_what_is_typed_in_one_go_after_a_key_that_asks_for_text_is_text() -> Non
         terminal.send("7")
         terminal.sees("time s  what")
         terminal.send("/run t")
-        terminal.sees("“run t”")
+        terminal.sees("no row contains “run t”")
         terminal.send("\x1b")
         terminal.until(lambda: "no row" not in terminal.text, "the rows again")
         terminal.send("86")  # two panels that are behind; the last one counts
