@@ -127,6 +127,20 @@ async def test_a_picture_in_steps_loses_nothing_and_is_not_shown_after_the_end()
     assert len(listener.states) == 2
 
 
+async def test_while_paused_few_pictures_are_taken_and_the_first_after_it_at_once() -> None:
+    session, _, listener = await started()
+    session.toggle_pause()
+    before = session.ticks
+    for _ in range(10):
+        session.tick_in_turns()
+    assert session.ticks == before + 2
+    session.toggle_pause()
+    assert listener.states[-1].snapshot.state is RunState.RUNNING
+    before = session.ticks
+    session.tick_in_turns()
+    assert session.ticks == before + 1
+
+
 async def test_pictures_that_the_terminal_does_not_take_are_dropped_and_told() -> None:
     session, _, listener = await started()
     session.tick()

@@ -33,6 +33,8 @@ STEP_S = 0.002
 """Between the steps of a picture: what is called at once still belongs to the same turn of the loop."""
 SOON_S = 0.12
 """After a change the next picture comes this soon, so that its effect is seen at once."""
+PAUSED_TICKS = 5
+"""Of so many ticks one takes a picture while the traffic is paused."""
 PICTURES_JUDGED = 25
 """Whether the terminal keeps up is told by the last five seconds."""
 GRACE_S = 1.0
@@ -122,6 +124,7 @@ class Session:
         self._frozen = False
         self._held = False
         self._dropped = 0
+        self._passed_over = 0
         self._last_dropped: deque[bool] = deque(maxlen=PICTURES_JUDGED)
         self._cursor_s: float | None = None
         self._markers = 0
@@ -223,7 +226,14 @@ class Session:
         self._show_absorbed()
 
     def tick_in_turns(self) -> None:
-        """Take a picture of the run, absorb it and show it, each in another turn of the loop."""
+        """Take a picture of the run, absorb it and show it, each in another turn of the loop.
+
+        While the traffic is paused only every fifth time: hardly anything changes.
+        """
+        is_paused = self.source.state is RunState.PAUSED
+        self._passed_over = (self._passed_over + 1) % PAUSED_TICKS if is_paused else 0
+        if self._passed_over:
+            return
         self._take()
         self._then(self._absorb_and_then_show)
 
