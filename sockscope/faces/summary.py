@@ -226,8 +226,12 @@ def _failed(report: Report) -> str:
 
 
 def _connections(report: Report) -> str:
+    opened = f"{_count(report, 'connections_opened')} opened"
+    there = known(report, "clients.connections_open") or 0
+    if there > (known(report, f"{main_section(report)}.connections_opened") or 0):
+        opened += f" ({format_count(there)} open since before the figures began)"
     parts = [
-        f"{_count(report, 'connections_opened')} opened",
+        opened,
         f"{_count(report, 'connections_refused')} refused",
         f"{_count(report, 'connections_reset')} reset",
     ]

@@ -73,6 +73,13 @@ def test_the_warm_up_does_not_mix_with_what_follows() -> None:
     assert sum(one["totals"]["requests"] for one in found if not one["warming_up"]) == 20
 
 
+def test_figures_that_are_cleared_leave_no_intervals_behind() -> None:
+    cleared = [replace(at(n, (n - 3) * 5), measured_since_s=103.0) for n in range(4, 7)]
+    found = memory_of(*(at(n, n * 10) for n in range(4)), *cleared).reports()
+    assert sum(one["duration_s"] for one in found) == pytest.approx(3)
+    assert sum(one["totals"]["requests"] for one in found) == 15
+
+
 def test_processes_are_joined_by_their_numbers() -> None:
     first = window(with_processes(at(0, 0), 7), with_processes(at(2, 10), 7))
     second = window(with_processes(at(2, 10), 7), with_processes(at(4, 20), 7, 8))

@@ -39,7 +39,8 @@ class Intervals:
             self._edge = _slim(snapshot)
             return
         if snapshot.measured_since_s != self._edge.measured_since_s:
-            # The figures began anew, and an interval with them.
+            # The figures began anew, and an interval with them: what was measured before is in none of them.
+            self.windows = [one for one in self.windows if one.warming_up]
             self._edge = _slim(origin(snapshot))
         if snapshot.time_s - self._edge.time_s >= self.length_s - _SLACK_S:
             self._cut(snapshot)

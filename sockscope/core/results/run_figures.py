@@ -20,6 +20,8 @@ _UNWELCOME = frozenset(
 )  # fmt: skip
 """Counts of which fewer are better."""
 _OF_A_MOMENT = frozenset({"permits", "in_flight", "waiting"})
+_OF_CLIENTS = frozenset({"connections_opened", "connections_closed"})
+"""Counts that grow with the clients, not with the requests."""
 
 
 def _counts(statistics: type) -> tuple[Figure, ...]:
@@ -28,7 +30,7 @@ def _counts(statistics: type) -> tuple[Figure, ...]:
         Figure(
             f.name,
             Better.LOWER if f.name in _UNWELCOME else Better.NEITHER,
-            per_request=f.name not in _OF_A_MOMENT | PROGRESS,
+            per_request=f.name not in _OF_A_MOMENT | _OF_CLIENTS | PROGRESS,
             extent=f.name in PROGRESS,
         )
         for f in fields(statistics)

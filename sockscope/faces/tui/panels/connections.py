@@ -8,8 +8,8 @@ from dataclasses import replace
 from sockscope.core import units
 from sockscope.core.connection import ConnectionState, ConnectionView
 from sockscope.core.events import Event
-from sockscope.core.roles import ROLE_NAMES, numbered
-from sockscope.core.run.snapshot import ConnectionQuery, Cursors
+from sockscope.core.roles import ROLE_NAMES, SERVER, numbered
+from sockscope.core.run.snapshot import ConnectionQuery, Cursors, RoleSnapshot
 from sockscope.faces.tui.messages import CloseRequested, QueryChanged
 from sockscope.faces.tui.panels.listing import TellingPanel
 from sockscope.faces.tui.panels.panel import PanelEntry
@@ -88,7 +88,7 @@ class ConnectionsPanel(TellingPanel):
             self.shown_rows = self.matching(self.shown_rows)  # the engine is not asked again
         self.table.show(self.shown_rows)
         matching = role.connections_matching if role is not None else 0
-        here = f"{role.connections_open:,} open" if role is not None else "elsewhere"
+        here = _how_many(role) if role is not None else "elsewhere"
         if not self.filter_text:
             elsewhere = f"the {ROLE_NAMES[self._role].side} is elsewhere: w shows the other"
             self.table.empty_text = self.empty if role is not None else elsewhere
@@ -149,6 +149,12 @@ class ConnectionsPanel(TellingPanel):
             # press would close the next connection.
             self.table.move_to(key)
             self.post_message(CloseRequested(self._role, key))
+
+
+def _how_many(role: RoleSnapshot) -> str:
+    """Return how many connections there are; a UDP server is not told when a peer closes its socket."""
+    heard = role.role == SERVER and role.transport == "udp"
+    return f"{role.connections_open:,} {'peers heard' if heard else 'open'}"
 
 
 def _row(view: ConnectionView) -> Row:
