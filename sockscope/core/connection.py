@@ -114,6 +114,11 @@ class ConnectionRecord:
         self.odd_frames_in += frames
         self.tally.changed = True
 
+    def odd_frames(self, frames: int) -> None:
+        """Count frames that a read counted already has completed."""
+        self.odd_frames_in += frames
+        self.tally.changed = True
+
     def odd_write(self, size: int, frames: int = 1) -> None:
         """Count one write of ``size`` bytes that completed so many frames."""
         self.odd_writes += 1

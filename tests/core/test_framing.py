@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sockscope.core.wire.framing import (
     LENGTH_HEADER_BYTES,
     MAX_FRAME_BYTES,
+    MOST_FRAMES,
     Decoder,
     Frame,
     FramingError,
@@ -87,6 +88,28 @@ def test_what_is_held_and_what_was_returned_is_what_was_fed(
         fed += len(read)
         returned += sum(len(frame.wire) for frame in decoder.feed(read))
         assert returned + decoder.pending_bytes == fed
+
+
+@pytest.mark.parametrize("framing", ["length", "newline", "fixed"])
+def test_frames_are_given_a_bounded_number_at_a_time(framing: str) -> None:
+    decoder = decoder_for(framing, 1)
+    wire = encode(framing, b"" if framing != "fixed" else b"x")
+    # The read that ends in the first frame ends in no other.
+    assert decoder.feed(wire[:-1]) == []
+    got = decoder.feed(wire[-1:] + wire * (2 * MOST_FRAMES + 4))
+    assert len(got) == MOST_FRAMES
+    held_back = decoder.more
+    assert held_back
+    # More is fed before the rest is taken.
+    assert len(decoder.feed(wire[:1])) == MOST_FRAMES
+    rest = decoder.feed(b"")
+    held_back = decoder.more
+    assert not held_back
+    frames = [*got, *rest]
+    assert {frame.wire for frame in frames} == {wire}
+    assert len(rest) == 5 + (len(wire) == 1)
+    assert [frame.reads for frame in frames if frame.reads] == [(len(wire) - 1,)] * (len(wire) > 1)
+    assert decoder.pending_bytes == (1 if len(wire) > 1 else 0)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=30), max_size=10))

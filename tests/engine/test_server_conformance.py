@@ -24,7 +24,7 @@ from sockscope.core.addresses import Address
 from sockscope.core.config.models import ServerModel
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason
-from sockscope.core.wire.framing import encode
+from sockscope.core.wire.framing import MOST_FRAMES, encode
 from sockscope.engine.limits import open_descriptors
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
@@ -237,6 +237,24 @@ async def test_the_record_counts_what_a_plain_client_counts(model: ServerModel) 
         assert served.recorder.exchanges.count == 20
         assert record.local_address == served.endpoint.address
         assert record.remote_address == peer.sock.getsockname()[:2]
+
+
+@tcp_models
+@pytest.mark.parametrize("service_time_s", [0.0, 1e-6])
+async def test_a_flood_of_empty_frames_is_served_a_part_at_a_time(
+    model: ServerModel, service_time_s: float
+) -> None:
+    wires = encode("length", b"") * (3 * MOST_FRAMES + 7)
+    async with (
+        serving(model, service_time_s=service_time_s, work="block") as served,
+        connected(served) as peer,
+    ):
+        for _ in range(2):
+            await peer.send(wires)
+            assert await peer.recv_exactly(len(wires)) == wires
+        await peer.send(encode("length", b"last"))
+        assert await peer.recv_exactly(8) == encode("length", b"last")
+        assert served.record().frames_in == served.record().frames_out == 2 * (3 * MOST_FRAMES + 7) + 1
 
 
 @tcp_models

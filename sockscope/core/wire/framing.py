@@ -1,9 +1,9 @@
 """Bytes in, frames out: how messages are told apart on a TCP stream.
 
-Rules of this file: a decoder never holds more than one unfinished frame, believes no length before it is
-checked against the limit, and never loses or invents a byte: the frames it returned plus what it still
-holds are exactly what it was fed. A frame is returned as it stood on the wire, header or terminator
-included, together with the offsets at which a read ended inside it.
+Rules of this file: a decoder never holds more than one unfinished frame and what it was fed last, believes no
+length before it is checked against the limit, and never loses or invents a byte: the frames it returned plus
+what it still holds are exactly what it was fed. A frame is returned as it stood on the wire, header or
+terminator included, together with the offsets at which a read ended inside it.
 
 Formats: ``length`` is a 4-byte big-endian byte count before the payload; ``newline`` ends a message with
 ``\\n``; ``fixed`` cuts every n bytes; ``none`` takes each read for one message, which miscounts when TCP
@@ -18,6 +18,8 @@ from typing import NamedTuple, Protocol
 from sockscope.core.wire.octets import format_octets
 
 LENGTH_HEADER_BYTES = 4
+MOST_FRAMES = 1_024
+"""Frames that a decoder gives at a time: a read of tiny ones takes many times its size as objects."""
 MAX_FRAME_BYTES = 16 << 20
 """Largest payload that is accepted or sent: 16 MiB."""
 
@@ -51,13 +53,16 @@ class Decoder(Protocol):
         """Bytes of an unfinished frame that are held."""
         ...
 
+    more: bool
+    """Whether whole frames are held too: :data:`MOST_FRAMES` were given, ``feed(b"")`` gives the next."""
+
     @property
     def pending(self) -> Frame:
         """What is held of an unfinished frame."""
         ...
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take what one read returned and give the frames that are complete now.
+        """Take what one read returned and give the frames that are complete now, a bounded number of them.
 
         Raises FramingError when the stream breaks the format or its limit.
         """
@@ -71,6 +76,7 @@ class _Buffered:
         self._limit = limit
         self._held = bytearray()
         self._read_ends: list[int] = []
+        self.more = False
 
     @property
     def pending_bytes(self) -> int:
@@ -81,22 +87,26 @@ class _Buffered:
         return Frame(bytes(self._held), tuple(self._read_ends))
 
     def feed(self, data: bytes) -> list[Frame]:
-        if not data:
+        if not data and not self.more:
             return []
-        searched = len(self._held)
-        if searched:
-            self._read_ends.append(searched)
+        # What is held has been searched already, unless there is more in it.
+        searched = 0 if self.more else len(self._held)
+        if data and self._held:
+            self._read_ends.append(len(self._held))
         self._held += data
+        self.more = False
         frames: list[Frame] = []
         start = 0
         while end := self._frame_end(start, max(start, searched)):
-            # Only the first frame can have been begun by an earlier read.
-            ends = tuple(self._read_ends) if start == 0 else ()
-            frames.append(Frame(bytes(self._held[start:end]), ends))
+            if len(frames) == MOST_FRAMES:
+                self.more = True
+                break
+            ends = self._read_ends and [e - start for e in self._read_ends if start < e < end]
+            frames.append(Frame(bytes(self._held[start:end]), tuple(ends)))
             start = end
         if start:
             del self._held[:start]
-            self._read_ends.clear()
+            self._read_ends = [e - start for e in self._read_ends if e > start]
         return frames
 
     def _frame_end(self, start: int, searched: int) -> int:
@@ -160,6 +170,7 @@ class FixedDecoder(_Buffered):
 class ReadDecoder:
     """Each read is taken for one message."""
 
+    more = False
     pending_bytes = 0
     pending = Frame(b"", ())
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import ConnectionRecord
-from sockscope.core.wire.framing import FramingError, decoder_for, torn_and_merged
+from sockscope.core.wire.framing import decoder_for, torn_and_merged
 from sockscope.engine.recorder import Clip, clip
 from sockscope.engine.threads import ThreadRecorder
 
@@ -39,22 +39,31 @@ class Conversation:
         self._kept: Clip = b""
 
     def requests_in(self, data: bytes) -> list[Request]:
-        """Count one read and return the requests that it completes. Raises FramingError."""
+        """Count one read and return requests that it completes, perhaps not all. Raises FramingError."""
         now = perf_counter()
         if data == self._repeat:
             self.record.odd_read(len(data), 1)
             return [Request(now, data, self._kept)]
         self._repeat = None
-        try:
-            frames = self._decoder.feed(data)
-        except FramingError:
-            self.record.odd_read(len(data))
-            raise
-        self.record.odd_read(len(data), len(frames))
+        self.record.odd_read(len(data))
+        return self._cut(now, data)
+
+    def more(self) -> list[Request]:
+        """Return the next requests of a read that completed many of them. Raises FramingError."""
+        return self._cut(perf_counter(), b"") if self._decoder.more else []
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether there is :meth:`more` to be taken before the next read."""
+        return self._decoder.more
+
+    def _cut(self, now: float, data: bytes) -> list[Request]:
+        frames = self._decoder.feed(data)
+        self.record.odd_frames(len(frames))
         torn, merged = torn_and_merged(frames, self._decoder.pending_bytes)
         if torn or merged:
             self._recorder.count("torn", torn)
-            self._recorder.count("merged", merged)
+            self._recorder.count("merged", merged and bool(data))
         requests = [Request(now, frame.wire, clip(frame.wire, frame.reads)) for frame in frames]
         if frames and not self._decoder.pending_bytes:
             self._repeat = frames[-1].wire
@@ -71,5 +80,5 @@ class Conversation:
     @property
     def unfinished(self) -> str:
         """What the peer left unsaid when it stopped sending, in words; empty when nothing."""
-        held = self._decoder.pending_bytes
+        held = 0 if self._decoder.more else self._decoder.pending_bytes
         return f"{held:,} B of an unfinished frame" if held else ""

@@ -48,9 +48,14 @@ class FrameCount:
         # Equal bytes at once are, whatever the framing, exactly one frame again.
         if data == self._repeat:
             return 1
-        frames = self._decoder.feed(data)
-        self._repeat = frames[-1].wire if frames and not self._decoder.pending_bytes else None
-        return len(frames)
+        decoder = self._decoder
+        frames = decoder.feed(data)
+        count = len(frames)
+        while decoder.more:
+            frames = decoder.feed(b"")
+            count += len(frames)
+        self._repeat = frames[-1].wire if frames and not decoder.pending_bytes else None
+        return count
 
 
 class Heard:

@@ -63,7 +63,8 @@ class CallbackConnection(TcpConnection):
 
     def eof_received(self) -> bool:
         """Answer what was asked before the peer closed its side, then close ours."""
-        if held := self._decoder.pending_bytes:
+        held = 0 if self._decoder.more else self._decoder.pending_bytes
+        if held:
             self._reason_text = f"{held:,} B of an unfinished frame"
         if self._queue:
             self.record.state = ConnectionState.HALF_CLOSED
@@ -85,10 +86,12 @@ class CallbackConnection(TcpConnection):
         self._writable = True
         if self.record.state is ConnectionState.PAUSED:
             self.record.state = ConnectionState.OPEN
-            if len(self._queue or ()) < MOST_QUEUED_FRAMES:
+            if self._may_read:
                 self.transport.resume_reading()
         if self._queue:
             self._serve_first()
+        elif self._decoder.more:
+            self._serve_rest()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Record the end of the connection."""
@@ -106,28 +109,49 @@ class CallbackConnection(TcpConnection):
         if self._reason is not None:
             record.odd_read(len(data))
             return
+        record.odd_read(len(data))
+        frames = self._frames(data)
+        recorder = self.endpoint.context.recorder
+        torn, merged = torn_and_merged(frames, self._decoder.pending_bytes)
+        recorder.torn += torn
+        recorder.merged += merged
+        while frames:
+            for frame in frames:
+                self._serve(now, frame)
+            last = frames[-1].wire
+            # What waits for its service time keeps the rest back, too.
+            frames = [] if self._queue else self._frames(b"")
+            in_turn = self._delay_s or not (self._queue or self._paced)
+            if not self._decoder.pending_bytes and self._writable and in_turn:
+                self._repeat = last
+                self._kept = clip(last)
+                record.expect(len(last))
+
+    def _frames(self, data: bytes) -> list[Frame]:
+        """Return frames that ``data`` completes, or the next of those that were held back; count them."""
+        self._repeat = None
         try:
             frames = self._decoder.feed(data)
         except FramingError as error:
-            record.odd_read(len(data))
             self.endpoint.context.recorder.errors += 1
             # Such a peer need not read either, and what is still to be written would wait for ever.
             self.close(CloseReason.GARBAGE, str(error), abort=True)
-            return
-        record.odd_read(len(data), len(frames))
-        torn, merged = torn_and_merged(frames, self._decoder.pending_bytes)
-        recorder = self.endpoint.context.recorder
-        recorder.torn += torn
-        recorder.merged += merged
-        for frame in frames:
-            self._serve(now, frame)
-        in_turn = self._delay_s or not (self._queue or self._paced)
-        if frames and not self._decoder.pending_bytes and self._writable and in_turn:
-            self._repeat = wire = frames[-1].wire
-            self._kept = clip(wire)
-            record.expect(len(wire))
-        else:
-            self._repeat = None
+            return []
+        self.record.odd_frames(len(frames))
+        return frames
+
+    def _serve_rest(self) -> None:
+        """The queue is empty: serve what was held back, and read on when that is all in the queue."""
+        while self._decoder.more and not self._queue and self._writable and not self.transport.is_closing():
+            now = perf_counter()
+            for frame in self._frames(b""):
+                self._serve(now, frame)
+        if self._may_read and self.record.state is ConnectionState.OPEN:
+            self.transport.resume_reading()
+
+    @property
+    def _may_read(self) -> bool:
+        return len(self._queue or ()) < MOST_QUEUED_FRAMES and not self._decoder.more
 
     def _serve(self, now: float, frame: Frame) -> None:
         kept = clip(frame.wire, frame.reads)
@@ -181,11 +205,14 @@ class CallbackConnection(TcpConnection):
         queue = self._queue
         if not queue:
             return
-        if len(queue) == MOST_QUEUED_FRAMES and self.record.state is ConnectionState.OPEN:
-            self.transport.resume_reading()
+        was_full = len(queue) == MOST_QUEUED_FRAMES
         read_s, wire, kept = queue.popleft()
+        if was_full and self._may_read and self.record.state is ConnectionState.OPEN:
+            self.transport.resume_reading()
         self._answer(read_s, perf_counter(), wire, kept)
         self._release()
+        if not queue and self._decoder.more:
+            self._serve_rest()
         if not queue:
             if self.record.state is ConnectionState.HALF_CLOSED:
                 self.transport.close()

@@ -60,20 +60,22 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
         try:
             while data := await reader.read(self._read_bytes):
                 read_s = perf_counter()
+                record.odd_read(len(data))
                 frames = decoder.feed(data)
-                record.odd_read(len(data), len(frames))
                 torn, merged = torn_and_merged(frames, decoder.pending_bytes)
                 recorder.torn += torn
                 recorder.merged += merged
-                for frame in frames:
-                    if self._delay_s or self._paced:
-                        await self._serve()
-                    self._answer(read_s, frame, writer)
-                    await writer.drain()
+                while frames:
+                    record.odd_frames(len(frames))
+                    for frame in frames:
+                        if self._delay_s or self._paced:
+                            await self._serve()
+                        self._answer(read_s, frame, writer)
+                        await writer.drain()
+                    frames = decoder.feed(b"")
         except OSError:
             return  # the peer is gone, and connection_lost has the reason
         except FramingError as error:
-            record.odd_read(len(data))
             self.endpoint.context.recorder.errors += 1
             self.close(CloseReason.GARBAGE, str(error), abort=True)
             return

@@ -56,12 +56,8 @@ class SelectorConnection(SyncConnection):
                 self._answer()
             if events & EVENT_READ:
                 self._read()
-        except OSError as error:
-            reason = close_reason(error)
-            self._close(reason, describe(error) if reason is CloseReason.OS_ERROR else "")
-        except FramingError as error:
-            self.endpoint.recorder.count("errors")
-            self._close(CloseReason.GARBAGE, str(error))
+        except (OSError, FramingError) as error:
+            self._failed(error)
 
     def _read(self) -> None:
         try:
@@ -79,7 +75,7 @@ class SelectorConnection(SyncConnection):
     def _answer(self) -> None:
         """Answer in order what may be answered by now."""
         endpoint = self.endpoint
-        while self._queue and not self._unsent and not self._in_service:
+        while not self._unsent and not self._in_service and self._has_queued():
             tuning = endpoint.tuning
             if tuning.service_time_s and tuning.work == "wait":
                 self._in_service = True
@@ -90,6 +86,12 @@ class SelectorConnection(SyncConnection):
             self._reply()
         self._go_on()
 
+    def _has_queued(self) -> bool:
+        """Whether there is a request to answer, of those that were read."""
+        if not self._queue:
+            self._queue.extend(self._conversation.more())
+        return bool(self._queue)
+
     def _served(self) -> None:
         self._in_service = False
         if self._closed:
@@ -97,7 +99,14 @@ class SelectorConnection(SyncConnection):
         try:
             self._reply()
             self._answer()
-        except OSError as error:
+        except (OSError, FramingError) as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError | FramingError) -> None:
+        if isinstance(error, FramingError):
+            self.endpoint.recorder.count("errors")
+            self._close(CloseReason.GARBAGE, str(error))
+        else:
             reason = close_reason(error)
             self._close(reason, describe(error) if reason is CloseReason.OS_ERROR else "")
 
@@ -125,7 +134,8 @@ class SelectorConnection(SyncConnection):
 
     def _watch(self) -> None:
         events = 0
-        if self._hearing and not self._unsent and len(self._queue) < MOST_QUEUED_REQUESTS:
+        has_room = len(self._queue) < MOST_QUEUED_REQUESTS and not self._conversation.holds_back
+        if self._hearing and not self._unsent and has_room:
             events = EVENT_READ
         if self._unsent:
             events |= EVENT_WRITE

@@ -43,7 +43,10 @@ class BlockingConnection(SyncConnection):
     def requests(self) -> Iterator[Request]:
         """Yield requests as they come, until the peer has no more. Raises OSError, FramingError."""
         while self._reason is None and (data := self.sock.recv(self.endpoint.read_bytes)):
-            yield from self._conversation.requests_in(data)
+            requests = self._conversation.requests_in(data)
+            while requests:
+                yield from requests
+                requests = self._conversation.more()
 
     def serve(self, request: Request) -> None:
         """Spend the service time."""
