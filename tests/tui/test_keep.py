@@ -104,7 +104,7 @@ async def test_y_copies_what_the_panel_in_focus_offers() -> None:
         assert "permits: 2" in driver.app.clipboard.splitlines()
         for digit, head in (
             ("2", "time_s\treq/s\tbytes/s"),
-            ("3", "time_s\tp50\tp99\tmax"),
+            ("3", "time_s\tp50\tp99\tmax\twait"),
             ("5", "time_s\tin flight\twaiting\tclients"),
         ):
             await driver.press(digit)
