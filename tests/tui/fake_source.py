@@ -86,6 +86,7 @@ class FakeSource:
         self.start_error = start_error
         self.refusals: list[SockscopeError] = []
         self.holds: list[bool] = []
+        self.rests: list[bool] = []
         self.queries: list[ConnectionQuery] = []
         self.may_stop = asyncio.Event()
         self.may_stop.set()
@@ -152,6 +153,10 @@ class FakeSource:
         self.tuning, self.generation = tuning, self.generation + 1
         self._note(EventKind.TUNING, text)
         self._connect()
+
+    def rest(self, resting: bool) -> None:
+        """Stop measuring, or go on."""
+        self.rests.append(resting)
 
     def pause(self) -> None:
         """Stop the traffic."""

@@ -141,6 +141,18 @@ async def test_while_paused_few_pictures_are_taken_and_the_first_after_it_at_onc
     assert session.ticks == before + 1
 
 
+async def test_before_a_stop_the_traffic_rests_and_nothing_is_measured() -> None:
+    session, source, _ = await started()
+    await session.halt()
+    assert (source.state, source.rests) == (RunState.PAUSED, [True])
+    session.go_on()
+    assert (source.state, source.rests) == (RunState.RUNNING, [True, False])
+    session.toggle_pause()
+    await session.halt()
+    session.go_on()
+    assert source.state is RunState.PAUSED, "as it was before"
+
+
 async def test_pictures_that_the_terminal_does_not_take_are_dropped_and_told() -> None:
     session, _, listener = await started()
     session.tick()

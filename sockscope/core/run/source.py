@@ -72,6 +72,9 @@ class RunSource(Protocol):
     def resume(self) -> None:
         """Let the traffic go on; without effect unless the run is PAUSED."""
 
+    def rest(self, resting: bool) -> None:
+        """Stop measuring, or go on: a time in which the process is stopped is a gap, no loop lag."""
+
     def mark(self, text: str) -> None:
         """Write a marker into the log. Raises StateError when the run is not live."""
 

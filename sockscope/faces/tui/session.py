@@ -433,11 +433,13 @@ class Session:
             await self.source.settle()
             swarm = self.source.snapshot().swarm
             if swarm is None or not swarm.in_flight:
-                return
+                break
             await asyncio.sleep(STEP_S)
+        self.source.rest(True)
 
     def go_on(self) -> None:
         """Let the traffic go on that :meth:`halt` has paused."""
+        self.source.rest(False)
         self.rest(False)
 
     def rest(self, resting: bool) -> None:
