@@ -198,6 +198,7 @@ SITUATIONS = (
     Situation(
         "a hundred threads at one UDP socket", "server", ("100 datagrams at a time",), answers=4_900,
         service_s=0.04,
+        swarm={"clients": 200},
         in_flight=200, tuning={"transport": "udp", "server": "threaded", "service_time_s": 0.02},
     ),
     Situation(

@@ -53,8 +53,16 @@ class Seen:
 
     @property
     def in_flight(self) -> int:
-        """Requests that wait for their answer."""
-        return self.window.swarm.in_flight if self.window.swarm is not None else 0
+        """Requests that wait for their answer; of a run that is over, as many as may have."""
+        swarm = self.window.swarm
+        if swarm is None:
+            return 0
+        if not self.over:
+            return swarm.in_flight
+        tuning = self.window.tuning
+        return (
+            min(swarm.clients, tuning.permits or swarm.clients, tuning.pool or swarm.clients) * tuning.depth
+        )
 
     @property
     def foreign_ratio(self) -> float | None:

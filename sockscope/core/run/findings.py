@@ -307,7 +307,7 @@ def _think(seen: Seen) -> Finding | None:
         swarm is not None
         and cycle.service_s is None
         and cycle.think_s
-        and seen.in_flight < HALF * swarm.clients
+        and swarm.in_flight < HALF * swarm.clients
     ):
         return Finding("think time", f"{thought}; nobody has asked in this time")
     if not cycle.mostly_thinks:
