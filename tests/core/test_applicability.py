@@ -54,6 +54,9 @@ def test_what_is_idle_is_a_field_and_has_its_reason(experiment: Experiment, tuni
     assert ("place" in idle) == (tuning.server_processes > 1)
 
 
+TCP_ONLY = {"framing", "no_delay", "backlog", "reuse_address", "connect_timeout", "pool"}
+
+
 @pytest.mark.parametrize(
     ("model", "loop"),
     [(model, loop) for model in SERVER_MODELS.values() for loop in FIELDS["loop"].spec.choices],
@@ -61,7 +64,7 @@ def test_what_is_idle_is_a_field_and_has_its_reason(experiment: Experiment, tuni
 )
 def test_what_a_model_ignores_is_idle(model: ServerModel, loop: str) -> None:
     idle = idle_fields(Experiment(loop=loop), Tuning(transport=model.transport, server=model.name))
-    tcp_only = {"framing", "no_delay", "backlog", "reuse_address"} if model.transport == "udp" else set()
+    tcp_only = TCP_ONLY if model.transport == "udp" else set()
     threads = {"server_permits"} if model.threaded else set()
     read = {"read_bytes"} if (model.name, loop) == ("protocol", "uvloop") else set()
     assert idle.keys() == tcp_only | threads | read
@@ -79,9 +82,7 @@ def test_nothing_of_a_model_is_told_where_none_serves() -> None:
     elsewhere = idle_fields(Experiment(role="swarm"), Tuning(server="threaded", transport="udp"))
     assert elsewhere["server_permits"] == "the server is elsewhere"
     assert elsewhere["framing"] == "means nothing over UDP"
-    assert idle_fields(Experiment(), Tuning(server="streams", transport="udp")).keys() == {
-        "framing", "no_delay", "backlog", "reuse_address",
-    }  # fmt: skip
+    assert idle_fields(Experiment(), Tuning(server="streams", transport="udp")).keys() == TCP_ONLY
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
