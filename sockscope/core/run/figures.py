@@ -179,7 +179,8 @@ def stall_s(window: Snapshot) -> float | None:
     median_s = role.service_time.percentile(0.5)
     if median_s is None:
         return None
-    going_on_s = min(window.time_s - role.last_answer_s, window.measured_s) if role.in_flight else 0.0
+    awaited = role.in_flight and role.last_answer_s
+    going_on_s = min(window.time_s - role.last_answer_s, window.measured_s) if awaited else 0.0
     longest_s = max(role.gaps.max_s or 0.0, going_on_s)
     return longest_s if longest_s > STALL_MEDIANS * median_s else None
 
