@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.addresses import split_address
 from sockscope.core.events import CloseReason, EventKind
 from sockscope.core.run.snapshot import Totals
 from sockscope.engine.sampler import kernel_udp
 from tests.engine.peers import udp_peer
-from tests.engine.runs import EVERYTHING, running, server_of, swarm_of
+from tests.engine.runs import EVERYTHING, connections_of, running, server_of, swarm_of
 from tests.ports import unused_port
 from tests.waiting import until
 
@@ -104,6 +105,23 @@ async def test_answers_that_are_none_are_counted_and_do_no_harm() -> None:
     # Three datagrams that are no answer, three times; the requests were answered all the same.
     assert (totals.unexpected, totals.errors, totals.responses, totals.timeouts) == (9, 0, 60, 0)
     assert totals.response_bytes == 60 * 64 < totals.bytes_in
+
+
+@pytest.mark.parametrize("client", ["selector", "protocol"])
+async def test_datagrams_that_come_before_the_first_request_are_read_and_counted(client: str) -> None:
+    async with udp_peer(lambda n, data: []) as peer:
+        target = "127.0.0.1:{}".format(peer.transport.get_extra_info("sockname")[1])
+        values: dict[str, Any] = {"clients": 2, "permits": 1, "client": client, "transport": "udp"}
+        async with running(grace_s=0.0, role="swarm", target=target, **values) as engine:
+            await until(lambda: swarm_of(engine).connections_open == 2)
+            swarm = connections_of(engine, "swarm").swarm
+            assert swarm is not None
+            for view in swarm.connections:
+                peer.transport.sendto(b"", split_address(view.local_address))
+                peer.transport.sendto(b"news for you", split_address(view.local_address))
+            await until(lambda: swarm_of(engine).totals.unexpected == 4)
+            totals = swarm_of(engine).totals
+            assert (totals.datagrams_received, totals.datagrams_duplicated, totals.errors) == (4, 0, 0)
 
 
 async def test_a_port_where_nobody_listens_is_refused_and_tried_again() -> None:
