@@ -117,7 +117,7 @@ async def test_datagrams_that_come_before_the_first_request_are_read_and_counted
             swarm = connections_of(engine, "swarm").swarm
             assert swarm is not None
             for view in swarm.connections:
-                peer.transport.sendto(b"", split_address(view.local_address))
+                peer.transport.sendto(b"?", split_address(view.local_address))
                 peer.transport.sendto(b"news for you", split_address(view.local_address))
             await until(lambda: swarm_of(engine).totals.unexpected == 4)
             totals = swarm_of(engine).totals
