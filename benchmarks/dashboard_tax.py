@@ -56,6 +56,7 @@ from sockscope.core.run.snapshot import RunState
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import raise_descriptor_limit
 from sockscope.engine.loops import calm_collector, loop_factory
+from sockscope.faces.ending import Ending
 from sockscope.faces.tui.panels.knob_layout import KNOBS
 
 COLUMNS, ROWS = 120, 40
@@ -238,11 +239,19 @@ def dashboard_slice(load: str, seconds: float, warmup_s: float = WARMUP_S) -> Fi
 
 
 async def _child(load: str, seconds: float, warmup_s: float) -> Figures:
+    from sockscope.faces.tui.terminal import adapt_textual
+
+    adapt_textual()
+    with Ending() as ending:
+        return await _measured(load, seconds, warmup_s, ending)
+
+
+async def _measured(load: str, seconds: float, warmup_s: float, ending: Ending) -> Figures:
     from sockscope.faces.tui.app import SockscopeApp
     from sockscope.faces.tui.session import Session
 
     engine = Engine(Experiment(tuning=LOADS[load]))
-    app = SockscopeApp(Session(engine), on_started=calm_collector)
+    app = SockscopeApp(Session(engine), on_started=calm_collector, ending=ending)
 
     async def measure() -> Figures:
         async with asyncio.timeout(START_LIMIT_S):
