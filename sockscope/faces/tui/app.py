@@ -27,7 +27,10 @@ from sockscope.store.history import History
 
 
 class SockscopeApp(PacedApp[int], LookApp[int]):
-    """The dashboard of one session; ``on_started`` is called when the run is on the screen."""
+    """The dashboard of one session; ``on_started`` is called when the run is on the screen.
+
+    ``dashboard`` is the main screen, whatever lies over it.
+    """
 
     TITLE = "SockScope"
     ENABLE_COMMAND_PALETTE = True
@@ -52,25 +55,18 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         self.start_error: SockscopeError | None = None
         self._on_started = on_started
         self._leaving: asyncio.Task[None] | None = None
-        self._dashboard = DashboardScreen(session)
-
-    @property
-    def dashboard(self) -> DashboardScreen:
-        """The main screen, whatever lies over it."""
-        return self._dashboard
+        self.dashboard = DashboardScreen(session)
 
     @property
     def offering(self) -> Offering:
         """The screen that is seen, or the one below a sheet that lies over it."""
         return next(screen for screen in reversed(self.screen_stack) if isinstance(screen, Offering))
 
-    # Life.
-
     async def on_mount(self) -> None:
         """Start the run and the ticks."""
-        await self.push_screen(self._dashboard)
+        await self.push_screen(self.dashboard)
         try:
-            await self.session.start(self._dashboard)
+            await self.session.start(self.dashboard)
         except SockscopeError as error:
             self.start_error = error
             self.exit(error.exit_code)
@@ -96,16 +92,13 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         if self.return_code is None:  # a second Ctrl+C has said already with which code
             self.exit(EXIT_FAILED if self.session.source.state is RunState.FAILED else EXIT_OK)
 
-    def interrupt(self) -> None:
-        """Leave; the second time at once."""
-        if self._leaving is None:
-            self.leave()
-        else:
+    def interrupt(self, again: bool = True) -> None:
+        """Leave; when asked ``again`` while that goes on, at once."""
+        if again and self._leaving is not None:
             self.exit(EXIT_INTERRUPTED)
+        self.leave()
 
-    def asked_to_end(self, again: bool) -> None:
-        """Leave, when asked ``again`` at once."""
-        self.interrupt() if again else self.leave()
+    asked_to_end = interrupt
 
     async def before_stop(self) -> None:
         """Let the traffic rest: what is in flight would be a timeout afterwards."""
@@ -120,9 +113,8 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
     def action_do(self, action_id: str) -> None:
         """Run an action of the table; while a value is typed only those that go before text."""
         action = BY_ID[action_id]
-        if self._dashboard.is_covered and not action.anywhere:
-            return  # what it would change cannot be seen
-        if action.priority or not self._dashboard.is_typing:
+        unseen = self.dashboard.is_covered and not action.anywhere  # whatever it would change
+        if not unseen and (action.priority or not self.dashboard.is_typing):
             self.perform(action)
 
     def perform(self, action: Action) -> None:
@@ -136,8 +128,8 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         """Offer every action in the palette, and the themes."""
         yield SystemCommand("theme", "Choose other colours", self.action_change_theme)
         for action in ACTIONS:
-            title = f"{action.label}  ({action.shown})"
-            yield SystemCommand(title, action.tooltip, lambda a=action: self.perform(a))
+            name = f"{action.label}  ({action.shown})"
+            yield SystemCommand(name, action.tooltip, lambda a=action: self.perform(a))
 
     def open_race(self) -> None:
         """Show the screen of races; the run rests while one goes on."""
@@ -152,7 +144,7 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
 
     def toggle_help(self) -> None:
         """Show the help, or close it."""
-        if isinstance(self.screen, HelpScreen):
-            self.pop_screen()
-        else:
+        if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
+        else:
+            self.pop_screen()
