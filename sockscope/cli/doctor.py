@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sockscope.cli.environment import supported_pythons, usable_cores, version_of
 from sockscope.core.config.experiment import LOOPBACK, MAX_CLIENTS, Experiment
+from sockscope.core.results.schema import SCHEMA_VERSION
 from sockscope.core.units import format_bytes, format_count
 from sockscope.engine.addresses import family_of
 from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed, read_number
@@ -61,7 +62,7 @@ def to_json(checks: Iterable[Check]) -> str:
     checks = list(checks)
     return json.dumps(
         {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "type": "doctor",
             "can_run": not any(check.fatal for check in checks),
             "checks": [asdict(check) for check in checks],

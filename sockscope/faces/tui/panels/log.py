@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from sockscope.core.events import Event, EventKind
@@ -27,7 +27,7 @@ _FOLDED = (EventKind.OPEN, EventKind.CLOSE, EventKind.ERROR)
 class Line:
     """A line of the log: one event, or several that differ in nothing but whose they are."""
 
-    number: int
+    number: Hashable
     events: list[Event]
     started_s: float
     _row: Row | None = field(default=None, repr=False)
@@ -49,13 +49,14 @@ class Line:
             self._row = _row(self)
         return self._row
 
-    def contains(self, text: str) -> bool:
-        """Whether the row, or what is folded into it, contains a text in lower case."""
+    def matching(self, text: str) -> Iterator[Line]:
+        """Yield the line if it contains a text in lower case, else those of its events that do."""
         if text in " ".join(self.row.cells).lower():
-            return True
-        return len(self.events) > 1 and any(
-            text in f"{_who(event)} {event.address}".lower() for event in self.events
-        )
+            yield self
+        elif len(self.events) > 1:
+            for index, event in enumerate(self.events):
+                if text in f"{_who(event)} {event.address}".lower():
+                    yield Line((self.number, index), [event], self.started_s)
 
     def told(self) -> str:
         """Return everything about the line, as text of several lines."""
@@ -83,6 +84,7 @@ class LogPanel(TellingPanel):
     def __init__(self, entry: PanelEntry) -> None:
         super().__init__(entry)
         self._lines: deque[Line] = deque()
+        self._matching: list[Line] = []
         self._open: dict[Hashable, Line] = {}
         self._kept = 0
         self._cursor = 0
@@ -120,8 +122,8 @@ class LogPanel(TellingPanel):
 
     def draw(self, state: ScreenState) -> None:
         """Show the lines that match."""
-        text = self.filter_text
-        self.shown_rows = [line.row for line in self._lines if not text or line.contains(text)]
+        self._matching = [found for line in self._lines for found in line.matching(self.filter_text)]
+        self.shown_rows = [line.row for line in self._matching]
         self.table.show(self.shown_rows)
         notes = [f"“{self.filter_text}”" if self.filter_text else ""]
         notes.append("" if self.table.follow else "not following: f")
@@ -138,7 +140,7 @@ class LogPanel(TellingPanel):
 
     def tell(self, key: Hashable) -> str | None:
         """Return everything about a line."""
-        return next((line.told() for line in reversed(self._lines) if line.number == key), None)
+        return next((line.told() for line in reversed(self._matching) if line.number == key), None)
 
 
 def _who(event: Event) -> str:
