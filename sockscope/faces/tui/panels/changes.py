@@ -98,7 +98,7 @@ def _row(label: str, change: Change, name: str, write: Callable[[float | None], 
     old: float | None = getattr(before, name) if before else None
     new: float | None = getattr(after, name) if after else None
     line = f"{label:<6}{write(old):>7} → {write(new) if after else '…':>7}"
-    if len(line) + 7 > width:
+    if len(line) + 7 > width or not (old or new):
         return Content(line)
     if change.is_noise(name):
         return Content(line) + Content(f" {NOISE:>6}").stylize("dim")
