@@ -90,11 +90,17 @@ def reload(experiment: Experiment) -> str:
     edited = [name for name, stamp in _imported.items() if _stamp(name) != stamp]
     if not edited:
         return ""
+    stamps = dict(_imported)
     before = {name: sys.modules.pop(name) for name in _imported if name in sys.modules}
     try:
         (load_handler if key == "handler" else load_protocol)(reference)
-    except ConfigError:
+    except BaseException:
+        for name in _imported:
+            sys.modules.pop(name, None)
         sys.modules.update(before)
+        # Those of the modules that serve on: what was refused still counts as edited.
+        _imported.clear()
+        _imported.update(stamps)
         raise
     return f"{reference} was edited: the new run serves with it as it is now"
 
@@ -147,9 +153,9 @@ def _load(key: str, reference: str) -> Any:
         raise ConfigError.of(key, reference, _import_failed(module_name, error)) from None
     finally:
         sys.dont_write_bytecode = writes_none
-    for new in set(sys.modules) - known:
-        if is_users(getattr(sys.modules[new], "__file__", "") or ""):
-            _imported[new] = _stamp(new)
+        for new in set(sys.modules) - known:
+            if is_users(getattr(sys.modules[new], "__file__", "") or ""):
+                _imported[new] = _stamp(new)
     for name in path.split("."):
         try:
             found = getattr(found, name)

@@ -635,6 +635,12 @@ async def test_a_server_that_was_edited_is_imported_anew(edited: Callable[[str],
         with pytest.raises(ConfigError, match="importing edited_server raised"):
             reload(chosen)
         assert load_handler(reference) is second, "what was there stays"
+    for unfit in ("def handle(r, w): return 3\n", "async def handle(r): return 4\n"):
+        edited(unfit)
+        for _ in "twice":
+            with pytest.raises(ConfigError, match=r"is not a function made by async def|must take"):
+                reload(chosen)
+        assert load_handler(reference) is second, "what was there stays"
 
 
 async def test_where_it_runs_in_a_child_its_syntax_is_looked_at(edited: Callable[[str], str]) -> None:
