@@ -16,7 +16,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import accumulate, count, islice
 from operator import add, attrgetter, mul, sub
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -262,10 +262,12 @@ class Recorder:
         self.exchanges.extend(flat)
 
     def _note_gap(self, ends: list[float], flat: list[Any]) -> None:
-        """Count the longest time without an answer before these, as far as that answer was awaited."""
+        """Count the longest time without an answer before these, as far as one of them was awaited."""
         before = [self.last_answer_s or ends[0], *ends]
         if max(map(sub, ends, before)) >= LEAST_GAP_S:
-            self.gaps.add(max(map(sub, ends, map(max, before, flat[0::_COLUMNS]))))
+            # From an answer on, the oldest request that it or a later one answers was awaited.
+            oldest = [*accumulate(flat[-_COLUMNS::-_COLUMNS], min)]
+            self.gaps.add(max(map(sub, ends, map(max, before, reversed(oldest)))))
 
     def post(self, call: Callable[[], object]) -> None:
         """Have ``call`` called by the loop, in the order of posting, when it folds next. For threads."""

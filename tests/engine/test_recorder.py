@@ -84,6 +84,8 @@ def test_a_gap_is_the_time_without_an_answer_that_was_awaited() -> None:
     recorder.fold()
     # Nobody asked for most of the time before the last answer.
     assert recorder.gaps.max_s == pytest.approx(0.499, rel=0.01)
-    recorder.on_exchange((12.0, 13.0, record, b"asked", b"told"))
+    # The one that was sent last is answered first.
+    for sent_s, read_s in ((12.9, 13.0), (12.0, 13.001)):
+        recorder.on_exchange((sent_s, read_s, record, b"asked", b"told"))
     recorder.fold()
     assert recorder.gaps.max_s == pytest.approx(1.0, rel=0.01)
