@@ -74,10 +74,11 @@ class ProcessTree:
                     raise
                 self._forget(pid)
                 continue
-            before, member.wanted = member.wanted, member.run_queue.read()
-            if before is not None and member.wanted is not None:
-                spent_s = member.wanted.busiest_s - before.busiest_s
-                wanted.append(Wanted(member.wanted.waited_s - before.waited_s, spent_s))
+            before, now = member.wanted, member.run_queue.read()
+            if before is not None and now is not None:
+                wanted.append(Wanted(now.waited_s - before.waited_s, now.busiest_s - before.busiest_s))
+            # A reading that fails leaves its time to the next.
+            member.wanted = now or before
         # The times have the steps of the kernel's clock, each for itself.
         if cpu_s + self._lost_cpu_s < self._cpu_s:
             self._lost_cpu_s = self._cpu_s - cpu_s

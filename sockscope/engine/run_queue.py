@@ -36,14 +36,14 @@ class RunQueue:
     def read(self) -> Wanted | None:
         """Return the times so far; None where the kernel does not tell. Takes about 10 us a thread."""
         now = self._threads()
+        if not now:
+            return None
         spent = [
             (sum(times) - sum(self._before[thread]), times[1] - self._before[thread][1])
             for thread, times in now.items()
             if thread in self._before
         ]
         self._before = now
-        if not now:
-            return None
         busiest, waited = max(spent, default=(0, 0))
         self._busiest_s += busiest / 1e9
         self._waited_s += waited / 1e9

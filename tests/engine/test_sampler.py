@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -56,5 +57,20 @@ async def test_what_the_busiest_thread_wanted_is_counted_running_or_waiting() ->
 def test_what_cannot_be_read_is_not_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert RunQueue(os.getpid()).read() is not None
     assert RunQueue(2**22 + 1).read() is None
-    monkeypatch.setattr(run_queue, "open", lambda *_: (tmp_path / "nothing").open("rb"), raising=False)
-    assert RunQueue().read() is None
+    with monkeypatch.context() as blind:
+        blind.setattr(run_queue, "open", lambda *_: (tmp_path / "nothing").open("rb"), raising=False)
+        assert RunQueue().read() is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel does not tell")
+def test_a_reading_that_fails_leaves_its_time_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    nanoseconds = 0
+    monkeypatch.setattr(run_queue, "open", lambda *_: BytesIO(b"%d 0 1" % nanoseconds), raising=False)
+    queue = RunQueue()
+    nanoseconds = 2_000_000_000
+    with monkeypatch.context() as blind:
+        blind.setattr(run_queue, "open", lambda *_: BytesIO(), raising=False)
+        assert queue.read() is None
+    wanted = queue.read()
+    assert wanted is not None
+    assert wanted.busiest_s == 2.0
