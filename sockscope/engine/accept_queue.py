@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
+from ipaddress import ip_address
+
 from sockscope.core.addresses import Address, is_loopback
 
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+"""Without IPv6 the second is not there."""
 _LISTENING = b"0A"
 
 
@@ -12,31 +17,51 @@ def accept_queue(address: Address) -> int | None:
     """Return the length of the queue at a loopback address; None where it cannot be told.
 
     The kernel shows it as what a listening socket has to receive (proc_net_tcp.rst); listening sockets come
-    first in its table, so only they are read. Takes about 0.1 ms a table.
+    first in its table, so only they are read. Takes about 0.1 ms a table. Those that share the address
+    (SO_REUSEPORT) are added up.
     """
     host, port = address
     try:
         if not is_loopback(host):
             return None
-        found = [int(row[4].partition(b":")[2], 16) for row in _listening() if _port(row) == port]
+        queues = _queues(port)
+        for names in _listening_for(host):
+            if found := [length for name, length in queues if name in names]:
+                return sum(found)
     except (OSError, ValueError, LookupError):
         return None
-    return sum(found) if found else None
+    return None
 
 
-def _port(row: list[bytes]) -> int:
-    return int(row[1].rpartition(b":")[2], 16)
+def _listening_for(host: str) -> list[set[bytes]]:
+    """Return the addresses where a socket gets the connections to ``host``, as the table has them.
+
+    The nearest come first: only where nobody listens there do the following get any.
+    """
+    ip = ip_address(host)
+    ipv4 = ip if ip.version == 4 else ip.ipv4_mapped
+    if ipv4 is None:
+        return [{_name(ip.packed)}, {_name(bytes(16))}]
+    mapped = bytes(10) + b"\xff\xff" + ipv4.packed
+    return [{_name(ipv4.packed), _name(mapped)}, {_name(bytes(4))}, {_name(bytes(16))}]
 
 
-def _listening() -> list[list[bytes]]:
-    """Return the rows of the listening sockets, in columns."""
-    rows: list[list[bytes]] = []
+def _name(packed: bytes) -> bytes:
+    """Return an address as the kernel writes it: words of the machine in hexadecimal."""
+    return b"".join(b"%08X" % word for (word,) in struct.iter_unpack("=I", packed))
+
+
+def _queues(port: int) -> list[tuple[bytes, int]]:
+    """Return the address and the length of the queue of each socket that listens at ``port``."""
+    found: list[tuple[bytes, int]] = []
     for table in _TABLES:
-        with open(table, "rb") as file:
-            next(file)
+        with contextlib.suppress(FileNotFoundError), open(table, "rb") as file:
+            next(file, None)
             for line in file:
                 row = line.split()
                 if row[3] != _LISTENING:
                     break
-                rows.append(row)
-    return rows
+                name, _, number = row[1].partition(b":")
+                if int(number, 16) == port:
+                    found.append((name, int(row[4].partition(b":")[2], 16)))
+    return found

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ import pytest
 from sockscope.core.run.findings import Finding, limit_of
 from sockscope.core.run.snapshot import Snapshot
 from sockscope.core.run.window import window
-from sockscope.engine.accept_queue import accept_queue
 from sockscope.engine.engine import Engine
 from tests.engine.runs import running
 from tests.ports import unused_port
@@ -149,16 +147,3 @@ async def test_a_server_elsewhere_is_the_limit(mode: str, limit: str, word: str)
 async def test_nobody_listens() -> None:
     async with running(grace_s=0.0, role="swarm", target=f"127.0.0.1:{unused_port()}") as engine:
         await until_found(engine, "server", "connection refused")
-
-
-async def test_the_accept_queue_of_any_server_is_known() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = listener.getsockname()
-        peers = [socket.create_connection(address) for _ in range(3)]
-        assert accept_queue(address) == 3
-        accepted, _ = listener.accept()
-        assert accept_queue(address) == 2
-        for sock in (accepted, *peers):
-            sock.close()
-    assert accept_queue(address) is None
-    assert accept_queue(("192.0.2.1", address[1])) is None
