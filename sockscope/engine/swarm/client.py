@@ -39,7 +39,7 @@ class ClientState(Enum):
     """Without a connection, until it is its turn to connect."""
     CONNECTING = "connecting"
     LISTENING = "listening"
-    """Whether the server speaks first."""
+    """Hearing whether the server speaks first."""
     FREE = "free"
     """In a pool, until a client takes it."""
     WAITING = "waiting"
@@ -239,8 +239,8 @@ class Client:
         self._stop_waiting()
         expected = ""
         if link.record is not None:
-            if reason in _BY_SERVER and link.record.frames_in:
-                expected = swarm.closings.add(link.record.frames_in)
+            if reason in _BY_SERVER and link.record.frames_in and not self.must_leave:
+                expected = swarm.closings.add(self.number, link.record.frames_in)
                 text = expected or text
             swarm.recorder.on_close(link.record, reason, text)
             link.record = None

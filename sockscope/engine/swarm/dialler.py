@@ -39,7 +39,7 @@ class Dialler:
     """Connects clients to ``target``, some in each turn of the loop.
 
     Where the target has several addresses a client tries them in turn, beginning with the one that led to a
-    connection last; only when none does its attempt has failed.
+    connection last; its attempt has failed only when none does.
 
     ``most_useful`` tells how many connections have a request to make.
     """

@@ -134,6 +134,7 @@ class Swarm(RecordedRole):
         self._take(assignment)
         if before.needs_new_sockets(assignment.tuning) or target != self._dialler.target:
             self.socket_generation += 1
+            self.closings = Closings()
         if _model(before) != _model(assignment.tuning):
             former, self._active = self._active, []
             await in_turns(former, Client.retire)
