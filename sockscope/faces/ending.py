@@ -148,6 +148,11 @@ class Ending:
             self._unheard_since = math.inf
 
     @property
+    def is_asked(self) -> bool:
+        """Whether anything has asked for the end."""
+        return bool(self._heard)
+
+    @property
     def _is_held_up(self) -> bool:
         """Whether the loop has not heard what it was asked some time ago."""
         return monotonic() - self._unheard_since > HELD_UP_S

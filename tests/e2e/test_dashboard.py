@@ -394,6 +394,24 @@ def test_ctrl_z_suspends_and_fg_goes_on() -> None:
         has_no_traceback(terminal)
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs a shell with job control")
+def test_ctrl_z_stops_the_whole_job_and_a_stopped_one_can_be_ended() -> None:
+    bash = shutil.which("bash") or ""
+    with Terminal(bash, "--norc", "--noprofile", "-i", PS1="ready> ") as terminal:
+        terminal.sees("ready>")
+        terminal.send(f"sh -c '{COMMAND} {' '.join(FEW)}; true'\r")
+        terminal.sees("RUNNING", "req/s")
+        job = psutil.Process(terminal.child.pid).children(recursive=True)
+        assert len(job) >= 2
+        terminal.send("\x1a")
+        terminal.until(lambda: "Stopped" in terminal.left_behind, "the shell")
+        terminal.send("kill %1\r")
+        terminal.until(lambda: not any(process.is_running() for process in job), "the end of the job")
+        terminal.send("exit\r")
+        terminal.ended()
+        has_no_traceback(terminal)
+
+
 @pytest.mark.parametrize("missing", ["stdin", "stdout"])
 def test_without_a_terminal_it_says_what_to_use(missing: str) -> None:
     master, slave = os.openpty()

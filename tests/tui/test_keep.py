@@ -75,6 +75,12 @@ async def test_a_picture_has_every_character_in_its_cell_and_the_colours_that_ar
         assert frame[1].upper() == driver.app.theme_variables["background"].upper()
 
 
+async def test_a_picture_does_not_wait_for_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard() as driver:
+        monkeypatch.setattr(driver.app, "may_draw", lambda: False)
+        assert drawn(driver.app.picture(), (120, 40)) == [line.rstrip() for line in driver.lines]
+
+
 async def test_two_exports_in_a_second_do_not_overwrite_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -264,6 +265,26 @@ async def test_n_starts_a_new_run_with_the_loop_that_was_chosen() -> None:
         assert again.loop == "asyncio"
         assert again.tuning == replace(small().tuning, permits=5)
         assert driver.source.state is RunState.STOPPED
+
+
+ASK: dict[str, Callable[[SockscopeApp], None]] = {
+    "a signal": lambda app: app.asked_to_end(False),
+    "ctrl+c": lambda app: app.interrupt(),
+    "q": lambda app: app.leave(),
+}
+
+
+@pytest.mark.parametrize("ask", ASK.values(), ids=ASK)
+async def test_who_is_asked_to_quit_begins_no_other_run(ask: Callable[[SockscopeApp], None]) -> None:
+    async with dashboard() as driver:
+        driver.source.may_stop.clear()
+        await driver.press("N")
+        await driver.until(lambda: driver.session.is_over)
+        assert driver.app.restart is not None
+        ask(driver.app)
+        driver.source.may_stop.set()
+        await driver.until(lambda: driver.has_left)
+        assert driver.app.restart is None
 
 
 async def test_q_leaves_with_a_summary_to_show() -> None:

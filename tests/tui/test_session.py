@@ -312,6 +312,21 @@ async def test_a_run_rests_during_a_race_unless_it_was_paused() -> None:
     assert states == [RunState.PAUSED, RunState.RUNNING, RunState.PAUSED]
 
 
+async def test_a_run_rests_until_both_a_race_and_a_stop_are_over() -> None:
+    session, source, _ = await started()
+    states: list[RunState] = []
+    session.rest(True)
+    await session.halt()
+    session.go_on()
+    states.append(source.state)
+    await session.halt()
+    session.rest(False)
+    states.append(source.state)
+    session.go_on()
+    states.append(source.state)
+    assert states == [RunState.PAUSED, RunState.PAUSED, RunState.RUNNING]
+
+
 async def test_clearing_forgets_the_past() -> None:
     session, source, listener = await started()
     for _ in range(3):

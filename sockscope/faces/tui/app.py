@@ -78,14 +78,19 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         self.call_after_refresh(self._on_started)
 
     async def _leave_at_the_end(self) -> None:
-        if await self.session.wait():
+        if await self.session.wait() and self._leaving is None:
             self.leave()
 
     def leave(self, restart: Experiment | None = None, notice: str = "") -> None:
-        """Stop the run and leave; with ``restart`` begin that run afterwards, and show ``notice`` in it."""
+        """Stop the run and leave; with ``restart`` begin that run afterwards, and show ``notice`` in it.
+
+        Whoever is asked to quit while that goes on begins no other run.
+        """
         if self._leaving is None:
             self.restart, self.notice = restart, notice
             self._leaving = asyncio.create_task(self._leave())
+        elif restart is None:
+            self.restart = None
 
     async def _leave(self) -> None:
         await self.session.finish()

@@ -15,9 +15,17 @@ from textual.widgets import Input
 from sockscope.faces.ending import Ending
 from sockscope.faces.tui.compositor import PacedCompositor
 from sockscope.faces.tui.keys import PromptApp
-from sockscope.faces.tui.terminal import SavedTerminal, is_gone, let_go_of_the_terminal, terminal_driver
+from sockscope.faces.tui.terminal import (
+    SavedTerminal,
+    is_gone,
+    is_in_foreground,
+    let_go_of_the_terminal,
+    terminal_driver,
+)
 from sockscope.faces.tui.writer import ScreenWriter
 
+CONTINUED_S = 0.1
+"""How long what comes with a continuation in the background may take to be noticed before the next stop."""
 MOST_TYPED = 200
 """The most characters that an input takes."""
 
@@ -57,6 +65,10 @@ class PacedApp(PromptApp[R]):
         if number == signal.SIGHUP and is_gone():
             let_go_of_the_terminal()
         self.asked_to_end(again)
+
+    @property
+    def _must_end(self) -> bool:
+        return self._ending is not None and self._ending.is_asked
 
     def asked_to_end(self, again: bool) -> None:
         """Leave; when asked ``again`` at once."""
@@ -120,9 +132,12 @@ class PacedApp(PromptApp[R]):
         assert driver is not None
         await self.before_stop()
         driver.suspend_application_mode()
-        while not getattr(driver, "is_on", True):
-            os.kill(os.getpid(), signal.SIGSTOP)
-            driver.resume_application_mode()  # not possible when it is continued in the background
+        while not (getattr(driver, "is_on", True) or self._must_end):
+            stop_job()
+            if is_in_foreground():
+                driver.resume_application_mode()
+            if not getattr(driver, "is_on", True):
+                await asyncio.sleep(CONTINUED_S)
         self._stopping = None
         self.after_stop()
         self.refresh(layout=True)
@@ -133,3 +148,13 @@ class PacedApp(PromptApp[R]):
             self._driver.suspend_application_mode()
             self._driver.resume_application_mode()
             self.refresh(layout=True)
+
+
+def stop_job() -> None:
+    """Stop this process and those of its group, as a terminal's Ctrl+Z does; return when continued.
+
+    Where no shell could continue it (an orphaned group) the kernel stops nothing.
+    """
+    before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    os.killpg(0, signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, before)

@@ -11,6 +11,7 @@ from typing import Any
 from rich.cells import cell_len
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
+from textual._compositor import Compositor
 from textual.app import App
 from textual.color import Color
 
@@ -27,9 +28,12 @@ def picture_of(app: App[Any], title: str) -> str:
         width=app.size.width, height=app.size.height, file=io.StringIO(), force_terminal=True,
         color_system="truecolor", record=True, legacy_windows=False, safe_box=False,
     )  # fmt: skip
-    # Textual's own export has the same lines, but no way to name the colours.
-    screen = app.screen._compositor.render_update(full=True, screen_stack=app._background_screens)
-    console.print(screen)
+    # Textual's own export has the same lines, but no way to name the colours. A picture does not wait for the
+    # terminal, which is still owed what has changed.
+    compositor = app.screen._compositor
+    owed = set(compositor._dirty_regions)
+    console.print(Compositor.render_update(compositor, full=True, screen_stack=app._background_screens))
+    compositor._dirty_regions |= owed
     return placed(console.export_svg(title=title, theme=_colours(app)))
 
 

@@ -46,6 +46,8 @@ EVENTS_KEPT = 5_000
 """Events kept for the screen while it is frozen or covered."""
 
 Severity = Literal["information", "warning", "error"]
+Rest = Literal["race", "stop"]
+"""Why the traffic rests: a race goes on, or the process is to be stopped."""
 
 
 class Viewer(Protocol):
@@ -128,7 +130,7 @@ class Session:
         self._last_dropped: deque[bool] = deque(maxlen=PICTURES_JUDGED)
         self._cursor_s: float | None = None
         self._markers = 0
-        self._rests = False
+        self._rests: set[Rest] = set()
         self._is_over = False
         self._ran_out = False
         self._last_snapshot: Snapshot | None = None
@@ -427,7 +429,7 @@ class Session:
 
     async def halt(self) -> None:
         """Pause the traffic before the process is stopped; wait a while until nothing is in flight."""
-        self.rest(True)
+        self.rest(True, "stop")
         deadline = monotonic() + GRACE_S
         while self._rests and monotonic() < deadline:
             await self.source.settle()
@@ -440,16 +442,17 @@ class Session:
     def go_on(self) -> None:
         """Let the traffic go on that :meth:`halt` has paused."""
         self.source.rest(False)
-        self.rest(False)
+        self.rest(False, "stop")
 
-    def rest(self, resting: bool) -> None:
-        """Pause the traffic while a race goes on; afterwards it goes on if it was not paused before."""
-        if resting and self.source.state is RunState.RUNNING:
+    def rest(self, resting: bool, why: Rest = "race") -> None:
+        """Pause the traffic; it goes on when nothing asks for rest, if it was not paused before."""
+        if resting and (self._rests or self.source.state is RunState.RUNNING):
+            self._rests.add(why)
             self.source.pause()
-            self._rests = True
-        elif not resting and self._rests:
-            self.source.resume()
-            self._rests = False
+        elif not resting and why in self._rests:
+            self._rests.remove(why)
+            if not self._rests:
+                self.source.resume()
 
     def clear(self) -> None:
         """Let figures and graphs begin anew; raises StateError when the run is not live."""

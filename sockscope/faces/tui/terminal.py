@@ -165,6 +165,13 @@ def is_gone() -> bool:
     return False
 
 
+def is_in_foreground() -> bool:
+    """Tell whether the shell has left the terminal to this process; true where no shell controls jobs."""
+    with contextlib.suppress(OSError):
+        return os.tcgetpgrp(0) == os.getpgrp()
+    return True
+
+
 def let_go_of_the_terminal() -> None:
     """Put the null device in the terminal's place, so that what is still said on leaving does not fail."""
     null = os.open(os.devnull, os.O_RDWR)
