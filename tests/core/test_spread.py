@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockscope.core.censoring import AtLeast
 from sockscope.core.results.spread import CONFIDENCE, Spread, confidence, lead, outer_rounds, ranks, ratios
 
 figures = st.floats(min_value=0.001, max_value=1e6)
@@ -163,7 +164,24 @@ def test_nothing_answered_is_less_than_something_and_no_less_than_nothing() -> N
     assert (lead(some, none), lead(none, none), lead(some, Spread.of([]))) == (1, 0, 0)
 
 
+def test_a_lower_bound_is_told_apart_only_from_what_is_less() -> None:
+    bound, known = Spread.of([AtLeast(0.01)] * 6), Spread.of([0.05] * 6)
+    assert (lead(bound, known), lead(known, bound), lead(bound, bound)) == (0, 0, 0)
+    assert ranks({"bound": bound, "known": known}, higher_is_better=False) == {"bound": 1, "known": 1}
+    assert lead(Spread.of([AtLeast(0.06)] * 6), known) == 1
+    few = Spread.of([AtLeast(0.01)] * 3), Spread.of([0.05] * 3)
+    assert few[0].overlaps(few[1])
+    assert lead(*few) == 0
+
+
 # Ratios.
+
+
+def test_a_ratio_keeps_a_lower_bound_and_has_no_upper_one() -> None:
+    bound, known = Spread.of([AtLeast(3.0), 3.0]), Spread.of([2.0, 2.0])
+    assert ratios(bound, known).rounds == (1.5, 1.5)
+    assert ratios(bound, known).at_least
+    assert ratios(known, bound).median is None
 
 
 def test_ratios_are_taken_within_a_round() -> None:

@@ -9,8 +9,9 @@ runs from the least to the most, and :func:`confidence` tells the lower probabil
 
 **Told apart.** Rounds of the same number lie next to each other in time, so two contestants of one race are
 compared round by round: they are told apart where the interval of the median of their differences leaves out
-0 (the sign test for pairs). What both share in a round, such as a busy machine, hides no difference then.
-Below six rounds, where no such interval has 95 %, the rounds of the two must not overlap at all.
+0 (the sign test for pairs); a difference to a lower bound is known on one side alone. What both share in a
+round, such as a busy machine, hides no difference then. Below six rounds, where no such interval has 95 %,
+the rounds of the two must not overlap at all.
 
 **Ranks.** In the order of their medians, the best leads the first group; those that follow it share its rank
 as long as they are not told apart from the leader, and the first that is leads the next group. A rank is 1
@@ -20,12 +21,12 @@ leaders of two groups that follow each other are told apart.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import comb
 
-from sockscope.core.censoring import AtLeast
+from sockscope.core.censoring import AtLeast, exceeds
 
 CONFIDENCE = 0.95
 """The probability that an interval is to have."""
@@ -65,7 +66,7 @@ class Spread:
         """Tell whether the intervals of the two medians have a value in common."""
         if self.low is None or self.high is None or other.low is None or other.high is None:
             return False
-        return self.low <= other.high and other.low <= self.high
+        return not (exceeds(self.low, other.high) or exceeds(other.low, self.high))
 
 
 def _bounded(value: float, rounds: Iterable[float]) -> float:
@@ -87,18 +88,21 @@ def outer_rounds(rounds: int) -> int:
 
 
 def _enclosed(rounds: int, cut: int) -> float:
-    return 1 - 2 * sum(comb(rounds, below) for below in range(cut + 1)) / 2.0**rounds
+    return 1 - 2 * sum(math.comb(rounds, below) for below in range(cut + 1)) / 2.0**rounds
 
 
 def lead(one: Spread, other: Spread) -> int:
     """Return 1 where ``one`` is told apart from ``other`` as more, -1 as less, 0 where it is not."""
     pairs = zip(one.rounds, other.rounds, strict=False)
-    gap = Spread.of(a - b if a is not None and b is not None else None for a, b in pairs)
-    if gap.low is None or gap.high is None:
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    if confidence(len(known)) < CONFIDENCE and one.overlaps(other):
         return 0
-    if confidence(sum(each is not None for each in gap.rounds)) < CONFIDENCE and one.overlaps(other):
+    # The least and the most that the differences may be.
+    least = Spread.of(-math.inf if isinstance(b, AtLeast) else a - b for a, b in known).low
+    most = Spread.of(math.inf if isinstance(a, AtLeast) else a - b for a, b in known).high
+    if least is None or most is None:
         return 0
-    return 1 if gap.low > 0 else -1 if gap.high < 0 else 0
+    return 1 if least > 0 else -1 if most < 0 else 0
 
 
 def ranks(spreads: Mapping[str, Spread], *, higher_is_better: bool) -> dict[str, int | None]:
@@ -126,9 +130,13 @@ def ratios(figure: Spread, baseline: Spread) -> Spread:
     """Return ``figure`` relative to ``baseline``, round by round.
 
     Rounds of the same number lie next to each other in time, so that a machine that drifts does not show in
-    their ratio.
+    their ratio. Relative to a lower bound it is known of no round: those that remain would flatter.
     """
-    return Spread.of(
-        one / other if one is not None and other else None
-        for one, other in zip(figure.rounds, baseline.rounds, strict=False)
-    )
+    pairs = [*zip(figure.rounds, baseline.rounds, strict=False)]
+    if any(one is not None and isinstance(other, AtLeast) for one, other in pairs):
+        return Spread.of(None for _ in pairs)
+    return Spread.of(_quotient(one, other) if one is not None and other else None for one, other in pairs)
+
+
+def _quotient(one: float, other: float) -> float:
+    return AtLeast(one / other) if isinstance(one, AtLeast) else one / other
