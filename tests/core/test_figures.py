@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from sockscope.core.censoring import AtLeast
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.roles import SWARM
-from sockscope.core.run.figures import figures
+from sockscope.core.run.figures import figures, stall_s
 from sockscope.core.run.snapshot import LimiterStatistics, Totals
 from sockscope.core.run.window import window
 from tests.core.runs import both, changed, histogram, resources, role, run
@@ -69,6 +71,18 @@ def test_a_stall_is_longer_than_ten_medians() -> None:
     assert stalled(0.5) == pytest.approx(0.5, rel=0.01)
     assert stalled(0.001, in_flight=3, last_answer_s=101.5) == pytest.approx(0.5)
     assert stalled(0.001, in_flight=0, last_answer_s=101.5) is None
+
+
+def test_a_stall_may_fill_the_window() -> None:
+    def stalled(requests: int, service_time_s: float = 0.01, **more: object) -> float | None:
+        swarm = role("swarm", Totals(requests=requests), **{"in_flight": 3, "last_answer_s": 90.0} | more)
+        window = run(seconds=2.0, swarm=swarm)
+        return stall_s(replace(window, tuning=replace(window.tuning, service_time_s=service_time_s)))
+
+    assert stalled(2) == 2.0
+    assert stalled(3) is None, "all of them may have been sent just now"
+    assert stalled(2, last_answer_s=0.0) is None
+    assert stalled(2, service_time_s=0.3) is None, "such answers take so long"
 
 
 def test_failures_are_told_per_second() -> None:

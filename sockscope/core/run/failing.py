@@ -91,7 +91,7 @@ def no_connection(seen: Seen) -> Finding | None:
         return None
     totals = swarm.totals
     unmade = totals.connections_refused + totals.connections_timed_out + totals.connections_failed
-    if totals.timeouts + totals.errors > unmade or swarm.clients_retrying < FAILING_RATIO * swarm.clients:
+    if totals.failed > unmade or swarm.clients_retrying < FAILING_RATIO * swarm.clients:
         return None
     of, who = swarm.clients, "clients have no connection and try again"
     if seen.window.tuning.pool:
@@ -144,7 +144,7 @@ def errors(seen: Seen) -> Finding | None:
     if swarm is None:
         return None
     totals = swarm.totals
-    ended = totals.responses + totals.timeouts + totals.errors
+    ended = totals.responses + totals.failed
     if not totals.errors or totals.errors < FAILING_RATIO * ended:
         return None
     why = f": {_lower_first(swarm.last_trouble)}" if swarm.last_trouble else ""

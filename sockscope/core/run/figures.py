@@ -12,6 +12,8 @@ from sockscope.core.units import format_count, format_duration
 ONE_CORE_RATIO = 1.1
 """A process that takes more than this works on several cores at once."""
 STALL_MEDIANS = 10
+UNANSWERED_S = 0.5
+"""No answer for a shorter time than this is nothing to tell where the median is not known."""
 LATE_S = 0.0025
 """A loop that is so late is held up: turns of a busy one take less, and uvloop's timers are 1 ms wide."""
 
@@ -173,12 +175,16 @@ def stall_s(window: Snapshot) -> float | None:
     """Return the longest time without an answer though one was awaited; None if there was no stall.
 
     A stall is longer than :data:`STALL_MEDIANS` times the median. During it a closed loop asks less, so that
-    percentiles have few of the requests that others would have made (coordinated omission).
+    percentiles have few of the requests that others would have made (coordinated omission). Without an answer
+    in the window the service time that the tuning asks for stands for the median.
     """
     role = window.main
     median_s = role.service_time.percentile(0.5)
     if median_s is None:
-        return None
+        usual_s = max(UNANSWERED_S, STALL_MEDIANS * window.tuning.service_time_s)
+        # More are in flight than were sent in the window: one was awaited all the time.
+        all_the_time = role.last_answer_s and role.in_flight > role.totals.requests
+        return window.measured_s if all_the_time and window.measured_s >= usual_s else None
     awaited = role.in_flight and role.last_answer_s
     going_on_s = min(window.time_s - role.last_answer_s, window.measured_s) if awaited else 0.0
     longest_s = max(role.gaps.max_s or 0.0, going_on_s)

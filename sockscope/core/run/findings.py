@@ -32,7 +32,7 @@ from sockscope.core.run.failing import (
     rejected,
     served_few,
 )
-from sockscope.core.run.figures import ProcessFigures, figures
+from sockscope.core.run.figures import UNANSWERED_S, ProcessFigures, figures
 from sockscope.core.run.snapshot import TARGET, LimiterStatistics, RunState, Snapshot
 
 __all__ = ["Finding", "limit_of", "limit_of_run"]
@@ -53,8 +53,6 @@ HELD_UP_RATIO = 0.2
 """From this share of the time on, a loop that does not get to its next turn is worth the sentence."""
 STAYING = 2
 """Fewer new connections than this times the backlog: who is in it stays there for a while."""
-UNANSWERED_S = 0.5
-"""No answer for a shorter time than this is nothing to tell."""
 QUEUEING = 8
 """So many requests in flight and more keep every process busy that has something to do."""
 
@@ -87,7 +85,7 @@ def _timeouts(seen: Seen) -> Finding | None:
     if seen.window.swarm is None:
         return None
     totals = seen.window.swarm.totals
-    ended = totals.responses + totals.timeouts + totals.errors
+    ended = totals.responses + totals.failed
     if not totals.timeouts or totals.timeouts < FAILING_RATIO * ended or totals.timeouts < totals.errors:
         return None
     share = units.format_ratio(totals.timeouts / ended)
