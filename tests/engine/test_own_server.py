@@ -8,9 +8,11 @@ import inspect
 import re
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -26,6 +28,7 @@ from sockscope.engine.own_errors import ELSEWHERE, MOST_PLACES, RaisedTable, pla
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.own import OwnEndpoint, OwnServer
+from sockscope.engine.servers.asyncio.own_guard import OwnGuard
 from sockscope.engine.servers.endpoint import ServerContext
 from sockscope.engine.swarm.links import LINKS
 from sockscope.errors import ConfigError, ListenError
@@ -599,6 +602,22 @@ def test_compiled_code_and_ours_are_never_the_place() -> None:
     assert told(_raised_by(lambda: Tuning(transport="carrier pigeon").validated())).startswith(
         "ConfigError at tests/engine/test_own_server.py"
     )
+
+
+async def test_two_guards_that_overlap_leave_no_hook_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", reached.append)
+    monkeypatch.setattr(sys, "unraisablehook", reached.append)
+    servers = [SimpleNamespace(raised=RaisedTable(), name="mine", last_trouble="") for _ in "ab"]
+    first, second = (OwnGuard(cast(Any, server), Recorder("server")) for server in servers)
+    for step in (first.begin, second.begin, first.end, second.end):
+        step()
+    told_of = SimpleNamespace(exc_value=_raised_by(own_servers.raise_group))
+    for hook in (threading.excepthook, sys.unraisablehook):
+        cast(Any, hook)(told_of)
+    assert reached == [told_of, told_of]
+    assert not any(server.raised.rows() for server in servers)
+    asyncio.get_running_loop().set_exception_handler(None)
 
 
 # What was edited.

@@ -76,14 +76,16 @@ class OwnGuard:
         else:
             loop.default_exception_handler(context)
 
+    # Where another guard began after this one and ends after it, these two stay for good.
+
     def _on_thread_exception(self, args: threading.ExceptHookArgs) -> None:
-        if args.exc_value is not None and is_own(args.exc_value):
+        if not self._ended and args.exc_value is not None and is_own(args.exc_value):
             self._recorder.post(partial(self._take, args.exc_value))
         else:
             self._outer_threads(args)
 
     def _on_unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
-        if unraisable.exc_value is not None and is_own(unraisable.exc_value):
+        if not self._ended and unraisable.exc_value is not None and is_own(unraisable.exc_value):
             # It may be raised in the middle of anything, in any thread.
             self._recorder.post(partial(self._take, unraisable.exc_value))
         else:
