@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sockscope.core.run.snapshot import RunState
+from sockscope.core.config.experiment import Tuning
+from sockscope.core.run.snapshot import RoleSnapshot, RunState, Totals
 from sockscope.engine.patience import Patience
 from tests.engine.peers import Scripted, tcp_peer
 from tests.engine.runs import experiment, running, swarm_of
@@ -29,15 +31,20 @@ async def test_garbage_alone_ends_the_run() -> None:
         assert engine.error.startswith("given up after 250 ms without an answer (--give-up): a frame claims")
 
 
-async def test_answers_now_and_then_and_a_pause_do_not() -> None:
+async def test_answers_now_and_then_do_not() -> None:
     async with running(
         requests=1_000_000, service_time_s=0.3, **(QUICK | {"role": "both", "request_timeout_s": 1.0})
     ) as engine:
         await until(lambda: swarm_of(engine).totals.responses >= 3)
-        engine.pause()
-        watched = Patience(experiment(requests=1, give_up_s=1e-9))
-        assert watched.look(swarm_of(engine), engine.tuning, paused=True) == ""
         assert engine.error == ""
+
+
+def test_a_pause_takes_no_patience() -> None:
+    watched = Patience(experiment(requests=1, give_up_s=1e-9))
+    swarm = RoleSnapshot("swarm", "tcp", "", Totals(), 0)
+    tuning = replace(Tuning(), request_timeout_s=0.0)
+    looks = [watched.look(swarm, tuning, paused) for paused in (False, True, False, True)]
+    assert [bool(why) for why in looks] == [False, False, True, False]
 
 
 @pytest.mark.parametrize("values", [{"requests": 0}, {"requests": 5, "give_up_s": 0.0}])
