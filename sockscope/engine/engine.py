@@ -49,9 +49,11 @@ from sockscope.errors import ConfigError, EngineError, Fault, SockscopeError, St
 
 _LIVE = (RunState.RUNNING, RunState.PAUSED)
 _WATCH_S = 0.02
+"""How often the end of the run (duration, number of requests, warm-up) is looked for."""
+_WATCH_RATIO = 0.02
+"""Share of the time that looking whether every client is connected takes at most."""
 READY_PATIENCE_S = 5.0
 """How long a warm-up that ends when every client is connected waits for the next one to be."""
-"""How often the end of the run (duration, number of requests, warm-up) is looked for."""
 
 
 class Engine:
@@ -222,7 +224,9 @@ class Engine:
         """Return when every client has got a connection, or for a while none has got one."""
         most, since_s = -1, perf_counter()
         while self._placement.generates and not self._placement.exhausted:
+            looked_s = perf_counter()
             swarm = self._placement.read(self._placement.main, NOTHING)
+            took_s = perf_counter() - looked_s
             if swarm.ready_s:
                 return
             if swarm.totals.connections_opened > most:
@@ -232,7 +236,7 @@ class Engine:
                 text = f"the figures begin with {swarm.connections_open:,} of {asked:,} connections"
                 self._note(EventKind.ERROR, text)
                 return
-            await asyncio.sleep(_WATCH_S)
+            await asyncio.sleep(max(_WATCH_S, took_s / _WATCH_RATIO))
 
     def rest(self, resting: bool) -> None:
         """Suspend or resume reports and sampling, so that a run nobody looks at leaves the CPU to others.
@@ -397,7 +401,7 @@ class Engine:
                     self.fail(EngineError(why))
                     return
                 left = _WATCH_S if deadline is None else min(_WATCH_S, max(0.0, deadline - perf_counter()))
-                await asyncio.sleep(left if experiment.requests or left < _WATCH_S else _WATCH_S)
+                await asyncio.sleep(left)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  # the boundary of the run's task
