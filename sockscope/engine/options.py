@@ -129,10 +129,10 @@ def listener_backlog(sock: socket.socket) -> int | None:
     return words[_SACKED] if words else None
 
 
-def accept_queue(sock: socket.socket) -> int:
-    """Return how many connections wait at a listener to be accepted; 0 where the kernel does not tell."""
+def listener_queue(sock: socket.socket) -> int | None:
+    """Return how many connections wait at a listener to be accepted, or None."""
     words = tcp_info_words(sock)
-    return words[_UNACKED] if words else 0
+    return words[_UNACKED] if words else None
 
 
 def buffer_options(sock: socket.socket, tuning: Tuning, prefix: str = "") -> list[SocketOption]:

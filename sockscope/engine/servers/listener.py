@@ -17,7 +17,7 @@ from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import plain_address
-from sockscope.engine.options import accept_queue, change_buffers, listener_backlog, reuse_options
+from sockscope.engine.options import change_buffers, listener_backlog, listener_queue, reuse_options
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S
@@ -147,7 +147,8 @@ class Listener:
     def backlog(self) -> int:
         """Connections that wait here, taken out of the kernel's queue by the loop or still in it."""
         with self._lock:
-            return len(self._taken) + (accept_queue(self._socket) if self._socket is not None else 0)
+            queued = listener_queue(self._socket) if self._socket is not None else None
+            return len(self._taken) + (queued or 0)
 
     def options(self) -> list[SocketOption]:
         """Return the listener's options, requested and effective."""

@@ -18,9 +18,9 @@ from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import plain_address
 from sockscope.engine.loops import attach
 from sockscope.engine.options import (
-    accept_queue,
     change_buffers,
     listener_backlog,
+    listener_queue,
     reuse_options,
     set_no_delay,
     socket_of,
@@ -274,7 +274,7 @@ class TcpEndpoint(ConnectionsEndpoint):
     @property
     def backlog(self) -> int:
         """Connections that the kernel has made and nobody has accepted yet."""
-        return accept_queue(self._listener) if self._listener is not None else 0
+        return (listener_queue(self._listener) or 0) if self._listener is not None else 0
 
     def forget(self, connection: TcpConnection, reason: CloseReason, text: str) -> None:
         """Called by a connection that is closed."""
