@@ -94,7 +94,7 @@ def _exit_code(command: Callable[[], Any]) -> int:
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise
-        say("no more files can be opened; raise the limit of descriptors first: ulimit -n 1024")
+        say("too many open files; raise the limit (ulimit -n 1024) and try again")
         return EXIT_USAGE
     return code if isinstance(code, int) else EXIT_OK
 
@@ -109,7 +109,7 @@ def app(ctx: click.Context, /, **params: Any) -> None:
     """See what sockets do: real servers, real clients, and every knob turns while they run.
 
     Without a subcommand the dashboard opens. A field can also be given in a TOML file (--spec) or as an
-    environment variable (SOCKSCOPE_CLIENTS=200); a flag goes before both. Numbers take suffixes:
+    environment variable (SOCKSCOPE_CLIENTS=200); a flag overrides both. Numbers take suffixes:
     10k, 64K, 250ms, 5m.
     """
     if ctx.invoked_subcommand is not None:
@@ -217,7 +217,7 @@ def race(ctx: click.Context, /, **params: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 @click.pass_context
 def doctor(ctx: click.Context, /, as_json: bool) -> None:
-    """Tell what this machine allows, and the fix for each lack."""
+    """Tell what this machine allows, and how to fix what is missing."""
     from sockscope.cli.doctor import examine, to_json, to_text
 
     checks = examine()
@@ -347,7 +347,10 @@ def _need_terminal() -> None:
         click.get_current_context().exit(EXIT_USAGE)
     if not sys.stderr.isatty():
         # Told on stdout, as nobody may look into the file.
-        tell("sockscope: the dashboard is drawn on standard error, which must be a terminal: leave 2> out\n")
+        tell(
+            "sockscope: the dashboard is drawn on standard error, which must be a terminal: "
+            "do not redirect it (2>)\n"
+        )
         click.get_current_context().exit(EXIT_USAGE)
 
 

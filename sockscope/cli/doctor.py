@@ -1,4 +1,4 @@
-"""``sockscope doctor``: what this machine allows, and the fix for each lack."""
+"""``sockscope doctor``: what this machine allows, and how to fix what is missing."""
 
 from __future__ import annotations
 

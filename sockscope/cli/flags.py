@@ -50,7 +50,7 @@ def experiment_flags(
             "--print-spec", is_flag=True, help="Write the experiment as TOML for --spec, and run nothing."
         )(command)
         command = click.option(
-            "--spec", metavar="FILE.toml", help="Read the experiment from a file; flags go before it."
+            "--spec", metavar="FILE.toml", help="Read the experiment from a file; flags override it."
         )(command)
         for key, flag in reversed(flags.items()):
             for option in reversed(_options(key, flag, defaults.get(key))):

@@ -31,7 +31,7 @@ _FILE = click.option(
     "--history", "file", metavar="FILE",
     help="Read this file instead of the one in the user's data directory (SOCKSCOPE_HISTORY).",
 )  # fmt: skip
-_KIND = click.option("--kind", type=click.Choice(list(KINDS)), help="Only those of a kind.")
+_KIND = click.option("--kind", type=click.Choice(list(KINDS)), help="Only results of this kind.")
 
 
 def history_flags(command: F) -> F:
@@ -153,7 +153,7 @@ def delete(
 def diff(
     ctx: click.Context, /, a: str, b: str, fail_if: tuple[str, ...], as_json: bool, file: str | None
 ) -> None:  # fmt: skip
-    """Compare two runs, or two races: what differs in what ran, and what became of each figure.
+    """Compare two runs, or two races: how the setups differ, and how each figure changed.
 
     A and B are numbers of the history, last, last-1 for the one before, or JSON files that run --json or race
     --json wrote.
@@ -171,7 +171,7 @@ def diff(
     misses = [why for threshold in thresholds for why in exceeded(threshold, comparison)]
     tell(comparison_json(comparison, misses) + "\n" if as_json else comparison_text(comparison))
     for miss in misses:
-        say(f"missed {miss}")
+        say(f"--fail-if {miss}")
     ctx.exit(EXIT_THRESHOLD if misses else 0)
 
 

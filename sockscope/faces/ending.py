@@ -188,7 +188,7 @@ class Ending:
             for call in self._at_worst:
                 call()
         if self._unheard and self._asked is not None:
-            _say_if_heard(f"the loop is held up{self._where()}; left without its figures")
+            _say_if_heard(f"the event loop is blocked{self._where()}; quit without figures")
         with contextlib.suppress(psutil.Error, OSError):
             for child in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):
@@ -202,7 +202,7 @@ class Ending:
         named = [at for at in frames if at.f_code.co_filename != __file__]
         own = [at for at in named if not at.f_code.co_filename.startswith(_NOT_OWN)]
         for at in (own or named)[:1]:
-            return f" by {at.f_code.co_name} ({os.path.basename(at.f_code.co_filename)}:{at.f_lineno})"
+            return f" in {at.f_code.co_name} ({os.path.basename(at.f_code.co_filename)}:{at.f_lineno})"
         return ""
 
 

@@ -66,7 +66,7 @@ def run_headless(
             return EXIT_FAILED
         misses = missed(plan.thresholds, figures)
         for miss in misses:
-            say(f"missed {miss}")
+            say(f"--fail-if {miss}")
         return EXIT_THRESHOLD if misses else EXIT_OK
 
 
@@ -147,7 +147,10 @@ def _waiting_in_vain(interval: Snapshot) -> str:
     if totals.responses or not (totals.errors or totals.timeouts or swarm.clients_retrying):
         return ""
     bound = FIELDS["give_up"].spec.format(experiment.give_up_s)
-    return f"no answer: {swarm.last_trouble}; tried again until one comes (--give-up {bound})"
+    return (
+        f"no answer: {swarm.last_trouble}; retrying; the run fails if nothing is answered for {bound} "
+        "(--give-up)"
+    )
 
 
 @contextmanager

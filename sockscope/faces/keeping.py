@@ -30,7 +30,7 @@ def keep(
     try:
         return history.add(report, title=title, began_at=began_at, intervals=intervals, cut_short=cut_short)
     except HistoryError as error:
-        say(f"this {'race' if report['type'] == 'race' else 'run'} is not kept: {error}")
+        say(f"this {'race' if report['type'] == 'race' else 'run'} was not saved to the history: {error}")
         return None
 
 

@@ -179,7 +179,7 @@ def _opened(path: str) -> int:
     except OSError as error:
         if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
             raise
-        say(f"waiting for somebody to read {path}")
+        say(f"waiting for a reader on {path}")
         return os.open(path, flags, 0o666)
     os.set_blocking(descriptor, True)
     return descriptor

@@ -77,7 +77,7 @@ def ended_by_signals(
             return
         if number == signal.SIGINT:
             progress.clear()
-            say(f"{doing}; Ctrl+C again leaves at once")
+            say(f"{doing}; press Ctrl+C again to quit at once")
         end()
 
     with ending.listening(asked):

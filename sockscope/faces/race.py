@@ -95,7 +95,9 @@ async def _run(contest: Contest, plan: RacePlan, signals: Ending) -> Standing:
     race = Race(contest)
     progress = Progress(sys.stderr, quiet=plan.quiet)
     standing = Standing(contest)
-    with ended_by_signals(signals, race.finish, progress, "ending the race with what is measured"):
+    with ended_by_signals(
+        signals, race.finish, progress, "ending the race with what has been measured so far"
+    ):
         try:
             async with aclosing(race.run()) as standings:
                 async for standing in standings:
@@ -160,7 +162,7 @@ def _verdict(standing: Standing, plan: RacePlan) -> int:
     for sentence in out_of_the_race(standing, table):
         say(sentence)
     if not any(row.rank for row in table):
-        say("the race has failed: nobody has a rank")
+        say("the race failed: no contestant could be ranked")
         return EXIT_FAILED
     if standing.faults:
         # Said above: not all have run who were asked for.
@@ -170,5 +172,5 @@ def _verdict(standing: Standing, plan: RacePlan) -> int:
         return EXIT_INVALID
     misses = [miss for threshold in plan.thresholds for miss in threshold.missed(table)]
     for miss in misses:
-        say(f"missed {miss}")
+        say(f"--fail-if {miss}")
     return EXIT_THRESHOLD if misses else EXIT_OK

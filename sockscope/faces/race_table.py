@@ -45,7 +45,7 @@ LIMITS: Mapping[str, str] = {
 OTHERS_RATIO = 0.2
 """From this share of a core on, what other programs used is worth a word."""
 INVALID = (
-    "The clients were the limit for most contestants, so that this is no comparison of servers. Give them "
+    "The clients were the limit for most contestants, so this does not compare the servers. Give them "
     "more CPU with --swarm-processes, or the servers more to do with --service-time or --size."
 )
 
@@ -257,11 +257,12 @@ def remarks(standing: Standing, table: Sequence[StandingRow]) -> list[str]:
         times = f"× is how many times as fast as {baseline_of(standing)}, round by round."
         if standing.confidence:
             said.append(
-                f"Who is not told apart from the best of a group (at {standing.confidence:.0%}) shares its "
-                f"rank (=). {times} Low and high are its interval."
+                "Contestants that cannot be told apart from the best of their group (at "
+                f"{standing.confidence * 100:.0f} %) share its rank (=). {times} "
+                "Low and high are its interval."
             )
         else:
-            said.append(f"One round tells nothing of the spread: ranks are of this round alone. {times}")
+            said.append(f"One round says nothing about the spread: ranks are of this round alone. {times}")
     said += out_of_the_race(standing, table)
     said += [f"{name} does not take part: {why}" for name, why in contest.left_out]
     if contest.note:

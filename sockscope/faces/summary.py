@@ -125,7 +125,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         if stall := known(report, "service_time_s.stall"):
             yield (
                 "stalled",
-                f"no answer for {format_duration(stall)}: percentiles have few of the requests of that time",
+                f"no answer for {format_duration(stall)}: few requests from that time are in the percentiles",
             )
         if wait := _wait(report):
             yield "wait", wait
@@ -150,7 +150,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     if trouble := known(report, "last_trouble"):
         yield "last trouble", trouble
     if (closing_s := known(report, "closing_s") or 0.0) >= LONG_CLOSING_S:
-        yield "closing", f"{format_duration(closing_s)} more, in no figure"
+        yield "closing", f"took another {format_duration(closing_s)}, not counted in any figure"
     if error := known(report, "error"):
         yield "stopped by" if known(report, "state") == RunState.FAILED.value else "fell short", error
 
@@ -213,7 +213,7 @@ def _failures(report: Report) -> str:
             f"{_count(report, 'datagrams_lost')} lost",
             f"{_count(report, 'datagrams_late')} late",
             f"{_count(report, 'datagrams_reordered')} reordered",
-            f"{_count(report, 'datagrams_duplicated')} twice",
+            f"{_count(report, 'datagrams_duplicated')} duplicated",
         ]
     return ", ".join(parts)
 

@@ -29,7 +29,7 @@ def read_theme(path: Path) -> str:
     except (ValueError, TypeError, LookupError, RecursionError):
         theme = None
     if not isinstance(theme, str):
-        raise ValueError('is damaged: it should hold {"theme": "NAME"}')
+        raise ValueError('is damaged and should hold {"theme": "NAME"}')
     return theme
 
 

@@ -85,7 +85,7 @@ def test_a_second_ctrl_c_ends_a_command_whose_loop_is_held_up(handler: str, here
         assert child.returncode == 130
         assert child.stderr is not None
         said = child.stderr.read()
-    assert f"sockscope: the loop is held up by {handler} (mine.py:" in said
+    assert f"sockscope: the event loop is blocked in {handler} (mine.py:" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])

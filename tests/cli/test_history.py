@@ -179,7 +179,8 @@ def test_a_run_that_cannot_be_kept_ends_like_any_other(tmp_path: Path, form: lis
     assert "200" in done.stdout
     assert "kept as" not in done.stdout
     assert done.stderr == (
-        f"sockscope: this run is not kept: {tmp_path} is not a file; choose another history with --history\n"
+        f"sockscope: this run was not saved to the history: {tmp_path} is not a file; "
+        "choose another history with --history\n"
     )
 
 
@@ -391,7 +392,8 @@ def test_conditions_decide_the_exit_code(two_runs: str) -> None:
     done = sockscope("diff", "2", "1", *held)
     assert done.returncode == 3
     assert re.fullmatch(
-        r"sockscope: missed requests_per_s<-5%: rates\.requests_per_s changed by −[\d.]+ %\n", done.stderr
+        r"sockscope: --fail-if requests_per_s<-5% holds: rates\.requests_per_s changed by −[\d.]+ %\n",
+        done.stderr,
     )
     done = sockscope("diff", "2", "1", "--json", *held)
     assert done.returncode == 3

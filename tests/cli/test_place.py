@@ -125,7 +125,7 @@ def test_ctrl_c_in_the_terminal_stops_parent_and_children_in_order() -> None:
             code, out, err = finished(command)
         finally:
             command.kill()
-    assert (code, err) == (0, "sockscope: stopping; Ctrl+C again leaves at once\n")
+    assert (code, err) == (0, "sockscope: stopping; press Ctrl+C again to quit at once\n")
     summary = json.loads(out.splitlines()[-1])
     assert summary["type"] == "summary"
     assert (summary["state"], summary["error"], summary["totals"]["errors"]) == ("stopped", None, 0)

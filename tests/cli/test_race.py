@@ -101,7 +101,7 @@ def test_a_condition_that_is_missed() -> None:
     )  # fmt: skip
     assert done.returncode == 3
     assert done.stderr.startswith(
-        "sockscope: missed requests_per_s<1M: requests_per_s of protocol/uvloop is "
+        "sockscope: --fail-if requests_per_s<1M holds: requests_per_s of protocol/uvloop is "
     )
     assert len(done.stderr.splitlines()) == 1
 
@@ -114,7 +114,7 @@ def test_a_race_in_which_nothing_is_answered_has_failed() -> None:
     assert done.stderr.splitlines() == [
         "sockscope: protocol/uvloop has no rank: no request was answered",
         "sockscope: threaded has no rank: no request was answered",
-        "sockscope: the race has failed: nobody has a rank",
+        "sockscope: the race failed: no contestant could be ranked",
     ]
 
 
@@ -196,7 +196,9 @@ def test_an_interrupted_race_prints_what_it_has(signal_number: signal.Signals) -
         assert re.search(r"\[ *\]  starting  00:0\d:\d\d left", shown)
         child.send_signal(signal_number)
         if signal_number is signal.SIGINT:
-            read_until("ending the race with what is measured; Ctrl+C again leaves at once")
+            read_until(
+                "ending the race with what has been measured so far; press Ctrl+C again to quit at once"
+            )
         out, _ = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 0
     found = json.loads(out)

@@ -219,8 +219,8 @@ def test_each_missed_threshold_is_told() -> None:
         "run", *QUICK, "--fail-if", "p99>1ns", "--fail-if", "errors>0", "--fail-if", "responses>=200"
     )
     assert done.returncode == 3
-    assert "sockscope: missed p99>1ns: service_time_s.p99 is " in done.stderr
-    assert "sockscope: missed responses>=200: totals.responses is 200\n" in done.stderr
+    assert "sockscope: --fail-if p99>1ns holds: service_time_s.p99 is " in done.stderr
+    assert "sockscope: --fail-if responses>=200 holds: totals.responses is 200\n" in done.stderr
     assert "errors" not in done.stderr
     assert "200 answered" in done.stdout
 
@@ -237,16 +237,16 @@ def test_timeouts_are_failures_and_no_errors() -> None:
     assert (totals["failed"], totals["errors"]) == (totals["timeouts"], 0)
     assert totals["responses"]
     assert totals["timeouts"]
-    assert "missed failed>0: " in done.stderr
-    assert "missed timeouts>0: " in done.stderr
-    assert "missed errors>0" not in done.stderr
+    assert "--fail-if failed>0 holds: " in done.stderr
+    assert "--fail-if timeouts>0 holds: " in done.stderr
+    assert "--fail-if errors>0" not in done.stderr
 
 
 def test_percentiles_among_timeouts_are_lower_bounds_everywhere() -> None:
     done = sockscope(*COLLAPSED, "--fail-if", "p99>10s", "--json")
     found = json.loads(done.stdout)
     assert done.returncode == 3
-    assert "missed p99>10s: service_time_s.p99 is ≥ 100 ms" in done.stderr
+    assert "--fail-if p99>10s may hold: service_time_s.p99 is ≥ 100 ms" in done.stderr
     assert found["service_time_s"]["unanswered"] == found["totals"]["timeouts"]
     assert found["at_least"][-2:] == ["service_time_s.max", "service_time_s.mean"]
     assert "service_time_s.p999" in found["at_least"]
@@ -394,7 +394,7 @@ def test_output_to_a_descriptor_adds_to_its_file(tmp_path: Path) -> None:
 def test_a_pipe_waits_for_its_reader_and_says_so(tmp_path: Path) -> None:
     os.mkfifo(pipe := tmp_path / "pipe")
     with running("run", *QUICK, "--json", "-o", str(pipe)) as child:
-        assert next_complaint(child) == f"sockscope: waiting for somebody to read {pipe}\n"
+        assert next_complaint(child) == f"sockscope: waiting for a reader on {pipe}\n"
         assert json.loads(pipe.read_text())["totals"]["requests"] == 200
         assert finished(child) == (0, "", "")
 
@@ -427,7 +427,7 @@ def test_the_first_interrupt_ends_the_run_with_its_summary() -> None:
         assert next_line(child)
         child.send_signal(signal.SIGINT)
         code, out, err = finished(child)
-    assert (code, err) == (0, "sockscope: stopping; Ctrl+C again leaves at once\n")
+    assert (code, err) == (0, "sockscope: stopping; press Ctrl+C again to quit at once\n")
     assert json.loads(out.splitlines()[-1])["type"] == "summary"
 
 

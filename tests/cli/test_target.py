@@ -149,7 +149,8 @@ def test_a_number_of_requests_that_nobody_answers_is_given_up(place: str) -> Non
     assert done.returncode == 1
     note, failure = done.stderr.splitlines()
     assert note == (
-        "sockscope: no answer: Connection refused; tried again until one comes (--give-up 300 ms)"
+        "sockscope: no answer: Connection refused; retrying; the "
+        "run fails if nothing is answered for 300 ms (--give-up)"
     )
     assert failure == (
         "sockscope: the run failed: given up after 400 ms without an answer (--give-up): Connection refused"

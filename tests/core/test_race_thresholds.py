@@ -13,20 +13,22 @@ def missed(text: str, **more: object) -> list[str]:
 
 def test_a_condition_on_one_contestant() -> None:
     assert missed("slow.requests_per_s<1500") == [
-        "requests_per_s<1500: requests_per_s of slow is 1,000"
+        "requests_per_s<1500 holds: requests_per_s of slow is 1,000"
     ]  # fmt: skip
     assert missed("fast.requests_per_s<1500") == []
-    assert missed("fast.ratio<2.5") == ["ratio<2.5: ratio of fast is 2"]
+    assert missed("fast.ratio<2.5") == ["ratio<2.5 holds: ratio of fast is 2"]
 
 
 def test_a_condition_on_everybody() -> None:
-    assert missed("cpu>90%") == ["cpu>90%: cpu_ratio of fast is 97.0 %"]
+    assert missed("cpu>90%") == ["cpu>90% holds: cpu_ratio of fast is 97.0 %"]
     assert len(missed("p99>1ms")) == 2
     assert missed("errors>0") == []
 
 
 def test_what_is_not_known_is_missed() -> None:
-    assert missed("fast.p50>1s", laps={"slow": rates(1.0)}) == ["p50>1s: fast has no service_time_p50_s"]
+    assert missed("fast.p50>1s", laps={"slow": rates(1.0)}) == [
+        "p50>1s cannot be judged: fast has no service_time_p50_s"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -94,16 +94,16 @@ def test_comparing(text: str, holds: bool) -> None:
 def test_each_miss_is_told_in_the_figure_s_unit() -> None:
     texts = ("p99>1ms", "errors>0", "cpu>10%", "rss>1MB", "requests_per_s<10k")
     assert missed(map(Threshold.parse, texts), REPORT) == [
-        "p99>1ms: service_time_s.p99 is 10.0 ms",
-        "cpu>10%: resources.cpu_ratio is 25.0 %",
-        "rss>1MB: resources.rss_bytes is 40.0 MB",
-        "requests_per_s<10k: rates.requests_per_s is 500",
+        "p99>1ms holds: service_time_s.p99 is 10.0 ms",
+        "cpu>10% holds: resources.cpu_ratio is 25.0 %",
+        "rss>1MB holds: resources.rss_bytes is 40.0 MB",
+        "requests_per_s<10k holds: rates.requests_per_s is 500",
     ]
 
 
 def test_what_is_not_known_is_missed() -> None:
     assert missed([Threshold.parse("loop_lag_p99>1h")], REPORT) == [
-        "loop_lag_p99>1h: there is no resources.loop_lag_p99_s in this run"
+        "loop_lag_p99>1h cannot be judged: there is no resources.loop_lag_p99_s in this run"
     ]
 
 

@@ -111,7 +111,7 @@ def test_ctrl_c_twice_leaves_a_dashboard_whose_loop_is_held_up() -> None:
 
         terminal.until(ends, "the end")
         assert terminal.child.returncode == 130
-        assert "sockscope: the loop is held up by " in terminal.left_behind
+        assert "sockscope: the event loop is blocked in " in terminal.left_behind
         has_no_traceback(terminal)
         terminal.is_restored()
 
@@ -213,7 +213,7 @@ def test_without_a_history_nothing_is_kept_and_with_a_bad_one_nothing_is_lost(tm
         terminal.send("q")
         assert terminal.ended() == 0
         leaves_a_summary(terminal)
-        assert "this run is not kept" in terminal.left_behind
+        assert "this run was not saved to the history" in terminal.left_behind
         terminal.is_restored()
     assert path.read_text() == "mine"
 

@@ -1,4 +1,4 @@
-"""The history in the dashboard: the list, two runs over each other, and what cannot be read."""
+"""The history in the dashboard: the list, two runs overlaid, and what cannot be read."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ async def test_a_run_is_deleted_when_the_key_came_twice(history: History) -> Non
         await opened(driver)
         await driver.sees("History  2 runs")
         await driver.press("d")
-        await driver.sees("d once more deletes run 2")
+        await driver.sees("press d again to delete run 2")
         await driver.press("down", "d")
-        await driver.sees("d once more deletes run 1")
+        await driver.sees("press d again to delete run 1")
         await driver.press("up", "d")
-        await driver.sees("d once more deletes run 2")
+        await driver.sees("press d again to delete run 2")
         assert len(history.runs()) == 2
         await driver.press("d")
         await driver.sees("History  1 run ")

@@ -126,7 +126,7 @@ async def test_a_time_without_a_unit_has_that_of_the_value_it_replaces() -> None
     async with dashboard(small(think_time_s=0.0)) as driver:
         await driver.go_to_knob("service_time")
         await driver.press("enter", "7")
-        await driver.sees("Enter takes 7 ms")
+        await driver.sees("Enter applies 7 ms")
         await driver.press("enter")
         await driver.tunes(service_time_s=0.007)
         await driver.press("enter", "0", "enter")

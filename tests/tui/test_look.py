@@ -57,7 +57,7 @@ def test_a_damaged_file_is_ignored_with_a_sentence(tmp_path: Path, damage: bytes
     path.write_bytes(damage)
     look = look_of(LookFlags(path=path), {})
     assert look.theme == "sockscope-dark"
-    assert look.complaint.startswith(f"{path} is ignored: ")
+    assert look.complaint.startswith(f"ignoring {path}: ")
     assert look.complaint.isprintable()
 
 

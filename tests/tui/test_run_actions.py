@@ -178,7 +178,7 @@ async def test_reset_begins_anew() -> None:
         await driver.until(lambda: driver.snapshot().main.totals.connections_opened < opened)
         assert not driver.session.trace.markers
         assert driver.swarm.connections_open == 5
-        await driver.hears("figures begin anew")
+        await driver.hears("figures reset")
         assert any(event.text == "figures cleared" for event in driver.events())
 
 

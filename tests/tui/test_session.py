@@ -337,7 +337,7 @@ async def test_clearing_forgets_the_past() -> None:
     assert session.trace.markers
     session.clear()
     assert not session.trace.markers
-    assert listener.told == [("figures begin anew", "information")]
+    assert listener.told == [("figures reset", "information")]
 
 
 async def test_a_marker_that_was_not_set_is_not_counted() -> None:

@@ -328,7 +328,7 @@ async def test_help_covers_the_screen_and_goes() -> None:
     async with dashboard() as driver:
         for away in ("escape", "q", "question_mark", "f1"):
             await driver.press("f1")
-            await driver.sees("Esc closes", "Go over to the other transport, live")
+            await driver.sees("Esc closes", "Switch to the other transport, live")
             await driver.press(away)
             await driver.until(lambda: "Esc closes" not in driver.screen)
         await driver.ticks()

@@ -1,4 +1,4 @@
-"""Two results of one kind side by side: what differs in what ran, and what became of each figure.
+"""Two results of one kind side by side: how the setups differ, and how each figure changed.
 
 A figure has a direction that is better, or none: more CPU is neither good nor bad by itself. Counts grow with
 the length of a run, so their relative change is that of the count *per request*. A change is better or worse
@@ -259,11 +259,13 @@ def exceeded(threshold: ChangeThreshold, comparison: Comparison) -> list[str]:
                 continue
             ratio = 0.0 if one.verdict is Verdict.NOT_SHOWN else one.change_ratio
             if ratio is None:
-                found.append(f"{threshold.text}: the change of {one.figure}{of} is not known")
+                found.append(
+                    f"{threshold.text} cannot be judged: the change of {one.figure}{of} is not known"
+                )
             elif threshold.holds(ratio):
                 how = "rose" if math.isinf(ratio) else "changed by"
                 change = format_change_ratio(ratio)
-                found.append(f"{threshold.text}: {one.figure}{of} {how} {change}")
+                found.append(f"{threshold.text} holds: {one.figure}{of} {how} {change}")
     return found
 
 

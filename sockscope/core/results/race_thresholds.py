@@ -38,8 +38,11 @@ class RaceThreshold:
                 continue
             spread = row.ratio if self.threshold.figure == RATIO else row.figures[self.threshold.figure]
             if spread.median is None:
-                found.append(f"{self.threshold.text}: {row.name} has no {self.threshold.figure}")
+                found.append(
+                    f"{self.threshold.text} cannot be judged: {row.name} has no {self.threshold.figure}"
+                )
             elif self.threshold.may_hold(spread.median):
                 shown = format_figure(self.threshold.figure, spread.median)
-                found.append(f"{self.threshold.text}: {self.threshold.figure} of {row.name} is {shown}")
+                told = self.threshold.told_of(spread.median)
+                found.append(f"{told}: {self.threshold.figure} of {row.name} is {shown}")
         return found

@@ -52,14 +52,18 @@ class Threshold:
         """
         value = known(report, self.figure)
         if value is None:
-            return f"{self.text}: there is no {self.figure} in this run"
+            return f"{self.text} cannot be judged: there is no {self.figure} in this run"
         if not self.may_hold(value):
             return None
-        return f"{self.text}: {self.figure} is {format_figure(self.figure, value)}"
+        return f"{self.told_of(value)}: {self.figure} is {format_figure(self.figure, value)}"
 
     def holds(self, value: float) -> bool:
         """Tell whether a value meets the condition."""
         return _COMPARISONS[self.comparison](value, self.limit)
+
+    def told_of(self, value: float) -> str:
+        """Return in words that the condition is met, or could be (see :meth:`may_hold`)."""
+        return f"{self.text} {'holds' if self.holds(value) else 'may hold'}"
 
     def may_hold(self, value: float) -> bool:
         """Tell whether the condition is met, or could be: of a lower bound, by whatever is above it."""

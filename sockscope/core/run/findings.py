@@ -407,9 +407,10 @@ def _latency(seen: Seen) -> Finding:
     busiest = max((p.wanted_ratio or 0.0 for p in seen.processes), default=0.0)
     if seen.cycle.service_s is None:
         return Finding("latency", "nothing has been answered yet")
+    waiting = "clients wait for their answers and nothing is used up"
     if busiest >= CPU_HIGH_RATIO:
-        return Finding("latency", f"the clients wait for their answers; {shares(seen.processes)} of a core")
-    return Finding("latency", "the clients wait for their answers; more clients would raise the rate")
+        return Finding("latency", f"{waiting}; {shares(seen.processes)} of a core")
+    return Finding("latency", f"{waiting}; more clients would raise the rate")
 
 
 _TRAFFIC: tuple[Rule, ...] = (

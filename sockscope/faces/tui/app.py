@@ -131,7 +131,7 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer every action in the palette, and the themes."""
-        yield SystemCommand("theme", "Choose other colours", self.action_change_theme)
+        yield SystemCommand("theme", "Change the colour theme", self.action_change_theme)
         for action in ACTIONS:
             name = f"{action.label}  ({action.shown})"
             yield SystemCommand(name, action.tooltip, lambda a=action: self.perform(a))

@@ -63,8 +63,8 @@ def look_of(flags: LookFlags, environment: Mapping[str, str]) -> Look:
             return Look(kept, flags.ascii)
         complaint = f"there is no theme {kept[:40]!r}" if kept else ""
     except ValueError as error:
-        complaint = str(error)
-    told = f"{flags.path} is ignored: {complaint}" if complaint else ""
+        complaint = f"it {error}"
+    told = f"ignoring {flags.path}: {complaint}" if complaint else ""
     light = environment.get("COLORFGBG", "").rpartition(";")[2] in _LIGHT_BACKGROUNDS
     return Look((LIGHT if light else DARK).name, flags.ascii, told)
 

@@ -407,12 +407,12 @@ class Session:
     # The run.
 
     def undo(self) -> None:
-        """Take the last change of a knob back."""
+        """Undo the last knob change."""
         if not self.tuner.undo():
             self.say("nothing to undo")
 
     def redo(self) -> None:
-        """Make the change again that was taken back."""
+        """Redo the change just undone."""
         if not self.tuner.redo():
             self.say("nothing to redo")
 
@@ -455,11 +455,11 @@ class Session:
                 self.source.resume()
 
     def clear(self) -> None:
-        """Let figures and graphs begin anew; raises StateError when the run is not live."""
+        """Reset figures and graphs; raises StateError when the run is not live."""
         self._absorb_taken()
         self.source.clear()
         self.trace.clear()
-        self.say("figures begin anew")
+        self.say("figures reset")
 
     def mark(self) -> None:
         """Set a marker; raises StateError when the run is not live."""

@@ -110,7 +110,7 @@ def _figures(state: ScreenState) -> Content:
     if missed := snapshot.events_missed:
         pieces.append(_figure(units.format_count(missed), 1, "log lines overwritten", alarm=True))
     if state.dropped:
-        pieces.append(_figure(units.format_count(state.dropped), 1, "pictures dropped", alarm=True))
+        pieces.append(_figure(units.format_count(state.dropped), 1, "redraws skipped", alarm=True))
     return Content("   ").join(pieces)
 
 

@@ -393,12 +393,12 @@ class KnobList(Widget, can_focus=True):
     def _preview(self, entry: KnobEdit) -> str:
         """Return what the text would be taken for."""
         if not entry.text.strip():
-            return "type a value, Enter takes it, Esc not"
+            return "type a value; Enter applies, Esc cancels"
         try:
             value = self._read(entry)
         except ValueError as error:
             return str(error)
-        return f"Enter takes {_spec(entry.key).format(value)}, Esc not"
+        return f"Enter applies {_spec(entry.key).format(value)}, Esc cancels"
 
     def _hint_line(self, width: int, row: int = 0, rows: int = 1) -> Strip:
         lines = self._about(max(width - 1, 1), rows)

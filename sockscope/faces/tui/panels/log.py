@@ -126,7 +126,7 @@ class LogPanel(TellingPanel):
         self.shown_rows = [line.row for line in self._matching]
         self.table.show(self.shown_rows)
         notes = [f"“{self.filter_text}”" if self.filter_text else ""]
-        notes.append("" if self.table.follow else "not following: f")
+        notes.append("" if self.table.follow else "held: f follows")
         notes.append(f"{self._missed:,} overwritten" if self._missed else "")
         self.retitle("  ".join(filter(None, notes)))
         self.draw_detail()

@@ -1,4 +1,4 @@
-"""The history: finished runs, and two of them over each other."""
+"""The history: finished runs, and two of them overlaid."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class HistoryScreen(Screen[None]):
             return
         if self._to_delete != run_id:
             self._to_delete = run_id
-            self._say(f"d once more deletes run {run_id} for ever")
+            self._say(f"press d again to delete run {run_id} for good")
             return
         self._to_delete = None
         try:
@@ -183,7 +183,7 @@ class HistoryScreen(Screen[None]):
 
     @property
     def _sides(self) -> tuple[Side, Side] | None:
-        """What is compared; None while one run is shown, or two that do not compare."""
+        """What is compared; None while one run is shown, or two that cannot be compared."""
         runs = self._runs
         if len(runs) != 2 or runs[0].row.kind != runs[1].row.kind:
             return None
@@ -198,7 +198,7 @@ class HistoryScreen(Screen[None]):
             return plain_lines(comparison_text(compare(*sides)))
         if len(runs) == 2:
             a, b = (run.row for run in runs)
-            return f"run {a.id} is a {a.kind} and run {b.id} a {b.kind}: they do not compare."
+            return f"run {a.id} is a {a.kind} and run {b.id} a {b.kind}: they cannot be compared."
         return plain_lines(stored_text(runs[0])) if runs else ""
 
     # What can be kept.
