@@ -62,6 +62,11 @@ class ProcessTree:
         self._past_switches = [0, 0]
         self._waited_s = self._busiest_s = 0.0
 
+    @property
+    def size(self) -> int:
+        """How many processes are followed."""
+        return len(self._members)
+
     def read(self) -> TreeUse:
         """Read all of them; raises psutil.Error and OSError of the root. What others hide is left out."""
         self._find()

@@ -13,6 +13,10 @@ from sockscope.engine.os_errors import describe
 from sockscope.engine.process_tree import ProcessTree
 from sockscope.errors import ConfigError
 
+FEW = 16
+"""Processes that are read whenever somebody asks, which takes less than 3 ms."""
+READ_RATIO = 0.01
+"""Share of the time that reading more of them takes at most."""
 _HALTED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 
@@ -38,12 +42,21 @@ class TargetProcess:
             raise ConfigError.of("pid", pid, "there is no such process") from None
         self._pid = pid
         self._tree = ProcessTree(self._process)
+        self._due_s = 0.0
         self.use()
 
     def use(self) -> ProcessUse:
-        """Return what it uses at this moment, CPU time since this object was made; takes about 0.1 ms."""
-        if self._alive:
+        """Return what it uses, CPU time since this object was made.
+
+        Takes about 0.2 ms and 0.1 ms for each child. It is read at this moment, or when there are more than
+        :data:`FEW` processes a while ago, which ``resources.time_s`` tells.
+        """
+        began_s = perf_counter()
+        if self._alive and began_s >= self._due_s:
             self._look()
+            if self._tree.size > FEW:
+                now_s = perf_counter()
+                self._due_s = now_s + (now_s - began_s) / READ_RATIO
         return ProcessUse(
             name=TARGET,
             pid=self._pid,

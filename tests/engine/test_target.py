@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from sockscope.core.run.snapshot import TARGET
 from sockscope.core.run.window import window
-from sockscope.engine.target import TargetProcess
+from sockscope.engine.target import FEW, TargetProcess
 from sockscope.errors import ConfigError
 from tests.engine.peers import echo, tcp_peer
 from tests.engine.runs import running, swarm_of
@@ -125,6 +126,29 @@ async def test_a_run_has_it_among_its_processes() -> None:
             gone = window(before, engine.snapshot()).processes[-1]
             assert gone.resources.cpu_ratio is None
         assert engine.error == ""
+
+
+@contextmanager
+def many_processes() -> Iterator[int]:
+    """The number of a process with more children than are read each time."""
+    begin = f"for i in {' '.join('x' * (FEW + 1))}; do sleep 60 & done; wait"
+    parent = subprocess.Popen(["sh", "-c", begin], start_new_session=True)
+    try:
+        yield parent.pid
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+
+
+async def test_many_processes_are_not_read_whenever_somebody_asks() -> None:
+    with many_processes() as pid:
+        target = TargetProcess(pid)
+        await until(lambda: (target.use().resources.threads or 0) > FEW)
+        await until(lambda: target.use().resources is target.use().resources)
+        before = target.use()
+        await until(lambda: target.use().resources.time_s > before.resources.time_s)
+        assert before.alive
+        assert target.use().alive
 
 
 FORKING = """
