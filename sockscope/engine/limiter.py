@@ -88,6 +88,12 @@ class Limiter:
         if self._queue:
             self._admit()
 
+    def return_unused(self, *, waited: bool) -> None:
+        """Give a permit back for which there was no use: it counts as not given, nor as ``waited`` for."""
+        self._acquired -= 1
+        self._waited -= waited
+        self.release()
+
     def resize(self, permits: int) -> None:
         """Change the size from now on; see the module's rules for shrinking and growing."""
         self.permits = permits

@@ -90,6 +90,16 @@ class LimiterMachine(RuleBasedStateMachine):
         self.limiter.release()
         self.admit()
 
+    @precondition(lambda self: self.holders)
+    @rule(data=st.data())
+    def return_unused(self, data: st.DataObject) -> None:
+        waited = self.waited > 0 and data.draw(st.booleans())
+        self.holders -= 1
+        self.acquired -= 1
+        self.waited -= waited
+        self.limiter.return_unused(waited=waited)
+        self.admit()
+
     @rule(permits=st.integers(0, 5))
     def resize(self, permits: int) -> None:
         before = len(self.granted)

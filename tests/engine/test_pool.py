@@ -83,6 +83,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.free: deque[Seat] = deque()
         self.busy: list[Seat] = []
         self.think_s = 0.0
+        self.used = 0
+        self.wait_s = 0.0
 
     def take_up(self) -> None:
         """Whatever was taken was the connection that had been free the longest."""
@@ -118,11 +120,12 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool.withdraw(seat)
 
     @precondition(lambda self: self.busy)
-    @rule(data=st.data(), breaks=st.booleans())
-    def give_back(self, data: st.DataObject, breaks: bool) -> None:
+    @rule(data=st.data(), breaks=st.booleans(), used=st.booleans())
+    def give_back(self, data: st.DataObject, breaks: bool, used: bool) -> None:
         seat = data.draw(st.sampled_from(self.busy))
         self.busy.remove(seat)
-        self.pool.give_back()
+        self.used += used
+        self.pool.give_back(seat, used=used)
         self.take_up()
         if not breaks and self.pool.connections:
             self.free.append(seat)
@@ -143,7 +146,10 @@ class PoolMachine(RuleBasedStateMachine):
         present = statistics.waiting + thinking + len(self.busy)
         assert present == max(self.pool.clients, len(self.busy))
         assert not (statistics.waiting and self.free)
-        assert statistics.waited <= statistics.acquired
+        assert statistics.acquired == self.used + len(self.busy)
+        assert 0 <= statistics.waited <= statistics.acquired
+        assert statistics.wait_s >= self.wait_s
+        self.wait_s = statistics.wait_s
         assert all(timer.when_s <= self.loop.now_s + self.think_s for timer in self.loop.timers
                    if not timer.cancelled)  # fmt: skip
 
@@ -271,3 +277,4 @@ async def test_a_budget_is_spent_to_the_last_request(pool: int) -> None:
             await engine.wait()
         totals = swarm_of(engine).totals
         assert (totals.requests, totals.responses) == (333, 333)
+        assert swarm_of(engine).limiter.acquired == 333

@@ -208,15 +208,21 @@ async def test_who_waits_in_the_backlog_keeps_no_permit_from_who_is_served(
         await answered(engine, 200)
         await tune(engine, lifetime=0)
         await answered(engine)
+        swarm = swarm_of(engine)
+        assert swarm.limiter.waited <= swarm.limiter.acquired == swarm.totals.requests
         await tune(engine, permits=0)
         await until_swarm(engine, lambda swarm: swarm.limiter.waiting == 0)
         await answered(engine)
 
 
 async def test_a_pool_of_connections_leaves_out_those_in_the_backlog() -> None:
-    async with running(clients=20, pool=5, permits=3, server="blocking", grace_s=0.0) as engine:
+    async with running(clients=20, pool=5, permits=3, server="blocking", lifetime=50, grace_s=0.0) as engine:
         await until_swarm(engine, lambda swarm: swarm.connections_open == 5)
         await answered(engine, 400)
+        swarm = swarm_of(engine)
+        assert swarm.limiter.acquired == swarm.totals.requests
+        # Who has a connection and waits for a permit has not asked yet.
+        assert swarm.pool.acquired == swarm.totals.requests + swarm.pool.in_flight - swarm.in_flight
 
 
 # Servers that misbehave.

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from sockscope.core.run.snapshot import LimiterStatistics
 from sockscope.engine.loops import seconds_left
+from sockscope.engine.stopwatch import Stopwatch
 from sockscope.engine.timers import punctual
 
 
@@ -43,14 +44,16 @@ class Pool:
         self._call_later = punctual(loop)
         self._present = 0
         self._think_s = 0.0
+        # Since when.
         self._waiting: deque[float] = deque()
         self._free: dict[Connection, None] = {}
         self._thinking: dict[int, asyncio.TimerHandle] = {}
         self._thoughts = 0
-        self._taken = 0
+        # Who has a turn, and whether its client had to wait for it.
+        self._turns: dict[Connection, bool] = {}
         self._acquired = 0
         self._waited = 0
-        self._wait_s = 0.0
+        self._waits = Stopwatch()
 
     # From the swarm.
 
@@ -64,7 +67,7 @@ class Pool:
         while self._present > clients and (self._waiting or self._thinking):
             self._present -= 1
             if self._waiting:
-                self._waiting.pop()
+                self._waits.end(self._waiting.pop(), perf_counter())
             else:
                 self._thinking.popitem()[1].cancel()
         while self._present < clients:
@@ -85,19 +88,26 @@ class Pool:
         """A connection is free; it is taken at once if somebody waits."""
         self._free[connection] = None
         if self._waiting:
-            self._waited += 1
-            self._wait_s += perf_counter() - self._waiting.popleft()
-            self._take()
+            self._waits.end(self._waiting.popleft(), perf_counter())
+            self._take(waited=True)
 
     def withdraw(self, connection: Connection) -> None:
         """A connection is not free any more, without having been taken."""
         self._free.pop(connection, None)
 
-    def give_back(self) -> None:
-        """A client has had its turn: it thinks, and then has the next request to make."""
-        self._taken -= 1
+    def give_back(self, connection: Connection, *, used: bool) -> None:
+        """A client has had its turn: it thinks, and then has the next request to make.
+
+        If the turn was not ``used``, it still has the same one, and is the next to have a turn.
+        """
+        waited = self._turns.pop(connection)
+        if not used:
+            self._acquired -= 1
+            self._waited -= waited
         if self._present > self.clients:
             self._present -= 1
+        elif not used:
+            self._come(first=True)
         elif self._think_s:
             self._thoughts += 1
             self._thinking[self._thoughts] = self._call_later(
@@ -112,26 +122,32 @@ class Pool:
         del self._thinking[thought]
         self._come()
 
-    def _come(self) -> None:
+    def _come(self, *, first: bool = False) -> None:
         if self._free:
-            self._take()
+            self._take(waited=False)
+            return
+        now_s = perf_counter()
+        self._waits.begin(now_s)
+        if first:
+            self._waiting.appendleft(now_s)
         else:
-            self._waiting.append(perf_counter())
+            self._waiting.append(now_s)
 
-    def _take(self) -> None:
+    def _take(self, *, waited: bool) -> None:
         connection = next(iter(self._free))
         del self._free[connection]
-        self._taken += 1
+        self._turns[connection] = waited
         self._acquired += 1
+        self._waited += waited
         connection.take()
 
     def statistics(self) -> LimiterStatistics:
         """Return the figures of this moment: connections are the permits, and clients wait for them."""
         return LimiterStatistics(
             permits=self.connections,
-            in_flight=self._taken,
+            in_flight=len(self._turns),
             waiting=len(self._waiting),
             acquired=self._acquired,
             waited=self._waited,
-            wait_s=self._wait_s + len(self._waiting) * perf_counter() - sum(self._waiting),
+            wait_s=self._waits.total_s(perf_counter()),
         )

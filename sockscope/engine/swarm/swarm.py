@@ -14,7 +14,7 @@ from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.config.models import server_model
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SWARM
-from sockscope.core.run.snapshot import RoleSnapshot, SocketOption
+from sockscope.core.run.snapshot import LimiterStatistics, RoleSnapshot, SocketOption
 from sockscope.engine.accept_queue import accept_queue
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.recorded_role import RecordedRole
@@ -55,7 +55,6 @@ class Swarm(RecordedRole):
         self.tuning: Tuning = experiment.tuning
         self.dialogue = experiment.dialogue
         self.limiter = Limiter(experiment.tuning.permits)
-        self.places = Places()
         self.idle = Stopwatch()
         self.generation = 0
         self.socket_generation = 0
@@ -66,6 +65,7 @@ class Swarm(RecordedRole):
         self.closings = Closings()
         self.loop = asyncio.get_running_loop()
         self.call_later = punctual(self.loop)
+        self.places = Places(self.loop.call_soon)
         self.readiness = ReadinessSet(self.loop)
         self.thread_group = ThreadGroup(self.recorder)
         self.pool = Pool(self.loop)
@@ -107,6 +107,7 @@ class Swarm(RecordedRole):
         self._began_s = perf_counter()
         self._take(assignment)
         self.limiter.resize(assignment.tuning.permits)
+        self._share_places()
         self._share()
         await self._resize()
         self._look_whether_ready()
@@ -140,6 +141,8 @@ class Swarm(RecordedRole):
             await in_turns(former, Client.retire)
         self.limiter.resize(assignment.tuning.permits)
         await in_turns(self._clients.values(), Client.retune)
+        # Last, so that who goes in asks as the tuning says now.
+        self._share_places()
         self._share()
         await self._resize()
 
@@ -151,7 +154,6 @@ class Swarm(RecordedRole):
         size = tuning.request_bytes
         shared = self._filled(b"sockscope ") if size >= SHARED_PAYLOAD_BYTES else b""
         self._payload = self.dialogue.request or shared
-        self.places.resize(self._served_at_once())
 
     def _served_at_once(self) -> int:
         """Return how many connections of this process the server serves at a time; 0: all, or not known.
@@ -164,6 +166,10 @@ class Swarm(RecordedRole):
             return 0
         served = model.at_once * tuning.server_processes
         return max(1, served // self._processes) if served else 0
+
+    def _share_places(self) -> None:
+        tuning = self.tuning
+        self.places.resize(self._served_at_once(), tuning.permits, pooled=bool(tuning.pool))
 
     def _share(self) -> None:
         tuning = self.tuning
@@ -326,7 +332,7 @@ class Swarm(RecordedRole):
 
     @property
     def _waiting(self) -> int:
-        """How many clients have a connection and wait for a permit, or until they are served."""
+        """How many connections wait for a permit, or to be served."""
         return self.limiter.waiting + self.places.waiting
 
     # Timeouts.
@@ -367,7 +373,7 @@ class Swarm(RecordedRole):
             clients_retrying=self.retrying,
             in_flight=self.limiter.in_flight + self.pipelined,
             last_trouble=self._last_trouble,
-            limiter=replace(self.limiter.statistics(), waiting=self._waiting),
+            limiter=self._limiter_statistics(),
             pool=self.pool.statistics(),
             service_time=recorder.service_time.copy(),
             unanswered=recorder.unanswered.copy(),
@@ -378,6 +384,16 @@ class Swarm(RecordedRole):
             began_s=self._began_s,
             ready_s=self._ready_s,
             last_answer_s=recorder.last_answer_s,
+        )
+
+    def _limiter_statistics(self) -> LimiterStatistics:
+        """Return the figures of the permits: who waits for a place waits for a permit."""
+        of, places = self.limiter.statistics(), self.places
+        return replace(
+            of,
+            waiting=of.waiting + places.clients_waiting,
+            waited=of.waited + places.waited,
+            wait_s=of.wait_s + places.wait_s,
         )
 
     def _backlog(self) -> int:

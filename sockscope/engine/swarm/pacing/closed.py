@@ -30,6 +30,7 @@ class ClosedLoop:
         "_idle_since_s",
         "_swarm",
         "_think",
+        "_waited_for_place",
         "_waiter",
     )
 
@@ -39,6 +40,8 @@ class ClosedLoop:
         self._holds_permit = False
         # Whether the connection is known to be served.
         self._has_place = False
+        # Whether what was waited for before the next request was a place and nothing after it.
+        self._waited_for_place = False
         # Whether the connection is taken by a client of the pool.
         self._has_turn = False
         self._waiter: Waiter | None = None
@@ -54,20 +57,19 @@ class ClosedLoop:
         if swarm.paused:
             client.state = ClientState.PARKED
             self._idle()
-        elif swarm.places.full and not self._has_place:
-            self._end_turn()
-            self._idle()
+        elif not (self._has_place or swarm.places.enter(self)):
             client.state = ClientState.WAITING
-            swarm.places.wait(self)
+            self._idle()
         elif swarm.tuning.pool and not self._has_turn:
             client.state = ClientState.FREE
             self._idle()
             swarm.pool.offer(self)
         elif swarm.limiter.try_acquire():
-            self._send()
+            self._send(waited=False)
         else:
             client.state = ClientState.WAITING
             self._idle()
+            self._waited_for_place = False
             self._waiter = swarm.limiter.enqueue(self._admitted)
 
     def answered(self) -> None:
@@ -80,9 +82,8 @@ class ClosedLoop:
             return
         leaves = tuning.lifetime and record.frames_out >= tuning.lifetime
         if not (leaves or self._has_place) and record.frames_in:
-            # Before the permit goes on, so that it goes to somebody who is served.
             self._has_place = True
-            self._swarm.places.take()
+            self._swarm.places.serve(self)
         self._release()
         self._end_turn()
         if leaves:
@@ -119,20 +120,20 @@ class ClosedLoop:
             self._waiter = None
         if self._client.state is ClientState.FREE:
             self._swarm.pool.withdraw(self)
-        if self._has_place:
-            self._has_place = False
-            self._swarm.places.give_back()
-        else:
-            self._swarm.places.withdraw(self)
         self._busy()
         if not self._client.link.under_way:
+            # No permit is held: nothing was asked in this turn.
+            asked = self._holds_permit
             self._release()
-            self._end_turn()
+            self._end_turn(used=asked)
+        self._has_place = self._waited_for_place = False
+        self._swarm.places.leave(self)
 
     # From the places.
 
-    def place_free(self) -> None:
-        """There may be a place at the server."""
+    def go_in(self) -> None:
+        """The server may have a place for the connection."""
+        self._waited_for_place = True
         self._client.proceed()
 
     # From the pool.
@@ -140,6 +141,8 @@ class ClosedLoop:
     def take(self) -> None:
         """A client of the pool has this connection for its next request."""
         self._has_turn = True
+        # Nobody waited with the connection while it was not in the pool.
+        self._waited_for_place = False
         self._client.proceed()
 
     def ask(self) -> None:
@@ -150,21 +153,23 @@ class ClosedLoop:
 
     def _admitted(self) -> None:
         self._waiter = None
-        unserved = self._swarm.places.full and not self._has_place
-        if self._swarm.paused or self._client.must_leave or unserved:
-            self._swarm.limiter.release()
+        if self._swarm.paused or self._client.must_leave:
+            self._swarm.limiter.return_unused(waited=True)
             self._client.proceed()
         else:
-            self._send()
+            self._send(waited=True)
 
-    def _send(self) -> None:
-        self._holds_permit = True
+    def _send(self, *, waited: bool) -> None:
         client, swarm = self._client, self._swarm
         if not swarm.may_send():
-            self._release()
+            swarm.limiter.return_unused(waited=waited)
             client.state = ClientState.PARKED
             self._idle()
             return
+        self._holds_permit = True
+        if self._waited_for_place:
+            self._waited_for_place = False
+            swarm.places.waited += 1
         self._busy()
         link = client.link
         if link.outdated:
@@ -223,10 +228,10 @@ class ClosedLoop:
             self._holds_permit = False
             self._swarm.limiter.release()
 
-    def _end_turn(self) -> None:
+    def _end_turn(self, *, used: bool = True) -> None:
         if self._has_turn:
             self._has_turn = False
-            self._swarm.pool.give_back()
+            self._swarm.pool.give_back(self, used=used)
 
 
 _IDLE = frozenset(
