@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
+from sockscope.core.censoring import AtLeast
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.results.contest import Contest
 from sockscope.core.results.spread import Spread
@@ -23,7 +24,15 @@ from sockscope.core.results.standing import (
     overall_limit,
     rows,
 )  # fmt: skip
-from sockscope.core.units import DASH, counted, format_bytes, format_count, format_duration, format_ratio
+from sockscope.core.units import (
+    AT_LEAST,
+    DASH,
+    counted,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_ratio,
+)
 
 WIDTH = 100
 BAR_CELLS = 16
@@ -210,7 +219,8 @@ def _bounds(ratio: Spread) -> str:
 def _times(ratio: float | None) -> str:
     if ratio is None:
         return DASH
-    return f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}" if ratio < 99.95 else f"{ratio:,.0f}"
+    shown = f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}" if ratio < 99.95 else f"{ratio:,.0f}"
+    return f"{AT_LEAST} {shown}" if isinstance(ratio, AtLeast) else shown
 
 
 def _sum(spread: Spread) -> float | None:

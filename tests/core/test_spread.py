@@ -182,6 +182,7 @@ def test_a_ratio_keeps_a_lower_bound_and_has_no_upper_one() -> None:
     assert ratios(bound, known).rounds == (1.5, 1.5)
     assert ratios(bound, known).at_least
     assert ratios(known, bound).median is None
+    assert ratios(bound, bound).rounds == (1.0, 1.0)
 
 
 def test_ratios_are_taken_within_a_round() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from sockscope.core.censoring import AtLeast
 from sockscope.core.results.contest import Contest, Published
 from sockscope.core.results.standing import Standing, rows
 from sockscope.core.units import DASH
@@ -48,6 +49,14 @@ def test_ties_are_marked() -> None:
     tied = two_servers(laps={"slow": rates(1_000, 1_300), "fast": rates(1_200, 1_400)})
     lines = race_text(tied, HERE).splitlines()
     assert [line.split()[0] for line in lines[4:6]] == ["=1", "=1"]
+
+
+def test_how_many_times_as_fast_keeps_its_bound() -> None:
+    given_up = two_servers(laps={"slow": batches(*[AtLeast(10.0)] * 3), "fast": batches(2.0, 2.0, 2.0)})
+    given_up = replace(given_up, contest=replace(given_up.contest, requests=100))
+    fast, slow = race_text(given_up, HERE).splitlines()[4:6]
+    assert "≥ 5.00 … ≥ 5.00" in fast
+    assert "1.00 … 1.00" in slow
 
 
 def test_a_batch_shows_times_and_what_was_published() -> None:

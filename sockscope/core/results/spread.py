@@ -130,8 +130,11 @@ def ratios(figure: Spread, baseline: Spread) -> Spread:
     """Return ``figure`` relative to ``baseline``, round by round.
 
     Rounds of the same number lie next to each other in time, so that a machine that drifts does not show in
-    their ratio. Relative to a lower bound it is known of no round: those that remain would flatter.
+    their ratio. Relative to a lower bound it is known of no round, for those that remain would flatter; but
+    relative to itself a figure is 1.
     """
+    if figure is baseline:
+        return Spread.of(1.0 if one else None for one in figure.rounds)
     pairs = [*zip(figure.rounds, baseline.rounds, strict=False)]
     if any(one is not None and isinstance(other, AtLeast) for one, other in pairs):
         return Spread.of(None for _ in pairs)
