@@ -358,13 +358,12 @@ def _refuse_flags_before(command: str, params: Params) -> None:
     """Flags belong after the command that they are for; before it they would be lost without a word."""
     before = [*read_flags(typed(params)).values()]
     names = [value.name for value in before] + [
-        f"--{n.replace('_', '-')}"
-        for n in ("spec", "print_spec", "history", "no_history", "theme", "ascii")
-        if params[n]
+        f"--{n.replace('_', '-')}" for n in ("spec", "print_spec", "history", "no_history") if params[n]
     ]
     for name in ("theme", "ascii"):
         if params[name] is not None:
-            raise click.UsageError(f"--{name} is for the dashboard, and {command} has no screen")
+            given = f"no-{name}" if params[name] is False else name
+            raise click.UsageError(f"--{given} is for the dashboard, and {command} has no screen")
     if names:
         raise click.UsageError(f"{names[0]} belongs after the command: sockscope {command} {names[0]} ...")
 

@@ -22,6 +22,7 @@ from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed, re
 from sockscope.engine.options import tcp_info_words
 from sockscope.engine.os_errors import describe
 from sockscope.engine.sampler import kernel_udp
+from sockscope.faces.characters import shows_only_ascii
 
 _ALL_DATAGRAMS_BYTES = 4 << 20
 """A receive buffer that holds a burst of 10,000 small datagrams."""
@@ -231,9 +232,11 @@ def _terminal() -> Iterator[Check]:
         "the dashboard needs a terminal that moves its cursor: TERM=xterm-256color",
     )  # fmt: skip
     encoding = (sys.stdout.encoding or "") if sys.stdout is not None else ""
+    is_utf8 = encoding.lower().replace("-", "") == "utf8"
     yield Check(
-        "UTF-8", encoding.lower().replace("-", "") == "utf8", encoding or "unknown",
-        "graphs are drawn with braille characters: export LANG=C.UTF-8",
+        "UTF-8", is_utf8 and not shows_only_ascii(os.environ, encoding or None),
+        encoding or "unknown",
+        "the dashboard is drawn in ASCII; for braille graphs: export LANG=C.UTF-8",
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -38,6 +39,7 @@ def kept_text(kind: str, number: int | None, history: History | None) -> str:
     """Return the line of a summary that tells how to see a ``kind`` of result again, or nothing."""
     if number is None or history is None:
         return ""
-    elsewhere = "" if history.path == default_path() else " --history FILE"
+    elsewhere = "" if history.path == default_path() else f" --history {shlex.quote(str(history.path))}"
     again = f"sockscope history show {number}{elsewhere}"
-    return "\n".join(summary_row("kept as", f"{kind} {number} ({again})")) + "\n"
+    # Not wrapped, so that the command can be pasted.
+    return "".join(summary_row("kept as", f"{kind} {number}")) + f" ({again})\n"

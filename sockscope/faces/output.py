@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-import shutil
 import stat
 import sys
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from sockscope.core.results.thresholds import Threshold
 from sockscope.core.run.snapshot import Snapshot
 from sockscope.errors import ConfigError, SockscopeError
 from sockscope.faces.printing import Outlet, is_gone, outlet, printable_lines, say
+from sockscope.store.files import check_writable, write_file
 
 
 class OutputForm(Enum):
@@ -121,7 +121,7 @@ class Output:
                 pass
         if self._place is not None:
             try:
-                _replace(self._place, "".join(self._whole))
+                write_file(self._place, "".join(self._whole))
             except OSError as error:
                 raise SockscopeError(f"cannot write to {self._name}: {error.strerror}") from None
 
@@ -131,7 +131,7 @@ class Output:
                 self._stream = outlet(Outlet(os.dup(descriptor), path))
             elif _is_replaced(path) and not self._form.streams:
                 self._stream, self._place = None, Path(path).resolve()
-                _look_whether_writable(self._place)
+                check_writable(self._place)
             else:
                 self._stream = outlet(Outlet(_opened(path), path))
         except OSError as error:
@@ -183,31 +183,6 @@ def _opened(path: str) -> int:
         return os.open(path, flags, 0o666)
     os.set_blocking(descriptor, True)
     return descriptor
-
-
-def _look_whether_writable(place: Path) -> None:
-    """Raise OSError where a file cannot be put at ``place``."""
-    beside = _beside(place)
-    with beside.open("x"):
-        beside.unlink()
-
-
-def _replace(place: Path, text: str) -> None:
-    """Put a file at ``place`` that is whole or not there; it keeps the mode of the one that was there."""
-    beside = _beside(place)
-    try:
-        with beside.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
-        if place.exists():
-            shutil.copymode(place, beside)
-        beside.replace(place)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def _beside(place: Path) -> Path:
-    return place.with_name(f".{place.name}.{os.getpid()}")
 
 
 def _json(value: Mapping[str, Any], indent: int | None = None) -> str:

@@ -89,7 +89,7 @@ class Outlet(io.FileIO):
 
 
 def outlet(file: Outlet, *, encoding: str = "utf-8", line_buffering: bool = False) -> TextIO:
-    """Return a text stream that writes to ``file``; a character that cannot be encoded is a question mark."""
+    """Return a text stream that writes to ``file``; what cannot be encoded becomes its likeness in ASCII."""
     return io.TextIOWrapper(
         io.BufferedWriter(file), encoding, errors=LIKENESS, newline="", line_buffering=line_buffering
     )

@@ -1,12 +1,17 @@
-"""The one way in which a file that somebody named is read: a regular one, and no more than a limit of it.
+"""How files are read and written whole.
+
+A file that somebody named is read if it is a regular one, and no more than a limit of it.
 
 A device has no end, and a pipe keeps who reads it waiting, so neither is read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import stat
+from pathlib import Path
 
 _KINDS = {
     stat.S_IFCHR: "a device",
@@ -27,7 +32,7 @@ def read_file(path: str, most_bytes: int) -> bytes:
                 raise ValueError(f"is {_KINDS.get(kind, 'something else')}, not a regular file")
             data = file.read(most_bytes + 1) or b""
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
+        raise ValueError(f"cannot be read: {error.strerror}") from error
     if len(data) > most_bytes:
         raise ValueError(f"is larger than {most_bytes:,} B, the most that is read")
     return data
@@ -40,3 +45,45 @@ def read_text(path: str, most_bytes: int) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8: byte {error.start:,} is {data[error.start]:#04x}") from None
+
+
+def check_writable(place: Path) -> None:
+    """Raise OSError where :func:`write_file` could not put a file at ``place``."""
+    if place.exists():
+        os.close(os.open(place, os.O_WRONLY))
+        return
+    beside = _beside(place)
+    with beside.open("x"):
+        beside.unlink()
+
+
+def write_file(place: Path, text: str) -> None:
+    """Put a UTF-8 file at ``place`` that is whole or not there; it keeps the mode of the one that was there.
+
+    A file that may be written in a directory that may not is written in place. Raises OSError, also for a
+    file that may not be written.
+    """
+    if place.exists():
+        check_writable(place)
+    place = place.resolve()
+    beside = _beside(place)
+    try:
+        file = beside.open("x", encoding="utf-8", newline="")
+    except PermissionError:
+        if not place.exists():
+            raise
+        place.write_text(text, encoding="utf-8", newline="")
+        return
+    try:
+        with file:
+            file.write(text)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(place, beside)
+        beside.replace(place)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _beside(place: Path) -> Path:
+    return place.with_name(f".{place.name}.{os.getpid()}")

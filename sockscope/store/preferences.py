@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sockscope.store.files import read_file
+from sockscope.store.files import read_file, write_file
 from sockscope.store.history import default_path
 
 MOST_BYTES = 4_096
+"""The most that is read of the file."""
 
 
 def preferences_path() -> Path:
@@ -21,9 +22,12 @@ def read_theme(path: Path) -> str:
 
     Raises ValueError with the reason when the file cannot be used.
     """
-    if not path.exists():
-        return ""
-    data = read_file(str(path), MOST_BYTES)
+    try:
+        data = read_file(str(path), MOST_BYTES)
+    except ValueError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return ""
+        raise
     try:
         theme = json.loads(data)["theme"]
     except (ValueError, TypeError, LookupError, RecursionError):
@@ -36,4 +40,4 @@ def read_theme(path: Path) -> str:
 def keep_theme(path: Path, theme: str) -> None:
     """Keep the name of a theme; raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.write_text(json.dumps({"theme": theme}) + "\n", encoding="utf-8")
+    write_file(path, json.dumps({"theme": theme}) + "\n")

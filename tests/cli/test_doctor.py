@@ -35,6 +35,12 @@ def test_a_terminal_that_cannot_be_drawn_on_gets_a_fix() -> None:
     assert "!!  UTF-8" in done.stdout
 
 
+def test_a_locale_of_ascii_is_told_though_the_encoding_is_utf8() -> None:
+    done = sockscope("doctor", env={"LC_ALL": "C", "PYTHONUTF8": "1"})
+    assert "!!  UTF-8" in done.stdout
+    assert "the dashboard is drawn in ASCII" in done.stdout
+
+
 def test_too_few_descriptors_prevent_every_run() -> None:
     done = subprocess.run(
         ["sh", "-c", 'ulimit -n 40 && exec "$0" doctor --json', COMMAND],

@@ -63,7 +63,7 @@ def objects(text: str) -> Any:
 @pytest.mark.parametrize("transport", ["--tcp", "--udp"])
 def test_a_run_is_kept_with_its_figures(file: str, transport: str) -> None:
     before = told("run", transport, *QUICK, "--history", file)
-    assert "kept as       run 1 (sockscope history show 1 --history FILE)\n" in before
+    assert f"kept as run 1 (sockscope history show 1 --history {file})" in " ".join(before.split())
     stored = History(Path(file)).load(1)
     assert stored.report["totals"]["requests"] == 200
     assert stored.report["environment"]["python"]

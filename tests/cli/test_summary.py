@@ -48,7 +48,7 @@ def test_lines_are_short_and_few_whatever_ran() -> None:
 def test_udp_tells_what_was_lost() -> None:
     totals = Totals(requests=10, responses=8, timeouts=2, datagrams_sent=10, datagrams_lost=2)
     text = summary_text(run(tuning=Tuning(transport="udp"), swarm=role("swarm", totals)))
-    assert "failed        2 (2 timeouts, 0 errors), 2 lost, 0 late, 0 reordered, 0 duplicated " in " ".join(
+    assert "failed 2 (2 timeouts, 0 errors), 2 lost, 0 late, 0 reordered, 0 duplicated " in " ".join(
         text.split()
     )
     assert "kernel UDP    1 dropped, receive buffer full (whole machine)\n" in text

@@ -61,6 +61,11 @@ def test_a_damaged_file_is_ignored_with_a_sentence(tmp_path: Path, damage: bytes
     assert look.complaint.isprintable()
 
 
+def test_a_file_that_cannot_be_looked_at_is_ignored_with_a_sentence(tmp_path: Path) -> None:
+    complaint = look_of(LookFlags(path=tmp_path / ("x" * 300)), {}).complaint
+    assert complaint.endswith(": it cannot be read: File name too long")
+
+
 def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     flags = LookFlags("nord", path=tmp_path / "file" / "screen.json")

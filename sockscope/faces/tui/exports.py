@@ -13,20 +13,26 @@ from pathlib import Path
 from sockscope.core.results.run_result import report
 from sockscope.core.run.trace import Trace
 from sockscope.faces.tui.session import Session
+from sockscope.store.files import write_file
 
 
 def write_files(texts: Mapping[str, str]) -> list[Path]:
     """Write texts, by ending, into files of the current directory that share a new name.
 
-    Raises OSError.
+    All of them or, when one cannot be written, none. Raises OSError.
     """
     folder = Path.cwd()
     now = f"sockscope-{datetime.now():%Y%m%d-%H%M%S}"
     stems = (now if number == 1 else f"{now}-{number}" for number in count(1))
     stem = next(stem for stem in stems if not any(folder.glob(f"{stem}.*")))
     paths = [folder / f"{stem}.{ending}" for ending in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
-        path.write_text(text, encoding="utf-8", newline="")
+    try:
+        for path, text in zip(paths, texts.values(), strict=True):
+            write_file(path, text)
+    except OSError:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
     return paths
 
 

@@ -7,6 +7,7 @@ import codecs
 import contextlib
 import errno
 import os
+import select
 import signal
 import stat
 import termios
@@ -71,7 +72,12 @@ class SavedTerminal:
             termios.tcflush(2, termios.TCOFLUSH)
             termios.tcsetattr(0, termios.TCSANOW, self._attributes)
         with contextlib.suppress(OSError):
-            os.write(opened(2)[0], ABANDON + _RESET)
+            descriptor, is_own = opened(2)
+            poll = select.poll()
+            poll.register(descriptor, select.POLLOUT)
+            # Only what has just been opened is sure not to block.
+            if is_own or poll.poll(0):
+                os.write(descriptor, ABANDON + _RESET)
 
 
 def terminal_driver(driver: type[Driver], ending: Ending, saved: SavedTerminal) -> type[Driver]:
