@@ -256,6 +256,12 @@ SITUATIONS = (
         tuning={"transport": "udp"}, counts={"timeouts": 250}, kernel_dropped=250,
     ),
     Situation(
+        "the kernel drops few of many datagrams, whose clients wait", "timeouts",
+        ("70 % of their time", "kernel dropped 70 datagrams"),
+        tuning={"transport": "udp"}, answers=50_000, service_s=0.0005, in_flight=72,
+        counts={"timeouts": 70}, kernel_dropped=70, processes={"main": Busy(0.99)},
+    ),
+    Situation(
         "clients come back after timeouts", "timeouts", ("50 %", "after 1.00 s"), never=("no connection",),
         counts={"timeouts": 1_000}, swarm={"clients_retrying": 40, "last_trouble": "timeout"},
     ),

@@ -8,6 +8,8 @@ holds speaks; each names the figures it stands on.
 
 from __future__ import annotations
 
+import math
+
 from sockscope.core import units
 from sockscope.core.run.cycle import in_service_at_once, model_of
 from sockscope.core.run.evidence import (
@@ -82,15 +84,23 @@ def limit_of_run(end: Snapshot) -> Finding:
 
 
 def _timeouts(seen: Seen) -> Finding | None:
-    if seen.window.swarm is None:
+    swarm = seen.window.swarm
+    if swarm is None:
         return None
-    totals = seen.window.swarm.totals
+    totals, timeout_s = swarm.totals, seen.window.tuning.request_timeout_s
     ended = totals.responses + totals.failed
-    if not totals.timeouts or totals.timeouts < FAILING_RATIO * ended or totals.timeouts < totals.errors:
+    if not totals.timeouts or totals.timeouts < totals.errors:
         return None
-    share = units.format_ratio(totals.timeouts / ended)
-    after = units.format_duration(seen.window.tuning.request_timeout_s)
-    return Finding("timeouts", f"{share} of the requests time out after {after}{_because(seen)}")
+    after = f"time out after {units.format_duration(timeout_s)}{_because(seen)}"
+    if totals.timeouts >= FAILING_RATIO * ended:
+        share = units.format_ratio(totals.timeouts / ended)
+        return Finding("timeouts", f"{share} of the requests {after}")
+    # Few may time out among many quick ones, and yet most clients do nothing but wait for that.
+    spent = totals.timeouts * timeout_s / (swarm.clients * seen.window.measured_s or math.inf)
+    if spent < HALF:
+        return None
+    share = units.format_ratio(min(spent, 1.0))
+    return Finding("timeouts", f"clients spend {share} of their time on requests that {after}")
 
 
 def _unanswered(seen: Seen) -> Finding | None:
