@@ -90,6 +90,9 @@ class FakeSource:
         self.queries: list[ConnectionQuery] = []
         self.may_stop = asyncio.Event()
         self.may_stop.set()
+        self.may_capture = asyncio.Event()
+        self.may_capture.set()
+        self.evicted: set[int] = set()
         self.time_s = START_S
         self.generation = 0
         self._finished = asyncio.Event()
@@ -197,6 +200,7 @@ class FakeSource:
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return an exchange whose answer is its request."""
+        await self.may_capture.wait()
         exchange = self._exchanges.get(record_id)
         if exchange is None:
             return None
@@ -278,7 +282,7 @@ class FakeSource:
     def _views(self, role: str, query: ConnectionQuery) -> tuple[tuple[ConnectionView, ...], int]:
         """Return the connections that ``query`` is interested in, and how many match it altogether."""
         self.queries.append(query)
-        views = [self._view(role, pair) for pair in self._pairs]
+        views = [self._view(role, pair) for pair in self._pairs if pair.number not in self.evicted]
         matching = [view for view in views if query.text in _searchable(view)]
         matching.sort(key=_SORTS[query.sort], reverse=query.reverse)
         return tuple(matching[: query.limit]), len(matching)

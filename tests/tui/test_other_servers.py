@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import pytest
+
 from sockscope.core.config.experiment import Experiment
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from sockscope.faces.tui.widgets.hexview import HexView
 from tests.engine.peers import Scripted, tcp_peer
-from tests.tui.driving import live_dashboard, small
+from tests.tui.driving import dashboard, live_dashboard, small
 
 OWN = "tests.engine.own_servers"
 TUNING = replace(small().tuning, service_time_s=0.0)
@@ -94,3 +96,28 @@ async def test_the_inspector_shows_the_answer_that_is_not_the_request() -> None:
         assert [pane.data for pane in view.panes] == [b"PING\r\n", b"+PONG\r\n"]
         assert not view.different
         assert "DIFFERENT" not in driver.screen
+
+
+NONE = replace(small().tuning, framing="none")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "warning"),
+    [
+        (Experiment(NONE), "the server takes each read for one request"),
+        (Experiment(NONE, role="swarm", target="127.0.0.1:7007"), ""),
+        (Experiment(NONE, role="swarm", target="127.0.0.1:7007", expect_bytes=4, request="PING"), ""),
+        (
+            Experiment(NONE, role="swarm", target="127.0.0.1:7007", request="PING"),
+            "one read counts as one answer, wrong when reads merge or split",
+        ),
+    ],
+    ids=["echo", "echo elsewhere", "told ends", "request"],
+)
+async def test_without_framing_the_header_says_what_a_read_counts_as(
+    experiment: Experiment, warning: str
+) -> None:
+    async with dashboard(experiment, size=(200, 60)) as driver:
+        await driver.sees("limit  ")
+        said = driver.header.partition("! no framing: ")[2].partition("\n")[0].strip()
+        assert said == warning

@@ -417,3 +417,31 @@ async def test_a_line_of_the_log_is_told_whole_and_what_is_folded_into_it_is_fou
         await driver.press("escape", "slash", "escape", "end", "enter")
         await driver.until(lambda: long.strip() in panel.clipboard_text())
         assert " ".join(driver.part("log").replace("│", " ").split()).count("no such thing") >= 12
+
+
+async def test_bytes_that_are_no_longer_wanted_when_they_come_are_not_shown() -> None:
+    async with dashboard() as driver:
+        panel = await listing_at(driver, "8")
+        driver.source.may_capture.clear()
+        await driver.press("up", "enter", "escape")
+        driver.source.may_capture.set()
+        await driver.ticks(2)
+        assert not panel.has_detail
+        assert "as the server read it" not in driver.screen
+        await driver.press("enter")
+        await driver.sees("as the server read it")
+
+
+async def test_the_detail_of_a_row_that_is_gone_comes_back_with_another_row() -> None:
+    async with dashboard(small(clients=3)) as driver:
+        panel = await listing_at(driver, "6")
+        await driver.press("down", "enter")
+        await driver.sees("server s2 ")
+        driver.source.evicted = {1, 2, 3}
+        await driver.until(lambda: "server s2 " not in driver.screen, "no detail")
+        assert not panel.has_detail
+        await driver.press("y")
+        assert "s2" not in driver.app.clipboard
+        driver.source.evicted = {2}
+        await driver.sees("server s1 ")
+        assert panel.has_detail

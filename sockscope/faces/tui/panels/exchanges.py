@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from functools import partial
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -130,10 +131,12 @@ class ExchangesPanel(ListingPanel):
         if self._shown is None:
             self.post_message(self.DetailChanged(self))
         self._shown = key
-        self.post_message(ExchangeRequested(key, self._show_capture))
+        self.post_message(ExchangeRequested(key, partial(self._show_capture, key)))
 
-    def _show_capture(self, capture: Capture | None) -> None:
-        """Show the bytes that were asked for, or say that they are gone."""
+    def _show_capture(self, record_id: int, capture: Capture | None) -> None:
+        """Show the bytes that were asked for, or say that they are gone; unless others are wanted by now."""
+        if record_id != self._shown:
+            return
         self.query_one(".detail").display = True
         self.set_class(True, "with-detail")
         times, view = self.query_one(ExchangeTimes), self.query_one(HexView)
@@ -150,7 +153,7 @@ class ExchangesPanel(ListingPanel):
             view.show(_panes(capture, self._wants_echo), compared=self._wants_echo)
         times.refresh(layout=True)
         # The list has just become smaller; the exchange that is shown must stay in sight.
-        self.call_after_refresh(self.table.move_to, self._shown)
+        self.call_after_refresh(self.table.move_to, record_id)
 
     @property
     def has_detail(self) -> bool:

@@ -138,8 +138,10 @@ def _limit(state: ScreenState) -> Content:
 
 
 def _framing_warning(snapshot: Snapshot) -> str:
-    tuning = snapshot.tuning
-    told = snapshot.experiment.dialogue.tells_ends
-    if tuning.transport == "tcp" and tuning.framing == "none" and not told:
+    tuning, experiment = snapshot.tuning, snapshot.experiment
+    if tuning.transport != "tcp" or tuning.framing != "none" or experiment.dialogue.tells_ends:
+        return ""
+    if not experiment.dialogue.wants_echo:
         return "! no framing: one read counts as one answer, wrong when reads merge or split"
-    return ""
+    serves = snapshot.server is not None and not experiment.own_server
+    return "! no framing: the server takes each read for one request" if serves else ""

@@ -138,6 +138,7 @@ class TellingPanel(ListingPanel):
 
     selected: Hashable = None
     _told = ""
+    _is_telling = False
 
     def compose_detail(self) -> ComposeResult:
         """A block of text, hidden until a row is selected."""
@@ -152,15 +153,13 @@ class TellingPanel(ListingPanel):
     @property
     def has_detail(self) -> bool:
         """Whether everything about a row is shown."""
-        return self.selected is not None
+        return self._is_telling
 
     def on_table_row_selected(self, message: Table.RowSelected) -> None:
         """Tell everything about the row."""
         message.stop()
-        if self.selected is None:
-            self.post_message(self.DetailChanged(self))
         self.selected = message.key
-        self.query_one(".detail").display = True
+        self._show_detail(True)
         self.redraw()
 
     def on_table_row_highlighted(self, message: Table.RowHighlighted) -> None:
@@ -171,23 +170,28 @@ class TellingPanel(ListingPanel):
             self.redraw()
 
     def draw_detail(self) -> None:
-        """Write what there is to tell, if it has changed; hide a row that is gone."""
-        told = self.tell(self.selected) if self.selected is not None else None
-        if told is None:
-            if self.selected is not None and not self.filter_text:
-                self.query_one(".detail").display = False
-        elif told != self._told:
+        """Write what there is to tell, if it has changed; hide a row that is gone, until there is another."""
+        if self.selected is None:
+            return
+        told = self.tell(self.selected)
+        if told is not None and told != self._told:
             self._told = told
             self.query_one(".detail Static", Static).update(Content(told))
+        if told is not None or not self.filter_text:  # a row that the filter hides may be there still
+            self._show_detail(told is not None)
+
+    def _show_detail(self, shown: bool) -> None:
+        if shown != self._is_telling:
+            self._is_telling = shown
+            self.query_one(".detail").display = shown
+            self.post_message(self.DetailChanged(self))
 
     def close_detail(self) -> None:
         """Close the detail of the selected row."""
-        if self.selected is not None:
-            self.post_message(self.DetailChanged(self))
         self.selected = None
-        self.query_one(".detail").display = False
+        self._show_detail(False)
         self.table.focus()
 
     def clipboard_text(self) -> str:
         """Return what is told, or the row under the cursor."""
-        return self._told if self.selected is not None else super().clipboard_text()
+        return self._told if self.has_detail else super().clipboard_text()
