@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 LISTED = 20
+"""Results that are listed unless a number is given."""
 MOST_LISTED = 1_000_000
+"""The largest number that can be asked for."""
 MOST_JSON_BYTES = 64 << 20
 """Largest file that diff reads: 64 MiB."""
 _HELP = {"help_option_names": ["-h", "--help"]}

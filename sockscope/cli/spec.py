@@ -24,6 +24,7 @@ from sockscope.errors import ConfigError, Fault
 from sockscope.store.files import read_file, read_text
 
 ENVIRONMENT_PREFIX = "SOCKSCOPE_"
+"""How the environment variable of a field begins."""
 MOST_SPEC_BYTES = 4 << 20
 """Largest TOML file that is read: 4 MiB, which hold a request of the largest size, in any spelling."""
 _PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""

@@ -31,6 +31,7 @@ from sockscope.lab.race import Race
 from sockscope.store.history import History
 
 PARENT_LOOP = "uvloop"
+"""The event loop of the process that runs a race."""
 _BAR_CELLS = 20
 
 

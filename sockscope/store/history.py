@@ -355,6 +355,7 @@ _STRANGERS = (
 _MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_version_1,)
 """What leads from each version of the tables to the next; a new file has version 0."""
 VERSION = len(_MIGRATIONS)
+"""Version of the schema: the number of migrations that lead to it."""
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

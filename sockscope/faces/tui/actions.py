@@ -240,6 +240,7 @@ ACTIONS: tuple[Action, ...] = (
 )  # fmt: skip
 
 BY_ID = {action.id: action for action in ACTIONS}
+"""The same by their identifiers."""
 
 
 def labels_now(on: DashboardScreen) -> dict[str, str]:

@@ -70,6 +70,7 @@ def look_of(flags: LookFlags, environment: Mapping[str, str]) -> Look:
 
 
 THEME_NAMES = (*(theme.name for theme in THEMES), *BUILTIN_THEMES)
+"""Every theme, by its whole name."""
 
 
 def _known(flags: LookFlags) -> str:

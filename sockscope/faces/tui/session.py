@@ -42,6 +42,7 @@ GRACE_S = 1.0
 WINDOWS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Lengths of time that the graphs can show."""
 DEFAULT_WINDOW_S = 30.0
+"""What the graphs show until they are zoomed."""
 EVENTS_KEPT = 5_000
 """Events kept for the screen while it is frozen or covered."""
 

@@ -37,3 +37,4 @@ LIGHT = Theme(
     dark=False,
 )
 THEMES = (DARK, LIGHT)
+"""SockScope's own themes."""
