@@ -57,6 +57,7 @@ INVALID = (
     "The clients were the limit for most contestants, so this does not compare the servers. Give them "
     "more CPU with --swarm-processes, or the servers more to do with --service-time or --size."
 )
+"""Said of a race in which the clients were the limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,6 +238,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("interrupt", "ctrl+c", "^c", "stop", "Stop and quit; a second time leaves at once", APP,
            lambda on: on.interrupt(), priority=True, anywhere=True),
 )  # fmt: skip
+"""Every action of the dashboard."""
 
 BY_ID = {action.id: action for action in ACTIONS}
 """The same by their identifiers."""

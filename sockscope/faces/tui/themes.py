@@ -22,6 +22,7 @@ DARK = Theme(
     panel="#1D2530",
     dark=True,
 )
+"""Light on dark: the default."""
 LIGHT = Theme(
     name="sockscope-light",
     primary="#1F5FBF",
@@ -36,5 +37,6 @@ LIGHT = Theme(
     panel="#E3E8EE",
     dark=False,
 )
+"""Dark on light."""
 THEMES = (DARK, LIGHT)
 """SockScope's own themes."""

@@ -34,6 +34,7 @@ FIGURES = (
     ("limit", "what everybody waits for at the moment, with the figures that say so"),
     ("closed loop", "each client waits for its answer before it asks again, so latency limits the rate"),
 )
+"""Figures of the screen, and what each one is."""
 
 _IN_THE_KNOBS = (
     ("↑ ↓", "choose a knob"),
