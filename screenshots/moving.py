@@ -43,16 +43,20 @@ async def _frames(history: Path) -> list[str]:
 
 
 def _moving(frames: list[str]) -> str:
-    """Return one SVG that shows each frame for its time, and begins again."""
+    """Return one SVG that shows each frame for its time, and begins again.
+
+    Where nothing is animated the first one shows: that the others are hidden is an attribute of theirs.
+    """
     box = re.search(r'viewBox="([^"]*)"', frames[0])
     assert box is not None
     length_s, share = FRAME_S * len(frames), 100 / len(frames)
     style = (
-        f".frame {{ visibility: hidden; animation: turn {length_s:g}s infinite steps(1, end) }} "
+        f".frame {{ animation: turn {length_s:g}s infinite steps(1, end) }} "
         f"@keyframes turn {{ 0% {{ visibility: visible }} {share:.4f}% {{ visibility: hidden }} }}"
     )
     shown = [
-        f'<g class="frame" style="animation-delay: {number * FRAME_S:g}s">{_bare(frame, number)}</g>'
+        f'<g class="frame" visibility="{"hidden" if number else "visible"}" '
+        f'style="animation-delay: {number * FRAME_S:g}s">{_bare(frame, number)}</g>'
         for number, frame in enumerate(frames)
     ]
     head = f'<svg viewBox="{box[1]}" xmlns="http://www.w3.org/2000/svg"><style>{style}</style>'
