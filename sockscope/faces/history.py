@@ -269,14 +269,18 @@ def _figures_text(comparison: Comparison, changes: Sequence[FigureChange]) -> st
             _value(name, one.b),
             _change(one),
             format_change_ratio(one.change_ratio),
-            _WORDS.get(one.verdict, one.verdict.value),
+            _judged(one),
         )
         for name, label in VIEWS[comparison.a.kind].labels(comparison.a.report, comparison.b.report).items()
         if (one := by_name.get(name)) is not None
     ]
-    table = _table([("figure", "A", "B", "change", "relative", ""), *cells], "<>>>><")
-    per_request = any(one.per_request and one.change_ratio for one in by_name.values())
-    return table + ("Relative changes of counts are per request.\n" if per_request else "")
+    return _table([("figure", "A", "B", "change", "relative", ""), *cells], "<>>>><")
+
+
+def _judged(change: FigureChange) -> str:
+    """Return what the relative change is the change of, where not of the figures shown, and the verdict."""
+    basis = "per request" if change.per_request and change.change_ratio else ""
+    return ", ".join(filter(None, (basis, _WORDS.get(change.verdict, change.verdict.value))))
 
 
 def _tells(change: FigureChange) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.models import DEFAULT_SERVERS
+from sockscope.core.events import CloseReason
 from sockscope.core.results.run_result import main_section
 from sockscope.core.results.schema import Report, format_field, known
 from sockscope.core.run.snapshot import RunState
@@ -141,13 +142,13 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield _label(process), _use(process) + (f", {state}" if state != "running" else "")
     dropped = known(report, "kernel_udp.rcvbuf_errors")
     if known(report, "experiment.transport") == "udp" and dropped is not None:
-        yield "kernel UDP", f"{format_count(dropped)} dropped, receive buffer full (whole machine)"
+        yield "kernel UDP", f"{format_count(dropped)} dropped for a full receive buffer (whole machine)"
     if raised := known(report, "server_trouble"):
         count = known(report, "server.errors")
         yield "server raised", f"{'once:' if count == 1 else f'{format_count(count)} times, last'} {raised}"
     if difference := _difference(report):
         yield "server saw", difference
-    if trouble := known(report, "last_trouble"):
+    if trouble := _last_trouble(report):
         yield "last trouble", trouble
     if (closing_s := known(report, "closing_s") or 0.0) >= LONG_CLOSING_S:
         yield "closing", f"took another {format_duration(closing_s)}, not counted in any figure"
@@ -160,6 +161,8 @@ def _traffic(report: Report) -> Iterator[tuple[str, str]]:
         yield "requests", f"{format_count(None)} (the framing does not tell them apart)"
     else:
         answered = f"{_count(report, 'responses')} answered of {_count(report, 'requests')}"
+        if under_way := known(report, "clients.in_flight"):
+            answered += f" ({format_count(under_way)} under way at the end)"
         yield "requests", f"{answered}, {format_count(known(report, 'rates.requests_per_s'))}/s"
     if messages := _messages(report):
         yield "messages", messages
@@ -249,7 +252,7 @@ def _connected(report: Report) -> str:
     """Return how many clients had a connection, where not all had one when the figures began."""
     clients, ready_s = report.get("clients") or {}, known(report, "clients.ready_after_s")
     # A number of requests may be made before the last client is there.
-    if "ready_after_s" not in clients or known(report, "experiment.requests"):
+    if "ready_after_s" not in clients or known(report, "experiment.requests") or _role(report) == "server":
         return ""
     experiment = report["experiment"]
     asked = min(filter(None, (experiment.get("clients"), experiment.get("pool"))), default=0)
@@ -263,6 +266,14 @@ def _connected(report: Report) -> str:
         f"all {format_count(asked)} only {format_duration(late_s)} after the figures began; "
         "--warmup ready leaves that out"
     )
+
+
+def _last_trouble(report: Report) -> str | None:
+    """Return what last kept a client from going on: not an end by which nothing was lost."""
+    trouble: str | None = known(report, "last_trouble")
+    main = report[main_section(report)]
+    harmless = trouble == CloseReason.EOF.value and not (main.get("timeouts") or main.get("errors"))
+    return None if harmless else trouble
 
 
 def _label(process: Report) -> str:

@@ -51,13 +51,14 @@ def test_udp_tells_what_was_lost() -> None:
     assert "failed 2 (2 timeouts, 0 errors), 2 lost, 0 late, 0 reordered, 0 duplicated " in " ".join(
         text.split()
     )
-    assert "kernel UDP    1 dropped, receive buffer full (whole machine)\n" in text
+    assert "kernel UDP    1 dropped for a full receive buffer (whole machine)\n" in text
     assert "framing" not in text
 
 
 def test_counts_that_differ_by_more_than_what_is_in_flight() -> None:
     clients, server = Totals(requests=1_010, responses=990), Totals(requests=1_000, responses=1_000)
     same = run(swarm=role("swarm", clients, in_flight=20), server=role("server", server))
+    assert "requests      990 answered of 1,010 (20 under way at the end), " in summary_text(same)
     assert "server saw" not in summary_text(same)
     other = run(swarm=role("swarm", clients, in_flight=9), server=role("server", server))
     assert "server saw    1,000 requests (clients: 1,010), 1,000 responses (clients: 990)\n" in summary_text(
@@ -87,6 +88,7 @@ def test_one_role_alone() -> None:
     assert "service time" not in server
     assert "clients 100" not in server
     assert "limit         clients: the server waits for requests of 4 connections\n" in server
+    assert "connected " not in server
     swarm = summary_text(run(experiment=Experiment(role="swarm"), swarm=role("swarm", totals)))
     assert swarm.startswith("SockScope: TCP clients, 127.0.0.1:7007")
     assert "service 5 ms" not in swarm
@@ -110,6 +112,7 @@ def test_a_server_of_ones_own() -> None:
 def test_trouble_and_failure_are_told() -> None:
     short = replace(both(last_trouble="Connection refused"), error="the loop died", warming_up=True)
     assert "fell short    the loop died\n" in summary_text(short)
+    assert "last trouble" not in summary_text(both(last_trouble="EOF"))
     failed = replace(short, state=RunState.FAILED)
     text = summary_text(failed)
     assert "last trouble  Connection refused\n" in text

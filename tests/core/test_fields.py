@@ -132,7 +132,7 @@ def test_any_text_is_a_value_or_a_sentence(spec: FieldSpec, text: str) -> None:
     ("key", "raw", "value"),
     [("lifetime", "request", 1), ("lifetime", "run", 0), ("permits", "off", 0), ("rcvbuf", "system", 0),
      ("no_delay", "off", False), ("no_delay", "Yes", True), ("transport", " UDP ", "udp"),
-     ("think_time", 1, 1.0), ("clients", 7, 7), ("duration", "for ever", 0), ("size", "1,000 B", 1000)],
+     ("think_time", 1, 1.0), ("clients", 7, 7), ("duration", "until stopped", 0), ("size", "1,000 B", 1000)],
 )  # fmt: skip
 def test_words_and_toml_values(key: str, raw: object, value: Value) -> None:
     assert FIELDS[key].spec.parse(raw) == value

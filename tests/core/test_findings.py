@@ -5,7 +5,7 @@ import pytest
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.config.models import POOL_THREADS
 from sockscope.core.roles import SERVER, SWARM
-from sockscope.core.run.findings import limit_of
+from sockscope.core.run.findings import limit_of, limit_of_run
 from sockscope.core.run.snapshot import (
     TARGET,
     LimiterStatistics,
@@ -176,6 +176,10 @@ def test_a_server_alone_waits_for_clients() -> None:
     found = limit_of(run(seconds=1.0, server=role("server", Totals()), used=resources(cpu_s=0.1)))
     assert found.limit == "clients"
     assert "4 connections" in found.text
+    gone = run(server=role("server", Totals(connections_opened=500), connections_open=0))
+    assert limit_of(gone).text == "the server has no connection"
+    over = limit_of_run(replace(gone, state=RunState.STOPPED))
+    assert over.text == "the server waited for requests of 500 connections"
 
 
 def target(cpu_s: float = 0.2, *, alive: bool = True) -> ProcessUse:

@@ -407,6 +407,8 @@ async def test_the_roles_go_from_place_to_place_and_lose_nothing(transport: str,
     async with running(
         transport=transport, clients=30, permits=10, service_time_s=0.001, port=port
     ) as engine:
+        await until(lambda: swarm_of(engine).ready_s > 0.0)
+        ready_s = swarm_of(engine).ready_s
         for place in ("apart", "child", "server", "loop", "server", "apart", "loop", "child"):
             await answered(engine, 30)
             await tune(engine, place=place)
@@ -414,6 +416,7 @@ async def test_the_roles_go_from_place_to_place_and_lose_nothing(transport: str,
             assert swarm_of(engine).clients == 30
             current = [use.name for use in engine.snapshot().processes if use.state == "running"]
             assert current == ["main", *NAMES.get(place, [])]
+            assert swarm_of(engine).ready_s == ready_s
         assert engine.generation == 8
         await until(lambda: swarm_of(engine).connections_open == 30 == server_of(engine).connections_open)
         await until(lambda: len(children()) == 1)

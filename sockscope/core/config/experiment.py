@@ -235,7 +235,7 @@ class Experiment:
         "port of the server; 0 = the kernel chooses", high=65_535,
         role=SERVER, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-p", in_race=False))  # fmt: skip
     duration_s: float = _field(0.0, "duration", "duration", Kind.DURATION,
-        "length of the run; 0 = until stopped", high=31_536_000, zero_word="for ever",
+        "length of the run; 0 = until stopped", high=31_536_000, zero_word="until stopped",
         subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-d", in_race=False))  # fmt: skip
     requests: int = _field(0, "requests", "requests", Kind.COUNT,
         "stop after this many requests; 0 = no limit", high=1e15, zero_word="no limit",

@@ -303,9 +303,17 @@ def _taken(seen: Seen, limit: str, of: LimiterStatistics, taken: str, waiting: s
 def _server_alone(seen: Seen) -> Finding | None:
     if seen.window.swarm is not None:
         return None
-    open_ = seen.window.main.connections_open
-    whose = "1 connection" if open_ == 1 else f"{open_:,} connections"
-    return Finding("clients", f"the server waits for requests of {whose}")
+    main = seen.window.main
+    if seen.over:
+        there = max(main.connections_open, main.totals.connections_opened)
+        waited = (
+            f"waited for requests of {units.counted(there, 'connection')}" if there else "had no connection"
+        )
+    elif main.connections_open:
+        waited = f"waits for requests of {units.counted(main.connections_open, 'connection')}"
+    else:
+        waited = "has no connection"
+    return Finding("clients", f"the server {waited}")
 
 
 def _think(seen: Seen) -> Finding | None:

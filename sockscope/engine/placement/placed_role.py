@@ -31,6 +31,7 @@ class PlacedRole:
         self._quiet = False
         self._retiring: list[HostedRole] = []
         self._past: RoleSnapshot | None = None
+        self._ready_s = 0.0
         self._events_cursors: dict[HostedRole, int] = {role: 0}
         self._unread: list[Event] = []
         self._unread_missed = 0
@@ -78,6 +79,7 @@ class PlacedRole:
     def hand_over(self, role: HostedRole, place: Place) -> HostedRole:
         """Go on as ``role`` from now on; return the one before, which is to be retired."""
         before = self.role
+        self._ready_s = self._ready_s or before.snapshot(NOTHING).ready_s
         self._retiring.append(before)
         self.role, self.place = role, place
         # The run may have been paused, or resumed, while the new one was started.
@@ -113,13 +115,14 @@ class PlacedRole:
         return taken
 
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
-        """Return the figures of the whole run so far."""
+        """Return the figures of the whole run so far; only the first time that all were ready counts."""
         exchanges = max(cursors.exchanges, self.role.first_record)
         parts = [self._take(self.role, replace(cursors, exchanges=exchanges))]
         parts += [leaving(self._take(role, replace(cursors, most_exchanges=0))) for role in self._retiring]
         if self._past is not None:
             parts.append(self._past)
-        return merged(parts, cursors.connections)
+        whole, ready_s = merged(parts, cursors.connections), self._ready_s or parts[0].ready_s
+        return whole if whole.ready_s == ready_s else replace(whole, ready_s=ready_s)
 
     def _take(self, role: HostedRole, cursors: Cursors) -> RoleSnapshot:
         taken = role.snapshot(replace(cursors, events=self._events_cursors[role]))
