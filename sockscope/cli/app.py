@@ -6,9 +6,11 @@ the dashboard.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import io
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -64,16 +66,26 @@ class App(click.Group):
 def main() -> None:
     """Run the command line as a process, and exit."""
     take_standard_streams()
+    # Called last of all: at its very end Python would give a handler's signal back to the kernel.
+    atexit.register(_on_request, signal.SIG_IGN)
     try:
         app(prog_name="sockscope")
     except SystemExit as leaving:
+        code = int(leaving.code or 0)
+        _on_request(lambda *_: os._exit(code))
         if any(
             not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()
         ):
             # A thread of the user's own code, which may never end, is not waited for.
             sys.stderr.flush()
-            os._exit(int(leaving.code or 0))
+            os._exit(code)
         raise
+
+
+def _on_request(action: Any) -> None:
+    """Let ``action`` follow on Ctrl+C and SIGTERM, when the exit code is decided."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, action)
 
 
 def _exit_code(command: Callable[[], Any]) -> int:

@@ -49,6 +49,7 @@ class Ending:
     ignored: nohup). The first is passed to whoever :meth:`listens <listening>`, or kept until somebody does.
     The process is ended from outside of the loop, children included, when it still lives a moment after a
     second Ctrl+C (with 130), or when the loop has not heard a SIGTERM or SIGHUP in time (with 1).
+    Left without an error it leaves the signals ignored: the exit code is decided, the process about to end.
     """
 
     def __init__(self) -> None:
@@ -65,6 +66,8 @@ class Ending:
         self._main = threading.main_thread().ident
         self._wakened = self._waker = -1
         self._is_over = False
+        self._outside = threading.RLock()
+        self._is_ending_outside = False
         self._thread = threading.Thread(target=self._watch, daemon=True, name="ending")
 
     def __enter__(self) -> Ending:
@@ -84,7 +87,7 @@ class Ending:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, before in self._before.items():
-            signal.signal(number, before)
+            signal.signal(number, signal.SIG_IGN if error is None else before)
         signal.set_wakeup_fd(-1)
         self._is_over = True
         os.write(self._waker, b"\0")
@@ -182,8 +185,15 @@ class Ending:
             poll.poll(None if left_s == math.inf else left_s * 1000 + 1)
             self._look()
 
-    def _end_from_outside(self, code: int) -> NoReturn:
-        """End the process and its children; whatever is in the way of saying so is passed over."""
+    def _end_from_outside(self, code: int) -> None:
+        """End the process and its children, unless this thread is about to: a signal may come meanwhile."""
+        with self._outside:
+            if not self._is_ending_outside:
+                self._is_ending_outside = True
+                self._end_now(code)
+
+    def _end_now(self, code: int) -> NoReturn:
+        """End them; whatever is in the way of saying so is passed over."""
         with contextlib.suppress(Exception):
             for call in self._at_worst:
                 call()

@@ -45,7 +45,7 @@ def run_headless(
     Returns the exit code. Raises SockscopeError when the run cannot start or its figures cannot be written.
     """
     began_at = datetime.now(UTC)
-    with Output(plan) as output, Ending() as signals:
+    with Ending() as signals, Output(plan) as output:
         try:
             with _prints_aside(experiment):
                 outcome = run_on(experiment.loop, _run(experiment, plan, output, signals))

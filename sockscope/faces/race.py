@@ -71,9 +71,9 @@ def run_race(
     """
     began_at = datetime.now(UTC)
     with ExitStack() as files:
+        signals = files.enter_context(Ending())
         output = files.enter_context(Output(Plan(path=plan.path)))
         chart = files.enter_context(Output(Plan(path=plan.svg))) if plan.svg else None
-        signals = files.enter_context(Ending())
         try:
             standing = run_on(PARENT_LOOP, _run(contest, plan, signals))
         except asyncio.CancelledError:

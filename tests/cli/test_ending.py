@@ -11,6 +11,7 @@ from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, next_compl
 
 OWN = """
 import asyncio
+import atexit
 import ctypes
 import re
 import sys
@@ -56,6 +57,13 @@ async def swallows(reader, writer):
 
 async def sleeps_in_a_thread(reader, writer):
     await asyncio.to_thread(time.sleep, 3600)
+
+
+async def is_slow_to_leave(reader, writer):
+    if not hasattr(held, "leaving"):
+        held.leaving = atexit.register(lambda: (held("here"), time.sleep(3600)))
+    writer.write(await reader.read(100))
+    await reader.read(100)
 """
 
 
@@ -85,7 +93,18 @@ def test_a_second_ctrl_c_ends_a_command_whose_loop_is_held_up(handler: str, here
         assert child.returncode == 130
         assert child.stderr is not None
         said = child.stderr.read()
-    assert f"sockscope: the event loop is blocked in {handler} (mine.py:" in said
+    assert said.count(f"sockscope: the event loop is blocked in {handler} (mine.py:") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_after_the_summary_a_signal_changes_the_exit_code_no_more(number: signal.Signals, here: Path) -> None:
+    arguments = ("--handler", "mine:is_slow_to_leave", "-d", "0.1", "-c", "1", "--quiet")
+    with running("run", *arguments, "--lifetime", "request", cwd=here) as child:
+        assert child.stderr is not None
+        while child.stderr.readline() != "held\n":
+            assert child.poll() is None
+        child.send_signal(number)
+        assert child.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
