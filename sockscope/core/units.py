@@ -28,6 +28,11 @@ _DIGITS = r"((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)(?:\.[0-9]*)?|\.[0-9]+)"
 _NUMBER = re.compile(rf"\s*{_DIGITS}\s*([A-Za-zµ]*)\s*")
 _DURATION = re.compile(rf"{_DIGITS}\s*(ns|us|µs|ms|s|min|m|h)\s*")
 _LARGEST = 1 << 63
+_EXPONENT = re.compile(r"[eE][-+]?\d+")
+_NOT_ZERO = re.compile(r"[1-9]")
+SHORTEST_S = 1e-12
+"""What durations are rounded to; zero often means something else than a very short one."""
+TOO_SHORT = "is too short to be told from 0 (for example 250ms, 5s or 1m30s)"
 
 AT_LEAST = "≥"
 """What stands before a figure of which only a lower bound is known."""
@@ -78,7 +83,10 @@ def parse_duration(text: str) -> float:
         )
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError("is not a duration (for example 250ms, 5s or 1m30s)")
-    return round(seconds, 12)
+    rounded = round(seconds, 12)
+    if not rounded and _NOT_ZERO.search(_EXPONENT.sub("", text)):
+        raise ValueError(TOO_SHORT)
+    return rounded
 
 
 def with_unit_of(text: str, standing: str) -> str:

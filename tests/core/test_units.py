@@ -79,6 +79,17 @@ def test_what_is_no_number_is_refused_in_words_with_an_example(parse: object, te
         parse(text)
 
 
+@pytest.mark.parametrize("text", ["5e-324", "1e-13", "1e-400", "0.0000000000001s", "0h 0.0001ns"])
+def test_a_duration_that_would_become_zero_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"too short .*for example"):
+        units.parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0.000", "0ms", "0h 0s", "0e5"])
+def test_zero_is_a_duration(text: str) -> None:
+    assert units.parse_duration(text) == 0
+
+
 @given(st.text(max_size=12))
 def test_any_text_gives_a_value_in_range_or_a_sentence(text: str) -> None:
     for parse in (units.parse_count, units.parse_bytes, units.parse_duration):

@@ -1,4 +1,5 @@
 import asyncio
+import os
 import select
 import socket
 from collections import Counter
@@ -74,6 +75,21 @@ async def test_what_was_removed_in_this_very_turn_is_not_called(
         await asyncio.sleep(0)
     assert called == [READ]
     assert len(readiness) == 0
+
+
+async def test_a_socket_whose_descriptor_somebody_closed_can_be_removed(readiness: ReadinessSet) -> None:
+    (closed, replaced), (other, other_peer) = socket.socketpair(), socket.socketpair()
+    for ours in (closed, replaced):
+        readiness.add(ours, READ, lambda events: None)
+        os.close(ours.fileno())
+    # Its number belongs to another socket by now, as it does when a loop has accepted one meanwhile.
+    os.dup2(other.fileno(), replaced.fileno())
+    readiness.remove(replaced)
+    readiness.remove(closed)
+    assert len(readiness) == 0
+    closed.detach()
+    for sock in (replaced, other, other_peer):
+        sock.close()
 
 
 async def test_a_socket_is_told_of_what_it_is_watched_for(readiness: ReadinessSet, pairs: list[Pair]) -> None:

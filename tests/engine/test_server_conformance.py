@@ -27,6 +27,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import MOST_FRAMES, encode
 from sockscope.engine.limits import open_descriptors
 from sockscope.engine.recorder import Recorder
+from sockscope.engine.servers.conversation import MOST_QUEUED_BYTES
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import PRESENT_MODELS
 from tests.engine.conftest import open_sockets
@@ -392,6 +393,28 @@ async def test_what_waits_for_a_slow_reader_stays_bounded_and_in_order(model: Se
         assert found == stream[: len(found)]
         # The bound of the queue, and what one read and the one before may bring: 256 KiB each at the most.
         assert waiting <= 1024 + 2 * 262_144 // 10
+
+
+@tcp_models
+async def test_what_is_queued_is_bounded_in_bytes_and_a_frame_above_the_bound_passes(
+    model: ServerModel,
+) -> None:
+    sizes = [100_000] * 30 + [2 * MOST_QUEUED_BYTES] + [100_000] * 30
+    frames = [encode("length", bytes([number]) * size) for number, size in enumerate(sizes)]
+    stream = b"".join(frames)
+    async with serving(model, service_time_s=0.005) as served, connected(served) as peer:
+        talking = asyncio.create_task(peer.send(stream))
+        await served.accepted()
+        found = bytearray()
+        held = 0
+        while len(found) < len(stream):
+            record = served.record()
+            held = max(held, record.bytes_in - record.bytes_out)
+            found += await peer.recv(262_144)
+        await talking
+        assert found == stream
+        # One large frame that is served or the last to come, the bound, and small change.
+        assert held < 3 * MOST_QUEUED_BYTES + 1_000_000
 
 
 @tcp_models

@@ -196,6 +196,8 @@ class FieldSpec:
             return None
         if isinstance(value, float) and not math.isfinite(value):
             return "must be finite"
+        if self.kind is Kind.DURATION and 0 < value < units.SHORTEST_S / 2:
+            return units.TOO_SHORT
         if any(value == meaning for _, meaning in self.words):
             return None
         if value < self.low:

@@ -6,6 +6,7 @@ figures, in whichever thread the server runs.
 
 from __future__ import annotations
 
+from collections import deque
 from time import perf_counter
 from typing import NamedTuple
 
@@ -15,6 +16,11 @@ from sockscope.core.wire.framing import decoder_for, torn_and_merged
 from sockscope.engine.recorder import Clip, clip
 from sockscope.engine.threads import ThreadRecorder
 
+MOST_QUEUED_REQUESTS = 1_024
+MOST_QUEUED_BYTES = 1 << 20
+"""Requests of one connection, and their bytes, that may wait behind the one that is served before the
+connection is no longer read from."""
+
 
 class Request(NamedTuple):
     """One request: when it was read (monotonic seconds), its bytes on the wire, what the capture keeps."""
@@ -22,6 +28,16 @@ class Request(NamedTuple):
     read_s: float
     wire: bytes
     kept: Clip
+
+
+def is_full(queue: deque[Request] | None, queued_bytes: int) -> bool:
+    """Return whether a connection with these requests, of ``queued_bytes`` together, is not to be read from.
+
+    The first of them is being served and does not count: a frame of any size has room.
+    """
+    if not queue:
+        return False
+    return len(queue) >= MOST_QUEUED_REQUESTS or queued_bytes - len(queue[0].wire) > MOST_QUEUED_BYTES
 
 
 class Conversation:

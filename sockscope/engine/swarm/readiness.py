@@ -9,6 +9,7 @@ whatever the number of clients is. The kernel hands out what is ready in turns: 
 from __future__ import annotations
 
 import asyncio
+import errno
 import select
 import socket
 from collections.abc import Callable
@@ -147,10 +148,17 @@ class ReadinessSet:
         self._poller.modify(sock.fileno(), events)
 
     def remove(self, sock: socket.socket) -> None:
-        """Watch a socket no longer; it must still be open."""
+        """Watch a socket no longer; it must still be open.
+
+        User code in this process may have closed its descriptor: then the kernel has forgotten it already.
+        """
         fd = sock.fileno()
         if self._ready.pop(fd, None) is not None and self._poller is not None:
-            self._poller.unregister(fd)
+            try:
+                self._poller.unregister(fd)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.EBADF):
+                    raise
 
     def close(self) -> None:
         """Let go of the mechanism; the sockets stay open."""

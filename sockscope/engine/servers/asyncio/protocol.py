@@ -2,7 +2,7 @@
 
 One connection is served in order: its next request waits until the one before is answered, as a handler
 coroutine would do it. Nothing grows without bound: a connection whose peer does not read its answers, or
-that has many requests queued, is not read from.
+that has many requests or bytes queued, is not read from.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ from sockscope.engine.options import set_read_size
 from sockscope.engine.recorder import Clip, clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
+from sockscope.engine.servers.conversation import Request, is_full
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.work import spend
-
-MOST_QUEUED_FRAMES = 1_024
-"""Requests of one connection that may wait before it is no longer read from."""
 
 
 class CallbackConnection(TcpConnection):
@@ -32,7 +30,7 @@ class CallbackConnection(TcpConnection):
 
     __slots__ = (
         "_admission", "_decoder", "_delay_s", "_holds_permit", "_kept", "_on_exchange", "_paced", "_queue",
-        "_repeat", "_timer", "_waiter", "_work", "_writable", "_write",
+        "_queued_bytes", "_repeat", "_timer", "_waiter", "_work", "_writable", "_write",
     )  # fmt: skip
 
     def __init__(self, endpoint: TcpEndpoint, tuning: Tuning) -> None:
@@ -50,7 +48,8 @@ class CallbackConnection(TcpConnection):
         # framing, exactly one frame again: that is the fast path.
         self._repeat: bytes | None = None
         self._kept: Clip = b""
-        self._queue: deque[tuple[float, bytes, Clip]] | None = None
+        self._queue: deque[Request] | None = None
+        self._queued_bytes = 0
         self._timer: asyncio.Handle | None = None
         self._writable = True
 
@@ -151,7 +150,7 @@ class CallbackConnection(TcpConnection):
 
     @property
     def _may_read(self) -> bool:
-        return len(self._queue or ()) < MOST_QUEUED_FRAMES and not self._decoder.more
+        return not self._decoder.more and not is_full(self._queue, self._queued_bytes)
 
     def _serve(self, now: float, frame: Frame) -> None:
         kept = clip(frame.wire, frame.reads)
@@ -169,10 +168,11 @@ class CallbackConnection(TcpConnection):
         queue = self._queue
         if queue is None:
             queue = self._queue = deque()
-        queue.append((now, wire, kept))
+        queue.append(Request(now, wire, kept))
+        self._queued_bytes += len(wire)
         if self._timer is None and self._writable:
             self._serve_first()
-        if len(queue) == MOST_QUEUED_FRAMES:
+        if is_full(queue, self._queued_bytes):
             self.transport.pause_reading()
 
     def _serve_first(self) -> None:
@@ -205,8 +205,9 @@ class CallbackConnection(TcpConnection):
         queue = self._queue
         if not queue:
             return
-        was_full = len(queue) == MOST_QUEUED_FRAMES
+        was_full = is_full(queue, self._queued_bytes)
         read_s, wire, kept = queue.popleft()
+        self._queued_bytes -= len(wire)
         if was_full and self._may_read and self.record.state is ConnectionState.OPEN:
             self.transport.resume_reading()
         self._answer(read_s, perf_counter(), wire, kept)

@@ -19,7 +19,7 @@ from sockscope.core.wire.framing import FramingError
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S
-from sockscope.engine.servers.conversation import Request
+from sockscope.engine.servers.conversation import Request, is_full
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.listener import Arrival
 from sockscope.engine.servers.selectors.loop import SelectorLoop
@@ -29,8 +29,6 @@ from sockscope.errors import ResourceLimitError
 
 ACCEPTS_PER_TURN = 128
 """Connections accepted in one turn of the loop, so that a burst of connections does not stop the service."""
-MOST_QUEUED_REQUESTS = 1_024
-"""Requests of one connection that may wait before it is no longer read from."""
 
 
 class SelectorConnection(SyncConnection):
@@ -40,6 +38,7 @@ class SelectorConnection(SyncConnection):
         super().__init__(endpoint, arrival)
         self.endpoint = endpoint
         self._queue: deque[Request] = deque()
+        self._queued_bytes = 0
         self._unsent = memoryview(b"")
         self._in_service = False
         self._hearing = True
@@ -65,12 +64,17 @@ class SelectorConnection(SyncConnection):
         except BlockingIOError:
             return
         if data:
-            self._queue.extend(self._conversation.requests_in(data))
+            self._enqueue(self._conversation.requests_in(data))
         else:
             self._hearing = False
             if self._queue:
                 self.record.state = ConnectionState.HALF_CLOSED
         self._answer()
+
+    def _enqueue(self, requests: list[Request]) -> None:
+        self._queue.extend(requests)
+        for request in requests:
+            self._queued_bytes += len(request.wire)
 
     def _answer(self) -> None:
         """Answer in order what may be answered by now."""
@@ -89,7 +93,7 @@ class SelectorConnection(SyncConnection):
     def _has_queued(self) -> bool:
         """Whether there is a request to answer, of those that were read."""
         if not self._queue:
-            self._queue.extend(self._conversation.more())
+            self._enqueue(self._conversation.more())
         return bool(self._queue)
 
     def _served(self) -> None:
@@ -111,7 +115,9 @@ class SelectorConnection(SyncConnection):
             self._close(reason, describe(error) if reason is CloseReason.OS_ERROR else "")
 
     def _reply(self) -> None:
-        self._unsent = memoryview(self._conversation.answer(self._queue.popleft()))
+        request = self._queue.popleft()
+        self._queued_bytes -= len(request.wire)
+        self._unsent = memoryview(self._conversation.answer(request))
         self._send()
 
     def _send(self) -> None:
@@ -134,7 +140,7 @@ class SelectorConnection(SyncConnection):
 
     def _watch(self) -> None:
         events = 0
-        has_room = len(self._queue) < MOST_QUEUED_REQUESTS and not self._conversation.holds_back
+        has_room = not self._conversation.holds_back and not is_full(self._queue, self._queued_bytes)
         if self._hearing and not self._unsent and has_room:
             events = EVENT_READ
         if self._unsent:
