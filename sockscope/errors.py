@@ -47,7 +47,17 @@ class Fault:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.field} = {_shown(self.value)}: {self.why}"
+        return sentence(f"{self.field} = {_shown(self.value)}", self.why)
+
+
+_PREDICATES = frozenset(
+    ("and", "cannot", "does", "has", "is", "means", "must", "names", "needs", "takes", "tells", "was")
+)
+
+
+def sentence(subject: str, why: str) -> str:
+    """Return what is wrong with a subject; ``why`` is its predicate (``is empty``) or a sentence."""
+    return f"{subject}{'' if why.partition(' ')[0] in _PREDICATES else ':'} {why}"
 
 
 def _shown(value: object) -> str:
@@ -132,4 +142,4 @@ class UnknownRunError(HistoryError):
 
     def __init__(self, run_id: int | str, why: str) -> None:
         self.run_id = run_id
-        super().__init__(f"{run_id}: {why}")
+        super().__init__(sentence(str(run_id), why))

@@ -215,9 +215,9 @@ class History:
             kind = kind_of(stored.report)
             check_intervals(kind, stored.intervals)
             if kind.name != stored.row.kind:
-                raise ValueError(f"it is a {kind.name}, not a {stored.row.kind}")
+                raise ValueError(f"is a {kind.name}, not a {stored.row.kind}")
         except (TypeError, ValueError) as error:
-            raise HistoryError(f"run {row[0]} of the history {self.path} is damaged: {error}") from None
+            raise HistoryError(f"run {row[0]} of the history {self.path} is damaged: it {error}") from None
         return stored
 
     # The file.

@@ -167,7 +167,7 @@ def test_what_runs_nothing_keeps_nothing(file: str) -> None:
 
 def test_flags_that_exclude_each_other_or_are_empty(file: str) -> None:
     assert "exclude each other" in refused("run", *QUICK, "--history", file, "--no-history")
-    assert "--history = '': is empty" in refused("run", *QUICK, "--history", "")
+    assert "--history = '' is empty" in refused("run", *QUICK, "--history", "")
     assert "--history belongs after the command" in refused("--history", file, "run", *QUICK)
     assert not os.path.exists(file)
 
@@ -456,7 +456,7 @@ def test_files_that_are_something_else(tmp_path: Path, content: bytes, why: str)
 
 def test_what_is_neither_a_file_nor_a_run(tmp_path: Path, file: str) -> None:
     missing = str(tmp_path / "none.json")
-    assert f"{missing}: is neither a file nor a run of the history" in refused(
+    assert f"{missing} is neither a file nor a run of the history" in refused(
         "diff", missing, missing, "--history", file
     )
 

@@ -145,7 +145,7 @@ def test_it_serves_alone_for_any_client(here: Path) -> None:
             ["--handler", "nowhere:handle"],
             "handler = 'nowhere:handle': there is no module nowhere, neither in",
         ),
-        (["--handler", "mine"], "--handler = 'mine': is not module:function, such as my_server:handle"),
+        (["--handler", "mine"], "--handler = 'mine' is not module:function, such as my_server:handle"),
         (["--protocol", "mine.py:Echo"], "there is no module mine.py, neither in"),
         (["--handler", "mine:nothing"], "there is no nothing in"),
         (["--handler", "mine:plain"], "is not a function made by async def"),

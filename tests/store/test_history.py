@@ -465,7 +465,7 @@ def test_a_run_whose_text_is_damaged(history: History) -> None:
         ("'[]'", "damaged"),
         ("x'ff'", "damaged|UTF-8"),
         ("7", "damaged"),
-        (f"'{'[' * 100_000}'", "is damaged: is not JSON"),
+        (f"'{'[' * 100_000}'", "is damaged: it is not JSON"),
         (f"'{json.dumps(RACE)}'", "is damaged: it is a race, not a run"),
     ):
         execute(history.path, f"UPDATE runs SET report = {text} WHERE id = 1")

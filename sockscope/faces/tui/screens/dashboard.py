@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.run.snapshot import Cursors
-from sockscope.errors import ConfigError
+from sockscope.errors import ConfigError, sentence
 from sockscope.faces.tui import messages
 from sockscope.faces.tui.actions import labels_now
 from sockscope.faces.tui.compositor import FrugalCompositor
@@ -132,7 +132,7 @@ class DashboardScreen(Screen[None]):
             named = (
                 (FIELDS[f.field].spec.label if f.field in FIELDS else f.field, f.why) for f in error.faults
             )
-            self.say("; ".join(f"{name}: {why}" for name, why in named), "error")
+            self.say("; ".join(sentence(name, why) for name, why in named), "error")
 
     def say(self, text: str, severity: Severity = "information") -> None:
         """Show a notice; whatever is in it is text, not markup."""
