@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import socket
 import sys
@@ -117,8 +118,24 @@ def run_on(name: str, main: Coroutine[Any, Any, T]) -> T:
 async def _last_turns(loop: asyncio.AbstractEventLoop) -> None:
     left = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
     if left:
-        await asyncio.wait(left, timeout=LEFT_S)
+        _, left = await asyncio.wait(left, timeout=LEFT_S)
     await asyncio.wait({loop.create_task(loop.shutdown_asyncgens())}, timeout=LEFT_S)
+    for task in left:
+        with contextlib.suppress(BaseException):  # the user's own code raises what it likes
+            break_off(task.get_coro())
+
+
+def break_off(coroutine: Any) -> None:
+    """Close a coroutine, on a running loop; raises what it raises, such as RuntimeError when it goes on.
+
+    That one is never freed: Python closes what it frees, and where no loop runs a coroutine that swallows
+    GeneratorExit and all else would go round for ever, since its every ``await`` raises at once.
+    """
+    try:
+        coroutine.close()
+    except BaseException:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(coroutine))
+        raise
 
 
 def loop_name(loop: asyncio.AbstractEventLoop) -> str:

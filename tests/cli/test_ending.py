@@ -55,6 +55,18 @@ async def swallows(reader, writer):
             pass
 
 
+async def goes_on(*streams):
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except BaseException:
+            pass
+
+
+async def leaves_what_goes_on(reader, writer):
+    await asyncio.create_task(goes_on())
+
+
 async def sleeps_in_a_thread(reader, writer):
     await asyncio.to_thread(time.sleep, 3600)
 
@@ -147,7 +159,7 @@ def test_too_few_descriptors_for_a_loop_are_one_sentence() -> None:
     )
 
 
-@pytest.mark.parametrize("handler", ["swallows", "sleeps_in_a_thread"])
+@pytest.mark.parametrize("handler", ["swallows", "goes_on", "leaves_what_goes_on", "sleeps_in_a_thread"])
 def test_what_never_ends_does_not_hold_up_the_end(handler: str, here: Path) -> None:
     done = sockscope(
         "run", "--handler", f"mine:{handler}", "-d", "0.2", "-c", "2", "--timeout", "50ms", cwd=here

@@ -21,6 +21,7 @@ from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Payload
 from sockscope.core.wire.framing import Decoder, FramingError, decoder_for
+from sockscope.engine.loops import break_off
 from sockscope.engine.os_errors import close_reason
 from sockscope.engine.own_code import Factory, Handle, load_handler, load_protocol
 from sockscope.engine.own_errors import RaisedTable, is_interrupt, told
@@ -333,7 +334,7 @@ class OwnEndpoint(TcpEndpoint):
     def _force(self, handler: Coroutine[Any, Any, object]) -> None:
         why = "it did not end when it was cancelled"
         try:
-            handler.close()
+            break_off(handler)
         except BaseException as error:
             if is_interrupt(error):
                 raise
