@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 
 from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.experiment import LOOPBACK
@@ -54,6 +55,15 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
+
+
+def close_socket(sock: socket.socket) -> None:
+    """Close a socket, whose descriptor user code in this process may have closed already."""
+    try:
+        sock.close()
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
 
 
 def listen_error(address: Address, error: OSError) -> ListenError:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sockscope.engine.os_errors import close_socket
 from sockscope.engine.swarm import readiness as readiness_module
 from sockscope.engine.swarm.readiness import EVENTS_PER_TURN, READ, WRITE, KqueuePoller, ReadinessSet
 from tests.waiting import until
@@ -77,7 +78,9 @@ async def test_what_was_removed_in_this_very_turn_is_not_called(
     assert len(readiness) == 0
 
 
-async def test_a_socket_whose_descriptor_somebody_closed_can_be_removed(readiness: ReadinessSet) -> None:
+async def test_a_socket_whose_descriptor_somebody_closed_can_be_removed_and_closed(
+    readiness: ReadinessSet,
+) -> None:
     (closed, replaced), (other, other_peer) = socket.socketpair(), socket.socketpair()
     for ours in (closed, replaced):
         readiness.add(ours, READ, lambda events: None)
@@ -87,7 +90,8 @@ async def test_a_socket_whose_descriptor_somebody_closed_can_be_removed(readines
     readiness.remove(replaced)
     readiness.remove(closed)
     assert len(readiness) == 0
-    closed.detach()
+    close_socket(closed)
+    assert closed.fileno() == -1
     for sock in (replaced, other, other_peer):
         sock.close()
 

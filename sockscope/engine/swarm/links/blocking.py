@@ -25,7 +25,7 @@ from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import plain_address, socket_address
-from sockscope.engine.os_errors import close_reason
+from sockscope.engine.os_errors import close_reason, close_socket
 from sockscope.engine.swarm.links.tcp import DialledLink, tcp_options
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class BlockingLink(DialledLink):
         with self._lock:
             if sock.fileno() < 0:
                 return
-            sock.close()
+            close_socket(sock)
         self._tell(self._ended, sock, error)
 
     def _tell(self, call: Callable[..., None], *args: object) -> None:

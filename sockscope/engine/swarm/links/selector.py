@@ -15,7 +15,7 @@ from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import plain_address, socket_address
-from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.os_errors import close_reason, close_socket, describe
 from sockscope.engine.swarm.links.tcp import TcpLink, connects_at_once, is_connected, tcp_options
 from sockscope.engine.swarm.readiness import BUFFER_BYTES, READ, READ_ONCE, WRITE
 
@@ -275,7 +275,7 @@ class SelectorLink(TcpLink):
         sock, self._socket = self._socket, None
         if sock is not None:
             self._swarm.readiness.remove(sock)
-            sock.close()
+            close_socket(sock)
         self._unsent = bytearray()
 
     def socket_options(self, tuning: Tuning) -> list[SocketOption]:

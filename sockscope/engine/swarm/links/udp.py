@@ -19,7 +19,7 @@ from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.sequence import SEQUENCE_BYTES, WINDOW, number_of
 from sockscope.engine.addresses import family_of, plain_address, socket_address
 from sockscope.engine.options import buffer_options, set_buffers
-from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.os_errors import close_reason, close_socket, describe
 from sockscope.engine.recorder import CAPTURE_BYTES, clip
 from sockscope.engine.swarm.links.link import Link
 from sockscope.engine.swarm.readiness import READ
@@ -204,7 +204,7 @@ class UdpLink(Link):
             self.settle(math.inf)
             self._expect = None
             self.unwatch(sock)
-            sock.close()
+            close_socket(sock)
             self._swarm.loop.call_soon(self._client.lost, CloseReason.CLOSED)
 
     def socket_options(self, tuning: Tuning) -> list[SocketOption]:
