@@ -286,7 +286,7 @@ def test_unknown_runs_are_errors(two_runs: str, name: str) -> None:
     before = Path(two_runs).read_bytes()
     for command in (["history", "show"], ["history", "delete", "--yes"], ["diff", "1"]):
         said = refused(*command, "--history", two_runs, "--", name)
-        assert said.startswith(f"sockscope: {name}: ")
+        assert said.startswith((f"sockscope: {name}: ", f"sockscope: {name} is "))
         assert said.count("\n") == 1
     assert Path(two_runs).read_bytes() == before
 
