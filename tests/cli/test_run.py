@@ -103,7 +103,7 @@ def test_the_summary_fits_a_chat(transport: str) -> None:
     done = sockscope("run", transport, *QUICK)
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(lines) <= 16
+    assert len(lines) <= 18
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith(f"SockScope: {transport[2:].upper()} server and clients, 127.0.0.1:")
     assert "200 answered of 200" in done.stdout

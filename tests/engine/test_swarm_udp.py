@@ -160,6 +160,7 @@ async def test_what_the_kernel_drops_at_the_server_is_lost(server: str) -> None:
         pytest.skip("no SO_MEMINFO here")
     # Sixty at once find room for a few, and most sockets send this one datagram only.
     values: dict[str, Any] = {"clients": 60, "lifetime": 1, "requests": 60, "rcvbuf_bytes": 1_000}
+    values |= {"work": "block", "service_time_s": 0.002}
     async with running(transport="udp", server=server, request_timeout_s=0.05, **values) as engine:
         async with asyncio.timeout(30):
             await engine.wait()

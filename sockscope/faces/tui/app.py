@@ -33,7 +33,6 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
     """
 
     TITLE = "SockScope"
-    ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar = [
         Binding(a.keys, f"app.do('{a.id}')", a.label, key_display=a.shown, show=False, priority=a.priority)
         for a in ACTIONS
@@ -82,10 +81,7 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
             self.leave()
 
     def leave(self, restart: Experiment | None = None, notice: str = "") -> None:
-        """Stop the run and leave; with ``restart`` begin that run afterwards, and show ``notice`` in it.
-
-        Whoever is asked to quit while that goes on begins no other run.
-        """
+        """Stop the run and leave; ``restart`` begins then, with ``notice``, unless one quits meanwhile."""
         if self._leaving is None:
             self.restart, self.notice = restart, notice
             self._leaving = asyncio.create_task(self._leave())
@@ -113,13 +109,11 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         """Let the traffic go on."""
         self.session.go_on()
 
-    # Actions.
-
     def action_do(self, action_id: str) -> None:
         """Run an action of the table; while a value is typed only those that go before text."""
         action = BY_ID[action_id]
-        unseen = self.dashboard.is_covered and not action.anywhere  # whatever it would change
-        if not unseen and (action.priority or not self.dashboard.is_typing):
+        seen = action.anywhere or not self.dashboard.is_covered
+        if seen and (action.priority or not self.dashboard.is_typing):
             self.perform(action)
 
     def perform(self, action: Action) -> None:
