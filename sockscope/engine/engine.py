@@ -47,6 +47,8 @@ from sockscope.engine.servers.registry import LACKING
 from sockscope.engine.target import TargetProcess
 from sockscope.errors import ConfigError, EngineError, Fault, SockscopeError, StateError
 
+CANCELLED = "its tasks were cancelled by own code"
+"""Why a run has failed whose tasks were cancelled although nobody had asked for its end."""
 _LIVE = (RunState.RUNNING, RunState.PAUSED)
 _WATCH_S = 0.02
 """How often the end of the run (duration, number of requests, warm-up) is looked for."""
@@ -403,6 +405,8 @@ class Engine:
                 left = _WATCH_S if deadline is None else min(_WATCH_S, max(0.0, deadline - perf_counter()))
                 await asyncio.sleep(left)
         except asyncio.CancelledError:
+            if self._ended_s is None:
+                self.fail(EngineError(CANCELLED))
             raise
         except Exception as error:  # noqa: BLE001  # the boundary of the run's task
             self.fail(error)

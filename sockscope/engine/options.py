@@ -40,8 +40,12 @@ def dropped_datagrams(sock: socket.socket) -> int:
 
 
 def socket_of(transport: asyncio.Transport) -> socket.socket | None:
-    """Return the (wrapped) socket of a transport, or None when it is closing; uvloop forgets it by itself."""
-    return None if transport.is_closing() else transport.get_extra_info("socket")
+    """Return the (wrapped) socket of a transport, or None when it is closing; uvloop forgets it by itself.
+
+    uvloop closes the descriptor of one that was cancelled before it was connected, which never is closing.
+    """
+    sock: socket.socket | None = None if transport.is_closing() else transport.get_extra_info("socket")
+    return sock if sock is not None and sock.fileno() >= 0 else None
 
 
 def set_buffers(sock: socket.socket, tuning: Tuning) -> None:

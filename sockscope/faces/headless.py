@@ -22,9 +22,9 @@ from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from sockscope.core.run.unanswered import why_unanswered
 from sockscope.core.run.window import drained, window
 from sockscope.core.units import counted, format_count, format_duration, format_elapsed
-from sockscope.engine.engine import Engine
+from sockscope.engine.engine import CANCELLED, Engine
 from sockscope.engine.loops import run_on
-from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD
+from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD, EngineError
 from sockscope.faces.ending import Ending
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
@@ -50,7 +50,9 @@ def run_headless(
             with _prints_aside(experiment):
                 outcome = run_on(experiment.loop, _run(experiment, plan, output, signals))
         except asyncio.CancelledError:
-            return EXIT_INTERRUPTED
+            if signals.is_asked:
+                return EXIT_INTERRUPTED
+            raise EngineError(f"the run failed: {CANCELLED}") from None
         figures = report(outcome.snapshot, environment, outcome.intervals.windows)
         number = keep(
             history,
@@ -92,6 +94,12 @@ async def _run(experiment: Experiment, plan: Plan, output: Output, signals: Endi
             _announce(first, plan, output)
             with _remembered(engine, ending, first, intervals):
                 before, last = await _watch(engine, ending, first, plan.interval_s, output, progress)
+        except asyncio.CancelledError:
+            if signals.is_asked:
+                raise
+            engine.fail(EngineError(CANCELLED))
+            await engine.settle()
+            before = last = engine.snapshot()
         finally:
             progress.clear()
             await engine.stop()
@@ -100,7 +108,7 @@ async def _run(experiment: Experiment, plan: Plan, output: Output, signals: Endi
     intervals.finish(last)
     if last.time_s > before.time_s:
         output.interval(window(before, last))
-    interrupted = ending.cancelled() or output.gone
+    interrupted = (ending.cancelled() and signals.is_asked) or output.gone
     error = engine.error or ("" if interrupted else shortfall(last))
     return _Outcome(
         replace(last, state=engine.state, error=error, closing_s=engine.closing_s), intervals, interrupted

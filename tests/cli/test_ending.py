@@ -71,6 +71,12 @@ async def sleeps_in_a_thread(reader, writer):
     await asyncio.to_thread(time.sleep, 3600)
 
 
+async def cancels_all(reader, writer):
+    writer.write(await reader.read(100))
+    for task in asyncio.all_tasks():
+        task.cancel()
+
+
 async def is_slow_to_leave(reader, writer):
     if not hasattr(held, "leaving"):
         held.leaving = atexit.register(lambda: (held("here"), time.sleep(3600)))
@@ -167,3 +173,10 @@ def test_what_never_ends_does_not_hold_up_the_end(handler: str, here: Path) -> N
     assert done.returncode == 1
     assert "no request was answered" in done.stderr
     assert "0 answered" in done.stdout
+
+
+def test_a_run_whose_tasks_own_code_cancels_has_failed_and_says_so(here: Path) -> None:
+    done = sockscope("run", "--handler", "mine:cancels_all", "-c", "5", "--quiet", cwd=here)
+    assert done.returncode == 1
+    assert done.stderr.endswith("sockscope: the run failed: its tasks were cancelled by own code\n")
+    assert "stopped by    its tasks were cancelled by own code" in done.stdout

@@ -8,6 +8,7 @@ from functools import partial
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.results.run_result import report
+from sockscope.core.run.snapshot import RunState
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_collector, run_on
@@ -69,7 +70,8 @@ def _run_until_left(
         if session.source.error:
             say(session.source.error)
         # A fault of the app itself sets its return code, whatever it was told to leave with.
-        return code or (EXIT_FAILED if app.return_code else EXIT_OK)
+        failed = app.return_code or session.source.state is RunState.FAILED
+        return code or (EXIT_FAILED if failed else EXIT_OK)
 
 
 def _started(session: Session, look: Look, notice: str) -> None:
