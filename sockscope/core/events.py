@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from heapq import merge
+
+from sockscope.core.ring import RingPage
 
 
 class CloseReason(Enum):
@@ -82,3 +87,49 @@ class Event:
     def is_fault(self) -> bool:
         """Whether this line tells of something that went wrong."""
         return self.kind is EventKind.ERROR or (self.reason is not None and self.reason.is_fault)
+
+    @property
+    def is_of_run(self) -> bool:
+        """Whether this line is about the run as a whole, as tunings and markers are."""
+        return self.role == "run"
+
+
+class EventLog:
+    """The last ``capacity`` events of connections, and as many of the run, numbered together from 0 for ever.
+
+    However many connections open and close, they take the place of no tuning and no marker.
+    """
+
+    __slots__ = ("_of_connections", "_of_run", "count")
+
+    def __init__(self, capacity: int) -> None:
+        self._of_connections: deque[tuple[int, Event]] = deque(maxlen=capacity)
+        self._of_run: deque[tuple[int, Event]] = deque(maxlen=capacity)
+        self.count = 0
+
+    def extend(self, events: Collection[Event]) -> None:
+        """Store several events, which come after all there are."""
+        for number, event in enumerate(events, self.count):
+            (self._of_run if event.is_of_run else self._of_connections).append((number, event))
+        self.count += len(events)
+
+    def since(self, cursor: int, most: int | None = None) -> RingPage[Event]:
+        """Return the events from number ``cursor`` on: all of the run, at most the newest ``most`` others."""
+        of_run, others = _newest(self._of_run, cursor, None), _newest(self._of_connections, cursor, most)
+        found = [event for _, event in merge(of_run, others, key=_number)]
+        return RingPage(found, max(0, self.count - cursor - len(found)), self.count)
+
+
+def _newest(numbered: deque[tuple[int, Event]], cursor: int, most: int | None) -> list[tuple[int, Event]]:
+    """Return those from number ``cursor`` on, at most the newest ``most``, the oldest first."""
+    found: list[tuple[int, Event]] = []
+    for entry in reversed(numbered):
+        if entry[0] < cursor or len(found) == most:
+            break
+        found.append(entry)
+    found.reverse()
+    return found
+
+
+def _number(entry: tuple[int, Event]) -> int:
+    return entry[0]

@@ -19,8 +19,7 @@ from sockscope.core.config.experiment import (
     Experiment,
     Tuning,
 )
-from sockscope.core.events import Event, EventKind
-from sockscope.core.ring import Ring
+from sockscope.core.events import Event, EventKind, EventLog
 from sockscope.core.roles import SWARM
 from sockscope.core.run.adding import difference
 from sockscope.core.run.figures import Figures, figures
@@ -85,7 +84,7 @@ class Engine:
         self._placement = Placement(self.experiment, self._on_trouble)
         self._sampler: Sampler | None = None
         self._target: TargetProcess | None = None
-        self._log: Ring[Event] = Ring(EVENTS)
+        self._log = EventLog(EVENTS)
         self._notes: deque[Event] = deque(maxlen=EVENTS)
         self._log_missed = 0
         self._applying = asyncio.Lock()

@@ -14,7 +14,7 @@ import pytest
 from sockscope.core.config.experiment import READY, Tuning
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason, EventKind
-from sockscope.core.run.snapshot import RunState, Totals
+from sockscope.core.run.snapshot import Cursors, RunState, Totals
 from sockscope.engine.engine import Engine
 from sockscope.errors import ConfigError, ListenError, StateError
 from tests.engine.conftest import open_sockets
@@ -144,6 +144,18 @@ async def test_the_transport_and_the_family_change_live(values: dict[str, Any]) 
         assert tunings[0] == "transport tcp → udp"
     swarm, server = swarm_of(engine).totals, server_of(engine).totals
     assert swarm.requests == swarm.responses == server.requests
+
+
+async def test_a_reader_gets_every_tuning_however_many_connections_it_opens() -> None:
+    cursors, told = Cursors(most_events=1, most_exchanges=0), list[str]()
+    async with running(clients=10) as engine:
+        for family in ("ipv6", "ipv4", "ipv6"):
+            await tune(engine, family=family)
+            await until(lambda: not swarm_of(engine).rolling)
+            snapshot = engine.snapshot(cursors)
+            cursors = replace(cursors, events=snapshot.events_cursor)
+            told += [event.text for event in snapshot.events if event.kind is EventKind.TUNING]
+    assert told == ["family ipv4 → ipv6", "family ipv6 → ipv4", "family ipv4 → ipv6"]
 
 
 @transports

@@ -9,7 +9,7 @@ from typing import Any
 
 from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
 from sockscope.core.connection import ConnectionState, ConnectionView
-from sockscope.core.events import CloseReason, Event, EventKind
+from sockscope.core.events import CloseReason, Event, EventKind, EventLog
 from sockscope.core.histogram import Histogram
 from sockscope.core.ring import Ring
 from sockscope.core.roles import SERVER, SWARM, numbered
@@ -101,7 +101,7 @@ class FakeSource:
         self._service = Histogram()
         self._lag = Histogram()
         self._cpu_s = 0.0
-        self._log: Ring[Event] = Ring(10_000)
+        self._log = EventLog(10_000)
         self._exchanges: Ring[Exchange] = Ring(CAPTURES)
         self._pairs: list[Pair] = []
 
@@ -381,7 +381,8 @@ class FakeSource:
         address: str = "",
         reason: CloseReason | None = None,
     ) -> None:
-        self._log.append(Event(self.time_s, kind, role, conn_id, address, reason, text, self.generation))
+        event = Event(self.time_s, kind, role, conn_id, address, reason, text, self.generation)
+        self._log.extend([event])
 
 
 def _searchable(view: ConnectionView) -> str:

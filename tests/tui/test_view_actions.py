@@ -12,7 +12,7 @@ from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from sockscope.faces.tui.panels.graphs import LatencyPanel, ThroughputPanel
 from sockscope.faces.tui.panels.listing import ListingPanel
-from sockscope.faces.tui.panels.log import LogPanel
+from sockscope.faces.tui.panels.log import LINES, LogPanel
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.session import DEFAULT_WINDOW_S, WINDOWS_S
 from sockscope.faces.tui.widgets.graph import Graph
@@ -445,3 +445,20 @@ async def test_the_detail_of_a_row_that_is_gone_comes_back_with_another_row() ->
         driver.source.evicted = {2}
         await driver.sees("server s1 ")
         assert panel.has_detail
+
+
+async def test_each_turn_leaves_its_traces_however_many_connections_come_and_go() -> None:
+    async with dashboard() as driver:
+        log, session = await listing_at(driver, "7"), driver.session
+        await driver.press("question_mark")  # covers the dashboard
+        for clients in (3_000, 5, 3_000, 5):
+            session.tuner.set({"clients": clients})
+            await driver.tunes(clients=clients)
+            session.tick()
+            session.tick_in_turns()
+        await driver.press("escape")
+        turns = ["clients 5 → 3,000", "clients 3,000 → 5"] * 2
+        await driver.until(lambda: [row[4] for row in rows(log) if row[1] == "tuning"] == turns)
+        assert [event.text for event in session.trace.markers] == turns
+        assert [change.text for change in session.trace.changes] == turns
+        assert sum(row[1] == "open" for row in rows(log)) <= LINES

@@ -207,7 +207,7 @@ class ConnectionQuery:
 @dataclass(frozen=True, slots=True)
 class Cursors:
     """How far a reader has read (numbers of the next event and exchange), how much it takes at once (the
-    newest), and which connections it looks at."""
+    newest; events of the run, such as tunings, in any case), and which connections it looks at."""
 
     events: int = 0
     exchanges: int = 0

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from sockscope.core.config.applicability import idle_fields, offered
 from sockscope.core.config.experiment import Experiment
-from sockscope.core.events import Event
+from sockscope.core.events import EventLog
 from sockscope.core.results.intervals import Intervals
 from sockscope.core.run.figures import figures
 from sockscope.core.run.findings import Finding, limit_of, screen_limit
@@ -44,7 +44,7 @@ WINDOWS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 DEFAULT_WINDOW_S = 30.0
 """What the graphs show until they are zoomed."""
 EVENTS_KEPT = 5_000
-"""Events kept for the screen while it is frozen or covered."""
+"""Events of connections kept for the screen while it is frozen or covered."""
 
 Severity = Literal["information", "warning", "error"]
 Rest = Literal["race", "stop"]
@@ -118,7 +118,7 @@ class Session:
         self._ticks = 0
         self._with_tables = False
         self._events_cursor = 0
-        self._unseen_events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._unseen_events = EventLog(EVENTS_KEPT)
         self._taken: Snapshot | None = None
         self._was_overlaid = False
         self._disturbed = False
@@ -281,8 +281,8 @@ class Session:
         self._dropped += is_behind
         self._last_dropped.append(is_behind)
         if not self._viewer.is_covered and not is_behind:
-            self._show(replace(snapshot, events=tuple(self._unseen_events)))
-            self._unseen_events.clear()
+            self._show(replace(snapshot, events=tuple(self._unseen_events.since(0).items)))
+            self._unseen_events = EventLog(EVENTS_KEPT)
 
     def _interest(self, viewer: Viewer, *, hidden: bool) -> Cursors:
         cursors = Cursors(events=self._events_cursor, most_exchanges=0)

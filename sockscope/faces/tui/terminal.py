@@ -14,6 +14,7 @@ import termios
 from typing import Any
 
 from textual import events
+from textual.app import ScreenStackError
 from textual.driver import Driver
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -148,8 +149,11 @@ def terminal_driver(driver: type[Driver], ending: Ending, saved: SavedTerminal) 
 
         @property
         def _backlog(self) -> int:
-            focused = self._app.focused
-            at_focused: int = focused.message_queue_size if focused is not None else 0
+            at_focused = 0
+            # The thread that reads keys may be here before the first screen is, and after the last one.
+            with contextlib.suppress(ScreenStackError):
+                focused = self._app.focused
+                at_focused = focused.message_queue_size if focused is not None else 0
             at_app: int = self._app.message_queue_size
             return self._posted - self._handed_over + at_app + at_focused
 

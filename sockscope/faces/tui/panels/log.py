@@ -15,7 +15,7 @@ from sockscope.faces.tui.widgets.plain import plain
 from sockscope.faces.tui.widgets.table import Column, Row, Table
 
 LINES = 5_000
-"""Events kept for scrolling back."""
+"""Events of connections kept for scrolling back, and as many of the run."""
 MOMENT_S = 0.5
 """Events of one kind that follow each other this closely are one line,"""
 LONGEST_S = 2.0
@@ -86,7 +86,7 @@ class LogPanel(TellingPanel):
         self._lines: deque[Line] = deque()
         self._matching: list[Line] = []
         self._open: dict[Hashable, Line] = {}
-        self._kept = 0
+        self._kept = {True: 0, False: 0}
         self._cursor = 0
         self._missed = 0
 
@@ -104,11 +104,11 @@ class LogPanel(TellingPanel):
                 self._add(number, event, snapshot.started_s)
         self._missed = snapshot.events_missed
         self._cursor = max(self._cursor, snapshot.events_cursor)
-        while self._kept > LINES and len(self._lines) > 1:
-            self._kept -= len(self._lines.popleft().events)
+        if max(self._kept.values()) > LINES:
+            self._drop_oldest()
 
     def _add(self, number: int, event: Event, started_s: float) -> None:
-        self._kept += 1
+        self._kept[event.is_of_run] += 1
         kind = (event.kind, event.role, event.reason, event.text)
         line = self._open.get(kind)
         if line is not None and line.takes(event):
@@ -119,6 +119,17 @@ class LogPanel(TellingPanel):
         if event.kind in _FOLDED and event.role in ROLE_NAMES:
             self._open = {k: old for k, old in self._open.items() if old.takes(event)}
             self._open[kind] = line
+
+    def _drop_oldest(self) -> None:
+        """Drop the oldest lines of the kind of which there are too many: tunings outlast connections."""
+        kept: deque[Line] = deque()
+        for line in self._lines:
+            of_run = line.events[0].is_of_run
+            if self._kept[of_run] > LINES and line is not self._lines[-1]:
+                self._kept[of_run] -= len(line.events)
+            else:
+                kept.append(line)
+        self._lines = kept
 
     def draw(self, state: ScreenState) -> None:
         """Show the lines that match."""
