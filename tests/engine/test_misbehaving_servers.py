@@ -20,7 +20,7 @@ from sockscope.engine.loops import loop_factory
 from tests.engine.peers import Scripted, tcp_peer, udp_peer
 from tests.engine.runs import running, swarm_of
 
-TURNS = 100
+TURNS = 60
 """Turns of the loop for which one script is looked at; most take microseconds, the rest a millisecond."""
 
 ANSWERS: dict[str, Callable[[bytes], list[bytes]]] = {
@@ -123,7 +123,7 @@ def run(check: Any) -> None:
 
 
 bounded = settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     # A script is short as it is, and to shorten it further takes minutes.
     phases=[Phase.explicit, Phase.generate],

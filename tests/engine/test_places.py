@@ -113,7 +113,7 @@ class PlacesMachine(RuleBasedStateMachine):
 
 
 TestPlaces = PlacesMachine.TestCase
-TestPlaces.settings = settings(max_examples=100, stateful_step_count=40)
+TestPlaces.settings = settings(max_examples=50, stateful_step_count=40)
 
 
 @pytest.mark.parametrize("leaves", [False, True])

@@ -390,7 +390,7 @@ SITUATIONS = (
     ),
     Situation("nothing but each other", "latency", never=(), answers=900, service_s=0.001, in_flight=1),
     Situation(
-        "a server that nobody asks", "clients", ("0 connections",), swarm=None, experiment={"role": "server"},
+        "a server that nobody asks", "clients", ("no connection",), swarm=None, experiment={"role": "server"},
         server={"connections_open": 0},
     ),
 )  # fmt: skip
