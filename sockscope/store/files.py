@@ -23,6 +23,8 @@ _KINDS = {
 
 def read_file(path: str, most_bytes: int) -> bytes:
     """Return what is in a regular file; raise ValueError with the reason why that cannot be."""
+    if "\0" in path:
+        raise ValueError("cannot be read: no file has a NUL in its name")
     try:
         # A pipe without a writer is not waited for, and a terminal does not become that of this process.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)

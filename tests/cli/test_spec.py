@@ -264,7 +264,7 @@ def test_the_request_can_stand_in_a_file(tmp_path: Path) -> None:
         (pipe, "is a pipe, not a regular file"),
         (tmp_path / "none", "cannot be read: No such file or directory"),
         ("", "cannot be read: No such file or directory"),
-        ("a\0b", "embedded null byte"),
+        ("a\0b", "no file has a NUL in its name"),
     ):
         assert reason in complaint("run", "--request", f"@{path}")
 
