@@ -424,7 +424,7 @@ async def test_a_part_of_an_answer_is_short(client: str, framing: str) -> None:
     def half(connection: Scripted, data: bytes) -> None:
         connection.transport.write(data[:30])
 
-    values: dict[str, Any] = {"framing": framing, "request_timeout_s": 0.02}
+    values: dict[str, Any] = {"framing": framing, "request_timeout_s": 0.2}
     async with tcp_peer(half) as port, against(port, client=client, clients=2, **values) as engine:
         await until_swarm(engine, lambda swarm: swarm.totals.timeouts >= 2)
         shorts = {(exchange.outcome, exchange.response_bytes) for exchange in exchanges_of(engine)}
