@@ -78,7 +78,7 @@ async def test_t_serves_udp_and_goes_back() -> None:
         assert await asyncio.wait_for(reader.readexactly(6), 10) == b"\x00\x00\x00\x02hi"
         writer.close()
         await writer.wait_closed()
-        await driver.until(lambda: "transport tcp → udp" in driver.part("changes"))
+        await driver.until(lambda: "transport udp → tcp" in driver.part("changes"))
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
