@@ -272,8 +272,8 @@ async def _tcp_clients(
         clients.append(client)
 
     async def open_all() -> None:
-        await _in_batches(connect, connections)
-        await ends.reach(count)
+        async for _ in _batches(connect, connections):
+            await ends.reach(len(clients) * count // connections)  # accepted: so many leave the backlog
 
     try:
         await _set_up(open_all(), ends, count)
@@ -301,7 +301,8 @@ async def _udp_ends(connections: int) -> AsyncIterator[list[_DatagramClient]]:
             ends.add(transport)
             clients.append(client)
 
-        await _in_batches(connect, connections)
+        async for _ in _batches(connect, connections):
+            pass
 
     try:
         await _set_up(open_all(), ends, 1 + connections)
@@ -362,13 +363,14 @@ async def _set_up(opening: Coroutine[Any, Any, None], ends: _Ends, count: int) -
         raise BaselineError(f"cannot open all ends: {error}") from error
 
 
-async def _in_batches(connect: Callable[[], Coroutine[Any, Any, None]], connections: int) -> None:
+async def _batches(connect: Callable[[], Coroutine[Any, Any, None]], connections: int) -> AsyncIterator[None]:
     """Connect all; in batches, which spare the backlog, and each batch to its end even where one fails."""
     for first in range(0, connections, CONNECTS_AT_ONCE):
         batch = range(first, min(first + CONNECTS_AT_ONCE, connections))
         outcomes = await asyncio.gather(*(connect() for _ in batch), return_exceptions=True)
         for failure in filter(None, outcomes):
             raise failure
+        yield
 
 
 # -- the measurement ----------------------------------------------------------------------------------------
