@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sockscope.core.config.experiment import Experiment, Tuning
-from sockscope.core.run.snapshot import Raised, Totals
+from sockscope.core.run.snapshot import STOPPED, Raised, Totals
 from sockscope.core.run.unanswered import why_unanswered
 from tests.core.runs import role, run
+from tests.scenarios.situations import Busy, Situation
 
 OWN = Experiment(handler="mine:handle")
 ELSEWHERE = Experiment(role="swarm", target="127.0.0.1:7007")
@@ -47,3 +50,11 @@ def test_a_server_that_raises_is_the_cause(count: int, times: str) -> None:
     server = role("server", Totals(), raised=raised if count > 1 else raised[1:])
     told = why_unanswered(run(experiment=OWN, swarm=role("swarm", ASKED, last_trouble="EOF"), server=server))
     assert told == f"the server raised ValueError at mine.py:3 {times}: no such"
+
+
+def test_a_server_that_is_stopped_or_does_not_accept_is_the_cause() -> None:
+    swarm = role("swarm", ASKED, last_trouble="timeout", backlog=20, connections_open=20)
+    seen = run(experiment=ELSEWHERE, swarm=swarm)
+    assert why_unanswered(seen) == "the server does not accept: 20 connections wait in its backlog"
+    stopped = Situation("", "", processes={"target": Busy(rest={"state": STOPPED})}).window().processes
+    assert why_unanswered(replace(seen, processes=stopped)).startswith("target process 100 is stopped")

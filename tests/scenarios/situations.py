@@ -16,6 +16,7 @@ from sockscope.core.run.snapshot import (
     Raised,
     Resources,
     Snapshot,
+    SocketOption,
     Totals,
 )
 from tests.core.runs import histogram, of_roles, resources, role, run
@@ -171,7 +172,36 @@ SITUATIONS = (
         processes={"main": Busy(0.6, 0.1), "server": Busy(0.65, 0.1), "clients": Busy(0.65, 0.1)},
         swarm={"limiter": taken(50, 50)}, in_flight=5, machine=1.0,
     ),
+    Situation(
+        "one loop rests while all requests are in service", "CPU", ("main 37 %", "waits for it 48 %"),
+        service_s=0.02, in_flight=200, answers=9_900, tuning={"service_time_s": 0.005},
+        processes={"main": Busy(0.37, waits=0.48)}, machine=0.98,
+    ),
+    Situation(
+        "service of a loop that is nearly full", "service time", ("main 46 %", "waits for it 40 %"),
+        service_s=0.0346, answers=5_000, tuning={"service_time_s": 0.02}, processes={"main": Busy(0.46, 0.4)},
+    ),
     # One request at a time.
+    *(
+        Situation(
+            f"{server} serves the requests of a connection in their order", "server",
+            ("one after the other, 20.0 ms each (depth 16)", "more depth would not"),
+            answers=450, service_s=0.3, in_flight=160, swarm={"clients": 10, "connections_open": 10},
+            server={"connections_open": 10},
+            tuning={"depth": 16, "server": server, "service_time_s": 0.02, "work": work},
+        )
+        for server, work in (("protocol", "wait"), ("epoll", "wait"), ("threaded", "block"))
+    ),
+    Situation(
+        "a service that blocks a loop which others share", "blocked", ("each request has it for 2.00 ms",),
+        answers=200, service_s=0.08, tuning={"work": "block", "service_time_s": 0.002},
+        processes={"main": Busy(0.05, late=0.7)},
+    ),
+    Situation(
+        "threads keep the interpreter from their loop", "blocked", ("the GIL",),
+        answers=250, service_s=0.1, tuning={"server": "threaded", "work": "cpu", "service_time_s": 0.003},
+        processes={"main": Busy(0.02), "server": Busy(0.6, late=0.94), "clients": Busy(0.02)},
+    ),
     *(
         Situation(
             f"a {server} server sleeps in its only thread ({transport})", "blocked",
@@ -293,9 +323,34 @@ SITUATIONS = (
     ),
     Situation(
         "the backlog is full", "connections",
-        ("97 of 100 clients wait for a connection", "2 are in its backlog"),
-        tuning={"server": "blocking"}, swarm={"clients_connecting": 97, "connections_open": 3}, in_flight=3,
+        ("97 of 100 clients wait for a connection", "takes none; 2 are in its backlog, which is full"),
+        tuning={"server": "blocking"}, experiment={"backlog": 1}, in_flight=3,
+        swarm={"clients_connecting": 97, "connections_open": 3},
         server={"connections_open": 3, "backlog": 2},
+    ),
+    Situation(
+        "a full loop takes long to connect thousands", "connections",
+        ("7,560 of 9,000 clients wait for a connection; 1,440 are made per second", "main 30 %"),
+        never=("takes none", "backlog"), processes={"main": Busy(0.3, waits=0.7)}, machine=1.0,
+        counts={"connections_opened": 1_440}, server={"connections_open": 1_440, "backlog": 32},
+        swarm={"clients": 9_000, "clients_connecting": 7_560, "connections_open": 1_440},
+    ),
+    Situation(
+        "most clients have been turned away and rest", "connections", ("20 connections are all",),
+        experiment={"max_connections": 20}, answers=2_283, counts={"errors": 75}, in_flight=20,
+        swarm={"clients_retrying": 80, "last_trouble": "EOF", "connections_open": 20},
+        server={"totals": Totals(connections_rejected=75), "connections_open": 20},
+    ),
+    Situation(
+        "select runs out of descriptors", "connections", ("FD_SETSIZE", "730 more at once"),
+        never=("20,000",), tuning={"server": "select"}, counts={"errors": 730}, answers=5_000,
+        swarm={"clients": 800, "clients_retrying": 300, "last_trouble": "EOF", "connections_open": 500},
+        server={"totals": Totals(connections_rejected=730), "connections_open": 500},
+    ),
+    Situation(
+        "few fail of many, whose clients rest", "errors", ("80 of 100 clients try again later", "reset"),
+        answers=9_000, counts={"errors": 90}, in_flight=20, **ELSEWHERE,
+        swarm={"clients_retrying": 80, "last_trouble": "Connection reset by peer", "connections_open": 20},
     ),
     Situation(
         "one client", "CPU", ("main 98 %",), never=("queueing",), in_flight=1,
@@ -339,6 +394,21 @@ SITUATIONS = (
         "a server elsewhere says nothing", "server", ("no answer for 1.00 s", "100 requests are in flight"),
         answers=0, **ELSEWHERE,
     ),
+    Situation(
+        "a server elsewhere waits for delayed acknowledgements", "server", ("wait 43.", "delayed ACK"),
+        answers=230, service_s=0.0435, in_flight=10, counts={"messages_torn": 230}, **ELSEWHERE,
+    ),
+    *(
+        Situation(
+            f"large messages go through small buffers, {limit}", limit,
+            ("takes 128 reads: 1.05 MB", "8.19 kB (SO_RCVBUF)"), answers=13, service_s=0.27, in_flight=4,
+            tuning={"request_bytes": 1 << 20, "rcvbuf_bytes": 4096}, counts={"reads": 13 * 128},
+            swarm={"clients": 4, "connections_open": 4,
+                   "socket_options": (SocketOption("SO_RCVBUF", 4_096, 8_192),)},
+            processes=processes,
+        )
+        for limit, processes in (("buffers", APART), ("CPU", {"main": Busy(0.98)}))
+    ),
     # What is held by those who have it.
     Situation(
         "permits", "semaphore", ("50 of 50 permits", "50.0 ms each"),
@@ -362,6 +432,19 @@ SITUATIONS = (
         "a pool of connections", "pool", ("8 of 8",), tuning={"pool": 8}, swarm={"pool": taken(8, 92)},
         in_flight=8,
     ),
+    *(
+        Situation(
+            f"{one}, and next to it {other}", one, ("more would wait for", word),
+            tuning={"service_time_s": 0.045, "permits": 9, **knobs}, in_flight=9, server={"limiter": inner},
+            swarm={"limiter": LimiterStatistics(9) if pooled.permits else taken(9, 91), "pool": pooled},
+        )
+        for one, other, word, knobs, inner, pooled in (
+            ("semaphore", "admission", "8 requests admitted", {"server_permits": 8},
+             LimiterStatistics(8, 8, 1, 1_000, 300, 6.0), LimiterStatistics()),
+            ("pool", "permits", "9 permits", {"pool": 9}, LimiterStatistics(), taken(9, 91)),
+            ("admission", "permits", "9 permits", {"server_permits": 8}, taken(8, 1), LimiterStatistics()),
+        )
+    ),
     # What takes longest.
     Situation(
         "thinking", "think time", ("think 20.0 ms and wait 8.",),
@@ -375,6 +458,10 @@ SITUATIONS = (
     Situation(
         "service", "service time", ("50.0 ms of the 5",), never=(), tuning={"service_time_s": 0.05},
         service_s=0.052,
+    ),
+    Situation(
+        "service of as many clients as permits", "service time", ("more clients, with more permits, would",),
+        never=(), tuning={"service_time_s": 0.05, "permits": 100}, service_s=0.052,
     ),
     Situation(
         "service of all threads of the pool", "service time", ("no more requests at a time",), answers=1_950,

@@ -69,12 +69,25 @@ def in_service_at_once(window: Snapshot) -> int:
     """Return how many requests the server works on at a time, at most; 0: as many as come, or not known.
 
     A loop that sleeps or computes works on one, and so does one thread; a thread of a TCP server is taken by
-    a connection, of a UDP server by a datagram.
+    a connection, of a UDP server by a datagram. Requests of one connection are served in order.
     """
     model = model_of(window)
     if model is None:
         return 0
     if model.at_once:
         return model.at_once * window.tuning.server_processes
-    one_thread = not model.threaded or bool(model.mechanism)
-    return window.tuning.server_processes if one_thread and window.tuning.work != "wait" else 0
+    if not serves_in_order(window):
+        return window.tuning.server_processes if _sleeps_alone(window, model) else 0
+    return window.server.connections_open if window.server is not None else 0
+
+
+def serves_in_order(window: Snapshot) -> bool:
+    """Tell whether clients wait for the requests that they have sent before (pipelining), and nobody else."""
+    model = model_of(window)
+    pipelined = window.tuning.transport == "tcp" and window.tuning.depth > 1
+    return pipelined and model is not None and not (model.at_once or _sleeps_alone(window, model))
+
+
+def _sleeps_alone(window: Snapshot, model: ServerModel) -> bool:
+    """Tell whether a request that is in service holds up all the others of its process."""
+    return (not model.threaded or bool(model.mechanism)) and window.tuning.work != "wait"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from sockscope.core import units
+from sockscope.core.config.models import FD_SETSIZE
 from sockscope.core.run.cycle import model_of
-from sockscope.core.run.evidence import FAILING_RATIO, Finding, Rule, Seen
+from sockscope.core.run.evidence import FAILING_RATIO, HALF, Finding, Rule, Seen
 from sockscope.core.run.snapshot import STOPPED, TARGET, RunState
 
 SILENT_S = 1.0
@@ -126,29 +127,34 @@ def served_few(seen: Seen) -> Finding | None:
 
 def rejected(seen: Seen) -> Finding | None:
     """The server holds as many connections as it may, and closes whoever comes."""
-    server, most = seen.window.server, seen.window.experiment.max_connections
-    totals = seen.window.main.totals
+    window, server, swarm = seen.window, seen.window.server, seen.window.swarm
     turned_away = server.totals.connections_rejected if server is not None else 0
-    if not turned_away or turned_away < FAILING_RATIO * totals.responses:
+    if server is None or not turned_away:
         return None
-    return Finding(
-        "connections",
-        f"{most:,} connections are all that the server accepts (--max-connections); it has closed "
-        f"{turned_away:,} more at once",
-    )
+    without = swarm is not None and swarm.clients_retrying >= FAILING_RATIO * swarm.clients
+    if turned_away < FAILING_RATIO * window.main.totals.responses and not without:
+        return None
+    model, most = model_of(window), window.experiment.max_connections
+    told = f"{most:,} connections are all that the server accepts (--max-connections)"
+    if model is not None and model.mechanism == "select" and most >= FD_SETSIZE:
+        told = f"select(2) takes no descriptor from {FD_SETSIZE:,} on (FD_SETSIZE): nobody else is served"
+    return Finding("connections", f"{told}; the server has closed {turned_away:,} more at once")
 
 
 def errors(seen: Seen) -> Finding | None:
-    """Requests fail for another reason than that they take too long."""
+    """Requests fail for another reason than that they take too long, or clients do little but try again."""
     swarm = seen.window.swarm
     if swarm is None:
         return None
     totals = swarm.totals
     ended = totals.responses + totals.failed
-    if not totals.errors or totals.errors < FAILING_RATIO * ended:
-        return None
     why = f": {_lower_first(swarm.last_trouble)}" if swarm.last_trouble else ""
-    return Finding("errors", f"{units.format_ratio(totals.errors / ended)} of the requests fail{why}")
+    if totals.errors and totals.errors >= FAILING_RATIO * ended:
+        return Finding("errors", f"{units.format_ratio(totals.errors / ended)} of the requests fail{why}")
+    if totals.errors and swarm.clients_retrying >= HALF * swarm.clients:
+        told = f"{swarm.clients_retrying:,} of {swarm.clients:,} clients try again later, their requests fail"
+        return Finding("errors", f"{told}{why}")
+    return None
 
 
 def _lower_first(text: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from sockscope.core import units
-from sockscope.core.run.cycle import in_service_at_once, model_of
+from sockscope.core.run.cycle import in_service_at_once, model_of, serves_in_order
 from sockscope.core.run.evidence import (
     CORE_WAIT_RATIO,
     FAILING_RATIO,
@@ -35,15 +35,16 @@ from sockscope.core.run.failing import (
     served_few,
 )
 from sockscope.core.run.figures import UNANSWERED_S, ProcessFigures, figures
-from sockscope.core.run.snapshot import TARGET, LimiterStatistics, RunState, Snapshot
+from sockscope.core.run.held import admission, permits, pool
+from sockscope.core.run.snapshot import TARGET, RunState, Snapshot
 
 __all__ = ["Finding", "limit_of", "limit_of_run"]
 
 CPU_FULL_RATIO = 0.93
 """From this share of one core on, running or waiting for it, a process is the limit."""
 CPU_HIGH_RATIO = 0.7
-"""From this share on, processes that take turns (one works while the other waits for it) are the limit, if
-requests queue for nothing else."""
+"""From this share on, processes are the limit if requests queue for nothing else: several take turns (one
+works while the other waits for it), and one rests while all requests are in service."""
 OCCUPIED_RATIO = 0.9
 """From this share of its time on, a server that works on one request at a time is occupied."""
 POSSIBLE_RATIO = 1.1
@@ -55,6 +56,10 @@ HELD_UP_RATIO = 0.2
 """From this share of the time on, a loop that does not get to its next turn is worth the sentence."""
 STAYING = 2
 """Fewer new connections than this times the backlog: who is in it stays there for a while."""
+DELAYED_ACK_S = 0.04
+"""After so long Linux acknowledges data that it has not answered (TCP_DELACK_MIN); Nagle waits for that."""
+PARTS = 4
+"""From so many parts of a message on, buffers are small for it."""
 QUEUEING = 8
 """So many requests in flight and more keep every process busy that has something to do."""
 
@@ -120,7 +125,7 @@ def _because(seen: Seen) -> str:
     if seen.window.tuning.transport == "udp" and lost is not None and lost.rcvbuf_errors:
         dropped = units.format_count(lost.rcvbuf_errors)
         return f"; receive buffers were full: the kernel dropped {dropped} datagrams"
-    cause = first(seen, (_cpu, _occupied, _stuck, _not_accepted, _machine, _held_up, _admission))
+    cause = first(seen, (_cpu, _occupied, _stuck, _not_accepted, _machine, _held_up, admission))
     if cause is not None:
         return f"; {cause.text}"
     if (target := seen.target) is not None and target.cpu_ratio is not None:
@@ -139,24 +144,19 @@ def _not_accepted(seen: Seen) -> Finding | None:
         return None
     if window.swarm is not None and holder.backlog < HALF * window.swarm.connections_open:
         return None
-    told = f"{holder.backlog:,} connections wait in the backlog: the server does not accept them"
-    return Finding("backlog", "; ".join([told, *_perhaps(seen)]))
+    told = [f"{holder.backlog:,} connections wait in the backlog: the server does not accept them"]
+    told += [share(seen.target)] if seen.target is not None else _perhaps(seen)
+    return Finding("backlog", "; ".join(told))
 
 
 def _unconnected(seen: Seen) -> Finding | None:
-    """Most clients wait for a connection, and hardly any is made."""
+    """Most clients wait for a connection, and fewer are made than they need."""
     swarm = seen.window.swarm
-    if swarm is None or swarm.clients_connecting < HALF * max(swarm.clients, 1):
+    if swarm is None or seen.window.measured_s < UNANSWERED_S:
         return None
-    if seen.window.measured_s < UNANSWERED_S or swarm.totals.connections_opened >= swarm.clients_connecting:
+    if swarm.totals.connections_opened >= swarm.clients_connecting:
         return None
-    backlog = max(role.backlog for role in seen.window.roles.values())
-    full = f"; {backlog:,} are in its backlog, which may be full (--backlog)" if backlog else ""
-    return Finding(
-        "connections",
-        f"{swarm.clients_connecting:,} of {swarm.clients:,} clients wait for a connection: "
-        f"the server takes none{full}",
-    )
+    return _connecting(seen)
 
 
 def _starving(seen: Seen) -> Finding | None:
@@ -188,6 +188,8 @@ def _cpu(seen: Seen) -> Finding | None:
         parts.append(shares(rest))
     if seen.one_process:
         parts += _queueing(seen)
+    if (buffers := _buffers(seen)) is not None:
+        parts.append(buffers.text)
     if seen.machine_is_full or any((p.core_wait_ratio or 0.0) >= CORE_WAIT_RATIO for p in full):
         parts += machine_told(seen)
     return Finding("CPU", "; ".join(parts), tuple(process.name for process in full))
@@ -196,7 +198,7 @@ def _cpu(seen: Seen) -> Finding | None:
 def _take_turns(seen: Seen) -> bool:
     """Tell whether nothing but our own processes keeps requests waiting, of which there are enough."""
     known = model_of(seen.window) is not None and seen.window.swarm is not None
-    return known and not seen.one_process and seen.in_flight >= QUEUEING and seen.cycle.mostly_queues
+    return known and seen.in_flight >= QUEUEING and seen.cycle.mostly_queues
 
 
 def _who_shares(window: Snapshot) -> str:
@@ -223,11 +225,19 @@ def _occupied(seen: Seen) -> Finding | None:
     if at_once == window.tuning.server_processes and window.tuning.work != "cpu":
         # What it does besides sleeping takes the same thread, or at least the same interpreter.
         busy += _server_wants(seen)
-    if not HALF <= working <= POSSIBLE_RATIO or busy < OCCUPIED_RATIO:
+    # Whoever has as many again waiting has no reason to rest: what is missing is late timers.
+    enough = CPU_HIGH_RATIO if seen.in_flight >= 2 * at_once else OCCUPIED_RATIO
+    if not HALF <= working <= POSSIBLE_RATIO or busy < enough:
         return None
     each = units.format_duration(work_s)
     share_of_time = units.format_ratio(min(working, 1.0))
     told = f"{units.format_count(rate)} per second take {share_of_time} of the server's time"
+    if serves_in_order(window):
+        return Finding(
+            "server",
+            f"requests of a connection are served one after the other, {each} each (depth "
+            f"{window.tuning.depth}): {told}; more connections would raise the rate, more depth would not",
+        )
     if at_once > window.tuning.server_processes:
         what = "connections" if window.tuning.transport == "tcp" else "datagrams"
         return Finding("server", f"{model.name} serves {at_once:,} {what} at a time, {each} each: {told}")
@@ -258,43 +268,6 @@ def _feels_others(process: ProcessFigures) -> bool:
     if process.core_wait_ratio is None:
         return True
     return process.core_wait_ratio >= CORE_WAIT_RATIO and (process.wanted_ratio or 0.0) >= HALF
-
-
-def _admission(seen: Seen) -> Finding | None:
-    # Before the clients' permits: while requests wait at the server, more of them in flight only wait longer.
-    server = seen.window.server
-    if server is None:
-        return None
-    return _taken(
-        seen, "admission", server.limiter, "requests in service at the server", "wait to be admitted"
-    )
-
-
-def _permits(seen: Seen) -> Finding | None:
-    swarm = seen.window.swarm
-    if swarm is None:
-        return None
-    return _taken(seen, "semaphore", swarm.limiter, "permits in flight", "clients waiting")
-
-
-def _pool(seen: Seen) -> Finding | None:
-    swarm = seen.window.swarm
-    if swarm is None:
-        return None
-    return _taken(seen, "pool", swarm.pool, "connections of the pool taken", "clients waiting")
-
-
-def _taken(seen: Seen, limit: str, of: LimiterStatistics, taken: str, waiting: str) -> Finding | None:
-    """All of it is taken and somebody waits, and at least half of those that were admitted had to."""
-    if not of.permits or of.waited < HALF * of.acquired:
-        return None
-    each = f", {units.format_duration(of.wait_s / of.waited)} each" if of.waited else ""
-    if of.waiting and of.in_flight >= of.permits:
-        return Finding(limit, f"{of.in_flight:,} of {of.permits:,} {taken}, {of.waiting:,} {waiting}{each}")
-    if seen.over and of.waited:
-        waited = units.format_ratio(of.waited / of.acquired)
-        return Finding(limit, f"{of.permits:,} {taken} at most; {waited} of the requests waited{each}")
-    return None
 
 
 # Nothing is used up: what takes longest.
@@ -358,20 +331,69 @@ def _late(seen: Seen, least: float) -> Finding | None:
         "blocked",
         f"the loop of {worst.name} is held up for {units.format_ratio(worst.late_ratio)} of the time, "
         f"{units.format_duration(worst.lag_max_s)} at most, "
-        f"at {units.format_ratio(worst.cpu_ratio)} of a core: what runs on it does not yield",
+        f"at {units.format_ratio(worst.cpu_ratio)} of a core: {_holder(seen)}",
+    )
+
+
+def _holder(seen: Seen) -> str:
+    """Return what keeps a loop from its next turn."""
+    window, model = seen.window, model_of(seen.window)
+    if model is None:
+        return "what runs on it does not yield"
+    if model.threaded:
+        return "threads of its process have the interpreter (the GIL)"
+    if in_service_at_once(window) and seen.cycle.work_s:
+        return f"each request has it for {units.format_duration(seen.cycle.work_s)}"
+    return "what runs on it does not yield"
+
+
+def _buffers(seen: Seen) -> Finding | None:
+    """Messages are much larger than the socket buffers that were asked for, and go through them in parts."""
+    swarm, tuning = seen.window.swarm, seen.window.tuning
+    if swarm is None or tuning.transport != "tcp" or not seen.cycle.mostly_queues:
+        return None
+    asked = [
+        (option.effective, option.name)
+        for role in seen.window.roles.values()
+        for option in role.socket_options
+        if option.name in ("SO_RCVBUF", "SO_SNDBUF") and option.requested and option.effective
+    ]
+    size_bytes, name = min(asked, default=(0, ""))
+    reads = swarm.totals.reads / max(swarm.totals.responses, 1)
+    if not size_bytes or tuning.request_bytes < PARTS * size_bytes or reads < PARTS:
+        return None
+    return Finding(
+        "buffers",
+        f"each answer takes {reads:,.0f} reads: {units.format_bytes(tuning.request_bytes)} go through "
+        f"a buffer of {units.format_bytes(size_bytes)} ({name}) that is filled and emptied in turn",
     )
 
 
 def _connecting(seen: Seen) -> Finding | None:
+    """Most clients wait for a connection."""
     swarm = seen.window.swarm
     if swarm is None or swarm.clients_connecting < HALF * max(swarm.clients, 1):
         return None
-    made = units.format_count(figures(seen.window).opened_per_s)
-    return Finding(
-        "connections",
-        f"{swarm.clients_connecting:,} of {swarm.clients:,} clients wait for a connection; "
-        f"{made} are made per second",
-    )
+    made = f"{units.format_count(figures(seen.window).opened_per_s)} are made per second"
+    if not swarm.totals.connections_opened:
+        made = "the server takes none"
+    told = [f"{swarm.clients_connecting:,} of {swarm.clients:,} clients wait for a connection; {made}"]
+    if (cause := first(seen, (_cpu, _stuck))) is not None:
+        told.append(cause.text)
+    else:
+        told += _backlog_told(seen)
+    return Finding("connections", "; ".join(told))
+
+
+def _backlog_told(seen: Seen) -> list[str]:
+    """Return how many connections wait to be accepted, as a part of a sentence, if any does."""
+    backlog = max(role.backlog for role in seen.window.roles.values())
+    if not backlog:
+        return []
+    full = ", which may be full"
+    if seen.window.server is not None:
+        full = ", which is full (--backlog)" if backlog >= seen.window.experiment.backlog else ""
+    return [f"{backlog:,} are in its backlog{full}"]
 
 
 def _service(seen: Seen) -> Finding | None:
@@ -380,7 +402,7 @@ def _service(seen: Seen) -> Finding | None:
         return None
     if cycle.service_s is None:
         return Finding("service time", f"each request takes {units.format_duration(cycle.work_s)} of service")
-    more = "more clients would raise the rate"
+    more = _more(seen)
     if at_once and seen.in_flight >= at_once:
         more = "the server works on no more requests at a time"
     return Finding(
@@ -395,7 +417,7 @@ def _elsewhere(seen: Seen) -> Finding | None:
     window, service_s = seen.window, seen.cycle.service_s
     if window.swarm is None or service_s is None:
         return None
-    wait = f"clients wait {units.format_duration(service_s)} for each answer"
+    wait = f"clients wait {units.format_duration(service_s)} for each answer{_in_parts(seen)}"
     if window.experiment.own_server:
         return Finding(
             "server", f"{wait} of {window.experiment.own_server}; {shares(seen.processes)} of a core"
@@ -412,6 +434,14 @@ def _elsewhere(seen: Seen) -> Finding | None:
     return Finding("server", "; ".join(told))
 
 
+def _in_parts(seen: Seen) -> str:
+    """Return that answers come in parts a delayed acknowledgement apart, to be put behind a sentence."""
+    totals, p50_s = seen.window.main.totals, figures(seen.window).p50_s or 0.0
+    if totals.messages_torn < HALF * totals.responses or not DELAYED_ACK_S <= p50_s < 1.5 * DELAYED_ACK_S:
+        return ""
+    return " in parts, as if the server waited for a delayed ACK before the next (TCP_NODELAY there)"
+
+
 def _perhaps(seen: Seen) -> list[str]:
     """Return what other programs use, as a part of a sentence, where the server may be one of them."""
     if seen.window.server is not None or seen.target is not None:
@@ -422,13 +452,23 @@ def _perhaps(seen: Seen) -> list[str]:
 
 
 def _latency(seen: Seen) -> Finding:
-    busiest = max((p.wanted_ratio or 0.0 for p in seen.processes), default=0.0)
     if seen.cycle.service_s is None:
         return Finding("latency", "nothing has been answered yet")
-    waiting = "clients wait for their answers and nothing is used up"
+    return Finding("latency", f"clients wait for their answers and nothing is used up; {_more(seen)}")
+
+
+def _more(seen: Seen) -> str:
+    """Return that more clients would raise the rate, with what else that takes, or why they may not."""
+    busiest = max((p.wanted_ratio or 0.0 for p in seen.processes), default=0.0)
     if busiest >= CPU_HIGH_RATIO:
-        return Finding("latency", f"{waiting}; {shares(seen.processes)} of a core")
-    return Finding("latency", f"{waiting}; more clients would raise the rate")
+        return f"{', '.join(map(share, seen.processes))}"
+    tuning, swarm = seen.window.tuning, seen.window.swarm
+    bounds = (
+        ("permits", tuning.permits), ("connections of the pool", tuning.pool),
+        ("requests admitted at the server", tuning.server_permits),
+    )  # fmt: skip
+    at = [name for name, most in bounds if swarm is not None and 0 < most <= swarm.clients]
+    return f"more clients{', with more ' + ' and '.join(at) + ',' if at else ''} would raise the rate"
 
 
 _TRAFFIC: tuple[Rule, ...] = (
@@ -436,7 +476,7 @@ _TRAFFIC: tuple[Rule, ...] = (
     raised, not_accepting, no_connection, rejected, served_few, _unconnected, _starving,
     _timeouts, errors, _unanswered,
     # Something is used up, from the server outwards.
-    _cpu, _occupied, _stuck, _machine, _admission, _permits, _pool,
+    _cpu, _occupied, _stuck, _machine, admission, permits, pool,
     # Nothing is: what takes longest.
-    _think, _held_up, _not_accepted, _server_alone, _connecting, _service, _elsewhere,
+    _think, _held_up, _not_accepted, _server_alone, _connecting, _buffers, _service, _elsewhere,
 )  # fmt: skip

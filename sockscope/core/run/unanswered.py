@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockscope.core.run.snapshot import RoleSnapshot, Snapshot
+from sockscope.core.run.snapshot import STOPPED, RoleSnapshot, Snapshot
 from sockscope.core.units import format_bytes, format_count, format_duration
 
 
@@ -15,6 +15,8 @@ def why_unanswered(snapshot: Snapshot) -> str:
         return raised
     if totals.connections_refused and not totals.bytes_in:
         return f"nobody listens at {swarm.address}" if elsewhere else swarm.last_trouble
+    if stopped := next((p for p in snapshot.processes if p.state == STOPPED), None):
+        return f"{stopped.name} process {stopped.pid} is stopped (SIGSTOP, a debugger)"
     if not totals.requests:
         return swarm.last_trouble or "the run ended before a client was connected"
     if not (own or elsewhere):
@@ -27,6 +29,8 @@ def why_unanswered(snapshot: Snapshot) -> str:
             f"{format_bytes(totals.bytes_in)} came, but no whole answer; what tells the end of one? "
             "(--framing, --until, --expect)"
         )
+    if swarm.backlog >= max(swarm.connections_open, 1):
+        return f"the server does not accept: {format_count(swarm.backlog)} connections wait in its backlog"
     if totals.connections_closed and swarm.last_trouble != "timeout":
         return f"connections end ({swarm.last_trouble}) before a byte of an answer"
     return "the server sent nothing; does it understand what is asked? (--request, --framing)"
