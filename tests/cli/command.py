@@ -1,4 +1,4 @@
-"""Running the installed command as a child process, and reading what it says."""
+"""Running the command as a child process, and reading what it says."""
 
 import json
 import os
@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.cli.warm import WarmInterpreter
+
 COMMAND = str(Path(sys.executable).with_name("sockscope"))
 PATIENCE_S = 60
 """A child that takes longer hangs."""
+WARM = WarmInterpreter()
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -27,10 +30,14 @@ def clean_environment(**more: str) -> dict[str, str]:
 def sockscope(
     *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end, without a terminal."""
+    """Run the command to its end, without a terminal and without a start of Python of its own."""
+    return WARM.run([COMMAND, *arguments], clean_environment(**(env or {})), cwd, PATIENCE_S)
+
+
+def installed(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command as it is installed, from its very start to its end, without a terminal."""
     return subprocess.run(
         [COMMAND, *arguments],
-        cwd=cwd,
         env=clean_environment(**(env or {})),
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -7,7 +7,7 @@ import pytest
 from sockscope.cli import doctor
 from sockscope.cli.doctor import Check, to_json, to_text
 from sockscope.cli.environment import supported_pythons
-from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, sockscope
+from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, installed, sockscope
 
 
 def test_every_line_says_ok_or_what_to_do() -> None:
@@ -28,7 +28,7 @@ def test_json() -> None:
 
 
 def test_a_terminal_that_cannot_be_drawn_on_gets_a_fix() -> None:
-    done = sockscope("doctor", env={"TERM": "dumb", "PYTHONIOENCODING": "ascii"})
+    done = installed("doctor", env={"TERM": "dumb", "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0
     assert "!!  terminal" in done.stdout
     assert "TERM=xterm-256color" in done.stdout
@@ -36,7 +36,7 @@ def test_a_terminal_that_cannot_be_drawn_on_gets_a_fix() -> None:
 
 
 def test_a_locale_of_ascii_is_told_though_the_encoding_is_utf8() -> None:
-    done = sockscope("doctor", env={"LC_ALL": "C", "PYTHONUTF8": "1"})
+    done = installed("doctor", env={"LC_ALL": "C", "PYTHONUTF8": "1"})
     assert "!!  UTF-8" in done.stdout
     assert "the dashboard is drawn in ASCII" in done.stdout
 

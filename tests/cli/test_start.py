@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sockscope import __version__
-from tests.cli.command import PATIENCE_S, clean_environment, sockscope
+from tests.cli.command import PATIENCE_S, clean_environment, installed, sockscope
 
 HEAVY = {"textual", "rich", "asyncio", "psutil", "uvloop"}
 _LOADED = """
@@ -53,12 +53,12 @@ def test_a_headless_run_does_not_import_the_dashboard() -> None:
 
 
 def test_version() -> None:
-    done = sockscope("--version")
+    done = installed("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"sockscope {__version__}\n", "")
 
 
 def test_the_dashboard_without_a_terminal_points_to_run() -> None:
-    done = sockscope()
+    done = installed()
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == ("sockscope: the dashboard needs a terminal; without one, use: sockscope run\n")
     assert "textual" not in loaded_by()
