@@ -216,6 +216,7 @@ class Script:
             trace=self.trace,
             figures=shown,
             finding=limit_of(replace(headline, state=state)),
+            headline=headline,
             requested=self.tuning,
             now_s=self.time_s,
             window_s=30.0,

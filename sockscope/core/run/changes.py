@@ -107,19 +107,21 @@ class Changes:
         self._settled_s = event.time_s + SETTLE_S
 
     def _go_on(self, edge: Snapshot, now: Snapshot) -> None:
-        between = window(edge, now)
+        change = self.all[-1] if self.all and not self.all[-1].over else None
         whole = now.time_s - edge.time_s >= SECOND_S - _SLACK_S
+        if not whole and (change is None or change.seconds_after):
+            return
+        between = window(edge, now)
         if whole:
             self._seconds.append(between)
             self._edge = now
-        change = self.all[-1] if self.all else None
-        if change is None or change.over:
+        if change is None:
             return
         if whole:
             latest = list(self._seconds)[-AFTER:]
             change.after, change.seconds_after = figures(reduce(joined, latest)), tuple(map(figures, latest))
             change.over = self._has_settled()
-        elif not change.seconds_after:
+        else:
             change.after = figures(between)
 
     def _has_settled(self) -> bool:

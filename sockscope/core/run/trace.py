@@ -30,7 +30,6 @@ class Trace:
     ``series`` holds one :class:`TimeSeries` per field of :class:`Figures`, and the gauges ``clients``,
     ``connections``, ``in_flight``, ``waiting``, ``permits``; ``server_cpu_ratio``, ``clients_cpu_ratio`` (one
     for each role) are of the busiest other process of that role, ``child_cpu_ratio`` of one with several.
-    ``headline`` is the window of the last second.
     """
 
     def __init__(self) -> None:
@@ -41,13 +40,21 @@ class Trace:
         self.series = {name: TimeSeries(POINTS) for name in names}
         self.markers: deque[Event] = deque(maxlen=200)
         self._changes = Changes()
-        self.headline: Snapshot | None = None
+        self._headline: Snapshot | None = None
         self._recent: deque[Snapshot] = deque()
 
     @property
     def changes(self) -> deque[Change]:
         """What each tuning did, the newest last."""
         return self._changes.all
+
+    @property
+    def headline(self) -> Snapshot | None:
+        """The window of the last second; None before the first snapshot."""
+        if self._headline is None and self._recent:
+            last = self._recent[-1]
+            self._headline = window(self._since(last.time_s - HEADLINE_S), last)
+        return self._headline
 
     def absorb(self, snapshot: Snapshot, *, disturbed: bool = False) -> None:
         """Take the next snapshot of the run; ``disturbed`` if the screen held up the traffic before it."""
@@ -59,7 +66,7 @@ class Trace:
         self._recent.append(snapshot)
         while snapshot.time_s - self._recent[0].time_s > HEADLINE_S + GAP_S:
             self._recent.popleft()
-        self.headline = window(self._since(snapshot.time_s - HEADLINE_S), snapshot)
+        self._headline = None
         self._changes.absorb(snapshot, disturbed=disturbed)
 
     def _add_points(self, before: Snapshot, now: Snapshot) -> None:
@@ -78,7 +85,7 @@ class Trace:
         series["in_flight"].append(now.time_s, role.in_flight)
         series["waiting"].append(now.time_s, role.limiter.waiting + role.pool.waiting)
         series["permits"].append(now.time_s, role.limiter.permits or None)
-        for name, ratio in _elsewhere(between).items():
+        for name, ratio in cpu_elsewhere(between).items():
             series[name].append(now.time_s, ratio)
 
     def _since(self, time_s: float) -> Snapshot:
@@ -98,8 +105,10 @@ class Trace:
         self._changes.clear()
 
 
-def _elsewhere(between: Snapshot) -> dict[str, float | None]:
-    """Return the CPU of the busiest other process of each kind; None where there is none."""
+def cpu_elsewhere(between: Snapshot) -> dict[str, float | None]:
+    """Return the CPU of the busiest other process of each kind in a window, by the name of its series; None
+    where there is none.
+    """
     found: dict[str, float | None] = dict.fromkeys((*_CPU_OF.values(), _CPU_OF_SEVERAL))
     for process in process_figures(between)[1:]:
         name = _CPU_OF.get(process.roles, _CPU_OF_SEVERAL)

@@ -300,6 +300,7 @@ class Session:
                 trace=self.trace,
                 figures=figures(headline),
                 finding=self._screen_limit() or limit_of(headline),
+                headline=headline,
                 dropped=self._dropped,
                 requested=requested,
                 now_s=snapshot.time_s,

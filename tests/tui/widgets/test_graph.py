@@ -1,5 +1,6 @@
 """The graph on a screen."""
 
+import re
 from math import inf, nan, sin
 
 import pytest
@@ -24,7 +25,7 @@ async def test_axes_legend_marker_and_limit() -> None:
             [Series("TCP", TIMES, values), Series("UDP", TIMES, [2_000.0] * 30)],
             now=100.0,
             markers=[Marker(85.0, "permits 20→50")],
-            limit=("most", 8_000.0),
+            limit=Series("most", [80.0], [8_000.0]),
         )
         await pilot.pause()
         lines = picture(graph)
@@ -48,7 +49,7 @@ async def test_every_size_draws(size: tuple[int, int]) -> None:
         series = [Series(f"series {n}", TIMES, [n + 1.5 + sin(t) for t in TIMES]) for n in range(6)]
         markers = [Marker(72.0 + n, f"clients {n}→{n + 1}") for n in range(30)]
         for cursor in (None, 80.0, 50.0, 200.0):
-            graph.show(series, now=100.0, markers=markers, limit=("limit", 3.0))
+            graph.show(series, now=100.0, markers=markers, limit=Series("limit", [90.0], [3.0]))
             graph.cursor = cursor
             await pilot.pause()
             lines = picture(graph)
@@ -99,7 +100,9 @@ AWKWARD = {
 async def test_awkward_data(name: str, scale: str, height: int) -> None:
     graph = Graph(HOSTILE, scale="log" if scale == "log" else "linear", unit=HOSTILE)
     async with staged(graph, 60, height) as (_, pilot):
-        graph.show(AWKWARD[name], now=100.0, markers=[Marker(90.0, HOSTILE)], limit=(HOSTILE, 1e9))
+        graph.show(
+            AWKWARD[name], now=100.0, markers=[Marker(90.0, HOSTILE)], limit=Series(HOSTILE, [90.0], [1e9])
+        )
         await pilot.pause()
         assert "\x1b" not in "".join(picture(graph))
 
@@ -202,6 +205,8 @@ async def test_labels_of_markers_never_touch_and_figures_are_whole() -> None:
         await pilot.pause()
         text = "\n".join(line[5:] for line in picture(graph)[1:-2])
         assert "permits 19→190" in text
+        # A label between two lines touches the one that it belongs to.
+        assert not re.search("┆[^┆ ][^┆]*[^┆ ]┆", text)
         words = text.replace("┆", " ").replace("permits…", " ").split()
         figures = [word for word in words if "→" in word]
         assert set(figures) <= {f"{n}→{n * 10}" for n in range(20)}
@@ -256,9 +261,36 @@ async def test_an_axis_that_was_hidden_begins_anew() -> None:
 async def test_a_limit_out_of_reach_is_named() -> None:
     graph = Graph()
     async with staged(graph, 60, 12) as (_, pilot):
-        graph.show([Series("a", TIMES, [1.0] * 30)], now=100.0, limit=("permits", 1e6))
+        graph.show([Series("a", TIMES, [1.0] * 30)], now=100.0, limit=Series("permits", [90.0], [1e6]))
         await pilot.pause()
         assert any("permits ▲" in line for line in picture(graph)[1:3])
+
+
+async def test_a_limit_begins_where_it_was_set_and_has_a_step_where_it_was_turned() -> None:
+    graph = Graph()
+    async with staged(graph, 60, 12) as (_, pilot):
+        limit = Series("80 permits", [72.0, 80.0, 90.0], [nan, 40.0, 80.0])
+        graph.show([Series("a", TIMES, [100.0] * 30)], now=100.0, limit=limit)
+        await pilot.pause()
+        dashed = [line for line in picture(graph) if "╌" in line]
+        assert len(dashed) == 2
+        upper, lower = ({x for x, cell in enumerate(line) if cell == "╌"} for line in dashed)
+        assert max(lower) < min(upper)
+        assert "80 permits" in dashed[0]
+        left, right = picture(graph)[-2].index("┬"), 59
+        seconds = [(x - right) * 30 / (right - left) for x in (min(lower), min(upper))]
+        assert seconds == [pytest.approx(-20.0, abs=1.0), pytest.approx(-10.0, abs=1.0)]
+
+
+async def test_the_legend_tells_what_it_is_given_of_this_moment() -> None:
+    graph = Graph()
+    async with staged(graph, 60, 12) as (_, pilot):
+        series = [Series("a", TIMES, [5.0] * 30, 7.0), Series("b", TIMES, [5.0] * 30, nan)]
+        graph.show(series, now=100.0)
+        await pilot.pause()
+        assert picture(graph)[0].split()[-5:] == ["a", "7", "⠄⠄⠄⠄", "b", "–"]
+        graph.cursor = 90.0
+        assert picture(graph)[0].split()[-5:] == ["a", "5", "⠄⠄⠄⠄", "b", "5"]
 
 
 async def test_only_rows_that_changed_are_repainted(monkeypatch: pytest.MonkeyPatch) -> None:

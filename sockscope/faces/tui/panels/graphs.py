@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, nan
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -13,13 +13,19 @@ from sockscope.core import units
 from sockscope.core.censoring import AtLeast, percentiles
 from sockscope.core.events import EventKind
 from sockscope.core.run.figures import ProcessFigures, process_figures
+from sockscope.core.run.trace import cpu_elsewhere
 from sockscope.core.units import counted
 from sockscope.faces.tui.messages import MomentRequested
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.bars import Bars
 from sockscope.faces.tui.widgets.graph import Graph, Marker, Series, gutter_of_labels
+from sockscope.faces.tui.widgets.plot import latest_of
 from sockscope.faces.tui.widgets.ticks import si
+
+ARROW = " → "
+_CLOSE_RATIO = 0.1
+"""Turns of a knob that are at most this share of the window apart have one label."""
 
 
 def milliseconds(value: float) -> str:
@@ -105,7 +111,7 @@ class GraphPanel(Panel):
         message.stop()
         self.post_message(MomentRequested(message.time))
 
-    def limit(self, state: ScreenState) -> tuple[str, float] | None:
+    def limit(self, state: ScreenState) -> Series | None:
         """Return a level to mark in the upper graph."""
         return None
 
@@ -132,15 +138,45 @@ def _series(state: ScreenState, curve: Curve, start: float, height: int = 0) -> 
     times, values = state.trace.series[curve.series].window(start, state.now_s)
     if curve.factor != 1.0:
         values = [value * curve.factor for value in values]
-    return Series(curve.named(height), times, values)
+    return Series(curve.named(height), times, values, _latest(state, curve))
+
+
+def _latest(state: ScreenState, curve: Curve) -> float | None:
+    """Return the figure of the last second, as in the header; None of what is of a moment."""
+    if hasattr(state.figures, curve.series):
+        value = getattr(state.figures, curve.series)
+    elif curve.series in (elsewhere := cpu_elsewhere(state.headline)):
+        value = elsewhere[curve.series]
+    else:
+        return None
+    return nan if value is None else value * curve.factor
 
 
 def _markers(state: ScreenState, start: float) -> Sequence[Marker]:
-    return [
-        Marker(event.time_s, event.text.replace(" → ", "→"))
+    """Return what is marked; of turns of one knob that come close together the last one tells all."""
+    events = [
+        event
         for event in state.trace.markers
         if start <= event.time_s <= state.now_s and event.kind is not EventKind.ERROR
     ]
+    marked: list[Marker] = []
+    for event in events:
+        text = event.text
+        if marked and event.time_s - marked[-1].time <= state.window_s * _CLOSE_RATIO:
+            together = _turned_on(marked[-1].label, text)
+            if together:
+                marked[-1], text = replace(marked[-1], label=""), together
+        marked.append(Marker(event.time_s, text))
+    return [replace(marker, label=marker.label.replace(ARROW, "→")) for marker in marked]
+
+
+def _turned_on(before: str, after: str) -> str:
+    """Return "permits 1 → 5" for "permits 1 → 2" and then "permits 2 → 5"; nothing where they do not meet."""
+    came_from, _, reached = before.partition(ARROW)
+    left, _, now = after.partition(ARROW)
+    knob = left.removesuffix(f" {reached}") if reached else left
+    meet = bool(now) and knob != left and came_from.startswith(f"{knob} ")
+    return f"{came_from}{ARROW}{now}" if meet else ""
 
 
 class ThroughputPanel(GraphPanel):
@@ -217,7 +253,7 @@ class CpuPanel(GraphPanel):
     def draw(self, state: ScreenState) -> None:
         """Say in the title how much memory the other processes of the run use, or what is wrong with them."""
         super().draw(state)
-        others = process_figures(state.trace.headline or state.snapshot)[1:]
+        others = process_figures(state.headline)[1:]
         told = [" ".join(map(_use, others)), *(_use(other) for other in others if not other.alive)]
         room = self.size.width - len(self.entry.title) - 8
         self.retitle(next((text for text in told if len(text) <= room), ""))
@@ -252,10 +288,11 @@ class ConcurrencyPanel(GraphPanel):
         """Leave the clients out when three legends do not fit."""
         return curves if self.size.width >= 48 else curves[:2]
 
-    def limit(self, state: ScreenState) -> tuple[str, float] | None:
-        """The number of permits."""
-        permits = state.snapshot.tuning.permits
-        return (counted(permits, "permit"), float(permits)) if permits else None
+    def limit(self, state: ScreenState) -> Series | None:
+        """The number of permits, from when it was turned on."""
+        times, values = state.trace.series["permits"].window(state.now_s - state.window_s, state.now_s)
+        permits = latest_of(Series("", times, values))
+        return Series(counted(int(permits), "permit"), times, values) if permits > 0 else None
 
 
 class DistributionPanel(Panel):
@@ -267,10 +304,8 @@ class DistributionPanel(Panel):
 
     def draw(self, state: ScreenState) -> None:
         """Hand the histogram over, in milliseconds."""
-        headline = state.trace.headline
-        if headline is None:
-            return
-        histogram = headline.main.service_time
-        p50, p99 = percentiles(histogram, headline.main.unanswered, (0.5, 0.99))
+        role = state.headline.main
+        histogram = role.service_time
+        p50, p99 = percentiles(histogram, role.unanswered, (0.5, 0.99))
         marks = [(name, value * 1_000) for name, value in (("p50", p50), ("p99", p99)) if value is not None]
         self.query_one(Bars).show([(edge * 1_000, count) for edge, count in histogram.occupied()], marks)

@@ -12,6 +12,7 @@ from sockscope.core.run.figures import Figures
 from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.plain import plain
+from sockscope.faces.tui.widgets.ticks import Held
 
 _STATES = {
     RunState.IDLE: ("○", "IDLE", "quiet"),
@@ -24,6 +25,11 @@ _STATES = {
 }
 _PLACES = {"loop": "", "child": "in a child", "server": "server apart"}
 """What a layout is called here, where its own name does not do."""
+CLAUSE = "; "
+"""Between the parts of a limit's sentence, of which each first few are a sentence, too."""
+MOST_LIMIT_ROWS = 2
+LIMIT_SHRINKS_AFTER_S = 10.0
+"""The second row of the limit stays so long after it was needed: nothing below it is to jump."""
 _COLOURS = {
     "good": "$text-success",
     "warn": "$text-warning",
@@ -33,13 +39,16 @@ _COLOURS = {
 
 
 class HeaderPanel(Widget):
-    """Two rows, or three when it is narrow: what runs and its figures, then the limit."""
+    """What runs and its figures (one row, two where it is narrow), then the limit: one row, or two while its
+    sentence needs them.
+    """
 
     state: reactive[ScreenState | None] = reactive(None, init=False, repaint=False)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._content = Content("")
+        self._limit_rows = Held(1, LIMIT_SHRINKS_AFTER_S)
 
     def watch_state(self, state: ScreenState | None) -> None:
         """Redraw when something that is written here has changed."""
@@ -54,10 +63,14 @@ class HeaderPanel(Widget):
         """Return the rows."""
         return self._content
 
+    def redraw(self) -> None:
+        """Draw the state once more, in another layout."""
+        self.watch_state(self.state)
+
     def _draw(self, state: ScreenState) -> Content:
         width = max(20, self.size.width)
         figures = _figures(state)
-        if self.size.height > 2:
+        if self.screen.has_class("-narrow"):
             what = next((w for w in _whats(state) if w.cell_length <= width), _whats(state)[-1])
             rows = [what.truncate(width, ellipsis=True), figures.truncate(width, ellipsis=True)]
         else:
@@ -65,8 +78,11 @@ class HeaderPanel(Widget):
             what = next((w for w in _whats(state) if w.cell_length <= room), _whats(state)[-1])
             what = what.truncate(max(1, room), ellipsis=True)
             rows = [what.pad_right(room + 2 - what.cell_length) + figures]
-        rows.append(_limit(state).truncate(width, ellipsis=True))
-        return Content("\n").join(rows)
+        limit = _limit_lines(state, width, 1 if self.screen.has_class("-short") else MOST_LIMIT_ROWS)
+        height = len(rows) + self._limit_rows.update(len(limit), state.now_s)
+        if self.styles.height is None or self.styles.height.value != height:
+            self.styles.height = height
+        return Content("\n").join(rows + limit)
 
 
 def _whats(state: ScreenState) -> list[Content]:
@@ -126,15 +142,22 @@ def _figure(value: str, width: int, unit: str, *, alarm: bool = False) -> Conten
     return Content.styled(f"{value:>{width}}", style) + Content(f" {unit}" if unit else "")
 
 
-def _limit(state: ScreenState) -> Content:
-    snapshot = state.snapshot
+def _limit_lines(state: ScreenState, width: int, most: int) -> list[Content]:
+    """Return the limit in at most so many lines: where it does not fit, its last clauses are left out."""
+    snapshot, finding = state.snapshot, state.finding
+    lead = Content.styled("limit  ", "$foreground 60%") + Content.styled(finding.limit, "bold $text-accent")
+    text, warning = f": {plain(finding.text)}", ""
     if snapshot.state is RunState.FAILED:
-        return Content.styled("failed  ", "bold $text-error") + Content(plain(snapshot.error))
-    finding = state.finding
-    line = Content.styled("limit  ", "$foreground 60%") + Content.styled(finding.limit, "bold $text-accent")
-    line += Content(f": {plain(finding.text)}")
-    warning = _framing_warning(snapshot) or little.warning(state.trace.headline or snapshot)
-    return line + Content.styled(f"   {warning}", "$text-warning") if warning else line
+        lead, text = Content.styled("failed  ", "bold $text-error"), plain(snapshot.error)
+    else:
+        warning = _framing_warning(snapshot) or little.warning(state.headline)
+    clauses = text.split(CLAUSE)
+    forms = [lead + Content(CLAUSE.join(clauses[:count])) for count in range(len(clauses), 0, -1)]
+    if warning:
+        told = Content.styled(f"   {warning}", "$text-warning")
+        forms = [*(form + told for form in forms), *forms]
+    fitting = (lines for form in forms if len(lines := form.wrap(width)) <= most)
+    return next(fitting, None) or [forms[-1].truncate(width * most, ellipsis=True)]
 
 
 def _framing_warning(snapshot: Snapshot) -> str:

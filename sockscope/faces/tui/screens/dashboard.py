@@ -263,6 +263,7 @@ class DashboardScreen(Screen[None]):
         self.query_one(FooterBar).show(labels_now(self))
 
     def _redraw(self) -> None:
+        self.query_one(HeaderPanel).redraw()
         shown = {panel for panel in self._panels.values() if panel.is_on_screen}
         for panel in shown:
             panel.redraw()

@@ -46,6 +46,7 @@ from sockscope.faces.tui.widgets.plot import (
     draw_markers,
     draw_time_axis,
     draw_value_axis,
+    latest_of,
     value_at,
 )
 from sockscope.faces.tui.widgets.spark import spark
@@ -171,7 +172,7 @@ class Graph(Widget):
         self._since_start = since_start
         self._series: tuple[Series, ...] = ()
         self._markers: tuple[Marker, ...] = ()
-        self._limit: tuple[str, float] | None = None
+        self._limit: Series | None = None
         self._now = 0.0
         self._window = DEFAULT_WINDOW_S
         self._cursor: float | None = None
@@ -195,7 +196,7 @@ class Graph(Widget):
         now: float,
         markers: Sequence[Marker] = (),
         window: float | None = None,
-        limit: tuple[str, float] | None = None,
+        limit: Series | None = None,
     ) -> None:
         """Replace the data and repaint what changed.
 
@@ -204,13 +205,18 @@ class Graph(Widget):
             now: The time of the right edge.
             markers: Events to mark in the plot.
             window: Seconds from the left edge to the right one; `None` leaves them as they are.
-            limit: Label and value of a level dashed line.
+            limit: A level to mark by a dashed line, which has a step wherever it was turned.
         """
         self._series = tuple(
-            Series(plain(curve.label), tuple(curve.times), tuple(curve.values)) for curve in series
+            Series(plain(curve.label), tuple(curve.times), tuple(curve.values), curve.latest)
+            for curve in series
         )
         self._markers = tuple(Marker(marker.time, plain(marker.label)) for marker in markers)
-        self._limit = None if limit is None or not isfinite(limit[1]) else (plain(limit[0]), limit[1])
+        self._limit = limit and Series(
+            plain(limit.label),
+            tuple(limit.times),
+            tuple(value if isfinite(value) else nan for value in limit.values),
+        )
         self._now = now
         if window is not None and window > 0:
             self._window = window
@@ -359,7 +365,7 @@ class Graph(Widget):
         """One row: name, spark and value of the first series; the value is the last thing to go."""
         curve = self._series[0]
         width = max(self._value_width(), _SPARK_VALUE if grid.width >= _SPARK_FULL else 0)
-        value = pad(self._format(value_at(curve, self._legend_time)), width, "right")
+        value = pad(self._format(self._told(curve)), width, "right")
         room = grid.width - cell_len(value)
         if room < 0:
             return
@@ -389,7 +395,7 @@ class Graph(Widget):
             LegendEntry(
                 PATTERNS[number % len(PATTERNS)],
                 curve.label,
-                pad(self._format(value_at(curve, self._legend_time)), width, "right"),
+                pad(self._format(self._told(curve)), width, "right"),
                 SERIES_INKS[number % len(SERIES_INKS)],
             )
             for number, curve in enumerate(self._series)
@@ -424,7 +430,7 @@ class Graph(Widget):
             draw_cursor(grid, area, frame, self._cursor)
         draw_markers(grid, area, frame, self._markers)
         if self._limit is not None:
-            draw_limit(grid, area, frame, self._limit[0], self._scaled(self._limit[1]))
+            draw_limit(grid, area, frame, self._to_scale(self._limit))
 
     def _write(self, grid: Grid, x: int, pieces: Sequence[Piece]) -> None:
         for text, ink in pieces:
@@ -437,13 +443,19 @@ class Graph(Widget):
     def _legend_time(self) -> float:
         return self._now if self._cursor is None else self._cursor
 
+    def _told(self, curve: Series) -> float:
+        """The value that the legend tells: that of the cursor, or that of this moment."""
+        if self._cursor is None and curve.latest is not None:
+            return curve.latest
+        return value_at(curve, self._legend_time)
+
     def _format(self, value: float) -> str:
         return DASH if value != value else plain(self._format_value(value))
 
     def _value_width(self) -> int:
         """Cells for a value in the legend: those of the widest one, and of the one at the right edge."""
-        times = {self._now, self._legend_time}
-        widths = (cell_len(self._format(value_at(curve, time))) for curve in self._series for time in times)
+        values = ((value_at(curve, self._now), self._told(curve)) for curve in self._series)
+        widths = (cell_len(self._format(value)) for value in chain.from_iterable(values))
         return self._field.update(max(widths, default=0), self._now)
 
     def _in_window(self, times: Sequence[float]) -> tuple[int, int]:
@@ -469,17 +481,16 @@ class Graph(Widget):
         if self._y_max is not None and self._y_max > self._y_min:
             return self._y_min, self._y_max
         maximum = max(self._values_in_sight(), default=self._y_min)
-        if self._limit is not None:
-            limit = self._limit[1]
-            if maximum <= self._y_min or limit - self._y_min <= _LIMIT_IN_SIGHT * (maximum - self._y_min):
-                # A little more than the limit, or its line would lie on the upper edge.
-                maximum = max(maximum, limit + (limit - self._y_min) * 0.02)
+        limit = nan if self._limit is None else latest_of(self._limit)
+        if maximum <= self._y_min or limit - self._y_min <= _LIMIT_IN_SIGHT * (maximum - self._y_min):
+            # A little more than the limit, or its line would lie on the upper edge.
+            maximum = max(maximum, limit + (limit - self._y_min) * 0.02)  # nan is not more
         return self._y_min, self._top.update(maximum, self._now)
 
     def _log_range(self) -> tuple[float, float]:
         seen = [value for value in self._values_in_sight() if value > 0]
-        if self._limit is not None and self._limit[1] > 0 and seen:
-            seen.append(self._limit[1])
+        if self._limit is not None and latest_of(self._limit) > 0 and seen:
+            seen.append(latest_of(self._limit))
         highest = max(log10(max(seen)), _SMALLEST_LOGARITHM) if seen else 0.0
         lowest = max(log10(min(seen)), _SMALLEST_LOGARITHM) if seen else 0.0
         self._bottom.bottom = -highest

@@ -26,11 +26,15 @@ _LABELS_FROM = (24, 4)
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: values at times in ascending seconds; a nan interrupts it."""
+    """One curve: values at times in ascending seconds; a nan interrupts it.
+
+    ``latest`` is what the legend says of this moment (nan: a dash); None stands for the last of the values.
+    """
 
     label: str
     times: Sequence[float]
     values: Sequence[float]
+    latest: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,28 +111,35 @@ def draw_markers(grid: Grid, area: Area, frame: PlotScale, markers: Sequence[Mar
         reverse=True,
     )
     places = [area.cell_of(frame.column(marker.time)) for marker in shown]
+    lines = set(places)
     with_labels = area.width >= _LABELS_FROM[0] and area.height >= _LABELS_FROM[1]
     for number, (marker, place) in enumerate(zip(shown, places, strict=True)):
         if with_labels and marker.label and (number == 0 or place != places[number - 1]):
-            _write_beside(grid, area, place, marker.label)
+            _write_beside(grid, area, place, marker.label, lines)
     for place in places:
         for row in range(area.y, area.y + area.height):
             grid.put(place, row, "┆", Ink.MARKER)
 
 
-def _write_beside(grid: Grid, area: Area, place: int, label: str) -> None:
-    """Write a label beside a line: whole if there is room anywhere, else fewer words, else nothing."""
+def _write_beside(grid: Grid, area: Area, place: int, label: str, lines: set[int]) -> None:
+    """Write a label beside its line: whole if there is room anywhere, else fewer words, else nothing.
+
+    Where it ends at another of the ``lines`` that one is interrupted, or nobody could tell which of the two
+    it belongs to.
+    """
     # Above the plot the legend leaves room.
     rows = (*range(area.y, area.y + area.height), area.y - 1)
     for text in _shorter(label, area.width - 1):
         length = cell_len(text)
         for row in rows:
-            for start in (place + 1, place - length):
+            for start, end in ((place + 1, place + 1 + length), (place - length, place - length - 1)):
                 inside = area.x <= start and start + length <= area.x + area.width
                 # With its line and a space at the other end, or two labels would read as one.
                 first = min(start - 1, place)
                 if inside and grid.is_free(first, row, min(length + 2, grid.width - first)):
                     grid.text(start, row, text, Ink.MARKER)
+                    if end in lines:
+                        grid.put(end, row, " ", Ink.MARKER)
                     if row < area.y:
                         grid.put(place, row, "┆", Ink.MARKER)
                     return
@@ -148,27 +159,35 @@ def _shorter(label: str, most: int) -> Iterator[str]:
         yield shorten(label, most)
 
 
-def draw_limit(grid: Grid, area: Area, frame: PlotScale, label: str, value: float) -> None:
-    """Draw a level dashed line with its label; a limit above the axis is named at the top with an arrow."""
-    text = shorten(label, max(area.width - 2, 0))
-    above = (frame.top - value) * frame.rows_per_unit < -0.5
-    row = area.row_of(frame.row(value))
-    if above:
-        text = shorten(label, max(area.width - 4, 0)) + " ▲"
-    length = cell_len(text)
-    for beside in (row, row - 1, row + 1):
-        if not area.y <= beside < area.y + area.height:
-            continue
-        for start in range(area.x + area.width - length - 1, area.x, -1):
-            if grid.is_free(start, beside, length):
-                grid.text(start, beside, text, Ink.LIMIT)
-                break
-        else:
-            continue
-        break
-    if not above:
-        for place in range(area.x, area.x + area.width):
-            grid.put(place, row, "╌", Ink.LIMIT)
+def draw_limit(grid: Grid, area: Area, frame: PlotScale, limit: Series) -> None:
+    """Draw the dashed steps of a limit, and its label at the latest of them.
+
+    A limit above the axis is named at the top with an arrow.
+    """
+    latest = latest_of(limit)
+    if latest != latest:
+        return
+    above = _is_above(frame, latest)
+    text = shorten(limit.label, max(area.width - (4 if above else 2), 0)) + (" ▲" if above else "")
+    length, row = cell_len(text), area.row_of(frame.row(latest))
+    places = (
+        (start, beside)
+        for beside in (row, row - 1, row + 1)
+        if area.y <= beside < area.y + area.height
+        for start in range(area.x + area.width - length - 1, area.x, -1)
+    )
+    free = next(((start, beside) for start, beside in places if grid.is_free(start, beside, length)), None)
+    if free is not None:
+        grid.text(*free, text, Ink.LIMIT)
+    for place in range(area.x, area.x + area.width):
+        value = value_at(limit, frame.time((place - area.x) * DOTS_X))
+        if value == value and not _is_above(frame, value):
+            grid.put(place, area.row_of(frame.row(value)), "╌", Ink.LIMIT)
+
+
+def _is_above(frame: PlotScale, value: float) -> bool:
+    """Tell whether a value lies above the plot."""
+    return (frame.top - value) * frame.rows_per_unit < -0.5
 
 
 def draw_cursor(grid: Grid, area: Area, frame: PlotScale, time: float) -> None:
@@ -182,6 +201,11 @@ def draw_cursor(grid: Grid, area: Area, frame: PlotScale, time: float) -> None:
             grid.put(place, row, "│", Ink.CURSOR)
         else:
             grid.tint(place, row, Ink.CURSOR)
+
+
+def latest_of(series: Series) -> float:
+    """The last value that is known; nan if there is none."""
+    return next((value for value in reversed(series.values) if value == value), nan)
 
 
 def value_at(series: Series, time: float) -> float:

@@ -1,0 +1,55 @@
+"""What panels say in the room that they have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from textual.widget import Widget
+
+from sockscope.core.run.findings import Finding
+from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.widgets.graph import Graph
+from tests.tui.still import Still, running
+from tests.tui.widgets.screen import picture
+from tests.waiting import until
+
+CLAUSES = (
+    "90 % of the requests time out after 1.00 s",
+    "receive buffers were full: the kernel dropped 12,345 datagrams of all that came",
+    "raise --rcvbuf, or put fewer requests in flight by lowering the number of permits",
+)
+
+
+async def test_the_limit_is_a_whole_sentence_at_any_width() -> None:
+    state = running().shown()
+    app = Still(replace(state, finding=Finding("timeouts", "; ".join(CLAUSES))))
+    async with app.run_test(size=(80, 24)) as pilot:
+        header = app.screen.query_one("#header", Widget)
+        for size, clauses in (((80, 24), 2), ((80, 19), 1), ((120, 40), 3), ((200, 60), 3), ((60, 24), 1)):
+            await pilot.resize_terminal(*size)
+            sentence = f"limit timeouts: {'; '.join(CLAUSES[:clauses])}"
+            await until(partial(_says, header, sentence), what=sentence)
+
+
+def _says(widget: Widget, sentence: str) -> bool:
+    return " ".join(" ".join(picture(widget)).split()).endswith(sentence)
+
+
+async def test_turns_of_a_knob_that_come_close_together_have_one_label() -> None:
+    script = running()
+    for text, permits in (("permits 100 → 200", 200), ("permits 200 → 500", 500)):
+        script.tune(text, permits=permits)
+        script.go_on(4, 3_300, 6.0)
+    script.tune("clients 100 → 200", clients=200)
+    script.go_on(4, 3_300, 6.0)
+    app = Still(script.shown())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        graph = app.screen.query_one("#throughput", Panel).query(Graph).first()
+        assert [marker.label for marker in graph.markers if marker.label] == [
+            "permits 50→100",
+            "permits 100→500",
+            "clients 100→200",
+        ]
+        assert len(graph.markers) == 4
