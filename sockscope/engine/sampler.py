@@ -93,10 +93,12 @@ class Sampler:
         began = self._usage_before
         self._lag.add_all(self._late)
         self._late.clear()
-        usage = resource.getrusage(resource.RUSAGE_SELF)
         wanted = self._run_queue.read()
+        # At one moment: I/O in between lets threads that compute have the interpreter, for seconds if there
+        # are many.
+        usage, now_s = resource.getrusage(resource.RUSAGE_SELF), perf_counter()
         return Resources(
-            time_s=perf_counter(),
+            time_s=now_s,
             since_s=self._began_s,
             cpu_s=usage.ru_utime + usage.ru_stime - began.ru_utime - began.ru_stime,
             core_wait_s=wanted.waited_s if wanted is not None else None,

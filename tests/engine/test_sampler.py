@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from sockscope.core.histogram import Histogram
-from sockscope.engine import run_queue
 from sockscope.engine.run_queue import RunQueue
 from sockscope.engine.sampler import HEARTBEAT_S, Sampler
 from tests.waiting import until
@@ -54,23 +52,38 @@ async def test_what_the_busiest_thread_wanted_is_counted_running_or_waiting() ->
     assert wanted.waited_s >= 0
 
 
-def test_what_cannot_be_read_is_not_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert RunQueue(os.getpid()).read() is not None
     assert RunQueue(2**22 + 1).read() is None
     with monkeypatch.context() as blind:
-        blind.setattr(run_queue, "open", lambda *_: (tmp_path / "nothing").open("rb"), raising=False)
+        blind.setattr(os, "read", lambda *_: b"")
         assert RunQueue().read() is None
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel does not tell")
 def test_a_reading_that_fails_leaves_its_time_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     nanoseconds = 0
-    monkeypatch.setattr(run_queue, "open", lambda *_: BytesIO(b"%d 0 1" % nanoseconds), raising=False)
+    monkeypatch.setattr(os, "read", lambda *_: b"%d 0 1" % nanoseconds)
     queue = RunQueue()
     nanoseconds = 2_000_000_000
     with monkeypatch.context() as blind:
-        blind.setattr(run_queue, "open", lambda *_: BytesIO(), raising=False)
+        blind.setattr(os, "read", lambda *_: b"")
         assert queue.read() is None
     wanted = queue.read()
     assert wanted is not None
     assert wanted.busiest_s == 2.0
+
+
+async def test_time_and_what_was_used_in_it_are_of_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = Sampler()
+    before, listed, began_s = sampler.sample(), os.listdir, time.process_time()
+
+    def after_others_computed(path: str) -> list[str]:
+        while time.process_time() - began_s < BLOCK_S:
+            pass
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", after_others_computed)
+    after = sampler.sample()
+    assert after.cpu_s - before.cpu_s >= BLOCK_S / 2
+    assert after.time_s - before.time_s >= BLOCK_S / 2

@@ -409,6 +409,16 @@ SITUATIONS = (
         )
         for limit, processes in (("buffers", APART), ("CPU", {"main": Busy(0.98)}))
     ),
+    Situation(
+        "answers of a server elsewhere are never whole", "timeouts", ("500 B came, but no whole answer",),
+        answers=0, counts={"timeouts": 50, "bytes_in": 500}, **ELSEWHERE,
+    ),
+    Situation(
+        "threads that compute keep a server from accepting", "CPU", ("server 85 %",), answers=220,
+        service_s=0.17, tuning={"server": "threaded", "work": "cpu", "service_time_s": 0.003},
+        processes={"main": Busy(0.02), "server": Busy(0.85), "clients": Busy(0.02)},
+        server={"connections_open": 50, "backlog": 50},
+    ),
     # What is held by those who have it.
     Situation(
         "permits", "semaphore", ("50 of 50 permits", "50.0 ms each"),

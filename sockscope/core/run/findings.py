@@ -128,6 +128,10 @@ def _because(seen: Seen) -> str:
     cause = first(seen, (_cpu, _occupied, _stuck, _not_accepted, _machine, _held_up, admission))
     if cause is not None:
         return f"; {cause.text}"
+    totals = seen.window.main.totals
+    if model_of(seen.window) is None and totals.bytes_in and not totals.responses:
+        came = units.format_bytes(totals.bytes_in)
+        return f"; {came} came, but no whole answer (--framing, --until, --expect)"
     if (target := seen.target) is not None and target.cpu_ratio is not None:
         return f"; the target is at {units.format_ratio(target.cpu_ratio)} of a core"
     work_s = seen.cycle.work_s
@@ -166,7 +170,7 @@ def _starving(seen: Seen) -> Finding | None:
     if window.swarm is None or window.swarm.totals.connections_opened >= STAYING * backlog:
         return None
     servers = [process for process in seen.processes if "server" in process.roles]
-    if any((process.wanted_ratio or 0.0) >= CPU_FULL_RATIO for process in servers):
+    if any((process.wanted_ratio or 0.0) >= CPU_HIGH_RATIO for process in servers):
         return None
     return _not_accepted(seen)
 
@@ -419,9 +423,8 @@ def _elsewhere(seen: Seen) -> Finding | None:
         return None
     wait = f"clients wait {units.format_duration(service_s)} for each answer{_in_parts(seen)}"
     if window.experiment.own_server:
-        return Finding(
-            "server", f"{wait} of {window.experiment.own_server}; {shares(seen.processes)} of a core"
-        )
+        used = f"of {window.experiment.own_server}; {shares(seen.processes)} of a core"
+        return Finding("server", f"{wait} {used}: it waits for something itself, or for more requests")
     if window.server is not None:
         return None
     ours = shares(process for process in seen.processes if process.name != TARGET)
