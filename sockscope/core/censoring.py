@@ -3,7 +3,7 @@
 Leaving such requests out of percentiles flatters a server that answers few of them quickly. So they are kept
 by their age (right-censored, Klein and Moeschberger, *Survival Analysis*, section 3.2): each counts as slower
 than every answer, and as at least as old as it was when it was given up. A percentile that falls among them
-is a lower bound, :class:`AtLeast`.
+is a lower bound, :class:`AtLeast`, and a change from one down has an upper bound, :class:`AtMost`.
 """
 
 from __future__ import annotations
@@ -11,24 +11,53 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Self
 
 from sockscope.core.histogram import Histogram, bucket_of, lower_edge_s
 
 
-class AtLeast(float):
-    """A number of which only a lower bound is known, which this is. A positive multiple of it is one, too."""
+class _Bound(float):
+    """A number that bounds another one. A positive multiple of it bounds that of the other."""
 
     __slots__ = ()
 
-    def __mul__(self, factor: float) -> AtLeast:
-        return AtLeast(float(self) * factor)
+    def __mul__(self, factor: float) -> Self:
+        return type(self)(float(self) * factor)
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Self:
+        return type(self)(float(self) / divisor)
+
+
+class AtLeast(_Bound):
+    """A number of which only a lower bound is known, which this is."""
+
+    __slots__ = ()
+
+
+class AtMost(_Bound):
+    """A number of which only an upper bound is known, which this is."""
+
+    __slots__ = ()
 
 
 def exceeds(more: float, less: float) -> bool:
     """Tell whether one number is certainly greater than another: what is at least 5 may be anything above."""
     return more > less and not isinstance(less, AtLeast)
+
+
+def change(before: float, after: float) -> float | None:
+    """Return ``after - before`` as far as it is certain: a bound of it, where one of the two is AtLeast.
+
+    None where it may be anything: from or to a lower bound that the other number does not exceed.
+    """
+    between = float(after) - float(before)
+    if not (isinstance(before, AtLeast) or isinstance(after, AtLeast)):
+        return between
+    if exceeds(after, before):
+        return AtLeast(between)
+    return AtMost(between) if exceeds(before, after) else None
 
 
 class Ages:

@@ -13,7 +13,7 @@ import math
 import re
 from decimal import Decimal
 
-from sockscope.core.censoring import AtLeast, exceeds
+from sockscope.core.censoring import AtLeast, AtMost, change
 
 _COUNT_SUFFIX = {"": 1, "k": 1_000, "K": 1_000, "m": 1_000_000, "M": 1_000_000}
 _BYTE_SUFFIX = {
@@ -34,8 +34,8 @@ SHORTEST_S = 1e-12
 """What durations are rounded to; zero often means something else than a very short one."""
 TOO_SHORT = "is too short to be told from 0 (for example 250ms, 5s or 1m30s)"
 
-AT_LEAST = "≥"
-"""What stands before a figure of which only a lower bound is known."""
+AT_LEAST, AT_MOST = "≥", "≤"
+"""What stands before a figure of which only a lower, or an upper, bound is known."""
 DASH = "–"
 """What stands for a figure that is not known yet."""
 
@@ -134,6 +134,12 @@ def counted(count: float | None, noun: str) -> str:
     return f"{format_count(count)} {noun}" + ("" if count == 1 else "s")
 
 
+def bounded(value: float, shown: str) -> str:
+    """Return ``shown``, with a sign before it where ``value`` is but a bound: ``≥ 5.00 s``."""
+    sign = AT_LEAST if isinstance(value, AtLeast) else AT_MOST if isinstance(value, AtMost) else ""
+    return f"{sign} {shown}" if sign else shown
+
+
 def format_bytes(value: float | None) -> str:
     """Return a byte count in decimal units (``647 kB``), or a dash for None."""
     if value is None or not math.isfinite(value):
@@ -145,8 +151,8 @@ def format_bytes(value: float | None) -> str:
 
 def format_duration(seconds: float | None) -> str:
     """Return a latency or interval (``10.3 ms``, ``≥ 5.00 s``), or a dash for None."""
-    if isinstance(seconds, AtLeast):
-        return f"{AT_LEAST} {format_duration(float(seconds))}"
+    if isinstance(seconds, AtLeast | AtMost):
+        return bounded(seconds, format_duration(float(seconds)))
     if seconds is None or not math.isfinite(seconds):
         return DASH
     if seconds == 0:
@@ -184,15 +190,11 @@ def format_change(before: float | None, after: float | None) -> str:
     """
     if before is None or after is None or not before:
         return DASH
-    if isinstance(before, AtLeast) or isinstance(after, AtLeast):
-        if exceeds(after, before):
-            return f"{AT_LEAST} {format_change(float(before), float(after))}"
-        if exceeds(before, after):
-            return f"≤ {format_change(float(before), float(after))}"
+    between = change(before, after)
+    if between is None:
         return DASH
-    if after / before >= 10:
-        return f"×{after / before:,.0f}"
-    return f"{(after - before) / before * 100:+.0f} %"
+    times = float(after) / float(before)
+    return bounded(between, f"×{times:,.0f}" if times >= 10 else f"{(times - 1) * 100:+.0f} %")
 
 
 def exact_bytes(value: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from sockscope.core.run.adding import origin
 from sockscope.core.run.figures import figures
 from sockscope.core.run.shortfall import shortfall
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
+from sockscope.core.run.source import RunSource
 from sockscope.core.run.unanswered import why_unanswered
 from sockscope.core.run.window import drained, window
 from sockscope.core.units import counted, format_count, format_duration, format_elapsed
@@ -127,11 +128,16 @@ async def _watch(
     before = now = first
     due = _due_times(first, interval_s)
     told = ""
-    while not ending.done() and not output.gone:
-        await asyncio.wait({ending}, timeout=next(due))
-        await (engine.conclude() if ending.done() or output.gone else engine.settle())
+
+    def is_over() -> bool:
+        return ending.done() or output.gone
+
+    while True:
+        if not is_over():
+            await asyncio.wait({ending}, timeout=next(due))
+        ended = await brought_up_to_date(engine, is_over)
         before, now = now, engine.snapshot()
-        if ending.done() or output.gone:
+        if ended:
             break
         interval = window(before, now)
         anew = now.measured_since_s != before.measured_since_s
@@ -144,6 +150,19 @@ async def _watch(
         if not told and (told := _waiting_in_vain(interval)):
             progress.note(told)
     return before, now
+
+
+async def brought_up_to_date(run: RunSource, is_over: Callable[[], bool]) -> bool:
+    """Let the next snapshot of a run be exact; return whether it is over, and the snapshot that of its end.
+
+    A run may end while it settles, and what has settled then is of a moment before its end.
+    """
+    if not is_over():
+        await run.settle()
+    if not is_over():
+        return False
+    await run.conclude()
+    return True
 
 
 def _waiting_in_vain(interval: Snapshot) -> str:

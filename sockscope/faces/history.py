@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from textwrap import wrap
 from typing import Any
 
+from sockscope.core.censoring import AtLeast, AtMost
 from sockscope.core.results.comparison import (
     Comparison,
     FieldChange,
@@ -19,9 +20,9 @@ from sockscope.core.results.comparison import (
 from sockscope.core.results.kinds import KINDS, parse_json
 from sockscope.core.results.run_figures import CPU_PER_REQUEST
 from sockscope.core.results.run_result import main_section
-from sockscope.core.results.schema import SCHEMA_VERSION, Report, format_field, known
+from sockscope.core.results.schema import SCHEMA_VERSION, Report, bounds, format_field, known
 from sockscope.core.results.thresholds import format_figure
-from sockscope.core.units import DASH, format_count, format_duration
+from sockscope.core.units import DASH, bounded, format_count, format_duration
 from sockscope.core.wire.octets import printable
 from sockscope.faces.summary import WIDTH, report_text, summary_row, title_of
 from sockscope.store.history import RunRow, StoredRun
@@ -102,7 +103,8 @@ def list_json(rows: Iterable[RunRow]) -> str:
 
 
 def _row(row: RunRow) -> dict[str, Any]:
-    return {**asdict(row), "began_at": row.began_at.isoformat()}
+    found = {**asdict(row), "began_at": row.began_at.isoformat()}
+    return {**found, "at_least": bounds(found)}
 
 
 # One run.
@@ -304,8 +306,8 @@ def _change(change: FigureChange) -> str:
         return DASH
     sign = "+" if value > 0 else "−" if value < 0 else ""
     if change.figure.endswith("_ratio"):
-        return f"{sign}{abs(value) * 100:.1f} points"
-    return sign + _value(change.figure, abs(value))
+        return bounded(value, f"{sign}{abs(value) * 100:.1f} points")
+    return bounded(value, sign + _value(change.figure, abs(value)))
 
 
 def comparison_json(comparison: Comparison, misses: Sequence[str]) -> str:
@@ -346,10 +348,19 @@ def _figures_json(changes: Iterable[FigureChange]) -> dict[str, Any]:
             "b": one.b,
             "change": one.change,
             "change_ratio": one.change_ratio if one.a else (0.0 if one.change_ratio == 0 else None),
+            **_bounds(a=one.a, b=one.b, change=one.change, change_ratio=one.change_ratio),
             "better": one.better.value,
             "verdict": one.verdict.value,
         }
         for one in changes
+    }
+
+
+def _bounds(**values: float | None) -> dict[str, list[str]]:
+    """Return which of these values are but bounds, by their names."""
+    return {
+        name: [key for key, value in values.items() if isinstance(value, kind)]
+        for name, kind in (("at_least", AtLeast), ("at_most", AtMost))
     }
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
-from sockscope.core.censoring import AtLeast
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.results.contest import Contest
 from sockscope.core.results.spread import Spread
@@ -25,8 +24,8 @@ from sockscope.core.results.standing import (
     rows,
 )  # fmt: skip
 from sockscope.core.units import (
-    AT_LEAST,
     DASH,
+    bounded,
     counted,
     format_bytes,
     format_count,
@@ -221,7 +220,7 @@ def _times(ratio: float | None) -> str:
     if ratio is None:
         return DASH
     shown = f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}" if ratio < 99.95 else f"{ratio:,.0f}"
-    return f"{AT_LEAST} {shown}" if isinstance(ratio, AtLeast) else shown
+    return bounded(ratio, shown)
 
 
 def _sum(spread: Spread) -> float | None:

@@ -19,7 +19,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 from platformdirs import user_data_path
 
+from sockscope.core.censoring import AtLeast
 from sockscope.core.results.kinds import check_intervals, kind_of, parse_json
 from sockscope.core.results.shape import NAME, NUMBER, TEXT, record, within
 from sockscope.core.units import counted
@@ -54,7 +55,11 @@ _FIELDS = {
     "requests_per_s": NUMBER, "p99_s": NUMBER, "failed": NUMBER,
 }  # fmt: skip
 """The columns of the list, and what must be in them: SQLite keeps anything in any column."""
-_ROW, _ROW_SHAPE = ", ".join(_FIELDS), record(_FIELDS)
+_P99_IS_BOUND = (
+    "CASE WHEN json_valid(report) THEN EXISTS"
+    " (SELECT 1 FROM json_each(report, '$.at_least') WHERE value = 'service_time_s.p99') END"
+)
+_ROW, _ROW_SHAPE = ", ".join([*_FIELDS, _P99_IS_BOUND]), record(_FIELDS)
 _IN_USE = threading.Lock()
 """POSIX takes a process's locks on a file away when any descriptor of it is closed, so operations of one
 process must not overlap (https://www.sqlite.org/howtocorrupt.html, section 2.2)."""
@@ -66,7 +71,8 @@ class RunRow:
 
     ``kind`` is the name of a kind of result; ``began_at`` is UTC. ``cut_short``: it was ended before the
     length that was asked for. The figures are None where a kind or role has none: ``server`` and ``client``
-    are models, ``p99_s`` is of the service time, ``failed`` counts requests that failed or timed out.
+    are models, ``p99_s`` is of the service time (AtLeast where requests got no answer), ``failed`` counts
+    requests that failed or timed out.
     """
 
     id: int
@@ -199,11 +205,15 @@ class History:
     # Rows.
 
     def _row(self, values: Sequence[Any]) -> RunRow:
+        *values, p99_is_bound = values
         run_id, kind, began_at, title, cut_short, *rest = values
         fault = next(_ROW_SHAPE.faults("", dict(zip(_FIELDS, values, strict=True))), None)
         try:
             if fault is None:
-                return RunRow(run_id, kind, _moment(began_at), title, bool(cut_short), *rest)
+                row = RunRow(run_id, kind, _moment(began_at), title, bool(cut_short), *rest)
+                if p99_is_bound and row.p99_s is not None:
+                    row = replace(row, p99_s=AtLeast(row.p99_s))
+                return row
         except (ValueError, OverflowError):
             fault = "began_at is no date"
         raise HistoryError(f"run {run_id} of the history {self.path} is damaged: {fault}")

@@ -3,9 +3,10 @@ from dataclasses import replace
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.results.run_result import report
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
-from sockscope.faces.headless import progress_line
+from sockscope.faces.headless import brought_up_to_date, progress_line
 from sockscope.faces.summary import report_text
 from tests.core.runs import both, role, run
+from tests.tui.fake_source import FakeSource
 
 
 def summary_text(snapshot: Snapshot) -> str:
@@ -136,3 +137,26 @@ def test_progress_without_answers_says_what_is_wrong() -> None:
 def test_progress_of_a_server() -> None:
     now = run(server=role("server", Totals()))
     assert progress_line(now, now).endswith("failed 0  connections 4")
+
+
+class EndsWhileItSettles(FakeSource):
+    """Its other process tells how it stands, and has answered the rest before that has come here."""
+
+    def __init__(self) -> None:
+        super().__init__(Experiment())
+        self.asked: list[str] = []
+
+    async def settle(self) -> None:
+        self.asked.append("settle")
+
+    async def conclude(self) -> None:
+        self.asked.append("conclude")
+
+
+async def test_the_figures_of_a_run_that_ends_while_it_settles_are_those_of_its_end() -> None:
+    ending = EndsWhileItSettles()
+    assert await brought_up_to_date(ending, lambda: bool(ending.asked))
+    assert ending.asked == ["settle", "conclude"]
+    lasting = EndsWhileItSettles()
+    assert not await brought_up_to_date(lasting, lambda: False)
+    assert lasting.asked == ["settle"]

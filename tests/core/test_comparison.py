@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockscope.core.censoring import Ages, AtLeast, AtMost
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.results.batch_means import FEWEST
 from sockscope.core.results.comparison import (
@@ -277,12 +278,31 @@ def test_relative_changes(a: float, b: float) -> None:
 @pytest.mark.parametrize(
     ("ratio", "text"),
     [
+        (AtLeast(0.5), "≥ +50 %"), (AtMost(-0.5), "≤ −50 %"),
         (0.0, "0 %"), (0.0004, "0 %"), (0.0123, "+1.2 %"), (-0.0123, "−1.2 %"), (1.52, "+152 %"),
         (-0.6, "−60 %"), (12.5, "+1,250 %"), (math.inf, "from 0"), (None, "–"),
     ],
 )  # fmt: skip
 def test_changes_in_words(ratio: float | None, text: str) -> None:
     assert format_change_ratio(ratio) == text
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "difference", "ratio"),
+    [
+        (0.5, AtLeast(1.0), AtLeast(0.5), AtLeast(1.0)),
+        (AtLeast(1.0), 0.25, AtMost(-0.75), AtMost(-0.75)),
+        (AtLeast(1.0), AtLeast(1.0), None, None),
+        (AtLeast(1.0), 2.0, None, None),
+        (0.0, AtLeast(1.0), AtLeast(1.0), math.inf),
+    ],
+)
+def test_changes_to_and_from_bounds(
+    a: float, b: float, difference: float | None, ratio: float | None
+) -> None:
+    found = FigureChange("service_time_s.p99", a, b, relative_change(a, b), Better.LOWER)
+    assert (found.change, type(found.change)) == (difference, type(difference))
+    assert (found.change_ratio, type(found.change_ratio)) == (ratio, type(ratio))
 
 
 # What ran.
@@ -479,6 +499,24 @@ def test_conditions_on_changes() -> None:
     ]
     assert told("loop_lag_p99>1%") == [
         "loop_lag_p99>1% cannot be judged: the change of resources.loop_lag_p99_s is not known"
+    ]
+
+
+def test_a_change_to_a_bound_may_be_more_than_a_limit() -> None:
+    """Of what is at least half as slow again nobody knows that it is not twice as slow."""
+    slow, lost = Totals(requests=10, responses=10), Totals(requests=10, timeouts=10)
+    before = side(run(swarm=role("swarm", slow, service_time=histogram(*[0.65] * 10))))
+    after = side(run(swarm=role("swarm", lost, unanswered=Ages({1.0: 10}))))
+    found = compare(before, after)
+
+    def told(text: str) -> list[str]:
+        return exceeded(ChangeThreshold.parse(text), found)
+
+    assert told("p99>+50%") == ["p99>+50% holds: service_time_s.p99 changed by ≥ +53 %"]
+    assert told("p99>+100%") == ["p99>+100% may hold: service_time_s.p99 changed by ≥ +53 %"]
+    assert told("p99<-5%") == []
+    assert exceeded(ChangeThreshold.parse("p99<-50%"), compare(after, before)) == [
+        "p99<-50% may hold: service_time_s.p99 changed by ≤ −35 %"
     ]
 
 

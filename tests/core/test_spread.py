@@ -31,6 +31,14 @@ def test_median_lies_in_its_interval_and_that_between_the_extremes(values: list[
     assert spread.rounds == tuple(values)
 
 
+def test_a_median_between_a_figure_and_a_bound_is_a_bound() -> None:
+    """The upper one of the two in the middle may be anything above, and the median with it."""
+    spread = Spread.of([1.0, AtLeast(3.0)])
+    assert (spread.median, type(spread.median)) == (2.0, AtLeast)
+    assert type(spread.min) is float
+    assert type(Spread.of([1.0, 2.0, 3.0, AtLeast(4.0)]).median) is float
+
+
 def test_rounds_that_are_not_known_are_left_out() -> None:
     spread = Spread.of([3.0, None, 1.0, 2.0])
     assert (spread.median, spread.min, spread.max) == (2.0, 1.0, 3.0)

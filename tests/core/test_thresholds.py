@@ -130,7 +130,7 @@ def test_every_figure_can_be_judged(name: str) -> None:
 def test_reading_a_change(text: str, figure: str, comparison: str, limit_ratio: float) -> None:
     threshold = ChangeThreshold.parse(text)
     assert (threshold.figure, threshold.comparison) == (figure, comparison)
-    assert threshold.limit_ratio == pytest.approx(limit_ratio)
+    assert threshold.limit == pytest.approx(limit_ratio)
     assert threshold.text == text.strip()
 
 
@@ -169,9 +169,9 @@ def test_every_change_reads_back(name: str, comparison: str, sign: str, percent:
     ratio = float(percent) / 100 * (-1 if sign == "-" else 1)
     assert threshold.figure == NAMES[name]
     assert threshold.comparison == comparison
-    assert threshold.limit_ratio == pytest.approx(ratio)
-    above, below = threshold.limit_ratio + 1, threshold.limit_ratio - 1
-    assert threshold.holds(threshold.limit_ratio) == (comparison in (">=", "<=", "=="))
+    assert threshold.limit == pytest.approx(ratio)
+    above, below = threshold.limit + 1, threshold.limit - 1
+    assert threshold.holds(threshold.limit) == (comparison in (">=", "<=", "=="))
     assert threshold.holds(above) == (comparison in (">", ">="))
     assert threshold.holds(below) == (comparison in ("<", "<="))
 

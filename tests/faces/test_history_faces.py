@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import tempfile
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sockscope.core.censoring import Ages, AtLeast
 from sockscope.core.results.comparison import Side, compare
 from sockscope.core.results.kinds import KINDS, kind_of
-from sockscope.core.results.run_result import interval
+from sockscope.core.results.run_result import interval, report
+from sockscope.core.run.snapshot import Totals
 from sockscope.errors import HistoryError
 from sockscope.faces.history import (
     VIEWS,
@@ -33,7 +37,7 @@ from sockscope.faces.summary import report_text
 from sockscope.store.history import History, RunRow, StoredRun
 from tests.core.races import two_servers
 from tests.core.reread import ENVIRONMENT, damaged, races, reread, runs
-from tests.core.runs import both
+from tests.core.runs import both, role, run
 
 RUNS, RACES = runs(), races()
 
@@ -60,6 +64,20 @@ def test_a_run_reads_as_it_did_when_it_ended(report: dict[str, Any]) -> None:
     assert text.startswith(report_text(report))
     assert "intervals     1 of up to 1.00 s" in text
     assert "environment   sockscope 0.1.0, python 3.11, cores 2" in text
+
+
+def test_a_change_from_a_bound_is_told_as_one() -> None:
+    lost = role("swarm", Totals(requests=9, timeouts=9), unanswered=Ages({1.0: 9}))
+    sides = [side(reread(report(each, {})), "x") for each in (run(swarm=lost), both())]
+    (line,) = [line for line in comparison_text(compare(*sides)).splitlines() if line.startswith("p50")]
+    assert re.split(" {2,}", line)[1:] == ["≥ 1.00 s", "10.0 ms", "≤ −990 ms", "≤ −99 %", "cannot tell"]
+    found = json.loads(comparison_json(compare(*sides), []))["figures"]["service_time_s.p50"]
+    assert (found["at_least"], found["at_most"]) == (["a"], ["change", "change_ratio"])
+    same = compare(sides[0], sides[0])
+    assert " 0 ms " not in comparison_text(same)
+    row = replace(stored(RUNS[0]).row, p99_s=AtLeast(1.0))
+    assert "≥ 1.00 s" in list_text([row])
+    assert json.loads(list_json([row]))["runs"][0]["at_least"] == ["p99_s"]
 
 
 def test_a_race_reads_like_the_table_that_it_left() -> None:

@@ -154,6 +154,12 @@ def test_csv_has_a_row_for_each_round() -> None:
     assert {row["loop"] for row in found if row["name"] == "slow"} == {""}
 
 
+def test_csv_names_the_bounds_of_a_round() -> None:
+    laps = {"slow": rates(1.0, 2.0, service_time_p99_s=AtLeast(1.0)), "fast": rates(3.0, 3.0)}
+    found = list(csv.DictReader(io.StringIO(race_csv(two_servers(laps=laps)))))
+    assert {(row["name"], row["at_least"]) for row in found} == {("slow", "service_time_p99_s"), ("fast", "")}
+
+
 def test_csv_of_nothing_has_its_header_still() -> None:
     header = race_csv(two_servers()).splitlines()[0]
     assert race_csv(two_servers(laps={})) == header + "\n"

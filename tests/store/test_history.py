@@ -22,6 +22,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sockscope.core.censoring import Ages, AtLeast
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.results.intervals import Intervals
 from sockscope.core.results.run_result import interval, report
@@ -103,6 +104,17 @@ def test_failures_are_counted_at_the_side_that_is_here(history: History) -> None
     server, client = history.runs()
     assert (client.failed, client.transport, client.server) == (3, "udp", "datagram")
     assert (server.failed, server.clients, server.p99_s) == (4, None, None)
+
+
+def test_a_p99_among_requests_without_an_answer_is_listed_as_a_bound(history: History) -> None:
+    swarm = role("swarm", Totals(requests=9, timeouts=9), unanswered=Ages({1.0: 9}))
+    add(history, report=report(run(swarm=swarm), {}))
+    add(history)
+    answered, lost = history.runs()
+    assert isinstance(lost.p99_s, AtLeast)
+    assert lost.p99_s == 1.0
+    assert type(answered.p99_s) is float
+    assert history.load(1).row == lost
 
 
 def test_a_race_is_kept_whole(history: History) -> None:

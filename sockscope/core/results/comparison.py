@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from sockscope.core.censoring import AtLeast, exceeds
+from sockscope.core import censoring
 from sockscope.core.config.experiment import FIELDS_BY_ATTRIBUTE
 from sockscope.core.config.fields import Subject
 from sockscope.core.results.batch_means import FLOOR_RATIO
 from sockscope.core.results.kinds import KINDS
 from sockscope.core.results.schema import Better, Estimate, Figure, Report, ResultKind, format_field, known
 from sockscope.core.results.thresholds import ChangeThreshold
-from sockscope.core.units import AT_LEAST, DASH
+from sockscope.core.units import DASH, bounded
 
 
 class Verdict(Enum):
@@ -92,8 +92,8 @@ class FigureChange:
 
     @property
     def change(self) -> float | None:
-        """Return ``b - a`` in the figure's unit, or None."""
-        return self.b - self.a if self.a is not None and self.b is not None else None
+        """Return ``b - a`` in the figure's unit as far as it is certain, or None."""
+        return censoring.change(self.a, self.b) if self.a is not None and self.b is not None else None
 
     @property
     def verdict(self) -> Verdict:
@@ -133,15 +133,12 @@ def relative_change(a: float | None, b: float | None) -> float | None:
 
     To or from a lower bound, it is known where the direction is: then the change is at least as large.
     """
-    if a is None or b is None:
+    between = censoring.change(a, b) if a is not None and b is not None else None
+    if between is None or a is None:
         return None
-    if isinstance(a, AtLeast) or isinstance(b, AtLeast):
-        if exceeds(b, a):
-            return AtLeast((b - a) / abs(a)) if a else math.inf
-        return (float(b) - a) / abs(a) if exceeds(a, b) else None
-    if a == b:
+    if not between:
         return 0.0
-    return (b - a) / abs(a) if a else math.copysign(math.inf, b - a)
+    return between / abs(float(a)) if a else math.copysign(math.inf, between)
 
 
 def compare(a: Side, b: Side) -> Comparison:
@@ -262,10 +259,10 @@ def exceeded(threshold: ChangeThreshold, comparison: Comparison) -> list[str]:
                 found.append(
                     f"{threshold.text} cannot be judged: the change of {one.figure}{of} is not known"
                 )
-            elif threshold.holds(ratio):
+            elif threshold.may_hold(ratio):
                 how = "rose" if math.isinf(ratio) else "changed by"
                 change = format_change_ratio(ratio)
-                found.append(f"{threshold.text} holds: {one.figure}{of} {how} {change}")
+                found.append(f"{threshold.told_of(ratio)}: {one.figure}{of} {how} {change}")
     return found
 
 
@@ -275,10 +272,8 @@ def format_change_ratio(ratio: float | None) -> str:
         return DASH
     if math.isinf(ratio):
         return "from 0"
-    if isinstance(ratio, AtLeast):
-        return f"{AT_LEAST} {format_change_ratio(float(ratio))}"
-    percent = ratio * 100
-    if abs(percent) < 0.05:
-        return "0 %"
-    text = f"{abs(percent):,.1f}" if abs(percent) < 9.95 else f"{abs(percent):,.0f}"
-    return f"{'+' if percent > 0 else '−'}{text} %"
+    percent = abs(ratio) * 100
+    if percent < 0.05:
+        return bounded(ratio, "0 %")
+    text = f"{percent:,.1f}" if percent < 9.95 else f"{percent:,.0f}"
+    return bounded(ratio, f"{'+' if ratio > 0 else '−'}{text} %")

@@ -21,6 +21,7 @@ from sockscope.core.results.schema import (
     Report,
     ResultField,
     ResultKind,
+    bounds,
     experiment_shape,
     head,
     known,
@@ -197,7 +198,7 @@ def race_report(standing: Standing, environment: Mapping[str, object]) -> dict[s
     return written(_RACE, _Source(standing, rows(standing), environment))
 
 
-CSV_COLUMNS = (*(field.name for field in _WHO), "rank", "round", *FIGURES)
+CSV_COLUMNS = (*(field.name for field in _WHO), "rank", "round", *FIGURES, "at_least")
 
 
 def race_rows(standing: Standing) -> Iterator[dict[str, Any]]:
@@ -205,7 +206,8 @@ def race_rows(standing: Standing) -> Iterator[dict[str, Any]]:
     for row in rows(standing):
         for number, lap in enumerate(standing.laps.get(row.name, ()), start=1):
             figures = {name: getattr(lap, name) for name in FIGURES}
-            yield {**written(_WHO, row.contestant), "rank": row.rank, "round": number, **figures}
+            who = {**written(_WHO, row.contestant), "rank": row.rank, "round": number}
+            yield {**who, **figures, "at_least": " ".join(bounds(figures))}
 
 
 # What lists and comparisons need.

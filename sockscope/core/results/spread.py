@@ -54,8 +54,10 @@ class Spread:
         if not known:
             return cls(taken, None, None, None, None, None)
         cut = outer_rounds(len(known))
-        found = (statistics.median(known), known[0], known[-1], known[cut], known[-1 - cut])
-        return cls(taken, *(_bounded(value, known) for value in found))
+        # Of an even number of rounds the upper one of the two in the middle decides whether it is a bound.
+        upto = (statistics.median_high(known), known[0], known[-1], known[cut], known[-1 - cut])
+        found = (statistics.median(known), *upto[1:])
+        return cls(taken, *(_bounded(value, most, known) for value, most in zip(found, upto, strict=True)))
 
     @property
     def at_least(self) -> bool:
@@ -69,9 +71,9 @@ class Spread:
         return not (exceeds(self.low, other.high) or exceeds(other.low, self.high))
 
 
-def _bounded(value: float, rounds: Iterable[float]) -> float:
-    """Return a value made of rounds in their order; a lower bound, where one of those up to it is."""
-    return AtLeast(value) if any(isinstance(one, AtLeast) and one <= value for one in rounds) else value
+def _bounded(value: float, most: float, rounds: Iterable[float]) -> float:
+    """Return a value made of the rounds up to ``most``; a lower bound, where one of these is."""
+    return AtLeast(value) if any(isinstance(one, AtLeast) and one <= most for one in rounds) else value
 
 
 def confidence(rounds: int) -> float:
@@ -138,8 +140,4 @@ def ratios(figure: Spread, baseline: Spread) -> Spread:
     pairs = [*zip(figure.rounds, baseline.rounds, strict=False)]
     if any(one is not None and isinstance(other, AtLeast) for one, other in pairs):
         return Spread.of(None for _ in pairs)
-    return Spread.of(_quotient(one, other) if one is not None and other else None for one, other in pairs)
-
-
-def _quotient(one: float, other: float) -> float:
-    return AtLeast(one / other) if isinstance(one, AtLeast) else one / other
+    return Spread.of(one / other if one is not None and other else None for one, other in pairs)

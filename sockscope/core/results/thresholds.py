@@ -6,30 +6,54 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from sockscope.core import units
-from sockscope.core.censoring import AtLeast
+from sockscope.core.censoring import AtLeast, AtMost
 from sockscope.core.results.run_figures import NAMES
 from sockscope.core.results.schema import Report, known
 
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq,
 }  # fmt: skip
+_BEYOND: Mapping[type, Collection[str]] = {AtLeast: (">", ">="), AtMost: ("<", "<=")}
+"""Comparisons that whatever is beyond a bound meets as well as the bound itself."""
 _CONDITION = re.compile(r"\s*([A-Za-z0-9_.]+)\s*(>=|<=|==|>|<)\s*(\S.*?)\s*")
 _SHARE = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)\s*%")
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
-    """A condition that must not hold at the end of the run. ``limit`` is in the figure's own unit."""
+class _Condition:
+    """A comparison with a limit that must not hold."""
 
     text: str
     figure: str
     comparison: str
     limit: float
+
+    def holds(self, value: float) -> bool:
+        """Tell whether a value meets the condition."""
+        return _COMPARISONS[self.comparison](value, self.limit)
+
+    def may_hold(self, value: float) -> bool:
+        """Tell whether the condition is met, or could be: of a bound, by whatever lies beyond it."""
+        beyond = _BEYOND.get(type(value), ())
+        if self.holds(value) or self.comparison in beyond:
+            return True
+        return self.comparison == "==" and any(_COMPARISONS[way](self.limit, value) for way in beyond)
+
+    def told_of(self, value: float) -> str:
+        """Return in words that the condition is met, or could be (see :meth:`may_hold`)."""
+        beyond = _BEYOND.get(type(value), _COMPARISONS)
+        certain = self.holds(value) and self.comparison in beyond
+        return f"{self.text} {'holds' if certain else 'may hold'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold(_Condition):
+    """A condition that must not hold at the end of the run. ``limit`` is in the figure's own unit."""
 
     @classmethod
     def parse(cls, text: str, names: Mapping[str, str] = NAMES) -> Threshold:
@@ -57,20 +81,6 @@ class Threshold:
             return None
         return f"{self.told_of(value)}: {self.figure} is {format_figure(self.figure, value)}"
 
-    def holds(self, value: float) -> bool:
-        """Tell whether a value meets the condition."""
-        return _COMPARISONS[self.comparison](value, self.limit)
-
-    def told_of(self, value: float) -> str:
-        """Return in words that the condition is met, or could be (see :meth:`may_hold`)."""
-        return f"{self.text} {'holds' if self.holds(value) else 'may hold'}"
-
-    def may_hold(self, value: float) -> bool:
-        """Tell whether the condition is met, or could be: of a lower bound, by whatever is above it."""
-        if not isinstance(value, AtLeast):
-            return self.holds(value)
-        return self.comparison in (">", ">=") or value <= self.limit
-
 
 def missed(thresholds: Iterable[Threshold], report: Report) -> list[str]:
     """Return in words each threshold that ``report`` misses."""
@@ -78,13 +88,8 @@ def missed(thresholds: Iterable[Threshold], report: Report) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeThreshold:
-    """A condition on the relative change of a figure that must not hold. ``limit_ratio``: -0.05 is -5 %."""
-
-    text: str
-    figure: str
-    comparison: str
-    limit_ratio: float
+class ChangeThreshold(_Condition):
+    """A condition on the relative change of a figure that must not hold. ``limit``: -0.05 is -5 %."""
 
     @classmethod
     def parse(cls, text: str, names: Mapping[str, str] = NAMES) -> ChangeThreshold:
@@ -97,12 +102,8 @@ class ChangeThreshold:
         share = _SHARE.fullmatch(value)
         if share is None:
             raise ValueError(f"the value {value} is not a change in per cent (for example -5% or +10%)")
-        limit_ratio = float(share[2]) / 100
-        return cls(text.strip(), figure, comparison, -limit_ratio if share[1] == "-" else limit_ratio)
-
-    def holds(self, change_ratio: float) -> bool:
-        """Tell whether a figure has changed so."""
-        return _COMPARISONS[self.comparison](change_ratio, self.limit_ratio)
+        limit = float(share[2]) / 100
+        return cls(text.strip(), figure, comparison, -limit if share[1] == "-" else limit)
 
 
 def _parts(text: str, names: Mapping[str, str], example: str) -> tuple[str, str, str]:
