@@ -55,7 +55,7 @@ def plain(reader, writer):
     pass
 """
 LINES = ("--framing", "newline", "-c", "4")
-PLACES = pytest.mark.parametrize("place", ["loop", "child", "server", "apart"])
+HERE_AND_ELSEWHERE = pytest.mark.parametrize("place", ["loop", "apart"])
 UNTIL_LINE = ("--request", "ping\\n", "--until", "\\n")
 
 
@@ -65,8 +65,13 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@PLACES
-@pytest.mark.parametrize("own", [("--handler", "mine:handle"), ("--protocol", "mine:Echo")])
+@pytest.mark.parametrize(
+    ("own", "place"),
+    [
+        *((("--handler", "mine:handle"), place) for place in ("loop", "child", "server", "apart")),
+        *((("--protocol", "mine:Echo"), place) for place in ("loop", "apart")),
+    ],
+)
 def test_ones_own_server_is_served_and_counted(own: tuple[str, str], place: str, here: Path) -> None:
     found = figures("run", *own, *LINES, "--place", place, "-n", "300", cwd=here)
     totals, server = found["totals"], found["server"]
@@ -78,7 +83,7 @@ def test_ones_own_server_is_served_and_counted(own: tuple[str, str], place: str,
     assert found["server_trouble"] is None
 
 
-@PLACES
+@HERE_AND_ELSEWHERE
 def test_answers_of_ones_own_need_not_echo(place: str, here: Path) -> None:
     own = ("--handler", "mine:shout", *UNTIL_LINE, "-c", "4")
     found = figures("run", *own, "--place", place, "-n", "300", cwd=here)
@@ -94,7 +99,7 @@ def test_every_client_takes_such_answers(client: str, here: Path) -> None:
     assert figures("run", *own, "-n", "200", cwd=here)["totals"]["responses"] == 200
 
 
-@PLACES
+@HERE_AND_ELSEWHERE
 def test_a_handler_that_raises_is_told_and_the_run_goes_on(place: str, here: Path) -> None:
     done = sockscope(
         "run", "--handler", "mine:sometimes", *LINES, "--place", place, "-d", "0.5", "--json", cwd=here

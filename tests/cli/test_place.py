@@ -39,7 +39,6 @@ def pids_of(written: dict[str, Any]) -> dict[str, int]:
         (("--place", "loop"), ["main"]),
         (("--place", "child"), ["main", "server and clients"]),
         (("--place", "server"), ["main", "server"]),
-        (("--place", "apart"), ["main", "server", "clients"]),
         (("--swarm-processes", "2"), ["main", "server", "clients", "clients 2"]),
     ],
     ids=lambda value: "".join(value) if isinstance(value, tuple) else None,
