@@ -27,6 +27,8 @@ from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import MOST_FRAMES, encode
 from sockscope.engine.limits import open_descriptors
 from sockscope.engine.recorder import Recorder
+from sockscope.engine.sampler import kernel_udp
+from sockscope.engine.servers import udp_endpoint
 from sockscope.engine.servers.conversation import MOST_QUEUED_BYTES
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import PRESENT_MODELS
@@ -825,6 +827,25 @@ async def test_a_datagram_from_the_servers_own_address_is_not_answered(model: Se
             totals = served.recorder.totals()
             assert (totals.unexpected, totals.connections_opened, totals.datagrams_sent) == (2, 1, 1)
             assert len([event for event in served.recorder.events.since(0).items if event.text]) == 1
+
+
+@udp_models
+async def test_what_is_read_and_not_answered_yet_is_bounded_in_bytes(
+    model: ServerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if model.at_once or kernel_udp() is None:
+        pytest.skip("no more is read than is served at once, or the kernel does not tell what it drops")
+    monkeypatch.setattr(udp_endpoint, "MOST_OWED_BYTES", 100_000)
+    async with serving(model, service_time_s=60.0) as served, connected(served) as peer:
+        datagram = numbered(1) + bytes(40_000)
+        for count in (1, 2, 3):
+            peer.sock.send(datagram)
+            await served.asked(count)
+        async with asyncio.timeout(WAIT_S):
+            while not served.endpoint.sequence_counts().dropped:
+                peer.sock.send(datagram)
+                await asyncio.sleep(0.001)
+        assert served.recorder.totals().requests == 3
 
 
 @udp_models

@@ -1,38 +1,23 @@
-"""What UDP endpoints that serve in threads of their own have in common: a socket, its peers, their counters.
+"""What UDP endpoints that serve in threads of their own have in common, whatever their threads do.
 
 Several threads, and the loop, look after the same peers; one lock guards their counters.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
 import threading
 from collections.abc import Callable
 from time import perf_counter
 from typing import NamedTuple
 
-from sockscope.core.addresses import Address
-from sockscope.core.config.experiment import Tuning
 from sockscope.core.config.models import SERVER_MODELS
 from sockscope.core.events import CloseReason
-from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.sequence import number_of
-from sockscope.engine.addresses import plain_address
-from sockscope.engine.options import buffer_options, change_buffers, dropped_datagrams, reuse_options
-from sockscope.engine.os_errors import describe
 from sockscope.engine.recorder import clip
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.asyncio.datagram import DRAIN_SILENCE_S, LARGEST_DATAGRAM_BYTES
-from sockscope.engine.servers.endpoint import (
-    Inheritance,
-    Remote,
-    SequenceCounts,
-    ServerContext,
-    bound_socket,
-)
-from sockscope.engine.servers.peers import Peers, UdpPeer
+from sockscope.engine.servers.endpoint import Remote, ServerContext
+from sockscope.engine.servers.peers import UdpPeer
+from sockscope.engine.servers.udp_endpoint import LARGEST_DATAGRAM_BYTES, UdpEndpoint
 from sockscope.engine.threads import ThreadGroup, ThreadRecorder, Waker, spend_in_slices
 from sockscope.errors import ResourceLimitError
 
@@ -46,31 +31,19 @@ class Datagram(NamedTuple):
     peer: UdpPeer
 
 
-class SyncUdpEndpoint:
+class SyncUdpEndpoint(UdpEndpoint):
     """A UDP socket, its peers, and the threads that serve them."""
 
     def __init__(self, context: ServerContext, assignment: Assignment) -> None:
-        self.context = context
         self.recorder = ThreadRecorder(context.recorder)
-        tuning = self.tuning = assignment.tuning
-        self.model = SERVER_MODELS[tuning.transport, tuning.server_model]
         self.waker = Waker()
         try:
-            self.sock = bound_socket(socket.SOCK_DGRAM, context, assignment)
+            super().__init__(context, assignment, self.recorder, threading.Lock())
         except BaseException:
             self.waker.close()
             raise
-        self.address: Address = plain_address(self.sock.getsockname())
-        self.peers = Peers(context, self.recorder, self.address, assignment.generation)
-        self.reading = True
-        self.closing = False
+        self.model = SERVER_MODELS[self.tuning.transport, self.tuning.server_model]
         self.thread_group = ThreadGroup(context.recorder, at_end=self.release)
-        self._lock = threading.Lock()
-        self._owed = 0
-        self._reads_seen = -1
-        self._last_read_s = perf_counter()
-        self._loop = asyncio.get_running_loop()
-        self._watcher: asyncio.TimerHandle | None = None
 
     def start_threads(self, work: Callable[[], object], count: int = 1) -> None:
         """Start up to ``count`` threads; raises ResourceLimitError when there is not even one."""
@@ -86,7 +59,7 @@ class SyncUdpEndpoint:
                     ) from error  # fmt: skip
                 self.recorder.on_error(f"no more than {number:,} threads to serve in")
                 break
-        self._watch_idle()
+        self.watch_idle()
 
     def release(self) -> None:
         """Close the socket and the waker; called by the last thread."""
@@ -100,7 +73,7 @@ class SyncUdpEndpoint:
 
         Returns None when its peer is not served, or when the socket is another's to read. Raises OSError.
         """
-        with self._lock:
+        with self.lock:
             if not self.reading:
                 return None
             data, remote = self.sock.recvfrom(self.tuning.read_bytes or LARGEST_DATAGRAM_BYTES)
@@ -108,22 +81,20 @@ class SyncUdpEndpoint:
             peer = self.peers.arrived(remote, number_of(data))
             if peer is None:
                 return None
-            peer.in_service += 1
-            self._owed += 1
+            self.owe(peer, len(data))
             peer.record.odd_read(len(data), 1)
         return Datagram(now, data, remote, peer)
 
     def spend(self) -> None:
         """Spend the service time in this thread."""
         if self.tuning.service_time_s:
-            spend_in_slices(self.tuning.work, self.tuning.service_time_s, lambda: self.closing)
+            spend_in_slices(self.tuning.work, self.tuning.service_time_s, lambda: self.closed)
 
     def answer(self, request: Datagram) -> None:
         """Send the answer, unless its peer has been forgotten, and count it."""
         read_s, data, remote, peer = request
-        with self._lock:
-            self._owed -= 1
-            peer.in_service -= 1
+        with self.lock:
+            self.owe_no_more(peer, len(data))
             if peer.gone:
                 return
             # Taken before the bytes go: once they are on their way the client may be done first.
@@ -131,8 +102,7 @@ class SyncUdpEndpoint:
             try:
                 self.sock.sendto(data, remote)
             except OSError as error:
-                self.recorder.count("errors")
-                self.recorder.on_error(f"answer not sent: {describe(error)}", peer.record)
+                self.answer_failed(error, peer)
                 return
             peer.record.odd_write(len(data))
             kept = clip(data)
@@ -140,104 +110,17 @@ class SyncUdpEndpoint:
 
     # From the role.
 
-    def _watch_idle(self) -> None:
-        with self._lock:
-            again_s = self.peers.forget_silent()
-        self._watcher = self._loop.call_later(again_s, self._watch_idle)
-
-    def sequence_counts(self) -> SequenceCounts:
-        """Return datagrams lost, reordered and duplicated of the peers that are here."""
-        with self._lock:
-            return self.peers.sequence_counts()._replace(dropped=self._dropped)
-
-    @property
-    def _dropped(self) -> int:
-        """What the kernel has dropped here; a socket that is shared is its successor's to tell of."""
-        return dropped_datagrams(self.sock) if self.reading else 0
-
-    async def apply(self, tuning: Tuning, generation: int) -> None:
-        """Take over a tuning; buffers of a UDP socket can change in place."""
-        self.tuning = tuning
-        self.peers.generation = generation
-        with contextlib.suppress(OSError):  # the last thread has closed it meanwhile
-            change_buffers(self.sock, tuning)
-
-    def share(self) -> Inheritance | None:
-        """Return a duplicate of the socket, or None when it is closed or another's already."""
-        with self._lock:
-            if not self.reading:
-                return None
-            sock = self.sock.dup()
-            self.reading = False
-            return Inheritance(sock, self.peers.counted())
-
     def take_back(self) -> None:
         """Read again: the successor could not begin."""
-        self.reading = True
+        super().take_back()
         self.waker.wake()
 
-    def drain(self) -> None:
-        """Nothing to do: what was sent before is still to be read, and is answered until all are silent."""
-
-    def finish(self, reason: CloseReason) -> None:
-        """Answer who is here; UDP peers are told nothing."""
-        self.drain()
-
     @property
-    def drained(self) -> bool:
-        """Whether no answer is due and nothing came lately; once closed, whether every thread has ended."""
-        if self.closing:
-            return self.thread_group.ended
-        with self._lock:
-            reads = self.peers.reads
-        now = perf_counter()
-        if reads != self._reads_seen:
-            self._reads_seen, self._last_read_s = reads, now
-        return not self._owed and now - self._last_read_s >= DRAIN_SILENCE_S
-
-    @property
-    def owing(self) -> bool:
-        """Whether an answer is due."""
-        return self._owed > 0
-
-    @property
-    def open_connections(self) -> int:
-        """Peers that are remembered."""
-        return len(self.peers.known)
-
-    @property
-    def backlog(self) -> int:
-        """Nobody is accepted over UDP."""
-        return 0
-
-    @property
-    def not_accepting(self) -> str:
-        """Nobody is accepted over UDP, and nobody is refused."""
-        return ""
-
-    def socket_of(self, conn_id: int) -> socket.socket | None:
-        """Return None: UDP peers share one socket, which has no counters of its own."""
-        return None
-
-    def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
-        """Forget a peer; its next datagram makes a new connection."""
-        with self._lock:
-            return self.peers.forget_connection(conn_id, reason)
-
-    def socket_options(self) -> list[SocketOption]:
-        """Return the socket's buffer sizes, and whether it shares its port."""
-        return [
-            *reuse_options(self.sock, self.context.experiment),
-            *buffer_options(self.sock, self.tuning),
-        ]
+    def ended(self) -> bool:
+        """Whether every thread has ended."""
+        return self.thread_group.ended
 
     def close(self, reason: CloseReason) -> None:
         """Record the end of every peer, and close the socket as soon as the threads have ended."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-        with self._lock:
-            self.recorder.count("dropped", self._dropped)
-            self.closing = True
-            self.reading = False
-            self.peers.forget_all(reason)
+        super().close(reason)
         self.waker.wake()

@@ -8,10 +8,10 @@ from selectors import EVENT_READ
 from sockscope.core.events import CloseReason
 from sockscope.engine.os_errors import describe
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.asyncio.datagram import MOST_IN_SERVICE, READS_PER_TURN
 from sockscope.engine.servers.endpoint import Endpoint, Inheritance, ServerContext
 from sockscope.engine.servers.selectors.loop import SelectorLoop
 from sockscope.engine.servers.sync_udp import Datagram, SyncUdpEndpoint
+from sockscope.engine.servers.udp_endpoint import READS_PER_TURN
 
 
 class SelectorUdpEndpoint(SyncUdpEndpoint):
@@ -24,7 +24,6 @@ class SelectorUdpEndpoint(SyncUdpEndpoint):
         except OSError:
             super().release()
             raise
-        self._in_service = 0
         self._watch()
         self.start_threads(self._loop_of_thread.run)
 
@@ -52,7 +51,6 @@ class SelectorUdpEndpoint(SyncUdpEndpoint):
     def _serve(self, request: Datagram) -> None:
         tuning = self.tuning
         if tuning.service_time_s and tuning.work == "wait":
-            self._in_service += 1
             self._loop_of_thread.call_later(tuning.service_time_s, partial(self._served, request))
             self._watch()
         else:
@@ -60,13 +58,12 @@ class SelectorUdpEndpoint(SyncUdpEndpoint):
             self.answer(request)
 
     def _served(self, request: Datagram) -> None:
-        self._in_service -= 1
         self.answer(request)
         self._watch()
 
     def _watch(self) -> None:
         """Read while there is room for what is read; else the kernel keeps it, or drops it."""
-        events = EVENT_READ if self.reading and self._in_service < MOST_IN_SERVICE else 0
+        events = EVENT_READ if self.reading and self.has_room else 0
         self._loop_of_thread.watch(self.sock, events, self._readable)
 
     def _end(self) -> None:

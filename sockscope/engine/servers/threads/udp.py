@@ -35,7 +35,7 @@ class BlockingUdpEndpoint(SyncUdpEndpoint):
     def _next(self) -> Datagram | None:
         """Wait for a datagram; None when no more are to be read. One thread waits at a time."""
         with self._receiving:
-            while not self.closing:
+            while not self.closed:
                 try:
                     if request := self.receive():
                         return request
