@@ -5,11 +5,15 @@ each run is cut into a few long batches, which are nearly independent (Law, *Sim
 Analysis*, section 9.5.3), and what is compared are the means of the batches of either run.
 
 **Told apart.** What other programs took is known: the share of the processor time that a run wanted for which
-it waited. The analysis of covariance (Snedecor and Cochran, *Statistical Methods*, chapter 18) takes out what
-goes with it within the runs, at one slope for both, and compares what is left by Student's t at 99 %; between
-a quiet run and a busy one the uncertainty of the slope decides. A comparison looks at dozens of figures,
-which is why it is not 95 %. :data:`FLOOR_RATIO` comes on top, since what scatters only from run to run (where
-memory came to lie, what the kernel chose) does not show within one.
+it waited. What is left of it multiplies: a run that gets half of the time it wants answers half as much, in
+twice the time. So logarithms are compared. The analysis of covariance (Snedecor and Cochran, *Statistical
+Methods*, chapter 18) takes out what goes with the share that was got within the runs, at one slope for both,
+and compares what is left by Student's t at 99.9 %: a comparison looks at a dozen figures, and batches of a
+few seconds are not quite independent. Between a quiet run and a busy one the slope's uncertainty decides.
+
+On top comes what no batch shows: what scatters only from run to run, where memory came to lie and what the
+kernel chose (:data:`FLOOR_RATIO`), and what others take from the caches of a core while they wait for none
+(:data:`UNSEEN_RATIO`).
 """
 
 from __future__ import annotations
@@ -23,17 +27,21 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-BATCHES = 5
-"""Batches of a run of less than 60 s; longer ones have more, of ten seconds at least."""
+BATCHES = 8
+"""Batches of a run of 16 to 80 s; shorter ones have fewer, longer ones more, as :func:`batches` tells."""
 FEWEST = 3
 """Below so many batches nothing is told of their scatter."""
 MOST = 20
-_LONG = 10
+_SHORTEST_S, _LONG_S = 2, 10
 FLOOR_RATIO = 0.01
 """Two figures closer than this are the same: percentiles are known to 0.8 %."""
-_T_99 = ((1, 63.66), (2, 9.925), (3, 5.841), (4, 4.604), (5, 4.032), (6, 3.707), (8, 3.355), (10, 3.169),
-         (15, 2.947), (20, 2.845), (30, 2.750), (60, 2.660), (math.inf, 2.576))  # fmt: skip
-"""Degrees of freedom and the two-sided 99 % quantile of Student's t distribution."""
+UNSEEN_RATIO = 0.15
+"""Added for two runs of which only one waited all the time, in proportion else: requests that cost 122 us of
+processor time on a quiet machine cost 136 us where other programs wanted three quarters of it."""
+_T_999 = ((1, 636.6), (2, 31.60), (3, 12.92), (4, 8.610), (5, 6.869), (6, 5.959), (8, 5.041), (10, 4.587),
+          (15, 4.073), (20, 3.850), (30, 3.646), (60, 3.460), (math.inf, 3.291))  # fmt: skip
+"""Degrees of freedom and the two-sided 99.9 % quantile of Student's t distribution."""
+_LEAST_GOT = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +60,65 @@ class Batches:
         """The mean of the batches."""
         return fmean(self.values)
 
+    @property
+    def shares_got(self) -> tuple[float, ...]:
+        """The logarithm of the share of the wanted processor time that the run got, in each batch."""
+        return tuple(math.log(max(_LEAST_GOT, 1 - share)) for share in self.waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Points of one run, about whose mean a straight line is laid."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
     def moments(self) -> tuple[float, float, float]:
-        """Return the sums of squares and products about the means: of waiting, of both, of the values."""
-        here, there = self.mean, fmean(self.waiting)
-        off = [(z - there, y - here) for y, z in zip(self.values, self.waiting, strict=True)]
-        return sum(z * z for z, _ in off), sum(z * y for z, y in off), sum(y * y for _, y in off)
+        """Return the sums of squares and products about the means: of x, of both, of y."""
+        off = [(x - fmean(self.x), y - fmean(self.y)) for x, y in zip(self.x, self.y, strict=True)]
+        return sum(x * x for x, _ in off), sum(x * y for x, y in off), sum(y * y for _, y in off)
 
 
 def batches(seconds: Sequence[T]) -> list[Sequence[T]]:
-    """Return the seconds of a run in batches of nearly the same length, in order."""
-    count = min(len(seconds), max(BATCHES, min(MOST, len(seconds) // _LONG)))
-    edges = [round(n * len(seconds) / count) for n in range(count + 1)] if count else []
+    """Return the seconds of a run in batches of nearly the same length, in order.
+
+    They have two seconds at least, where that leaves :data:`FEWEST`, and ten where that leaves
+    :data:`BATCHES`; there are :data:`MOST` at the most.
+    """
+    length = len(seconds)
+    count = max(min(BATCHES, length // _SHORTEST_S), min(MOST, length // _LONG_S), min(FEWEST, length))
+    edges = [round(n * length / count) for n in range(count + 1)] if count else []
     return [seconds[begin:end] for begin, end in pairwise(edges)]
 
 
 def told_apart(a: Batches, b: Batches) -> bool:
     """Tell whether the batches of two runs, three or more of each, differ by more than chance explains."""
-    busy, both, scatter = (one + other for one, other in zip(a.moments(), b.moments(), strict=True))
-    shift = fmean(b.waiting) - fmean(a.waiting)
-    slope = both / busy if busy else 0.0
-    freedom = len(a.values) + len(b.values) - (3 if busy else 2)
+    values, others = _comparable(a, b)
+    one, other = _Line(a.shares_got, values), _Line(b.shares_got, others)
+    got, both, scatter = (here + there for here, there in zip(one.moments(), other.moments(), strict=True))
+    shift = fmean(other.x) - fmean(one.x)
+    slope = both / got if got else 0.0
+    freedom = len(one.y) + len(other.y) - (3 if got else 2)
     left = max(0.0, scatter - slope * both) / freedom
-    reach = 1 / len(a.values) + 1 / len(b.values) + (shift * shift / busy if busy else 0.0)
-    gap = abs(b.mean - a.mean - slope * shift) - FLOOR_RATIO * max(abs(a.mean), abs(b.mean))
-    return gap > t_99(freedom) * math.sqrt(left * reach)
+    reach = 1 / len(one.y) + 1 / len(other.y) + (shift * shift / got if got else 0.0)
+    unseen = FLOOR_RATIO + UNSEEN_RATIO * abs(fmean(b.waiting) - fmean(a.waiting))
+    gap = abs(fmean(other.y) - fmean(one.y) - slope * shift) - unseen
+    return gap > t_999(freedom) * math.sqrt(left * reach)
 
 
-def t_99(freedom: float) -> float:
-    """Return the two-sided 99 % quantile of Student's t for one degree of freedom or more."""
-    for (low, above), (high, below) in pairwise(_T_99):
+def _comparable(a: Batches, b: Batches) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the values of both on a scale where a difference is a ratio: in logarithms, if there are any."""
+    if min(*a.values, *b.values) > 0:
+        return tuple(map(math.log, a.values)), tuple(map(math.log, b.values))
+    unit = max(abs(a.mean), abs(b.mean)) or 1.0
+    return tuple(value / unit for value in a.values), tuple(value / unit for value in b.values)
+
+
+def t_999(freedom: float) -> float:
+    """Return the two-sided 99.9 % quantile of Student's t for one degree of freedom or more."""
+    for (low, above), (high, below) in pairwise(_T_999):
         if freedom <= high:
             # Between two rows the quantile is nearly linear in the reciprocal of the degrees of freedom.
             share = (1 / low - 1 / freedom) / (1 / low - 1 / high)
             return above + share * (below - above)
-    return _T_99[-1][1]
+    return _T_999[-1][1]
