@@ -96,6 +96,15 @@ async def test_a_connection_carries_as_many_requests_as_its_lifetime(
 
 
 @tcp_clients
+async def test_who_has_nothing_left_to_ask_keeps_no_server_from_the_others(client: str) -> None:
+    """It serves one connection at a time, and the budget is spent before the last of these is over."""
+    asks = {"clients": 5, "permits": 0, "lifetime": 7, "requests": 60, "service_time_s": 0.0}
+    async with running(server="blocking", client=client, request_timeout_s=60.0, **asks) as engine:
+        await engine.wait()
+        assert swarm_of(engine).totals.responses == 60
+
+
+@tcp_clients
 async def test_turning_the_lifetime_on_ends_connections_that_are_over_it(client: str) -> None:
     async with running(client=client, clients=3) as engine:
         await answered(engine, 50)

@@ -163,8 +163,7 @@ class ClosedLoop:
         client, swarm = self._client, self._swarm
         if not swarm.may_send():
             swarm.limiter.return_unused(waited=waited)
-            client.state = ClientState.PARKED
-            self._idle()
+            self._nothing_left()
             return
         self._holds_permit = True
         if self._waited_for_place:
@@ -181,6 +180,14 @@ class ClosedLoop:
             link.send()
         else:
             link.send_several(self._turn_of(depth), swarm.tuning.batch)
+
+    def _nothing_left(self) -> None:
+        """The budget is spent: let a connection go that would have ended anyway: others may wait."""
+        if self._swarm.tuning.lifetime:
+            self._client.leave(CloseReason.CLOSED, "nothing left to ask")
+        else:
+            self._client.state = ClientState.PARKED
+            self._idle()
 
     def _turn_of(self, depth: int) -> int:
         """Return how many requests go out before their answers are awaited; one is in the budget already."""
