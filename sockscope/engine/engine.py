@@ -222,7 +222,7 @@ class Engine:
             self._note(EventKind.RUN, "resumed")
 
     async def all_connected(self) -> None:
-        """Return when every client has got a connection, or for a while none has got one."""
+        """Return when every client has got a connection, or for a while no more of them have one."""
         most, since_s = -1, perf_counter()
         while self._placement.generates and not self._placement.exhausted:
             looked_s = perf_counter()
@@ -230,8 +230,9 @@ class Engine:
             took_s = perf_counter() - looked_s
             if swarm.ready_s:
                 return
-            if swarm.totals.connections_opened > most:
-                most, since_s = swarm.totals.connections_opened, perf_counter()
+            # Not how many have been made: clients that time out connect again for ever.
+            if swarm.connections_open > most:
+                most, since_s = swarm.connections_open, perf_counter()
             elif perf_counter() - since_s > READY_PATIENCE_S:
                 asked = self.tuning.connections
                 text = f"the figures begin with {swarm.connections_open:,} of {asked:,} connections"

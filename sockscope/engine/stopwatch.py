@@ -25,6 +25,10 @@ class Stopwatch:
         self._since_s -= since_s
         self._ended_s += now_s - since_s
 
+    def add(self, seconds: float) -> None:
+        """Add an interval that is over already."""
+        self._ended_s += seconds
+
     def total_s(self, now_s: float) -> float:
         """Return the seconds of all intervals together."""
         return self._ended_s + self.running * now_s - self._since_s if self.running else self._ended_s

@@ -22,6 +22,8 @@ QUICK = {"service_time_s": 0.0, "request_timeout_s": 60.0, "permits": 0}
         {"clients": 50, "client": "protocol"},
         {"clients": 20, "client": "streams"},
         {"clients": 50, "transport": "udp"},
+        {"clients": 50, "lifetime": 1},
+        {"clients": 50, "lifetime": 1, "transport": "udp"},
         {"clients": 50, "permits": 3},
         {"clients": 50, "permits": 3, "think_time_s": 0.005},
         {"clients": 50, "pool": 5},

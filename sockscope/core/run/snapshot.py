@@ -254,7 +254,8 @@ class RoleSnapshot:
     ``service_time`` is that of the answered requests, ``unanswered`` are the ages at which the others were
     given up; ``gaps`` has the longest times without an answer that was awaited, one of every few hundredths
     of a second. ``connected_s`` is the time for which the connections of the clients have been open, all
-    together, ``idle_s`` what of it they waited or thought.
+    together, ``idle_s`` what of it they waited or thought, were about to end, or had a request that was
+    overdue and not yet given up.
     The swarm's ``began_s`` is when it was told to begin (or was refilled), just before its
     first connect, ``ready_s`` when every client had got a connection, and ``last_answer_s`` when it read its
     last answer: monotonic seconds, 0 = not yet.

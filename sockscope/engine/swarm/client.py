@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
+from time import perf_counter
 from typing import Protocol
 
 from sockscope.core.addresses import Address
@@ -141,8 +142,8 @@ class Client:
     """A client of the swarm, over all its connections."""
 
     __slots__ = (
-        "_backoff", "_cut_off", "_failures", "_listening", "_reason", "_reason_text", "_socket_generation",
-        "_swarm", "link", "number", "pacer", "retiring", "state",
+        "_backoff", "_closing_since_s", "_cut_off", "_failures", "_listening", "_reason", "_reason_text",
+        "_socket_generation", "_swarm", "link", "number", "pacer", "retiring", "state",
     )  # fmt: skip
 
     link: Link
@@ -159,6 +160,8 @@ class Client:
         self.link = link(swarm, self)
         self._backoff: asyncio.TimerHandle | None = None
         self._cut_off: asyncio.TimerHandle | None = None
+        # Since when the connection is closed and not yet gone, with nothing under way; 0: it is not.
+        self._closing_since_s = 0.0
         self._listening: asyncio.TimerHandle | None = None
         self._failures = 0
         self._reason: CloseReason | None = None
@@ -220,6 +223,9 @@ class Client:
             self._reason, self._reason_text = reason, text
         self._stop_waiting()
         self.state = ClientState.CLOSING
+        if self.link.record is not None and not (self._closing_since_s or self.link.under_way):
+            self._closing_since_s = now_s = perf_counter()
+            self._swarm.idle.begin(now_s)
         self.link.close(abort=reason.is_fault)
         if self.link.unsent and self._cut_off is None:
             # A server that does not read must not keep it for ever.
@@ -235,6 +241,9 @@ class Client:
         if self._cut_off is not None:
             self._cut_off.cancel()
             self._cut_off = None
+        if self._closing_since_s:
+            swarm.idle.end(self._closing_since_s, perf_counter())
+            self._closing_since_s = 0.0
         swarm.recorder.errors += link.give_up(reason.value)
         self._stop_waiting()
         expected = ""

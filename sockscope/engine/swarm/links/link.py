@@ -187,6 +187,9 @@ class Link:
         if record is None or not 0 < self._sent_s < before_s:
             return 0
         if not pipeline:
+            if timeout_s is not None:
+                # It counts as old as the timeout, and has been there until now.
+                self._swarm.idle.add(max(perf_counter() - self._sent_s - timeout_s, 0.0))
             recorder.on_unanswered(self._sent_s, record, self._kept, self._instead(outcome), timeout_s)
             self._sent_s = 0.0
             return 1
