@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from textwrap import wrap
@@ -61,9 +62,9 @@ _SHOWN = {
 """The figures of a comparison that the text shows, in order; ``{main}`` is the section of the counts."""
 _ALWAYS = ("failed",)
 _CONTESTANT = {
-    "duration_s": "time", "connections_per_s": "connections/s", "requests_per_s": "requests/s",
+    "duration_s": "time", "connections_per_s": "conn/s", "requests_per_s": "req/s",
     "service_time_p50_s": "p50", "service_time_p99_s": "p99", "cpu_ratio": "CPU",
-    "cpu_s_per_request": "CPU/request", "rss_bytes": "RSS",
+    "cpu_s_per_request": "CPU/req", "rss_bytes": "RSS",
 }  # fmt: skip
 """The figures of a race that its text shows."""
 _WORDS = {
@@ -152,18 +153,25 @@ def _race_text(title: str, report: Report) -> str:
     shown = {
         name: label
         for name, label in _CONTESTANT.items()
-        if any(values.get(name) is not None for values in medians.values())
+        if any(values.get(name) for values in medians.values())
     }
+    ranks = Counter(one.get("rank") for one in report["contestants"])
     cells = [
         (
-            str(one.get("rank") or DASH),
+            _rank(one.get("rank"), ranks),
             one["name"],
-            *(format_figure(name, medians[one["name"]].get(name)) for name in shown),
+            *(_value(name, medians[one["name"]].get(name)) for name in shown),
         )
         for one in report["contestants"]
     ]
     table = _table([("rank", "name", *shown.values()), *cells], "><" + ">" * len(shown))
-    return f"SockScope: race {printable(title, None)}\n\n{table}"
+    heading = "\n".join(wrap(f"SockScope: race {printable(title, None)}", WIDTH))
+    return f"{heading}\n\n{table}"
+
+
+def _rank(rank: int | None, ranks: Mapping[int | None, int]) -> str:
+    """Return a rank, marked where several share it."""
+    return DASH if rank is None else f"={rank}" if ranks[rank] > 1 else f"{rank}"
 
 
 def _run_labels(a: Report, b: Report) -> dict[str, str]:

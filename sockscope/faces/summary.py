@@ -29,6 +29,8 @@ LONG_CLOSING_S = 0.5
 """From this on the time that the closing took is worth a row."""
 LATE_RATIO = 0.05
 """From this share of the figures on it is worth a row that not all clients were there yet."""
+MOST_CHANGES = 8
+"""Changes that the summary names, the last ones."""
 _UNBROKEN = "\N{NO-BREAK SPACE}"
 _SHOWN = {
     "server": ("service_time", "framing", "size"),
@@ -43,7 +45,12 @@ _PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999", "max"
 
 def report_text(report: Report) -> str:
     """Return the summary of a run's report, in lines of at most 80 columns."""
-    head = [*wrap(_headline(report), WIDTH), *wrap(_what_ran(report), WIDTH), ""]
+    ran = _what_ran(report)
+    head = [
+        *wrap(_headline(report), WIDTH),
+        *wrap(f"at the end: {ran}" if _changes(report) else ran, WIDTH),
+        "",
+    ]
     rows = [line for label, text in _rows(report) for line in summary_row(label, text)]
     return "\n".join([*head, *rows]) + "\n"
 
@@ -72,6 +79,8 @@ def title_of(report: Report) -> str:
         parts.append(f"work {work}")
     if role == "server":
         parts.append("server alone")
+    if changes := known(report, "tunings"):
+        parts.append(counted(changes, "change"))
     return ", ".join(part for part in parts if part)
 
 
@@ -119,7 +128,21 @@ def _ends(experiment: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def _changes(report: Report) -> str:
+    """Return what was changed while the run went on, and when: the figures are of all of it."""
+    changes = report.get("changes") or []
+    told = [
+        f"{one['text']} at {format_duration(one['at_s'])}".replace(" ", _UNBROKEN)
+        for one in changes[-MOST_CHANGES:]
+    ]
+    if (earlier := len(changes) - len(told)) > 0:
+        told.insert(0, counted(earlier, "earlier change"))
+    return ", ".join(told)
+
+
 def _rows(report: Report) -> Iterator[tuple[str, str]]:
+    if changes := _changes(report):
+        yield "changed", changes
     yield from _traffic(report)
     if _role(report) != "server":
         yield "service time", _service_time(report)

@@ -78,7 +78,7 @@ def test_races_are_kept_and_compared(tmp_path: Path) -> None:
     assert "protocol/uvloop" in sockscope("history", "show", "1", *file).stdout
     compared = sockscope("diff", "1", "2", *file)
     assert compared.returncode == 0, compared.stderr
-    assert "requests/s" in compared.stdout
+    assert "req/s" in compared.stdout
 
 
 def test_what_was_asked_goes_before_what_the_preset_says() -> None:

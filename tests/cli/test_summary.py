@@ -1,10 +1,11 @@
 from dataclasses import replace
 
 from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.events import Event, EventKind
 from sockscope.core.results.run_result import report
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from sockscope.faces.headless import brought_up_to_date, progress_line
-from sockscope.faces.summary import report_text
+from sockscope.faces.summary import report_text, title_of
 from tests.core.runs import both, role, run
 from tests.tui.fake_source import FakeSource
 
@@ -28,6 +29,24 @@ def test_what_a_run_leaves_behind() -> None:
         "connections   4 opened, 0 refused, 0 reset\n"
         "process       CPU 25 % of a core, RSS 40.0 MB, loop lag p99 –\n"
     )
+
+
+def test_what_was_changed_is_told_and_when() -> None:
+    changed = both()
+    events = [
+        Event(100.0 + at_s, EventKind.TUNING, "run", text=f"permits {n} → {n + 1}")
+        for n, at_s in enumerate([0.1 * n for n in range(1, 11)])
+    ]
+    text = summary_text(
+        replace(changed, events=(*events[:2], Event(100.2, EventKind.MARKER, "run", text="x")))
+    )
+    assert text.splitlines()[1].startswith("at the end: clients 100, permits 50")
+    assert "changed       permits 0 → 1 at 100 ms, permits 1 → 2 at 200 ms\n" in text
+    many = report(replace(changed, events=tuple(events), generation=10), {})
+    assert "changed       2 earlier changes, permits 2 → 3 at 300 ms,\n" in report_text(many)
+    assert title_of(many).endswith(", 10 changes")
+    cleared = replace(changed, events=tuple(events), measured_since_s=100.95)
+    assert [one["text"] for one in report(cleared, {})["changes"]] == ["permits 9 → 10"]
 
 
 def test_lines_are_short_and_few_whatever_ran() -> None:

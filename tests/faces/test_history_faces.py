@@ -83,10 +83,9 @@ def test_a_change_from_a_bound_is_told_as_one() -> None:
 def test_a_race_reads_like_the_table_that_it_left() -> None:
     lines = stored_text(stored(RACES[0])).splitlines()
     assert lines[0] == "SockScope: race a title"
-    assert lines[2].split() == ["rank", "name", "connections/s", "requests/s", "p50", "p99", "CPU",
-                                "CPU/request", "RSS"]  # fmt: skip
-    assert lines[3].split()[:4] == ["1", "fast", "0", "2,000"]
-    assert lines[4].split()[:4] == ["2", "slow", "0", "1,000"]
+    assert lines[2].split() == ["rank", "name", "req/s", "p50", "p99", "CPU", "CPU/req", "RSS"]  # fmt: skip
+    assert lines[3].split()[:4] == ["1", "fast", "2,000", "1.00"]
+    assert lines[4].split()[:4] == ["2", "slow", "1,000", "1.00"]
     assert "2,000" in race_text(two_servers(), ENVIRONMENT)
 
 
@@ -97,7 +96,7 @@ def test_the_time_of_a_batch_is_told_and_that_of_a_slice_is_not() -> None:
 
 def test_what_did_not_come_to_a_figure_is_told_as_not_known() -> None:
     lines = stored_text(stored(RACES[2])).splitlines()
-    assert lines[4].split() == ["–", "fast", *"–––––––"]
+    assert lines[4].split() == ["–", "fast", *"––––––"]
 
 
 @pytest.mark.parametrize("report", RUNS + RACES)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +47,34 @@ async def test_what_a_handler_raises_stands_in_the_log_and_the_run_goes_on() -> 
         before = driver.swarm.totals.responses
         await driver.until(lambda: driver.swarm.totals.responses > before + 5, "more answers")
         assert driver.source.error == ""
+
+
+async def test_n_serves_with_the_handler_as_it_is_in_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "edited_live.py"
+    file.write_text("from tests.engine.own_servers import echo as handle\n")
+    async with live_dashboard(Experiment(TUNING, handler="edited_live:handle")) as driver:
+        file.write_text("async def handle(reader, writer) oops\n")
+        await driver.press("N")
+        await driver.until(lambda: driver.errors, "why there is no new run")
+        assert "no new run" in driver.errors[0]
+        assert "SyntaxError at edited_live.py:1" in driver.errors[0]
+        before = driver.swarm.totals.responses
+        await driver.until(lambda: driver.swarm.totals.responses > before, "the run goes on")
+        file.write_text("async def handle(reader, writer):\n    raise LookupError('anew')\n")
+        await driver.press("N")
+        await driver.until(lambda: driver.has_left)
+        again, notice = driver.app.restart, driver.app.notice
+    assert notice == "edited_live:handle was edited: the new run serves with it as it is now"
+    assert again is not None
+    async with live_dashboard(again) as driver:
+        await driver.until(
+            lambda: any("LookupError at edited_live.py:2" in event.text for event in driver.events()),
+            "what the new code raises",
+        )
+    sys.modules.pop("edited_live")
 
 
 async def test_a_target_is_called_so_and_its_side_is_elsewhere() -> None:

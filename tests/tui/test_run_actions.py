@@ -10,8 +10,10 @@ from dataclasses import replace
 import pytest
 
 from sockscope.core.events import CloseReason, EventKind
+from sockscope.core.results.run_result import report
 from sockscope.core.run.snapshot import RunState
 from sockscope.engine.engine import Engine
+from sockscope.faces.summary import report_text
 from sockscope.faces.tui.actions import ACTIONS
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
@@ -289,6 +291,8 @@ async def test_who_is_asked_to_quit_begins_no_other_run(ask: Callable[[Sockscope
 
 async def test_q_leaves_with_a_summary_to_show() -> None:
     async with live_dashboard() as driver:
+        await driver.press("right_curly_bracket")
+        await driver.until(lambda: driver.source.generation == 1)
         await driver.press("q")
         await driver.until(lambda: driver.has_left)
         assert driver.app.return_value == 0
@@ -296,6 +300,7 @@ async def test_q_leaves_with_a_summary_to_show() -> None:
         assert driver.source.state is RunState.STOPPED
         assert driver.session.last_snapshot is not None
         assert driver.session.last_snapshot.main.totals.responses > 0
+        assert "changed       permits 2 → 5 at " in report_text(report(driver.session.last_snapshot, {}))
 
 
 async def test_the_second_ctrl_c_leaves_at_once() -> None:

@@ -16,6 +16,7 @@ from sockscope.core.config.applicability import without_effect
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Value
 from sockscope.core.config.models import DEFAULT_SERVERS
+from sockscope.core.events import EventKind
 from sockscope.core.results.batch_means import FEWEST, Batches, batches
 from sockscope.core.results.run_figures import (
     CPU_PER_REQUEST,
@@ -258,6 +259,16 @@ def _batches(source: _Source) -> dict[str, Any] | None:
     }
 
 
+def _changes(source: _Source) -> list[dict[str, Any]]:
+    """Return what was changed while the figures were taken, as far as the snapshot has the events."""
+    snapshot = source.snapshot
+    return [
+        {"at_s": event.time_s - snapshot.started_s, "text": event.text}
+        for event in snapshot.events
+        if event.kind is EventKind.TUNING and event.time_s >= snapshot.measured_since_s
+    ]
+
+
 def _limit(source: _Source) -> dict[str, str | None]:
     found = limit_of_run(source.snapshot)
     return {"name": found.limit, "text": found.text, "processes": ", ".join(found.who) or None}
@@ -302,6 +313,7 @@ _SUMMARY: tuple[_Field, ...] = (
     ResultField("server_trouble", TEXT, lambda source: _trouble(source.server)),
     ResultField("closing_s", NUMBER, lambda source: source.snapshot.closing_s),
     ResultField("tunings", NUMBER, lambda source: source.snapshot.generation),
+    ResultField("changes", optional(list_of(record({"at_s": NUMBER, "text": TEXT}))), _changes),
     *_MEASURED,
     ResultField(
         "captures",

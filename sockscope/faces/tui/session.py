@@ -210,7 +210,7 @@ class Session:
         # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
         await self.source.conclude()
         self._absorb_taken()
-        last = self.source.snapshot()
+        last = self.source.snapshot(Cursors(events=0, most_events=1, most_exchanges=0))
         self.intervals.finish(last)
         await self.source.stop(GRACE_S)
         last = drained(last, self.source.snapshot())

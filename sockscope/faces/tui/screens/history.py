@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container, Vertical, VerticalScroll
+from textual.containers import Container, ScrollableContainer, Vertical
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
@@ -34,7 +34,8 @@ COLUMNS = (
     Column("began", "began", 11, priority=5),
     Column("kind", "kind", 4, priority=4),
     Column("rate", "req/s", 8, "right", priority=7),
-    Column("p99", "p99", 7, "right", priority=6),
+    Column("p99", "p99", 9, "right", priority=6),
+    Column("failed", "failed", 7, "right", priority=1),
     Column("lasted", "lasted", 8, "right", priority=3),
     Column("what", "what", 12, flexible=True, priority=2),
 )
@@ -74,7 +75,7 @@ class HistoryScreen(Screen[None]):
             with Vertical(id="history-graphs"):
                 yield self._rates
                 yield self._tails
-            with VerticalScroll(id="history-text") as text:
+            with ScrollableContainer(id="history-text") as text:
                 text.border_title = "Figures"
                 yield self._figures
         yield Static(
@@ -239,6 +240,7 @@ def _table_row(row: RunRow, pinned: bool) -> Row:
             row.kind,
             format_count(row.requests_per_s),
             format_duration(row.p99_s),
+            format_count(row.failed),
             format_duration(row.duration_s),
             row.title + (" (cut short)" if row.cut_short else ""),
         ),
