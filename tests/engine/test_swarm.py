@@ -96,6 +96,21 @@ async def test_a_connection_carries_as_many_requests_as_its_lifetime(
 
 
 @tcp_clients
+async def test_no_connection_is_closed_nor_made_while_the_traffic_is_paused(client: str) -> None:
+    async with running(client=client, clients=6, lifetime=1, service_time_s=0.005) as engine:
+        await until_swarm(engine, lambda swarm: swarm.in_flight == 6)
+        engine.pause()
+        opened = swarm_of(engine).totals.connections_opened
+        await until_swarm(engine, lambda swarm: not swarm.in_flight)
+        await until_swarm(engine, lambda swarm: not swarm.clients_connecting and swarm.connections_open == 6)
+        assert swarm_of(engine).totals.connections_opened == opened
+        engine.resume()
+        await until_swarm(engine, lambda swarm: swarm.totals.connections_opened > opened + 12)
+        swarm = swarm_of(engine)
+        assert swarm.totals.requests <= swarm.totals.connections_opened
+
+
+@tcp_clients
 async def test_who_has_nothing_left_to_ask_keeps_no_server_from_the_others(client: str) -> None:
     """It serves one connection at a time, and the budget is spent before the last of these is over."""
     asks = {"clients": 5, "permits": 0, "lifetime": 7, "requests": 60, "service_time_s": 0.0}

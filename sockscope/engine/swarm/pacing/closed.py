@@ -57,6 +57,8 @@ class ClosedLoop:
         if swarm.paused:
             client.state = ClientState.PARKED
             self._idle()
+        elif swarm.tuning.lifetime and self._is_worn():
+            client.leave(CloseReason.LIFETIME)
         elif not (self._has_place or swarm.places.enter(self)):
             client.state = ClientState.WAITING
             self._idle()
@@ -80,7 +82,8 @@ class ClosedLoop:
             self._release()
             self._end_turn()
             return
-        leaves = tuning.lifetime and record.frames_out >= tuning.lifetime
+        # Connections stay open while the traffic is paused.
+        leaves = tuning.lifetime and not self._swarm.paused and self._is_worn()
         if not (leaves or self._has_place) and record.frames_in:
             self._has_place = True
             self._swarm.places.serve(self)
@@ -213,6 +216,11 @@ class ClosedLoop:
             or tuning.depth > 1
             or tuning.pool
         )
+
+    def _is_worn(self) -> bool:
+        """Whether the connection has carried as many requests as it is to carry."""
+        record = self._client.link.record
+        return record is not None and record.frames_out >= self._swarm.tuning.lifetime
 
     def _think_time_over(self) -> None:
         self._think = None
