@@ -49,6 +49,7 @@ class Terminal:
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
         self.written = bytearray()
+        self._drawn = (-1, "")
         self._set_size(*size)
         self.attributes = termios.tcgetattr(slave)
         self.child = subprocess.Popen(
@@ -92,6 +93,7 @@ class Terminal:
     def resize(self, width: int, height: int) -> None:
         """Change the size of the window."""
         self.screen.resize(height, width)
+        self._drawn = (-1, "")
         self._set_size(width, height)
 
     def _set_size(self, width: int, height: int) -> None:
@@ -111,8 +113,10 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """The screen as text."""
-        return "\n".join(line.rstrip() for line in self.screen.display)
+        """The screen as text, put together once for all that was written until now."""
+        if self._drawn[0] != len(self.written):
+            self._drawn = (len(self.written), "\n".join(line.rstrip() for line in self.screen.display))
+        return self._drawn[1]
 
     def until(self, predicate: Callable[[], object], what: str) -> None:
         """Read what the program writes until something holds."""

@@ -65,11 +65,27 @@ def test_a_server_may_listen_at_all_addresses(sockets: ExitStack, host: str, nea
     assert accept_queue((near, port)) == 2
 
 
+def test_only_the_table_that_has_the_address_is_read(
+    sockets: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel takes milliseconds to tell that a table has nothing."""
+    opened: list[str] = []
+
+    def told(path: str, mode: str) -> BinaryIO:
+        opened.append(path)
+        return Path(path).open("rb")
+
+    address = listener(sockets, "127.0.0.1").getsockname()
+    monkeypatch.setattr(module, "open", told, raising=False)
+    assert accept_queue(address) == 0
+    assert opened == ["/proc/net/tcp"]
+
+
 @pytest.mark.parametrize("absent", [True, False])
 def test_a_table_may_be_absent_or_empty(
     sockets: ExitStack, monkeypatch: pytest.MonkeyPatch, absent: bool
 ) -> None:
-    address = listener(sockets, "127.0.0.1").getsockname()
+    address = ("127.0.0.1", listener(sockets, "0.0.0.0").getsockname()[1])
     connect(sockets, 2, address)
 
     def without_ipv6(path: str, mode: str) -> BinaryIO:

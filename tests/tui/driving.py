@@ -37,7 +37,7 @@ LARGE = (120, 40)
 PATIENCE_S = 20.0
 POLL_S = 0.02
 """Reading the screen costs milliseconds, which a real run needs itself."""
-MOST_STEPS = 100
+MOST_STEPS = 25
 """After so many steps of a fake run nothing more will happen."""
 
 
@@ -103,7 +103,12 @@ class Driver(Generic[S]):
 
     async def sees(self, *texts: str) -> None:
         """Wait until all these texts stand on the screen."""
-        await self.until(lambda: all(text in self.screen for text in texts), f"on the screen: {texts}")
+
+        def stand_there() -> bool:
+            screen = self.screen
+            return all(text in screen for text in texts)
+
+        await self.until(stand_there, f"on the screen: {texts}")
 
     async def tunes(self, **requested: Any) -> None:
         """Wait until the run has these values."""
