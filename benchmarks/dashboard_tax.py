@@ -56,8 +56,8 @@ from sockscope.core.run.snapshot import RunState
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import raise_descriptor_limit
 from sockscope.engine.loops import calm_collector, loop_factory
-from sockscope.faces.ending import Ending
 from sockscope.faces.tui.panels.knob_layout import KNOBS
+from sockscope.faces.tui.terminal import TerminalEnding
 
 COLUMNS, ROWS = 120, 40
 DASHBOARD = (str(Path(sys.executable).with_name("sockscope")), "--no-history")
@@ -242,11 +242,11 @@ async def _child(load: str, seconds: float, warmup_s: float) -> Figures:
     from sockscope.faces.tui.terminal import adapt_textual
 
     adapt_textual()
-    with Ending() as ending:
+    with TerminalEnding() as ending:
         return await _measured(load, seconds, warmup_s, ending)
 
 
-async def _measured(load: str, seconds: float, warmup_s: float, ending: Ending) -> Figures:
+async def _measured(load: str, seconds: float, warmup_s: float, ending: TerminalEnding) -> Figures:
     from sockscope.faces.tui.app import SockscopeApp
     from sockscope.faces.tui.session import Session
 

@@ -7,6 +7,7 @@ the dashboard.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import io
 import os
@@ -46,6 +47,8 @@ Params = Mapping[str, Any]
 DEFAULT_DURATION_S = 10.0
 """How long ``run`` and ``swarm`` last when neither a duration nor a number of requests is given."""
 SHORTEST_INTERVAL_S = 0.01
+LEAVE_S = 3.0
+"""How long what the user's own code wants to be called at exit may take."""
 _NOT_FIELDS = ("spec", "print_spec", "history", "no_history")
 _HELP = {"help_option_names": ["-h", "--help"]}
 _TIMED = {"duration": "10 s, or until -n is reached"}
@@ -73,13 +76,28 @@ def main() -> None:
     except SystemExit as leaving:
         code = int(leaving.code or 0)
         _on_request(lambda *_: os._exit(code))
-        if any(
-            not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()
-        ):
-            # A thread of the user's own code, which may never end, is not waited for.
-            sys.stderr.flush()
-            os._exit(code)
+        own_code = sys.modules.get("sockscope.engine.own_code")
+        if own_code is not None and own_code.has_run_here():
+            _leave(code)
         raise
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process although the user's own code may have left behind what never ends.
+
+    Processes that it has begun are ended, threads are not waited for, and what it has registered to be called
+    at exit has a time; coroutines and objects are not brought to an end.
+    """
+    from sockscope.engine.process_tree import end_descendants
+
+    end_descendants()
+    ends = threading.Timer(LEAVE_S, os._exit, (code,))
+    ends.daemon = True
+    ends.start()
+    atexit._run_exitfuncs()
+    with contextlib.suppress(Exception):  # the streams may be the user's own by now
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _on_request(action: Any) -> None:
@@ -284,7 +302,7 @@ def _aimed_experiment(target: Given, params: Params, timed: bool) -> Experiment:
 
 
 def _layers(params: Params) -> list[Layer]:
-    spec = [read_spec(params["spec"])] if params["spec"] else []
+    spec = [read_spec(params["spec"])] if params["spec"] is not None else []
     return [*spec, read_environment(os.environ), read_flags(typed(params))]
 
 

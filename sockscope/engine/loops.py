@@ -110,7 +110,8 @@ def run_on(name: str, main: Coroutine[Any, Any, T]) -> T:
         loop.set_exception_handler(lambda *_: None)
         for task in asyncio.all_tasks(loop):
             task.cancel()
-        loop.run_until_complete(_last_turns(loop))
+        with contextlib.suppress(asyncio.CancelledError):  # the user's own code may cancel whatever runs
+            loop.run_until_complete(_last_turns(loop))
         asyncio.set_event_loop(None)
         loop.close()
 

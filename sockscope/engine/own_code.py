@@ -30,6 +30,11 @@ _STARTS_A_LOOP = re.compile("event loop.*running|running event loop", re.IGNOREC
 """How asyncio and uvloop refuse to run a loop in a loop."""
 
 
+def has_run_here() -> bool:
+    """Tell whether code of the user's has been imported into this process."""
+    return bool(_imported)
+
+
 def look_for(experiment: Experiment) -> None:
     """Raise ConfigError when the module of the user's own server is not there; nothing is imported.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -163,3 +164,12 @@ def _read(member: _Member) -> float:
     member.voluntary, member.involuntary = switches.voluntary, switches.involuntary
     waited_for: float = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
     return float(times.user + times.system + waited_for)
+
+
+def end_descendants(of: int | None = None, but: Collection[int] = ()) -> None:
+    """Kill the descendants of process ``of`` (this one), except those of the ids in ``but``."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for process in psutil.Process(of).children(recursive=True):
+            if process.pid not in but:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()

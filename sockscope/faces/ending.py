@@ -4,7 +4,8 @@ A loop that is held up (by blocking work, by a handler that never awaits) calls 
 What asks a command to end is therefore noticed outside the loop, twice over: by Python's own handlers, which
 the main thread also runs between the steps of some calls that keep the interpreter's lock, and by a thread
 that is woken by the kernel's side of them (:func:`signal.set_wakeup_fd`), which acts where the main thread
-is inside a call that does not return.
+is inside a call that does not return. Where neither can act, in a call that keeps the interpreter's lock, a
+second process does (:mod:`sockscope.faces.watchdog`), if the user's own code may make such calls.
 """
 
 from __future__ import annotations
@@ -23,23 +24,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType, TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
-import psutil
-
-from sockscope.core.wire.octets import printable
-from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED
+from sockscope.engine.process_tree import end_descendants
+from sockscope.errors import EXIT_INTERRUPTED
+from sockscope.faces.watchdog import (
+    HEARD_S,
+    EndingState,
+    Watchdog,
+    blocked,
+    kept_signals,
+    place,
+    say_if_heard,
+)
 
 AGAIN_S = 0.8
 """How long a command may take to leave after a second Ctrl+C."""
-HEARD_S: dict[int, float] = {signal.SIGHUP: 0.8, signal.SIGTERM: 3.0}
-"""How long the loop may take to hear what asks for the end and cannot be typed a second time."""
 HELD_UP_S = 0.5
 """A loop that has not heard the first Ctrl+C for this long when the second one comes is not waited for."""
 ENDING_S = 10.0
 """How long the end may take that SIGTERM or SIGHUP has asked for, once the loop has heard it."""
-_NOT_OWN = (os.path.dirname(os.__file__), sys.prefix, os.path.dirname(os.path.dirname(__file__)), "<")
-"""How the names of files begin that are not the user's."""
 
 
 class Ending:
@@ -50,15 +54,18 @@ class Ending:
     The process is ended from outside of the loop, children included, when it still lives a moment after a
     second Ctrl+C (with 130), or when the loop has not heard a SIGTERM or SIGHUP in time (with 1).
     Left without an error it leaves the signals ignored: the exit code is decided, the process about to end.
+    With ``runs_own_code`` it has a watchdog, and the signals cannot be taken from it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, runs_own_code: bool = False) -> None:
         self._requests = itertools.count()
         self._unheard: list[int] = []
         self._unheard_since = math.inf
         self._heard: set[int] = set()
-        self._due = math.inf
-        self._code = EXIT_FAILED
+        self._state = EndingState.shared()
+        self._runs_own_code = runs_own_code
+        self._watchdog: Watchdog | None = None
+        self._keeping = contextlib.ExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: Callable[[int, bool], object] | None = None
         self._at_worst: list[Callable[[], object]] = []
@@ -70,15 +77,20 @@ class Ending:
         self._is_ending_outside = False
         self._thread = threading.Thread(target=self._watch, daemon=True, name="ending")
 
-    def __enter__(self) -> Ending:
+    def __enter__(self) -> Self:
         self._wakened, self._waker = os.pipe()
         os.set_blocking(self._wakened, False)
         os.set_blocking(self._waker, False)
+        if self._runs_own_code:
+            ends = self._wakened, self._waker
+            self._watchdog = Watchdog(self._state, ends, lambda: self.has_terminal, self._at_worst)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             before = signal.getsignal(number)
             if number != signal.SIGHUP or before is not signal.SIG_IGN:
                 self._before[number] = before
                 signal.signal(number, self._on_signal)
+        if self._runs_own_code:
+            self._keeping.enter_context(kept_signals(self._before))
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         self._thread.start()
         return self
@@ -86,6 +98,9 @@ class Ending:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._keeping.close()
+        if self._watchdog is not None:
+            self._watchdog.stop()
         for number, before in self._before.items():
             signal.signal(number, signal.SIG_IGN if error is None else before)
         signal.set_wakeup_fd(-1)
@@ -95,10 +110,15 @@ class Ending:
         os.close(self._waker)
         os.close(self._wakened)
 
+    @property
+    def has_terminal(self) -> bool:
+        """Whether the command reads keys, Ctrl+C among them, from the terminal."""
+        return False
+
     def at_worst(self, call: Callable[[], object]) -> None:
         """Call ``call``, in any thread, before the process is ended from outside of its loop.
 
-        It must not wait for the loop, nor for a terminal.
+        It must not wait for the loop, nor for a terminal. The watchdog calls what it knew on entering.
         """
         self._at_worst.append(call)
 
@@ -126,15 +146,18 @@ class Ending:
         if number != signal.SIGINT and number in self._heard:
             return
         self._heard.add(number)
+        self._state.is_asked = True
         again = next(self._requests) > 0 and number == signal.SIGINT
         now = monotonic()
         if again:
             if self._is_held_up:
                 self._end_from_outside(EXIT_INTERRUPTED)
-            self._code = EXIT_INTERRUPTED
+            self._state.code = EXIT_INTERRUPTED
         self._unheard.append(-number if again else number)
         self._unheard_since = min(self._unheard_since, now)
-        self._due = min(self._due, now + (AGAIN_S if again else HEARD_S.get(number, math.inf)))
+        self._state.due_s = min(
+            self._state.due_s, now + (AGAIN_S if again else HEARD_S.get(number, math.inf))
+        )
         os.write(self._waker, b"\0")  # the thread looks at the new time
         loop = self._loop
         if loop is not None and not loop.is_closed():
@@ -144,8 +167,8 @@ class Ending:
         """Pass on, on the loop, what has been noticed."""
         while self._unheard and self._asked is not None:
             number = self._unheard.pop(0)
-            if number > 0 and number in HEARD_S and self._code != EXIT_INTERRUPTED:
-                self._due = monotonic() + ENDING_S
+            if number > 0 and number in HEARD_S and self._state.code != EXIT_INTERRUPTED:
+                self._state.due_s = monotonic() + ENDING_S
             self._asked(abs(number), number < 0)
         if not self._unheard:
             self._unheard_since = math.inf
@@ -179,9 +202,9 @@ class Ending:
         poll = select.poll()
         poll.register(self._wakened, select.POLLIN)
         while not self._is_over:
-            left_s = self._due - monotonic()
+            left_s = self._state.due_s - monotonic()
             if left_s <= 0:
-                self._end_from_outside(self._code)
+                self._end_from_outside(self._state.code)
             poll.poll(None if left_s == math.inf else left_s * 1000 + 1)
             self._look()
 
@@ -198,11 +221,9 @@ class Ending:
             for call in self._at_worst:
                 call()
         if self._unheard and self._asked is not None:
-            _say_if_heard(f"the event loop is blocked{self._where()}; quit without figures")
-        with contextlib.suppress(psutil.Error, OSError):
-            for child in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    child.kill()
+            say_if_heard(blocked(self._where()))
+        self._state.is_over = True
+        end_descendants()
         os._exit(code)
 
     def _where(self) -> str:
@@ -210,16 +231,4 @@ class Ending:
         frame = sys._current_frames().get(self._main or 0)
         frames = [at for at, _ in traceback.walk_stack(frame)] if frame is not None else []
         named = [at for at in frames if at.f_code.co_filename != __file__]
-        own = [at for at in named if not at.f_code.co_filename.startswith(_NOT_OWN)]
-        for at in (own or named)[:1]:
-            return f" in {at.f_code.co_name} ({os.path.basename(at.f_code.co_filename)}:{at.f_lineno})"
-        return ""
-
-
-def _say_if_heard(sentence: str) -> None:
-    """Tell a sentence on stderr if that can take it at once."""
-    with contextlib.suppress(OSError):
-        poll = select.poll()
-        poll.register(2, select.POLLOUT)
-        if poll.poll(0):
-            os.write(2, f"sockscope: {printable(sentence)}\n".encode(errors="replace"))
+        return place((at.f_code.co_filename, at.f_lineno, at.f_code.co_name) for at in named)

@@ -46,7 +46,8 @@ def run_headless(
     Returns the exit code. Raises SockscopeError when the run cannot start or its figures cannot be written.
     """
     began_at = datetime.now(UTC)
-    with Ending() as signals, Output(plan) as output:
+    runs_own_code = bool(experiment.own_server) and experiment.tuning.layout == "loop"
+    with Ending(runs_own_code) as signals, Output(plan) as output:
         try:
             with _prints_aside(experiment):
                 outcome = run_on(experiment.loop, _run(experiment, plan, output, signals))

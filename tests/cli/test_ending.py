@@ -14,12 +14,14 @@ import asyncio
 import atexit
 import ctypes
 import re
+import signal
+import subprocess
 import sys
 import time
 
 
 def held(where):
-    print("held", file=sys.stderr, flush=True)
+    print("held" if where == "here" else where, file=sys.stderr, flush=True)
 
 
 async def end_of_file(reader, writer):
@@ -38,6 +40,19 @@ async def loops(reader, writer):
 async def keeps_the_lock(reader, writer):
     held("here")
     re.match("(a+)+$", "a" * 60 + "b")
+
+
+async def keeps_it_from_signals(reader, writer):
+    held("here")
+    sum(range(10**12))
+
+
+async def takes_the_signals(reader, writer):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    held("here")
+    while True:
+        pass
 
 
 async def outside(reader, writer):
@@ -69,6 +84,18 @@ async def leaves_what_goes_on(reader, writer):
 
 async def sleeps_in_a_thread(reader, writer):
     await asyncio.to_thread(time.sleep, 3600)
+
+
+async def begins_a_process(reader, writer):
+    if not hasattr(held, "process"):
+        held.process = subprocess.Popen(["sleep", "3600"])
+        held(held.process.pid)
+    await echo(reader, writer)
+
+
+async def echo(reader, writer):
+    while data := await reader.read(100):
+        writer.write(data)
 
 
 async def cancels_all(reader, writer):
@@ -103,7 +130,17 @@ def interrupted_until_it_ends(child: subprocess.Popen[str], most: int) -> int:
     return most
 
 
-@pytest.mark.parametrize("handler", ["end_of_file", "loops", "keeps_the_lock", "outside"])
+HOLDING = (
+    "end_of_file",
+    "loops",
+    "keeps_the_lock",
+    "keeps_it_from_signals",
+    "takes_the_signals",
+    "outside",
+)
+
+
+@pytest.mark.parametrize("handler", HOLDING)
 def test_a_second_ctrl_c_ends_a_command_whose_loop_is_held_up(handler: str, here: Path) -> None:
     with running("run", "--handler", f"mine:{handler}", "-c", "2", cwd=here) as child:
         assert next_complaint(child) == "held\n"
@@ -147,6 +184,20 @@ def test_children_whose_interpreter_is_held_up_end_too(here: Path) -> None:
         assert child.returncode in (0, 130)
         gone, alive = psutil.wait_procs(children, PATIENCE_S)
         assert (len(gone), alive) == (2, [])
+
+
+@pytest.mark.parametrize("place", ["loop", "child"])
+def test_processes_that_own_code_has_begun_end_with_it(place: str, here: Path) -> None:
+    arguments = ("--handler", "mine:begins_a_process", "--place", place, "-c", "1", "--json-stream")
+    with running("run", *arguments, "-i", "100ms", cwd=here) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        begun = [one for one in psutil.Process(child.pid).children(recursive=True) if one.name() == "sleep"]
+        assert len(begun) == 1
+        child.send_signal(signal.SIGINT)
+        assert child.wait(PATIENCE_S) == 0
+        gone, alive = psutil.wait_procs(begun, PATIENCE_S)
+        assert (gone, alive) == (begun, [])
 
 
 def test_too_few_descriptors_for_a_loop_are_one_sentence() -> None:

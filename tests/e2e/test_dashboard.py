@@ -116,6 +116,55 @@ def test_ctrl_c_twice_leaves_a_dashboard_whose_loop_is_held_up() -> None:
         terminal.is_restored()
 
 
+OWN = """
+import asyncio
+import os
+
+
+async def sums(reader, writer):
+    open("held", "w").close()
+    sum(range(10**12))
+
+
+async def exits(reader, writer):
+    await reader.read(100)
+    os._exit(7)
+
+
+async def cancels(reader, writer):
+    await reader.read(100)
+    for task in asyncio.all_tasks():
+        task.cancel()
+"""
+
+
+@pytest.mark.parametrize(
+    ("handler", "code", "said"),
+    [
+        ("sums", 130, "sockscope: the event loop is blocked in sums (mine.py:8); quit without figures"),
+        ("exits", 7, "sockscope: ended from within, or by a signal, without figures"),
+        ("cancels", 1, "stopped by    its tasks were cancelled by own code"),
+    ],
+)
+def test_whatever_own_code_does_the_terminal_is_restored(
+    handler: str, code: int, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    with Terminal("/bin/sh", "-c", f"cd {tmp_path}; exec {COMMAND} --handler mine:{handler}") as terminal:
+
+        def ends() -> bool:
+            if (tmp_path / "held").exists():
+                terminal.settles()
+                terminal.send("\x03")
+            terminal.settles()
+            return terminal.child.poll() is not None
+
+        terminal.until(ends, "the end")
+        terminal.until(lambda: said in terminal.left_behind, "what was said")
+        assert terminal.child.returncode == code
+        terminal.is_restored()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_at_the_first_byte_leave_cleanly(number: signal.Signals) -> None:
     with Terminal(COMMAND, *FEW) as terminal:

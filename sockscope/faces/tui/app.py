@@ -13,7 +13,6 @@ from textual.screen import Screen
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import RunState
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, SockscopeError
-from sockscope.faces.ending import Ending
 from sockscope.faces.tui.actions import ACTIONS, BY_ID, Action
 from sockscope.faces.tui.look import Look, LookApp
 from sockscope.faces.tui.offer import Offering
@@ -23,6 +22,7 @@ from sockscope.faces.tui.screens.help import HelpScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
 from sockscope.faces.tui.screens.race import RaceScreen
 from sockscope.faces.tui.session import Session
+from sockscope.faces.tui.terminal import TerminalEnding
 from sockscope.store.history import History
 
 
@@ -44,7 +44,7 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         history: History | None = None,
         on_started: Callable[[], None] = lambda: None,
         look: Look = Look(),  # noqa: B008
-        ending: Ending | None = None,
+        ending: TerminalEnding | None = None,
     ) -> None:
         super().__init__(ending, look)
         self.session = session

@@ -12,11 +12,10 @@ from textual.driver import Driver
 from textual.screen import Screen
 from textual.widgets import Input
 
-from sockscope.faces.ending import Ending
 from sockscope.faces.tui.compositor import PacedCompositor
 from sockscope.faces.tui.keys import PromptApp
 from sockscope.faces.tui.terminal import (
-    SavedTerminal,
+    TerminalEnding,
     is_gone,
     is_in_foreground,
     let_go_of_the_terminal,
@@ -39,9 +38,8 @@ class PacedApp(PromptApp[R]):
     ``ending`` nobody but the keys ends it.
     """
 
-    def __init__(self, ending: Ending | None = None, *more: Any) -> None:
+    def __init__(self, ending: TerminalEnding | None = None, *more: Any) -> None:
         self._ending = ending
-        self._saved = SavedTerminal()
         super().__init__(*more)  # asks for the driver
         self._stopping: asyncio.Task[None] | None = None
         self._waits_for_terminal = False
@@ -53,8 +51,7 @@ class PacedApp(PromptApp[R]):
         driver = super().get_driver_class()
         if self._ending is None:
             return driver
-        self._ending.at_worst(self._saved.restore)
-        return terminal_driver(driver, self._ending, self._saved)
+        return terminal_driver(driver, self._ending)
 
     def listen(self) -> None:
         """From now on leave when signals, Ctrl+C or a closed window ask for it."""

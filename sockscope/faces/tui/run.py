@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 from datetime import UTC, datetime
 from functools import partial
@@ -13,14 +15,13 @@ from sockscope.engine.engine import Engine
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_collector, run_on
 from sockscope.errors import EXIT_FAILED, EXIT_OK
-from sockscope.faces.ending import Ending
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.printing import say, tell
 from sockscope.faces.summary import report_text, title_of
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.look import Look, LookFlags, keep_look, look_of
 from sockscope.faces.tui.session import Session
-from sockscope.faces.tui.terminal import adapt_textual
+from sockscope.faces.tui.terminal import TerminalEnding, adapt_textual
 from sockscope.store.history import History
 
 
@@ -35,7 +36,7 @@ def run_dashboard(
     Raises SockscopeError before it starts.
     """
     adapt_textual()
-    with Ending() as ending:
+    with TerminalEnding(bool(experiment.own_server)) as ending:
         return _run_until_left(experiment, environment, history, flags, ending)
 
 
@@ -44,7 +45,7 @@ def _run_until_left(
     environment: dict[str, object] | None,
     history: History | None,
     flags: LookFlags,
-    ending: Ending,
+    ending: TerminalEnding,
 ) -> int:
     look = look_of(flags, os.environ)
     notice = ""
@@ -56,7 +57,7 @@ def _run_until_left(
             session, history, on_started=partial(_started, session, look, notice), look=look, ending=ending
         )
         began_at = datetime.now(UTC)
-        code = run_on(experiment.loop, app.run_async())
+        code = run_on(experiment.loop, _shown(app))
         if app.start_error is not None:
             raise app.start_error
         summary = _keep(session, history, began_at)
@@ -72,6 +73,17 @@ def _run_until_left(
         # A fault of the app itself sets its return code, whatever it was told to leave with.
         failed = app.return_code or session.source.state is RunState.FAILED
         return code or (EXIT_FAILED if failed else EXIT_OK)
+
+
+async def _shown(app: SockscopeApp) -> int | None:
+    """Run the app; when the user's own code cancels its tasks the figures are taken all the same."""
+    code = None
+    with contextlib.suppress(asyncio.CancelledError):
+        code = await app.run_async()
+    if app.session.last_snapshot is None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await app.session.finish()
+    return code
 
 
 def _started(session: Session, look: Look, notice: str) -> None:

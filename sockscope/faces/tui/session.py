@@ -204,16 +204,22 @@ class Session:
     async def finish(self) -> None:
         """End the run; from now on nothing more is drawn."""
         self._is_over = True
-        await self.tuner.close()
         if self.source.state in (RunState.IDLE, RunState.STARTING):
+            await self.tuner.close()
             return
-        # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
-        await self.source.conclude()
-        self._absorb_taken()
-        last = self.source.snapshot(Cursors(events=0, most_events=1, most_exchanges=0))
-        self.intervals.finish(last)
+        try:
+            await self.tuner.close()
+            # Taken while everything is still open: what the stop itself cuts off is no figure of the run.
+            await self.source.conclude()
+        finally:  # there are figures even if the user's own code cancels this
+            self._absorb_taken()
+            last = self.source.snapshot(Cursors(events=0, most_events=1, most_exchanges=0))
+            self.intervals.finish(last)
+            self._keep(last)
         await self.source.stop(GRACE_S)
-        last = drained(last, self.source.snapshot())
+        self._keep(drained(last, self.source.snapshot()))
+
+    def _keep(self, last: Snapshot) -> None:
         self._last_snapshot = replace(last, state=self.source.state, error=self.source.error)
 
     # Pictures.

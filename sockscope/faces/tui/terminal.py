@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import contextlib
 import errno
+import mmap
 import os
 import select
 import signal
@@ -56,32 +57,56 @@ class KeyDecoder(codecs.getincrementaldecoder("utf-8")):  # type: ignore[misc]
 class SavedTerminal:
     """The terminal as it was, to be put back when the driver cannot do it any more.
 
-    ``is_taken`` is set by the driver from before its first byte until after its last.
+    ``is_taken`` is set by the driver from before its first byte until after its last; forked ones see it.
     """
 
     def __init__(self) -> None:
-        self.is_taken = False
+        self._taken = mmap.mmap(-1, 1)
+        # A descriptor of its own, as the user's own code may close the standard ones.
+        self._descriptor, self._is_own = opened(2)
         self._attributes: list[Any] | None = None
         with contextlib.suppress(termios.error):
-            self._attributes = termios.tcgetattr(0)
+            self._attributes = termios.tcgetattr(self._descriptor)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the screen is on it."""
+        return bool(self._taken[0])
+
+    @is_taken.setter
+    def is_taken(self, taken: bool) -> None:
+        self._taken[0] = taken
 
     def restore(self) -> None:
         """Put it back, without waiting for it: what has not left for the screen is dropped."""
         if not self.is_taken or self._attributes is None:
             return
         with contextlib.suppress(termios.error):
-            termios.tcflush(2, termios.TCOFLUSH)
-            termios.tcsetattr(0, termios.TCSANOW, self._attributes)
+            termios.tcflush(self._descriptor, termios.TCOFLUSH)
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, self._attributes)
         with contextlib.suppress(OSError):
-            descriptor, is_own = opened(2)
             poll = select.poll()
-            poll.register(descriptor, select.POLLOUT)
-            # Only what has just been opened is sure not to block.
-            if is_own or poll.poll(0):
-                os.write(descriptor, ABANDON + _RESET)
+            poll.register(self._descriptor, select.POLLOUT)
+            # Only what was opened for this is sure not to block.
+            if self._is_own or poll.poll(0):
+                os.write(self._descriptor, ABANDON + _RESET)
 
 
-def terminal_driver(driver: type[Driver], ending: Ending, saved: SavedTerminal) -> type[Driver]:
+class TerminalEnding(Ending):
+    """Ends a command that draws on a terminal, which is put back in any case."""
+
+    def __init__(self, runs_own_code: bool = False) -> None:
+        super().__init__(runs_own_code)
+        self.saved = SavedTerminal()
+        self.at_worst(self.saved.restore)
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether the screen is on it."""
+        return self.saved.is_taken
+
+
+def terminal_driver(driver: type[Driver], ending: TerminalEnding) -> type[Driver]:
     """Return ``driver`` as the dashboard needs it, if it is that of a terminal.
 
     Ctrl+C and a terminal that is closed are told to ``ending`` by the thread that reads, past the loop.
@@ -89,6 +114,7 @@ def terminal_driver(driver: type[Driver], ending: Ending, saved: SavedTerminal) 
     """
     if not issubclass(driver, LinuxDriver):
         return driver
+    saved = ending.saved
 
     class TerminalDriver(driver):  # type: ignore[misc, valid-type]
         _posted = 0

@@ -112,12 +112,17 @@ class ChildProcess:
         if self.alive:
             # Not by way of the Process object: it looks whether the process has ended, and its code would
             # be lost to whoever waits for it.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        """Kill the process and those that the user's own code has begun in it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def _watch(self) -> None:
         assert self._process is not None
         code = await self._process.wait()
+        self._kill_group()
         self._read_stderr()
         self.alive = False
         self._close()

@@ -12,6 +12,7 @@ For the inspector an exchange is what was read until the server's next write, an
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any
@@ -293,7 +294,12 @@ class OwnEndpoint(TcpEndpoint):
         """Run a handler until it returns, raises, or everything ends."""
         task = self.run(self._watch(connection, handler, writer))
         self._handlers[task] = handler
-        task.add_done_callback(self._handlers.pop)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        handler = self._handlers.pop(task)
+        if inspect.getcoroutinestate(handler) == inspect.CORO_CREATED:  # cancelled before it could begin
+            handler.close()
 
     async def _watch(
         self, connection: OwnConnection, handler: Coroutine[Any, Any, object], writer: asyncio.StreamWriter
