@@ -6,7 +6,10 @@ The oracle is the accounting identity at the clients, looked at after every turn
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -16,9 +19,11 @@ from hypothesis import strategies as st
 
 from sockscope.core.run.adding import difference
 from sockscope.core.run.snapshot import RoleSnapshot
+from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 from tests.engine.peers import Scripted, tcp_peer, udp_peer
 from tests.engine.runs import running, swarm_of
+from tests.waiting import until
 
 TURNS = 60
 """Turns of the loop for which one script is looked at; most take microseconds, the rest a millisecond."""
@@ -36,7 +41,7 @@ ANSWERS: dict[str, Callable[[bytes], list[bytes]]] = {
     "empty": lambda data: [b""],
 }
 """What is written for a read, or sent for a datagram."""
-STEPS = [*ANSWERS, "close", "reset", "late", "unasked later"]
+STEPS = [*ANSWERS, "close", "half, then close", "reset", "late", "unasked later"]
 
 steps = st.lists(st.sampled_from(STEPS), min_size=1, max_size=6)
 greetings = st.sampled_from([b"", b"", b"220 ready\r\n", b"\0"])
@@ -76,9 +81,14 @@ def follow(script: list[str]) -> Callable[[Scripted, bytes], None]:
         elif step == "unasked later":
             transport.write(data)
             asyncio.get_running_loop().call_later(0.002, write_if_open, transport, b"news")
+        elif step == "half, then close":
+            transport.write(data[: len(data) // 2])
+            transport.close()
         elif step == "close":
             transport.close()
         elif step == "reset":
+            linger = struct.pack("ii", 1, 0)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             transport.abort()
         else:
             for piece in [*late, *ANSWERS[step](data)]:
@@ -95,6 +105,10 @@ def write_if_open(transport: asyncio.Transport, data: bytes) -> None:
 def is_balanced(swarm: RoleSnapshot) -> bool:
     totals = swarm.totals
     return totals.requests == totals.responses + totals.timeouts + totals.errors + swarm.in_flight
+
+
+def has_errors(engine: Engine) -> bool:
+    return swarm_of(engine).totals.errors > 0
 
 
 async def check(values: dict[str, Any]) -> None:
@@ -144,6 +158,20 @@ def test_over_tcp_every_request_has_one_outcome(
             await check({"client": client, "target": f"127.0.0.1:{port}", **tuned, **dialogue})
 
     run(against_it())
+
+
+@pytest.mark.parametrize("client", ["selector", "protocol", "streams", "blocking"])
+async def test_every_client_says_in_the_same_words_how_the_server_ended_it(client: str) -> None:
+    for step, words in (
+        ("reset", "Connection reset by peer"),
+        ("close", "the server closed the connection"),
+        ("half, then close", "the server closed the connection after 5 B of an answer"),
+    ):
+        async with tcp_peer(follow([step])) as port:
+            values: dict[str, Any] = {"client": client, "target": f"127.0.0.1:{port}", "request_bytes": 7}
+            async with running(role="swarm", clients=1, **values) as engine:
+                await until(partial(has_errors, engine))
+                assert swarm_of(engine).last_trouble == words
 
 
 @pytest.mark.parametrize("client", ["selector", "protocol"])

@@ -7,6 +7,7 @@ from sockscope.core.config.models import FD_SETSIZE
 from sockscope.core.run.cycle import model_of
 from sockscope.core.run.evidence import FAILING_RATIO, HALF, Finding, Rule, Seen
 from sockscope.core.run.snapshot import STOPPED, TARGET, RunState
+from sockscope.core.run.unanswered import connections_wait
 
 SILENT_S = 1.0
 """A process that has not answered for so long is held up by something."""
@@ -77,7 +78,7 @@ def not_accepting(seen: Seen) -> Finding | None:
     server = seen.window.server
     if server is None or not server.not_accepting:
         return None
-    waiting = f"; {server.backlog:,} connections wait in its backlog" if server.backlog else ""
+    waiting = f"; {connections_wait(server.backlog)} in its backlog" if server.backlog else ""
     return Finding(
         "descriptors",
         f"the server accepts nobody for now: {server.not_accepting}{waiting}; "

@@ -36,7 +36,8 @@ from sockscope.core.run.failing import (
 )
 from sockscope.core.run.figures import UNANSWERED_S, ProcessFigures, figures
 from sockscope.core.run.held import admission, permits, pool
-from sockscope.core.run.snapshot import TARGET, RunState, Snapshot
+from sockscope.core.run.snapshot import TARGET, RunState, Snapshot, Totals
+from sockscope.core.run.unanswered import connections_wait, what_came
 
 __all__ = ["Finding", "limit_of", "limit_of_run"]
 
@@ -122,22 +123,26 @@ def _unanswered(seen: Seen) -> Finding | None:
 def _because(seen: Seen) -> str:
     """Return why requests get no answer, as far as it is known, to be put behind a sentence."""
     lost = seen.window.resources.kernel_udp
-    if seen.window.tuning.transport == "udp" and lost is not None and lost.rcvbuf_errors:
+    totals = seen.window.main.totals
+    if lost is not None and seen.window.tuning.transport == "udp" and _explains(lost.rcvbuf_errors, totals):
         dropped = units.format_count(lost.rcvbuf_errors)
         return f"; receive buffers were full: the kernel dropped {dropped} datagrams"
     cause = first(seen, (_cpu, _occupied, _stuck, _not_accepted, _machine, _held_up, admission))
     if cause is not None:
         return f"; {cause.text}"
-    totals = seen.window.main.totals
-    if model_of(seen.window) is None and totals.bytes_in and not totals.responses:
-        came = units.format_bytes(totals.bytes_in)
-        return f"; {came} came, but no whole answer (--framing, --until, --expect)"
+    if model_of(seen.window) is None and (came := what_came(seen.window)):
+        return f"; {came}"
     if (target := seen.target) is not None and target.cpu_ratio is not None:
         return f"; the target is at {units.format_ratio(target.cpu_ratio)} of a core"
     work_s = seen.cycle.work_s
     if work_s >= seen.window.tuning.request_timeout_s:
         return f"; the service time alone is {units.format_duration(work_s)}"
     return ""
+
+
+def _explains(dropped: int, totals: Totals) -> bool:
+    """Whether the kernel dropped enough for these timeouts: its counter is that of the whole machine."""
+    return dropped > 0 and dropped >= FAILING_RATIO * totals.timeouts
 
 
 def _not_accepted(seen: Seen) -> Finding | None:
@@ -148,7 +153,7 @@ def _not_accepted(seen: Seen) -> Finding | None:
         return None
     if window.swarm is not None and holder.backlog < HALF * window.swarm.connections_open:
         return None
-    told = [f"{holder.backlog:,} connections wait in the backlog: the server does not accept them"]
+    told = [f"{connections_wait(holder.backlog)} in the backlog: the server does not accept them"]
     told += [share(seen.target)] if seen.target is not None else _perhaps(seen)
     return Finding("backlog", "; ".join(told))
 
@@ -378,7 +383,8 @@ def _connecting(seen: Seen) -> Finding | None:
     swarm = seen.window.swarm
     if swarm is None or swarm.clients_connecting < HALF * max(swarm.clients, 1):
         return None
-    made = f"{units.format_count(figures(seen.window).opened_per_s)} are made per second"
+    rate = units.format_count(figures(seen.window).opened_per_s)
+    made = f"{rate} {'is' if rate == '1' else 'are'} made per second"
     if not swarm.totals.connections_opened:
         made = "the server takes none"
     told = [f"{swarm.clients_connecting:,} of {swarm.clients:,} clients wait for a connection; {made}"]
@@ -397,7 +403,7 @@ def _backlog_told(seen: Seen) -> list[str]:
     full = ", which may be full"
     if seen.window.server is not None:
         full = ", which is full (--backlog)" if backlog >= seen.window.experiment.backlog else ""
-    return [f"{backlog:,} are in its backlog{full}"]
+    return [f"{backlog:,} {'is' if backlog == 1 else 'are'} in its backlog{full}"]
 
 
 def _service(seen: Seen) -> Finding | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockscope.core.run.snapshot import STOPPED, RoleSnapshot, Snapshot
-from sockscope.core.units import format_bytes, format_count, format_duration
+from sockscope.core.units import counted, format_bytes, format_count, format_duration
 
 
 def why_unanswered(snapshot: Snapshot) -> str:
@@ -24,16 +24,36 @@ def why_unanswered(snapshot: Snapshot) -> str:
         if tuning.service_time_s >= tuning.request_timeout_s and totals.timeouts:
             return f"the service time is {format_duration(tuning.service_time_s)}, the timeout {timeout}"
         return swarm.last_trouble or "the run ended before the first answer"
-    if totals.bytes_in:
-        return (
-            f"{format_bytes(totals.bytes_in)} came, but no whole answer; what tells the end of one? "
-            "(--framing, --until, --expect)"
-        )
+    if came := what_came(snapshot):
+        return came
     if swarm.backlog >= max(swarm.connections_open, 1):
-        return f"the server does not accept: {format_count(swarm.backlog)} connections wait in its backlog"
+        return f"the server does not accept: {connections_wait(swarm.backlog)} in its backlog"
     if totals.connections_closed and swarm.last_trouble != "timeout":
-        return f"connections end ({swarm.last_trouble}) before a byte of an answer"
+        return f"connections end before a byte of an answer: {swarm.last_trouble}"
     return "the server sent nothing; does it understand what is asked? (--request, --framing)"
+
+
+def what_came(snapshot: Snapshot) -> str:
+    """Return what came for the requests that were not answered, and the cure; empty when nothing did."""
+    totals = snapshot.main.totals
+    if snapshot.tuning.transport == "tcp":
+        if totals.responses or not totals.bytes_in:
+            return ""
+        came = f"{format_bytes(totals.bytes_in)} came, but no whole answer"
+        return f"{came}; what tells the end of one? (--framing, --until, --expect)"
+    if totals.datagrams_late and totals.datagrams_late >= totals.timeouts / 2:
+        return f"{counted(totals.datagrams_late, 'answer')} came after the timeout (--timeout)"
+    if totals.unexpected and totals.unexpected >= totals.timeouts / 2:
+        came = "1 datagram that is no answer came"
+        if totals.unexpected > 1:
+            came = f"{format_count(totals.unexpected)} datagrams that are no answers came"
+        return f"{came}: over UDP a server sends each request back as it is"
+    return ""
+
+
+def connections_wait(count: int) -> str:
+    """Return the beginning of a sentence on connections that are not accepted."""
+    return f"{counted(count, 'connection')} {'waits' if count == 1 else 'wait'}"
 
 
 def _raised(server: RoleSnapshot) -> str:

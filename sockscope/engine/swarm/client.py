@@ -244,7 +244,11 @@ class Client:
         if self._closing_since_s:
             swarm.idle.end(self._closing_since_s, perf_counter())
             self._closing_since_s = 0.0
-        swarm.recorder.errors += link.give_up(reason.value)
+        failed = link.give_up(reason.value)
+        swarm.recorder.errors += failed
+        if failed and reason is CloseReason.EOF:
+            part = f" after {link.unfinished_bytes:,} B of an answer" if link.unfinished_bytes else ""
+            text = f"the server closed the connection{part}"
         self._stop_waiting()
         expected = ""
         if link.record is not None:

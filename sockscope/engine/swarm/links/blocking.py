@@ -25,7 +25,7 @@ from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import plain_address, socket_address
-from sockscope.engine.os_errors import close_reason, close_socket
+from sockscope.engine.os_errors import close_reason, close_socket, describe
 from sockscope.engine.swarm.links.tcp import DialledLink, tcp_options
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class BlockingLink(DialledLink):
     def _ended(self, sock: socket.socket, error: OSError | None) -> None:
         if sock is self._sock:
             self._sock = None
-            self._client.lost(close_reason(error), "" if error is None else str(error))
+            self._client.lost(close_reason(error), "" if error is None else describe(error))
 
     def time_out(self, before_s: float) -> None:
         """Give the connection up, unless the answer comes at this very moment."""

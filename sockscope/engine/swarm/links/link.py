@@ -94,6 +94,11 @@ class Link:
         """What was sent before ``before_s`` was not answered in time."""
         raise NotImplementedError
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """Bytes of an answer that is not whole."""
+        return 0
+
     undecided: Sized = ()
     """What was given up and may be answered late; :meth:`settle` calls it lost."""
 

@@ -26,7 +26,7 @@ from sockscope.core.wire.framing import (
 )
 from sockscope.engine.addresses import family_of, plain_address, socket_address
 from sockscope.engine.options import buffer_options, no_delay_option, set_buffers, set_no_delay, socket_of
-from sockscope.engine.os_errors import close_reason
+from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.recorder import Unfinished, clip
 from sockscope.engine.swarm.links.link import Link
 
@@ -125,7 +125,7 @@ class TcpLink(Link):
     def time_out(self, before_s: float) -> None:
         """Give the connection up: what else was sent on it is lost with it."""
         recorder = self._swarm.recorder
-        held = self._decoder.pending_bytes
+        held = self.unfinished_bytes
         part = f"only {held:,} B of the answer came in time" if held else ""
         recorder.timeouts += self.give_up("timeout", before_s)
         recorder.errors += self.give_up("closed")
@@ -197,6 +197,11 @@ class TcpLink(Link):
         if outcome == "garbage" or not part.wire:
             return Unfinished(outcome)
         return Unfinished("short", clip(part.wire, part.reads))
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """Bytes of an answer that is not whole."""
+        return self._decoder.pending_bytes
 
     def _refuse(self, why: str) -> None:
         """What came is no answer: whatever is under way has failed, and the connection is given up."""
@@ -333,7 +338,7 @@ class TransportLink(DialledLink):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the client."""
         self.transport = None
-        self._client.lost(close_reason(error), "" if error is None else str(error))
+        self._client.lost(close_reason(error), "" if error is None else describe(error))
 
 
 def tcp_options(sock: socket.socket | None, tuning: Tuning) -> list[SocketOption]:
