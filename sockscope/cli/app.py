@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from sockscope import __version__
+from sockscope.cli.faults import Faults
 from sockscope.cli.flags import experiment_flags, typed
 from sockscope.cli.history import diff, history, history_flags, history_of
 from sockscope.cli.look import look_flags, looked_for
@@ -34,14 +35,13 @@ from sockscope.cli.spec import Given, Layer, build, read_environment, read_flags
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.units import format_duration, parse_duration
-from sockscope.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, ConfigError, Fault, SockscopeError
+from sockscope.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, ConfigError, SockscopeError
 from sockscope.faces.printing import printable_lines, say, take_standard_streams, tell
 
 if TYPE_CHECKING:
     from sockscope.faces.output import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
 Params = Mapping[str, Any]
 
 DEFAULT_DURATION_S = 10.0
@@ -50,6 +50,7 @@ SHORTEST_INTERVAL_S = 0.01
 LEAVE_S = 3.0
 """How long what the user's own code wants to be called at exit may take."""
 _NOT_FIELDS = ("spec", "print_spec", "history", "no_history")
+"""Flags that every command which runs something has besides the fields."""
 _HELP = {"help_option_names": ["-h", "--help"]}
 _TIMED = {"duration": "10 s, or until -n is reached"}
 _RACED = {
@@ -335,25 +336,16 @@ def _plan(params: Params) -> Plan:
     from sockscope.core.results.thresholds import Threshold
     from sockscope.faces.output import OutputForm, Plan
 
-    faults: list[Fault] = []
-
-    def parsed(flag: str, text: str, parse: Callable[[str], T]) -> list[T]:
-        try:
-            return [parse(text)]
-        except ValueError as error:
-            faults.append(Fault(flag, text, str(error)))
-            return []
-
-    interval = parsed("--interval", params["interval"], _parse_interval)
-    thresholds = [t for text in params["fail_if"] for t in parsed("--fail-if", text, Threshold.parse)]
+    faults = Faults()
+    interval = faults.read("--interval", [params["interval"]], _parse_interval)
+    thresholds = faults.read("--fail-if", params["fail_if"], Threshold.parse)
     forms = [form for form in (OutputForm.JSON, OutputForm.JSON_STREAM, OutputForm.CSV) if params[form.value]]
     if len(forms) > 1:
         names = " and ".join("--" + form.value.replace("_", "-") for form in forms)
         raise click.UsageError(f"{names} exclude each other")
     if params["output"] == "":
-        faults.append(Fault("--output", "", "is empty"))
-    if faults:
-        raise ConfigError(faults)
+        faults.add("--output", "", "is empty")
+    faults.check()
     return Plan(
         form=forms[0] if forms else OutputForm.TEXT,
         path=params["output"],
@@ -388,7 +380,7 @@ def _refuse_flags_before(command: str, params: Params) -> None:
     """Flags belong after the command that they are for; before it they would be lost without a word."""
     before = [*read_flags(typed(params)).values()]
     names = [value.name for value in before] + [
-        f"--{n.replace('_', '-')}" for n in ("spec", "print_spec", "history", "no_history") if params[n]
+        f"--{name.replace('_', '-')}" for name in _NOT_FIELDS if params[name]
     ]
     for name in ("theme", "ascii"):
         if params[name] is not None:

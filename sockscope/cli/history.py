@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sockscope.cli.faults import Faults
 from sockscope.core.results.kinds import KINDS, kind_of
-from sockscope.errors import EXIT_THRESHOLD, ConfigError, Fault, UnknownRunError
+from sockscope.errors import EXIT_THRESHOLD, ConfigError, UnknownRunError
 from sockscope.faces.printing import printable_lines, say, tell
 from sockscope.store.files import read_file
 
@@ -222,15 +223,9 @@ def _thresholds(texts: tuple[str, ...], comparison: Comparison) -> list[ChangeTh
     from sockscope.core.results.comparison import names_of
     from sockscope.core.results.thresholds import ChangeThreshold
 
-    names = names_of(comparison)
-    found, faults = [], []
-    for text in texts:
-        try:
-            found.append(ChangeThreshold.parse(text, names))
-        except ValueError as error:
-            faults.append(Fault("--fail-if", text, str(error)))
-    if faults:
-        raise ConfigError(faults)
+    faults, names = Faults(), names_of(comparison)
+    found = faults.read("--fail-if", texts, lambda text: ChangeThreshold.parse(text, names))
+    faults.check()
     return found
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sockscope.cli.faults import Faults
 from sockscope.core.results.contest import Contest
 from sockscope.core.units import parse_count, parse_duration
-from sockscope.errors import ConfigError, Fault
+from sockscope.errors import ConfigError
 
 if TYPE_CHECKING:
     from sockscope.core.config.experiment import Experiment
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from sockscope.lab.presets import Preset
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
 Params = Mapping[str, Any]
 
 
@@ -78,21 +78,12 @@ def contest_of(params: Params, preset: Preset | None, workload: Experiment) -> C
     from sockscope.lab import presets
     from sockscope.lab.contestants import parse_entry, parse_vary
 
-    faults: list[Fault] = []
-
-    def parsed(flag: str, text: str, parse: Callable[[str], T]) -> list[T]:
-        try:
-            return [parse(text)]
-        except ValueError as error:
-            faults.append(Fault(flag, text, str(error)))
-            return []
-
-    entries = [e for text in params["contestants"] for e in parsed("contestant", text, parse_entry)]
-    vary = [v for text in params["vary"] for v in parsed("--vary", text, parse_vary)]
-    rounds = parsed("--rounds", params["rounds"], parse_count) if params["rounds"] is not None else []
-    slices = parsed("--slice", params["slice_s"], parse_duration) if params["slice_s"] is not None else []
-    if faults:
-        raise ConfigError(faults)
+    faults = Faults()
+    entries = faults.read("contestant", params["contestants"], parse_entry)
+    vary = faults.read("--vary", params["vary"], parse_vary)
+    rounds = faults.read("--rounds", _given(params["rounds"]), parse_count)
+    slices = faults.read("--slice", _given(params["slice_s"]), parse_duration)
+    faults.check()
     return presets.contest_of(
         workload,
         preset,
@@ -104,6 +95,10 @@ def contest_of(params: Params, preset: Preset | None, workload: Experiment) -> C
     )
 
 
+def _given(text: str | None) -> list[str]:
+    return [] if text is None else [text]
+
+
 def race_plan(params: Params, contest: Contest) -> RacePlan:
     """Return what is to be written and judged; raises ConfigError with every fault."""
     from sockscope.core.results.race_thresholds import RaceThreshold
@@ -112,18 +107,13 @@ def race_plan(params: Params, contest: Contest) -> RacePlan:
     forms = [form for form in (RaceForm.JSON, RaceForm.CSV, RaceForm.MARKDOWN) if params[form.value]]
     if len(forms) > 1:
         raise click.UsageError(" and ".join(f"--{form.value}" for form in forms) + " exclude each other")
+    faults = Faults()
     for flag in ("output", "svg"):
         if params[flag] == "":
-            raise ConfigError.of(f"--{flag}", "", "is empty")
+            faults.add(f"--{flag}", "", "is empty")
     names = [contestant.name for contestant in contest.contestants]
-    thresholds, faults = [], []
-    for text in params["fail_if"]:
-        try:
-            thresholds.append(RaceThreshold.parse(text, names))
-        except ValueError as error:
-            faults.append(Fault("--fail-if", text, str(error)))
-    if faults:
-        raise ConfigError(faults)
+    thresholds = faults.read("--fail-if", params["fail_if"], lambda text: RaceThreshold.parse(text, names))
+    faults.check()
     return RacePlan(
         form=forms[0] if forms else RaceForm.TEXT,
         path=params["output"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from textwrap import wrap
@@ -25,6 +24,7 @@ from sockscope.core.results.schema import SCHEMA_VERSION, Report, bounds, format
 from sockscope.core.results.thresholds import format_figure
 from sockscope.core.units import DASH, bounded, format_count, format_duration
 from sockscope.core.wire.octets import printable
+from sockscope.faces.race_table import rank_text
 from sockscope.faces.summary import WIDTH, report_text, summary_row, title_of
 from sockscope.store.history import RunRow, StoredRun
 
@@ -155,10 +155,10 @@ def _race_text(title: str, report: Report) -> str:
         for name, label in _CONTESTANT.items()
         if any(values.get(name) for values in medians.values())
     }
-    ranks = Counter(one.get("rank") for one in report["contestants"])
+    ranks = [one.get("rank") for one in report["contestants"]]
     cells = [
         (
-            _rank(one.get("rank"), ranks),
+            rank_text(one.get("rank"), ranks),
             one["name"],
             *(_value(name, medians[one["name"]].get(name)) for name in shown),
         )
@@ -167,11 +167,6 @@ def _race_text(title: str, report: Report) -> str:
     table = _table([("rank", "name", *shown.values()), *cells], "><" + ">" * len(shown))
     heading = "\n".join(wrap(f"SockScope: race {printable(title, None)}", WIDTH))
     return f"{heading}\n\n{table}"
-
-
-def _rank(rank: int | None, ranks: Mapping[int | None, int]) -> str:
-    """Return a rank, marked where several share it."""
-    return DASH if rank is None else f"={rank}" if ranks[rank] > 1 else f"{rank}"
 
 
 def _run_labels(a: Report, b: Report) -> dict[str, str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from sockscope.core.results.standing import Standing, StandingRow, rows
 from sockscope.core.units import format_count, format_duration
-from sockscope.faces.race_table import environment_line, headline, workload_line
+from sockscope.faces.race_table import environment_line, headline, rank_text, workload_line
 
 WIDTH = 960
 _ROW = 34
@@ -23,6 +23,7 @@ def race_svg(standing: Standing, environment: Mapping[str, object]) -> str:
     show: Callable[[float | None], str] = format_duration if contest.requests else format_count
     unit = "time until all are done" if contest.requests else "requests per second"
     height = _TOP + _ROW * len(table) + _BOTTOM
+    ranks = [row.rank for row in table]
     longest = max((row.figures[contest.figure].max or 0.0 for row in table), default=0.0)
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{height}' "
@@ -32,17 +33,22 @@ def race_svg(standing: Standing, environment: Mapping[str, object]) -> str:
         _text(20, 30, headline(standing), size=17, weight="bold"),
         _text(20, 52, workload_line(contest), size=13, fill=_FAINT),
         _text(_LEFT, 80, f"{unit}: median, least and most of the rounds", size=12, fill=_FAINT),
-        *(_bar(row, at, contest.figure, longest, show) for at, row in enumerate(table)),
+        *(_bar(row, at, _label(row, ranks), contest.figure, longest, show) for at, row in enumerate(table)),
         _text(20, height - 16, environment_line(environment), size=12, fill=_FAINT),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _bar(row: StandingRow, at: int, figure: str, longest: float, show: Callable[[float | None], str]) -> str:
+def _label(row: StandingRow, ranks: Sequence[int | None]) -> str:
+    return f"{rank_text(row.rank, ranks)}  {row.name}" if row.rank is not None else row.name
+
+
+def _bar(
+    row: StandingRow, at: int, label: str, figure: str, longest: float, show: Callable[[float | None], str]
+) -> str:
     spread, top = row.figures[figure], _TOP + at * _ROW
     base = top + _BAR - 4
-    label = f"{row.rank}  {row.name}" if row.rank is not None else row.name
     parts = [_text(_LEFT - 12, base, label, size=13, anchor="end")]
     if spread.median is None or spread.min is None or spread.max is None:
         return "\n".join([*parts, _text(_LEFT, base, row.fault or "no figure", size=12, fill=_FAINT)])

@@ -150,7 +150,7 @@ def result_columns(contest: Contest, table: Sequence[StandingRow], *, bars: bool
     deciding, show = contest.figure, _shower(contest.figure)
     longest = max((row.figures[deciding].median or 0.0 for row in table), default=0.0)
     columns = [
-        RaceColumn("rank", lambda row: _rank(row, table)),
+        RaceColumn("rank", lambda row: rank_text(row.rank, [other.rank for other in table])),
         RaceColumn("server", lambda row: row.name, left=True),
         RaceColumn("time" if contest.requests else "req/s", lambda row: show(row.figures[deciding].median)),
     ]
@@ -193,11 +193,11 @@ def _shower(figure: str) -> Callable[[float | None], str]:
     return format_duration if figure.endswith("_s") and not figure.endswith("_per_s") else format_count
 
 
-def _rank(row: StandingRow, table: Sequence[StandingRow]) -> str:
-    if row.rank is None:
+def rank_text(rank: int | None, ranks: Iterable[int | None]) -> str:
+    """Return a rank for people: with a sign where others share it, a dash where there is none."""
+    if rank is None:
         return DASH
-    shared = sum(other.rank == row.rank for other in table) > 1
-    return f"={row.rank}" if shared else f"{row.rank}"
+    return f"={rank}" if sum(other == rank for other in ranks) > 1 else f"{rank}"
 
 
 def _switches(row: StandingRow) -> str:

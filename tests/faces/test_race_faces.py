@@ -178,6 +178,8 @@ def test_the_chart_is_svg_with_a_bar_for_each() -> None:
     assert widths[0] == pytest.approx(2 * widths[1], abs=0.2)
     texts = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"1  fast", "2  slow", "2,000", "1,000"} <= set(texts)
+    tied = race_svg(two_servers(laps={"slow": rates(1.0, 2.0), "fast": rates(2.0, 1.0)}), HERE)
+    assert "=1  fast" in tied
     right = max(float(e.get("x") or 0) + float(e.get("width") or 0) for e in bars)
     assert right < float(root.get("width") or 0)
 
