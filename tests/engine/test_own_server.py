@@ -123,6 +123,11 @@ async def test_a_frame_in_pieces_is_one_request_and_what_the_server_read_is_capt
             await until(lambda reads=reads: recorder.totals().reads == reads)  # type: ignore[misc]
         assert await reader.readexactly(68) == wire
         totals = recorder.totals()
+        assert (totals.messages_torn, totals.reads_merged) == (1, 0)
+        writer.write(wire + wire)
+        assert await reader.readexactly(136) == wire + wire
+        both = recorder.totals()
+        assert (both.requests, both.messages_torn, both.reads_merged) == (3, 1, 1)
         assert (totals.requests, totals.responses, totals.reads, totals.writes) == (1, 1, 3, 1)
         recorder.fold()
         exchange = recorder.exchanges.get(0)

@@ -12,6 +12,8 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
 """Percentiles of the service time, as shares."""
 PROGRESS = frozenset({"requests", "responses"})
 """Counts that tell how much was done, and nothing about how well."""
+OF_FRAMES = PROGRESS | {"messages_torn", "reads_merged"}
+"""Counts that nobody knows where nothing tells messages apart."""
 _UNWELCOME = frozenset(
     {"timeouts", "errors", "failed", "unexpected", "connections_refused", "connections_reset",
      "connections_timed_out", "connections_failed", "connections_rejected", "accept_stops", "datagrams_lost",

@@ -21,8 +21,8 @@ from sockscope.core.results.batch_means import FEWEST, Batches, batches
 from sockscope.core.results.run_figures import (
     CPU_PER_REQUEST,
     NAMES,
+    OF_FRAMES,
     PERCENTILES,
-    PROGRESS,
     SECTIONS,
     compared,
 )
@@ -148,7 +148,7 @@ def _server(source: _Source) -> dict[str, Any] | None:
         return None
     totals = _attributes("totals", server.totals) or {}
     if not server.counts_frames:
-        totals |= dict.fromkeys(PROGRESS)
+        totals |= dict.fromkeys(OF_FRAMES)
     skew_s = server.time_s - swarm.time_s if swarm is not None else None
     return {**totals, "connections_open": server.connections_open, "skew_s": skew_s}
 

@@ -21,12 +21,12 @@ from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Payload
-from sockscope.core.wire.framing import Decoder, FramingError, decoder_for
+from sockscope.core.wire.framing import Decoder, FramingError, decoder_for, torn_and_merged
 from sockscope.engine.loops import break_off
 from sockscope.engine.os_errors import close_reason
 from sockscope.engine.own_code import Factory, Handle, load_handler, load_protocol
 from sockscope.engine.own_errors import RaisedTable, is_interrupt, told
-from sockscope.engine.recorder import CAPTURE_BYTES, Clip, clip
+from sockscope.engine.recorder import CAPTURE_BYTES, Clip, Recorder, clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.recording_transport import RecordingTransport
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
@@ -37,12 +37,13 @@ CANCELS = 8
 
 
 class FrameCount:
-    """Counts the frames of one direction of a connection."""
+    """Counts the frames of one direction of a connection; what reads say about messages goes to ``reads``."""
 
-    __slots__ = ("_decoder", "_repeat")
+    __slots__ = ("_decoder", "_reads", "_repeat")
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, reads: Recorder | None = None) -> None:
         self._decoder = decoder
+        self._reads = reads
         self._repeat: bytes | None = None
 
     def count(self, data: bytes) -> int:
@@ -52,6 +53,10 @@ class FrameCount:
             return 1
         decoder = self._decoder
         frames = decoder.feed(data)
+        if self._reads is not None:
+            torn, merged = torn_and_merged(frames, decoder.pending_bytes)
+            self._reads.torn += torn
+            self._reads.merged += merged
         count = len(frames)
         while decoder.more:
             frames = decoder.feed(b"")
@@ -98,7 +103,7 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
         super().__init__(endpoint, tuning)
         self.inner = asyncio.Protocol()
         self._recorder = endpoint.context.recorder
-        self._counts = _frame_counts(tuning)
+        self._counts = _frame_counts(tuning, self._recorder)
         if self._counts is None:
             self._recorder.counts_frames = False
         self._heard = Heard()
@@ -223,12 +228,12 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
             self.transport.close()
 
 
-def _frame_counts(tuning: Tuning) -> tuple[FrameCount, FrameCount] | None:
+def _frame_counts(tuning: Tuning, recorder: Recorder) -> tuple[FrameCount, FrameCount] | None:
     """Return what counts the frames read and those written; None where the framing does not tell."""
     if tuning.framing == "none":
         return None
     incoming, outgoing = (decoder_for(tuning.framing, tuning.request_bytes) for _ in range(2))
-    return FrameCount(incoming), FrameCount(outgoing)
+    return FrameCount(incoming, recorder), FrameCount(outgoing)
 
 
 class OwnServer:
