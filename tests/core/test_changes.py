@@ -3,8 +3,11 @@ from dataclasses import replace
 
 import pytest
 
+from sockscope.core.censoring import AtLeast
 from sockscope.core.events import Event, EventKind
 from sockscope.core.run.changes import AFTER, BEFORE, SETTLE_S, Change, Changes
+from sockscope.core.run.fared import Fared
+from sockscope.core.run.figures import Figures
 from sockscope.core.run.snapshot import RunState, Snapshot
 from tests.core.runs import both
 
@@ -95,6 +98,45 @@ def test_what_the_seconds_before_range_over_is_noise() -> None:
     run.turn()
     run.go_on(5.0, jitter(2_000, 100))
     assert not run.changes.all[-1].is_noise("requests_per_s")
+
+
+def second(rate: float, p50_s: float, *, failed: float = 0.0, lost: float = 0.0) -> Figures:
+    """Return the figures of a second of 40 clients who lost this share of it."""
+    none = dict.fromkeys(("bytes_per_s", "cpu_ratio", "lag_p50_s", "lag_p99_s", "lag_max_s"))
+    rest = {"wait_s": None, "opened_per_s": 0.0, "failed_per_s": failed, "fared": Fared(40 / rate, lost)}
+    longest = AtLeast(1.0) if failed else p50_s
+    return Figures(1.0, rate, p50_s=p50_s, p99_s=longest, max_s=longest, **none, **rest)  # type: ignore[arg-type]
+
+
+def change_of(before: Figures, after: Figures, rest: Figures | None = None) -> Change:
+    """Return a change whose other seconds were quiet."""
+    quiet = rest or second(2_000, 0.01)
+    return Change(1, 0.0, "", before, (before, *[quiet] * 4), after, (*[quiet] * 2, after))
+
+
+def test_requests_that_fail_where_none_did_are_no_noise() -> None:
+    quiet, failing = second(2_000, 0.01), second(2_000, 0.01, failed=20)
+    for name in ("failed_per_s", "p99_s"):
+        assert not change_of(quiet, failing).is_noise(name)
+        assert change_of(failing, failing).is_noise(name)
+        assert change_of(failing, quiet).is_noise(name), "they may come back"
+    assert change_of(quiet, failing).is_noise("requests_per_s")
+
+
+@pytest.mark.parametrize(
+    ("after", "flatters"),
+    [
+        (second(160, 0.005), True),
+        (second(2_100, 0.005, failed=36, lost=0.9), True),
+        (second(4_000, 0.005), False),
+        (second(2_000, 0.02, failed=36, lost=0.9), False),
+    ],
+)
+def test_percentiles_of_the_few_that_are_served_are_no_gain(after: Figures, flatters: bool) -> None:
+    before = second(2_000, 0.01)
+    assert change_of(before, after).flatters("p50_s") is flatters
+    assert change_of(after, before).flatters("p50_s") is flatters
+    assert not change_of(before, after).flatters("requests_per_s")
 
 
 def test_what_the_screen_disturbed_is_left_out() -> None:

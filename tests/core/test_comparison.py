@@ -43,14 +43,34 @@ def side(snapshot: Snapshot, name: str = "run 1", **rest: Any) -> Side:
     return Side(name, reread(report(snapshot, ENVIRONMENT, [snapshot] * FEWEST)), **rest)
 
 
-def seconds(*requests: int, waits_s: float = 0.010, **failed: int) -> Side:
+def seconds(*requests: int, waits_s: float = 0.010, clients: int = 0, **failed: int) -> Side:
     """Return a run that made so many requests in each of its seconds."""
     windows = []
     for at, count in enumerate(requests):
         totals = Totals(requests=count, responses=count, **failed)
-        swarm = role("swarm", totals, service_time=histogram(*[waits_s + at * 1e-5] * count))
+        times = histogram(*[waits_s + at * 1e-5] * count)
+        swarm = role("swarm", totals, service_time=times, clients=clients)
         windows.append(run(seconds=1.0, swarm=swarm))
     return Side("run 1", reread(report(reduce(joined, windows), ENVIRONMENT, windows)))
+
+
+@pytest.mark.parametrize(
+    ("few", "why"),
+    [
+        (seconds(160, 161, 162, waits_s=0.005, clients=40), "fewer answers: the others wait"),
+        (seconds(1_930, 1_931, 1_932, waits_s=0.005, clients=40, timeouts=36), "all but 4 wait for timeouts"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_percentiles_of_the_few_that_are_served_are_not_better(few: Side, why: str) -> None:
+    usual = seconds(1_900, 1_901, 1_902, clients=40)
+    for one, other, who in ((usual, few, "B"), (few, usual, "A")):
+        told = compare(one, other)
+        assert change(told, "service_time_s.p50").verdict is Verdict.DIFFERENT, why
+        assert f"clients of {who} wait longer" in told.doubts[-1]
+    quicker = compare(usual, seconds(4_000, 4_001, 4_002, waits_s=0.005, clients=40))
+    assert change(quicker, "service_time_s.p50").verdict is Verdict.BETTER
+    assert not any("wait longer" in doubt for doubt in quicker.doubts)
 
 
 def change(comparison: Comparison, figure: str, contestant: str = "") -> FigureChange:

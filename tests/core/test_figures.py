@@ -85,6 +85,21 @@ def test_a_stall_may_fill_the_window() -> None:
     assert stalled(2, service_time_s=0.3) is None, "such answers take so long"
 
 
+def test_requests_that_are_older_than_the_window_are_slower_than_its_answers() -> None:
+    def p50_of(requests: int, answered_s: float = 0.005, in_flight: int = 50) -> float | None:
+        times = histogram(*[answered_s] * 3)
+        swarm = role("swarm", Totals(requests=requests), service_time=times, in_flight=in_flight)
+        return figures(run(seconds=1.0, swarm=swarm)).p50_s
+
+    stuck = p50_of(requests=2)
+    assert isinstance(stuck, AtLeast)
+    assert stuck == 1.0
+    assert p50_of(requests=50) == pytest.approx(0.005, rel=1 / 128)
+    assert not isinstance(p50_of(requests=2, in_flight=4), AtLeast), "there are few of them"
+    slow = p50_of(requests=2, answered_s=2.0)
+    assert not isinstance(slow, AtLeast), "others of their age have been answered"
+
+
 def test_failures_are_told_per_second() -> None:
     swarm = role("swarm", Totals(timeouts=4, errors=2, datagrams_lost=3))
     shown = figures(run(seconds=2.0, swarm=swarm))

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from sockscope.core import censoring
 from sockscope.core.config.experiment import FIELDS_BY_ATTRIBUTE
 from sockscope.core.config.fields import Subject
 from sockscope.core.results.batch_means import FLOOR_RATIO
+from sockscope.core.results.flattering import PERCENTILES, flattered
 from sockscope.core.results.kinds import KINDS
+from sockscope.core.results.run_result import RUN
 from sockscope.core.results.schema import Better, Estimate, Figure, Report, ResultKind, format_field, known
 from sockscope.core.results.thresholds import ChangeThreshold
 from sockscope.core.units import DASH, bounded
@@ -147,20 +149,42 @@ def compare(a: Side, b: Side) -> Comparison:
         raise ValueError(f"a {a.kind} and a {b.kind} have no figures in common")
     kind = KINDS[a.kind]
     before, after = kind.estimates(a.report), kind.estimates(b.report)
+    figures: Mapping[str, tuple[FigureChange, ...]] = {
+        name: tuple(_changes(kind, estimates, after[name]))
+        for name, estimates in before.items()
+        if name in after
+    }
+    figures, flattery = _without_flattery(figures, flattered(a.report, b.report) if kind is RUN else 0)
     return Comparison(
         a,
         b,
         _changed_fields(a, b),
         _changed_environment(a, b),
-        {
-            name: tuple(_changes(kind, estimates, after[name]))
-            for name, estimates in before.items()
-            if name in after
-        },
-        tuple(_doubts(kind, a, b)),
+        figures,
+        (*_doubts(kind, a, b), *flattery),
         only_a=tuple(name for name in before if name not in after),
         only_b=tuple(name for name in after if name not in before),
     )
+
+
+def _without_flattery(
+    figures: Mapping[str, tuple[FigureChange, ...]], direction: int
+) -> tuple[Mapping[str, tuple[FigureChange, ...]], tuple[str, ...]]:
+    """Return the changes, those of percentiles in the direction that flatters without a verdict, and why."""
+    believed = {name: tuple(_believed(one, direction) for one in of) for name, of in figures.items()}
+    verdicts, before = (
+        [one.verdict for of in all_of.values() for one in of] for all_of in (believed, figures)
+    )
+    if verdicts == before:
+        return figures, ()
+    worse = "B" if direction < 0 else "A"
+    return believed, (f"percentiles are of the requests that were answered: clients of {worse} wait longer",)
+
+
+def _believed(one: FigureChange, direction: int) -> FigureChange:
+    if one.figure.startswith(PERCENTILES) and (one.change_ratio or 0.0) * direction > 0:
+        return replace(one, better=Better.NEITHER)
+    return one
 
 
 def _changes(

@@ -10,6 +10,7 @@ from sockscope.core.censoring import percentiles
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.run.figures import without_answer
 from sockscope.core.run.snapshot import ProcessUse, Snapshot
 from sockscope.errors import ConfigError, Fault
 
@@ -166,7 +167,7 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
     """
     seen, totals = swarm.main, swarm.main.totals
     server_s, swarm_s = duration_s or server.measured_s, duration_s or swarm.measured_s
-    p50, p99 = percentiles(seen.service_time, seen.unanswered, (0.5, 0.99))
+    p50, p99 = percentiles(seen.service_time, without_answer(swarm), (0.5, 0.99))
     used, clients = used_by(SERVER, server), used_by(SWARM, swarm)
     return Lap(
         duration_s=swarm_s or None,

@@ -42,7 +42,7 @@ from sockscope.core.results.schema import (
 )
 from sockscope.core.results.shape import FLAG, NAME, NUMBER, TEXT, list_of, one_of, optional, record
 from sockscope.core.run.adding import joined
-from sockscope.core.run.figures import figures, stall_s
+from sockscope.core.run.figures import figures, stall_s, without_answer
 from sockscope.core.run.findings import limit_of_run
 from sockscope.core.run.little import accounted_ratio
 from sockscope.core.run.snapshot import (
@@ -116,13 +116,13 @@ def _rates(source: _Source) -> dict[str, Any]:
 def _service_time(source: _Source) -> dict[str, Any] | None:
     if source.swarm is None:
         return None
-    answered, unanswered = source.swarm.service_time, source.swarm.unanswered
+    answered, unanswered = source.swarm.service_time, without_answer(source.snapshot)
     values = percentiles(answered, unanswered, tuple(PERCENTILES.values()))
     return {
         **dict(zip(PERCENTILES, values, strict=True)),
         "mean": mean(answered, unanswered),
         "count": answered.total,
-        "unanswered": unanswered.total,
+        "unanswered": source.swarm.unanswered.total,
         "stall": stall_s(source.snapshot),
     }
 

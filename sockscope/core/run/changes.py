@@ -11,8 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+from sockscope.core.censoring import AtLeast
 from sockscope.core.events import Event, EventKind
 from sockscope.core.run.adding import joined
+from sockscope.core.run.fared import flatters
 from sockscope.core.run.figures import Figures, figures
 from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.core.run.window import window
@@ -26,6 +28,7 @@ STALE_S = 15.0
 """Seconds that are longer ago tell nothing of the moment before a change."""
 GAP_S = 2.0
 """A longer silence between two snapshots is no second."""
+_OF_ANSWERS = ("p50_s", "p99_s", "max_s", "failed_per_s", "lost_per_s")
 _SLACK_S = 0.1
 """A reader that comes at even times comes a little early or late each time."""
 
@@ -50,13 +53,24 @@ class Change:
     def is_noise(self, name: str) -> bool:
         """Tell whether the seconds before and after overlap in a figure, so that chance explains its change.
 
-        While there are too few seconds of either, nothing is told to be noise.
+        While there are too few seconds of either, nothing is told to be noise, and requests without an answer
+        where there were none before never are.
         """
         before = _known(self.seconds_before, name)
         after = _known(self.seconds_after, name)
         if min(len(before), len(after)) < AFTER:
             return False
+        if any(map(_lacks_answers, self.seconds_after)) and not any(map(_lacks_answers, self.seconds_before)):
+            return name not in _OF_ANSWERS and _overlap(before, after)
         return _overlap(before, after)
+
+    def flatters(self, name: str) -> bool:
+        """Tell whether a percentile of either side looks better than its clients fare."""
+        if self.before is None or self.after is None or name not in ("p50_s", "p99_s", "max_s"):
+            return False
+        one, other = self.before, self.after
+        fallen = (getattr(other, name) or 0.0) < (getattr(one, name) or 0.0)
+        return flatters(one.fared, other.fared) if fallen else flatters(other.fared, one.fared)
 
 
 class Changes:
@@ -133,6 +147,10 @@ class Changes:
             _overlap(_known(seconds[:BEFORE], name), _known(seconds[BEFORE:], name))
             for name in ("requests_per_s", "p50_s", "p99_s")
         )
+
+
+def _lacks_answers(second: Figures) -> bool:
+    return bool(second.failed_per_s or second.lost_per_s) or isinstance(second.max_s, AtLeast)
 
 
 def _known(seconds: Iterable[Figures], name: str) -> list[float]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sockscope.core.censoring import AtLeast, percentiles
+from sockscope.core.censoring import Ages, AtLeast, percentiles
 from sockscope.core.histogram import Histogram
+from sockscope.core.run.fared import Fared
 from sockscope.core.run.snapshot import TARGET, ProcessUse, Resources, Snapshot
 from sockscope.core.units import format_count, format_duration
 
@@ -28,6 +29,7 @@ class Figures:
     an answer. ``wait_s`` is the mean wait for a permit of those that had to wait, ``queue_s`` that of all
     requests for a permit and for a connection of the pool. ``failed_per_s`` are timeouts and errors,
     ``lost_per_s`` those of UDP that were not answered later. ``stall_s`` is that of :func:`stall_s`.
+    ``fared`` is what the clients have of it.
     """
 
     length_s: float
@@ -46,6 +48,7 @@ class Figures:
     failed_per_s: float | None = None
     lost_per_s: float | None = None
     stall_s: float | None = None
+    fared: Fared = field(default_factory=Fared)
 
     def __repr__(self) -> str:
         return (
@@ -144,7 +147,7 @@ def figures(window: Snapshot) -> Figures:
     """Return the figures of a window, as :func:`sockscope.core.run.window.window` cuts it out."""
     length = window.measured_s
     role = window.main
-    p50, p99, longest = percentiles(role.service_time, role.unanswered, (0.5, 0.99, 1.0))
+    p50, p99, longest = percentiles(role.service_time, without_answer(window), (0.5, 0.99, 1.0))
     lag_p50, lag_p99, lag_max = window.resources.loop_lag.percentiles((0.5, 0.99, 1.0))
     totals = role.totals
 
@@ -168,7 +171,31 @@ def figures(window: Snapshot) -> Figures:
         failed_per_s=rate(totals.failed),
         lost_per_s=rate(max(0, totals.datagrams_lost)),
         stall_s=stall_s(window),
+        fared=_fared(window),
     )
+
+
+def _fared(window: Snapshot) -> Fared:
+    swarm, length_s, tuning = window.swarm, window.measured_s, window.tuning
+    if swarm is None or not swarm.clients or length_s <= 0:
+        return Fared()
+    answers, time_s = swarm.totals.responses, swarm.clients * length_s
+    each_s = time_s * tuning.depth / answers - tuning.think_time_s if answers else None
+    return Fared(each_s, swarm.unanswered.sum_s / time_s)
+
+
+def without_answer(window: Snapshot) -> Ages:
+    """Return the ages of the requests of a window that got no answer, given up or not.
+
+    When more are in flight at its end than were sent in it, the others are older than the window. They tell
+    more than its answers do where these took less time than that: what stands still after a few quick answers
+    is not quick.
+    """
+    role = window.main
+    older, longest_s = role.in_flight - role.totals.requests, role.service_time.max_s
+    if older <= 0 or longest_s is None or longest_s >= window.measured_s:
+        return role.unanswered
+    return role.unanswered + Ages({window.measured_s: older})
 
 
 def stall_s(window: Snapshot) -> float | None:

@@ -102,4 +102,7 @@ def _row(label: str, change: Change, name: str, write: Callable[[float | None], 
         return Content(line)
     if change.is_noise(name):
         return Content(line) + Content(f" {NOISE:>6}").stylize("dim")
+    if change.flatters(name):
+        # Of those that were answered; what the others wait for stands in the rows below.
+        return Content(f"{line} {units.DASH:>6}")
     return Content(line + (f" {units.format_change(old, new):>6}" if name != "cpu_ratio" else ""))

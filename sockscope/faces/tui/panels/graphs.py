@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from sockscope.core import units
 from sockscope.core.censoring import AtLeast, percentiles
 from sockscope.core.events import EventKind
-from sockscope.core.run.figures import ProcessFigures, process_figures
+from sockscope.core.run.figures import ProcessFigures, process_figures, without_answer
 from sockscope.core.run.trace import cpu_elsewhere
 from sockscope.core.units import counted
 from sockscope.faces.tui.messages import MomentRequested
@@ -306,6 +306,6 @@ class DistributionPanel(Panel):
         """Hand the histogram over, in milliseconds."""
         role = state.headline.main
         histogram = role.service_time
-        p50, p99 = percentiles(histogram, role.unanswered, (0.5, 0.99))
+        p50, p99 = percentiles(histogram, without_answer(state.headline), (0.5, 0.99))
         marks = [(name, value * 1_000) for name, value in (("p50", p50), ("p99", p99)) if value is not None]
         self.query_one(Bars).show([(edge * 1_000, count) for edge, count in histogram.occupied()], marks)
