@@ -15,6 +15,7 @@ Address = tuple[str, int]
 MOST_NAME = 255
 """Longest name (RFC 1035, section 2.3.4)."""
 _EXAMPLE = "such as 127.0.0.1:7007 or [::1]:7007"
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 # The delimiters of a URI, and what no name, address or zone has in it.
 _NO_PART = frozenset(" /?#[]@\\<>\"'`^{|}")
 
@@ -68,11 +69,16 @@ def parse_host(text: str) -> str:
     if it has one; anything else is a name, to be looked up.
     """
     text = text.strip()
+    if "://" in text:
+        raise ValueError("is a URL; write the address alone")
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdigit() and (host.endswith("]") or ":" not in host):
+        raise ValueError("names a port; that is --port")
     if text.startswith("["):
         if not text.endswith("]"):
             raise ValueError("has a bracket that is not closed")
         return _bracketed(text[1:-1])
-    if ":" in text:
+    if colon:
         return _ipv6(text)
     try:
         return str(ipaddress.IPv4Address(text))
@@ -136,7 +142,22 @@ def is_loopback(host: str) -> bool:
 
     An IPv4 address that is written as an IPv6 one (``::ffff:127.0.0.1``) is that address.
     """
-    found = numeric(host)
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
+    found = _unmapped(host)
     return found is not None and found.is_loopback
+
+
+def why_not_one_machine(host: str) -> str:
+    """Return why an address is nobody's own, to listen on or to be answered from; empty where it may be."""
+    found = _unmapped(host)
+    if found is None:
+        return ""
+    if found.is_multicast:
+        return "is a multicast address, which is that of no one machine"
+    return "is the broadcast address, which is that of no one machine" if found == _BROADCAST else ""
+
+
+def _unmapped(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host is; of an IPv4 one that is written as IPv6, the former."""
+    found = numeric(host)
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found

@@ -175,6 +175,8 @@ def test_a_name_is_resolved() -> None:
         ("a..b:80", "cannot be resolved"),
         ("x" * 70 + ".invalid:80", "cannot be resolved"),
         ("192.0.2.1:80", "is another machine; only with --allow-remote"),
+        ("127.0.0.1:80,224.0.0.1:80", "is a multicast address, which is that of no one machine"),
+        ("[::ffff:255.255.255.255]:80", "is the broadcast address"),
     ],
 )
 def test_targets_that_do_not_do(target: str, reason: str) -> None:
@@ -291,6 +293,10 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         (["-c", ""], "--clients = '' is empty"),
         (["--bind", ""], "--bind = '' is empty"),
         (["--bind", "a..b"], "--bind = 'a..b' cannot be resolved"),
+        (["--bind", "127.0.0.1:80"], "--bind = '127.0.0.1:80' names a port; that is --port"),
+        (["--bind", "[::1]:80"], "--bind = '[::1]:80' names a port; that is --port"),
+        (["--bind", "http://[::1]/"], "--bind = 'http://[::1]/' is a URL"),
+        (["--bind", "0xe0000001"], "--bind = '224.0.0.1' is a multicast address"),
         (["-l", "12parsec"], "--size = '12parsec' is not a size"),
         (["--service-time", "-1ms"], "--service-time = '-1ms' must not be negative"),
         (["--service-time", "soon"], "--service-time = 'soon' is not a duration"),

@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Concatenate, ParamSpec, Self
 
-from sockscope.core.addresses import Address, family_name, is_loopback, parse_target
+from sockscope.core.addresses import (
+    Address,
+    family_name,
+    is_loopback,
+    parse_target,
+    why_not_one_machine,
+)
 from sockscope.core.config.faults import dialogue_faults, own_server_faults, range_faults, tuning_faults
 from sockscope.core.config.fields import FieldSpec, Flag, Kind, Knob, Subject, Value, spec_of
 from sockscope.core.config.models import (
@@ -228,7 +234,7 @@ class Experiment:
         choices=("calm", "default", "tuned"),
         subject=Subject.SETUP)  # fmt: skip
     bind: str = _field("", "bind", "bind", Kind.TEXT,
-        "address or name that the server listens on; empty = loopback",
+        "address or name that the server listens on; without it loopback",
         role=SERVER, subject=Subject.CIRCUMSTANCE,
         flag=Flag(metavar="ADDRESS", only_typed=lambda host: _is_open(str(host))))  # fmt: skip
     port: int = _field(0, "port", "port", Kind.COUNT,
@@ -307,6 +313,8 @@ class Experiment:
     def _address_faults(self) -> Iterator[Fault]:
         if self.bind and self.role != "swarm":
             yield from _address_faults("bind", self.bind, self.bind, self.tuning.family)
+            if why := why_not_one_machine(self.bind):
+                yield Fault("bind", self.bind, why)
         if self.role != "swarm":
             if self.pid and self.role == "both":
                 yield Fault("pid", self.pid, "is the process of a server elsewhere: only with --target")
@@ -319,6 +327,8 @@ class Experiment:
         # Those of the other family are tried when this one's lead nowhere.
         near = next((host for host in hosts if family_name(host) == self.tuning.family), hosts[0])
         yield from _address_faults("target", self.target, near, self.tuning.family)
+        if why := next(filter(None, map(why_not_one_machine, hosts)), ""):
+            yield Fault("target", self.target, why)
         if unknown := [host for host in hosts if not family_name(host) and host != near]:
             yield Fault("target", self.target, f"has a name in it, which is to be an address: {unknown[0]}")
 

@@ -77,7 +77,8 @@ class Peers:
         before, jumps = tracker.highest, tracker.jumps
         tracker.arrived(number)
         if not jumps and tracker.jumps:
-            text = f"the peer's numbers jump from {before:,} to {number:,}: nothing in between is called lost"
+            text = f"the peer's numbers jump from {before:,} to {number:,}: "
+            text += "of what is in between, lost is what the kernel says it dropped"
             self._recorder.on_error(text, peer.record)
         return peer
 
