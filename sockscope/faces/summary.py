@@ -5,6 +5,7 @@ It is made from the report, so that a run that was kept reads as it did when it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any
@@ -314,14 +315,23 @@ def _use(resources: Report) -> str:
 def _difference(report: Report) -> str:
     """Return in words where the server's counts differ from the clients', or nothing.
 
-    A request that is in flight has been counted at one end and not yet at the other; and of two processes
-    one tells its counts a moment after the other.
+    A request that is in flight has been counted at one end and not yet at the other, or was before the
+    figures began; and of two processes one tells its counts a moment after the other.
     """
     skew_s, rate = abs(known(report, "server.skew_s") or 0.0), known(report, "rates.requests_per_s") or 0.0
-    under_way = (known(report, "clients.in_flight") or 0) + 2 * skew_s * rate
+    under_way = (known(report, "clients.in_flight") or 0) + _under_way_before(report) + 2 * skew_s * rate
     parts = []
     for name in ("requests", "responses"):
         clients, server = known(report, f"totals.{name}"), known(report, f"server.{name}")
         if clients is not None and server is not None and abs(clients - server) > under_way:
             parts.append(f"{format_count(server)} {name} (clients: {format_count(clients)})")
     return ", ".join(parts)
+
+
+def _under_way_before(report: Report) -> int:
+    """Return how many requests may have been under way when the figures began, if that was during the run."""
+    lasted = [known(report, name) or 0.0 for name in ("elapsed_s", "duration_s", "paused_s")]
+    if math.isclose(lasted[0], lasted[1] + lasted[2], rel_tol=1e-6):
+        return 0
+    asking = filter(None, (known(report, f"experiment.{name}") for name in ("clients", "permits", "pool")))
+    return min(asking, default=0) * (known(report, "experiment.depth") or 1)

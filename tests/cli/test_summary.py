@@ -86,6 +86,20 @@ def test_counts_that_differ_by_more_than_what_is_in_flight() -> None:
     )
 
 
+def test_what_was_under_way_when_the_figures_began_is_no_difference() -> None:
+    """The server had read it by then: of the clients it is in the figures, of the server it is not."""
+    swarm = role("swarm", Totals(requests=800, responses=800))
+    server = role("server", Totals(requests=790, responses=800))
+
+    def told(clients: int, since_s: float) -> str:
+        ran = run(tuning=Tuning(clients=clients), since_s=since_s, swarm=swarm, server=server)
+        return summary_text(ran)
+
+    assert "server saw" not in told(10, since_s=101.0)
+    assert "server saw    790 requests" in told(10, since_s=100.0)
+    assert "server saw    790 requests" in told(9, since_s=101.0)
+
+
 def test_clients_that_were_late_or_never_there_are_told() -> None:
     tuning, asked = Tuning(clients=9_000), Totals(requests=100, responses=100)
     swarm = role("swarm", asked, clients=9_000, connections_open=6_400, ready_s=0.0)
