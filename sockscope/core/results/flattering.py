@@ -17,10 +17,13 @@ def flattered(a: Report, b: Report) -> int:
 
 
 def _seen(report: Report) -> Fared:
-    clients, asked = known(report, "clients.running"), report["experiment"]
-    length_s, answers = known(report, "duration_s"), known(report, "totals.responses")
+    clients, length_s = known(report, "clients.running"), known(report, "duration_s")
     if not clients or not length_s:
         return Fared()
-    lost_s = (known(report, "totals.timeouts") or 0) * asked["request_timeout_s"]
-    each_s = clients * asked["depth"] * length_s / answers - asked["think_time_s"] if answers else None
+    answers, depth = known(report, "totals.responses"), known(report, "experiment.depth") or 1
+    think_s, timeout_s = (
+        known(report, f"experiment.{name}_s") or 0.0 for name in ("think_time", "request_timeout")
+    )
+    lost_s = (known(report, "totals.timeouts") or 0) * timeout_s
+    each_s = clients * depth * length_s / answers - think_s if answers else None
     return Fared(each_s, lost_s / (clients * length_s))
