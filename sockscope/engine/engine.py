@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Collection
@@ -33,6 +34,7 @@ from sockscope.core.run.snapshot import (
     Snapshot,
 )
 from sockscope.core.run.window import window
+from sockscope.core.units import format_duration
 from sockscope.engine.addresses import check_reach
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
@@ -43,6 +45,7 @@ from sockscope.engine.placement.placement import Placement
 from sockscope.engine.recorder import EVENTS
 from sockscope.engine.sampler import Sampler
 from sockscope.engine.servers.registry import LACKING
+from sockscope.engine.stops import STOPS
 from sockscope.engine.target import TargetProcess
 from sockscope.errors import ConfigError, EngineError, Fault, SockscopeError, StateError
 
@@ -98,6 +101,8 @@ class Engine:
         self._warming_up = False
         self._paused_s = 0.0
         self._paused_since_s = 0.0
+        self._stopped_s = 0.0
+        self._patience = Patience(experiment)
         self._resting = False
         self._loop_name = ""
         self._outer_exception_handler: (
@@ -142,6 +147,7 @@ class Engine:
             self._stop_measuring()
             raise
         self._sampler.start()
+        STOPS.listeners.append(self._skip)
         self._started_s = self._placement.began_s
         # What the processes used to get ready is no figure of the run; what the roles have done since is.
         # So are the kernel's datagrams: clients in another process may have sent some by now.
@@ -179,6 +185,8 @@ class Engine:
     def _stop_measuring(self) -> None:
         if self._sampler is not None:
             self._sampler.stop()
+        if self._skip in STOPS.listeners:
+            STOPS.listeners.remove(self._skip)
         asyncio.get_running_loop().set_exception_handler(self._outer_exception_handler)
 
     async def wait(self) -> None:
@@ -394,16 +402,15 @@ class Engine:
             if experiment.warmup_s:
                 await self._warm_up(experiment.warmup_s)
                 begin_s = perf_counter()
-            deadline = begin_s + experiment.duration_s if experiment.duration_s else None
-            patience = Patience(experiment)
-            while deadline is None or perf_counter() < deadline:
+            deadline = begin_s + (experiment.duration_s or math.inf)
+            patience = self._patience = Patience(experiment)
+            while (left := deadline + self._stopped_s - perf_counter()) > 0:
                 if self._placement.exhausted:
                     break
                 if patience.is_due and (why := self._given_up(patience)):
                     self.fail(EngineError(why))
                     return
-                left = _WATCH_S if deadline is None else min(_WATCH_S, max(0.0, deadline - perf_counter()))
-                await asyncio.sleep(left)
+                await asyncio.sleep(min(_WATCH_S, left))
         except asyncio.CancelledError:
             if self._ended_s is None:
                 self.fail(EngineError(CANCELLED))
@@ -422,6 +429,14 @@ class Engine:
         await self.settle()
         self._warming_up = False
         self.clear()
+
+    def _skip(self, stopped_s: float) -> None:
+        """This process was stopped: that is no time of the run, unless its traffic is made elsewhere."""
+        self._note(EventKind.RUN, f"continued after a stop of {format_duration(stopped_s)}")
+        self._patience.skip(stopped_s)
+        if self.state is RunState.RUNNING and self._placement.generates_here:
+            self._paused_s += stopped_s
+            self._stopped_s += stopped_s
 
     def _given_up(self, patience: Patience) -> str:
         """Return why nobody is to wait for answers any longer, or nothing."""

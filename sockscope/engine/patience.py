@@ -29,6 +29,10 @@ class Patience:
         """Whether it is time to look again, which it never is where the patience has no end."""
         return bool(self._most_s) and perf_counter() >= self._looked_s + LOOK_S
 
+    def skip(self, stopped_s: float) -> None:
+        """Nobody could answer while this process was stopped."""
+        self._since_s += stopped_s
+
     def look(self, swarm: RoleSnapshot | None, tuning: Tuning, paused: bool) -> str:
         """Return why the run is to be given up, or nothing."""
         now_s = self._looked_s = perf_counter()

@@ -21,6 +21,7 @@ from sockscope.core.run.adding import difference
 from sockscope.core.run.snapshot import KernelUdp, Resources
 from sockscope.engine.limits import descriptor_limit, open_descriptors
 from sockscope.engine.run_queue import RunQueue
+from sockscope.engine.stops import STOPS
 
 HEARTBEAT_S = 0.01
 """Interval of the heartbeat that measures how late the loop is."""
@@ -68,9 +69,14 @@ class Sampler:
     def start(self) -> None:
         """Begin the heartbeat."""
         self._due_s = perf_counter() + HEARTBEAT_S
+        STOPS.listeners.append(self._skip)
         self._timer = self._loop.call_later(HEARTBEAT_S, self._beat)
 
+    def _skip(self, stopped_s: float) -> None:
+        self._due_s += stopped_s
+
     def _beat(self) -> None:
+        STOPS.look()
         now = perf_counter()
         late, due_s = self._late, self._due_s
         # A timer may run a little early: uvloop reads its clock once a turn.
@@ -87,6 +93,7 @@ class Sampler:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            STOPS.listeners.remove(self._skip)
 
     def sample(self) -> Resources:
         """Return the readings of this moment, counters since this sampler was made; takes about 0.1 ms."""

@@ -27,6 +27,7 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
 from sockscope.engine.process_tree import end_descendants
+from sockscope.engine.stops import STOPS
 from sockscope.errors import EXIT_INTERRUPTED
 from sockscope.faces.watchdog import (
     HEARD_S,
@@ -49,8 +50,9 @@ ENDING_S = 10.0
 class Ending:
     """Ends a command, from within its loop if it can and from outside if it must.
 
-    As a context manager, entered in the main thread, it owns SIGINT, SIGTERM and SIGHUP (unless that one is
-    ignored: nohup). The first is passed to whoever :meth:`listens <listening>`, or kept until somebody does.
+    As a context manager, entered in the main thread, it owns SIGINT, SIGTERM, SIGHUP (unless that one is
+    ignored: nohup), and SIGCONT. The first request is passed to whoever :meth:`listens <listening>`, or kept
+    until somebody does.
     The process is ended from outside of the loop, children included, when it still lives a moment after a
     second Ctrl+C (with 130), or when the loop has not heard a SIGTERM or SIGHUP in time (with 1).
     Left without an error it leaves the signals ignored: the exit code is decided, the process about to end.
@@ -89,6 +91,8 @@ class Ending:
             if number != signal.SIGHUP or before is not signal.SIG_IGN:
                 self._before[number] = before
                 signal.signal(number, self._on_signal)
+        before = signal.signal(signal.SIGCONT, STOPS.continued)
+        self._keeping.callback(signal.signal, signal.SIGCONT, before)
         if self._runs_own_code:
             self._keeping.enter_context(kept_signals(self._before))
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason, EventKind
 from sockscope.core.run.snapshot import Cursors, RunState, Totals
 from sockscope.engine.engine import Engine
+from sockscope.engine.stops import STOPS
 from sockscope.errors import ConfigError, ListenError, StateError
 from tests.engine.conftest import open_sockets
 from tests.engine.runs import (
@@ -258,6 +260,19 @@ async def test_before_the_start_there_is_nothing_to_see() -> None:
     engine.resume()
     await engine.stop()
     assert state_of(engine) is RunState.IDLE
+
+
+async def test_what_was_in_flight_when_the_process_was_stopped_is_no_timeout() -> None:
+    async with running(depth=2, request_timeout_s=0.3, service_time_s=0.02) as engine:
+        await answered(engine)
+        time.sleep(0.4)  # noqa: ASYNC251  # nothing runs, as in a stop,
+        STOPS.continued()  # and this is how it ends
+        await answered(engine)
+        totals, seen = swarm_of(engine).totals, engine.snapshot(EVERYTHING)
+    assert totals.timeouts == 0
+    assert seen.paused_s > 0.3
+    assert seen.measured_s == pytest.approx(seen.elapsed_s - seen.paused_s)
+    assert any("continued after a stop of" in event.text for event in seen.events)
 
 
 async def test_pause_and_resume_are_states() -> None:

@@ -46,6 +46,11 @@ class Placement:
         return bool(self._generating())
 
     @property
+    def generates_here(self) -> bool:
+        """Whether they are made in this process."""
+        return all(h.local(p.kind.name) is not None for p in self._generating() for h in p.hosts())
+
+    @property
     def roles(self) -> Sequence[str]:
         """The names of the roles that run, in the order in which they started."""
         return list(self._roles)

@@ -19,6 +19,7 @@ from collections import Counter
 from threading import Thread
 from typing import Any
 
+from sockscope.core.units import format_duration
 from sockscope.engine.loops import attach, calm_allocator, calm_collector, run_on
 from sockscope.engine.placement.channel import (
     Answer,
@@ -40,6 +41,7 @@ from sockscope.engine.placement.channel import (
 from sockscope.engine.role import ASKED, TOLD, Role
 from sockscope.engine.roles import ROLE_KINDS
 from sockscope.engine.sampler import Sampler
+from sockscope.engine.stops import STOPS
 from sockscope.errors import EngineError, SockscopeError
 
 EXHAUSTED_S = 0.01
@@ -65,6 +67,7 @@ class Worker:
     def begin(self) -> None:
         """Begin to measure, and to tell of exceptions that nobody waits for."""
         self._sampler.start()
+        STOPS.listeners.append(self._continued)
         asyncio.get_running_loop().set_exception_handler(self._on_loop_exception)
 
     async def end(self) -> None:
@@ -76,6 +79,10 @@ class Worker:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    def _continued(self, stopped_s: float) -> None:
+        text = f"continued after a stop of {format_duration(stopped_s)}"
+        self.channel.send(Trouble(text, fatal=False))
 
     def _ended(self, text: str) -> None:
         if text:
@@ -174,6 +181,7 @@ def main(descriptor: int) -> None:
     Thread(target=_end_with_the_engine, daemon=True).start()
     # The engine ends it; the user's own code may raise KeyboardInterrupt by itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCONT, STOPS.continued)
     if sys.platform == "linux":
         # For a child that lets no thread run: it is stopped, or in a call that keeps the interpreter's lock.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))

@@ -19,6 +19,7 @@ from sockscope.engine.accept_queue import accept_queue
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.recorded_role import RecordedRole
 from sockscope.engine.role import WHOLE, Assignment, Share
+from sockscope.engine.stops import STOPS
 from sockscope.engine.stopwatch import Stopwatch
 from sockscope.engine.swarm.client import LISTEN_S, Client, ClientState
 from sockscope.engine.swarm.closings import Closings
@@ -111,6 +112,7 @@ class Swarm(RecordedRole):
         self._share()
         await self._resize()
         self._look_whether_ready()
+        STOPS.listeners.append(self._skip)
         self._look_for_overdue()
         if self.listens and self.tuning.transport == "tcp":
             await self._listen()
@@ -216,6 +218,7 @@ class Swarm(RecordedRole):
             await asyncio.sleep(0.005)
         if self._watch is not None:
             self._watch.cancel()
+            STOPS.listeners.remove(self._skip)
         self.recorder.stop()
         await self._dialler.close()
         for client in list(self._clients.values()):
@@ -340,6 +343,7 @@ class Swarm(RecordedRole):
     def _look_for_overdue(self) -> None:
         """Check some clients for overdue requests; all of them twenty times per timeout, or ten times
         if there are many, but every 200 ms at the latest."""
+        STOPS.look()
         timeout_s = self.tuning.request_timeout_s
         now_s = perf_counter()
         before_s = now_s - timeout_s
@@ -354,6 +358,11 @@ class Swarm(RecordedRole):
         if len(checked) < CHECKED_AT_ONCE:
             self._unchecked = iter(list(self._clients.values()))
         self._watch = self.loop.call_later(period_s / parts, self._look_for_overdue)
+
+    def _skip(self, stopped_s: float) -> None:
+        """This process was stopped: what was under way has not waited meanwhile."""
+        for client in self._clients.values():
+            client.link.skip(stopped_s)
 
     # For readers.
 

@@ -21,6 +21,7 @@ from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from sockscope.engine.stops import STOPS
 from sockscope.faces.ending import Ending
 from sockscope.faces.tui.writer import ABANDON, ScreenWriter, opened
 
@@ -187,6 +188,7 @@ def terminal_driver(driver: type[Driver], ending: TerminalEnding) -> type[Driver
             self._loop.call_soon_threadsafe(self._app.action_suspend_process)
 
         def _sigcont_application(self, *_: object) -> None:
+            STOPS.continued()
             self._loop.call_soon_threadsafe(self._app.continued)
 
     return TerminalDriver

@@ -18,6 +18,7 @@ from sockscope.core.config.experiment import Tuning
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.recorder import Clip, Unfinished, clip
+from sockscope.engine.stops import STEP_S
 
 if TYPE_CHECKING:
     from sockscope.engine.swarm.client import Client, SwarmContext
@@ -207,6 +208,15 @@ class Link:
         self._sent_s = pipeline[0][0] if pipeline else 0.0
         self._swarm.pipelined -= count if pipeline else count - 1
         return count
+
+    def skip(self, stopped_s: float) -> None:
+        """Let no time have passed for what is under way; the time of the clients goes on, as idle."""
+        latest_s = perf_counter() - STEP_S
+        if self._sent_s:
+            self._sent_s = max(self._sent_s, min(self._sent_s + stopped_s, latest_s))
+            self._swarm.idle.add(stopped_s)
+        for at, (sent_s, wire) in enumerate(self._pipeline):
+            self._pipeline[at] = max(sent_s, min(sent_s + stopped_s, latest_s)), wire
 
     @property
     def under_way(self) -> int:

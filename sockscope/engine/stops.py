@@ -1,0 +1,44 @@
+"""The time in which this process was stopped from outside (SIGSTOP): nothing ran, so nothing was late.
+
+A stop shows only when it is over, by SIGCONT. Whoever owns the signals of the process calls
+:meth:`Stops.continued`; how long it lasted is worked out at the next step of what runs all the time, where no
+request is in the middle of anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+STEP_S = 0.01
+"""How often somebody looks who runs all the time: so much of a stop is not known, and left out of it."""
+SHORTEST_S = 0.1
+"""Shorter ones are not told from a loop that is late."""
+
+
+class Stops:
+    """Tells ``listeners`` the seconds of each stop, once it is over."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Callable[[float], object]] = []
+        self._is_continued = False
+        self._looked_s = 0.0
+
+    def continued(self, *_: object) -> None:
+        """Take note that the process goes on; for a handler of signals."""
+        self._is_continued = True
+
+    def look(self) -> None:
+        """Look whether the process was stopped since the last look."""
+        now_s = perf_counter()
+        if self._is_continued:
+            self._is_continued = False
+            lasted_s = now_s - self._looked_s - STEP_S
+            if self._looked_s and lasted_s >= SHORTEST_S:
+                for listener in list(self.listeners):
+                    listener(lasted_s)
+        self._looked_s = now_s
+
+
+STOPS = Stops()
+"""Those of this process."""
