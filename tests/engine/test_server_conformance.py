@@ -519,6 +519,19 @@ async def test_escape_sequences_are_bytes_like_any_other(model: ServerModel) -> 
         assert served.recorder.exchanges.since(0).items[0][3] == wire
 
 
+@tcp_models
+async def test_who_waits_for_an_answer_is_not_idle(model: ServerModel) -> None:
+    wire = encode("length", b"x")
+    async with (
+        serving(model, idle_timeout_s=0.05, service_time_s=0.3) as served,
+        connected(served) as peer,
+    ):
+        await peer.send(wire)
+        assert await peer.recv_exactly(len(wire)) == wire
+        assert await peer.recv_all() == b""
+        assert (await served.closed()).close_reason is CloseReason.IDLE
+
+
 @concurrent_models
 async def test_a_silent_connection_is_closed_and_a_busy_one_is_not(model: ServerModel) -> None:
     wire = encode("length", b"x")

@@ -261,7 +261,7 @@ class Experiment:
         "connections the server holds at once; more are closed at accept", low=1, high=1_000_000,
         role=SERVER, subject=Subject.SETUP)  # fmt: skip
     idle_timeout_s: float = _field(0.0, "idle_timeout", "idle timeout", Kind.DURATION,
-        "the server closes a connection that is silent this long; 0 = never",
+        "the server closes a connection that is silent this long and waits for no answer; 0 = never",
         high=MAX_SECONDS, zero_word="off",
         role=SERVER, subject=Subject.SETUP)  # fmt: skip
     reuse_address: bool = _field(True, "reuse_address", "reuse address", Kind.FLAG,

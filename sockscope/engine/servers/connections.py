@@ -72,12 +72,16 @@ class ConnectionsEndpoint:
         now = perf_counter()
         for connection in list(self.connections.values()):
             heard = connection.heard
-            if heard != connection.heard_before:
+            if heard != connection.heard_before or self.owes_answer(connection.record):
                 connection.heard_before, connection.idle_since_s = heard, now
             elif now - connection.idle_since_s >= limit_s:
                 connection.close(CloseReason.IDLE, abort=True)
         loop = asyncio.get_running_loop()
         self._idle_timer = loop.call_later(max(limit_s / 8, 0.01), self.watch_idle)
+
+    def owes_answer(self, record: ConnectionRecord) -> bool:
+        """Whether a connection is silent because its peer waits for an answer, which it is there to read."""
+        return record.frames_in > record.frames_out and record.state is not ConnectionState.PAUSED
 
     def finish(self, reason: CloseReason) -> None:
         """Close the listener, and each connection as soon as it owes no answer."""

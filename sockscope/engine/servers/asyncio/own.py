@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from sockscope.core.config.experiment import Experiment, Tuning
-from sockscope.core.connection import ConnectionState
+from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Payload
 from sockscope.core.wire.framing import Decoder, FramingError, decoder_for, torn_and_merged
@@ -324,6 +324,10 @@ class OwnEndpoint(TcpEndpoint):
                 connection.failed(error)
         else:
             connection.returned()
+
+    def owes_answer(self, record: ConnectionRecord) -> bool:
+        """Never: whether a frame is to be answered at all is the user's affair."""
+        return False
 
     def close(self, reason: CloseReason) -> None:
         """Close the listener, abort every connection, and end the handlers."""
