@@ -174,6 +174,28 @@ async def test_every_client_says_in_the_same_words_how_the_server_ended_it(clien
                 assert swarm_of(engine).last_trouble == words
 
 
+@pytest.mark.parametrize("client", ["selector", "protocol", "streams", "blocking"])
+async def test_a_reset_that_the_next_request_runs_into_is_a_reset(client: str) -> None:
+    """Of two clients with one permit one is answered as the connection of the other is reset."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        values: dict[str, Any] = {"client": client, "target": f"127.0.0.1:{listener.getsockname()[1]}"}
+        async with running(grace_s=0.0, role="swarm", clients=2, permits=1, **values) as engine:
+            ends = [(await loop.sock_accept(listener))[0] for _ in range(2)]
+            asking = [loop.create_task(loop.sock_recv(end, 1_000)) for end in ends]
+            await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            served, other = sorted(range(2), key=lambda n: not asking[n].done())
+            asking[other].cancel()
+            ends[other].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            ends[served].send(asking[served].result())
+            ends[other].close()
+            await until(lambda: swarm_of(engine).totals.connections_closed == 1)
+            swarm = swarm_of(engine)
+            ends[served].close()
+    assert (swarm.totals.connections_reset, swarm.last_trouble) == (1, "Connection reset by peer")
+
+
 @pytest.mark.parametrize("client", ["selector", "protocol"])
 @given(script=st.lists(st.sampled_from([*ANSWERS, "late"]), min_size=1, max_size=6), tuned=tunings)
 @bounded

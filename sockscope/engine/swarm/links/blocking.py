@@ -170,8 +170,10 @@ class BlockingLink(DialledLink):
         assert self._sock is not None
         try:
             unasked = self._sock.recv(READ_BYTES, socket.MSG_DONTWAIT)
-        except OSError:
-            unasked = b""  # nothing there; what is broken shows in the write
+        except BlockingIOError:
+            unasked = b""
+        except OSError as error:
+            unasked, self._fault = b"", error  # the write ends it
         if unasked:
             self._take_read(unasked, perf_counter())
         if self._closing:
@@ -203,6 +205,7 @@ class BlockingLink(DialledLink):
     def _ended(self, sock: socket.socket, error: OSError | None) -> None:
         if sock is self._sock:
             self._sock = None
+            error = self._fault or error
             self._client.lost(close_reason(error), "" if error is None else describe(error))
 
     def time_out(self, before_s: float) -> None:

@@ -164,7 +164,7 @@ class SelectorLink(TcpLink):
     def _take(self, size: int) -> None:
         """Take a read that is not the answer in one, or the end."""
         if not size:
-            self._lost(None)
+            self._lost(self._fault)
             return
         sock = self._socket
         self._take_read(self._swarm.readiness.taken(size), perf_counter())
@@ -209,6 +209,7 @@ class SelectorLink(TcpLink):
             self._keep_unsent(data, 0)
         else:
             # Not from within the write: the caller still works with this connection.
+            self._fault = error
             self._swarm.loop.call_soon(self._broken, self._socket, error)
 
     def _keep_unsent(self, data: bytes, sent: int) -> None:
