@@ -455,6 +455,16 @@ SITUATIONS = (
             ("admission", "permits", "9 permits", {"server_permits": 8}, taken(8, 1), LimiterStatistics()),
         )
     ),
+    Situation(
+        "permits for nearly all", "service time", ("20.0 ms of the 22.", "more clients and permits would"),
+        never=(), tuning={"permits": 50, "service_time_s": 0.02}, in_flight=50, service_s=0.0225,
+        swarm={"clients": 52, "limiter": LimiterStatistics(50, 50, 2, 1_000, 1_000, 0.9)},
+    ),
+    Situation(
+        "requests time out behind a full backlog", "timeouts", ("takes 1 connection (--backlog)",),
+        counts={"timeouts": 800, "connections_opened": 300}, experiment={"backlog": 1},
+        tuning={"lifetime": 1}, server={"backlog": 2, "connections_open": 20},
+    ),
     # What takes longest.
     Situation(
         "thinking", "think time", ("think 20.0 ms and wait 8.",),
@@ -470,7 +480,7 @@ SITUATIONS = (
         service_s=0.052,
     ),
     Situation(
-        "service of as many clients as permits", "service time", ("more clients, with more permits, would",),
+        "service of as many clients as permits", "service time", ("more clients and permits would",),
         never=(), tuning={"service_time_s": 0.05, "permits": 100}, service_s=0.052,
     ),
     Situation(

@@ -26,8 +26,8 @@ SETTLE_S = 0.4
 """Left out after a change, while queues of before drain."""
 STALE_S = 15.0
 """Seconds that are longer ago tell nothing of the moment before a change."""
-GAP_S = 2.0
-"""A longer silence between two snapshots is no second."""
+GAP_S = 10.0
+"""A longer silence between two snapshots is no second; a loop that is held up may be as long without one."""
 _OF_ANSWERS = ("p50_s", "p99_s", "max_s", "failed_per_s", "lost_per_s")
 _SLACK_S = 0.1
 """A reader that comes at even times comes a little early or late each time."""
@@ -65,12 +65,11 @@ class Change:
         return _overlap(before, after)
 
     def flatters(self, name: str) -> bool:
-        """Tell whether a percentile of either side looks better than its clients fare."""
+        """Tell whether a percentile has fallen although clients fare no better."""
         if self.before is None or self.after is None or name not in ("p50_s", "p99_s", "max_s"):
             return False
-        one, other = self.before, self.after
-        fallen = (getattr(other, name) or 0.0) < (getattr(one, name) or 0.0)
-        return flatters(one.fared, other.fared) if fallen else flatters(other.fared, one.fared)
+        fallen = (getattr(self.after, name) or 0.0) < (getattr(self.before, name) or 0.0)
+        return fallen and flatters(self.before.fared, self.after.fared)
 
 
 class Changes:

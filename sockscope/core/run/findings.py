@@ -134,6 +134,9 @@ def _because(seen: Seen) -> str:
         return f"; {came}"
     if (target := seen.target) is not None and target.cpu_ratio is not None:
         return f"; the target is at {units.format_ratio(target.cpu_ratio)} of a core"
+    server, most = seen.window.server, seen.window.experiment.backlog
+    if server is not None and server.backlog >= most:
+        return f"; the backlog is full: it takes {units.counted(most, 'connection')} (--backlog)"
     work_s = seen.cycle.work_s
     if work_s >= seen.window.tuning.request_timeout_s:
         return f"; the service time alone is {units.format_duration(work_s)}"
@@ -473,11 +476,11 @@ def _more(seen: Seen) -> str:
         return f"{', '.join(map(share, seen.processes))}"
     tuning, swarm = seen.window.tuning, seen.window.swarm
     bounds = (
-        ("permits", tuning.permits), ("connections of the pool", tuning.pool),
-        ("requests admitted at the server", tuning.server_permits),
+        (" and permits", tuning.permits), (" and connections of the pool", tuning.pool),
+        (" and requests admitted at the server", tuning.server_permits),
     )  # fmt: skip
     at = [name for name, most in bounds if swarm is not None and 0 < most <= swarm.clients]
-    return f"more clients{', with more ' + ' and '.join(at) + ',' if at else ''} would raise the rate"
+    return f"more clients{''.join(at)} would raise the rate"
 
 
 _TRAFFIC: tuple[Rule, ...] = (

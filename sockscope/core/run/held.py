@@ -6,6 +6,8 @@ from sockscope.core import units
 from sockscope.core.run.evidence import HALF, Finding, Seen
 from sockscope.core.run.snapshot import LimiterStatistics
 
+SHORT_RATIO = 0.1
+"""A wait that is shorter than this share of the service time on average is not what clients wait for."""
 NEAR_RATIO = 1.25
 """A limit that is no further than this from the one that holds is worth a word: it is the next."""
 
@@ -38,8 +40,10 @@ def pool(seen: Seen) -> Finding | None:
 
 
 def _taken(seen: Seen, limit: str, of: LimiterStatistics, taken: str, waiting: str) -> Finding | None:
-    """All of it is taken and somebody waits, and at least half of those that were admitted had to."""
+    """All of it is taken and somebody waits; at least half of those that were admitted had to, for long."""
     if not of.permits or of.waited < HALF * of.acquired:
+        return None
+    if of.wait_s < SHORT_RATIO * of.acquired * (seen.cycle.service_s or 0.0):
         return None
     each = f", {units.format_duration(of.wait_s / of.waited)} each" if of.waited else ""
     if of.waiting and of.in_flight >= of.permits:
