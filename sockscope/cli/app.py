@@ -182,7 +182,7 @@ def output_flags(command: F) -> F:
 @history_flags
 @click.pass_context
 def run(ctx: click.Context, /, **params: Any) -> None:
-    """Run server and clients without a screen, and sum up."""
+    """Run server and clients without a screen, and print a summary."""
     _run(ctx, params, _experiment(params, timed=True))
 
 
@@ -248,7 +248,7 @@ def race(ctx: click.Context, /, **params: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 @click.pass_context
 def doctor(ctx: click.Context, /, as_json: bool) -> None:
-    """Tell what this machine allows, and how to fix what is missing."""
+    """Report what this machine allows, and how to fix what is missing."""
     from sockscope.cli.doctor import examine, to_json, to_text
 
     checks = examine()

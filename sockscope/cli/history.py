@@ -68,7 +68,7 @@ def history_of(params: Mapping[str, Any]) -> History | None:
 def history(
     ctx: click.Context, /, kind: str | None, limit: int | None, as_json: bool, file: str | None
 ) -> None:
-    """List the runs that were kept, the newest first; show or delete some."""
+    """List past runs, the newest first; show or delete some."""
     if ctx.invoked_subcommand is not None:
         given = [name for name in ("kind", "limit", "as_json") if ctx.params[name]]
         if given:
@@ -98,7 +98,7 @@ def history(
 @_FILE
 @click.pass_context
 def show(ctx: click.Context, /, run: str, as_json: bool, file: str | None) -> None:
-    """Show a run as it was told when it ended.
+    """Show a run as it was reported when it ended.
 
     ID is a number of the list, last, or last-1 for the one before.
     """
@@ -127,7 +127,7 @@ def delete(
 ) -> None:
     """Delete runs for good."""
     if bool(runs) == everything or (kind and not everything):
-        raise click.UsageError("say which runs, or --all (with --kind KIND for those of a kind)")
+        raise click.UsageError("name the runs, or give --all (with --kind KIND for those of one kind)")
     kept = _open(file or ctx.obj)
     ids = sorted({kept.resolve(run) for run in runs})
     what = f"every {kind or 'run'}" if everything else _counted(ids)
@@ -148,7 +148,7 @@ def delete(
     "--fail-if",
     multiple=True,
     metavar="CONDITION",
-    help="Exit with 3 if a figure has changed so, such as 'requests_per_s<-5%'; may be repeated.",
+    help="Exit with 3 if a figure has changed by this, such as 'requests_per_s<-5%'; may be repeated.",
 )
 @_JSON
 @_FILE

@@ -27,10 +27,10 @@ def race_flags(command: F) -> F:
         click.option("--preset", metavar="NAME", help="Run a race by its name; see --list-presets."),
         click.option("--list-presets", is_flag=True, help="List the presets and exit."),
         click.option("--vary", multiple=True, metavar="FIELD=A,B,...",
-                     help="Each contestant once with each value, such as permits=1,10,100; may be repeated."),
-        click.option("--rounds", metavar="N", help="Number of turns per contestant.  [default: 6]"),
+                     help="Race each contestant once per value, such as permits=1,10,100; may be repeated."),
+        click.option("--rounds", metavar="N", help="Turns per contestant.  [default: 6]"),
         click.option("--slice", "slice_s", metavar="TIME", help="Length of a turn.  [default: 1 s]"),
-        click.option("--baseline", metavar="NAME", help="Contestant that the others are compared with."),
+        click.option("--baseline", metavar="NAME", help="Contestant to compare the others with."),
         click.option("--json", "json", is_flag=True, help="Write one JSON object."),
         click.option("--csv", "csv", is_flag=True, help="Write a line of CSV per contestant and round."),
         click.option("--markdown", "markdown", is_flag=True, help="Write a table in Markdown."),
@@ -41,7 +41,7 @@ def race_flags(command: F) -> F:
                      help="Exit with 3 if this holds for a contestant, as 'threaded.requests_per_s<1000', "
                      "or for any of them, as 'p99>20ms'; may be repeated."),
         click.option("--strict", is_flag=True,
-                     help="Exit with 4 if the clients were the limit for most contestants."),
+                     help="Exit with 4 if the clients were the limit of most contestants."),
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)

@@ -47,7 +47,7 @@ LIMITS: Mapping[str, str] = {
     BOTH: "neither the servers nor the clients had any CPU left",
     NEITHER: "neither used up a core; they waited for the service time, for each other, or for a core",
     SHARED: "one CPU, which the servers and the clients share",
-    MIXED: "not the same for everybody, see the column limit",
+    MIXED: "not the same for all; see the column limit",
 }
 """Who was the limit, in words."""
 OTHERS_RATIO = 0.2
@@ -117,7 +117,9 @@ def headline(standing: Standing) -> str:
     )
     name = f" {contest.preset}" if contest.preset else ""
     cut = ", ended before its time" if standing.cut_short else ""
-    return f"SockScope race{name}: {len(contest.contestants)} servers in turn, {rounds}, {what}{cut}"
+    return (
+        f"SockScope race{name}: {counted(len(contest.contestants), 'server')} in turn, {rounds}, {what}{cut}"
+    )
 
 
 def workload_line(contest: Contest) -> str:

@@ -71,7 +71,7 @@ def test_what_a_model_ignores_is_idle(model: ServerModel, loop: str) -> None:
     for key in threads | read:
         assert model.name in idle[key]
     for key in tcp_only:
-        assert idle[key] == "means nothing over UDP"
+        assert idle[key] == "has no effect over UDP"
 
 
 def test_nothing_of_a_model_is_told_where_none_serves() -> None:
@@ -81,7 +81,7 @@ def test_nothing_of_a_model_is_told_where_none_serves() -> None:
     assert own["server_permits"] == "a:b serves, not a model"
     elsewhere = idle_fields(Experiment(role="swarm"), Tuning(server="threaded", transport="udp"))
     assert elsewhere["server_permits"] == "the server is elsewhere"
-    assert elsewhere["framing"] == "means nothing over UDP"
+    assert elsewhere["framing"] == "has no effect over UDP"
     assert idle_fields(Experiment(), Tuning(server="streams", transport="udp")).keys() == TCP_ONLY
 
 

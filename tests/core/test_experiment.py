@@ -56,7 +56,7 @@ def test_a_client_model_speaks_what_it_can() -> None:
         ({"depth": 1_024, "request_bytes": 1 << 20}, "depth", "more than a client may send"),
         ({"depth": 4, "batch": 5}, "batch", "is more than the depth, 4"),
         ({"pool": 4, "transport": "udp"}, "pool", "UDP has no connections"),
-        ({"pool": 4, "client": "blocking"}, "pool", "has its connection"),
+        ({"pool": 4, "client": "blocking"}, "pool", "has its own connection"),
     ],
 )
 def test_what_the_clients_cannot_do_is_refused(values: dict[str, Any], field: str, why: str) -> None:

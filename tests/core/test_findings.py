@@ -56,7 +56,7 @@ def test_the_admission_limit_of_the_server_goes_before_the_permits_of_the_client
     found = limit_of(limited)
     assert found.limit == "admission"
     assert "10 of 10 requests in service" in found.text
-    assert "40 wait" in found.text
+    assert "40 requests waiting" in found.text
     assert "20.0 ms each" in found.text
     alone = replace(limited, roles=of_roles(limited.server))
     assert limit_of(alone).limit == "admission"
@@ -73,7 +73,7 @@ def test_a_pool_that_is_waited_for_is_named() -> None:
     assert limit_of(busy(Tuning(pool=8), pool=taken, limiter=FULL)).limit == "semaphore"
     assert limit_of(busy(Tuning(pool=8), pool=replace(taken, waiting=0))).limit != "pool"
     gone = limit_of(busy(Tuning(pool=8), clients_retrying=8, last_trouble="Connection refused"))
-    assert gone.text == "8 of 8 connections of the pool are not there and tried again: connection refused"
+    assert gone.text == "8 of 8 connections of the pool are missing and being retried: connection refused"
 
 
 def test_cpu_goes_before_permits() -> None:
@@ -198,7 +198,7 @@ def test_a_target_that_has_ended_is_told_unless_somebody_answers() -> None:
     unanswered = role("swarm", Totals(requests=9))
     found = limit_of(run(seconds=1.0, swarm=unanswered, children=(target(alive=False),)))
     assert found.limit == "process"
-    assert found.text.startswith("target process 77 has ended; clients without a connection try again")
+    assert found.text.startswith("target process 77 has ended; clients keep trying to connect")
     answered = role("swarm", Totals(requests=9, responses=9))
     assert limit_of(run(seconds=1.0, swarm=answered, children=(target(alive=False),))).limit == "latency"
 
@@ -230,16 +230,16 @@ def test_the_process_that_is_at_the_limit_is_named() -> None:
 def test_a_machine_whose_cores_are_all_taken_is_the_limit() -> None:
     found = limit_of(spread({"main": 0.4, "server": 0.7, "clients": 0.8}, machine_busy_s=1.95))
     assert (found.limit, found.who) == ("CPU", ("machine",))
-    assert "all 2 cores" in found.text
+    assert "the machine's 2 cores" in found.text
     assert "main 40 %" in found.text
     assert "other programs" not in found.text
     others = spread({"main": 0.1, "server": 0.2, "clients": 0.2}, machine_busy_s=1.95)
     assert limit_of(others).limit == "semaphore", "most of the latency is service"
     crowded = limit_of(replace(others, tuning=replace(others.tuning, service_time_s=0.0)))
-    assert "all 2 cores are taken, 145 % of a core by other programs: main 10 %" in crowded.text
+    assert "the machine's 2 cores are taken, 145 % of a core by other programs: main 10 %" in crowded.text
     both_full = limit_of(spread({"server": 0.98, "clients": 0.97}, machine_busy_s=2.0))
     assert both_full.who == ("server", "clients")
-    assert "all 2 cores" in both_full.text
+    assert "the machine's 2 cores" in both_full.text
 
 
 def test_processes_with_time_to_spare_are_no_limit() -> None:

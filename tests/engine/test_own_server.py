@@ -245,7 +245,7 @@ async def test_the_tuning_reaches_what_it_can() -> None:
             assert [(fault.field, "serves, not a model" in fault.why) for fault in caught.value.faults] == [
                 (key, True)
             ]
-        with pytest.raises(ConfigError, match="cannot be with --handler"):
+        with pytest.raises(ConfigError, match="cannot be combined with --handler"):
             await tune(engine, transport="udp")
 
 

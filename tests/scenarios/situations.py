@@ -33,7 +33,7 @@ class Busy:
     rest: Mapping[str, Any] = field(default_factory=dict)
 
     def resources(self, machine: float) -> Resources:
-        """Return its readings; ``machine`` is how much of two cores is taken."""
+        """Return its readings; ``machine`` is how much of two cores are taken."""
         late = round(self.late * 100)
         made = resources(cpu_s=self.cpu, lag=histogram(*[0.05] * late, *[0.0005] * (100 - late)))
         return replace(
@@ -164,11 +164,12 @@ SITUATIONS = (
         processes={"main": Busy(0.14, waits=0.7, late=0.3), "target": Busy(0.03)},
     ),
     Situation(
-        "others take the machine from a process that wants it", "CPU", ("100 % of all 2 cores", "main 40 %"),
+        "others take the machine from a process that wants it", "CPU",
+        ("100 % of the machine's 2 cores", "main 40 %"),
         processes={"main": Busy(0.4, waits=0.4, late=0.5)}, machine=1.0,
     ),
     Situation(
-        "our processes fill the machine", "CPU", ("100 % of all 2 cores",), tuning={"permits": 50},
+        "our processes fill the machine", "CPU", ("100 % of the machine's 2 cores",), tuning={"permits": 50},
         processes={"main": Busy(0.6, 0.1), "server": Busy(0.65, 0.1), "clients": Busy(0.65, 0.1)},
         swarm={"limiter": taken(50, 50)}, in_flight=5, machine=1.0,
     ),
@@ -316,7 +317,7 @@ SITUATIONS = (
     ),
     Situation(
         "the server accepts no more connections", "connections",
-        ("10 connections are all", "400 more at once"),
+        ("holds 10 connections at most", "400 more on arrival"),
         never=("no connection", "reset"), experiment={"max_connections": 10}, counts={"errors": 400},
         swarm={"clients_retrying": 90, "last_trouble": "Connection reset by peer", "connections_open": 10},
         server={"totals": Totals(connections_rejected=400), "connections_open": 10},
@@ -336,19 +337,19 @@ SITUATIONS = (
         swarm={"clients": 9_000, "clients_connecting": 7_560, "connections_open": 1_440},
     ),
     Situation(
-        "most clients have been turned away and rest", "connections", ("20 connections are all",),
+        "most clients have been turned away and rest", "connections", ("holds 20 connections at most",),
         experiment={"max_connections": 20}, answers=2_283, counts={"errors": 75}, in_flight=20,
         swarm={"clients_retrying": 80, "last_trouble": "EOF", "connections_open": 20},
         server={"totals": Totals(connections_rejected=75), "connections_open": 20},
     ),
     Situation(
-        "select runs out of descriptors", "connections", ("FD_SETSIZE", "730 more at once"),
+        "select runs out of descriptors", "connections", ("FD_SETSIZE", "730 more on arrival"),
         never=("20,000",), tuning={"server": "select"}, counts={"errors": 730}, answers=5_000,
         swarm={"clients": 800, "clients_retrying": 300, "last_trouble": "EOF", "connections_open": 500},
         server={"totals": Totals(connections_rejected=730), "connections_open": 500},
     ),
     Situation(
-        "few fail of many, whose clients rest", "errors", ("80 of 100 clients try again later", "reset"),
+        "few fail of many, whose clients rest", "errors", ("80 of 100 clients are backing off", "reset"),
         answers=9_000, counts={"errors": 90}, in_flight=20, **ELSEWHERE,
         swarm={"clients_retrying": 80, "last_trouble": "Connection reset by peer", "connections_open": 20},
     ),

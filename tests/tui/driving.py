@@ -27,7 +27,8 @@ from sockscope.faces.tui.panels.knob_layout import KNOBS
 from sockscope.faces.tui.panels.knobs import KnobList
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
-from sockscope.faces.tui.session import Session, Severity
+from sockscope.faces.tui.session import Session
+from sockscope.faces.tui.viewer import Severity
 from sockscope.store.history import History
 from tests.tui.fake_source import FakeSource
 

@@ -159,7 +159,7 @@ async def test_a_server_that_goes_away_is_told_and_clients_go_on_trying() -> Non
             await driver.press("v")
             await driver.refuses("is not an address of the family ipv6")
             await server.stop(0.0)
-            await driver.until(lambda: "have no connection and try again" in driver.header)
+            await driver.until(lambda: "have no connection and keep trying" in driver.header)
             assert driver.source.state is RunState.RUNNING
 
 

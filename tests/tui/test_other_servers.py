@@ -31,7 +31,7 @@ async def test_ones_own_handler_is_named_and_keeps_its_knobs_to_itself() -> None
         await driver.until(lambda: f"{OWN}:echo serves, not a model" in driver.refusal, "the refusal")
         assert driver.source.tuning.service_time_s == 0
         await driver.press("t")
-        await driver.refuses("cannot be with --handler, which serves TCP")
+        await driver.refuses("cannot be combined with --handler, which serves TCP")
         assert driver.source.tuning.transport == "tcp"
         await driver.go_to_knob("clients")
         await driver.press("right")
@@ -101,7 +101,7 @@ async def test_a_target_is_called_so_and_its_side_is_elsewhere() -> None:
             await driver.press("right")
             await driver.until(lambda: "the server is elsewhere" in driver.refusal, "the refusal")
             for key, value, why in (
-                ("size", "9", "is told by the request, which is 6 B"),
+                ("size", "9", "is set by the request, which is 6 B"),
                 ("framing", "", "tells how answers end, and so does --until"),
             ):
                 await driver.go_to_knob(key)

@@ -12,7 +12,8 @@ from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.run.snapshot import ConnectionQuery, Cursors, RunState
 from sockscope.errors import ConfigError, ListenError, StateError
 from sockscope.faces.tui.screen_state import ScreenState
-from sockscope.faces.tui.session import DEFAULT_WINDOW_S, WINDOWS_S, Session, Severity
+from sockscope.faces.tui.session import DEFAULT_WINDOW_S, WINDOWS_S, Session
+from sockscope.faces.tui.viewer import Severity
 from tests.tui.driving import small
 from tests.tui.fake_source import CLIENT_PORT, FakeSource
 from tests.waiting import until
@@ -139,6 +140,24 @@ async def test_while_paused_few_pictures_are_taken_and_the_first_after_it_at_onc
     before = session.ticks
     session.tick_in_turns()
     assert session.ticks == before + 1
+
+
+async def test_behind_the_palette_few_pictures_are_shown_and_all_are_taken() -> None:
+    session, _, listener = await started()
+    listener.is_overlaid = True
+    before, shown = session.ticks, len(listener.states)
+    for _ in range(10):
+        session.tick_in_turns()
+        while listener.calls:
+            listener.calls.pop()()
+    assert session.ticks == before + 10
+    assert len(listener.states) == shown + 2
+    assert listener.shown.at_once, "in one turn: each makes a whole picture"
+    listener.is_overlaid = False
+    session.tick_in_turns()
+    while listener.calls:
+        listener.calls.pop()()
+    assert len(listener.states) == shown + 3
 
 
 async def test_before_a_stop_the_traffic_rests_and_nothing_is_measured() -> None:

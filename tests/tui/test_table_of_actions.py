@@ -31,7 +31,7 @@ def test_a_long_line_of_the_help_goes_on_indented() -> None:
     lines = [line.plain for line in help_lines(56)]
     assert max(map(len, lines)) <= 56
     at = next(i for i, line in enumerate(lines) if line.startswith("  loop lag"))
-    assert lines[at + 1].startswith(" " * lines[at].index("how much"))
+    assert lines[at + 1].startswith(" " * lines[at].index("how late"))
 
 
 def test_help_tells_every_action_and_every_figure() -> None:

@@ -28,7 +28,7 @@ def without_effect(experiment: Experiment) -> Mapping[str, str]:
     """Return, by key, the fields that mean nothing to this run, each with the reason in words."""
     found = {key: _ABSENT[FIELDS[key].spec.role] for key in unknown_fields(experiment.role)}
     if _mixes_families(experiment):
-        found["family"] = "the target has addresses of both"
+        found["family"] = "the target has addresses of both families"
     if experiment.own_server:
         found |= {
             key: f"{experiment.own_server} serves, not a model"
@@ -61,22 +61,22 @@ def idle_fields(experiment: Experiment, tuning: Tuning) -> Mapping[str, str]:
 
 
 def _ignored_by_transport(tuning: Tuning) -> dict[str, str]:
-    why = f"means nothing over {tuning.transport.upper()}"
+    why = f"has no effect over {tuning.transport.upper()}"
     return {key: why for key, entry in FIELDS.items() if entry.spec.transport not in ("", tuning.transport)}
 
 
 def _ignored_by_placement(tuning: Tuning) -> dict[str, str]:
     if max(tuning.server_processes, tuning.swarm_processes) == 1:
         return {}
-    return {"place": "several processes of a role are apart in any case"}
+    return {"place": "several processes of a role are always apart"}
 
 
 def _ignored_by_model(model: ServerModel, loop: str) -> dict[str, str]:
-    found = dict.fromkeys(model.ignores, f"means nothing to the {model.name} server")
+    found = dict.fromkeys(model.ignores, f"has no effect on the {model.name} server")
     on_loop = model.ignores_on.get(loop, frozenset())
-    found |= dict.fromkeys(on_loop, f"means nothing to the {model.name} server on {loop}")
+    found |= dict.fromkeys(on_loop, f"has no effect on the {model.name} server on {loop}")
     if model.threaded:
-        why = f"means nothing to the {model.name} server, which leaves the event loop alone"
+        why = f"has no effect on the {model.name} server, which leaves the event loop alone"
         found |= {key: why for key, entry in FIELDS.items() if entry.spec.of_loop}
     return found
 

@@ -130,7 +130,7 @@ class Tuning:
         role=SERVER, of_model=True, of_loop=True, subject=Subject.SETUP, divided=True,
         knob=Knob(200))  # fmt: skip
     read_bytes: int = _field(0, "read_bytes", "read size", Kind.BYTES,
-        "most bytes that one read of the server takes; 0 = the model's own",
+        "most bytes the server takes in one read; 0 = the model's own",
         high=MAX_FRAME_BYTES, zero_word="model", smallest_step=64,
         role=SERVER, of_model=True, subject=Subject.SETUP, knob=Knob(230))  # fmt: skip
     depth: int = _field(1, "depth", "depth", Kind.COUNT,
@@ -138,7 +138,7 @@ class Tuning:
         low=1, high=MAX_DEPTH,
         role=SWARM, subject=Subject.SETUP, knob=Knob(170))  # fmt: skip
     batch: int = _field(1, "batch", "batch", Kind.COUNT,
-        "requests handed to the transport in one call; more than one go out as one writelines",
+        "requests written in one call; more than one go out in one writelines()",
         low=1, high=MAX_DEPTH,
         role=SWARM, subject=Subject.SETUP, knob=Knob(180))  # fmt: skip
     pool: int = _field(0, "pool", "pool", Kind.COUNT,
@@ -150,11 +150,11 @@ class Tuning:
         "or each in a child of its own", choices=("loop", "child", "server", "apart"),
         subject=Subject.PLACEMENT, new_sockets=True, knob=Knob(50))  # fmt: skip
     server_processes: int = _field(1, "server_processes", "servers", Kind.COUNT,
-        "server processes that share the port (SO_REUSEPORT); more than one are placed apart",
+        "server processes that share the port (SO_REUSEPORT); more than one implies place apart",
         low=1, high=MAX_PROCESSES,
         role=SERVER, subject=Subject.PLACEMENT, knob=Knob(210))  # fmt: skip
     swarm_processes: int = _field(1, "swarm_processes", "swarms", Kind.COUNT,
-        "processes that the clients are spread over; more than one are placed apart",
+        "processes that the clients are spread over; more than one implies place apart",
         low=1, high=MAX_PROCESSES,
         role=SWARM, subject=Subject.PLACEMENT, knob=Knob(220))  # fmt: skip
 
@@ -219,18 +219,18 @@ class Experiment:
         "what runs here: both, or one of them", choices=("both", SERVER, SWARM),
         subject=Subject.CIRCUMSTANCE, varied=False, flag=None)  # fmt: skip
     target: str = _field("", "target", "target", Kind.TEXT,
-        "host:port of a server that runs elsewhere, which the swarm aims at; several are tried in turn",
+        "address of a server that runs elsewhere; several, separated by commas, are tried in turn",
         role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False,
         flag=Flag(metavar="HOST:PORT", argument_of=SWARM, in_race=False))  # fmt: skip
     allow_remote: bool = _field(False, "allow_remote", "allow remote", Kind.FLAG,
-        "let the swarm aim at another machine than this one",
+        "let the clients aim at another machine",
         role=SWARM, subject=Subject.CIRCUMSTANCE, flag=Flag(in_race=False, only_typed=bool))  # fmt: skip
     loop: str = _field("uvloop", "loop", "loop", Kind.CHOICE,
         "event loop under everything", choices=("uvloop", "asyncio"),
         subject=Subject.SETUP, varied=False, knob=Knob(40, "N"))  # fmt: skip
     allocator: str = _field("calm", "allocator", "allocator", Kind.CHOICE,
-        "glibc's malloc: calm (thresholds lifted by freeing one large block), default (as it comes), "
-        "tuned (thresholds set in the environment of child processes)",
+        "how glibc's malloc is set up: calm (thresholds lifted by freeing one large block), "
+        "default (as it comes), tuned (thresholds set in the environment of child processes)",
         choices=("calm", "default", "tuned"),
         subject=Subject.SETUP)  # fmt: skip
     bind: str = _field("", "bind", "bind", Kind.TEXT,
@@ -247,35 +247,35 @@ class Experiment:
         "stop after this many requests; 0 = no limit", high=1e15, zero_word="no limit",
         role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-n"))  # fmt: skip
     give_up_s: float = _field(10.0, "give_up", "give up", Kind.DURATION,
-        "a run of a number of requests fails when nothing is answered for so long, beyond the timeout and "
+        "with a number of requests: fail when nothing is answered for this long, on top of the timeout and "
         "the think time; 0 = never", high=MAX_SECONDS, zero_word="never",
         role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag(in_race=False))  # fmt: skip
     warmup_s: float = _field(0.0, "warmup", "warm-up", Kind.DURATION,
-        "time at the start that the figures leave out; ready = until every client has a connection",
+        "time at the start that the figures leave out; ready = until every client is connected",
         high=MAX_SECONDS, words=(("ready", READY),),
         subject=Subject.CIRCUMSTANCE, varied=False)  # fmt: skip
     backlog: int = _field(4_096, "backlog", "backlog", Kind.COUNT,
         "connections the kernel may queue until they are accepted", low=1, high=65_535,
         role=SERVER, transport="tcp", subject=Subject.SETUP)  # fmt: skip
     max_connections: int = _field(20_000, "max_connections", "max connections", Kind.COUNT,
-        "connections the server holds at once; more are closed at accept", low=1, high=1_000_000,
+        "connections the server holds at once; any more are closed on arrival", low=1, high=1_000_000,
         role=SERVER, subject=Subject.SETUP)  # fmt: skip
     idle_timeout_s: float = _field(0.0, "idle_timeout", "idle timeout", Kind.DURATION,
-        "the server closes a connection that is silent this long and waits for no answer; 0 = never",
+        "the server closes a connection that has been silent for this long and awaits no answer; 0 = never",
         high=MAX_SECONDS, zero_word="off",
         role=SERVER, subject=Subject.SETUP)  # fmt: skip
     reuse_address: bool = _field(True, "reuse_address", "reuse address", Kind.FLAG,
-        "SO_REUSEADDR: listen on a port whose last connections are in TIME_WAIT",
+        "SO_REUSEADDR: listen on a port that still has connections in TIME_WAIT",
         role=SERVER, transport="tcp", subject=Subject.SETUP)  # fmt: skip
     reuse_port: bool = _field(False, "reuse_port", "reuse port", Kind.FLAG,
         "SO_REUSEPORT: share the port with other servers that ask for it too",
         role=SERVER, subject=Subject.SETUP)  # fmt: skip
     handler: str = _field("", "handler", "handler", Kind.TEXT,
-        "module:function: your async def handle(reader, writer) serves instead of a model",
+        "your async def handle(reader, writer), as module:function, serves instead of a model",
         role=SERVER, subject=Subject.WORKLOAD,
         flag=Flag(metavar="MODULE:FUNCTION", in_race=False))  # fmt: skip
     protocol: str = _field("", "protocol", "protocol", Kind.TEXT,
-        "module:class: your asyncio.Protocol serves instead of a model",
+        "your asyncio.Protocol, as module:class, serves instead of a model",
         role=SERVER, subject=Subject.WORKLOAD, flag=Flag(metavar="MODULE:CLASS", in_race=False))  # fmt: skip
     pid: int = _field(0, "pid", "pid", Kind.COUNT,
         "process of the target, whose CPU and memory are shown; 0 = none", high=1 << 22,
@@ -285,7 +285,7 @@ class Experiment:
         "command line @file",
         role=SWARM, subject=Subject.WORKLOAD)  # fmt: skip
     expect_bytes: int = _field(0, "expect", "expect", Kind.BYTES,
-        "bytes that make an answer whole; 0 = told by the framing", high=MAX_FRAME_BYTES,
+        "length of an answer; 0 = the framing tells", high=MAX_FRAME_BYTES,
         zero_word="framing",
         role=SWARM, subject=Subject.WORKLOAD)  # fmt: skip
     until: str = _field("", "until", "until", Kind.OCTETS,

@@ -84,9 +84,9 @@ def _model_faults(tuning: Tuning) -> Iterator[Fault]:
 
 def _pool_faults(tuning: Tuning) -> Iterator[Fault]:
     if tuning.pool and tuning.transport == "udp":
-        yield Fault("pool", tuning.pool, "is for TCP: UDP has no connections that could be shared")
+        yield Fault("pool", tuning.pool, "is for TCP: UDP has no connections to share")
     if tuning.pool and not CLIENT_MODELS[tuning.client].pools:
-        why = f"is for clients on an event loop: a {tuning.client} one has its connection"
+        why = f"needs clients on an event loop: a {tuning.client} one has its own connection"
         yield Fault("pool", tuning.pool, why)
 
 
@@ -104,7 +104,7 @@ def _pipeline_faults(tuning: Tuning) -> Iterator[Fault]:
             "is for TCP: a UDP client awaits the answer or loss of a request before it sends the next",
         )  # fmt: skip
     if not CLIENT_MODELS[tuning.client].pipelines:
-        why = f"is for clients on an event loop: a {tuning.client} one sends and waits"
+        why = f"needs clients on an event loop: a {tuning.client} one sends and waits"
         yield Fault("depth", tuning.depth, why)
     if tuning.depth * tuning.wire_bytes > MAX_TURN_BYTES:
         yield Fault(
@@ -122,7 +122,7 @@ def dialogue_faults(experiment: Experiment) -> Iterator[Fault]:
     dialogue, tuning = experiment.dialogue, experiment.tuning
     given = [key for key in ("request", "expect", "until") if experiment.value(key)]
     if given and tuning.transport == "udp":
-        why = f"cannot be with --{given[0]}: without a number in each request loss could not be told"
+        why = f"cannot be combined with --{given[0]}: without a number in each request loss could not be told"
         yield Fault("transport", tuning.transport, why)
     if dialogue.expect_bytes and dialogue.until:
         yield Fault("until", experiment.until, "and --expect exclude each other: an answer ends in one way")
@@ -138,7 +138,7 @@ def dialogue_faults(experiment: Experiment) -> Iterator[Fault]:
     if size > MAX_REQUEST_BYTES:
         yield Fault("request", experiment.request, f"is {size:,} B; at most {MAX_REQUEST_BYTES:,} B are sent")
     elif size and size != tuning.request_bytes:
-        yield Fault("size", tuning.request_bytes, f"is told by the request, which is {size:,} B")
+        yield Fault("size", tuning.request_bytes, f"is set by the request, which is {size:,} B")
     if tuning.framing == "newline" and b"\n" in dialogue.request:
         why = "has a newline in it, which would end it there; choose another framing, or none"
         yield Fault("request", experiment.request, why)
@@ -155,7 +155,7 @@ def own_server_faults(experiment: Experiment) -> Iterator[Fault]:
         if not _REFERENCE.fullmatch(reference):
             yield Fault(key, reference, f"is not {_REFERENCE_FORM[key]}")
         if experiment.tuning.transport == "udp":
-            yield Fault("transport", "udp", f"cannot be with --{key}, which serves TCP")
+            yield Fault("transport", "udp", f"cannot be combined with --{key}, which serves TCP")
         if experiment.tuning.server != "default":
             why = f"and --{key} exclude each other: one of them serves"
             yield Fault("server", experiment.tuning.server, why)

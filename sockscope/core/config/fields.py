@@ -294,8 +294,18 @@ def _one_step(value: float, direction: int, smallest: float) -> float:
     return smallest
 
 
+_BYTE_UNITS = (
+    (1 << 30, "GiB"),
+    (10**9, "GB"),
+    (1 << 20, "MiB"),
+    (10**6, "MB"),
+    (1 << 10, "KiB"),
+    (10**3, "kB"),
+)
+
+
 def _tidy_bytes(value: int) -> str:
-    for size, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+    for size, unit in _BYTE_UNITS:
         if value >= size and value % size == 0:
             return f"{value // size:,} {unit}"
     return f"{value:,} B"

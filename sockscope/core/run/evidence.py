@@ -118,7 +118,8 @@ def machine_told(seen: Seen) -> list[str]:
     taken, cores = machine_ratio(window), window.resources.machine_cores
     if taken is None:
         return []
-    told = f"{units.format_ratio(min(taken, 1.0))} of all {cores} cores are taken"
+    share_taken, are = units.format_ratio(min(taken, 1.0)), "is" if cores == 1 else "are"
+    told = f"{share_taken} of the machine's {units.counted(cores, 'core')} {are} taken"
     if foreign is not None and foreign >= OTHERS_RATIO:
         told += f", {units.format_ratio(foreign)} of a core by other programs"
     return [told]

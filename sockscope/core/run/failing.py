@@ -33,7 +33,7 @@ def _dead(seen: Seen) -> Finding | None:
         if not process.alive:
             remedy = "turning any knob starts it anew"
             if process.name == TARGET:
-                remedy = "clients without a connection try again until something listens there"
+                remedy = "clients keep trying to connect until something listens there"
             return Finding("process", f"{process.name} process {process.pid} {process.state}; {remedy}")
     return None
 
@@ -53,7 +53,7 @@ def _silent(seen: Seen) -> Finding | None:
         if process.silent_s >= SILENT_S:
             since = units.format_duration(process.silent_s)
             text = f"{process.name} process {process.pid} has not answered for {since}"
-            return Finding("blocked", f"{text}: something holds up its loop, and its figures are of before")
+            return Finding("blocked", f"{text}: something holds up its loop, and its figures are from before")
     return None
 
 
@@ -67,7 +67,7 @@ def raised(seen: Seen) -> Finding | None:
     if not rows or sum(row.count for row in rows) < FAILING_RATIO * seen.window.main.totals.responses:
         return None
     most = max(rows, key=lambda row: row.count)
-    others = f", and {len(rows) - 1} more places" if len(rows) > 1 else ""
+    others = f", and {units.counted(len(rows) - 1, 'other place')}" if len(rows) > 1 else ""
     times = f"{most.count:,} times" if most.count > 1 else "once"
     where = f" at {most.where}" if most.where else ""
     return Finding("own code", f"{most.what}{where}, {times}{others}: {most.message or 'no message'}")
@@ -81,8 +81,8 @@ def not_accepting(seen: Seen) -> Finding | None:
     waiting = f"; {connections_wait(server.backlog)} in its backlog" if server.backlog else ""
     return Finding(
         "descriptors",
-        f"the server accepts nobody for now: {server.not_accepting}{waiting}; "
-        "raise the limit (ulimit -n), or let fewer connect",
+        f"the server has stopped accepting: {server.not_accepting}{waiting}; "
+        "raise the limit (ulimit -n) or use fewer clients",
     )
 
 
@@ -95,9 +95,9 @@ def no_connection(seen: Seen) -> Finding | None:
     unmade = totals.connections_refused + totals.connections_timed_out + totals.connections_failed
     if totals.failed > unmade or swarm.clients_retrying < FAILING_RATIO * swarm.clients:
         return None
-    of, who = swarm.clients, "clients have no connection and try again"
+    of, who = swarm.clients, "clients have no connection and keep trying"
     if seen.window.tuning.pool:
-        of, who = seen.window.tuning.connections, "connections of the pool are not there and tried again"
+        of, who = seen.window.tuning.connections, "connections of the pool are missing and being retried"
     return Finding(
         "server", f"{swarm.clients_retrying:,} of {of:,} {who}: {_lower_first(swarm.last_trouble)}"
     )
@@ -122,7 +122,7 @@ def served_few(seen: Seen) -> Finding | None:
     return Finding(
         "server",
         f"{model.name} serves {served} at a time; {waiting:,} of {connected:,} "
-        f"wait in its backlog until {ends}",
+        f"{'waits' if waiting == 1 else 'wait'} in its backlog until {ends}",
     )
 
 
@@ -136,10 +136,10 @@ def rejected(seen: Seen) -> Finding | None:
     if turned_away < FAILING_RATIO * window.main.totals.responses and not without:
         return None
     model, most = model_of(window), window.experiment.max_connections
-    told = f"{most:,} connections are all that the server accepts (--max-connections)"
+    told = f"the server holds {units.counted(most, 'connection')} at most (--max-connections); it"
     if model is not None and model.mechanism == "select" and most >= FD_SETSIZE:
-        told = f"select(2) takes no descriptor from {FD_SETSIZE:,} on (FD_SETSIZE): nobody else is served"
-    return Finding("connections", f"{told}; the server has closed {turned_away:,} more at once")
+        told = f"select(2) takes no descriptor from {FD_SETSIZE:,} on (FD_SETSIZE); the server"
+    return Finding("connections", f"{told} has closed {turned_away:,} more on arrival")
 
 
 def errors(seen: Seen) -> Finding | None:
@@ -153,8 +153,8 @@ def errors(seen: Seen) -> Finding | None:
     if totals.errors and totals.errors >= FAILING_RATIO * ended:
         return Finding("errors", f"{units.format_ratio(totals.errors / ended)} of the requests fail{why}")
     if totals.errors and swarm.clients_retrying >= HALF * swarm.clients:
-        told = f"{swarm.clients_retrying:,} of {swarm.clients:,} clients try again later, their requests fail"
-        return Finding("errors", f"{told}{why}")
+        who = f"{swarm.clients_retrying:,} of {swarm.clients:,} clients"
+        return Finding("errors", f"{who} are backing off after a failed request{why}")
     return None
 
 

@@ -18,9 +18,7 @@ def admission(seen: Seen) -> Finding | None:
     server = seen.window.server
     if server is None:
         return None
-    return _taken(
-        seen, "admission", server.limiter, "requests in service at the server", "wait to be admitted"
-    )
+    return _taken(seen, "admission", server.limiter, "requests in service at the server", "request")
 
 
 def permits(seen: Seen) -> Finding | None:
@@ -28,7 +26,7 @@ def permits(seen: Seen) -> Finding | None:
     swarm = seen.window.swarm
     if swarm is None:
         return None
-    return _taken(seen, "semaphore", swarm.limiter, "permits in flight", "clients waiting")
+    return _taken(seen, "semaphore", swarm.limiter, "permits in flight", "client")
 
 
 def pool(seen: Seen) -> Finding | None:
@@ -36,10 +34,10 @@ def pool(seen: Seen) -> Finding | None:
     swarm = seen.window.swarm
     if swarm is None:
         return None
-    return _taken(seen, "pool", swarm.pool, "connections of the pool taken", "clients waiting")
+    return _taken(seen, "pool", swarm.pool, "connections of the pool taken", "client")
 
 
-def _taken(seen: Seen, limit: str, of: LimiterStatistics, taken: str, waiting: str) -> Finding | None:
+def _taken(seen: Seen, limit: str, of: LimiterStatistics, taken: str, waits: str) -> Finding | None:
     """All of it is taken and somebody waits; at least half of those that were admitted had to, for long."""
     if not of.permits or of.waited < HALF * of.acquired:
         return None
@@ -47,7 +45,7 @@ def _taken(seen: Seen, limit: str, of: LimiterStatistics, taken: str, waiting: s
         return None
     each = f", {units.format_duration(of.wait_s / of.waited)} each" if of.waited else ""
     if of.waiting and of.in_flight >= of.permits:
-        told = f"{of.in_flight:,} of {of.permits:,} {taken}, {of.waiting:,} {waiting}{each}"
+        told = f"{of.in_flight:,} of {of.permits:,} {taken}, {units.counted(of.waiting, waits)} waiting{each}"
     elif seen.over and of.waited:
         waited = units.format_ratio(of.waited / of.acquired)
         told = f"{of.permits:,} {taken} at most; {waited} of the requests waited{each}"

@@ -21,11 +21,11 @@ class ScreenState:
     applied. ``now_s`` is the right edge of the graphs, ``window_s`` the time that they show, and
     ``cursor_s`` the moment that is looked at while the view is frozen (None: the right edge); seconds on
     the clock of the run. ``tables`` tells whether this tick redraws the tables too, which happens at half
-    the rate of the graphs. ``at_once`` makes all panels draw now, because a person waits for it;
-    otherwise they take turns, so that no single pause of the loop is long. ``idle`` are the keys of the
-    knobs without effect on what runs now, each with the reason, and ``servers`` the server models that
-    can be chosen. ``dropped`` counts the pictures of the run that were not drawn, because the terminal
-    had not taken the one before.
+    the rate of the graphs. ``at_once`` makes all panels draw now, because a person waits for it, or
+    because each turn would cost a whole picture; otherwise they take turns, so that no single pause of
+    the loop is long. ``idle`` are the keys of the knobs without effect on what runs now, each with the
+    reason, and ``servers`` the server models that can be chosen. ``dropped`` counts the pictures of the
+    run that were not drawn, because the terminal had not taken the one before.
     """
 
     snapshot: Snapshot

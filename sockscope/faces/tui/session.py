@@ -1,7 +1,7 @@
 """One run as a person watches and steers it: what is shown of it, and what is asked of it.
 
-A session knows a run as a :class:`~sockscope.core.run.source.RunSource` and the screen as a :class:`Viewer`;
-it needs neither sockets nor a terminal.
+A session knows a run as a :class:`~sockscope.core.run.source.RunSource` and the screen as a
+:class:`~sockscope.faces.tui.viewer.Viewer`; it needs neither sockets nor a terminal.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import monotonic
-from typing import Literal, Protocol
+from typing import Literal
 
 from sockscope.core.config.applicability import idle_fields, offered
 from sockscope.core.config.experiment import Experiment
@@ -26,6 +26,7 @@ from sockscope.core.run.window import drained
 from sockscope.errors import ConfigError, SockscopeError
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.tuner import Tuner
+from sockscope.faces.tui.viewer import Severity, Viewer
 
 TICK_S = 0.2
 """Five pictures a second, for about a tenth of a core."""
@@ -35,6 +36,8 @@ SOON_S = 0.12
 """After a change the next picture comes this soon, so that its effect is seen at once."""
 PAUSED_TICKS = 5
 """Of so many ticks one takes a picture while the traffic is paused."""
+OVERLAID_TICKS = 5
+"""Of so many pictures one is shown behind the palette or a sheet, in one turn: it has all blended anew."""
 PICTURES_JUDGED = 25
 """Whether the terminal keeps up is told by the last five seconds."""
 GRACE_S = 1.0
@@ -46,46 +49,8 @@ DEFAULT_WINDOW_S = 30.0
 EVENTS_KEPT = 5_000
 """Events of connections kept for the screen while it is frozen or covered."""
 
-Severity = Literal["information", "warning", "error"]
 Rest = Literal["race", "stop"]
 """Why the traffic rests: a race goes on, or the process is to be stopped."""
-
-
-class Viewer(Protocol):
-    """The screen, as a session needs it."""
-
-    @property
-    def is_covered(self) -> bool:
-        """Whether nothing of it can be seen, so that drawing would be in vain."""
-
-    @property
-    def is_overlaid(self) -> bool:
-        """Whether something else is drawn over it, or instead of it."""
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether the picture before has not left for the terminal yet."""
-
-    def interest(self, cursors: Cursors, *, still: bool, hidden: bool) -> Cursors:
-        """Add to ``cursors`` which rows the next snapshot should hold.
-
-        ``hidden`` asks for those of panels out of sight too. When all is ``still``, readers scroll back.
-        """
-
-    def present(self, state: ScreenState) -> None:
-        """Draw ``state``."""
-
-    def present_request(self, state: ScreenState) -> None:
-        """Draw the knobs of ``state`` at once; the rest comes with the next tick."""
-
-    def refuse(self, error: ConfigError) -> None:
-        """Say why values of knobs were not taken."""
-
-    def say(self, text: str, severity: Severity = "information") -> None:
-        """Show a notice."""
-
-    def call_after(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Call ``call`` after a while."""
 
 
 class Session:
@@ -128,6 +93,7 @@ class Session:
         self._held = False
         self._dropped = 0
         self._passed_over = 0
+        self._not_shown = 0
         self._last_dropped: deque[bool] = deque(maxlen=PICTURES_JUDGED)
         self._cursor_s: float | None = None
         self._markers = 0
@@ -237,7 +203,8 @@ class Session:
     def tick_in_turns(self) -> None:
         """Take a picture of the run, absorb it and show it, each in another turn of the loop.
 
-        While the traffic is paused only every fifth time: hardly anything changes.
+        While the traffic is paused only every fifth is taken, as hardly anything changes; behind the palette
+        or a sheet only every fifth is shown.
         """
         is_paused = self.source.state is RunState.PAUSED
         self._passed_over = (self._passed_over + 1) % PAUSED_TICKS if is_paused else 0
@@ -248,7 +215,10 @@ class Session:
 
     def _absorb_and_then_show(self) -> None:
         self._absorb_taken()
-        self._then(self._show_absorbed)
+        is_overlaid = self._viewer is not None and self._viewer.is_overlaid
+        self._not_shown = (self._not_shown + 1) % OVERLAID_TICKS if is_overlaid else 0
+        if not self._not_shown:
+            self._then(self._show_absorbed)
 
     def _then(self, call: Callable[[], None]) -> None:
         """Call ``call`` in a later turn of the loop."""
@@ -312,6 +282,7 @@ class Session:
                 now_s=snapshot.time_s,
                 window_s=self._window_s,
                 tables=self._with_tables,
+                at_once=self._viewer is not None and self._viewer.is_overlaid,
                 idle=idle_fields(self.experiment, requested),
                 servers=offered(requested.transport, self.source.lacking),
             )

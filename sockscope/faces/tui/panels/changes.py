@@ -47,8 +47,8 @@ class ChangesPanel(Panel):
             pieces.extend(([Content("")] if pieces else []) + block)
         if not pieces:
             pieces = [
-                Content("Turn a knob, and what it did"),
-                Content("stands here in figures."),
+                Content("Turn a knob, and its effect"),
+                Content("appears here in figures."),
                 Content(""),
                 Content("} more permits   t TCP/UDP"),
             ]

@@ -53,7 +53,7 @@ class ExchangesPanel(ListingPanel):
         Column("head", "first bytes", 11, flexible=True, priority=4),
     )
     follows = True
-    empty = "exchanges appear here as soon as a request was answered"
+    empty = "exchanges appear here as soon as a request has been answered"
 
     def __init__(self, entry: PanelEntry) -> None:
         super().__init__(entry)

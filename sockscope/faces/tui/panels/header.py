@@ -124,9 +124,9 @@ def _figures(state: ScreenState) -> Content:
         lost = totals.datagrams_lost
         pieces.append(_figure(units.format_count(lost), 1, "lost", alarm=lost > 0))
     if missed := snapshot.events_missed:
-        pieces.append(_figure(units.format_count(missed), 1, "log lines overwritten", alarm=True))
+        pieces.append(_counted(missed, "log line", "overwritten"))
     if state.dropped:
-        pieces.append(_figure(units.format_count(state.dropped), 1, "redraws skipped", alarm=True))
+        pieces.append(_counted(state.dropped, "redraw", "skipped"))
     return Content("   ").join(pieces)
 
 
@@ -135,6 +135,11 @@ def _stall(shown: Figures) -> Content:
     if shown.stall_s is None:
         return Content("")
     return Content.styled(f" ! stalled {units.format_duration(shown.stall_s)}", "$text-warning")
+
+
+def _counted(count: int, noun: str, what: str) -> Content:
+    number, _, noun = units.counted(count, noun).partition(" ")
+    return _figure(number, 1, f"{noun} {what}", alarm=True)
 
 
 def _figure(value: str, width: int, unit: str, *, alarm: bool = False) -> Content:

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.reactive import reactive
 from textual.screen import ModalScreen, Screen
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -29,7 +30,8 @@ from sockscope.faces.tui.panels.panel import Kind, Panel, Place
 from sockscope.faces.tui.panels.table import PANELS
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.screens.footer import FooterBar
-from sockscope.faces.tui.session import Session, Severity
+from sockscope.faces.tui.session import Session
+from sockscope.faces.tui.viewer import Severity
 from sockscope.faces.tui.widgets.plain import plain
 
 NARROW = (110, 32)
@@ -41,12 +43,14 @@ SHORT = 20
 SMALLEST = (40, 12)
 """Below this nothing can be shown in a way that does not mislead."""
 NOTICE_S = 4.0
+BLENDED_AFTER_S = 0.2
+"""Behind a sheet what changes within so long is drawn at once: each picture has all the screen blended."""
 
 P = TypeVar("P", bound=Panel)
 
 
 class DashboardScreen(Screen[None]):
-    """Everything on one screen: the :class:`~sockscope.faces.tui.session.Viewer` of a session.
+    """Everything on one screen: the :class:`~sockscope.faces.tui.viewer.Viewer` of a session.
 
     What its panels ask for is passed on to the session.
     """
@@ -59,6 +63,23 @@ class DashboardScreen(Screen[None]):
         super().__init__()
         self._compositor = FrugalCompositor()
         self._session = session
+        self._blending: Timer | None = None
+
+    def _compositor_refresh(self) -> None:
+        if self.app.screen is self:
+            super()._compositor_refresh()
+        elif self._blending is None and self in self.app._background_screens:
+            self._blending = self.set_timer(BLENDED_AFTER_S, self._blend)
+
+    def _blend(self) -> None:
+        """Have what has changed behind a sheet drawn; Textual 8.2 asks for all of it, over and over again."""
+        self._blending = None
+        if self.app.screen is self:
+            super()._compositor_refresh()
+        elif regions := self._compositor._dirty_regions:
+            self.app.screen.refresh(*regions)
+            regions.clear()
+            self._dirty_widgets.clear()
 
     def compose(self) -> ComposeResult:
         """Put the panels into one grid."""

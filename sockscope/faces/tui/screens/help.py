@@ -18,20 +18,28 @@ from textual.widgets import Static
 from sockscope.faces.tui.actions import ACTIONS
 
 FIGURES = (
-    ("req/s", "answers that the clients got in the last second"),
+    ("req/s", "answers the clients got in the last second"),
     ("bytes/s", "payload of these answers, framing not counted"),
     (
         "p50 p99 max",
         "service time: from writing a request until its answer is read, without the wait for a permit",
     ),
-    ("failed", "requests without an answer since the figures began: timeouts, and other errors"),
-    ("lost", "of these over UDP, those that were not answered later either"),
-    ("CPU", "of a process, in percent of one core; placed in the loop, server, clients and screen are one"),
-    ("loop lag", "how much later than due a heartbeat of the event loop ran; up to 1 ms is the timer's grid"),
+    ("≥", "a lower bound: so many requests got no answer that the figure falls among them"),
+    ("failed", "requests that ended without an answer since the figures began: timeouts, and other errors"),
+    ("lost", "over UDP, those of them that were not answered late either"),
+    (
+        "CPU",
+        "of a process, in percent of one core; with place loop server, clients and screen are one",
+    ),
+    ("loop lag", "how late a heartbeat of the event loop ran; up to 1 ms is the resolution of its timers"),
     ("in flight", "requests that were written and not yet answered: holders of a permit"),
-    ("waiting", "clients that queue for a permit"),
+    ("waiting", "clients that queue for a permit or a connection of the pool"),
     ("rtt", "the kernel's own smoothed round-trip time of a connection (TCP_INFO)"),
     ("limit", "what everybody waits for at the moment, with the figures that say so"),
+    (
+        "windows",
+        "header and legends: the last second; a point of a graph: 200 ms; failed, lost: since figures began",
+    ),
     ("closed loop", "each client waits for its answer before it asks again, so latency limits the rate"),
 )
 """Figures of the screen, and what each one is."""
