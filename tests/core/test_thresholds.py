@@ -101,6 +101,10 @@ def test_each_miss_is_told_in_the_figure_s_unit() -> None:
     ]
 
 
+def test_a_run_without_a_stall_meets_a_condition_on_stalls() -> None:
+    assert missed([Threshold.parse("stall>1ms")], REPORT) == []
+
+
 def test_what_is_not_known_is_missed() -> None:
     assert missed([Threshold.parse("loop_lag_p99>1h")], REPORT) == [
         "loop_lag_p99>1h cannot be judged: there is no resources.loop_lag_p99_s in this run"

@@ -199,11 +199,12 @@ def without_answer(window: Snapshot) -> Ages:
 
 
 def stall_s(window: Snapshot) -> float | None:
-    """Return the longest time without an answer though one was awaited; None if there was no stall.
+    """Return the longest time without an answer though one was awaited; 0 if there was no stall.
 
     A stall is longer than :data:`STALL_MEDIANS` times the median. During it a closed loop asks less, so that
     percentiles have few of the requests that others would have made (coordinated omission). Without an answer
-    in the window the service time that the tuning asks for stands for the median.
+    in the window the service time that the tuning asks for stands for the median; None where that tells
+    nothing.
     """
     role = window.main
     median_s = role.service_time.percentile(0.5)
@@ -215,7 +216,7 @@ def stall_s(window: Snapshot) -> float | None:
     awaited = role.in_flight and role.last_answer_s
     going_on_s = min(window.time_s - role.last_answer_s, window.measured_s) if awaited else 0.0
     longest_s = max(role.gaps.max_s or 0.0, going_on_s)
-    return longest_s if longest_s > STALL_MEDIANS * median_s else None
+    return longest_s if longest_s > STALL_MEDIANS * median_s else 0.0
 
 
 def _queue_s(window: Snapshot) -> float | None:

@@ -132,7 +132,7 @@ def _figures(state: ScreenState) -> Content:
 
 def _stall(shown: Figures) -> Content:
     """Say beside the percentiles that they have little of a stall: while it lasted hardly anybody asked."""
-    if shown.stall_s is None:
+    if not shown.stall_s:
         return Content("")
     return Content.styled(f" ! stalled {units.format_duration(shown.stall_s)}", "$text-warning")
 
