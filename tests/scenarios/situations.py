@@ -466,6 +466,17 @@ SITUATIONS = (
         counts={"timeouts": 800, "connections_opened": 300}, experiment={"backlog": 1},
         tuning={"lifetime": 1}, server={"backlog": 2, "connections_open": 20},
     ),
+    *(
+        Situation(
+            f"a few are served over {transport}, the others are stuck until they time out", "timeouts",
+            ("clients spend 9", "on requests that get no answer", word), answers=answers, service_s=service_s,
+            tuning={"transport": transport}, in_flight=95, kernel_dropped=dropped,
+            swarm={"connected_s": 100.0, "idle_s": 1.0}, processes={"main": Busy(0.98)},
+        )
+        for transport, answers, service_s, dropped, word in (
+            ("udp", 15_000, 0.0003, 95, "kernel dropped 95 datagrams"), ("tcp", 350, 0.02, 0, "main 98 %"),
+        )
+    ),
     # What takes longest.
     Situation(
         "thinking", "think time", ("think 20.0 ms and wait 8.",),

@@ -36,6 +36,8 @@ from sockscope.core.run.failing import (
 )
 from sockscope.core.run.figures import UNANSWERED_S, ProcessFigures, figures
 from sockscope.core.run.held import admission, permits, pool
+from sockscope.core.run.little import accounted_ratio
+from sockscope.core.run.longest import buffers, server_alone, think
 from sockscope.core.run.snapshot import TARGET, RunState, Snapshot, Totals
 from sockscope.core.run.unanswered import connections_wait, what_came
 
@@ -59,8 +61,6 @@ STAYING = 2
 """Fewer new connections than this times the backlog: who is in it stays there for a while."""
 DELAYED_ACK_S = 0.04
 """After so long Linux acknowledges data that it has not answered (TCP_DELACK_MIN); Nagle waits for that."""
-PARTS = 4
-"""From so many parts of a message on, buffers are small for it."""
 QUEUEING = 8
 """So many requests in flight and more keep every process busy that has something to do."""
 
@@ -118,6 +118,15 @@ def _unanswered(seen: Seen) -> Finding | None:
     length = units.format_duration(seen.window.measured_s)
     asked = "1 request is" if swarm.in_flight == 1 else f"{swarm.in_flight:,} requests are"
     return Finding("server", f"no answer for {length}: {asked} in flight{_because(seen)}")
+
+
+def _overdue(seen: Seen) -> Finding | None:
+    """Most of the clients' time is in requests that were not answered in the window, nor given up in it."""
+    swarm, accounted = seen.window.swarm, accounted_ratio(seen.window)
+    if swarm is None or accounted is None or accounted >= HALF or swarm.in_flight < HALF * swarm.clients:
+        return None
+    told = f"clients spend {units.format_ratio(1 - accounted)} of their time on requests that get no answer"
+    return Finding("timeouts", f"{told}{_because(seen)}")
 
 
 def _because(seen: Seen) -> str:
@@ -200,8 +209,8 @@ def _cpu(seen: Seen) -> Finding | None:
         parts.append(shares(rest))
     if seen.one_process:
         parts += _queueing(seen)
-    if (buffers := _buffers(seen)) is not None:
-        parts.append(buffers.text)
+    if (small := buffers(seen)) is not None:
+        parts.append(small.text)
     if seen.machine_is_full or any((p.core_wait_ratio or 0.0) >= CORE_WAIT_RATIO for p in full):
         parts += machine_told(seen)
     return Finding("CPU", "; ".join(parts), tuple(process.name for process in full))
@@ -285,39 +294,6 @@ def _feels_others(process: ProcessFigures) -> bool:
 # Nothing is used up: what takes longest.
 
 
-def _server_alone(seen: Seen) -> Finding | None:
-    if seen.window.swarm is not None:
-        return None
-    main = seen.window.main
-    if seen.over:
-        there = max(main.connections_open, main.totals.connections_opened)
-        waited = (
-            f"waited for requests of {units.counted(there, 'connection')}" if there else "had no connection"
-        )
-    elif main.connections_open:
-        waited = f"waits for requests of {units.counted(main.connections_open, 'connection')}"
-    else:
-        waited = "has no connection"
-    return Finding("clients", f"the server {waited}")
-
-
-def _think(seen: Seen) -> Finding | None:
-    cycle, swarm = seen.cycle, seen.window.swarm
-    thought = f"clients think {units.format_duration(cycle.think_s)}"
-    if (
-        swarm is not None
-        and cycle.service_s is None
-        and cycle.think_s
-        and swarm.in_flight < HALF * swarm.clients
-    ):
-        return Finding("think time", f"{thought}; nobody has asked in this time")
-    if not cycle.mostly_thinks:
-        return None
-    return Finding(
-        "think time", f"{thought} and wait {units.format_duration(cycle.wait_s + (cycle.service_s or 0.0))}"
-    )
-
-
 def _stuck(seen: Seen) -> Finding | None:
     """A loop is held up nearly always, so that all that wait for it come one after the other."""
     return _late(seen, STUCK_RATIO) if seen.in_flight > 1 else None
@@ -357,28 +333,6 @@ def _holder(seen: Seen) -> str:
     if in_service_at_once(window) and seen.cycle.work_s:
         return f"each request has it for {units.format_duration(seen.cycle.work_s)}"
     return "what runs on it does not yield"
-
-
-def _buffers(seen: Seen) -> Finding | None:
-    """Messages are much larger than the socket buffers that were asked for, and go through them in parts."""
-    swarm, tuning = seen.window.swarm, seen.window.tuning
-    if swarm is None or tuning.transport != "tcp" or not seen.cycle.mostly_queues:
-        return None
-    asked = [
-        (option.effective, option.name)
-        for role in seen.window.roles.values()
-        for option in role.socket_options
-        if option.name in ("SO_RCVBUF", "SO_SNDBUF") and option.requested and option.effective
-    ]
-    size_bytes, name = min(asked, default=(0, ""))
-    reads = swarm.totals.reads / max(swarm.totals.responses, 1)
-    if not size_bytes or tuning.request_bytes < PARTS * size_bytes or reads < PARTS:
-        return None
-    return Finding(
-        "buffers",
-        f"each answer takes {reads:,.0f} reads: {units.format_bytes(tuning.request_bytes)} go through "
-        f"a buffer of {units.format_bytes(size_bytes)} ({name}) that is filled and emptied in turn",
-    )
 
 
 def _connecting(seen: Seen) -> Finding | None:
@@ -486,9 +440,9 @@ def _more(seen: Seen) -> str:
 _TRAFFIC: tuple[Rule, ...] = (
     # Requests fail, or cannot be made.
     raised, not_accepting, no_connection, rejected, served_few, _unconnected, _starving,
-    _timeouts, errors, _unanswered,
+    _timeouts, errors, _unanswered, _overdue,
     # Something is used up, from the server outwards.
     _cpu, _occupied, _stuck, _machine, admission, permits, pool,
     # Nothing is: what takes longest.
-    _think, _held_up, _not_accepted, _server_alone, _connecting, _buffers, _service, _elsewhere,
+    think, _held_up, _not_accepted, server_alone, _connecting, buffers, _service, _elsewhere,
 )  # fmt: skip
