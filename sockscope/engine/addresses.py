@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
+import struct
 from typing import Any
 
 from sockscope.core.addresses import Address, is_loopback, numeric
@@ -45,6 +48,21 @@ def plain_address(name: Any) -> Address:
     with contextlib.suppress(OSError):
         return f"{host}%{socket.if_indextoname(scope)}", port
     return f"{host}%{scope}", port
+
+
+def both_ends(sock: socket.socket) -> tuple[Address, Address]:
+    """Return the local and the remote address of a connected socket; raises OSError.
+
+    Where nobody listens at a port that the kernel gives out itself, it may give it to whoever connects there,
+    who is then connected to itself and hears its own requests (simultaneous open, RFC 9293, section 3.5).
+    That is a refusal; the port is free again at once.
+    """
+    local, remote = plain_address(sock.getsockname()), plain_address(sock.getpeername())
+    if local == remote:
+        if sock.type is socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    return local, remote
 
 
 def aim(address: Address) -> Address:

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.experiment import Experiment, Tuning
 from sockscope.core.config.models import CLIENTS_OF
-from sockscope.engine.addresses import check_reach, is_here, plain_address
+from sockscope.engine.addresses import both_ends, check_reach, is_here, plain_address
+from sockscope.engine.swarm.links.tcp import TcpLink
 from sockscope.errors import ConfigError
 from tests.engine.runs import running, server_of, swarm_of
+from tests.ports import unused_port
 from tests.waiting import until
 
 
@@ -49,6 +52,36 @@ def test_a_link_local_address_keeps_its_zone() -> None:
     assert plain_address(("fe80::1", 80, 0, 4_000_000)) == ("fe80::1%4000000", 80)
     assert plain_address(("::1", 80, 0, 0)) == ("::1", 80)
     assert plain_address(("127.0.0.1", 80)) == ("127.0.0.1", 80)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_socket_that_is_connected_to_itself_is_refused_and_gives_the_port_back(
+    kind: socket.SocketKind,
+) -> None:
+    address = ("127.0.0.1", 0)
+    for _ in range(2):
+        with socket.socket(socket.AF_INET, kind) as sock:
+            sock.bind(address)
+            address = sock.getsockname()
+            sock.connect(address)
+            with pytest.raises(ConnectionRefusedError):
+                both_ends(sock)
+
+
+@pytest.mark.parametrize("client", CLIENTS_OF["tcp"])
+async def test_nobody_answers_itself(client: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = ("127.0.0.1", unused_port())
+    made = TcpLink.new_socket
+
+    def with_the_port_of_the_target(link: TcpLink, target: Address) -> socket.socket:
+        sock = made(link, target)
+        sock.bind(target)
+        return sock
+
+    monkeypatch.setattr(TcpLink, "new_socket", with_the_port_of_the_target)
+    async with running(role="swarm", clients=1, client=client, target=format_address(target)) as engine:
+        await until(lambda: swarm_of(engine).totals.connections_refused >= 2)
+        assert (swarm_of(engine).totals.connections_opened, swarm_of(engine).totals.requests) == (0, 0)
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])

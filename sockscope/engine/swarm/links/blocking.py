@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.run.snapshot import SocketOption
-from sockscope.engine.addresses import plain_address, socket_address
+from sockscope.engine.addresses import both_ends, socket_address
 from sockscope.engine.os_errors import close_reason, close_socket, describe
 from sockscope.engine.swarm.links.tcp import DialledLink, tcp_options
 
@@ -76,7 +76,7 @@ class BlockingLink(DialledLink):
             sock.settimeout(self._swarm.tuning.connect_timeout_s)
             sock.connect(socket_address(target))
             sock.settimeout(None)
-            dialled = Dialled(sock, plain_address(sock.getsockname()), plain_address(sock.getpeername()))
+            dialled = Dialled(sock, *both_ends(sock))
         except OSError as error:
             with self._lock:
                 self._dialling = None

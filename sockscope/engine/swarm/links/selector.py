@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Tuning
 from sockscope.core.run.snapshot import SocketOption
-from sockscope.engine.addresses import plain_address, socket_address
+from sockscope.engine.addresses import both_ends, socket_address
 from sockscope.engine.os_errors import close_reason, close_socket, describe
 from sockscope.engine.swarm.links.tcp import TcpLink, connects_at_once, is_connected, tcp_options
 from sockscope.engine.swarm.readiness import BUFFER_BYTES, READ, READ_ONCE, WRITE
@@ -89,9 +89,9 @@ class SelectorLink(TcpLink):
 
     def _connected(self, sock: socket.socket) -> None:
         try:
-            local, remote = plain_address(sock.getsockname()), plain_address(sock.getpeername())
+            local, remote = both_ends(sock)
         except OSError as error:
-            # The peer has reset it already.
+            # The peer has reset it already, or there is none.
             self._connect_failed(error)
             return
         self._receive, self._send = sock.recv_into, sock.send

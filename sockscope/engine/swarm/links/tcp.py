@@ -24,7 +24,7 @@ from sockscope.core.wire.framing import (
     encode,
     torn_and_merged,
 )
-from sockscope.engine.addresses import family_of, plain_address, socket_address
+from sockscope.engine.addresses import both_ends, family_of, plain_address, socket_address
 from sockscope.engine.options import buffer_options, no_delay_option, set_buffers, set_no_delay, socket_of
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.recorder import Unfinished, clip
@@ -259,6 +259,7 @@ class DialledLink(TcpLink):
             if not connects_at_once(sock, target):
                 async with asyncio.timeout(self._swarm.tuning.connect_timeout_s):
                     await self._swarm.loop.sock_connect(sock, socket_address(target))
+            both_ends(sock)
         except BaseException:
             sock.close()
             raise

@@ -17,7 +17,7 @@ from sockscope.core.config.experiment import Tuning
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.core.wire.sequence import SEQUENCE_BYTES, WINDOW, number_of
-from sockscope.engine.addresses import family_of, plain_address, socket_address
+from sockscope.engine.addresses import both_ends, family_of, socket_address
 from sockscope.engine.options import buffer_options, set_buffers
 from sockscope.engine.os_errors import close_reason, close_socket, describe
 from sockscope.engine.recorder import CAPTURE_BYTES, clip
@@ -69,7 +69,7 @@ class UdpLink(Link):
                 sock.setblocking(False)
                 set_buffers(sock, self._swarm.tuning)
                 sock.connect(socket_address(target))
-                local, remote = plain_address(sock.getsockname()), plain_address(sock.getpeername())
+                local, remote = both_ends(sock)
                 self.watch(sock)
             except BaseException:
                 sock.close()
