@@ -320,7 +320,7 @@ def test_delete_all_of_a_kind(file: str) -> None:
 @pytest.mark.parametrize("arguments", [[], ["1", "--all"], ["1", "--kind", "run"]])
 def test_delete_wants_to_know_what(file: str, arguments: list[str]) -> None:
     add(History(Path(file)))
-    assert "say which runs" in refused("history", "delete", *arguments, "--yes", "--history", file)
+    assert "name the runs" in refused("history", "delete", *arguments, "--yes", "--history", file)
     assert len(History(Path(file)).runs()) == 1
 
 
