@@ -18,9 +18,9 @@ settings.register_profile(
 settings.load_profile("sockscope")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def collected_tests_are_no_garbage() -> None:
-    """Thousands of collected tests live to the end: when a test has garbage collected, it means its own."""
+@pytest.fixture(scope="module", autouse=True)
+def what_is_here_already_is_no_garbage() -> None:
+    """Tests, modules and reports live to the end: when a test has garbage collected, it means its own."""
     gc.collect()
     gc.freeze()
 
