@@ -189,8 +189,9 @@ class Client:
 
     def _heard_nothing(self) -> None:
         self._listening = None
-        self._swarm.heard_nothing()
-        self.proceed()
+        if not self.link.hear():
+            self._swarm.heard_nothing()
+            self.proceed()
 
     def connect_failed(self, error: OSError | None) -> None:
         """The attempt is over without a connection; None when it was given up."""

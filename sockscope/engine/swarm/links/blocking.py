@@ -165,18 +165,22 @@ class BlockingLink(DialledLink):
             raise OSError(errno.EAGAIN, "no more threads") from error
         self._begun = True
 
-    def send(self) -> None:
-        """Send one request, unless something has come since the last answer, while nobody read."""
+    def hear(self) -> bool:
+        """Take what has come while nobody read; return whether the connection is given up for it."""
         assert self._sock is not None
         try:
             unasked = self._sock.recv(READ_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             unasked = b""
         except OSError as error:
-            unasked, self._fault = b"", error  # the write ends it
+            unasked, self._fault = b"", error  # the next write ends it
         if unasked:
             self._take_read(unasked, perf_counter())
-        if self._closing:
+        return self._closing
+
+    def send(self) -> None:
+        """Send one request, unless something has come since the last answer."""
+        if self.hear():
             self._swarm.take_back()
         else:
             super().send()

@@ -86,6 +86,13 @@ class Link:
         """
         raise NotImplementedError
 
+    def hear(self) -> bool:
+        """Take what has come while nothing was under way, where nobody reads until something is.
+
+        Return whether the connection is given up for it; the client's ``lost`` follows.
+        """
+        return False
+
     @property
     def unsent(self) -> bool:
         """Whether a close would wait for something to be written."""
