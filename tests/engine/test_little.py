@@ -21,6 +21,7 @@ QUICK = {"service_time_s": 0.0, "request_timeout_s": 60.0, "permits": 0}
         {"clients": 1_100},
         {"clients": 50, "client": "protocol"},
         {"clients": 20, "client": "streams"},
+        {"clients": 20, "client": "blocking", "think_time_s": 0.001},
         {"clients": 50, "transport": "udp"},
         {"clients": 50, "lifetime": 1},
         {"clients": 50, "lifetime": 1, "transport": "udp"},

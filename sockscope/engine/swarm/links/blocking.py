@@ -46,7 +46,7 @@ class Dialled(NamedTuple):
 class BlockingLink(DialledLink):
     """A link whose socket blocks a thread."""
 
-    __slots__ = ("_at_work", "_begun", "_dialling", "_lock", "_orders", "_sock")
+    __slots__ = ("_at_work", "_begun", "_dialling", "_handed_s", "_lock", "_orders", "_sock")
 
     def __init__(self, swarm: SwarmContext, client: Client) -> None:
         super().__init__(swarm, client)
@@ -55,6 +55,8 @@ class BlockingLink(DialledLink):
         self._begun = False
         # Whether the thread has been told to wait for an answer and has not told of one.
         self._at_work = False
+        # How long the request under way took from the loop to its thread: nothing was asked meanwhile.
+        self._handed_s = 0.0
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         # Around the end of a request (answered or given up) and of a socket (shut down or closed).
         self._lock = threading.RLock()
@@ -90,8 +92,9 @@ class BlockingLink(DialledLink):
     def _ask(self, sock: socket.socket, wire: bytes) -> None:
         """Send a request and read; send it again and again as long as nothing else is to be done."""
         with self._lock:
-            if self._sent_s:
-                self._sent_s = perf_counter()
+            if ordered_s := self._sent_s:
+                self._sent_s = now_s = perf_counter()
+                self._handed_s = now_s - ordered_s
         try:
             sock.sendall(wire)
             while self._goes_on(data := sock.recv(READ_BYTES)):
@@ -200,7 +203,11 @@ class BlockingLink(DialledLink):
         if sock is not self._sock:
             return
         self._at_work = False
+        asked_s, handed_s = self._sent_s, self._handed_s + perf_counter() - read_s
         self._take_read(data, read_s)
+        if asked_s and self._sent_s != asked_s:
+            # It was the answer, and on the way back here nothing was asked either.
+            self._swarm.idle.add(handed_s)
         # With the next request on its way the thread waits for its answer already.
         if self.under_way and not self._at_work:
             self._at_work = True
