@@ -53,3 +53,17 @@ async def test_turns_of_a_knob_that_come_close_together_have_one_label() -> None
             "clients 100→200",
         ]
         assert len(graph.markers) == 4
+
+
+async def test_a_header_without_room_leaves_parts_out_and_cuts_none() -> None:
+    state = replace(running().shown(), dropped=1_234)
+    stalled = replace(state, figures=replace(state.figures, stall_s=0.0845))
+    app = Still(stalled)
+    async with app.run_test(size=(120, 40)) as pilot:
+        header = app.screen.query_one("#header", Widget)
+        for columns in range(125, 104, -5):
+            await pilot.resize_terminal(columns, 40)
+            await until(lambda: header.outer_size.width == columns)
+            row = picture(header)[0].rstrip()
+            assert "…" not in row
+            assert row.endswith("skipped")

@@ -87,10 +87,12 @@ class HeaderPanel(Widget):
 
 def _whats(state: ScreenState) -> list[Content]:
     """Return what runs, in words that get fewer: the last one leaves out what can be read elsewhere."""
-    return [_what(state, parts) for parts in (5, 4, 3, 2)]
+    return [_what(state, parts) for parts in (5, 4, 3, 2)] + [
+        _what(state, parts, clock=False) for parts in (2, 1)
+    ]
 
 
-def _what(state: ScreenState, most: int) -> Content:
+def _what(state: ScreenState, most: int, *, clock: bool = True) -> Content:
     snapshot = state.snapshot
     sign, word, mood = _STATES[snapshot.state]
     pieces: list[Content] = []
@@ -106,7 +108,8 @@ def _what(state: ScreenState, most: int) -> Content:
     place = _PLACES.get(layout, layout)
     parts = [transport, plain(role.address), model, snapshot.loop_name, place][:most]
     pieces.append(Content(" · ".join(filter(None, parts))).stylize("bold", 0, len(transport)))
-    pieces.append(Content(units.format_elapsed(snapshot.elapsed_s)))
+    if clock:
+        pieces.append(Content(units.format_elapsed(snapshot.elapsed_s)))
     if snapshot.warming_up:
         pieces.append(Content.styled("warming up", "$text-warning"))
     return Content("  ").join(pieces)
