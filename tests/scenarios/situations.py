@@ -258,6 +258,14 @@ SITUATIONS = (
         "a server alone with a backlog", "server", ("60 of 160 wait in its backlog",), swarm=None,
         tuning={"server": "pool"}, server={"backlog": 60}, experiment={"role": "server"},
     ),
+    *(
+        Situation(
+            f"a server alone whose {transport} peers send rubbish", "errors",
+            ("71 % of the requests fail", words), swarm=None, tuning={"transport": transport},
+            server={"totals": Totals(requests=42, responses=12, errors=30)}, experiment={"role": "server"},
+        )
+        for transport, words in (("udp", "answers cannot be sent"), ("tcp", "no frame (--framing length)"))
+    ),
     Situation(
         "a server elsewhere serves one at a time", "backlog", ("99 connections wait in the backlog",),
         **ELSEWHERE, swarm={"backlog": 99}, never=("more clients", "perhaps"),

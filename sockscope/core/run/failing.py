@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sockscope.core import units
+from sockscope.core.config.experiment import Tuning
 from sockscope.core.config.models import FD_SETSIZE
 from sockscope.core.run.cycle import model_of
 from sockscope.core.run.evidence import FAILING_RATIO, HALF, Finding, Rule, Seen
@@ -144,18 +145,27 @@ def rejected(seen: Seen) -> Finding | None:
 
 def errors(seen: Seen) -> Finding | None:
     """Requests fail for another reason than that they take too long, or clients do little but try again."""
-    swarm = seen.window.swarm
-    if swarm is None:
-        return None
-    totals = swarm.totals
+    swarm, main = seen.window.swarm, seen.window.main
+    totals = main.totals
     ended = totals.responses + totals.failed
-    why = f": {_lower_first(swarm.last_trouble)}" if swarm.last_trouble else ""
+    why = f": {_lower_first(main.last_trouble)}" if main.last_trouble else ""
+    if swarm is None and not why:
+        why = _what_peers_do(seen.window.tuning)
     if totals.errors and totals.errors >= FAILING_RATIO * ended:
         return Finding("errors", f"{units.format_ratio(totals.errors / ended)} of the requests fail{why}")
+    if swarm is None:
+        return None
     if totals.errors and swarm.clients_retrying >= HALF * swarm.clients:
         who = f"{swarm.clients_retrying:,} of {swarm.clients:,} clients"
         return Finding("errors", f"{who} are backing off after a failed request{why}")
     return None
+
+
+def _what_peers_do(tuning: Tuning) -> str:
+    """Return why a server of ours counts an error, as the end of a sentence."""
+    if tuning.transport == "udp":
+        return ": answers cannot be sent to where they claim to come from"
+    return f": peers send what is no frame (--framing {tuning.framing})"
 
 
 def _lower_first(text: str) -> str:
