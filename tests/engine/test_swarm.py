@@ -110,6 +110,13 @@ async def test_no_connection_is_closed_nor_made_while_the_traffic_is_paused(clie
         assert swarm.totals.requests <= swarm.totals.connections_opened
 
 
+async def test_who_has_nothing_to_ask_waits_for_no_connection() -> None:
+    async with running(clients=50, lifetime=1, requests=20) as engine:
+        await engine.wait()
+        swarm = swarm_of(engine)
+        assert (swarm.totals.connections_opened, swarm.clients_connecting) == (20, 0)
+
+
 @tcp_clients
 async def test_who_has_nothing_left_to_ask_keeps_no_server_from_the_others(client: str) -> None:
     """It serves one connection at a time, and the budget is spent before the last of these is over."""

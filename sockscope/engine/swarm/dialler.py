@@ -62,8 +62,9 @@ class Dialler:
 
     @property
     def connecting(self) -> int:
-        """Clients that wait for a connection: it is under way, or will be."""
-        return len(self._queue) + len(self._connecting)
+        """Clients that wait for a connection: it is under way, or will be as far as it is of use."""
+        waiting, useful = len(self._queue) + len(self._connecting), self._most_useful()
+        return waiting if useful is None else min(waiting, max(useful, len(self._connecting)))
 
     @property
     def target(self) -> Address:
