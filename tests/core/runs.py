@@ -47,7 +47,7 @@ def main_process(used: Resources) -> ProcessUse:
 
 
 def child(name: str, pid: int, used: Resources, **rest: object) -> ProcessUse:
-    roles = tuple(role for role in ("server", "swarm") if role in name)
+    roles = tuple(role for role in ("server", "swarm") if role in name.replace("clients", "swarm"))
     made = ProcessUse(name, pid, roles, used, "uvloop", {"allocator": "calm"})
     return replace(made, **rest)  # type: ignore[arg-type]
 

@@ -182,6 +182,17 @@ SITUATIONS = (
         "service of a loop that is nearly full", "service time", ("main 46 %", "waits for it 40 %"),
         service_s=0.0346, answers=5_000, tuning={"service_time_s": 0.02}, processes={"main": Busy(0.46, 0.4)},
     ),
+    Situation(
+        "the process of the screen waits for a core, and no request goes through it", "service time",
+        ("more clients",), never=("main",), tuning={"service_time_s": 0.05}, service_s=0.055, machine=1.0,
+        processes={"main": Busy(0.05, waits=0.92, late=0.9), "server": Busy(), "clients": Busy()},
+    ),
+    Situation(
+        "others take the machine from processes that want little of it", "latency",
+        ("for a core now and then; 100 % of", "by other programs; more clients"), never=("used up",),
+        answers=4_900, service_s=0.0029, tuning={"service_time_s": 0.001}, machine=1.0,
+        processes={"main": Busy(0.02), "server": Busy(0.12, 0.29), "clients": Busy(0.08, 0.21)},
+    ),
     # One request at a time.
     *(
         Situation(

@@ -47,6 +47,11 @@ class Seen:
         self.processes: tuple[ProcessFigures, ...] = process_figures(window)
 
     @property
+    def serving(self) -> tuple[ProcessFigures, ...]:
+        """The processes that requests go through: that of the screen is none where the roles run apart."""
+        return tuple(process for process in self.processes if process.roles) or self.processes
+
+    @property
     def target(self) -> ProcessFigures | None:
         """The process of a server elsewhere, if it is known."""
         return next((process for process in self.processes if process.name == TARGET), None)

@@ -198,7 +198,7 @@ def _starving(seen: Seen) -> Finding | None:
 def _cpu(seen: Seen) -> Finding | None:
     """Name the processes that need a core of their own for themselves."""
     threshold = CPU_HIGH_RATIO if _take_turns(seen) else CPU_FULL_RATIO
-    full = [p for p in seen.processes if p.wanted_ratio is not None and p.wanted_ratio >= threshold]
+    full = [p for p in seen.serving if p.wanted_ratio is not None and p.wanted_ratio >= threshold]
     if not full:
         return None
     text = ", ".join(share(process) for process in full)
@@ -277,7 +277,7 @@ def _machine(seen: Seen) -> Finding | None:
         return None
     cores = seen.window.resources.machine_cores
     ours = sum(process.cpu_ratio or 0.0 for process in seen.processes)
-    felt = any(_feels_others(process) and seen.is_felt(process) for process in seen.processes)
+    felt = any(_feels_others(process) and seen.is_felt(process) for process in seen.serving)
     if ours < HALF * cores and not (felt and seen.cycle.mostly_queues):
         return None
     told = "; ".join(machine_told(seen))
@@ -308,7 +308,7 @@ def _late(seen: Seen, least: float) -> Finding | None:
     """A loop is late for much of the time, although its process does not want a core for all of it."""
     if seen.window.swarm is not None and not seen.cycle.mostly_queues:
         return None
-    late = [p for p in seen.processes if (p.late_ratio or 0.0) >= least and seen.is_felt(p)]
+    late = [p for p in seen.serving if (p.late_ratio or 0.0) >= least and seen.is_felt(p)]
     if not late:
         return None
     worst = max(late, key=lambda process: process.late_ratio or 0.0)
@@ -420,14 +420,20 @@ def _perhaps(seen: Seen) -> list[str]:
 def _latency(seen: Seen) -> Finding:
     if seen.cycle.service_s is None:
         return Finding("latency", "nothing has been answered yet")
-    return Finding("latency", f"clients wait for their answers and nothing is used up; {_more(seen)}")
+    told = ["clients wait for their answers and nothing is used up"]
+    if seen.machine_is_full and any((p.core_wait_ratio or 0.0) >= CORE_WAIT_RATIO for p in seen.serving):
+        told = [
+            "clients wait for their answers, and who answers for a core now and then",
+            *machine_told(seen),
+        ]
+    return Finding("latency", "; ".join([*told, _more(seen)]))
 
 
 def _more(seen: Seen) -> str:
     """Return that more clients would raise the rate, with what else that takes, or why they may not."""
-    busiest = max((p.wanted_ratio or 0.0 for p in seen.processes), default=0.0)
+    busiest = max((p.wanted_ratio or 0.0 for p in seen.serving), default=0.0)
     if busiest >= CPU_HIGH_RATIO:
-        return f"{', '.join(map(share, seen.processes))}"
+        return f"{', '.join(map(share, seen.serving))}"
     tuning, swarm = seen.window.tuning, seen.window.swarm
     bounds = (
         (" and permits", tuning.permits), (" and connections of the pool", tuning.pool),
