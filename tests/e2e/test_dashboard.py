@@ -83,8 +83,12 @@ def test_the_first_five_minutes(tmp_path: Path) -> None:
         assert list(home.iterdir()) == []
 
 
-def test_ctrl_c_once_leaves_with_a_summary() -> None:
-    with sockscope(*FEW) as terminal:
+def test_keys_that_are_typed_while_it_starts_are_heard_and_ctrl_c_once_leaves_with_a_summary() -> None:
+    with Terminal(COMMAND, *FEW) as terminal:
+        terminal.send("m")
+        terminal.until(lambda: terminal.written.strip(b"m"), "the first byte")
+        terminal.send("m")
+        terminal.sees("RUNNING", "mark 2")
         terminal.send("\x03")
         assert terminal.ended() == 0
         leaves_a_summary(terminal)

@@ -4,13 +4,18 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.config.experiment import Tuning
 from sockscope.core.run.cycle import cycle_of
 from sockscope.core.run.figures import figures
 from sockscope.core.run.little import accounted_ratio
+from sockscope.core.run.snapshot import Snapshot
 from sockscope.core.run.window import window
+from sockscope.engine.engine import Engine
 from tests.engine.runs import running, swarm_of
 from tests.waiting import until
 
+WINDOWS = 4
+"""A busy machine that stops a process at an edge spoils one window; a fault in the books spoils each."""
 QUICK = {"service_time_s": 0.0, "request_timeout_s": 60.0, "permits": 0}
 
 
@@ -38,26 +43,38 @@ QUICK = {"service_time_s": 0.0, "request_timeout_s": 60.0, "permits": 0}
 )
 async def test_the_time_of_the_clients_is_accounted_for(tuning: dict[str, Any]) -> None:
     async with running(grace_s=0.0, **{**QUICK, **tuning}) as engine:
-        wanted = engine.tuning.connections
-        await until(lambda: swarm_of(engine).connections_open == wanted)
-        await engine.settle()
-        began = engine.snapshot()
-        # Fifteen of each client: a request in flight at an edge is wholly in the window, or not at all.
-        await until(
-            lambda: swarm_of(engine).totals.responses > began.main.totals.responses + 15 * wanted + 1_000
-        )
-        await engine.settle()
-        seen = window(began, engine.snapshot())
-        ratio = accounted_ratio(seen)
-        assert ratio is not None
-        assert ratio == pytest.approx(1.0, abs=0.35)
-        told, cycle = figures(seen), cycle_of(seen)
-        assert told.requests_per_s is not None
-        assert told.queue_s is not None
-        assert cycle.service_s is not None
-        # Clients that think do so while the requests settle, and those with a lifetime connect in between.
-        waits = engine.tuning.permits or engine.tuning.pool
-        if waits and not (cycle.think_s or engine.tuning.lifetime):
-            each_s = engine.tuning.clients / told.requests_per_s
-            assert told.queue_s + cycle.service_s == pytest.approx(each_s, rel=0.4)
-        assert cycle.wait_s == pytest.approx(told.queue_s, rel=0.3, abs=1e-4)
+        await until(lambda: swarm_of(engine).connections_open == engine.tuning.connections)
+        for _ in range(WINDOWS):
+            if not (doubts := doubts_about(await next_window(engine), engine.tuning)):
+                return
+    raise AssertionError(doubts)
+
+
+async def next_window(engine: Engine) -> Snapshot:
+    """Return a window with fifteen requests of each client, so that those at its edges weigh little."""
+    await engine.settle()
+    began = engine.snapshot()
+    wanted = began.main.totals.responses + 15 * engine.tuning.connections + 1_000
+    await until(lambda: swarm_of(engine).totals.responses > wanted)
+    await engine.settle()
+    return window(began, engine.snapshot())
+
+
+def doubts_about(seen: Snapshot, tuning: Tuning) -> list[str]:
+    """Return what does not add up."""
+    told, cycle, ratio = figures(seen), cycle_of(seen), accounted_ratio(seen)
+    assert ratio is not None
+    assert told.requests_per_s is not None
+    assert told.queue_s is not None
+    assert cycle.service_s is not None
+    found = []
+    if ratio != pytest.approx(1.0, abs=0.25):
+        found.append(f"{ratio:.2f} of the time is accounted for")
+    # Clients that think do so while the requests settle, and those with a lifetime connect in between.
+    if (tuning.permits or tuning.pool) and not (cycle.think_s or tuning.lifetime):
+        each_s, parts_s = tuning.clients / told.requests_per_s, told.queue_s + cycle.service_s
+        if parts_s != pytest.approx(each_s, rel=0.25):
+            found.append(f"wait and service take {parts_s} s of {each_s} s for a request")
+    if cycle.wait_s != pytest.approx(told.queue_s, rel=0.25, abs=1e-4):
+        found.append(f"waits of {cycle.wait_s} s and of {told.queue_s} s")
+    return found
