@@ -862,6 +862,20 @@ async def test_what_is_read_and_not_answered_yet_is_bounded_in_bytes(
 
 
 @udp_models
+async def test_what_is_lost_stays_so_whenever_its_peer_is_forgotten(model: ServerModel) -> None:
+    async with serving(model) as served, connected(served) as peer:
+        endpoint, unfolded = served.endpoint, served.unfolded
+        for count, number in enumerate((1, 5), start=1):
+            peer.sock.send(numbered(number))
+            await served.asked(count)
+        assert endpoint.close_connection(served.record().conn_id, CloseReason.CLOSED)
+        # Nothing has been folded since: no reader may look before or after that.
+        assert unfolded.totals().datagrams_lost + endpoint.sequence_counts().lost == 3
+        endpoint.close(CloseReason.STOPPED)
+        assert (endpoint.sequence_counts().lost, served.recorder.totals().datagrams_lost) == (0, 3)
+
+
+@udp_models
 async def test_a_closed_peer_is_not_answered_any_more(model: ServerModel) -> None:
     async with serving(model, service_time_s=0.2) as served, connected(served) as peer:
         peer.sock.send(numbered(1))

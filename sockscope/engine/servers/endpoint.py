@@ -120,7 +120,7 @@ class Endpoint(Protocol):
         ...
 
     def sequence_counts(self) -> SequenceCounts:
-        """Return what the numbers of UDP datagrams tell of the peers that are here; over TCP nothing."""
+        """Return what the numbers of UDP datagrams have told so far; nothing once closed, and over TCP."""
         ...
 
     def socket_options(self) -> list[SocketOption]:

@@ -4,6 +4,7 @@ while, since UDP does not say goodbye.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice
 from time import perf_counter
@@ -52,6 +53,9 @@ class Peers:
         self._experiment = context.experiment
         self._address = address
         self._heard_itself = False
+        # What was counted of peers that are forgotten. It stays here until the end: a thread that forgets one
+        # must not take from one place what it adds to the other a moment later.
+        self._past = SequenceCounts()
         # The last number of peers that were forgotten, or known to the endpoint before this one: what they
         # send next does not tell of a loss.
         self._left_off = dict(context.inheritance.counted) if context.inheritance is not None else {}
@@ -128,15 +132,12 @@ class Peers:
         """Record the end of a peer."""
         peer = self.known.pop(remote)
         peer.gone = True
-        recorder = self._recorder
         peer.tracker.give_up()
-        recorder.count("lost", peer.tracker.lost)
-        recorder.count("reordered", peer.tracker.reordered)
-        recorder.count("duplicated", peer.tracker.duplicated)
+        self._past = _sum([self._past, peer.tracker])
         self._left_off[remote] = peer.tracker.highest
         if len(self._left_off) > self._experiment.max_connections:
             del self._left_off[next(iter(self._left_off))]
-        recorder.on_close(peer.record, reason)
+        self._recorder.on_close(peer.record, reason)
 
     def forget_silent(self) -> float:
         """Forget who has been silent for too long, and call lost what is missing for a while.
@@ -163,9 +164,12 @@ class Peers:
         return False
 
     def forget_all(self, reason: CloseReason) -> None:
-        """Forget everybody."""
+        """Forget everybody, for good: what was counted here is the recorder's from now on."""
         for remote in list(self.known):
             self.forget(remote, reason)
+        for counter in ("lost", "reordered", "duplicated"):
+            self._recorder.count(counter, getattr(self._past, counter))
+        self._past = SequenceCounts()
 
     @property
     def _silence_s(self) -> float:
@@ -177,15 +181,18 @@ class Peers:
     # For readers.
 
     def sequence_counts(self) -> SequenceCounts:
-        """Return what is lost, reordered and duplicated of the peers that are here."""
-        trackers = [peer.tracker for peer in self.known.values()]
-        return SequenceCounts(
-            lost=sum(t.lost for t in trackers),
-            reordered=sum(t.reordered for t in trackers),
-            duplicated=sum(t.duplicated for t in trackers),
-        )
+        """Return what is lost, reordered and duplicated of all peers that there were."""
+        return _sum([self._past, *(peer.tracker for peer in self.known.values())])
 
     @property
     def reads(self) -> int:
         """Datagrams that came from the peers that are here."""
         return sum(peer.record.reads for peer in self.known.values())
+
+
+def _sum(counts: Sequence[SequenceCounts | SequenceTracker]) -> SequenceCounts:
+    return SequenceCounts(
+        lost=sum(one.lost for one in counts),
+        reordered=sum(one.reordered for one in counts),
+        duplicated=sum(one.duplicated for one in counts),
+    )

@@ -96,7 +96,7 @@ class UdpEndpoint:
         self._watcher = self._loop.call_later(again_s, self.watch_idle)
 
     def sequence_counts(self) -> SequenceCounts:
-        """Return datagrams lost, reordered and duplicated of the peers that are here."""
+        """Return datagrams lost, reordered, duplicated and dropped here; nothing once it is closed."""
         with self.lock:
             return self.peers.sequence_counts()._replace(dropped=self._dropped)
 
