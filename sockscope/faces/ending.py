@@ -59,8 +59,11 @@ class Ending:
     With ``runs_own_code`` it has a watchdog, and the signals cannot be taken from it.
     """
 
+    requests: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    """What asks for the end; SIGQUIT may be one of them, and counts as a second Ctrl+C."""
+
     def __init__(self, runs_own_code: bool = False) -> None:
-        self._requests = itertools.count()
+        self._asked_times = itertools.count()
         self._unheard: list[int] = []
         self._unheard_since = math.inf
         self._heard: set[int] = set()
@@ -86,7 +89,7 @@ class Ending:
         if self._runs_own_code:
             ends = self._wakened, self._waker
             self._watchdog = Watchdog(self._state, ends, lambda: self.has_terminal, self._at_worst)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in self.requests:
             before = signal.getsignal(number)
             if number != signal.SIGHUP or before is not signal.SIG_IGN:
                 self._before[number] = before
@@ -151,7 +154,8 @@ class Ending:
             return
         self._heard.add(number)
         self._state.is_asked = True
-        again = next(self._requests) > 0 and number == signal.SIGINT
+        is_first = next(self._asked_times) == 0
+        again = number == signal.SIGQUIT or (number == signal.SIGINT and not is_first)
         now = monotonic()
         if again:
             if self._is_held_up:

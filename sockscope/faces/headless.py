@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
@@ -29,7 +28,7 @@ from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESH
 from sockscope.faces.ending import Ending
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
-from sockscope.faces.printing import say
+from sockscope.faces.printing import lent_streams, say, stderr
 from sockscope.faces.progress import Progress, ended_by_signals
 from sockscope.faces.summary import report_text, title_of
 from sockscope.store.history import History
@@ -49,7 +48,7 @@ def run_headless(
     runs_own_code = bool(experiment.own_server) and experiment.tuning.layout == "loop"
     with Ending(runs_own_code) as signals, Output(plan) as output:
         try:
-            with _prints_aside(experiment):
+            with lent_streams() if experiment.own_server else nullcontext():
                 outcome = run_on(experiment.loop, _run(experiment, plan, output, signals))
         except asyncio.CancelledError:
             if signals.is_asked:
@@ -86,7 +85,7 @@ class _Outcome:
 async def _run(experiment: Experiment, plan: Plan, output: Output, signals: Ending) -> _Outcome:
     engine = Engine(experiment)
     await engine.start()
-    progress = Progress(sys.stderr, quiet=plan.quiet)
+    progress = Progress(stderr(), quiet=plan.quiet)
     ending = asyncio.ensure_future(engine.wait())
     intervals = Intervals()
     with ended_by_signals(signals, ending.cancel, progress, "stopping"):
@@ -223,13 +222,6 @@ def _due_times(first: Snapshot, interval_s: float) -> Iterator[float | None]:
 def _next(elapsed_s: float, interval_s: float) -> float:
     """Return when the interval ends that is under way."""
     return (math.floor(elapsed_s / interval_s + 1e-6) + 1) * interval_s
-
-
-@contextmanager
-def _prints_aside(experiment: Experiment) -> Iterator[None]:
-    """Let what the user's own server prints go to stderr: stdout is for the figures."""
-    with redirect_stdout(sys.stderr) if experiment.own_server and sys.stderr is not None else nullcontext():
-        yield
 
 
 def _announce(snapshot: Snapshot, plan: Plan, output: Output) -> None:

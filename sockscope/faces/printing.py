@@ -15,6 +15,8 @@ import io
 import os
 import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 from sockscope.core.wire.octets import printable
@@ -35,8 +37,30 @@ def tell(text: str) -> None:
 
 def say(sentence: str) -> None:
     """Write a sentence to stderr, where there is one."""
-    if sys.stderr is not None:
-        print(f"sockscope: {printable_lines(sentence)}", file=sys.stderr, flush=True)
+    if (stream := stderr()) is not None:
+        print(f"sockscope: {printable_lines(sentence)}", file=stream, flush=True)
+
+
+_taken: list[TextIO] = []
+
+
+def stderr() -> TextIO | None:
+    """Return this program's own stderr, whatever the user's code has made of ``sys.stderr``."""
+    return _taken[0] if _taken else sys.stderr
+
+
+@contextmanager
+def lent_streams() -> Iterator[None]:
+    """Let the user's own code print to stderr, to streams that it may close or replace."""
+    if stderr() is None:
+        yield
+        return
+    lent = outlet(Outlet(os.dup(2), "standard error", mute=True), line_buffering=True)
+    try:
+        with redirect_stdout(lent), redirect_stderr(lent):
+            yield
+    finally:
+        lent.close()
 
 
 class Outlet(io.FileIO):
@@ -103,7 +127,7 @@ def is_gone(stream: TextIO | None) -> bool:
 
 def take_standard_streams() -> None:
     """Let stdout and stderr of this process behave as told above."""
-    stdout, stderr = sys.stdout, sys.stderr
+    stdout, before = sys.stdout, sys.stderr
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass  # a closed one is given to the null device, lest a socket gets its number
     os.close(descriptor)
@@ -114,6 +138,7 @@ def take_standard_streams() -> None:
     )
     sys.stderr = outlet(
         Outlet(2, "standard error", owned=False, mute=True),
-        encoding=stderr.encoding if stderr is not None else "utf-8",
+        encoding=before.encoding if before is not None else "utf-8",
         line_buffering=True,
     )
+    _taken[:] = [sys.stderr]

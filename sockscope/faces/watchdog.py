@@ -41,7 +41,7 @@ UNREAD_S = 0.3
 """What is unread for so long is read by nobody: the interpreter is held up."""
 LATE_S = 0.2
 """How much later than the command's own threads it acts on what they should have done."""
-_CTRL_C = re.compile(rb"\x03|\x1b\[99;5[:;u]")
+CTRL_C = re.compile(r"\x03|\x1b\[99;5(?:[:;][0-9:;]*)?u")
 """How terminals send Ctrl+C: in the classical way, and in the keyboard protocol of kitty."""
 _FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
 """How faulthandler tells a frame."""
@@ -161,10 +161,11 @@ class Watchdog:
         """Judge what nobody reads; it is put back, for the interpreter may come to read it all the same."""
         numbers = _read(self._signals)
         if self._has_terminal():
-            numbers += bytes([signal.SIGINT]) * len(_CTRL_C.findall(_read(self._keys)))
+            numbers += bytes([signal.SIGINT]) * len(CTRL_C.findall(_read(self._keys).decode("latin-1")))
         with contextlib.suppress(BlockingIOError):
             os.write(self._waker, numbers)
-        if signal.SIGINT in numbers and numbers.count(signal.SIGINT) + self._state.is_asked > 1:
+        interrupts = numbers.count(signal.SIGINT)
+        if signal.SIGQUIT in numbers or (interrupts and interrupts + self._state.is_asked > 1):
             self._end(EXIT_INTERRUPTED)
         if any(unread_s > HEARD_S.get(number, math.inf) for number in numbers):
             self._end(EXIT_FAILED)

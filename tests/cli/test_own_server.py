@@ -38,6 +38,12 @@ async def chatty(reader, writer):
         writer.write(line)
 
 
+async def deranged(reader, writer):
+    sys.stderr.close()
+    sys.stdout = 3
+    await handle(reader, writer)
+
+
 class Echo(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
@@ -127,6 +133,14 @@ def test_what_it_prints_does_not_spoil_the_figures(here: Path) -> None:
     assert done.returncode == 0
     assert json.loads(done.stdout)["totals"]["responses"] == 20
     assert done.stderr.count("got b'") == 20
+
+
+def test_what_it_does_to_the_standard_streams_changes_nothing(here: Path) -> None:
+    done = sockscope(
+        "run", "--handler", "mine:deranged", *LINES, "-n", "20", "--json", "--fail-if", "p50>0", cwd=here
+    )
+    assert (done.returncode, json.loads(done.stdout)["totals"]["responses"]) == (3, 20)
+    assert done.stderr.startswith("sockscope: --fail-if p50>0")
 
 
 def test_it_serves_alone_for_any_client(here: Path) -> None:

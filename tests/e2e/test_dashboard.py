@@ -223,7 +223,7 @@ def test_after_a_stop_from_outside_it_goes_on_and_can_be_left() -> None:
         terminal.is_restored()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_signals_leave_cleanly(number: signal.Signals) -> None:
     with sockscope(*FEW) as terminal:
         terminal.child.send_signal(number)

@@ -8,6 +8,7 @@ import pytest
 from rich.color import ColorType
 
 from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.terminal import KeyDecoder
 from tests.tui.driving import FakeDriver, dashboard, small
 
 
@@ -101,3 +102,14 @@ async def test_other_themes() -> None:
             await driver.ticks(2)
             assert "RUNNING" in driver.header
             assert driver.app.current_theme.name == theme
+
+
+def test_ctrl_c_ends_a_paste_whose_end_never_comes_and_no_other() -> None:
+    decoder = KeyDecoder()
+    assert decoder.decode(b"\x1b[200~abc") == "\x1b[200~abc"
+    assert decoder.decode(b"\x03") == "\x1b[201~\x03"
+    assert decoder.decode(b"\x03") == "\x03"
+    for piece in (b"\x1b[200~a\x03b\x1b[20", b"1~", b"\x03", b"\x1b[200~ \x1b[201~", b"\x1b[99;5u"):
+        assert decoder.decode(piece) == piece.decode()
+    decoder.decode(b"\x1b[200~")
+    assert decoder.decode(b"\x1b[99;5u") == "\x1b[201~\x1b[99;5u"

@@ -24,10 +24,12 @@ from textual.message import Message
 from sockscope.engine.stops import STOPS
 from sockscope.faces.ending import Ending
 from sockscope.faces.tui.writer import ABANDON, ScreenWriter, opened
+from sockscope.faces.watchdog import CTRL_C
 
 MOST_KEYS = 200
 """Keys and movements of the mouse that may wait to be handled; what comes meanwhile is dropped."""
 _SET_MODES = (1000, 1003, 1015, 1006, 1016, 1004, 2004, 2026, 2048)
+_PASTE_BEGINS, _PASTE_ENDS = "\x1b[200~", "\x1b[201~"
 _RESET = b"".join(b"\x1b[?%dl" % mode for mode in _SET_MODES) + b"\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h"
 
 
@@ -42,17 +44,25 @@ class KeyDecoder(codecs.getincrementaldecoder("utf-8")):  # type: ignore[misc]
 
     Bytes that are not UTF-8 (a pasted binary, an old mouse report) are question marks: Textual 8.2 decodes
     strictly, and one wrong byte ends the thread that reads keys, and with it every way to quit. Nothing at
-    all is what a terminal sends that is gone; Textual would read it for ever. It raises OSError.
+    all is what a terminal sends that is gone; Textual would read it for ever. It raises OSError. Ctrl+C that
+    comes alone was typed: it ends a paste whose end never came, which would swallow all keys.
     """
 
     def __init__(self) -> None:
         super().__init__("replace")
+        self._pasted = ""
 
     def decode(self, data: bytes, final: bool = False) -> str:
         """Return the characters that are whole."""
         if not data and not final:
             raise OSError(errno.EIO, "the terminal is gone")
-        return str(super().decode(data, final))
+        text = str(super().decode(data, final))
+        if self._pasted and text and not CTRL_C.sub("", text):
+            text = _PASTE_ENDS + text
+        _, begins, rest = (self._pasted + text).rpartition(_PASTE_BEGINS)
+        # Of a paste that goes on its end may come in two pieces.
+        self._pasted = begins + rest[-len(_PASTE_ENDS) :] if begins and _PASTE_ENDS not in rest else ""
+        return text
 
 
 class SavedTerminal:
@@ -95,6 +105,8 @@ class SavedTerminal:
 
 class TerminalEnding(Ending):
     """Ends a command that draws on a terminal, which is put back in any case."""
+
+    requests = (*Ending.requests, signal.SIGQUIT)
 
     def __init__(self, runs_own_code: bool = False) -> None:
         super().__init__(runs_own_code)
