@@ -218,13 +218,14 @@ class HistoryScreen(Screen[None]):
 
     def _draw_curves(self, runs: Sequence[StoredRun]) -> None:
         longest = max((_length_s(run) for run in runs), default=0.0)
-        names = ("A", "B")[2 - len(runs) :]
+        # Two are named as in the table of their figures, which tells their numbers.
+        names = ("A", "B") if len(runs) == 2 else tuple(f"run {run.row.id}" for run in runs)
         for graph, figure, factor in (
             (self._rates, "rates.requests_per_s", 1.0), (self._tails, "service_time_s.p99", 1e3),
         ):  # fmt: skip
             # The run under the cursor is the first curve: it is drawn on top.
             curves = [
-                _series(f"{name} run {run.row.id}", run.intervals, figure, factor)
+                _series(name, run.intervals, figure, factor)
                 for name, run in reversed(list(zip(names, runs, strict=True)))
             ]
             graph.show([curve for curve in curves if curve.times], now=longest, window=max(longest, 1.0))
