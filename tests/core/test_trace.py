@@ -32,6 +32,7 @@ def test_a_point_per_tick_and_the_headline_of_the_last_second() -> None:
     rates = trace.series["requests_per_s"].values
     assert len(rates) == 19
     assert list(rates) == pytest.approx([1_000.0] * 19, rel=1e-6)
+    assert all(isinstance(value, float | int) for series in trace.series.values() for value in series.values)
     assert trace.headline is not None
     assert trace.headline.measured_s == pytest.approx(1.0, abs=TICK_S)
 

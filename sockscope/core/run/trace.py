@@ -18,6 +18,8 @@ POINTS = 3_000
 HEADLINE_S = 1.0
 """Length of the window that the large figures are of."""
 
+_NUMBERS = tuple(f.name for f in fields(Figures) if str(f.type).startswith("float"))
+"""The fields of :class:`Figures` that can be drawn."""
 _CPU_OF: dict[tuple[str, ...], str] = {
     (role.name,): f"{role.title}_cpu_ratio" for role in ROLE_NAMES.values()
 }
@@ -27,14 +29,14 @@ _CPU_OF_SEVERAL = "child_cpu_ratio"
 class Trace:
     """Absorbs snapshots and keeps what is needed to draw the past of a run.
 
-    ``series`` holds one :class:`TimeSeries` per field of :class:`Figures`, and the gauges ``clients``,
+    ``series`` holds one :class:`TimeSeries` per number of :class:`Figures`, and the gauges ``clients``,
     ``connections``, ``in_flight``, ``waiting``, ``permits``; ``server_cpu_ratio``, ``clients_cpu_ratio`` (one
     for each role) are of the busiest other process of that role, ``child_cpu_ratio`` of one with several.
     """
 
     def __init__(self) -> None:
-        names = [f.name for f in fields(Figures)] + [
-            "clients", "connections", "in_flight", "waiting", "permits", *_CPU_OF.values(),
+        names = [
+            *_NUMBERS, "clients", "connections", "in_flight", "waiting", "permits", *_CPU_OF.values(),
             _CPU_OF_SEVERAL,
         ]  # fmt: skip
         self.series = {name: TimeSeries(POINTS) for name in names}
@@ -77,8 +79,8 @@ class Trace:
             return
         between = window(before, now)
         shown = figures(between)
-        for f in fields(Figures):
-            series[f.name].append(now.time_s, getattr(shown, f.name))
+        for name in _NUMBERS:
+            series[name].append(now.time_s, getattr(shown, name))
         role = now.main
         series["clients"].append(now.time_s, role.clients)
         series["connections"].append(now.time_s, role.connections_open)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.geometry import Size
 from textual.reactive import reactive
 from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
@@ -64,6 +65,7 @@ class DashboardScreen(Screen[None]):
         self._compositor = FrugalCompositor()
         self._session = session
         self._blending: Timer | None = None
+        self._arranged_for: Size | None = None
 
     def _compositor_refresh(self) -> None:
         if self.app.screen is self:
@@ -106,9 +108,10 @@ class DashboardScreen(Screen[None]):
         self._arrange()
 
     def on_resize(self) -> None:
-        """Choose the layout."""
+        """Choose the layout; each size may be told several times."""
         self._session.disturb()
-        self._arrange()
+        if self.app.size != self._arranged_for:
+            self._arrange()
 
     def panel(self, kind: builtins.type[P]) -> P:
         """Return the panel of a class."""
@@ -225,6 +228,7 @@ class DashboardScreen(Screen[None]):
     # Layout.
 
     def _arrange(self) -> None:
+        self._arranged_for = self.app.size
         width, height = self.app.size
         narrow = width < NARROW[0] or height < NARROW[1]
         wide = not narrow and width >= WIDE[0] and height >= WIDE[1]
