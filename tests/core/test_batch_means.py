@@ -86,3 +86,13 @@ def test_a_quiet_run_and_a_busy_one_do_not_compare() -> None:
     """Waiting hardly varied within either, so nothing tells what it costs."""
     a, b = slowed(0.0, (0.0, 0.001, 0.0, 0.002, 0.001)), slowed(0.2, (0.5, 0.501, 0.5, 0.499, 0.502))
     assert not told_apart(a, b)
+
+
+def test_failures_where_there_were_none_are_told_however_they_scatter() -> None:
+    none, some = Batches((0.0,) * 3, (0.0,) * 3), Batches((0.001, 0.2, 0.03), (0.0,) * 3)
+    assert told_apart(none, some, counts=True)
+    assert told_apart(some, none, counts=True)
+    assert not told_apart(none, some)
+    once = Batches((0.0, 0.2, 0.0), (0.0,) * 3)
+    assert not told_apart(none, once, counts=True)
+    assert not told_apart(none, none, counts=True)

@@ -91,8 +91,14 @@ def batches(seconds: Sequence[T]) -> list[Sequence[T]]:
     return [seconds[begin:end] for begin, end in pairwise(edges)]
 
 
-def told_apart(a: Batches, b: Batches) -> bool:
-    """Tell whether the batches of two runs, three or more of each, differ by more than chance explains."""
+def told_apart(a: Batches, b: Batches, *, counts: bool = False) -> bool:
+    """Tell whether the batches of two runs, three or more of each, differ by more than chance explains.
+
+    Of ``counts`` of events, such as failures, it is enough that one run had some in every batch and the other
+    none at all, however much they scatter.
+    """
+    if counts and _only_one_has(a.values, b.values):
+        return True
     values, others = _comparable(a, b)
     one, other = _Line(a.shares_got, values), _Line(b.shares_got, others)
     got, both, scatter = (here + there for here, there in zip(one.moments(), other.moments(), strict=True))
@@ -104,6 +110,11 @@ def told_apart(a: Batches, b: Batches) -> bool:
     unseen = FLOOR_RATIO + UNSEEN_RATIO * abs(fmean(b.waiting) - fmean(a.waiting))
     gap = abs(fmean(other.y) - fmean(one.y) - slope * shift) - unseen
     return gap > t_999(freedom) * math.sqrt(left * reach)
+
+
+def _only_one_has(these: Sequence[float], those: Sequence[float]) -> bool:
+    """Tell whether one run had something to count all the time and the other never."""
+    return (all(these) and not any(those)) or (all(those) and not any(these))
 
 
 def _comparable(a: Batches, b: Batches) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -89,7 +89,7 @@ class FigureChange:
     def of(cls, name: str, figure: Figure, a: Estimate, b: Estimate) -> FigureChange:
         """Return what became of a figure."""
         change_ratio = relative_change(a.basis, b.basis)
-        apart = True if figure.extent else a.told_apart(b)
+        apart = True if figure.extent else a.told_apart(b, counts=figure.per_request)
         return cls(name, a.value, b.value, change_ratio, figure.better, figure.per_request, apart)
 
     @property

@@ -106,13 +106,16 @@ class Estimate:
     spread: Spread | None = None
     batches: Batches | None = None
 
-    def told_apart(self, other: Estimate) -> bool | None:
-        """Tell whether the two differ by more than chance explains; None where nothing tells."""
+    def told_apart(self, other: Estimate, *, counts: bool = False) -> bool | None:
+        """Tell whether the two differ by more than chance explains; None where nothing tells.
+
+        ``counts`` are told by :func:`~sockscope.core.results.batch_means.told_apart` in a way of their own.
+        """
         if self.spread is not None and other.spread is not None:
             return not self.spread.overlaps(other.spread)
         if self.batches is None or other.batches is None:
             return None
-        return told_apart(self.batches, other.batches)
+        return told_apart(self.batches, other.batches, counts=counts)
 
 
 @dataclass(frozen=True, slots=True)
