@@ -50,6 +50,16 @@ def test_a_lap_is_made_of_two_windows() -> None:
     assert made.others_cpu_ratio == pytest.approx(2 - 0.5 - 0.2)
 
 
+@pytest.mark.parametrize(("connected_s", "told"), [(20.0, False), (1.0, True)])
+def test_percentiles_are_not_told_where_most_clients_got_no_answer(connected_s: float, told: bool) -> None:
+    totals = Totals(requests=200, responses=200)
+    served = histogram(*[0.004] * 200)
+    swarm = run(seconds=1.0, swarm=role("swarm", totals, service_time=served, connected_s=connected_s))
+    made = lap_of(run(seconds=1.0, server=role("server", totals)), swarm)
+    assert (made.service_time_p50_s is not None, made.service_time_p99_s is not None) == (told, told)
+    assert made.requests_per_s == pytest.approx(200)
+
+
 def test_a_process_that_plays_both_roles_is_not_somebody_else_twice() -> None:
     totals = Totals(requests=10, responses=10)
     server = with_process(run(seconds=1.0, server=role("server", totals)), "server", "swarm", cpu_s=1.0)

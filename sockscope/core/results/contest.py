@@ -10,7 +10,9 @@ from sockscope.core.censoring import percentiles
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.run.fared import UNANSWERED_RATIO
 from sockscope.core.run.figures import without_answer
+from sockscope.core.run.little import accounted_ratio
 from sockscope.core.run.snapshot import ProcessUse, Snapshot
 from sockscope.errors import ConfigError, Fault
 
@@ -168,6 +170,10 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
     seen, totals = swarm.main, swarm.main.totals
     server_s, swarm_s = duration_s or server.measured_s, duration_s or swarm.measured_s
     p50, p99 = percentiles(seen.service_time, without_answer(swarm), (0.5, 0.99))
+    accounted = accounted_ratio(swarm)
+    if accounted is not None and accounted < UNANSWERED_RATIO:
+        # They are of the few that are served; most clients got no answer all the while.
+        p50 = p99 = None
     used, clients = used_by(SERVER, server), used_by(SWARM, swarm)
     return Lap(
         duration_s=swarm_s or None,
