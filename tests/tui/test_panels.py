@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from rich.cells import cell_len
 from textual.widget import Widget
 
 from sockscope.core.run.findings import Finding
+from sockscope.faces.tui.panels.header import HeaderPanel
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.widgets.graph import Graph
 from tests.tui.still import Still, running
@@ -60,10 +62,15 @@ async def test_a_header_without_room_leaves_parts_out_and_cuts_none() -> None:
     stalled = replace(state, figures=replace(state.figures, stall_s=0.0845))
     app = Still(stalled)
     async with app.run_test(size=(120, 40)) as pilot:
-        header = app.screen.query_one("#header", Widget)
-        for columns in range(125, 104, -5):
+        header = app.screen.query_one(HeaderPanel)
+        for columns in range(125, 109, -5):
             await pilot.resize_terminal(columns, 40)
-            await until(lambda: header.outer_size.width == columns)
-            row = picture(header)[0].rstrip()
-            assert "…" not in row
-            assert row.endswith("skipped")
+            await until(lambda: cell_len(_row(header)) == columns - 2)
+            assert "…" not in _row(header)
+            assert _row(header).endswith("skipped")
+        await pilot.resize_terminal(70, 24)
+        await until(lambda: _row(header, 1).endswith("0 failed"), what="no room for the redraws")
+
+
+def _row(header: HeaderPanel, number: int = 0) -> str:
+    return header.render().plain.splitlines()[number]

@@ -69,10 +69,10 @@ class HeaderPanel(Widget):
 
     def _draw(self, state: ScreenState) -> Content:
         width = max(20, self.size.width)
-        figures = _figures(state)
+        figures = _figures(state, width)
         if self.screen.has_class("-narrow"):
             what = next((w for w in _whats(state) if w.cell_length <= width), _whats(state)[-1])
-            rows = [what.truncate(width, ellipsis=True), figures.truncate(width, ellipsis=True)]
+            rows = [what.truncate(width, ellipsis=True), figures]
         else:
             room = width - figures.cell_length - 2
             what = next((w for w in _whats(state) if w.cell_length <= room), _whats(state)[-1])
@@ -115,7 +115,8 @@ def _what(state: ScreenState, most: int, *, clock: bool = True) -> Content:
     return Content("  ").join(pieces)
 
 
-def _figures(state: ScreenState) -> Content:
+def _figures(state: ScreenState, width: int) -> Content:
+    """Return the figures, as many as there is room for: none is cut."""
     snapshot, shown = state.snapshot, state.figures
     totals = snapshot.main.totals
     pieces = [
@@ -130,7 +131,9 @@ def _figures(state: ScreenState) -> Content:
         pieces.append(_counted(missed, "log line", "overwritten"))
     if state.dropped:
         pieces.append(_counted(state.dropped, "redraw", "skipped"))
-    return Content("   ").join(pieces)
+    while len(pieces) > 1 and Content("   ").join(pieces).cell_length > width:
+        pieces.pop()
+    return Content("   ").join(pieces).truncate(width, ellipsis=True)
 
 
 def _stall(shown: Figures) -> Content:
