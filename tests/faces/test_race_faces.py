@@ -37,7 +37,7 @@ server   CPU  clients' CPU  CPU/request      RSS  threads  switches  limit
 fast    97 %          40 %      20.0 µs  30.0 MB        1     7 + 3  server
 slow    50 %          40 %      20.0 µs  30.0 MB        1     7 + 3  neither
 
-limit: not the same for everybody, see the column limit
+limit: not the same for all; see the column limit
 Contestants that cannot be told apart from the best of their group (at 75 %) share its rank (=). ×
 is how many times as fast as slow, round by round. Low and high are its interval.
 SockScope 0.1.0 · Python 3.11.7 · uvloop 0.23.0 · kernel 6.1 · Linux x86_64, 2 cores
