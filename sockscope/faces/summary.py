@@ -202,7 +202,7 @@ def _messages(report: Report) -> str:
         return ""
     answers, reads = totals.get("responses"), totals.get("reads")
     each = f"{reads / answers:,.2f} reads per answer, " if answers and _role(report) != "server" else ""
-    return f"{each}{format_count(torn)} torn, {format_count(merged)} reads merged several"
+    return f"{each}{format_count(torn)} torn, {counted(merged, 'read')} held several"
 
 
 def _count(report: Report, name: str) -> str:

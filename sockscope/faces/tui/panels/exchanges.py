@@ -90,7 +90,9 @@ class ExchangesPanel(ListingPanel):
         notes = [f"last {kept:,} of {self._seen:,} kept"]
         totals = role.totals
         if totals.messages_torn or totals.reads_merged:
-            notes.append(f"{totals.messages_torn:,} torn, {totals.reads_merged:,} reads merged")
+            notes.append(
+                f"{totals.messages_torn:,} torn, {units.counted(totals.reads_merged, 'read')} merged"
+            )
         if not self.table.follow:
             notes.append("held: f follows")
         if self.filter_text:
