@@ -175,6 +175,20 @@ async def test_every_client_says_in_the_same_words_how_the_server_ended_it(clien
 
 
 @pytest.mark.parametrize("client", ["selector", "protocol", "streams", "blocking"])
+async def test_who_thinks_does_not_ask_on_a_connection_that_the_server_has_closed(client: str) -> None:
+    def answer_and_close(connection: Scripted, data: bytes) -> None:
+        connection.transport.write(data)
+        connection.transport.close()
+
+    async with tcp_peer(answer_and_close) as port:
+        values: dict[str, Any] = {"client": client, "target": f"127.0.0.1:{port}", "think_time_s": 0.02}
+        async with running(role="swarm", clients=1, requests=4, **values) as engine:
+            await engine.wait()
+            totals = swarm_of(engine).totals
+    assert (totals.responses, totals.errors, totals.connections_opened) == (4, 0, 4)
+
+
+@pytest.mark.parametrize("client", ["selector", "protocol", "streams", "blocking"])
 async def test_a_reset_that_the_next_request_runs_into_is_a_reset(client: str) -> None:
     """Of two clients with one permit one is answered as the connection of the other is reset."""
     loop = asyncio.get_running_loop()
@@ -185,6 +199,7 @@ async def test_a_reset_that_the_next_request_runs_into_is_a_reset(client: str) -
             ends = [(await loop.sock_accept(listener))[0] for _ in range(2)]
             asking = [loop.create_task(loop.sock_recv(end, 1_000)) for end in ends]
             await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            await until(lambda: swarm_of(engine).limiter.waiting == 1)
             served, other = sorted(range(2), key=lambda n: not asking[n].done())
             asking[other].cancel()
             ends[other].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -155,7 +155,7 @@ def errors(seen: Seen) -> Finding | None:
         return Finding("errors", f"{units.format_ratio(totals.errors / ended)} of the requests fail{why}")
     if swarm is None:
         return None
-    if totals.errors and swarm.clients_retrying >= HALF * swarm.clients:
+    if totals.errors and swarm.clients_retrying and swarm.clients_retrying >= HALF * swarm.clients:
         who = f"{swarm.clients_retrying:,} of {swarm.clients:,} clients"
         return Finding("errors", f"{who} are backing off after a failed request{why}")
     return None

@@ -169,20 +169,23 @@ class BlockingLink(DialledLink):
         self._begun = True
 
     def hear(self) -> bool:
-        """Take what has come while nobody read; return whether the connection is given up for it."""
+        """Take what has come while nobody read, the end included; return whether the connection is over."""
         assert self._sock is not None
         try:
             unasked = self._sock.recv(READ_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            unasked = b""
+            return False
         except OSError as error:
-            unasked, self._fault = b"", error  # the next write ends it
+            self._client.leave(close_reason(error), describe(error))
+            return True
         if unasked:
             self._take_read(unasked, perf_counter())
+        else:
+            self._client.leave(close_reason(None))
         return self._closing
 
     def send(self) -> None:
-        """Send one request, unless something has come since the last answer."""
+        """Send one request, unless the connection has ended since the last answer."""
         if self.hear():
             self._swarm.take_back()
         else:
@@ -216,7 +219,6 @@ class BlockingLink(DialledLink):
     def _ended(self, sock: socket.socket, error: OSError | None) -> None:
         if sock is self._sock:
             self._sock = None
-            error = self._fault or error
             self._client.lost(close_reason(error), "" if error is None else describe(error))
 
     def time_out(self, before_s: float) -> None:

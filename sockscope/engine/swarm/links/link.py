@@ -89,7 +89,7 @@ class Link:
     def hear(self) -> bool:
         """Take what has come while nothing was under way, where nobody reads until something is.
 
-        Return whether the connection is given up for it; the client's ``lost`` follows.
+        Return whether the connection is over; the client's ``lost`` follows.
         """
         return False
 

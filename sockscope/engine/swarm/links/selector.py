@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class SelectorLink(TcpLink):
     """A link over a socket of the readiness set."""
 
-    __slots__ = ("_buffer", "_deadline", "_receive", "_send", "_socket", "_target", "_unsent")
+    __slots__ = ("_buffer", "_deadline", "_fault", "_receive", "_send", "_socket", "_target", "_unsent")
 
     def __init__(self, swarm: SwarmContext, client: Client) -> None:
         super().__init__(swarm, client)
@@ -35,6 +35,9 @@ class SelectorLink(TcpLink):
         self._target: Address = ("", 0)
         # The end of an attempt to connect; None when there is none under way.
         self._deadline: asyncio.TimerHandle | None = None
+        # An error of a write that waits to be told: the next read finds but the end, for the kernel tells an
+        # error once, to whoever asks first.
+        self._fault: OSError | None = None
         # What the kernel has not taken yet.
         self._unsent = bytearray()
 
@@ -44,6 +47,7 @@ class SelectorLink(TcpLink):
         """Connect; what takes longer than a call is awaited in the set, for the connect timeout at most."""
         self.begin()
         self._target = target
+        self._fault = None
         self._unsent = bytearray()
         try:
             sock = self._socket = self.new_socket(target)

@@ -60,16 +60,13 @@ def is_connected(number: int) -> bool:
 class TcpLink(Link):
     """A link over TCP; how it comes to its reads is the model's affair."""
 
-    __slots__ = ("_asked", "_closing", "_decoder", "_fault", "_framing", "_number_at", "_told", "_whole")
+    __slots__ = ("_asked", "_closing", "_decoder", "_framing", "_number_at", "_told", "_whole")
 
     def __init__(self, swarm: SwarmContext, client: Client) -> None:
         super().__init__(swarm, client)
         self._framing = ""
         # Whether the connection is being closed: what is still read belongs to nobody.
         self._closing = False
-        # An error of the socket that waits to be told: the next read finds but the end (the kernel tells an
-        # error once, to whoever asks first).
-        self._fault: OSError | None = None
         # Where in a request its number stands, and the number of the last one.
         self._number_at = slice(0, 0)
         self._asked = 0
@@ -84,7 +81,6 @@ class TcpLink(Link):
         tuning, dialogue = self._swarm.tuning, self._swarm.dialogue
         self._framing = tuning.framing
         self._closing = False
-        self._fault = None
         self._decoder = dialogue.decoder(tuning.framing, tuning.request_bytes)
         self._told = tuning.framing != "none" or dialogue.tells_ends or dialogue.wants_echo
 
