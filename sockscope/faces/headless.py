@@ -46,7 +46,7 @@ def run_headless(
     """
     began_at = datetime.now(UTC)
     runs_own_code = bool(experiment.own_server) and experiment.tuning.layout == "loop"
-    with Ending(runs_own_code) as signals, Output(plan) as output:
+    with Ending(runs_own_code) as signals, Output(plan, lambda: signals.is_asked) as output:
         try:
             with lent_streams() if experiment.own_server else nullcontext():
                 outcome = run_on(experiment.loop, _run(experiment, plan, output, signals))

@@ -11,10 +11,11 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from time import sleep
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -25,6 +26,9 @@ from sockscope.core.run.snapshot import Snapshot
 from sockscope.errors import ConfigError, SockscopeError
 from sockscope.faces.printing import Outlet, is_gone, outlet, printable_lines, say
 from sockscope.store.files import check_writable, write_file
+
+LOOK_S = 0.05
+"""How often it is looked whether a pipe has a reader."""
 
 
 class OutputForm(Enum):
@@ -67,11 +71,15 @@ class Output:
 
     A regular file that gets everything at the end is written beside its place and moved there, so that it
     is whole or not there; until then there is no other file. What is no file yet, or one of this process's
-    descriptors (``/dev/stdout``, ``/dev/fd/63``), is written to as it comes. Opening it raises ConfigError
-    when it cannot be written.
+    descriptors (``/dev/stdout``, ``/dev/fd/63``), is written to as it comes. Opening it raises ConfigError of
+    ``flag`` when it cannot be written, and KeyboardInterrupt once ``must_end`` while a pipe has no reader.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(
+        self, plan: Plan, must_end: Callable[[], bool] = lambda: False, flag: str = "--output"
+    ) -> None:
+        self._flag = flag
+        self._must_end = must_end
         self._form = plan.form
         self._name = plan.path or ""
         self._columns: list[str] = []
@@ -133,9 +141,9 @@ class Output:
                 self._stream, self._place = None, Path(path).resolve()
                 check_writable(self._place)
             else:
-                self._stream = outlet(Outlet(_opened(path), path))
+                self._stream = outlet(Outlet(_opened(path, self._must_end), path))
         except OSError as error:
-            raise ConfigError.of("--output", path, f"cannot be written: {error.strerror}") from None
+            raise ConfigError.of(self._flag, path, f"cannot be written: {error.strerror}") from None
 
     def _write_row(self, fields: Mapping[str, Any]) -> None:
         left_out = ("schema_version", "type", "processes", "raised")
@@ -171,18 +179,24 @@ def _is_replaced(path: str) -> bool:
         return True
 
 
-def _opened(path: str) -> int:
+def _opened(path: str, must_end: Callable[[], bool]) -> int:
     """Open a path to write to; a pipe is opened once somebody reads it, which is told where it takes long."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOCTTY
-    try:
-        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
-    except OSError as error:
-        if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
-            raise
-        say(f"waiting for a reader on {path}")
-        return os.open(path, flags, 0o666)
-    os.set_blocking(descriptor, True)
-    return descriptor
+    waits = False
+    while not must_end():
+        try:
+            descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
+                raise
+            if not waits:
+                say(f"waiting for a reader on {path}")
+            waits = True
+            sleep(LOOK_S)
+        else:
+            os.set_blocking(descriptor, True)
+            return descriptor
+    raise KeyboardInterrupt
 
 
 def _json(value: Mapping[str, Any], indent: int | None = None) -> str:

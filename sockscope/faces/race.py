@@ -72,8 +72,12 @@ def run_race(
     began_at = datetime.now(UTC)
     with ExitStack() as files:
         signals = files.enter_context(Ending())
-        output = files.enter_context(Output(Plan(path=plan.path)))
-        chart = files.enter_context(Output(Plan(path=plan.svg))) if plan.svg else None
+
+        def opened(path: str | None, flag: str) -> Output:
+            return files.enter_context(Output(Plan(path=path), lambda: signals.is_asked, flag))
+
+        output = opened(plan.path, "--output")
+        chart = opened(plan.svg, "--svg") if plan.svg else None
         try:
             standing = run_on(PARENT_LOOP, _run(contest, plan, signals))
         except asyncio.CancelledError:

@@ -147,7 +147,7 @@ def test_the_workload_can_be_printed() -> None:
         (("datagram",), "does not serve TCP"),
         (("protocol", "--clients", "0"), "must be at least 1"),
         (("protocol", "--fail-if", "nobody/x.cpu>1"), "before a dot may stand one of protocol/uvloop"),
-        (("protocol", "--svg", "/nowhere/race.svg"), "cannot be written"),
+        (("protocol", "--svg", "/nowhere/race.svg"), "--svg = '/nowhere/race.svg' cannot be written"),
     ],
 )
 def test_what_cannot_be_raced_is_refused_in_a_sentence(arguments: tuple[str, ...], why: str) -> None:

@@ -397,6 +397,10 @@ def test_a_pipe_waits_for_its_reader_and_says_so(tmp_path: Path) -> None:
         assert next_complaint(child) == f"sockscope: waiting for a reader on {pipe}\n"
         assert json.loads(pipe.read_text())["totals"]["requests"] == 200
         assert finished(child) == (0, "", "")
+    with running("run", *QUICK, "--json", "-o", str(pipe)) as child:
+        next_complaint(child)
+        child.send_signal(signal.SIGINT)
+        assert finished(child)[0] == 130
 
 
 @pytest.mark.parametrize("ended_by", [signal.SIGHUP, signal.SIGKILL])
