@@ -278,6 +278,12 @@ SITUATIONS = (
         for transport, words in (("udp", "answers cannot be sent"), ("tcp", "no frame (--framing length)"))
     ),
     Situation(
+        "a UDP server has more peers than it may remember", "connections",
+        ("remembers 95 peers at most", "left 5 datagrams of others unanswered"), never=("closed",),
+        tuning={"transport": "udp"}, experiment={"max_connections": 95}, counts={"timeouts": 5},
+        server={"totals": Totals(requests=1_000, connections_rejected=5)},
+    ),
+    Situation(
         "a server elsewhere serves one at a time", "backlog", ("99 connections wait in the backlog",),
         **ELSEWHERE, swarm={"backlog": 99}, never=("more clients", "perhaps"),
     ),

@@ -128,15 +128,22 @@ def served_few(seen: Seen) -> Finding | None:
 
 
 def rejected(seen: Seen) -> Finding | None:
-    """The server holds as many connections as it may, and closes whoever comes."""
+    """The server holds as many connections as it may, and closes or leaves unanswered whoever comes."""
     window, server, swarm = seen.window, seen.window.server, seen.window.swarm
     turned_away = server.totals.connections_rejected if server is not None else 0
     if server is None or not turned_away:
         return None
     without = swarm is not None and swarm.clients_retrying >= FAILING_RATIO * swarm.clients
+    if swarm is not None and window.tuning.transport == "udp":
+        waited_s = turned_away * window.tuning.request_timeout_s
+        without = waited_s >= FAILING_RATIO * swarm.clients * window.measured_s
     if turned_away < FAILING_RATIO * window.main.totals.responses and not without:
         return None
     model, most = model_of(window), window.experiment.max_connections
+    if window.tuning.transport == "udp":
+        told = f"the server remembers {units.counted(most, 'peer')} at most (--max-connections)"
+        left = units.counted(turned_away, "datagram")
+        return Finding("connections", f"{told}; it has left {left} of others unanswered")
     told = f"the server holds {units.counted(most, 'connection')} at most (--max-connections); it"
     if model is not None and model.mechanism == "select" and most >= FD_SETSIZE:
         told = f"select(2) takes no descriptor from {FD_SETSIZE:,} on (FD_SETSIZE); the server"
