@@ -209,12 +209,13 @@ class Ending:
     def _watch(self) -> None:
         poll = select.poll()
         poll.register(self._wakened, select.POLLIN)
-        while not self._is_over:
-            left_s = self._state.due_s - monotonic()
-            if left_s <= 0:
-                self._end_from_outside(self._state.code)
-            poll.poll(None if left_s == math.inf else left_s * 1000 + 1)
-            self._look()
+        with self._watchdog.fails_here() if self._watchdog is not None else contextlib.nullcontext():
+            while not self._is_over:
+                left_s = self._state.due_s - monotonic()
+                if left_s <= 0:
+                    self._end_from_outside(self._state.code)
+                poll.poll(None if left_s == math.inf else left_s * 1000 + 1)
+                self._look()
 
     def _end_from_outside(self, code: int) -> None:
         """End the process and its children, unless this thread is about to: a signal may come meanwhile."""

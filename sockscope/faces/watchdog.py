@@ -22,6 +22,7 @@ import signal
 import struct
 import sys
 import termios
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic, sleep
@@ -31,7 +32,7 @@ import psutil
 
 from sockscope.core.wire.octets import printable
 from sockscope.engine.process_tree import end_descendants
-from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED
+from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 
 HEARD_S: dict[int, float] = {signal.SIGHUP: 0.8, signal.SIGTERM: 3.0}
 """How long the loop may take to hear what asks for the end and cannot be typed a second time."""
@@ -55,6 +56,8 @@ class EndingState(ctypes.Structure):
     _fields_ = (
         ("due_s", ctypes.c_double),
         ("code", ctypes.c_int),
+        ("thread", ctypes.c_int),
+        ("failing_thread", ctypes.c_int),
         ("is_asked", ctypes.c_bool),
         ("is_over", ctypes.c_bool),
     )
@@ -90,13 +93,25 @@ class Watchdog:
         self._keys = -1
         self._told, self._teller = os.pipe()
         faulthandler.register(self._tell_signal, self._teller, all_threads=False)
-        _exit_on(self._exit_signal, EXIT_INTERRUPTED)
+        self._key = _exit_on(self._exit_signal)
+        _keep_for_exit(self._key, EXIT_INTERRUPTED)
+        state.thread = state.failing_thread = threading.get_native_id()
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
             self._pid = (
                 os.fork()
             )  # which warns where there are threads: what runs there needs nothing of them
         if not self._pid:
             self._run()
+
+    @contextlib.contextmanager
+    def fails_here(self) -> Iterator[None]:
+        """Let this thread be the one that ends the process with :data:`EXIT_FAILED`; the main one has 130."""
+        _keep_for_exit(self._key, EXIT_FAILED)
+        self._state.failing_thread = threading.get_native_id()
+        try:
+            yield
+        finally:  # a thread that ends as threads do ends nothing else
+            _keep_for_exit(self._key, EXIT_OK)
 
     def stop(self) -> None:
         """End it; from here on nothing is looked after."""
@@ -130,7 +145,7 @@ class Watchdog:
         while self._is_there:
             sleep(LOOK_S)
             now = monotonic()
-            if self._is_stopped or not self._unread:
+            if not self._unread or self._is_stopped:
                 unread_since = math.inf
                 continue
             if now > self._state.due_s + LATE_S:
@@ -174,11 +189,11 @@ class Watchdog:
         where = self._where()
         self._put_back(blocked(where))
         end_descendants(self._watched, but=(os.getpid(),))
-        if code == EXIT_INTERRUPTED:
-            os.kill(self._watched, self._exit_signal)
-            until = monotonic() + LATE_S
-            while self._is_there and monotonic() < until:
-                sleep(0.01)
+        thread = self._state.thread if code == EXIT_INTERRUPTED else self._state.failing_thread
+        ctypes.CDLL(None).tgkill(self._watched, thread, self._exit_signal)
+        until = monotonic() + LATE_S
+        while self._is_there and monotonic() < until:
+            sleep(0.01)
         if self._is_there:
             os.kill(self._watched, signal.SIGKILL)
         os._exit(0)
@@ -200,17 +215,22 @@ class Watchdog:
         return place((file, int(line), function) for file, line, function in _FRAME.findall(text))
 
 
-def _exit_on(number: int, code: int) -> None:
-    """Let this process end with ``code`` when signal ``number`` comes, without its interpreter.
+def _exit_on(number: int) -> ctypes.c_uint:
+    """Let this process end when signal ``number`` comes to one of its threads, without its interpreter.
 
-    The signal makes the main thread, in which it is handled, exit, and the destructor of what that thread
-    keeps is ``_exit`` (pthread_key_create(3)).
+    The signal makes that thread exit, and the destructor of what it keeps under the key that is returned is
+    ``_exit`` (pthread_key_create(3)).
     """
     libc = ctypes.CDLL(None)
     key = ctypes.c_uint()
     libc.pthread_key_create(ctypes.byref(key), libc._exit)
-    libc.pthread_setspecific(key, ctypes.c_void_p(code))
     libc.signal(number, libc.pthread_exit)
+    return key
+
+
+def _keep_for_exit(key: ctypes.c_uint, code: int) -> None:
+    """Let this thread end the process with ``code`` when it exits; with 0 it does not."""
+    ctypes.CDLL(None).pthread_setspecific(key, ctypes.c_void_p(code))
 
 
 def _has_bytes(descriptor: int) -> bool:

@@ -162,9 +162,13 @@ def test_after_the_summary_a_signal_changes_the_exit_code_no_more(number: signal
         assert child.wait(PATIENCE_S) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
-def test_what_is_not_typed_twice_ends_it_after_a_while(number: signal.Signals, here: Path) -> None:
-    with running("serve", "--handler", "mine:loops", "--json", cwd=here) as server:
+@pytest.mark.parametrize(
+    ("number", "handler"), [(signal.SIGHUP, "keeps_it_from_signals"), (signal.SIGTERM, "loops")]
+)
+def test_what_is_not_typed_twice_ends_it_after_a_while(
+    number: signal.Signals, handler: str, here: Path
+) -> None:
+    with running("serve", "--handler", f"mine:{handler}", "--json", cwd=here) as server:
         address = next_complaint(server).split()[-1]
         with running("swarm", address, "-c", "1") as clients:
             assert next_complaint(server) == "held\n"

@@ -38,12 +38,6 @@ async def chatty(reader, writer):
         writer.write(line)
 
 
-async def deranged(reader, writer):
-    sys.stderr.close()
-    sys.stdout = 3
-    await handle(reader, writer)
-
-
 class Echo(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
@@ -59,6 +53,12 @@ class Broken(Echo):
 
 def plain(reader, writer):
     pass
+
+
+async def deranged(reader, writer):
+    sys.stderr.close()
+    sys.stdout = 3
+    await handle(reader, writer)
 """
 LINES = ("--framing", "newline", "-c", "4")
 HERE_AND_ELSEWHERE = pytest.mark.parametrize("place", ["loop", "apart"])
