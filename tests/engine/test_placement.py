@@ -338,6 +338,20 @@ async def test_events_that_nobody_read_are_there_at_the_end() -> None:
 # Control.
 
 
+async def test_who_connects_while_the_framing_changes_is_understood() -> None:
+    """Between two roles elsewhere there is a moment in which only one has gone over."""
+    async with running(place="child", clients=20, lifetime=1, request_timeout_s=60.0) as engine:
+        await answered(engine)
+        for framing in ("newline", "length", "newline"):
+            await tune(engine, framing=framing)
+            began = swarm_of(engine).totals.requests
+            # Each client has asked twice since: who was not understood still waits.
+            await until(lambda began=began: swarm_of(engine).totals.requests > began + 100)  # type: ignore[misc]
+        engine.pause()
+        await until(lambda: not swarm_of(engine).in_flight)
+        assert swarm_of(engine).totals.failed == 0
+
+
 async def test_pause_and_resume_reach_the_child() -> None:
     async with running(place="apart") as engine:
         await answered(engine)

@@ -101,7 +101,12 @@ class Placement:
             if self._must_move(placed, tuning)
         }
         assignment = Assignment(tuning, generation, address)
-        found = await (self._move(places, assignment) if places else self._change({}, assignment))
+        if places:
+            found = await self._move(places, assignment)
+        elif tuning.frames_alike(self._tuning):
+            found = await self._change({}, assignment)
+        else:
+            found = await self._reframe(assignment)
         self._tuning, self.address = tuning, found
 
     def _must_move(self, placed: PlacedRole, tuning: Tuning) -> bool:
@@ -139,6 +144,22 @@ class Placement:
                     await role.apply(in_force)
             raise
         return previous
+
+    async def _reframe(self, assignment: Assignment) -> Address:
+        """Let the roles take over how messages are told apart, on which they must agree.
+
+        Nobody asks meanwhile: who connects when only one of them has gone over would not be understood.
+        """
+        generating = self._generating()
+        for placed in generating:
+            placed.be_quiet(True)
+        try:
+            for placed in generating:
+                await placed.role.refresh()
+            return await self._change({}, assignment)
+        finally:
+            for placed in generating:
+                placed.be_quiet(False)
 
     async def _share_after(self, placed: PlacedRole, tuning: Tuning) -> Share:
         await placed.role.refresh()
