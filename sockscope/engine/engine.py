@@ -147,7 +147,7 @@ class Engine:
             self._stop_measuring()
             raise
         self._sampler.start()
-        STOPS.listeners.append(self._skip)
+        STOPS.listeners.add(self._skip)
         self._started_s = self._placement.began_s
         # What the processes used to get ready is no figure of the run; what the roles have done since is.
         # So are the kernel's datagrams: clients in another process may have sent some by now.
@@ -185,8 +185,7 @@ class Engine:
     def _stop_measuring(self) -> None:
         if self._sampler is not None:
             self._sampler.stop()
-        if self._skip in STOPS.listeners:
-            STOPS.listeners.remove(self._skip)
+        STOPS.listeners.discard(self._skip)
         asyncio.get_running_loop().set_exception_handler(self._outer_exception_handler)
 
     async def wait(self) -> None:

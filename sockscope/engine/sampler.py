@@ -69,7 +69,7 @@ class Sampler:
     def start(self) -> None:
         """Begin the heartbeat."""
         self._due_s = perf_counter() + HEARTBEAT_S
-        STOPS.listeners.append(self._skip)
+        STOPS.listeners.add(self._skip)
         self._timer = self._loop.call_later(HEARTBEAT_S, self._beat)
 
     def _skip(self, stopped_s: float) -> None:
@@ -93,7 +93,7 @@ class Sampler:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            STOPS.listeners.remove(self._skip)
+            STOPS.listeners.discard(self._skip)
 
     def sample(self) -> Resources:
         """Return the readings of this moment, counters since this sampler was made; takes about 0.1 ms."""

@@ -20,7 +20,7 @@ class Stops:
     """Tells ``listeners`` the seconds of each stop, once it is over."""
 
     def __init__(self) -> None:
-        self.listeners: list[Callable[[float], object]] = []
+        self.listeners: set[Callable[[float], object]] = set()
         self._is_continued = False
         self._looked_s = 0.0
 

@@ -67,7 +67,7 @@ class Worker:
     def begin(self) -> None:
         """Begin to measure, and to tell of exceptions that nobody waits for."""
         self._sampler.start()
-        STOPS.listeners.append(self._continued)
+        STOPS.listeners.add(self._continued)
         asyncio.get_running_loop().set_exception_handler(self._on_loop_exception)
 
     async def end(self) -> None:

@@ -112,7 +112,7 @@ class Swarm(RecordedRole):
         self._share()
         await self._resize()
         self._look_whether_ready()
-        STOPS.listeners.append(self._skip)
+        STOPS.listeners.add(self._skip)
         self._look_for_overdue()
         if self.listens and self.tuning.transport == "tcp":
             await self._listen()
@@ -218,7 +218,7 @@ class Swarm(RecordedRole):
             await asyncio.sleep(0.005)
         if self._watch is not None:
             self._watch.cancel()
-            STOPS.listeners.remove(self._skip)
+            STOPS.listeners.discard(self._skip)
         self.recorder.stop()
         await self._dialler.close()
         for client in list(self._clients.values()):
