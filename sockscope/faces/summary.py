@@ -281,9 +281,13 @@ def _connected(report: Report) -> str:
     experiment = report["experiment"]
     asked = min(filter(None, (experiment.get("clients"), experiment.get("pool"))), default=0)
     if ready_s is None:
-        return f"{format_count(clients['connections_open'])} of {format_count(asked)} at the end, never all"
-    measured_s = known(report, "duration_s")
-    late_s = ready_s - (known(report, "elapsed_s") - measured_s)
+        return (
+            f"{format_count(clients.get('connections_open'))} of {format_count(asked)} at the end, never all"
+        )
+    measured_s, elapsed_s = known(report, "duration_s"), known(report, "elapsed_s")
+    if measured_s is None or elapsed_s is None:
+        return ""
+    late_s = ready_s - (elapsed_s - measured_s)
     if late_s <= measured_s * LATE_RATIO:
         return ""
     return (
