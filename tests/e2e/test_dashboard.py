@@ -275,7 +275,7 @@ def test_without_a_history_nothing_is_kept_and_with_a_bad_one_nothing_is_lost(tm
 
 def test_another_loop_needs_a_new_run_and_gets_it(tmp_path: Path) -> None:
     history = History(tmp_path / "history.db")
-    with sockscope(*FEW, "--history", str(history.path)) as terminal:
+    with sockscope(*FEW, "--history", str(history.path), size=(160, 48)) as terminal:
         terminal.send("1")
 
         left: list[str] = []
