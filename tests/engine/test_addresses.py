@@ -75,7 +75,11 @@ async def test_nobody_answers_itself(client: str, monkeypatch: pytest.MonkeyPatc
 
     def with_the_port_of_the_target(link: TcpLink, target: Address) -> socket.socket:
         sock = made(link, target)
-        sock.bind(target)
+        try:
+            sock.bind(target)
+        except OSError:  # the socket before is still being closed by its thread
+            sock.close()
+            raise
         return sock
 
     monkeypatch.setattr(TcpLink, "new_socket", with_the_port_of_the_target)
