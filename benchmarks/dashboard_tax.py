@@ -51,7 +51,8 @@ from benchmarks.interleave import (
     subprocess_slice,
 )
 from benchmarks.ramp import Figures, column, figures_of, in_turn, table
-from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import RunState
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import raise_descriptor_limit
@@ -70,19 +71,16 @@ PAUSES_S = (0.15, 0.55)
 """Keys come irregularly, or they would keep step with the ticks of the screen."""
 
 CROWDS = (100, 1_000, 4_000, 9_000)
-CROWD_TIMEOUT_S = 20.0
+TIMEOUT_S = 20.0
 """No request times out, however long so many of them take."""
-SATURATED = Tuning(clients=100, permits=0, service_time_s=0.0)
+SATURATED = Tuning(clients=100, permits=0, service_time_s=0.0, request_timeout_s=TIMEOUT_S)
 QUIET = Tuning(clients=1, think_time_s=1.0)
 LOADS = {
     "saturated": SATURATED,
     "saturated_child": replace(SATURATED, place="child"),
     "saturated_apart": replace(SATURATED, place="apart"),
     "quiet": QUIET,
-    **{
-        f"crowd {clients}": replace(SATURATED, clients=clients, request_timeout_s=CROWD_TIMEOUT_S)
-        for clients in CROWDS
-    },
+    **{f"crowd {clients}": replace(SATURATED, clients=clients) for clients in CROWDS},
 }
 
 _ESCAPES = re.compile(
@@ -336,7 +334,7 @@ def crowd_keys(clients: int, presses: int, warmup_s: float = WARMUP_S, seed: int
     """Turn the timeout, and then only move the cursor, while clients saturate the loop."""
     flags = (
         "--clients", str(clients), "--permits", "0", "--service-time", "0",
-        "--timeout", f"{CROWD_TIMEOUT_S:g}s",
+        "--timeout", f"{TIMEOUT_S:g}s",
     )  # fmt: skip
     turns = [(_RIGHT, _knob("timeout", "50 s")), (_LEFT, _knob("timeout", "20 s"))]
     below = FIELDS[KNOBS[KNOBS.index("timeout") + 1]].spec.label

@@ -23,11 +23,12 @@ import psutil
 
 from benchmarks.interleave import environment_line
 from benchmarks.ramp import Figures, column, in_turn, slice_of, table
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import Cursors, Snapshot
+from sockscope.engine.captures import CAPTURES
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
-from sockscope.engine.recorder import CAPTURES
 
 CONNECTIONS = 5_000
 OPEN_LIMIT_S = 60.0

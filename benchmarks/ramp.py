@@ -24,7 +24,8 @@ from dataclasses import replace
 from time import perf_counter
 
 from benchmarks.interleave import REPOSITORY, STDERR_SHOWN, SliceError, environment_line
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import Cursors
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import open_descriptors

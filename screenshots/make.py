@@ -20,7 +20,8 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 from sockscope.faces.tui.app import SockscopeApp
@@ -105,6 +106,32 @@ async def _history(pilot: Pilot[int]) -> None:
     await asyncio.sleep(1)
 
 
+async def _stall(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(10)
+    await pilot.press("k")
+    await asyncio.sleep(9)
+
+
+async def _evidence(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(6)
+    await pilot.press("i")
+    await asyncio.sleep(1)
+
+
+async def _lens(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(8)
+    await pilot.press("9")
+    await asyncio.sleep(6)
+
+
+async def _sweep(pilot: Pilot[int]) -> None:
+    await asyncio.sleep(1)
+    await pilot.press("W")
+    await pilot.pause()
+    await pilot.press("enter")
+    await _until(pilot, lambda screen: screen.standing is not None and screen.standing.finished, seconds=180)
+
+
 async def _until(pilot: Pilot[int], holds: Callable[[Any], bool], seconds: float) -> None:
     async with asyncio.timeout(seconds):
         while not holds(pilot.app.screen):
@@ -121,6 +148,8 @@ def _keep_two_runs(history: Path) -> None:
         )
 
 
+# Few are under way when the server stalls, so that few have a long service time.
+_STALLED = Tuning(rate=500, clients=3, permits=0, service_time_s=0, request_timeout_s=5.0)
 PICTURES = (
     Picture("tcp", (120, 40), _tcp),
     Picture("udp", (120, 40), _udp),
@@ -129,6 +158,10 @@ PICTURES = (
     Picture("wide", (200, 60), _wide),
     Picture("help", (120, 40), _help),
     Picture("race", (120, 40), _race),
+    Picture("stall", (120, 40), _stall, Experiment(tuning=_STALLED)),
+    Picture("evidence", (120, 40), _evidence),
+    Picture("lens", (120, 40), _lens, Experiment(tuning=Tuning(clients=20, lens=True, work="block"))),
+    Picture("sweep", (120, 40), _sweep),
     Picture("history", (120, 40), _history, before=_keep_two_runs),
 )
 

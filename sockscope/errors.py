@@ -47,11 +47,31 @@ class Fault:
     why: str
 
     def __str__(self) -> str:
-        return sentence(f"{self.field} = {_shown(self.value)}", self.why)
+        # A switch tells its value by its name: --tls, --udp.
+        switch = self.field.startswith("--") and (self.value is True or self.field == f"--{self.value}")
+        return sentence(self.field if switch else f"{self.field} = {_shown(self.value)}", self.why)
 
 
 _PREDICATES = frozenset(
-    ("and", "cannot", "does", "has", "is", "means", "must", "names", "needs", "takes", "tells", "was")
+    (
+        "and",
+        "cancels",
+        "cannot",
+        "does",
+        "ends",
+        "has",
+        "is",
+        "makes",
+        "means",
+        "must",
+        "names",
+        "needs",
+        "raised",
+        "serves",
+        "takes",
+        "tells",
+        "was",
+    )
 )
 
 
@@ -66,8 +86,12 @@ def _shown(value: object) -> str:
         return "{...}" if isinstance(value, dict) else "[...]"
     if isinstance(value, int) and value.bit_length() > 200:
         return f"a number of {value.bit_length():,} bits"
-    shown = repr(value[:61]) if isinstance(value, str) else str(value)
-    return shown if len(shown) <= 60 else shown[:59] + "…"
+    return shortened(repr(value[:61]) if isinstance(value, str) else str(value))
+
+
+def shortened(text: str) -> str:
+    """Return a text in at most 60 characters."""
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 class ConfigError(SockscopeError):

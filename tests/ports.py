@@ -6,9 +6,12 @@ import itertools
 import os
 import socket
 
-_CANDIDATES = itertools.chain.from_iterable(
-    (range(10_000 + os.getpid() % 20_000, 30_000), range(10_000, 30_000))
-)
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_OWN = range(10_000 + _WORKER, 30_000, _WORKERS)
+"""Ports of this worker: one that another gave back may still be tried by the clients of its test."""
+_FIRST = os.getpid() % len(_OWN)
+_CANDIDATES = itertools.chain(_OWN[_FIRST:], _OWN[:_FIRST])
 
 
 def unused_port() -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,5 +81,26 @@ def test_the_code_of_the_client_asks() -> None:
         try:
             assert server.stdout is not None
             ask(("127.0.0.1", int(server.stdout.readline())), b"x" * 100_000, 5)
+        finally:
+            server.kill()
+
+
+def test_the_code_of_the_clients_over_udp_asks() -> None:
+    block = re.findall(r"```python\n(.*?)```", SECTIONS["Clients over UDP"], re.S)[0]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVERS["`blocking` over UDP"] + DRIVER.format(udp=True)],
+        stdout=subprocess.PIPE,
+    ) as server:
+        try:
+            assert server.stdout is not None
+            address = ("127.0.0.1", int(server.stdout.readline()))
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.connect(address)
+                assert names["ask"](sock, b"request", 5) == 5
+                if sys.platform.startswith("linux"):
+                    assert names["ask_together"](sock, b"request", 5) == 5
+                assert asyncio.run(names["ask_in_a_coroutine"](sock, b"request", 5)) == 5
         finally:
             server.kill()

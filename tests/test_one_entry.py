@@ -16,23 +16,23 @@ import sockscope
 PACKAGE = Path(sockscope.__file__).parent
 TESTS = Path(__file__).parent
 KNOB = """
-    jitter_s: float = _field(0.0, "jitter", "jitter", Kind.DURATION,
+    jitter_s: float = declared(0.0, "jitter", "jitter", Kind.DURATION,
         "spread of the think time", high=60, smallest_step=0.001,
         role=SWARM, subject=Subject.WORKLOAD, new_sockets=True, knob=Knob(115, "j", compact=True),
         flag=Flag("-j"))  # fmt: skip
-    budget: int = _field(0, "budget", "budget", Kind.COUNT,
+    budget: int = declared(0, "budget", "budget", Kind.COUNT,
         "a limit that the server processes share", high=9, zero_word="off",
         role=SERVER, transport="tcp", of_model=True, of_loop=True, subject=Subject.SETUP, divided=True,
         varied=False, knob=Knob(300), flag=Flag(in_race=False))  # fmt: skip
 """
-BEFORE_A_FIELD = "    think_time_s: float = _field("
+BEFORE_A_FIELD = "    think_time_s: float = declared("
 EVERYWHERE = """
 from dataclasses import replace
 from sockscope.core.config.applicability import idle_fields, without_effect
 from sockscope.core.config.division import divided
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning, describe_change
 from sockscope.core.results.comparison import Side, compare
-from sockscope.engine.engine import describe_change
 from sockscope.faces.tui.panels.knob_layout import KNOBS, SHORT
 from sockscope.core.results.run_result import report
 from sockscope.lab.contestants import VARIED
@@ -56,14 +56,14 @@ sides = [
     Side(name, report(replace(both(), tuning=Tuning(jitter_s=value)), {}))
     for name, value in (("A", 0.0), ("B", 1.0))
 ]
-assert "what is asked of the server differs (jitter)" in " ".join(compare(*sides).doubts)
+assert "the workloads differ (jitter)" in " ".join(compare(*sides).doubts)
 """
 
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """Return a copy of the package."""
-    shutil.copytree(PACKAGE, tmp_path / "sockscope", ignore=shutil.ignore_patterns("__pycache__"))
+    """Return a copy of the package, compiled as far as it is; others may be compiling more just now."""
+    shutil.copytree(PACKAGE, tmp_path / "sockscope", ignore=shutil.ignore_patterns("*.pyc.*"))
     return tmp_path
 
 
@@ -84,7 +84,7 @@ def add(path: Path, before: str, text: str) -> None:
 
 
 def test_a_knob_is_one_entry(copied: Path) -> None:
-    add(copied / "sockscope" / "core" / "config" / "experiment.py", BEFORE_A_FIELD, KNOB.lstrip("\n"))
+    add(copied / "sockscope" / "core" / "config" / "tuning.py", BEFORE_A_FIELD, KNOB.lstrip("\n"))
     python(copied, "-c", EVERYWHERE)
     sockscope = ("-m", "sockscope")
     flag, limit = "-j, --jitter TIME", "--budget N"

@@ -16,16 +16,22 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from time import perf_counter
 from typing import Any, Protocol, cast
 
 from benchmarks.baselines import BaselineError
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
+from sockscope.engine.tls.contexts import ClientTls, ServerTls
+from sockscope.engine.tls.throw_away import make_certificate
 
-Address = tuple[str, int]
+Address = tuple[str, int] | bytes
+"""A host and a port, or the abstract name of a Unix socket."""
 
 LOOPBACK = "127.0.0.1"
+NO_TLS: Mapping[str, Any] = {}
 LARGEST_MESSAGE_BYTES = 16 * 1024
 UDP_BUFFER_BYTES = 4 * 1024 * 1024
 """Asked for at the server's UDP socket; the kernel grants at most net.core.rmem_max."""
@@ -41,6 +47,23 @@ async def bare_tcp(connections: int, size: int, seconds: float, *, warmup: float
     message = _message(connections, size, seconds)
     async with _tcp_server() as (address, ends):
         return await _tcp_rate(connections, message, seconds, warmup, address, ends, 2 * connections)
+
+
+async def bare_unix(connections: int, size: int, seconds: float, *, warmup: float) -> float:
+    """The same over Unix stream sockets, the listener's name chosen by the kernel."""
+    message = _message(connections, size, seconds)
+    async with _unix_server() as (address, ends):
+        return await _tcp_rate(connections, message, seconds, warmup, address, ends, 2 * connections)
+
+
+async def bare_tls(connections: int, size: int, seconds: float, *, warmup: float) -> float:
+    """The same over TLS as the loop speaks it, with a certificate made for the occasion."""
+    message = _message(connections, size, seconds)
+    experiment, server = Experiment(Tuning(tls=True)), ServerTls()
+    server.certificate = certificate = make_certificate()
+    async with _tcp_server(server.for_loop(experiment)) as (address, ends):
+        tls = ClientTls(experiment, certificate).for_loop(address, None, SETUP_LIMIT_S)
+        return await _tcp_rate(connections, message, seconds, warmup, address, ends, 2 * connections, tls)
 
 
 async def bare_tcp_apart(connections: int, size: int, seconds: float, *, warmup: float) -> float:
@@ -68,10 +91,11 @@ async def serve_tcp(seconds: float) -> None:
 
 
 async def _tcp_rate(
-    connections: int, message: bytes, seconds: float, warmup: float, address: Address, ends: _Ends, count: int
-) -> float:
+    connections: int, message: bytes, seconds: float, warmup: float,
+    address: Address, ends: _Ends, count: int, tls: Mapping[str, Any] = NO_TLS,
+) -> float:  # fmt: skip
     """Round trips per second of clients on connections to ``address``; ``count`` ends are to be open here."""
-    async with _tcp_clients(connections, address, ends, count) as clients:
+    async with _tcp_clients(connections, address, ends, count, tls) as clients:
         round_trips_per_s = await _timed(clients, message, seconds, warmup)
         if len(ends) != count:
             raise BaselineError(f"only {len(ends)} of {count} ends were open at the end")
@@ -240,13 +264,13 @@ class _SocketClient:
 
 
 @asynccontextmanager
-async def _tcp_server() -> AsyncIterator[tuple[Address, _Ends]]:
+async def _tcp_server(tls: Mapping[str, Any] = NO_TLS) -> AsyncIterator[tuple[tuple[str, int], _Ends]]:
     """Open a listener; yield its address and the ends that it accepts."""
     ends = _Ends()
     loop = asyncio.get_running_loop()
     # Not yet serving: in the turn that this takes, a cancelled call would leave the listener open.
     server = await loop.create_server(
-        lambda: _StreamServer(ends), LOOPBACK, 0, backlog=CONNECTS_AT_ONCE, start_serving=False
+        lambda: _StreamServer(ends), LOOPBACK, 0, backlog=CONNECTS_AT_ONCE, start_serving=False, **tls
     )
     try:
         await server.start_serving()
@@ -259,15 +283,49 @@ async def _tcp_server() -> AsyncIterator[tuple[Address, _Ends]]:
 
 
 @asynccontextmanager
+async def _unix_server() -> AsyncIterator[tuple[bytes, _Ends]]:
+    ends = _Ends()
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind("")
+        server = await loop.create_unix_server(
+            lambda: _StreamServer(ends), sock=sock, backlog=CONNECTS_AT_ONCE, start_serving=False
+        )
+        try:
+            await server.start_serving()
+            yield sock.getsockname(), ends
+        finally:
+            server.close()
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await ends.close()
+                await server.wait_closed()
+
+
+async def _connect(
+    make: Callable[[], _StreamClient], address: Address, tls: Mapping[str, Any]
+) -> tuple[asyncio.Transport, _StreamClient]:
+    loop = asyncio.get_running_loop()
+    if not isinstance(address, bytes):
+        return await loop.create_connection(make, *address, **tls)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.setblocking(False)
+        sock.connect(address)
+        return await loop.create_unix_connection(make, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+@asynccontextmanager
 async def _tcp_clients(
-    connections: int, address: Address, ends: _Ends, count: int
+    connections: int, address: Address, ends: _Ends, count: int, tls: Mapping[str, Any]
 ) -> AsyncIterator[list[_StreamClient]]:
     """Connect the clients, until ``count`` ends are open."""
-    loop = asyncio.get_running_loop()
     clients: list[_StreamClient] = []
 
     async def connect() -> None:
-        transport, client = await loop.create_connection(lambda: _StreamClient(ends), *address)
+        transport, client = await _connect(lambda: _StreamClient(ends), address, tls)
         ends.add(transport)
         clients.append(client)
 

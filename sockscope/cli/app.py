@@ -13,27 +13,44 @@ import io
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from sockscope import __version__
+from sockscope.cli.aim import aimed, anew
 from sockscope.cli.faults import Faults
-from sockscope.cli.flags import experiment_flags, typed
+from sockscope.cli.flags import AS, experiment_flags, typed
 from sockscope.cli.history import diff, history, history_flags, history_of
 from sockscope.cli.look import look_flags, looked_for
 from sockscope.cli.race import (
     contest_of,
+    look_for_own_code,
+    own_code_of,
     preset_of,
     presets_text,
     race_flags,
     race_plan,
 )
-from sockscope.cli.spec import Given, Layer, build, read_environment, read_flags, read_spec, to_toml
+from sockscope.cli.rounds import rounds_flags
+from sockscope.cli.sections import Sectioned
+from sockscope.cli.spec import (
+    MOST_TOLD,
+    Given,
+    Layer,
+    build,
+    read_environment,
+    read_flags,
+    read_spec,
+    to_toml,
+    with_protocol,
+)
+from sockscope.cli.sweep import NOT_SWEPT, design_of, sweep_flags, sweep_plan
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.fields import Value
+from sockscope.core.roles import SERVER
 from sockscope.core.units import format_duration, parse_duration
 from sockscope.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, ConfigError, SockscopeError
 from sockscope.faces.printing import printable_lines, say, take_standard_streams, tell
@@ -47,6 +64,7 @@ Params = Mapping[str, Any]
 DEFAULT_DURATION_S = 10.0
 """How long ``run`` and ``swarm`` last when neither a duration nor a number of requests is given."""
 SHORTEST_INTERVAL_S = 0.01
+"""The least that ``--interval`` takes."""
 LEAVE_S = 3.0
 """How long what the user's own code wants to be called at exit may take."""
 _NOT_FIELDS = ("spec", "print_spec", "history", "no_history")
@@ -57,9 +75,10 @@ _RACED = {
     "permits": "off", "service_time": "0", "place": "apart", "warmup": "300 ms",
     "requests": "none: the rate is measured",
 }  # fmt: skip
+_SWEPT = {key: value for key, value in _RACED.items() if key != "requests"}
 
 
-class App(click.Group):
+class App(Sectioned, click.Group):
     """A group whose commands end with exit codes and sentences instead of tracebacks."""
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
@@ -76,10 +95,10 @@ def main() -> None:
         app(prog_name="sockscope")
     except SystemExit as leaving:
         code = int(leaving.code or 0)
-        _on_request(lambda *_: os._exit(code))
         own_code = sys.modules.get("sockscope.engine.own_code")
         if own_code is not None and own_code.has_run_here():
             _leave(code)
+        _on_request(lambda *_: os._exit(code))
         raise
 
 
@@ -87,14 +106,15 @@ def _leave(code: int) -> NoReturn:
     """End the process although the user's own code may have left behind what never ends.
 
     Processes that it has begun are ended, threads are not waited for, and what it has registered to be called
-    at exit has a time; coroutines and objects are not brought to an end.
+    at exit has a time, and none once somebody asks for the end; coroutines and objects are not brought to an
+    end. What is called may keep the interpreter's lock.
     """
     from sockscope.engine.process_tree import end_descendants
+    from sockscope.faces.watchdog import exit_on, keep_for_exit
 
     end_descendants()
-    ends = threading.Timer(LEAVE_S, os._exit, (code,))
-    ends.daemon = True
-    ends.start()
+    keep_for_exit(exit_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM), code)
+    signal.setitimer(signal.ITIMER_REAL, LEAVE_S)
     atexit._run_exitfuncs()
     with contextlib.suppress(Exception):  # the streams may be the user's own by now
         sys.stdout.flush()
@@ -151,11 +171,12 @@ def app(ctx: click.Context, /, **params: Any) -> None:
         tell(to_toml(experiment))
         return
     _need_terminal()
-    _look_for_own_code(experiment)
-    from sockscope.cli.environment import environment
     from sockscope.faces.tui.run import run_dashboard
+    from sockscope.lab.environment import environment
 
-    ctx.exit(run_dashboard(experiment, environment(), history_of(params), looked_for(params)))
+    with _called_as_given(params):
+        _look_for_own_code(experiment)
+        ctx.exit(run_dashboard(experiment, environment(), history_of(params), looked_for(params), anew))
 
 
 def output_flags(command: F) -> F:
@@ -167,16 +188,22 @@ def output_flags(command: F) -> F:
         click.option("-i", "--interval", default="1s", show_default=True, metavar="TIME",
                      help="Length of an interval."),
         click.option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout (-)."),
+        click.option("--hdr", metavar="FILE",
+                     help="Write the distribution of latencies as HdrHistogram's percentile text."),
+        click.option("--hdr-of", type=click.Choice(["response", "service"]),
+                     help="Which time that is of: the response time, unless there are no clients here."),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
         click.option("--fail-if", multiple=True, metavar="CONDITION",
                      help="Exit with 3 if this holds at the end, such as 'p99>20ms'; may be repeated."),
+        click.option("--allow-invalid", is_flag=True,
+                     help="Do not exit with 4 although the clients were the limit of an open loop."),
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)
     return command
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=Sectioned, context_settings=_HELP)
 @experiment_flags("both", _TIMED)
 @output_flags
 @history_flags
@@ -186,7 +213,7 @@ def run(ctx: click.Context, /, **params: Any) -> None:
     _run(ctx, params, _experiment(params, timed=True))
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=Sectioned, context_settings=_HELP)
 @experiment_flags("server")
 @output_flags
 @history_flags
@@ -199,7 +226,7 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
     _run(ctx, params, _experiment(params, {"role": "server"}))
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=Sectioned, context_settings=_HELP)
 @click.argument("target", metavar="HOST:PORT", required=False)
 @experiment_flags("swarm", _TIMED)
 @output_flags
@@ -213,9 +240,10 @@ def swarm(ctx: click.Context, /, target: str | None, **params: Any) -> None:
     _run(ctx, params, _swarm_experiment(target, params))
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=Sectioned, context_settings=_HELP)
 @click.argument("contestants", metavar="[MODEL[/LOOP[/CLIENT]]]...", nargs=-1)
 @race_flags
+@rounds_flags("contestant", "threaded")
 @history_flags
 @experiment_flags("both", _RACED, race=True)
 @click.pass_context
@@ -223,7 +251,8 @@ def race(ctx: click.Context, /, **params: Any) -> None:
     """Compare servers: the same load for each, in turn, round after round.
 
     A contestant is a server model, the loop it runs on, and the model of its clients: protocol/asyncio,
-    threaded, streams/uvloop/streams. Each server has a process of its own, and so have its clients, which run
+    threaded, streams/uvloop/streams. The model may be your own code, as it is or in a revision of git:
+    mine:handle, mine:handle@HEAD~1. Each server has a process of its own, and so have its clients, which run
     on uvloop. With -n the time is measured until so many requests are done, otherwise the rate.
     """
     if params["list_presets"]:
@@ -232,19 +261,65 @@ def race(ctx: click.Context, /, **params: Any) -> None:
     preset = preset_of(params)
     from sockscope.lab.presets import defaults_of
 
-    workload = build(_layers(params), defaults_of(preset), {})
+    workload = build(_layers(params), defaults_of(preset), own_code_of(params))
     if params["print_spec"]:
         tell(to_toml(workload))
         return
-    contest, kept = contest_of(params, preset, workload), history_of(params)
+    with _called_as_given(params):
+        contest, kept = contest_of(params, preset, workload), history_of(params)
+        look_for_own_code(contest)
     plan = race_plan(params, contest)
-    from sockscope.cli.environment import environment
-    from sockscope.faces.race import run_race
+    from sockscope.faces.race import RaceFace
+    from sockscope.faces.rounds import run_rounds
+    from sockscope.lab.environment import environment
+    from sockscope.lab.race import Race
 
-    ctx.exit(run_race(contest, plan, environment(), kept))
+    ctx.exit(run_rounds(RaceFace(Race(contest), environment()), plan, kept))
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=Sectioned, context_settings=_HELP)
+@sweep_flags
+@rounds_flags("step", "clients=8", "-d")
+@history_flags
+@experiment_flags("both", _SWEPT, without=NOT_SWEPT)
+@click.pass_context
+def sweep(ctx: click.Context, /, **params: Any) -> None:
+    """Step through the values of a knob, or of two, and see where throughput stops rising.
+
+    One server (yours with --target) and its clients are measured step by step, there and back again, round
+    after round: throughput and latency of each step, the knee, and the universal scalability law that the
+    steps follow; or with --find the highest value that keeps a bound.
+    """
+    from sockscope.lab.presets import defaults_of
+
+    layers, endless = _layers(params), {"duration": 0.0, "requests": 0}
+    target = _given(layers).get("target")
+
+    def described(fixed: Mapping[str, Value]) -> Experiment:
+        return build(layers, defaults_of(None), {**endless, **fixed})
+
+    if target is None or target.raw == "":
+        experiment = described({})
+    else:
+        experiment = aimed(target, _given(layers), described)
+    if params["print_spec"]:
+        tell(to_toml(experiment))
+        return
+    with _called_as_given(params):
+        design, kept = design_of(params, experiment), history_of(params)
+        _look_for_own_code(experiment)
+    plan = sweep_plan(params, design)
+    from sockscope.faces.rounds import run_rounds
+    from sockscope.faces.sweep import SweepFace
+    from sockscope.lab.environment import environment
+    from sockscope.lab.find import Find
+    from sockscope.lab.sweep import Sweep
+
+    swept = Sweep(design) if design.find is None else Find(design)
+    ctx.exit(run_rounds(SweepFace(swept, environment()), plan, kept))
+
+
+@app.command(cls=Sectioned, context_settings=_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 @click.pass_context
 def doctor(ctx: click.Context, /, as_json: bool) -> None:
@@ -282,29 +357,15 @@ def _swarm_experiment(typed_target: str | None, params: Params) -> Experiment:
 
 def _aimed_experiment(target: Given, params: Params, timed: bool) -> Experiment:
     """Return the experiment of clients alone, aimed at a target that may be a name."""
-    given = _given(_layers(params))
-    # Everything else is checked first: looking a name up can take seconds.
-    wants_ipv6 = "family" in given and given["family"].raw == "ipv6"
-    fixed: dict[str, Value] = {"role": "swarm", "target": "[::1]:1" if wants_ipv6 else "127.0.0.1:1"}
-    draft = _experiment(params, fixed, timed)
-    from sockscope.cli.resolve import resolve
-    from sockscope.engine.addresses import check_reach
-
-    address, family = resolve(
-        str(target.raw), draft.tuning.family if "family" in given else None, target.name
-    )
-    fixed = {"role": "swarm", "target": address, "family": family, "service_time": 0.0}
-    experiment = draft.with_values(fixed).validated()
-    try:
-        check_reach(experiment)
-    except ConfigError as error:
-        raise ConfigError.of(target.name, target.raw, error.faults[0].why) from None
-    return experiment
+    return aimed(target, _given(_layers(params)), lambda fixed: _experiment(params, fixed, timed))
 
 
 def _layers(params: Params) -> list[Layer]:
     spec = [read_spec(params["spec"])] if params["spec"] is not None else []
-    return [*spec, read_environment(os.environ), read_flags(typed(params))]
+    layers: list[Layer] = [*spec, read_environment(os.environ), read_flags(typed(params))]
+    if params.get(AS):
+        layers.append({"as": Given(params[AS], "--as")})
+    return with_protocol(layers, clients=AS in params)
 
 
 def _given(layers: list[Layer]) -> dict[str, Given]:
@@ -312,15 +373,34 @@ def _given(layers: list[Layer]) -> dict[str, Given]:
 
 
 def _run(ctx: click.Context, params: Params, experiment: Experiment) -> None:
-    plan = _plan(params)
+    stall = _given(_layers(params)).get("stall")
+    if stall is not None and stall.is_typed and not experiment.stall_at_s:
+        raise ConfigError.of(
+            stall.name, stall.raw, "has no effect without --stall-at: there is no key to press"
+        )
+    plan = _plan(params, has_clients=experiment.role != SERVER)
     if params["print_spec"]:
         tell(to_toml(experiment))
         return
-    _look_for_own_code(experiment)
-    from sockscope.cli.environment import environment
     from sockscope.faces.headless import run_headless
+    from sockscope.lab.environment import environment
 
-    ctx.exit(run_headless(experiment, plan, environment(), history_of(params)))
+    with _called_as_given(params):
+        _look_for_own_code(experiment)
+        ctx.exit(run_headless(experiment, plan, environment(), history_of(params)))
+
+
+@contextlib.contextmanager
+def _called_as_given(params: Params) -> Iterator[None]:
+    """Call a field that is wrong as the user did: by its flag, its variable, or its place in a file."""
+    try:
+        yield
+    except ConfigError as error:
+        given = _given(_layers(params))
+        raise ConfigError(
+            replace(fault, field=given[fault.field].name) if fault.field in given else fault
+            for fault in error.faults
+        ) from None
 
 
 def _look_for_own_code(experiment: Experiment) -> None:
@@ -331,7 +411,7 @@ def _look_for_own_code(experiment: Experiment) -> None:
         look_for(experiment)
 
 
-def _plan(params: Params) -> Plan:
+def _plan(params: Params, has_clients: bool) -> Plan:
     """Return what is to be written and judged; raises ConfigError with every fault."""
     from sockscope.core.results.thresholds import Threshold
     from sockscope.faces.output import OutputForm, Plan
@@ -342,16 +422,24 @@ def _plan(params: Params) -> Plan:
     forms = [form for form in (OutputForm.JSON, OutputForm.JSON_STREAM, OutputForm.CSV) if params[form.value]]
     if len(forms) > 1:
         names = " and ".join("--" + form.value.replace("_", "-") for form in forms)
-        raise click.UsageError(f"{names} exclude each other")
-    if params["output"] == "":
-        faults.add("--output", "", "is empty")
+        raise click.UsageError(f"{names} cannot be combined")
+    for name in ("output", "hdr"):
+        if params[name] == "":
+            faults.add(f"--{name}", "", "is empty")
+    if (of := params["hdr_of"]) and params["hdr"] is None:
+        faults.add("--hdr-of", of, "has no effect without --hdr")
+    elif of == "response" and not has_clients:
+        faults.add("--hdr-of", of, "is known to clients, and there are none here")
     faults.check()
     return Plan(
         form=forms[0] if forms else OutputForm.TEXT,
         path=params["output"],
+        hdr_path=params["hdr"],
+        hdr_of=of or ("response" if has_clients else "service"),
         interval_s=interval[0],
         quiet=params["quiet"],
         thresholds=tuple(thresholds),
+        allow_invalid=params["allow_invalid"],
     )
 
 
@@ -393,6 +481,7 @@ def _refuse_flags_before(command: str, params: Params) -> None:
 def _sentence(error: SockscopeError) -> str:
     """Return the message; several faults stand below each other."""
     if isinstance(error, ConfigError) and len(error.faults) > 1:
-        lines = [f"  {fault}" for fault in error.faults]
-        return "\n".join([f"{len(lines)} things are wrong:", *lines])
+        told, more = error.faults[:MOST_TOLD], len(error.faults) - MOST_TOLD
+        lines = [*(f"  {fault}" for fault in told), *([f"  and {more:,} more"] if more > 0 else [])]
+        return "\n".join([f"{len(error.faults):,} things are wrong:", *lines])
     return str(error)

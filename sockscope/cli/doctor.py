@@ -7,22 +7,23 @@ import os
 import platform
 import resource
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from sockscope.cli.environment import supported_pythons, usable_cores, version_of
-from sockscope.core.config.experiment import LOOPBACK, MAX_CLIENTS, Experiment
+from sockscope.core.config.experiment import LOOPBACK, Experiment
+from sockscope.core.config.tuning import MAX_CLIENTS
 from sockscope.core.results.schema import SCHEMA_VERSION
 from sockscope.core.units import format_bytes, format_count
 from sockscope.engine.addresses import family_of
-from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed, read_number
+from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed, ephemeral_range, read_number
 from sockscope.engine.options import tcp_info_words
 from sockscope.engine.os_errors import describe
 from sockscope.engine.sampler import kernel_udp
 from sockscope.faces.characters import shows_only_ascii
+from sockscope.lab.environment import supported_pythons, usable_cores, version_of
 
 _ALL_DATAGRAMS_BYTES = 4 << 20
 """A receive buffer that holds a burst of 10,000 small datagrams."""
@@ -96,6 +97,14 @@ def _uvloop() -> Iterator[Check]:
     )  # fmt: skip
 
 
+def _tls() -> Iterator[Check]:
+    maker = version_of("cryptography")
+    made = (
+        f"certificates for a run by cryptography {maker}" if maker else "no certificate can be made for a run"
+    )
+    yield Check("TLS", maker is not None, f"{ssl.OPENSSL_VERSION}; {made}", "pip install 'sockscope[tls]'")
+
+
 def _descriptors() -> Iterator[Check]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = (1 << 20) if hard == resource.RLIM_INFINITY else hard
@@ -117,16 +126,14 @@ def _limit(value: int) -> str:
 
 
 def _ports() -> Iterator[Check]:
-    try:
-        low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    except (OSError, ValueError):
+    ports = ephemeral_range()
+    if ports is None:
         yield Check("ephemeral ports", True, "cannot be read on this system")
         return
-    count = high - low + 1
     yield Check(
         "ephemeral ports",
-        count >= _PORTS_WANTED,
-        f"{low}-{high}: {format_count(count)} connections per source address",
+        len(ports) >= _PORTS_WANTED,
+        f"{ports[0]}-{ports[-1]}: {format_count(len(ports))} connections per source address",
         "sudo sysctl net.ipv4.ip_local_port_range='32768 60999'",
     )
 
@@ -138,11 +145,11 @@ def _kernel_limits() -> Iterator[Check]:
     )  # fmt: skip
     yield _at_least(
         "rmem_max", "net.core.rmem_max", _ALL_DATAGRAMS_BYTES, format_bytes,
-        "is the most that --rcvbuf gets",
+        "is the most that --rcvbuf can get",
     )  # fmt: skip
     yield _at_least(
         "wmem_max", "net.core.wmem_max", _ALL_DATAGRAMS_BYTES, format_bytes,
-        "is the most that --sndbuf gets",
+        "is the most that --sndbuf can get",
     )  # fmt: skip
 
 
@@ -154,7 +161,8 @@ def _at_least(name: str, key: str, wanted: int, show: Callable[[float | None], s
 
 
 def _loopback() -> Iterator[Check]:
-    for family, host in LOOPBACK.items():
+    for family in ("ipv4", "ipv6"):
+        host = LOOPBACK[family]
         for kind, name in ((socket.SOCK_STREAM, "TCP"), (socket.SOCK_DGRAM, "UDP")):
             error = _failure_of(host, kind)
             yield Check(
@@ -166,7 +174,7 @@ def _loopback() -> Iterator[Check]:
 
 def _loopback_fix(family: str, error: OSError | None) -> str:
     if isinstance(error, TimeoutError):
-        return "something swallows what is sent there; look at the firewall (sudo nft list ruleset)"
+        return "what is sent there gets lost; check the firewall (sudo nft list ruleset)"
     if family == "ipv6":
         return "sudo sysctl net.ipv6.conf.lo.disable_ipv6=0, or use -4"
     return "sudo ip link set lo up"
@@ -249,5 +257,5 @@ def _colours(term: str) -> str:
 
 
 _LOOKS: tuple[Callable[[], Iterator[Check]], ...] = (
-    _python, _uvloop, _descriptors, _ports, _kernel_limits, _loopback, _observation, _terminal,
+    _python, _uvloop, _tls, _descriptors, _ports, _kernel_limits, _loopback, _observation, _terminal,
 )  # fmt: skip

@@ -53,7 +53,7 @@ def history_of(params: Mapping[str, Any]) -> History | None:
     """Return the history that :func:`history_flags` name, or None when the run is not to be kept."""
     if params["no_history"]:
         if params["history"] is not None:
-            raise click.UsageError("--history and --no-history exclude each other")
+            raise click.UsageError("--history and --no-history cannot be combined")
         return None
     return _open(params["history"])
 
@@ -113,7 +113,7 @@ def show(ctx: click.Context, /, run: str, as_json: bool, file: str | None) -> No
 @click.argument("runs", metavar="ID...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Delete every run (of a kind, with --kind).")
 @_KIND
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @_FILE
 @click.pass_context
 def delete(
@@ -133,7 +133,7 @@ def delete(
     what = f"every {kind or 'run'}" if everything else _counted(ids)
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError(f"nobody is there to be asked; to delete {what}, add --yes")
+            raise click.UsageError(f"there is no terminal to ask on; to delete {what}, add --yes")
         if not click.confirm(f"Delete {what} from {printable_lines(str(kept.path))}?"):
             tell("nothing was deleted\n")
             return

@@ -24,7 +24,7 @@ def look_flags(command: F) -> F:
     """Add the flags that tell how the dashboard looks (``theme``, ``ascii``)."""
     command = click.option(
         "--ascii/--no-ascii", "ascii", default=None,
-        help="Draw the dashboard with ASCII alone; the default where the locale is C.",
+        help="Draw the dashboard in ASCII only; the default in the C locale.",
     )(command)  # fmt: skip
     return click.option(
         "--theme", "theme", metavar="NAME",

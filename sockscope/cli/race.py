@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from sockscope.cli.faults import Faults
+from sockscope.cli.rounds import given, rounds_plan
 from sockscope.core.results.contest import Contest
 from sockscope.core.units import parse_count, parse_duration
 from sockscope.errors import ConfigError
 
 if TYPE_CHECKING:
     from sockscope.core.config.experiment import Experiment
-    from sockscope.faces.race import RacePlan
+    from sockscope.core.config.fields import Value
+    from sockscope.faces.rounds import RoundsPlan
     from sockscope.lab.presets import Preset
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,20 +31,7 @@ def race_flags(command: F) -> F:
         click.option("--list-presets", is_flag=True, help="List the presets and exit."),
         click.option("--vary", multiple=True, metavar="FIELD=A,B,...",
                      help="Race each contestant once per value, such as permits=1,10,100; may be repeated."),
-        click.option("--rounds", metavar="N", help="Turns per contestant.  [default: 6]"),
-        click.option("--slice", "slice_s", metavar="TIME", help="Length of a turn.  [default: 1 s]"),
         click.option("--baseline", metavar="NAME", help="Contestant to compare the others with."),
-        click.option("--json", "json", is_flag=True, help="Write one JSON object."),
-        click.option("--csv", "csv", is_flag=True, help="Write a line of CSV per contestant and round."),
-        click.option("--markdown", "markdown", is_flag=True, help="Write a table in Markdown."),
-        click.option("--svg", metavar="FILE", help="Also write an SVG chart to FILE (- for stdout)."),
-        click.option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout (-)."),
-        click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
-        click.option("--fail-if", multiple=True, metavar="CONDITION",
-                     help="Exit with 3 if this holds for a contestant, as 'threaded.requests_per_s<1000', "
-                     "or for any of them, as 'p99>20ms'; may be repeated."),
-        click.option("--strict", is_flag=True,
-                     help="Exit with 4 if the clients were the limit of most contestants."),
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -81,8 +71,8 @@ def contest_of(params: Params, preset: Preset | None, workload: Experiment) -> C
     faults = Faults()
     entries = faults.read("contestant", params["contestants"], parse_entry)
     vary = faults.read("--vary", params["vary"], parse_vary)
-    rounds = faults.read("--rounds", _given(params["rounds"]), parse_count)
-    slices = faults.read("--slice", _given(params["slice_s"]), parse_duration)
+    rounds = faults.read("--rounds", given(params["rounds"]), parse_count)
+    slices = faults.read("--slice", given(params["slice_s"]), parse_duration)
     faults.check()
     return presets.contest_of(
         workload,
@@ -95,30 +85,36 @@ def contest_of(params: Params, preset: Preset | None, workload: Experiment) -> C
     )
 
 
-def _given(text: str | None) -> list[str]:
-    return [] if text is None else [text]
+def own_code_of(params: Params) -> dict[str, Value]:
+    """Return what tells that own code takes part, so that what is for own code may be given, too.
+
+    What is no contestant is told by :func:`contest_of`.
+    """
+    from sockscope.lab.contestants import parse_entry
+
+    for text in params["contestants"]:
+        with contextlib.suppress(ValueError):
+            if reference := parse_entry(text).values.get("handler"):
+                return {"handler": reference}
+    return {}
 
 
-def race_plan(params: Params, contest: Contest) -> RacePlan:
+def look_for_own_code(contest: Contest) -> None:
+    """Raise ConfigError before anything starts where own code of a contestant is not there."""
+    contestants = [one for one in contest.contestants if one.experiment.own_server]
+    if contestants:
+        from sockscope.engine.own_code import look_for
+
+        for contestant in contestants:
+            try:
+                look_for(contestant.experiment)
+            except ConfigError as error:
+                raise ConfigError.of("contestant", contestant.name, error.faults[0].why) from None
+
+
+def race_plan(params: Params, contest: Contest) -> RoundsPlan:
     """Return what is to be written and judged; raises ConfigError with every fault."""
     from sockscope.core.results.race_thresholds import RaceThreshold
-    from sockscope.faces.race import RaceForm, RacePlan
 
-    forms = [form for form in (RaceForm.JSON, RaceForm.CSV, RaceForm.MARKDOWN) if params[form.value]]
-    if len(forms) > 1:
-        raise click.UsageError(" and ".join(f"--{form.value}" for form in forms) + " exclude each other")
-    faults = Faults()
-    for flag in ("output", "svg"):
-        if params[flag] == "":
-            faults.add(f"--{flag}", "", "is empty")
     names = [contestant.name for contestant in contest.contestants]
-    thresholds = faults.read("--fail-if", params["fail_if"], lambda text: RaceThreshold.parse(text, names))
-    faults.check()
-    return RacePlan(
-        form=forms[0] if forms else RaceForm.TEXT,
-        path=params["output"],
-        svg=params["svg"],
-        quiet=params["quiet"],
-        strict=params["strict"],
-        thresholds=tuple(thresholds),
-    )
+    return rounds_plan(params, lambda text: RaceThreshold.parse(text, names))

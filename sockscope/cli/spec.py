@@ -9,24 +9,30 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from sockscope.cli.flags import allowed, called
 from sockscope.core.addresses import family_name
-from sockscope.core.config.applicability import unknown_fields, without_effect
-from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.applicability import unknown_fields, unused_fields
+from sockscope.core.config.experiment import ENDS, FIELDS, Experiment
 from sockscope.core.config.faults import MAX_REQUEST_BYTES
 from sockscope.core.config.fields import Kind, Value
+from sockscope.core.config.presets import PRESETS
 from sockscope.core.wire.octets import format_octets
-from sockscope.errors import ConfigError, Fault
-from sockscope.store.files import read_file, read_text
+from sockscope.core.wire.requests import MAX_REQUESTS
+from sockscope.errors import ConfigError, Fault, shortened
+from sockscope.store.files import files_in, read_file, read_text
 
 ENVIRONMENT_PREFIX = "SOCKSCOPE_"
 """How the environment variable of a field begins."""
+MOST_TOLD = 20
+"""Faults that are told one by one."""
 MOST_SPEC_BYTES = 4 << 20
 """Largest TOML file that is read: 4 MiB, which hold a request of the largest size, in any spelling."""
+_AS = "as"
+"""The key of the protocol that clients speak: a name for values of fields, no field itself."""
 _PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
 _DEEP_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*{_PART}(?:\.[ \t]*{_PART}){{99}}", re.MULTILINE)
 """A key of a hundred parts (``a.a.a``): tomllib takes minutes for some thousands of them."""
@@ -58,7 +64,7 @@ def read_spec(path: str) -> dict[str, Given]:
         table = _parsed_toml(read_text(path, MOST_SPEC_BYTES))
     except ValueError as error:
         raise ConfigError.of("--spec", path, str(error)) from None
-    return {key: Given(raw, f"{key} in {path}") for key, raw in table.items()}
+    return {key: Given(raw, f"{shortened(key)} in {path}") for key, raw in table.items()}
 
 
 def _parsed_toml(text: str) -> dict[str, object]:
@@ -77,13 +83,34 @@ def _parsed_toml(text: str) -> dict[str, object]:
 
 def read_environment(environ: Mapping[str, str]) -> dict[str, Given]:
     """Return the layer of ``SOCKSCOPE_<KEY>`` variables; an empty one counts as not set."""
-    names = {key: ENVIRONMENT_PREFIX + key.upper() for key in FIELDS}
+    names = {key: ENVIRONMENT_PREFIX + key.upper() for key in (*FIELDS, _AS)}
     return {key: Given(environ[name], name) for key, name in names.items() if environ.get(name)}
 
 
 def read_flags(typed: Mapping[str, str | bool]) -> dict[str, Given]:
     """Return the layer of typed flags."""
     return {key: Given(raw, called(key)) for key, raw in typed.items()}
+
+
+def with_protocol(layers: Sequence[Layer], *, clients: bool = True) -> list[Layer]:
+    """Return ``layers`` behind one with what the protocol means that the last of them names, if one does.
+
+    Without ``clients`` nobody speaks it. Raises ConfigError when there is no such protocol.
+    """
+    named = [layer[_AS] for layer in layers if _AS in layer]
+    others: list[Layer] = [{key: one for key, one in layer.items() if key != _AS} for layer in layers]
+    return [_preset(named[-1], others), *others] if named and clients else others
+
+
+def _preset(named: Given, layers: Iterable[Layer]) -> Layer:
+    """Return the layer of a protocol, without what tells an end where one of ``layers`` tells another."""
+    protocol = named.raw
+    if not isinstance(protocol, str) or protocol not in PRESETS:
+        raise ConfigError.of(named.name, protocol, f"is none of {', '.join(PRESETS)}")
+    given = {key for layer in layers for key in layer}
+    passed_over = set(ENDS) if given & set(ENDS) else set()
+    values = PRESETS[protocol].items()
+    return {key: Given(raw, f"{key} of --as {protocol}") for key, raw in values if key not in passed_over}
 
 
 def build(layers: Iterable[Layer], default: Mapping[str, Value], fixed: Mapping[str, Value]) -> Experiment:
@@ -112,7 +139,7 @@ def build(layers: Iterable[Layer], default: Mapping[str, Value], fixed: Mapping[
     faults += [replace(fault, field=names.get(fault.field, fault.field)) for fault in experiment.faults()]
     told = {fault.field for fault in faults}
     faults += [fault for fault in _only_typed(given, values) if fault.field not in told]
-    vain = without_effect(experiment)
+    vain = unused_fields(experiment)
     faults += [
         Fault(flag.name, flag.raw, f"has no effect: {vain[key]}")
         for key, flag in flags.items()
@@ -148,12 +175,18 @@ def _only_typed(given: Layer, values: Mapping[str, Value]) -> Iterator[Fault]:
 
 
 def _must_be_typed(key: str) -> str:
-    return f"can only be typed, as {called(key)}"
+    return f"can only be given on the command line, as {called(key)}"
 
 
 def _parsed(given: Layer, faults: list[Fault]) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for key, value in given.items():
+        if key not in FIELDS:
+            # A hint takes long, and a file may name thousands.
+            near = get_close_matches(key.replace("-", "_"), FIELDS, n=1) if len(faults) < MOST_TOLD else []
+            hint = f"; did you mean {near[0]}?" if near else ""
+            faults.append(Fault(value.name, value.raw, f"there is no such field{hint}"))
+            continue
         try:
             values[key] = _parse(key, value)
         except ValueError as error:
@@ -162,19 +195,24 @@ def _parsed(given: Layer, faults: list[Fault]) -> dict[str, Value]:
 
 
 def _parse(key: str, given: Given) -> Value:
-    if key not in FIELDS:
-        near = get_close_matches(key.replace("-", "_"), FIELDS, n=1)
-        raise ValueError("there is no such field" + (f"; did you mean {near[0]}?" if near else ""))
     spec, raw = FIELDS[key].spec, given.raw
     # A blank may be all that is to be sent.
-    empty = raw == "" if spec.kind is Kind.OCTETS else isinstance(raw, str) and not raw.strip()
+    empty = raw in ("", ("",)) if spec.kind is Kind.OCTETS else isinstance(raw, str) and not raw.strip()
     if empty and given.is_typed:
         raise ValueError("is empty")
-    if key == "request" and isinstance(raw, str) and raw.startswith("@"):
-        if not given.is_typed:
-            raise ValueError(f"names a file, which {_must_be_typed(key)}")
-        return format_octets(_content(raw[1:]))
+    if spec.several and spec.kind is Kind.OCTETS:
+        raws = list(raw) if isinstance(raw, list | tuple) else [raw]
+        return spec.parse([text for one in raws for text in _several(key, one, given.is_typed)])
     return spec.parse(raw)
+
+
+def _several(key: str, raw: object, typed: bool) -> list[object]:
+    """Return what ``raw`` stands for: itself, or what is in the file or directory that it names."""
+    if not isinstance(raw, str) or not raw.startswith("@"):
+        return [raw]
+    if not typed:
+        raise ValueError(f"names a file, which {_must_be_typed(key)}")
+    return [format_octets(_content(path)) for path in files_in(raw[1:], MAX_REQUESTS)]
 
 
 def _content(path: str) -> bytes:

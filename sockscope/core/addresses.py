@@ -11,7 +11,15 @@ import ipaddress
 from urllib.parse import unquote_to_bytes
 
 Address = tuple[str, int]
-"""A host and a port; of a link-local IPv6 host with its zone."""
+"""A host and a port; of a link-local IPv6 host with its zone. A Unix socket is a host with port 0."""
+UNIX = "unix:"
+"""How a Unix socket is written: with its path behind this, or ``@`` and a name (abstract: unix(7)).
+
+Alone it is a name that nobody has, as port 0 is a port."""
+UNNAMED = f"{UNIX}(unnamed)"
+"""A Unix socket that is bound to nothing, as clients that do not care are."""
+MOST_PATH_BYTES = 107
+"""Longest path of a Unix socket on Linux, in bytes (unix(7))."""
 MOST_NAME = 255
 """Longest name (RFC 1035, section 2.3.4)."""
 _EXAMPLE = "such as 127.0.0.1:7007 or [::1]:7007"
@@ -23,11 +31,15 @@ _NO_PART = frozenset(" /?#[]@\\<>\"'`^{|}")
 def format_address(address: Address) -> str:
     """Return ``127.0.0.1:80``, or ``[::1]:80`` for IPv6."""
     host, port = address
+    if is_unix(host):
+        return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def split_address(text: str) -> Address:
     """Return host and port of what :func:`format_address` wrote; port 0 when there is none."""
+    if is_unix(text):
+        return text, 0
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port) if port.isascii() and port.isdigit() and len(port) <= 9 else 0
 
@@ -38,6 +50,8 @@ def parse_target(text: str) -> Address:
     Raises ValueError with the reason.
     """
     text = text.strip()
+    if is_unix(text):
+        return parse_unix(text), 0
     if "://" in text:
         raise ValueError(f"is a URL; write host and port alone, {_EXAMPLE}")
     if "@" in text:
@@ -49,12 +63,30 @@ def parse_target(text: str) -> Address:
     return parse_host(host), int(number)
 
 
+def is_unix(host: str) -> bool:
+    """Tell whether a host is a Unix socket."""
+    return host.startswith(UNIX)
+
+
+def parse_unix(text: str) -> str:
+    """Return the host that a Unix socket is (``unix:/run/it``, ``unix:@it``); raises ValueError."""
+    path = text.removeprefix(UNIX)
+    if path in ("", "@") or "\0" in path:
+        raise ValueError("is not a Unix socket, such as unix:/run/my.sock, or unix:@name for an abstract one")
+    if not path.isprintable():
+        raise ValueError("has a character in its path or name that cannot be printed")
+    size = len(path.encode())
+    if size > MOST_PATH_BYTES:
+        raise ValueError(f"has a path of {size:,} B; a Unix socket has at most {MOST_PATH_BYTES}")
+    return text
+
+
 def _halves(text: str) -> tuple[str, str]:
     """Return host, brackets included, and port."""
     if text.startswith("["):
         inner, bracket, rest = text.partition("]")
         if not bracket:
-            raise ValueError("has a bracket that is not closed")
+            raise ValueError("has an unclosed bracket")
         return inner + bracket, rest.removeprefix(":") if rest.startswith(":") else ""
     host, _, port = text.rpartition(":")
     if ":" in host:
@@ -76,7 +108,7 @@ def parse_host(text: str) -> str:
         raise ValueError("names a port; that is --port")
     if text.startswith("["):
         if not text.endswith("]"):
-            raise ValueError("has a bracket that is not closed")
+            raise ValueError("has an unclosed bracket")
         return _bracketed(text[1:-1])
     if colon:
         return _ipv6(text)
@@ -88,7 +120,7 @@ def parse_host(text: str) -> str:
 
 def _bracketed(text: str) -> str:
     if text[:1] in ("v", "V"):
-        raise ValueError("is an address of a version of IP that is still to come (IPvFuture)")
+        raise ValueError("is an address of a future version of IP (IPvFuture), which no system has yet")
     return _ipv6(text)
 
 
@@ -132,18 +164,20 @@ def numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def family_name(host: str) -> str:
-    """Return ``ipv4`` or ``ipv6`` for an address, and nothing for a name."""
+    """Return ``ipv4``, ``ipv6`` or ``unix`` for an address, and nothing for a name."""
+    if is_unix(host):
+        return "unix"
     found = numeric(host)
     return f"ipv{found.version}" if found is not None else ""
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address is this machine's loopback.
+    """Tell whether an address is this machine's loopback, or a Unix socket.
 
     An IPv4 address that is written as an IPv6 one (``::ffff:127.0.0.1``) is that address.
     """
     found = _unmapped(host)
-    return found is not None and found.is_loopback
+    return is_unix(host) or (found is not None and found.is_loopback)
 
 
 def why_not_one_machine(host: str) -> str:
@@ -152,8 +186,8 @@ def why_not_one_machine(host: str) -> str:
     if found is None:
         return ""
     if found.is_multicast:
-        return "is a multicast address, which is that of no one machine"
-    return "is the broadcast address, which is that of no one machine" if found == _BROADCAST else ""
+        return "is a multicast address, not that of one machine"
+    return "is the broadcast address, not that of one machine" if found == _BROADCAST else ""
 
 
 def _unmapped(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -72,9 +72,9 @@ class Ages:
         """Count a request that was given up at this age; it is rounded down by less than 0.8 %."""
         self.counts[lower_edge_s(bucket_of(max(0.0, age_s)))] += 1
 
-    def add_exactly(self, age_s: float) -> None:
-        """Count a request whose age is one of few, such as the timeout."""
-        self.counts[age_s] += 1
+    def add_exactly(self, age_s: float, count: int = 1) -> None:
+        """Count requests whose age is one of few, such as the timeout."""
+        self.counts[age_s] += count
 
     def copy(self) -> Ages:
         """Return an independent copy."""

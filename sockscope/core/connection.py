@@ -20,6 +20,30 @@ class ConnectionState(Enum):
     CLOSED = "closed"
 
 
+@dataclass(frozen=True, slots=True)
+class TcpInfo:
+    """What the kernel tells of one end of a TCP connection (``struct tcp_info``, linux/tcp.h); None: it does
+    not, being older.
+
+    ``rtt_s`` and ``rttvar_s`` are the smoothed round-trip time and how much it varies (RFC 6298), ``cwnd`` is
+    the congestion window in segments, ``retransmits`` are all segments that were sent again.
+    ``delivery_bytes_per_s`` is the latest rate at which what was sent was acknowledged, as if each segment
+    had been full, and ``bytes_acked`` (RFC 4898) is all that was. ``busy_s`` is the time in which anything
+    was sent and not acknowledged; of that ``rwnd_limited_s`` waited for the peer's receive window, and
+    ``sndbuf_limited_s`` for the program, as the send buffer was too small.
+    """
+
+    rtt_s: float | None = None
+    rttvar_s: float | None = None
+    cwnd: int | None = None
+    retransmits: int | None = None
+    bytes_acked: int | None = None
+    delivery_bytes_per_s: int | None = None
+    busy_s: float | None = None
+    rwnd_limited_s: float | None = None
+    sndbuf_limited_s: float | None = None
+
+
 class Tally:
     """Tells whoever sums up many records whether anything but their ``exchanges`` has changed since."""
 
@@ -32,16 +56,39 @@ class Tally:
 class ConnectionRecord:
     """Counters of one end of one connection (or of one UDP address pair).
 
-    Nearly everything on a connection is an exchange of one whole message in and one out, each one read or
-    write of the same size. ``exchanges`` alone counts these; frames, calls and bytes follow from it and
-    from :meth:`expect`. Whatever is different is added to the ``odd_*`` counters. One addition per
+    Nearly everything on a connection is an exchange of one whole message in and one out, of always the same
+    sizes, each one read or write. ``exchanges`` alone counts these; frames, calls and bytes follow from it
+    and from :meth:`expect`. Whatever is different is added to the ``odd_*`` counters. One addition per
     exchange instead of six is worth 2 % of the throughput of a saturated loop.
     """
 
     __slots__ = (
-        "close_reason", "close_text", "closed_s", "conn_id", "exchanges", "generation", "local_address",
-        "odd_bytes_in", "odd_bytes_out", "odd_frames_in", "odd_frames_out", "odd_reads", "odd_writes",
-        "opened_s", "remote_address", "same_bytes", "same_since", "state", "tally", "transport",
+        "close_reason",
+        "close_text",
+        "closed_s",
+        "conn_id",
+        "exchanges",
+        "generation",
+        "jitter_s",
+        "local_address",
+        "odd_bytes_in",
+        "odd_bytes_out",
+        "odd_frames_in",
+        "odd_frames_out",
+        "odd_reads",
+        "odd_writes",
+        "opened_s",
+        "remote_address",
+        "same_bytes_in",
+        "same_bytes_out",
+        "same_since",
+        "state",
+        "tally",
+        "tcp",
+        "tls",
+        "transit_s",
+        "transport",
+        "unwritable_since_s",
     )  # fmt: skip
 
     def __init__(
@@ -56,16 +103,26 @@ class ConnectionRecord:
         self.tally = tally or Tally()
         self.conn_id = conn_id
         self.transport = transport
+        self.tls = False
+        """Whether TLS is spoken on it."""
         self.local_address = local
         self.remote_address = remote
         self.opened_s = opened_s
         self.closed_s: float | None = None
         self.close_reason: CloseReason | None = None
         self.close_text = ""
+        self.unwritable_since_s: float | None = None
+        """Since when its peer has not read what is written to it, in the time of a stopwatch."""
+        self.transit_s: float | None = None
+        """How long the last answer over UDP took, there and back."""
+        self.jitter_s: float | None = None
+        """How much that varies from answer to answer (RFC 3550)."""
+        self.tcp: TcpInfo | None = None
+        """What the kernel told of it when it was asked last."""
         self.state = ConnectionState.OPEN
         self.generation = 0
         self.exchanges = 0
-        self.same_bytes = 0
+        self.same_bytes_in = self.same_bytes_out = 0
         self.same_since = 0
         self.odd_frames_in = self.odd_reads = self.odd_bytes_in = 0
         self.odd_frames_out = self.odd_writes = self.odd_bytes_out = 0
@@ -93,18 +150,18 @@ class ConnectionRecord:
     @property
     def bytes_in(self) -> int:
         """Bytes that reads returned, framing included."""
-        return self.odd_bytes_in + (self.exchanges - self.same_since) * self.same_bytes
+        return self.odd_bytes_in + (self.exchanges - self.same_since) * self.same_bytes_in
 
     @property
     def bytes_out(self) -> int:
         """Bytes handed to writes, framing included."""
-        return self.odd_bytes_out + (self.exchanges - self.same_since) * self.same_bytes
+        return self.odd_bytes_out + (self.exchanges - self.same_since) * self.same_bytes_out
 
-    def expect(self, size: int) -> None:
-        """From now on, an exchange counted in ``exchanges`` is ``size`` bytes in and ``size`` bytes out."""
-        if size != self.same_bytes:
+    def expect(self, bytes_in: int, bytes_out: int) -> None:
+        """From now on, an exchange counted in ``exchanges`` is so many bytes in and so many out."""
+        if bytes_in != self.same_bytes_in or bytes_out != self.same_bytes_out:
             self.odd_bytes_in, self.odd_bytes_out = self.bytes_in, self.bytes_out
-            self.same_since, self.same_bytes = self.exchanges, size
+            self.same_since, self.same_bytes_in, self.same_bytes_out = self.exchanges, bytes_in, bytes_out
             self.tally.changed = True
 
     def odd_read(self, size: int, frames: int = 0) -> None:
@@ -119,9 +176,9 @@ class ConnectionRecord:
         self.odd_frames_in += frames
         self.tally.changed = True
 
-    def odd_write(self, size: int, frames: int = 1) -> None:
-        """Count one write of ``size`` bytes that completed so many frames."""
-        self.odd_writes += 1
+    def odd_write(self, size: int, frames: int = 1, writes: int = 1) -> None:
+        """Count a write (or several, or none) of ``size`` bytes altogether that completed so many frames."""
+        self.odd_writes += writes
         self.odd_bytes_out += size
         self.odd_frames_out += frames
         self.tally.changed = True
@@ -131,8 +188,9 @@ class ConnectionRecord:
 class ConnectionView:
     """One connection as the screen shows it: a copy, valid at the time of its snapshot.
 
-    ``age_s`` is its length when it is closed. ``rtt_s`` is the kernel's smoothed round-trip time
-    (TCP_INFO, Linux), None elsewhere. ``requests`` are frames in at a server and frames out at a client;
+    ``age_s`` is its length when it is closed. ``tcp`` is what the kernel told when it was asked last
+    (TCP_INFO, Linux), None elsewhere, and ``jitter_s`` is that of a client's answers over UDP (RFC 3550).
+    ``requests`` are frames in at a server and frames out at a client;
     they and ``responses`` are None where nothing tells them apart in the bytes.
     """
 
@@ -150,14 +208,37 @@ class ConnectionView:
     writes: int
     close_reason: CloseReason | None = None
     close_text: str = ""
-    rtt_s: float | None = None
+    tcp: TcpInfo | None = None
+    jitter_s: float | None = None
+
+    @property
+    def rtt_s(self) -> float | None:
+        """The kernel's smoothed round-trip time; None where it is not known."""
+        return self.tcp.rtt_s if self.tcp is not None else None
+
+
+TCP_COLUMNS = {
+    "rtt": "rtt_s",
+    "rttvar": "rttvar_s",
+    "retrans": "retransmits",
+    "cwnd": "cwnd",
+    "delivery": "delivery_bytes_per_s",
+    "acked": "bytes_acked",
+    "busy": "busy_s",
+}
+"""What of :class:`TcpInfo` the rows of a table show and are sorted by, by the keys of the columns."""
+
+
+def tcp_figure(end: ConnectionRecord | ConnectionView, name: str) -> float:
+    """Return a field of what the kernel told of a connection; below 0 where that is not known."""
+    value = getattr(end.tcp, name, None)
+    return -1.0 if value is None else value
 
 
 def view_of(
     record: ConnectionRecord,
     role: str,
     now_s: float,
-    rtt_s: float | None = None,
     *,
     counts_frames: bool = True,
 ) -> ConnectionView:
@@ -180,5 +261,6 @@ def view_of(
         writes=record.writes,
         close_reason=record.close_reason,
         close_text=record.close_text,
-        rtt_s=rtt_s,
+        tcp=record.tcp,
+        jitter_s=record.jitter_s,
     )

@@ -10,6 +10,9 @@ from heapq import merge
 
 from sockscope.core.ring import RingPage
 
+ENDED_BY_SERVER = "the server closed the connection"
+"""What a client says of EOF."""
+
 
 class CloseReason(Enum):
     """How a connection ended, seen from the side that reports it."""
@@ -36,6 +39,8 @@ class CloseReason(Enum):
     """A knob was turned that needs new sockets."""
     CLOSED = "closed"
     """Somebody asked for it to be closed."""
+    TLS = "TLS"
+    """A TLS handshake came to nothing, or what followed was not in order; the event's text has it."""
     RAISED = "raised"
     """The user's own handler or protocol raised an exception; the event's text has it."""
     STOPPED = "stopped"
@@ -51,7 +56,7 @@ class CloseReason(Enum):
 
 _FAULTS = frozenset(
     {CloseReason.RESET, CloseReason.REFUSED, CloseReason.TIMEOUT, CloseReason.GARBAGE, CloseReason.LIMIT,
-     CloseReason.RAISED, CloseReason.OS_ERROR}
+     CloseReason.TLS, CloseReason.RAISED, CloseReason.OS_ERROR}
 )  # fmt: skip
 
 
@@ -107,8 +112,9 @@ class EventLog:
         self._of_run: deque[tuple[int, Event]] = deque(maxlen=capacity)
         self.count = 0
 
-    def extend(self, events: Collection[Event]) -> None:
-        """Store several events, which come after all there are."""
+    def extend(self, events: Collection[Event], missed: int = 0) -> None:
+        """Store several events, which come after all there are; ``missed`` before them were lost already."""
+        self.count += missed
         for number, event in enumerate(events, self.count):
             (self._of_run if event.is_of_run else self._of_connections).append((number, event))
         self.count += len(events)

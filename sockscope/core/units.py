@@ -32,7 +32,7 @@ _EXPONENT = re.compile(r"[eE][-+]?\d+")
 _NOT_ZERO = re.compile(r"[1-9]")
 SHORTEST_S = 1e-12
 """What durations are rounded to; zero often means something else than a very short one."""
-TOO_SHORT = "is too short to be told from 0 (for example 250ms, 5s or 1m30s)"
+TOO_SHORT = "is too short to tell from 0 (for example 250ms, 5s or 1m30s)"
 
 AT_LEAST, AT_MOST = "≥", "≤"
 """What stands before a figure of which only a lower, or an upper, bound is known."""

@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from sockscope.core.addresses import Address, format_address
-from sockscope.core.config.applicability import without_effect
-from sockscope.core.config.experiment import (
-    FIELDS_BY_ATTRIBUTE,
-    LOOPBACK,
-    READY,
-    Experiment,
-    Tuning,
-)
-from sockscope.core.events import Event, EventKind, EventLog
-from sockscope.core.roles import SWARM
+from sockscope.core.config.applicability import refuse_vain_changes
+from sockscope.core.config.experiment import LOOPBACK, READY, Experiment
+from sockscope.core.config.tls import Certificate
+from sockscope.core.config.tuning import Tuning, describe_change
+from sockscope.core.events import EventKind
+from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.run.adding import difference
+from sockscope.core.run.datagrams import flows
 from sockscope.core.run.figures import Figures, figures
 from sockscope.core.run.snapshot import (
     Capture,
@@ -33,27 +29,33 @@ from sockscope.core.run.snapshot import (
     RunState,
     Snapshot,
 )
+from sockscope.core.run.tasks import Cancelled
 from sockscope.core.run.window import window
 from sockscope.core.units import format_duration
 from sockscope.engine.addresses import check_reach
+from sockscope.engine.lens.hold_log import HoldLog
+from sockscope.engine.lens.lens import Lens
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
 from sockscope.engine.loops import calm_allocator, loop_name
+from sockscope.engine.own_revisions import check_out, remove
 from sockscope.engine.patience import Patience
 from sockscope.engine.placement.hosts.child_process import stated_environment
 from sockscope.engine.placement.placed_role import NOTHING
 from sockscope.engine.placement.placement import Placement
-from sockscope.engine.recorder import EVENTS
+from sockscope.engine.run_clock import RunClock
+from sockscope.engine.run_log import RunLog
 from sockscope.engine.sampler import Sampler
 from sockscope.engine.servers.registry import LACKING
-from sockscope.engine.stops import STOPS
+from sockscope.engine.stops import IDLE_STEP_S, STOPS
 from sockscope.engine.target import TargetProcess
-from sockscope.errors import ConfigError, EngineError, Fault, SockscopeError, StateError
+from sockscope.engine.tls.contexts import check_files
+from sockscope.errors import EngineError, SockscopeError, StateError
 
 CANCELLED = "its tasks were cancelled by own code"
 """Why a run has failed whose tasks were cancelled although nobody had asked for its end."""
 _LIVE = (RunState.RUNNING, RunState.PAUSED)
 _WATCH_S = 0.02
-"""How often the end of the run (duration, number of requests, warm-up) is looked for."""
+"""How often the end of a number of requests, and of a warm-up, is looked for."""
 _WATCH_RATIO = 0.02
 """Share of the time that looking whether every client is connected takes at most."""
 READY_PATIENCE_S = 5.0
@@ -73,37 +75,37 @@ class Engine:
 
     or ``async with Engine(...) as engine:``. All times are seconds on ``time.perf_counter``. It is a
     :class:`~sockscope.core.run.source.RunSource` that is always live.
+    ``certificate`` is what clients of a server of another run are to trust, as that one has it.
     """
 
     is_live = True
     lacking = LACKING
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, certificate: Certificate | None = None) -> None:
         self.experiment = experiment.settled()
         self.tuning = self.experiment.tuning
         self.generation = 0
         self.state = RunState.IDLE
         self.error = ""
-        self._placement = Placement(self.experiment, self._on_trouble)
+        self._placement = Placement(self.experiment, self._on_trouble, certificate)
+        self._checkout = ""
         self._sampler: Sampler | None = None
+        self._lens: Lens | None = None
+        self._hold_log = HoldLog(self._note_hold, self._placement.count_held_up)
         self._target: TargetProcess | None = None
-        self._log = EventLog(EVENTS)
-        self._notes: deque[Event] = deque(maxlen=EVENTS)
-        self._log_missed = 0
+        self._log = RunLog()
         self._applying = asyncio.Lock()
         self.closing_s = 0.0
         """How long :meth:`stop` took."""
         self._finished = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._started_s = perf_counter()
-        self._ended_s: float | None = None
+        self._clock = RunClock(experiment.duration_s, perf_counter())
         self._baseline: Snapshot | None = None
         self._warming_up = False
-        self._paused_s = 0.0
-        self._paused_since_s = 0.0
-        self._stopped_s = 0.0
         self._patience = Patience(experiment)
         self._resting = False
+        self._stalled_until_s = 0.0
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._loop_name = ""
         self._outer_exception_handler: (
             Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None
@@ -127,6 +129,7 @@ class Engine:
             raise StateError(self.state.value, "start")
         self.experiment.validated()
         check_reach(self.experiment)
+        check_files(self.experiment)
         if self.experiment.role == "swarm" and self.experiment.pid:
             self._target = TargetProcess(self.experiment.pid)
         raise_descriptor_limit()
@@ -139,7 +142,10 @@ class Engine:
         loop.set_exception_handler(self._on_loop_exception)
         self.state = RunState.STARTING
         self._sampler = Sampler()
+        self._lens = Lens(self._sampler)
+        self._look(self.tuning.lens)
         try:
+            await self._check_out()
             await self._placement.start(self.tuning, self._listen_address(self.tuning))
         except BaseException as error:
             self.state = RunState.FAILED
@@ -148,27 +154,29 @@ class Engine:
             raise
         self._sampler.start()
         STOPS.listeners.add(self._skip)
-        self._started_s = self._placement.began_s
+        self._clock.started_s = self._placement.began_s
         # What the processes used to get ready is no figure of the run; what the roles have done since is.
-        # So are the kernel's datagrams: clients in another process may have sent some by now.
+        # So is what the kernel has counted: clients in another process may have begun by now.
         ready = self._take(NOTHING)
-        resources = replace(ready.resources, kernel_udp=None)
-        self._baseline = replace(ready, time_s=self._started_s, roles={}, resources=resources)
+        resources = replace(ready.resources, kernel_udp=None, kernel_tcp=None)
+        self._baseline = replace(ready, time_s=self._clock.started_s, roles={}, resources=resources)
         self._warming_up = self.experiment.warmup_s != 0
         self.state = RunState.RUNNING
         self._note(
             EventKind.RUN,
-            f"started: {self.tuning.transport.upper()} {format_address(self._placement.address)}",
+            f"started: {self.tuning.carrier} {format_address(self._placement.address)}",
         )
         self._watcher = loop.create_task(self._watch())
 
     async def stop(self, grace_s: float = 1.0) -> None:
         """Stop the traffic, let what is in flight finish for at most ``grace_s``, close everything."""
-        if self.state is RunState.IDLE or self._ended_s is not None:
+        if self.state is RunState.IDLE or self._clock.ended_s is not None:
             return
-        self._ended_s = perf_counter()
+        self._clock.ended_s = ended_s = perf_counter()
         if self.state is not RunState.FAILED:
             self.state = RunState.STOPPING
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
@@ -178,13 +186,24 @@ class Engine:
         # What goes wrong in the end is a failure, too.
         if self.state is RunState.STOPPING:
             self.state = RunState.STOPPED
-        self.closing_s = perf_counter() - self._ended_s
+        self.closing_s = perf_counter() - ended_s
         self._note(EventKind.RUN, "stopped")
         self._finished.set()
 
+    async def _check_out(self) -> None:
+        """Have the files of the revision that own code is of, where it is of one."""
+        key, reference = self.experiment.own_key, self.experiment.own_server
+        if reference:
+            self._checkout = await asyncio.to_thread(check_out, key, reference)
+            self._placement.place_code(self._checkout)
+
     def _stop_measuring(self) -> None:
+        remove(self._checkout)
         if self._sampler is not None:
             self._sampler.stop()
+        if self._lens is not None:
+            self._lens.look(False)
+        self._hold_log.close()
         STOPS.listeners.discard(self._skip)
         asyncio.get_running_loop().set_exception_handler(self._outer_exception_handler)
 
@@ -205,28 +224,60 @@ class Engine:
                 return
             replace(self.experiment, tuning=tuning).validated()
             check_descriptors(self.experiment, tuning)
-            _refuse_vain_changes(self.experiment, before, tuning)
+            refuse_vain_changes(self.experiment, before, tuning)
             generation = self.generation + 1
             await self._placement.apply(tuning, generation, self._listen_address(tuning))
+            self._look(tuning.lens)
             self.tuning, self.generation = tuning, generation
             self._note(EventKind.TUNING, describe_change(before, tuning))
+
+    async def reload(self) -> str:
+        """Let the user's own code serve as it is in its files by now, on new connections.
+
+        Return what was done: nothing where no file was edited. Raises ConfigError when the code will not
+        do any more, and StateError. The run goes on in any case.
+        """
+        async with self._applying:
+            if self.state not in _LIVE:
+                raise StateError(self.state.value, "take up what was edited")
+            generation = self.generation + 1
+            address = self._listen_address(self.tuning)
+            done = await self._placement.reload(self.tuning, generation, address)
+            if done:
+                self.generation = generation
+                self._note(EventKind.TUNING, done)
+            return done
 
     def pause(self) -> None:
         """Stop the traffic; connections stay open."""
         if self.state is RunState.RUNNING and self._placement.generates:
             self._placement.pause(True)
-            self._paused_since_s = perf_counter()
+            self._clock.pause(perf_counter())
             self.state = RunState.PAUSED
+            self._beat()
             self._note(EventKind.RUN, "paused")
 
     def resume(self) -> None:
         """Let the traffic go on."""
         if self.state is RunState.PAUSED:
             self._placement.pause(False)
-            self._paused_s += perf_counter() - self._paused_since_s
-            self._paused_since_s = 0.0
+            self._clock.resume(perf_counter())
             self.state = RunState.RUNNING
+            self._beat()
             self._note(EventKind.RUN, "resumed")
+
+    def _beat(self) -> None:
+        """Measure loop lag unless the run is paused or rests: an idle run costs little else."""
+        if self._sampler is not None:
+            beating = self.state is RunState.RUNNING and not self._resting
+            (self._sampler.start if beating else self._sampler.stop)()
+            self._placement.beat(beating)
+
+    def _look(self, lens: bool) -> None:
+        """Switch the lens on the loop of every process on or off."""
+        if self._lens is not None:
+            self._lens.look(lens)
+        self._placement.look(lens)
 
     async def all_connected(self) -> None:
         """Return when every client has got a connection, or for a while no more of them have one."""
@@ -256,7 +307,7 @@ class Engine:
             return
         self._resting = resting
         self._placement.rest(resting)
-        (self._sampler.stop if resting else self._sampler.start)()
+        self._beat()
 
     def refill(self, requests: int) -> None:
         """Let the clients make so many more requests; :meth:`wait` returns when these are done.
@@ -274,6 +325,28 @@ class Engine:
         """Write a marker into the log."""
         self._note(EventKind.MARKER, text)
 
+    def stall(self) -> None:
+        """Let the server stand still for ``stall_s``, as in a call that blocks: its loop, or its threads.
+
+        Whatever shares that loop stands still with it. Raises EngineError where the server is elsewhere or
+        still stands, and StateError.
+        """
+        if self.state not in _LIVE:
+            raise StateError(self.state.value, "stall the server")
+        seconds, now_s = self.experiment.stall_s, perf_counter()
+        if now_s < self._stalled_until_s:
+            raise EngineError("the server still stands: it can be stalled again when it goes on")
+        if not self._placement.stall(seconds):
+            raise EngineError(f"{self.experiment.target} cannot be stalled: it is not a server of this run")
+        self._stalled_until_s = now_s + seconds
+        self._note(EventKind.MARKER, f"server stalled for {format_duration(seconds)}")
+
+    def _stall_as_planned(self) -> None:
+        try:
+            self.stall()
+        except SockscopeError as error:
+            self._note(EventKind.ERROR, str(error))
+
     def clear(self) -> None:
         """Let the cumulative figures begin anew; connections, captures and the log stay."""
         self._baseline = _without_under_way(self._take(NOTHING))
@@ -282,6 +355,26 @@ class Engine:
     async def close_connection(self, role: str, conn_id: int) -> bool:
         """Close one connection of ``server`` or ``swarm``; False when there is none with this number."""
         return await self._placement.close_connection(role, conn_id)
+
+    async def cancel_task(self, pid: int, task: int) -> Cancelled:
+        """Cancel a task of own code in a process of the run; return what became of it within a second.
+
+        ``task`` is its number in what the lens shows. The log has both. Raises StateError and EngineError.
+        """
+        if self.state not in _LIVE or self._lens is None:
+            raise StateError(self.state.value, "cancel a task")
+        self._note(EventKind.RUN, f"cancel requested: {self._task_name(pid, task)}")
+        here = pid == os.getpid()
+        cancelled = await (self._lens.cancel_task(task) if here else self._placement.cancel_task(pid, task))
+        self._note(EventKind.ERROR if cancelled.is_fault else EventKind.RUN, cancelled.sentence)
+        return cancelled
+
+    def _task_name(self, pid: int, task: int) -> str:
+        lenses = {use.pid: use.lens for use in self._placement.processes()}
+        lenses[os.getpid()] = self._lens.view() if self._lens is not None else None
+        lens = lenses.get(pid)
+        tasks = lens.tasks.tasks if lens is not None and lens.tasks is not None else ()
+        return next((view.title for view in tasks if view.number == task), f"task {task}")
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment readable, whatever is overwritten meanwhile; or let them go."""
@@ -295,6 +388,27 @@ class Engine:
         return await self._placement.capture(record_id)
 
     # Readings.
+
+    @property
+    def latest_end_s(self) -> float:
+        """When the run has ended by all means, if its loop is not held up; inf where nothing bounds it.
+
+        That is ``give_up_s`` beyond its due end, beyond the last moment at which an answer could have come
+        in a run of a number of requests, and beyond its end for what is left to do then.
+        """
+        experiment, give_up_s = self.experiment, self.experiment.give_up_s or math.inf
+        clock, now_s = self._clock, perf_counter()
+        if clock.ended_s is not None:
+            return clock.ended_s + give_up_s
+        due_s = clock.due_s(now_s)
+        if due_s == math.inf and experiment.duration_s:  # as late as it may begin from now on
+            due_s = max(now_s, clock.started_s + experiment.warmup_s) + experiment.duration_s
+        return min(due_s + give_up_s, self._patience.until_s)
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The throw-away certificate of the server, if it has one by now."""
+        return self._placement.certificate
 
     async def settle(self) -> None:
         """Bring what is known of each role up to this moment, so that the next snapshot is exact.
@@ -332,19 +446,19 @@ class Engine:
         """Return a snapshot whose figures count from the beginning of the run."""
         if self._sampler is None:
             raise StateError(self.state.value, "take a snapshot")
-        roles = self._read_roles(cursors)
-        main = roles.get(self._placement.main)
+        roles, clock = self._read_roles(cursors), self._clock
+        main, resources = roles.get(self._placement.main), self._sampler.sample()
+        processes = self._processes(resources)
         if cursors.most_events:
-            self._keep_log(roles.values())
+            self._log.take(roles.values())
         events = self._log.since(cursors.events, cursors.most_events)
-        time_s = self._ended_s or (main.time_s if main is not None else perf_counter())
+        time_s = clock.ended_s or (main.time_s if main is not None else perf_counter())
         # What another process told last may be of a moment before the run was said to begin.
-        time_s = max(time_s, self._started_s)
-        resources = self._sampler.sample()
+        time_s = max(time_s, clock.started_s)
         return Snapshot(
             time_s=time_s,
-            started_s=self._started_s,
-            measured_since_s=self._started_s,
+            started_s=clock.started_s,
+            measured_since_s=clock.started_s,
             state=self.state,
             experiment=self.experiment,
             tuning=self.tuning,
@@ -352,14 +466,13 @@ class Engine:
             loop_name=self._loop_name,
             roles=roles,
             resources=resources,
-            processes=(self._own_process(resources), *self._placement.processes(), *self._target_use()),
+            processes=processes,
             events=tuple(events.items),
-            events_missed=events.missed + self._log_missed,
+            events_missed=events.missed,
             events_cursor=events.cursor,
             error=self.error,
             warming_up=self._warming_up,
-            paused_s=self._paused_s
-            + (max(0.0, time_s - since_s) if (since_s := self._paused_since_s) else 0.0),
+            paused_s=clock.paused_s(time_s),
         )
 
     def _read_roles(self, cursors: Cursors) -> dict[str, RoleSnapshot]:
@@ -371,12 +484,11 @@ class Engine:
             for name in self._placement.roles
         }
 
-    def _keep_log(self, roles: Collection[RoleSnapshot]) -> None:
-        """Put what the roles tell and what was noted here into one log, in order of time."""
-        news = [*self._notes, *(event for role in roles for event in role.events)]
-        self._notes.clear()
-        self._log.extend(sorted(news, key=lambda event: event.time_s))
-        self._log_missed += sum(role.events_missed for role in roles)
+    def _processes(self, resources: Resources) -> tuple[ProcessUse, ...]:
+        """Return the processes of the run, this one first; its log hears what has held up their loops."""
+        return self._hold_log.take(
+            (self._own_process(resources), *self._placement.processes(), *self._target_use())
+        )
 
     def _own_process(self, resources: Resources) -> ProcessUse:
         return ProcessUse(
@@ -386,6 +498,7 @@ class Engine:
             resources=resources,
             loop_name=self._loop_name,
             environment=stated_environment(self.experiment.allocator, os.environ),
+            lens=self._lens.view() if self._lens is not None else None,
         )
 
     def _target_use(self) -> list[ProcessUse]:
@@ -397,21 +510,25 @@ class Engine:
         """End the warm-up and the run when they are due."""
         experiment = self.experiment
         try:
-            begin_s = self._started_s
             if experiment.warmup_s:
                 await self._warm_up(experiment.warmup_s)
-                begin_s = perf_counter()
-            deadline = begin_s + (experiment.duration_s or math.inf)
+            self._clock.begin(perf_counter() if experiment.warmup_s else self._clock.started_s)
+            if experiment.stall_at_s and experiment.role != SWARM:
+                self._stall_timer = asyncio.get_running_loop().call_later(
+                    experiment.stall_at_s, self._stall_as_planned
+                )
             patience = self._patience = Patience(experiment)
-            while (left := deadline + self._stopped_s - perf_counter()) > 0:
+            while (left := self._clock.due_s(now_s := perf_counter()) - now_s) > 0:
                 if self._placement.exhausted:
                     break
                 if patience.is_due and (why := self._given_up(patience)):
                     self.fail(EngineError(why))
                     return
-                await asyncio.sleep(min(_WATCH_S, left))
+                if self.tuning.lens and self._sampler is not None:
+                    self._processes(self._sampler.sample())
+                await asyncio.sleep(min(self._look_again_s(), left))
         except asyncio.CancelledError:
-            if self._ended_s is None:
+            if self._clock.ended_s is None:
                 self.fail(EngineError(CANCELLED))
             raise
         except Exception as error:  # noqa: BLE001  # the boundary of the run's task
@@ -419,23 +536,30 @@ class Engine:
             return
         self._finished.set()
 
+    def _look_again_s(self) -> float:
+        """Look whether the process was stopped, while nobody else does; return when to look again."""
+        if self.state is RunState.PAUSED:
+            STOPS.look(IDLE_STEP_S)
+        elif self.experiment.requests:
+            return _WATCH_S
+        return IDLE_STEP_S
+
     async def _warm_up(self, warmup_s: float) -> None:
         """Wait for the end of the warm-up, and let the figures begin there."""
         if warmup_s == READY:
             await self.all_connected()
         else:
-            await asyncio.sleep(self._started_s + warmup_s - perf_counter())
+            await asyncio.sleep(self._clock.started_s + warmup_s - perf_counter())
         await self.settle()
         self._warming_up = False
         self.clear()
 
     def _skip(self, stopped_s: float) -> None:
         """This process was stopped: that is no time of the run, unless its traffic is made elsewhere."""
-        self._note(EventKind.RUN, f"continued after a stop of {format_duration(stopped_s)}")
+        self._note(EventKind.RUN, f"resumed after being stopped for {format_duration(stopped_s)}")
         self._patience.skip(stopped_s)
         if self.state is RunState.RUNNING and self._placement.generates_here:
-            self._paused_s += stopped_s
-            self._stopped_s += stopped_s
+            self._clock.skip(stopped_s)
 
     def _given_up(self, patience: Patience) -> str:
         """Return why nobody is to wait for answers any longer, or nothing."""
@@ -465,8 +589,12 @@ class Engine:
         else:
             self.fail(error)
 
+    def _note_hold(self, begin_s: float, text: str) -> None:
+        if begin_s >= self._clock.started_s:  # what held up the start is no event of the run
+            self._log.note(EventKind.MARKER, text, self.generation, begin_s)
+
     def _note(self, kind: EventKind, text: str) -> None:
-        self._notes.append(Event(perf_counter(), kind, "run", text=text, generation=self.generation))
+        self._log.note(kind, text, self.generation)
 
     def _listen_address(self, tuning: Tuning) -> Address:
         if self.experiment.role == "swarm":
@@ -479,20 +607,11 @@ def _without_under_way(snapshot: Snapshot) -> Snapshot:
     swarm = snapshot.swarm
     if swarm is None:
         return snapshot
-    totals = replace(swarm.totals, requests=swarm.totals.requests - swarm.in_flight)
-    return replace(snapshot, roles={**snapshot.roles, SWARM: replace(swarm, totals=totals)})
-
-
-def _refuse_vain_changes(experiment: Experiment, before: Tuning, after: Tuning) -> None:
-    """Raise ConfigError for changes that would do nothing here, such as a swarm alone turning its server."""
-    vain = without_effect(experiment)
-    asked = {FIELDS_BY_ATTRIBUTE[name].spec.key: new for name, (_, new) in before.changes_to(after).items()}
-    if faults := [Fault(key, new, vain[key]) for key, new in asked.items() if key in vain]:
-        raise ConfigError(faults)
-
-
-def describe_change(before: Tuning, after: Tuning) -> str:
-    """Return what changed in words: ``permits 50 → 100``."""
-    changes = before.changes_to(after).items()
-    described = ((FIELDS_BY_ATTRIBUTE[name].spec, old, new) for name, (old, new) in changes)
-    return ", ".join(f"{spec.label} {spec.format(old)} → {spec.format(new)}" for spec, old, new in described)
+    to_server, to_clients = flows(snapshot)
+    sent = swarm.totals.datagrams_sent - ((to_server and to_server.on_the_way) or 0)
+    requests = swarm.totals.requests - swarm.in_flight
+    roles = {SWARM: replace(swarm, totals=replace(swarm.totals, requests=requests, datagrams_sent=sent))}
+    if (server := snapshot.server) is not None and to_clients is not None:
+        sent = server.totals.datagrams_sent - (to_clients.on_the_way or 0)
+        roles[SERVER] = replace(server, totals=replace(server.totals, datagrams_sent=sent))
+    return replace(snapshot, roles={**snapshot.roles, **roles})

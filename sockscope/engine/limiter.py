@@ -22,11 +22,13 @@ from sockscope.engine.stopwatch import Stopwatch
 class Waiter:
     """A place in the queue of a :class:`Limiter`; :meth:`Limiter.forget` gives it up."""
 
-    __slots__ = ("grant", "since_s")
+    __slots__ = ("grant", "since_s", "waited_s")
 
     def __init__(self, grant: Callable[[], None], since_s: float) -> None:
         self.grant: Callable[[], None] | None = grant
         self.since_s = since_s
+        self.waited_s = 0.0
+        """How long it has waited, once it is over."""
 
     @property
     def queued(self) -> bool:
@@ -49,12 +51,22 @@ class Limiter:
         self._granting = False
         self._acquired = 0
         self._waited = 0
-        self._waits = Stopwatch()
+        self.waits = Stopwatch()
+        """How long those who wait have waited, all together."""
+        self.busy_since_s = 0.0
+        """Since when somebody has held a permit without a break (monotonic), while somebody does."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a permit is free and nobody waits for it."""
+        return not (self._granting or self._queue or (self.permits and self.in_flight >= self.permits))
 
     def try_acquire(self) -> bool:
         """Take a permit if one is free and nobody waits for it."""
         if self._granting or self._queue or (self.permits and self.in_flight >= self.permits):
             return False
+        if not self.in_flight:
+            self.busy_since_s = perf_counter()
         self.in_flight += 1
         self._acquired += 1
         return True
@@ -66,9 +78,8 @@ class Limiter:
 
     def enqueue(self, grant: Callable[[], None]) -> Waiter:
         """Queue up; ``grant`` is called once, when the permit is held. It must not raise."""
-        waiter = Waiter(grant, perf_counter())
+        waiter = Waiter(grant, self.waits.begin(perf_counter()))
         self._queue.append(waiter)
-        self._waits.begin(waiter.since_s)
         self._admit()
         return waiter
 
@@ -76,7 +87,7 @@ class Limiter:
         """Leave the queue; nothing happens when the permit was granted already."""
         if waiter.grant is not None:
             waiter.grant = None
-            self._waits_no_longer(waiter)
+            self.waits.end(waiter.since_s, perf_counter())
             self._forgotten += 1
             if self._forgotten > 64 and self._forgotten * 2 > len(self._queue):
                 self._queue = deque(w for w in self._queue if w.grant is not None)
@@ -111,16 +122,16 @@ class Limiter:
                 if grant is None:
                     self._forgotten -= 1
                     continue
+                now_s = perf_counter()
+                if not self.in_flight:
+                    self.busy_since_s = now_s
                 self.in_flight += 1
                 self._acquired += 1
                 self._waited += 1
-                self._waits_no_longer(waiter)
+                waiter.waited_s = self.waits.end(waiter.since_s, now_s)
                 grant()
         finally:
             self._granting = False
-
-    def _waits_no_longer(self, waiter: Waiter) -> None:
-        self._waits.end(waiter.since_s, perf_counter())
 
     async def acquire(self) -> None:
         """Wait for a permit. When cancelled, no permit is held and none is lost."""
@@ -159,11 +170,16 @@ class Limiter:
 
     def statistics(self) -> LimiterStatistics:
         """Return the figures of this moment."""
+        now_s, queue = perf_counter(), self._queue
+        while queue and queue[0].grant is None:
+            queue.popleft()
+            self._forgotten -= 1
         return LimiterStatistics(
             permits=self.permits,
             in_flight=self.in_flight,
             waiting=self.waiting,
             acquired=self._acquired,
             waited=self._waited,
-            wait_s=self._waits.total_s(perf_counter()),
+            wait_s=self.waits.total_s(now_s),
+            longest_wait_s=self.waits.at(now_s) - queue[0].since_s if queue else 0.0,
         )

@@ -7,7 +7,8 @@ import resource
 from math import ceil, sqrt
 from pathlib import Path
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.units import counted
 from sockscope.errors import ResourceLimitError
 
@@ -110,6 +111,15 @@ def check_descriptors(experiment: Experiment, tuning: Tuning) -> None:
         f"{counted(tuning.connections, who)} {need} {needed:,} descriptors, but {whose} process may open "
         f"{limit:,}; {fewer}raise the limit first: ulimit -n {needed}",
     )
+
+
+def ephemeral_range() -> range | None:
+    """Return the ephemeral ports of a source address, or None where that cannot be read."""
+    try:
+        low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    except (OSError, ValueError):
+        return None
+    return range(low, high + 1) or None
 
 
 def read_number(path: str) -> int | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 
-from sockscope.core.addresses import Address, format_address
+from sockscope.core.addresses import Address, format_address, is_unix
 from sockscope.core.config.experiment import LOOPBACK
 from sockscope.core.events import CloseReason
+from sockscope.engine.tls.faults import HandshakeError, ended_text
 from sockscope.errors import ListenError
 
 _REASONS = {
@@ -24,9 +26,20 @@ _LISTEN_ADVICE = {
     errno.EADDRINUSE: "the port is in use; choose another with --port, or 0 to let the kernel choose",
     errno.EACCES: _NO_PERMISSION,
     errno.EPERM: _NO_PERMISSION,
-    errno.EADDRNOTAVAIL: "this machine has no such address; leave --bind out to use loopback",
+    errno.EADDRNOTAVAIL: "this machine has no such address; leave out --bind to use the loopback",
     errno.EAFNOSUPPORT: "this machine has no such address family; use -4",
     errno.EMFILE: "no descriptors are left; raise the limit (ulimit -n)",
+}
+_NO_PERMISSION_THERE = "no permission to make a socket there; choose another path with --bind"
+_UNIX_ADVICE = {
+    errno.EADDRINUSE: "somebody listens there; choose another with --bind",
+    errno.EEXIST: "what is there is no socket, and stays; choose another path with --bind",
+    errno.ENOENT: "there is no such directory; make it first, or choose another path with --bind",
+    errno.ENOTDIR: "a part of the path is no directory; choose another with --bind",
+    errno.EACCES: _NO_PERMISSION_THERE,
+    errno.EPERM: _NO_PERMISSION_THERE,
+    errno.EAFNOSUPPORT: "this system has no abstract names; choose a path with --bind",
+    errno.EMFILE: _LISTEN_ADVICE[errno.EMFILE],
 }
 _PRIVILEGED = 1024
 _NO_PORT_LEFT = (
@@ -35,7 +48,7 @@ _NO_PORT_LEFT = (
 )
 _NO_LOOPBACK = {
     LOOPBACK["ipv4"]: "the loopback interface is down: sudo ip link set lo up",
-    LOOPBACK["ipv6"]: "this machine has no IPv6 loopback; use -4, or net.ipv6.conf.lo.disable_ipv6=0",
+    LOOPBACK["ipv6"]: "this machine has no IPv6 loopback; use -4, or set net.ipv6.conf.lo.disable_ipv6=0",
 }
 
 
@@ -43,6 +56,10 @@ def close_reason(error: BaseException | None) -> CloseReason:
     """Return the reason that an exception of a socket stands for; None is a clean EOF."""
     if error is None:
         return CloseReason.EOF
+    if isinstance(error, ssl.SSLEOFError):
+        return CloseReason.EOF
+    if isinstance(error, ssl.SSLError | HandshakeError):
+        return CloseReason.TLS
     if isinstance(error, TimeoutError):
         return CloseReason.TIMEOUT
     if isinstance(error, OSError) and error.errno is not None:
@@ -50,8 +67,15 @@ def close_reason(error: BaseException | None) -> CloseReason:
     return CloseReason.OS_ERROR
 
 
+def has_no_room(error: OSError) -> bool:
+    """Tell whether a datagram was not sent because there was no room for it in the send buffer."""
+    return isinstance(error, BlockingIOError) or error.errno == errno.ENOBUFS
+
+
 def describe(error: BaseException) -> str:
     """Return what happened in a few words, without the exception's class."""
+    if isinstance(error, ssl.SSLError):
+        return ended_text(error)
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
@@ -74,6 +98,8 @@ def listen_error(address: Address, error: OSError) -> ListenError:
 def _advice(address: Address, error: OSError) -> str:
     """Return what to do, by what was asked for: nobody chose an address or a port that is the default."""
     host, port = str(address[0]), int(address[1])
+    if is_unix(host):
+        return _UNIX_ADVICE.get(error.errno or 0, describe(error))
     if error.errno == errno.EADDRINUSE and port == 0:
         return _NO_PORT_LEFT
     if error.errno == errno.EADDRNOTAVAIL and host in _NO_LOOPBACK:

@@ -11,8 +11,9 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
-from sockscope.core.run.snapshot import Raised
+from sockscope.core.run.raised import Raised
 from sockscope.core.wire.octets import printable
 
 MOST_PLACES = 32
@@ -27,8 +28,13 @@ _SOON = 64
 _DEEPEST = 16
 """Groups in groups that are looked into."""
 
+revisions: dict[str, str] = {}
+"""The directories that hold the files of a revision, which goes before a file's path as it does in git."""
 _OURS = str(Path(__file__).parent.parent) + os.sep
-_LENT = os.path.join(_OURS, "engine", "servers", "asyncio", "recording_transport.py")
+_LENT = tuple(
+    os.path.join(_OURS, "engine", "servers", *path)
+    for path in (("asyncio", "recording_transport.py"), ("threads", "recording_socket.py"))
+)
 """What of ours the user's code calls."""
 
 
@@ -125,22 +131,49 @@ def place_of(error: BaseException) -> str:
     Empty where there is neither: files of SockScope, of Python and of compiled code tell the user nothing.
     """
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_shown_path(error.filename)}:{error.lineno or 0}"
+        return f"{shown_path(error.filename)}:{error.lineno or 0}"
     frames = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
     frames = [frame for frame in frames if _is_python(frame[0])]
     users = [frame for frame in frames if is_users(frame[0])]
     chosen = (users or [frame for frame in frames if _is_installed(frame[0])])[-1:]
-    return f"{_shown_path(chosen[0][0])}:{chosen[0][1]}" if chosen else ""
+    return f"{shown_path(chosen[0][0])}:{chosen[0][1]}" if chosen else ""
+
+
+def place_of_suspended(awaited: object) -> str:
+    """Return file and line of the user's innermost code at which a coroutine waits, or nothing."""
+    place = ""
+    while awaited is not None:
+        kind = next((kind for kind in ("cr", "ag", "gi") if hasattr(awaited, f"{kind}_frame")), None)
+        if kind is None:
+            break
+        frame: FrameType | None = getattr(awaited, f"{kind}_frame")
+        if frame is not None and is_users(frame.f_code.co_filename):
+            place = f"{shown_path(frame.f_code.co_filename)}:{frame.f_lineno}"
+        awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+    return place
 
 
 def caller() -> str:
     """Return file and line of the user's code that has called what runs now, empty where a loop has."""
-    for frame, line in traceback.walk_stack(sys._getframe(1)):
-        if frame.f_code.co_name in _LOOPS_RUN_IN:
-            break
-        if is_users(frame.f_code.co_filename):
-            return f"{_shown_path(frame.f_code.co_filename)}:{line}"
+    return place_in(sys._getframe(1))
+
+
+def place_in(frame: FrameType) -> str:
+    """Return file and line of the user's innermost code below which ``frame`` runs, or nothing."""
+    for own in own_frames(frame)[:1]:
+        return f"{shown_path(own.f_code.co_filename)}:{own.f_lineno}"
     return ""
+
+
+def own_frames(frame: FrameType) -> list[FrameType]:
+    """Return the frames of the user's code below which ``frame`` runs, the innermost first."""
+    found: list[FrameType] = []
+    for at, _ in traceback.walk_stack(frame):
+        if at.f_code.co_name in _LOOPS_RUN_IN:
+            break
+        if is_users(at.f_code.co_filename):
+            found.append(at)
+    return found
 
 
 def is_own(error: BaseException, skip: int = 0) -> bool:
@@ -151,7 +184,7 @@ def is_own(error: BaseException, skip: int = 0) -> bool:
     files = _files(error)[skip:]
     if any(map(is_users, files)):
         return True
-    return not (isinstance(error, OSError) or any(f.startswith(_OURS) and f != _LENT for f in files))
+    return not (isinstance(error, OSError) or any(map(is_ours, files)))
 
 
 def is_interrupt(error: BaseException) -> bool:
@@ -172,6 +205,16 @@ def is_users(filename: str) -> bool:
     return _is_python(filename) and not filename.startswith(_NOT_THE_USERS)
 
 
+def is_ours(filename: str) -> bool:
+    """Tell whether a file is SockScope's, but for what the user's code calls."""
+    return filename.startswith(_OURS) and filename not in _LENT
+
+
+def is_of_python(filename: str) -> bool:
+    """Tell whether a file is of Python itself, or no file at all."""
+    return filename.startswith(("<", *_PYTHONS)) and not _is_installed(filename)
+
+
 def _is_installed(filename: str) -> bool:
     return filename.startswith(_INSTALLED) and not filename.startswith(_OURS)
 
@@ -188,8 +231,9 @@ def here() -> str:
         return ""
 
 
-def _shown_path(filename: str) -> str:
+def shown_path(filename: str) -> str:
     """Return a file's path as short as it is still found: from here, or from where modules are looked for."""
     folders = (os.path.join(folder, "") for folder in (here(), *sys.path) if folder)
     longest = max((folder for folder in folders if filename.startswith(folder)), key=len, default="")
-    return printable(filename.removeprefix(longest))
+    revision = revisions.get(longest.rstrip(os.sep), "")
+    return printable((f"{revision}:" if revision else "") + filename.removeprefix(longest))

@@ -10,9 +10,13 @@ from dataclasses import replace
 from time import perf_counter
 
 from sockscope.core.connection import ConnectionView
+from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
-from sockscope.engine.recorder import CaptureRing, Recorder
+from sockscope.engine.captures import CaptureRing
+from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Role
+from sockscope.engine.standstill import LOOP_STANDSTILL
+from sockscope.engine.tcp_looks import TcpLooks
 from sockscope.engine.views import capture_of, connection_views, exchanges_of
 
 _BUSY_TURNS = 100
@@ -24,11 +28,12 @@ class RecordedRole(Role):
 
     A subclass adds ``start``, ``apply`` and ``stop``, gives its own figures and its framing, and overrides
     what does not hold for it: by default a role makes no requests, accepts no connections, answers
-    nothing, and closes no connection on request.
+    nothing, has no code of the user's, and closes no connection on request.
     """
 
     def __init__(self, name: str) -> None:
         self.recorder = Recorder(name)
+        self._tcp_looks = TcpLooks(self.recorder, self.socket_of)
         self._held: CaptureRing | None = None
 
     @abstractmethod
@@ -42,11 +47,20 @@ class RecordedRole(Role):
 
     # Control.
 
+    async def reload(self, number: int) -> str:
+        """Return nothing: it has no code of the user's."""
+        return ""
+
     def pause(self, paused: bool) -> None:
-        """Nothing to do: it makes no requests."""
+        """Expect no requests for now, or expect them again."""
+        self.recorder.idle(paused)
 
     def refill(self, requests: int) -> None:
         """Nothing to do: it makes no requests."""
+
+    def stall(self, seconds: float) -> None:
+        """Hold up the loop, and with it whatever else runs there."""
+        asyncio.get_running_loop().call_soon(LOOP_STANDSTILL.hold, seconds)
 
     @property
     def exhausted(self) -> bool:
@@ -62,6 +76,7 @@ class RecordedRole(Role):
         """Return the figures of this moment."""
         recorder = self.recorder
         recorder.fold()
+        self._tcp_looks.look_around()
         now_s = perf_counter()
         events = recorder.events.since(cursors.events, cursors.most_events)
         captures = recorder.exchanges.since(cursors.exchanges, cursors.most_exchanges)
@@ -69,7 +84,7 @@ class RecordedRole(Role):
         views: tuple[ConnectionView, ...] = ()
         matching = 0
         if query is not None and query.role == recorder.role:
-            views, matching = connection_views(recorder, query, now_s, self.socket_of)
+            views, matching = connection_views(recorder, query, now_s, self._tcp_looks.look_at)
         return replace(
             self.own_figures(),
             time_s=now_s,
@@ -83,12 +98,16 @@ class RecordedRole(Role):
             captures_recorded=recorder.exchanges.recorded,
             captures_overwritten=recorder.exchanges.overwritten,
             last_conn_id=recorder.last_conn_id,
+            handshake_time=recorder.handshake_time.copy(),
+            jitter=recorder.jitter.copy(),
+            tls=recorder.tls,
+            tcp=self._tcp_looks.sample(),
             connections=views,
             connections_matching=matching,
         )
 
     def socket_of(self, conn_id: int) -> socket.socket | None:
-        """Return the socket of a connection whose round-trip time the kernel is to be asked for, or None."""
+        """Return the socket of a connection that the kernel is to be asked about, or None."""
         return None
 
     async def refresh(self) -> None:
@@ -111,6 +130,11 @@ class RecordedRole(Role):
         """Return one exchange as this role saw it, or None when it has been overwritten."""
         found = self.captures().get(record_id)
         return capture_of(record_id, found, self.framing) if found is not None else None
+
+    async def count_held_up(self, hold: Hold) -> int:
+        """Return how many exchanges waited for the end of a hold."""
+        self.recorder.fold()
+        return self.recorder.exchanges.count_held_up(hold)
 
     async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
         """Return None: it answers nothing."""

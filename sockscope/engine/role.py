@@ -7,8 +7,11 @@ from inspect import iscoroutinefunction, isfunction
 from typing import Protocol
 
 from sockscope.core.addresses import Address
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.arrivals import WHOLE_SCHEDULE, Turn
+from sockscope.core.config.tls import Certificate
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
+from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
 
 DRAIN_S = 5.0
@@ -17,11 +20,19 @@ DRAIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a role is to do from now on: the tuning, its number, and the address to listen on or to aim at."""
+    """What a role is to do from now on: the tuning, its number, and the address to listen on or to aim at.
+
+    ``code`` is the number of the reading of the user's own code that serves who connects from now on.
+    ``certificate`` is the throw-away one that the server of the run shows and its clients trust, if any.
+    ``turn`` says which requests of an open loop are those of the process.
+    """
 
     tuning: Tuning
     generation: int
     address: Address
+    code: int = 0
+    certificate: Certificate | None = None
+    turn: Turn = WHOLE_SCHEDULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +76,23 @@ class Role(Protocol):
         """Go over to a new assignment while running. On an error everything stays as it was."""
         ...
 
+    async def reload(self, number: int) -> str:
+        """Read the user's own code anew, for assignments with this number of it.
+
+        Return what was edited, or nothing if nothing was. Raises ConfigError when it will not do.
+        """
+        ...
+
     def pause(self, paused: bool) -> None:
         """Stop or resume making new requests."""
         ...
 
     def refill(self, requests: int) -> None:
         """Make so many more requests, after the budget of the run is spent."""
+        ...
+
+    def stall(self, seconds: float) -> None:
+        """Stand still for so long, as in a call that blocks: the loop of the role, or its threads."""
         ...
 
     @property
@@ -96,6 +118,10 @@ class Role(Protocol):
 
     async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
         """Return the answering side of an exchange, or None when it was not here or is no longer."""
+        ...
+
+    async def count_held_up(self, hold: Hold) -> int:
+        """Return how many exchanges waited for the end of a hold, of the last that were captured."""
         ...
 
     async def close_connection(self, conn_id: int) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM
 from sockscope.engine.role import Role
 from sockscope.engine.servers.server import Server

@@ -57,15 +57,18 @@ class RunQueue:
         found: dict[str, tuple[int, int]] = {}
         try:
             for thread in sorted(os.listdir(self._tasks), key=int)[:THREADS]:
-                if (times := _times(f"{self._tasks}/{thread}/schedstat")) is not None:
+                if (times := thread_times(f"{self._tasks}/{thread}/schedstat")) is not None:
                     found[thread] = times
         except OSError:
             return {}
         return found
 
 
-def _times(path: str) -> tuple[int, int] | None:
-    """Return the times of one thread; None when it has ended, or the file is not what it should be."""
+def thread_times(path: str) -> tuple[int, int] | None:
+    """Return nanoseconds running and waiting of one thread, by its ``schedstat``.
+
+    None when it has ended, or the file is not what it should be.
+    """
     try:
         # Each call gives the interpreter away, which open() does seven times.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -9,25 +9,42 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import psutil
 
 from sockscope.core.histogram import Histogram
 from sockscope.core.run.adding import difference
-from sockscope.core.run.snapshot import KernelUdp, Resources
-from sockscope.engine.limits import descriptor_limit, open_descriptors
+from sockscope.core.run.figures import HEARTBEAT_S
+from sockscope.core.run.snapshot import KernelTcp, KernelUdp, Resources
+from sockscope.engine.limits import descriptor_limit, ephemeral_range, open_descriptors
 from sockscope.engine.run_queue import RunQueue
 from sockscope.engine.stops import STOPS
 
-HEARTBEAT_S = 0.01
-"""Interval of the heartbeat that measures how late the loop is."""
+MOST_LATE = 1_000
+"""Heartbeats that are kept one by one until they are counted: those of ten seconds that nobody looks at."""
 _NOT_BUSY = ("idle", "iowait", "guest", "guest_nice")
-_UDP_COUNTERS = ("InDatagrams", "OutDatagrams", "InErrors", "RcvbufErrors")
+_UDP_COUNTERS = ("InDatagrams", "OutDatagrams", "InErrors", "RcvbufErrors", "NoPorts", "SndbufErrors")
 T = TypeVar("T")
+
+
+class BeatListener(Protocol):
+    """What hears of the heartbeat, on the loop."""
+
+    def expect(self, due_s: float) -> None:
+        """The heartbeat begins, and is due then."""
+        ...
+
+    def beaten(self, due_s: float, now_s: float, next_s: float) -> None:
+        """It was due at ``due_s``, came now, and is due again at ``next_s``."""
+        ...
+
+    def rest(self) -> None:
+        """There is none for now."""
+        ...
 
 
 def reading(read: Callable[[], T]) -> T | None:
@@ -61,16 +78,30 @@ class Sampler:
         self._late: list[float] = []
         self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._listener: BeatListener | None = None
+        self._listener_threads = 0
         self._kernel_udp_before = kernel_udp() if machine else None
+        self._kernel_tcp_before = kernel_tcp() if machine else None
         self._machine_before_s = machine_busy_s() if machine else None
+        self._steal_before_s = machine_steal_s() if machine else None
         self._run_queue = RunQueue()
         self._usage_before = resource.getrusage(resource.RUSAGE_SELF)
 
     def start(self) -> None:
-        """Begin the heartbeat."""
+        """Begin the heartbeat, or go on with it; loop lag is not measured without one."""
+        if self._timer is not None:
+            return
         self._due_s = perf_counter() + HEARTBEAT_S
         STOPS.listeners.add(self._skip)
         self._timer = self._loop.call_later(HEARTBEAT_S, self._beat)
+        if self._listener is not None:
+            self._listener.expect(self._due_s)
+
+    def listen(self, listener: BeatListener | None, threads: int = 0) -> None:
+        """Let ``listener`` hear of each heartbeat, or nobody; ``threads`` of it only wait for that."""
+        self._listener, self._listener_threads = listener, threads
+        if listener is not None and self._timer is not None:
+            listener.expect(self._due_s)
 
     def _skip(self, stopped_s: float) -> None:
         self._due_s += stopped_s
@@ -85,8 +116,16 @@ class Sampler:
         while due_s <= now:
             late.append(now - due_s)
             due_s += HEARTBEAT_S
+        if self._listener is not None:
+            self._listener.beaten(self._due_s, now, due_s)
         self._due_s = due_s
+        if len(late) >= MOST_LATE:
+            self._count_late()
         self._timer = self._loop.call_later(due_s - now, self._beat)
+
+    def _count_late(self) -> None:
+        self._lag.add_all(self._late)
+        self._late.clear()
 
     def stop(self) -> None:
         """End the heartbeat."""
@@ -94,12 +133,13 @@ class Sampler:
             self._timer.cancel()
             self._timer = None
             STOPS.listeners.discard(self._skip)
+            if self._listener is not None:
+                self._listener.rest()
 
     def sample(self) -> Resources:
         """Return the readings of this moment, counters since this sampler was made; takes about 0.1 ms."""
         began = self._usage_before
-        self._lag.add_all(self._late)
-        self._late.clear()
+        self._count_late()
         wanted = self._run_queue.read()
         # At one moment: I/O in between lets threads that compute have the interpreter, for seconds if there
         # are many.
@@ -117,8 +157,12 @@ class Sampler:
             involuntary_switches=usage.ru_nivcsw - began.ru_nivcsw,
             loop_lag=self._lag.copy(),
             threads=self._threads(),
-            kernel_udp=self._kernel_udp(),
-            machine_busy_s=self._machine_busy_s(),
+            kernel_udp=_since(self._kernel_udp_before, kernel_udp),
+            kernel_tcp=_since(self._kernel_tcp_before, kernel_tcp),
+            machine_busy_s=_passed_s(self._machine_before_s, machine_busy_s),
+            machine_steal_s=_passed_s(self._steal_before_s, machine_steal_s),
+            time_wait=time_wait_sockets() if self._machine else None,
+            ephemeral_ports=ephemeral_ports() if self._machine else None,
             machine_cores=os.cpu_count() or 1,
         )
 
@@ -128,23 +172,25 @@ class Sampler:
         return rss
 
     def _threads(self) -> int | None:
-        process = self._process
+        process, idle = self._process, self._idle_threads + self._listener_threads
         # A directory has a link from each of its own, and two of itself; psutil reads them all.
         links = reading(lambda: os.stat("/proc/self/task").st_nlink) or 0
         if links > 2:
-            return links - 2 - self._idle_threads
+            return links - 2 - idle
         count: int | None = reading(process.num_threads) if process is not None else None
-        return None if count is None else count - self._idle_threads
+        return None if count is None else count - idle
 
-    def _kernel_udp(self) -> KernelUdp | None:
-        before = self._kernel_udp_before
-        now = kernel_udp() if before is not None else None
-        return difference(before, now) if now is not None and before is not None else None
 
-    def _machine_busy_s(self) -> float | None:
-        before_s = self._machine_before_s
-        now_s = machine_busy_s() if before_s is not None else None
-        return now_s - before_s if now_s is not None and before_s is not None else None
+def _passed_s(before_s: float | None, read: Callable[[], float | None]) -> float | None:
+    """Return the seconds that were counted since ``before_s``; None where they cannot be read."""
+    now_s = read() if before_s is not None else None
+    return now_s - before_s if now_s is not None and before_s is not None else None
+
+
+def _since(before: T | None, read: Callable[[], T | None]) -> T | None:
+    """Return what counters of the kernel have counted since ``before``; None where they cannot be read."""
+    now = read() if before is not None else None
+    return difference(before, now) if now is not None and before is not None else None
 
 
 def machine_busy_s() -> float | None:
@@ -160,19 +206,59 @@ def machine_busy_s() -> float | None:
     return busy_s
 
 
+def machine_steal_s() -> float | None:
+    """Return the time in which cores of this machine had to wait for a hypervisor; None if it is not told."""
+    return reading(lambda: psutil.cpu_times().steal)
+
+
+def time_wait_sockets(folder: Path = Path("/proc/net")) -> int | None:
+    """Return how many TCP sockets of this machine are in TIME_WAIT; None where ``folder`` does not tell."""
+    return reading(lambda: _time_wait(folder / "sockstat"))
+
+
+def _time_wait(path: Path) -> int:
+    (words,) = [line.split() for line in path.read_text("ascii").splitlines() if line.startswith("TCP:")]
+    return int(words[words.index("tw") + 1])
+
+
+def ephemeral_ports() -> int | None:
+    """Return how many ephemeral ports a source address has, or None where that cannot be read."""
+    ports = ephemeral_range()
+    return len(ports) if ports is not None else None
+
+
 def kernel_udp(folder: Path = Path("/proc/net")) -> KernelUdp | None:
     """Return this machine's UDP counters, IPv4 and IPv6 together; None where ``folder`` does not tell."""
-    four = reading(lambda: _snmp(folder / "snmp"))
+    four = reading(lambda: _counters(folder / "snmp", "Udp:", _UDP_COUNTERS))
     six = reading(lambda: _snmp6(folder / "snmp6"))
     if four is None or six is None:
         return None
     return KernelUdp(*(a + b for a, b in zip(four, six, strict=True)))
 
 
-def _snmp(path: Path) -> list[int]:
-    names, values = [line.split()[1:] for line in path.read_text("ascii").splitlines() if line[:4] == "Udp:"]
+def kernel_tcp(folder: Path = Path("/proc/net")) -> KernelTcp | None:
+    """Return this machine's TCP counters, IPv4 and IPv6 together; None where ``folder`` does not tell."""
+    netstat, snmp = folder / "netstat", folder / "snmp"
+
+    def counter(path: Path, protocol: str, name: str) -> int:
+        (value,) = _counters(path, protocol, (name,))
+        return value
+
+    return reading(
+        lambda: KernelTcp(
+            counter(netstat, "TcpExt:", "ListenOverflows"),
+            reading(lambda: counter(netstat, "TcpExt:", "DelayedACKs")),
+            reading(lambda: counter(snmp, "Tcp:", "RetransSegs")),
+        )
+    )
+
+
+def _counters(path: Path, protocol: str, wanted: Sequence[str]) -> list[int]:
+    """Return counters of a file in which each protocol has a line of names and one of values."""
+    lines = map(str.split, path.read_text("ascii").splitlines())
+    names, values = [words[1:] for words in lines if words[:1] == [protocol]]
     counters = dict(zip(names, values, strict=True))
-    return [int(counters[name]) for name in _UDP_COUNTERS]
+    return [int(counters[name]) for name in wanted]
 
 
 def _snmp6(path: Path) -> list[int]:

@@ -7,13 +7,21 @@ request is in the middle of anything.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from time import perf_counter
 
 STEP_S = 0.01
-"""How often somebody looks who runs all the time: so much of a stop is not known, and left out of it."""
+"""How often somebody looks while traffic goes on: so much of a stop is not known, and left out of it."""
+IDLE_STEP_S = 0.2
+"""The same while it is paused."""
 SHORTEST_S = 0.1
 """Shorter ones are not told from a loop that is late."""
+
+
+def leave_stops_to_main() -> None:
+    """Have SIGCONT not come to this thread: the main one is to know of a stop before it goes on."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCONT})
 
 
 class Stops:
@@ -22,22 +30,22 @@ class Stops:
     def __init__(self) -> None:
         self.listeners: set[Callable[[float], object]] = set()
         self._is_continued = False
-        self._looked_s = 0.0
+        self._looked_s = self._step_s = 0.0
 
     def continued(self, *_: object) -> None:
         """Take note that the process goes on; for a handler of signals."""
         self._is_continued = True
 
-    def look(self) -> None:
-        """Look whether the process was stopped since the last look."""
+    def look(self, step_s: float = STEP_S) -> None:
+        """Look whether the process was stopped since the last look; the next comes within ``step_s``."""
         now_s = perf_counter()
         if self._is_continued:
             self._is_continued = False
-            lasted_s = now_s - self._looked_s - STEP_S
+            lasted_s = now_s - self._looked_s - self._step_s
             if self._looked_s and lasted_s >= SHORTEST_S:
                 for listener in list(self.listeners):
                     listener(lasted_s)
-        self._looked_s = now_s
+        self._looked_s, self._step_s = now_s, step_s
 
 
 STOPS = Stops()

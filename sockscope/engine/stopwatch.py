@@ -1,29 +1,66 @@
-"""The time that many have spent in a state together, those who are in it included."""
+"""The time that many have spent in a state together, those who are in it included; and time that can be
+paused."""
 
 from __future__ import annotations
 
 
-class Stopwatch:
-    """Adds up intervals that overlap; to read it takes no longer the more of them are under way."""
+class PausedTime:
+    """Seconds on ``time.perf_counter``, less those for which it was paused."""
+
+    __slots__ = ("_paused_at_s", "_skipped_s")
+
+    def __init__(self) -> None:
+        self._paused_at_s = self._skipped_s = 0.0
+
+    def at(self, now_s: float) -> float:
+        """Return what it is at this moment."""
+        return (self._paused_at_s or now_s) - self._skipped_s
+
+    def pause(self, now_s: float) -> None:
+        """Stand still from now on."""
+        self._paused_at_s = self._paused_at_s or now_s
+
+    def resume(self, now_s: float) -> None:
+        """Go on; without effect unless it is paused."""
+        if self._paused_at_s:
+            self._skipped_s += now_s - self._paused_at_s
+            self._paused_at_s = 0.0
+
+    def skip(self, seconds: float) -> None:
+        """Leave out so much of the time that has just passed."""
+        if not self._paused_at_s:
+            self._skipped_s += seconds
+
+
+class Stopwatch(PausedTime):
+    """Adds up intervals that overlap; reading it takes the same time however many are under way.
+
+    Moments are seconds on ``time.perf_counter``. Time for which it is paused counts for no interval.
+    """
 
     __slots__ = ("_ended_s", "_since_s", "running")
 
     def __init__(self) -> None:
+        super().__init__()
         self.running = 0
         self._ended_s = 0.0
         # The sum of the moments at which those began that are under way.
         self._since_s = 0.0
 
-    def begin(self, now_s: float) -> None:
-        """An interval begins."""
+    def begin(self, now_s: float) -> float:
+        """An interval begins; return what :meth:`end` is to be given: ``now_s``, less all pauses so far."""
+        since_s = self.at(now_s)
         self.running += 1
-        self._since_s += now_s
+        self._since_s += since_s
+        return since_s
 
-    def end(self, since_s: float, now_s: float) -> None:
-        """The interval ends that began at ``since_s``."""
+    def end(self, since_s: float, now_s: float) -> float:
+        """The interval ends for which :meth:`begin` returned ``since_s``; return how long it was."""
+        length_s = self.at(now_s) - since_s
         self.running -= 1
         self._since_s -= since_s
-        self._ended_s += now_s - since_s
+        self._ended_s += length_s
+        return length_s
 
     def add(self, seconds: float) -> None:
         """Add an interval that is over already."""
@@ -31,4 +68,6 @@ class Stopwatch:
 
     def total_s(self, now_s: float) -> float:
         """Return the seconds of all intervals together."""
-        return self._ended_s + self.running * now_s - self._since_s if self.running else self._ended_s
+        if not self.running:
+            return self._ended_s
+        return self._ended_s + self.running * self.at(now_s) - self._since_s

@@ -72,14 +72,14 @@ class TargetProcess:
         try:
             read = self._read()
         except psutil.AccessDenied:
-            self._state = "may not be looked at: no permission"
+            self._state = "cannot be inspected: no permission"
             return
         except psutil.NoSuchProcess:
             self._state, self._alive = "has ended", False
             return
         except (OSError, ValueError, LookupError, RuntimeError) as error:
             # No descriptor is left to look with, or /proc is not as psutil expects it.
-            self._state = f"cannot be looked at: {describe(error)}"
+            self._state = f"cannot be inspected: {describe(error)}"
             return
         before = self._before = self._before or read
         self._last = replace(

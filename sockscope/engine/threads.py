@@ -17,9 +17,10 @@ from functools import partial
 from time import perf_counter
 
 from sockscope.core.addresses import Address
-from sockscope.core.connection import ConnectionRecord
+from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.engine.recorder import Recorder
+from sockscope.engine.stops import leave_stops_to_main
 from sockscope.engine.work import spend
 
 SLICE_S = 0.1
@@ -31,6 +32,7 @@ class ThreadRecorder:
 
     def __init__(self, recorder: Recorder) -> None:
         self.on_exchange = recorder.on_exchange
+        self.count_no_frames = recorder.count_no_frames
         self._recorder = recorder
         self._post = recorder.post
 
@@ -40,9 +42,27 @@ class ThreadRecorder:
         self._post(partial(self._recorder.register, record))
         return record
 
+    def on_paused(self, record: ConnectionRecord) -> None:
+        """Note that a peer does not read what is written to it."""
+        record.state = ConnectionState.PAUSED
+        self._post(partial(self._recorder.count_paused, record, perf_counter()))
+
+    def on_resumed(self, record: ConnectionRecord) -> None:
+        """Note that it reads again."""
+        record.state = ConnectionState.OPEN
+        self._post(partial(self._recorder.count_resumed, record, perf_counter()))
+
     def on_close(self, record: ConnectionRecord, reason: CloseReason, text: str = "") -> None:
         """Record the end of a connection; its counters must not change any more."""
         self._post(partial(self._recorder.on_close, record, reason, text, perf_counter()))
+
+    def on_handshake(self, seconds: float, agreed: str, *, reused: bool) -> None:
+        """Count a TLS handshake."""
+        self._post(partial(self._recorder.on_handshake, seconds, agreed, reused=reused))
+
+    def on_handshake_failed(self, why: str, address: str) -> None:
+        """Count and log a TLS handshake that came to nothing."""
+        self._post(partial(self._recorder.on_handshake_failed, why, address))
 
     def on_error(self, text: str, record: ConnectionRecord | None = None, address: str = "",
                  reason: CloseReason | None = None) -> None:  # fmt: skip
@@ -115,6 +135,7 @@ class ThreadGroup:
             raise
 
     def _run(self, work: Callable[[], object]) -> None:
+        leave_stops_to_main()
         try:
             work()
         except Exception as error:  # noqa: BLE001  # the boundary of a thread

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import heapq
-import socket
-from collections.abc import Callable
-from itertools import chain, repeat
+from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from sockscope.core.addresses import format_address, split_address
-from sockscope.core.connection import ConnectionRecord, ConnectionView, view_of
+from sockscope.core.connection import (
+    TCP_COLUMNS,
+    ConnectionRecord,
+    ConnectionView,
+    tcp_figure,
+    view_of,
+)
 from sockscope.core.ring import RingPage
 from sockscope.core.roles import numbered
 from sockscope.core.run.snapshot import Capture, ConnectionQuery, Exchange, Payload, ServerSide
 from sockscope.core.wire.sequence import number_of
-from sockscope.engine.options import rtt_s
-from sockscope.engine.recorder import (
-    CaptureRing,
-    Exchanged,
-    Recorder,
-    Unfinished,
-    payload_of,
-    real_length,
-)
+from sockscope.engine.captures import CaptureRing, Exchanged, Unfinished, payload_of, real_length
+from sockscope.engine.recorder import Recorder
 
 HEAD_BYTES = 32
 """First bytes of a request that the list of exchanges shows."""
@@ -34,13 +32,13 @@ _SORT_KEYS: dict[str, Callable[[ConnectionRecord], Any]] = {
     "local": lambda r: r.local_address,
     "remote": lambda r: r.remote_address,
     "state": lambda r: r.state.value,
-    "age": lambda r: -r.opened_s,
     "requests": lambda r: max(r.frames_in, r.frames_out),
     "in": lambda r: r.bytes_in,
     "out": lambda r: r.bytes_out,
     "reads": lambda r: r.reads,
     "writes": lambda r: r.writes,
     "closed": lambda r: r.close_reason.value if r.close_reason else "",
+    **{column: partial(tcp_figure, name=name) for column, name in TCP_COLUMNS.items()},
 }
 
 _NUMBER = attrgetter("conn_id")
@@ -50,21 +48,22 @@ def connection_views(
     recorder: Recorder,
     query: ConnectionQuery,
     now_s: float,
-    socket_of: Callable[[int], socket.socket | None],
+    look_at: Callable[[Sequence[ConnectionRecord]], None],
 ) -> tuple[tuple[ConnectionView, ...], int]:
-    """Return the connections that ``query`` wants to see, and how many match it altogether."""
-    key = _SORT_KEYS.get(query.sort)
+    """Return the connections that ``query`` wants to see, and how many match it altogether.
+
+    The kernel is asked about the first of them (``look_at``).
+    """
+    key = partial(_age_s, now_s=now_s) if query.sort == "age" else _SORT_KEYS.get(query.sort)
     if key is None and not query.text:
         shown, matching = _by_number(recorder, query), len(recorder.live) + len(recorder.closed)
     else:
         records = _matching(recorder, query.text.lower())
         pick = heapq.nlargest if query.reverse else heapq.nsmallest
         shown, matching = pick(query.limit, records, key=key or _usual), len(records)
-    most = len(shown) if query.rtts is None else query.rtts
-    rtts = chain((_rtt_s(r, socket_of) for r in shown[:most]), repeat(None))
+    look_at(shown if query.looks is None else shown[: query.looks])
     return tuple(
-        view_of(r, recorder.role, now_s, rtt, counts_frames=recorder.counts_frames)
-        for r, rtt in zip(shown, rtts, strict=False)
+        view_of(r, recorder.role, now_s, counts_frames=recorder.counts_frames) for r in shown
     ), matching
 
 
@@ -79,6 +78,11 @@ def _by_number(recorder: Recorder, query: ConnectionQuery) -> list[ConnectionRec
         return opened
     closed = sorted(recorder.closed, key=_NUMBER, reverse=query.reverse)
     return [*closed, *opened][:most] if query.reverse else [*opened, *closed][:most]
+
+
+def _age_s(record: ConnectionRecord, now_s: float) -> float:
+    """Return the age that is shown: of a closed connection its length."""
+    return (now_s if record.closed_s is None else record.closed_s) - record.opened_s
 
 
 def _usual(record: ConnectionRecord) -> tuple[bool, int]:
@@ -96,11 +100,6 @@ def _searchable(record: ConnectionRecord, role: str) -> str:
     return (
         f"{numbered(role, record.conn_id)} {ends} {record.state.value} {reason} {record.transport}"
     ).lower()
-
-
-def _rtt_s(record: ConnectionRecord, socket_of: Callable[[int], socket.socket | None]) -> float | None:
-    sock = socket_of(record.conn_id) if record.transport == "tcp" and record.closed_s is None else None
-    return rtt_s(sock) if sock is not None else None
 
 
 def exchanges_of(page: RingPage[Exchanged]) -> tuple[Exchange, ...]:
@@ -141,6 +140,7 @@ def capture_of(number: int, captured: Exchanged, framing: str) -> Capture:
         request=payload_of(request),
         response=payload_of(came) if came or not isinstance(answer, Unfinished) else None,
         server=None,
+        tls=record.tls,
     )
 
 

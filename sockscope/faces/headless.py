@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 
 from sockscope.core.config.experiment import FIELDS, READY, Experiment
 from sockscope.core.results.intervals import LENGTH_S, Intervals
+from sockscope.core.results.percentile_text import percentile_text
 from sockscope.core.results.run_result import report
 from sockscope.core.results.thresholds import missed
 from sockscope.core.run.adding import origin
@@ -23,8 +24,7 @@ from sockscope.core.run.unanswered import why_unanswered
 from sockscope.core.run.window import drained, window
 from sockscope.core.units import counted, format_count, format_duration, format_elapsed
 from sockscope.engine.engine import CANCELLED, Engine
-from sockscope.engine.loops import run_on
-from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_THRESHOLD, EngineError
+from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK, EXIT_THRESHOLD, EngineError
 from sockscope.faces.ending import Ending
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
@@ -46,10 +46,14 @@ def run_headless(
     """
     began_at = datetime.now(UTC)
     runs_own_code = bool(experiment.own_server) and experiment.tuning.layout == "loop"
-    with Ending(runs_own_code) as signals, Output(plan, lambda: signals.is_asked) as output:
+    with (
+        Ending(runs_own_code) as signals,
+        Output(plan, lambda: signals.is_asked) as output,
+        _distribution(plan, lambda: signals.is_asked) as distribution,
+    ):
         try:
             with lent_streams() if experiment.own_server else nullcontext():
-                outcome = run_on(experiment.loop, _run(experiment, plan, output, signals))
+                outcome = signals.run(experiment.loop, _run(experiment, plan, output, signals))
         except asyncio.CancelledError:
             if signals.is_asked:
                 return EXIT_INTERRUPTED
@@ -64,13 +68,32 @@ def run_headless(
             cut_short=_was_cut_short(outcome),
         )
         output.summary(figures, report_text(figures) + kept_text("run", number, history))
+        if distribution is not None:
+            distribution.summary({}, _percentile_text(outcome.snapshot, plan.hdr_of))
         if why := _failure(outcome):
             say(why)
             return EXIT_FAILED
+        if (reason := figures["invalid_reason"]) and not plan.allow_invalid:
+            say(f"the result is not valid: {reason} (--allow-invalid)")
+            return EXIT_INVALID
         misses = missed(plan.thresholds, figures)
         for miss in misses:
             say(f"--fail-if {miss}")
         return EXIT_THRESHOLD if misses else EXIT_OK
+
+
+def _distribution(plan: Plan, must_end: Callable[[], bool]) -> AbstractContextManager[Output | None]:
+    """Open the file of the distribution, where there is to be one."""
+    if plan.hdr_path is None:
+        return nullcontext()
+    return Output(Plan(path=plan.hdr_path), must_end, "--hdr")
+
+
+def _percentile_text(snapshot: Snapshot, of: str) -> str:
+    role = snapshot.main
+    if of == "response":
+        return percentile_text(role.response_time, role.response_unanswered, "response time")
+    return percentile_text(role.service_time, role.unanswered, "service time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +107,14 @@ class _Outcome:
 
 async def _run(experiment: Experiment, plan: Plan, output: Output, signals: Ending) -> _Outcome:
     engine = Engine(experiment)
-    await engine.start()
+    signals.bound(lambda: engine.latest_end_s)
     progress = Progress(stderr(), quiet=plan.quiet)
+    starting = asyncio.ensure_future(engine.start())
+    with ended_by_signals(signals, starting.cancel, progress, "stopping"):
+        await starting
     ending = asyncio.ensure_future(engine.wait())
+    if signals.is_asked:  # in the last step of the start, which had nothing left to be cancelled
+        ending.cancel()
     intervals = Intervals()
     with ended_by_signals(signals, ending.cancel, progress, "stopping"):
         try:

@@ -9,6 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from sockscope.core.censoring import AtLeast, AtMost
+from sockscope.core.config.experiment import FIELDS_BY_ATTRIBUTE
 from sockscope.core.results.comparison import (
     Comparison,
     FieldChange,
@@ -19,7 +20,7 @@ from sockscope.core.results.comparison import (
 )
 from sockscope.core.results.kinds import KINDS, parse_json
 from sockscope.core.results.run_figures import CPU_PER_REQUEST
-from sockscope.core.results.run_result import main_section
+from sockscope.core.results.run_reading import evidence_told, main_section, verdicts_differ
 from sockscope.core.results.schema import SCHEMA_VERSION, Report, bounds, format_field, known
 from sockscope.core.results.thresholds import format_figure
 from sockscope.core.units import DASH, bounded, format_count, format_duration
@@ -41,6 +42,7 @@ _SHOWN = {
     "{main}.failed": "failed",
     "{main}.timeouts": "timeouts",
     "{main}.errors": "errors",
+    "{main}.answers_rejected": "rejected",
     "{main}.connections_opened": "connections opened",
     "{main}.connections_refused": "connections refused",
     "{main}.connections_reset": "connections reset",
@@ -48,6 +50,7 @@ _SHOWN = {
     "{main}.connections_failed": "connects failed",
     "{main}.datagrams_lost": "datagrams lost",
     "{main}.datagrams_late": "datagrams late",
+    "{main}.datagrams_held": "datagrams held",
     "{main}.datagrams_reordered": "reordered",
     "{main}.datagrams_duplicated": "duplicated",
     "{main}.reads": "reads",
@@ -67,6 +70,16 @@ _CONTESTANT = {
     "cpu_s_per_request": "CPU/req", "rss_bytes": "RSS",
 }  # fmt: skip
 """The figures of a race that its text shows."""
+_STEP = {
+    **{name: label for name, label in _CONTESTANT.items() if name != "duration_s"},
+    "response_time_p50_s": "resp. p50", "response_time_p99_s": "resp. p99",
+}  # fmt: skip
+"""The figures of a step of a sweep that its text shows."""
+_CURVE = {
+    "knee": "knee", "most_requests_per_s": "most req/s", "one_requests_per_s": "λ /s", "sigma": "σ",
+    "kappa": "κ", "peak": "peak", "found": "found",
+}  # fmt: skip
+"""The figures of a curve of a sweep."""
 _WORDS = {
     Verdict.DIFFERENT: "",
     Verdict.NOT_SHOWN: "no difference shown",
@@ -81,20 +94,21 @@ _WORDS = {
 def list_text(rows: Sequence[RunRow], width: int | None = None) -> str:
     """Return the table of runs, in local time; cut to ``width`` columns where that is given."""
     head = ("id", "began", "kind", "req/s", "p99", "failed", "lasted", "what")
-    cells = [
-        (
-            str(row.id),
-            f"{row.began_at.astimezone():%Y-%m-%d %H:%M}",
-            row.kind,
-            format_count(row.requests_per_s),
-            format_duration(row.p99_s),
-            format_count(row.failed),
-            format_duration(row.duration_s),
-            row.title + (" (cut short)" if row.cut_short else ""),
-        )
-        for row in rows
-    ]
-    return _table([head, *cells], "><<>>>><", width)
+    return _table([head, *(row_cells(row, "%Y-%m-%d %H:%M") for row in rows)], "><<>>>><", width)
+
+
+def row_cells(row: RunRow, moment: str) -> tuple[str, ...]:
+    """Return what the list tells of a run, when it began in the form ``moment`` (of strftime), local time."""
+    return (
+        str(row.id),
+        row.began_at.astimezone().strftime(moment),
+        row.kind,
+        format_count(row.requests_per_s),
+        format_duration(row.p99_s),
+        format_count(row.failed),
+        format_duration(row.duration_s),
+        row.title + (" (cut short)" if row.cut_short else ""),
+    )
 
 
 def list_json(rows: Iterable[RunRow]) -> str:
@@ -118,6 +132,8 @@ def stored_text(stored: StoredRun) -> str:
     rows = [("began", f"{row.began_at.astimezone():%Y-%m-%d %H:%M:%S}")]
     if row.cut_short:
         rows.append(("cut short", "ended before the length that was asked for"))
+    for number, told in enumerate(evidence_told(report)):
+        rows.append(("" if number else "evidence", printable(told, None)))
     if stored.intervals:
         longest = max(known(one, "duration_s") or 0.0 for one in stored.intervals)
         count = len(stored.intervals)
@@ -161,12 +177,84 @@ def _race_text(title: str, report: Report) -> str:
             rank_text(one.get("rank"), ranks),
             one["name"],
             *(_value(name, medians[one["name"]].get(name)) for name in shown),
+            format_count(_total(one.get("failed"))),
         )
         for one in report["contestants"]
     ]
-    table = _table([("rank", "name", *shown.values()), *cells], "><" + ">" * len(shown))
+    table = _table([("rank", "name", *shown.values(), "failed"), *cells], "><" + ">" * len(shown) + ">")
     heading = "\n".join(wrap(f"SockScope: race {printable(title, None)}", WIDTH))
     return f"{heading}\n\n{table}"
+
+
+def _sweep_text(title: str, report: Report) -> str:
+    """Return the steps with the medians of their figures, and the curves with theirs and what they tell."""
+    heading = "\n".join(wrap(f"SockScope: sweep {printable(title, None)}", WIDTH))
+    steps = _medians("step", report, report["steps"], _STEP, {"failed": _failed, "limit": _limit})
+    told = [line for one in report["curves"] for text in _told_of(one) for line in wrap(text, WIDTH)]
+    end = "\n" + "".join(f"{printable(line, None)}\n" for line in told) if told else ""
+    return f"{heading}\n\n{steps}\n{_medians('curve', report, report['curves'], _CURVE, {})}{end}"
+
+
+def _medians(
+    what: str,
+    report: Report,
+    entries: Sequence[Report],
+    labels: Mapping[str, str],
+    more: Mapping[str, Callable[[Report], str]],
+) -> str:
+    """Return the table of some of the subjects of a sweep; columns in which nothing is known are left out."""
+    estimates = KINDS["sweep"].estimates(report)
+    values = {one["name"]: {name: of.value for name, of in estimates[one["name"]].items()} for one in entries}
+    shown = [name for name in labels if any(of.get(name) for of in values.values())]
+    cells = [
+        (
+            one["name"],
+            *(_value(name, values[one["name"]].get(name)) for name in shown),
+            *(write(one) for write in more.values()),
+        )
+        for one in entries
+    ]
+    return _table([(what, *(labels[name] for name in shown), *more), *cells], "<" + ">" * len(cells[0][1:]))
+
+
+def _failed(step: Report) -> str:
+    return format_count(_total(step.get("failed")))
+
+
+def _limit(step: Report) -> str:
+    return (step.get("verdict") or {}).get("kind") or step.get("limit") or DASH
+
+
+def _told_of(curve: Report) -> Iterator[str]:
+    """Yield what a curve tells in sentences."""
+    of = "" if curve["name"] == "curve" else f"{curve['name']}: "
+    if search := curve.get("search"):
+        edge = "" if search.get("complete") else " so far"
+        missed = f"; {_number(search, 'not_kept_at')} does not: {search['why_not']}"
+        told = f"{of}found{edge}: {_number(search, 'value')} keeps {search.get('condition')}"
+        yield told + (missed if search.get("why_not") else "")
+    if why_not := (curve.get("bend") or {}).get("why_not"):
+        yield f"{of}no knee is shown: {why_not}"
+    if doubts := (curve.get("law") or {}).get("doubts"):
+        yield f"{of}the law is not to be believed here: {'; '.join(map(str, doubts))}"
+
+
+def _number(of: Report, name: str) -> str:
+    value = of.get(name)
+    return "nothing" if value is None else f"{value:,g}"
+
+
+def _axis_text(axis: Report) -> str:
+    values = [format_field(axis["field"], value) for value in axis["values"]]
+    entry = FIELDS_BY_ATTRIBUTE.get(axis["field"])
+    name = axis["field"] if entry is None else entry.spec.label
+    return f"{name} {' … '.join(dict.fromkeys([*values[:1], *values[-1:]]))}"
+
+
+def _total(spread: Report | None) -> float | None:
+    """Return the sum of the rounds of a count; None when none is known."""
+    rounds = [value for value in (spread or {}).get("rounds", ()) if value is not None]
+    return sum(rounds) if rounds else None
 
 
 def _run_labels(a: Report, b: Report) -> dict[str, str]:
@@ -192,6 +280,11 @@ VIEWS: Mapping[str, ResultView] = {
         _race_text,
         lambda report: f"race of {', '.join(one['name'] for one in report['contestants'])}",
         lambda a, b: _CONTESTANT,
+    ),
+    "sweep": ResultView(
+        _sweep_text,
+        lambda report: f"sweep over {' and '.join(_axis_text(one) for one in report['axes'])}",
+        lambda a, b: {**_STEP, **_CURVE},
     ),
 }
 """The view of each kind of result."""
@@ -227,7 +320,7 @@ def read_object(data: bytes) -> tuple[dict[str, Any], bool]:
 
 def comparison_text(comparison: Comparison) -> str:
     """Return a comparison for people: what differs in what ran, the figures, and what makes them doubtful."""
-    blocks = [_heads(comparison), _changed_text(comparison)]
+    blocks = [_heads(comparison), _changed_text(comparison), _limits_text(comparison)]
     for contestant, changes in comparison.figures.items():
         blocks.append(
             (f"{printable(contestant, None)}\n" if contestant else "") + _figures_text(comparison, changes)
@@ -263,6 +356,11 @@ def _changed_text(comparison: Comparison) -> str:
         return "Experiment and environment are the same.\n"
     cells = [(one.label, format_field(one.name, one.a), format_field(one.name, one.b)) for one in changed]
     return _table([("differs", "A", "B"), *cells], "<>>")
+
+
+def _limits_text(comparison: Comparison) -> str:
+    kinds = verdicts_differ(comparison.a.report, comparison.b.report)
+    return _table([("limit", *(printable(kind, None) for kind in kinds))], "<>>") if kinds else ""
 
 
 def _figures_text(comparison: Comparison, changes: Sequence[FigureChange]) -> str:

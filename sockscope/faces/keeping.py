@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from sockscope.core.results.kinds import kind_of
 from sockscope.errors import HistoryError
 from sockscope.faces.printing import say
 from sockscope.faces.summary import summary_row
@@ -31,7 +32,7 @@ def keep(
     try:
         return history.add(report, title=title, began_at=began_at, intervals=intervals, cut_short=cut_short)
     except HistoryError as error:
-        say(f"this {'race' if report['type'] == 'race' else 'run'} was not saved to the history: {error}")
+        say(f"this {kind_of(report).name} was not saved to the history: {error}")
         return None
 
 

@@ -47,13 +47,20 @@ class OutputForm(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a headless run writes and where (``path`` None or ``-``: stdout), and what it is judged by."""
+    """What a headless run writes and where (``path`` None or ``-``: stdout), and what it is judged by.
+
+    ``hdr_path`` is where the distribution of the latencies goes (None: nowhere), ``hdr_of`` which of them:
+    ``response`` or ``service`` time. ``allow_invalid`` lets it end well although its result is not valid.
+    """
 
     form: OutputForm = OutputForm.TEXT
     path: str | None = None
+    hdr_path: str | None = None
+    hdr_of: str = "response"
     interval_s: float = 1.0
     quiet: bool = False
     thresholds: tuple[Threshold, ...] = ()
+    allow_invalid: bool = False
 
     @property
     def to_stdout(self) -> bool:
@@ -146,7 +153,7 @@ class Output:
             raise ConfigError.of(self._flag, path, f"cannot be written: {error.strerror}") from None
 
     def _write_row(self, fields: Mapping[str, Any]) -> None:
-        left_out = ("schema_version", "type", "processes", "raised")
+        left_out = ("schema_version", "type", "processes", "raised", "verdict.evidence")
         row = {name: value for name, value in flat(fields) if name not in left_out}
         if not self._columns:
             self._columns = list(row)

@@ -49,6 +49,11 @@ def stderr() -> TextIO | None:
     return _taken[0] if _taken else sys.stderr
 
 
+def descriptors() -> list[int]:
+    """Return what this program's own stderr and stdout write to; these are not 2 and 1."""
+    return [stream.fileno() for stream in _taken]
+
+
 @contextmanager
 def lent_streams() -> Iterator[None]:
     """Let the user's own code print to stderr, to streams that it may close or replace."""
@@ -132,13 +137,21 @@ def take_standard_streams() -> None:
         pass  # a closed one is given to the null device, lest a socket gets its number
     os.close(descriptor)
     sys.stdout = outlet(
-        Outlet(1, "standard output", owned=False, closed_before=stdout is None),
+        Outlet(_duplicate(1), "standard output", owned=False, closed_before=stdout is None),
         encoding=stdout.encoding if stdout is not None else "utf-8",
         line_buffering=stdout is not None and bool(stdout.line_buffering),
     )
     sys.stderr = outlet(
-        Outlet(2, "standard error", owned=False, mute=True),
+        Outlet(_duplicate(2), "standard error", owned=False, mute=True),
         encoding=before.encoding if before is not None else "utf-8",
         line_buffering=True,
     )
-    _taken[:] = [sys.stderr]
+    _taken[:] = [sys.stderr, sys.stdout]
+
+
+def _duplicate(descriptor: int) -> int:
+    """Return another one for the same file, as the user's own code may close the standard ones."""
+    try:
+        return os.dup(descriptor)
+    except OSError:  # at the limit of descriptors
+        return descriptor

@@ -1,127 +1,76 @@
-"""A race in the terminal: a line of progress while it lasts, then its table, JSON, CSV, Markdown or SVG."""
+"""A race as a command tells it: its table, JSON, CSV, Markdown and SVG, and its exit code."""
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
-import sys
 from collections.abc import Mapping
-from contextlib import ExitStack, aclosing
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import Enum
+from typing import Any
 
 from sockscope.core.results.contest import Contest
 from sockscope.core.results.race_result import CSV_COLUMNS, race_report, race_rows
-from sockscope.core.results.race_thresholds import RaceThreshold
 from sockscope.core.results.standing import Standing, is_valid, rows
-from sockscope.core.units import format_count, format_elapsed
-from sockscope.engine.loops import run_on
-from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK, EXIT_THRESHOLD
-from sockscope.faces.ending import Ending
-from sockscope.faces.keeping import keep, kept_text
-from sockscope.faces.output import Output, Plan
+from sockscope.errors import EXIT_FAILED, EXIT_INVALID, EXIT_OK, EXIT_THRESHOLD
 from sockscope.faces.printing import say
-from sockscope.faces.progress import Progress, ended_by_signals
 from sockscope.faces.race_svg import race_svg
-from sockscope.faces.race_table import INVALID, bar, out_of_the_race, race_markdown, race_text
-from sockscope.lab.race import Race
-from sockscope.store.history import History
-
-PARENT_LOOP = "uvloop"
-"""The event loop of the process that runs a race."""
-_BAR_CELLS = 20
+from sockscope.faces.race_table import INVALID, out_of_the_race, race_markdown, race_text
+from sockscope.faces.rounds import RoundsFace, RoundsForm, RoundsPlan
 
 
-class RaceForm(Enum):
-    """What is written at the end."""
+class RaceFace(RoundsFace):
+    """A race as it is told."""
 
-    TEXT = "text"
-    JSON = "json"
-    CSV = "csv"
-    MARKDOWN = "markdown"
+    kind = "race"
 
+    @property
+    def title(self) -> str:
+        """What is raced in a few words."""
+        return race_title(self.rounds.contest)
 
-@dataclass(frozen=True, slots=True)
-class RacePlan:
-    """What a race writes, and where (``path`` None = stdout; ``svg`` a file for the chart).
+    def report(self, standing: Standing) -> dict[str, Any]:
+        """Return the object of ``--json``."""
+        return race_report(standing, self.environment)
 
-    ``strict`` lets it end with 4 when its result is not valid.
-    """
+    def written(self, form: RoundsForm, standing: Standing) -> str:
+        """Return what is written at the end."""
+        return written(form, standing, self.environment)
 
-    form: RaceForm = RaceForm.TEXT
-    path: str | None = None
-    svg: str | None = None
-    quiet: bool = False
-    strict: bool = False
-    thresholds: tuple[RaceThreshold, ...] = ()
+    def chart(self, standing: Standing) -> str:
+        """Return the bars, as SVG."""
+        return race_svg(standing, self.environment)
 
-
-def run_race(
-    contest: Contest,
-    plan: RacePlan,
-    environment: Mapping[str, object],
-    history: History | None = None,
-) -> int:
-    """Run ``contest`` to its end, keep it in ``history`` and write what ``plan`` asks for.
-
-    Returns the exit code. Raises SockscopeError when it cannot be run or its figures cannot be written.
-    """
-    began_at = datetime.now(UTC)
-    with ExitStack() as files:
-        signals = files.enter_context(Ending())
-
-        def opened(path: str | None, flag: str) -> Output:
-            return files.enter_context(Output(Plan(path=path), lambda: signals.is_asked, flag))
-
-        output = opened(plan.path, "--output")
-        chart = opened(plan.svg, "--svg") if plan.svg else None
-        try:
-            standing = run_on(PARENT_LOOP, _run(contest, plan, signals))
-        except asyncio.CancelledError:
-            return EXIT_INTERRUPTED
-        number = keep(
-            history if standing.slices_done else None,
-            race_report(standing, environment),
-            began_at=began_at,
-            cut_short=standing.cut_short,
-            title=race_title(contest),
-        )
-        told = kept_text("race", number, history) if plan.form is RaceForm.TEXT else ""
-        output.summary({}, written(plan.form, standing, environment) + told)
-        if chart is not None:
-            chart.summary({}, race_svg(standing, environment))
-        return _verdict(standing, plan)
+    def exit_code(self, standing: Standing, plan: RoundsPlan) -> int:
+        """Return the exit code, and say why when it is not 0."""
+        table = rows(standing)
+        for sentence in out_of_the_race(standing, table):
+            say(sentence)
+        if not any(row.rank for row in table):
+            say("the race failed: no contestant could be ranked")
+            return EXIT_FAILED
+        if standing.faults:
+            # Said above: not all have run who were asked for.
+            return EXIT_FAILED
+        if plan.strict and not is_valid(table):
+            say(INVALID)
+            return EXIT_INVALID
+        spreads = [(row.name, row.spreads) for row in table]
+        misses = [miss for threshold in plan.thresholds for miss in threshold.missed(spreads)]
+        for miss in misses:
+            say(f"--fail-if {miss}")
+        return EXIT_THRESHOLD if misses else EXIT_OK
 
 
-async def _run(contest: Contest, plan: RacePlan, signals: Ending) -> Standing:
-    race = Race(contest)
-    progress = Progress(sys.stderr, quiet=plan.quiet)
-    standing = Standing(contest)
-    with ended_by_signals(
-        signals, race.finish, progress, "ending the race with what has been measured so far"
-    ):
-        try:
-            async with aclosing(race.run()) as standings:
-                async for standing in standings:
-                    progress.tell(progress_text(standing))
-        finally:
-            progress.clear()
-    return standing
-
-
-def written(form: RaceForm, standing: Standing, environment: Mapping[str, object]) -> str:
+def written(form: RoundsForm, standing: Standing, environment: Mapping[str, object]) -> str:
     """Return what is written at the end of a race."""
     match form:
-        case RaceForm.TEXT:
+        case RoundsForm.TEXT:
             return race_text(standing, environment)
-        case RaceForm.JSON:
+        case RoundsForm.JSON:
             return json.dumps(race_report(standing, environment), indent=2, allow_nan=False) + "\n"
-        case RaceForm.CSV:
+        case RoundsForm.CSV:
             return race_csv(standing)
-        case RaceForm.MARKDOWN:
+        case RoundsForm.MARKDOWN:
             return race_markdown(standing, environment)
 
 
@@ -138,44 +87,3 @@ def race_csv(standing: Standing) -> str:
     writer.writeheader()
     writer.writerows(race_rows(standing))
     return text.getvalue()
-
-
-def progress_text(standing: Standing) -> str:
-    """Return the line of progress: how far, how long still, and whose slice it is."""
-    share = standing.slices_done / standing.slices if standing.slices else 1.0
-    return f"[{bar(share, 1.0, _BAR_CELLS):<{_BAR_CELLS}}]  {progress_words(standing)}"
-
-
-def progress_words(standing: Standing) -> str:
-    """Return the same without a bar."""
-    left = standing.time_left_s
-    parts = [
-        f"round {standing.round} of {standing.contest.rounds}" if standing.round else "starting",
-        f"{format_elapsed(left)} left"
-        if left is not None
-        else f"{format_elapsed(standing.elapsed_s)} so far",
-        standing.running,
-    ]
-    if standing.partial is not None:
-        parts.append(f"{format_count(standing.partial.requests_per_s)} req/s")
-    return "  ".join(part for part in parts if part)
-
-
-def _verdict(standing: Standing, plan: RacePlan) -> int:
-    """Return the exit code, and say why when it is not 0."""
-    table = rows(standing)
-    for sentence in out_of_the_race(standing, table):
-        say(sentence)
-    if not any(row.rank for row in table):
-        say("the race failed: no contestant could be ranked")
-        return EXIT_FAILED
-    if standing.faults:
-        # Said above: not all have run who were asked for.
-        return EXIT_FAILED
-    if plan.strict and not is_valid(table):
-        say(INVALID)
-        return EXIT_INVALID
-    misses = [miss for threshold in plan.thresholds for miss in threshold.missed(table)]
-    for miss in misses:
-        say(f"--fail-if {miss}")
-    return EXIT_THRESHOLD if misses else EXIT_OK

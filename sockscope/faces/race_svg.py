@@ -10,6 +10,7 @@ from sockscope.core.units import format_count, format_duration
 from sockscope.faces.race_table import environment_line, headline, rank_text, workload_line
 
 WIDTH = 960
+"""Width of the chart in pixels; its height grows with the contestants."""
 _ROW = 34
 _BAR = 18
 _LEFT, _RIGHT, _TOP, _BOTTOM = 220, 130, 92, 44

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from textwrap import wrap
 
 from sockscope.core.config.experiment import FIELDS, Experiment
@@ -16,6 +15,7 @@ from sockscope.core.results.standing import (
     NEITHER,
     SERVER,
     SHARED,
+    UNKNOWN,
     Standing,
     StandingRow,
     baseline_of,
@@ -32,10 +32,10 @@ from sockscope.core.units import (
     format_duration,
     format_ratio,
 )
+from sockscope.faces.columns import TextColumn, aligned, bar, escaped, markdown_row
 
 WIDTH = 100
-BAR_CELLS = 16
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
+"""Columns in which the sentences of a race are wrapped; its tables are as wide as they must be."""
 _SHOWN = ("transport", "clients", "permits", "size", "service_time", "work", "think_time", "lifetime",
           "framing", "depth", "batch", "pool", "place")  # fmt: skip
 """Fields of the workload that are told, those at their default left out unless they are in `_ALWAYS`."""
@@ -57,15 +57,6 @@ INVALID = (
     "more CPU with --swarm-processes, or the servers more to do with --service-time or --size."
 )
 """Said of a race in which the clients were the limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class RaceColumn:
-    """A column: its head and what stands in it, to the right unless ``left``."""
-
-    head: str
-    cell: Callable[[StandingRow], str]
-    left: bool = False
 
 
 def race_text(standing: Standing, environment: Mapping[str, object]) -> str:
@@ -91,13 +82,13 @@ def race_markdown(standing: Standing, environment: Mapping[str, object]) -> str:
     table = rows(standing)
     columns = [*result_columns(standing.contest, table, bars=False), *resource_columns()[1:]]
     lines = [
-        f"**{_escaped(headline(standing))}**", "", _escaped(workload_line(standing.contest)), "",
-        _markdown_row(column.head for column in columns),
-        _markdown_row("---" if column.left else "---:" for column in columns),
-        *(_markdown_row(column.cell(row) for column in columns) for row in table),
+        f"**{escaped(headline(standing))}**", "", escaped(workload_line(standing.contest)), "",
+        markdown_row(column.head for column in columns),
+        markdown_row("---" if column.left else "---:" for column in columns),
+        *(markdown_row(column.cell(row) for column in columns) for row in table),
         "",
-        *(f"- {_escaped(remark)}" for remark in remarks(standing, table)),
-        f"- {_escaped(environment_line(environment))}",
+        *(f"- {escaped(remark)}" for remark in remarks(standing, table)),
+        f"- {escaped(environment_line(environment))}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -147,47 +138,53 @@ def environment_line(environment: Mapping[str, object]) -> str:
 # Columns.
 
 
-def result_columns(contest: Contest, table: Sequence[StandingRow], *, bars: bool) -> list[RaceColumn]:
+def result_columns(
+    contest: Contest, table: Sequence[StandingRow], *, bars: bool
+) -> list[TextColumn[StandingRow]]:
     """Return the columns of ranks, the deciding figure and its spread, latency and failures."""
     deciding, show = contest.figure, _shower(contest.figure)
     longest = max((row.figures[deciding].median or 0.0 for row in table), default=0.0)
-    columns = [
-        RaceColumn("rank", lambda row: rank_text(row.rank, [other.rank for other in table])),
-        RaceColumn("server", lambda row: row.name, left=True),
-        RaceColumn("time" if contest.requests else "req/s", lambda row: show(row.figures[deciding].median)),
+    columns: list[TextColumn[StandingRow]] = [
+        TextColumn("rank", lambda row: rank_text(row.rank, [other.rank for other in table])),
+        TextColumn("server", lambda row: row.name, left=True),
+        TextColumn("time" if contest.requests else "req/s", lambda row: show(row.figures[deciding].median)),
     ]
     if bars:
-        columns.append(RaceColumn("", lambda row: bar(row.figures[deciding].median, longest), left=True))
+        columns.append(TextColumn("", lambda row: bar(row.figures[deciding].median, longest), left=True))
     columns += [
-        RaceColumn("min … max", lambda row: _extent(row.figures[deciding], show)),
-        RaceColumn("×", lambda row: _times(row.ratio.median)),
-        RaceColumn("low … high", lambda row: _bounds(row.ratio)),
+        TextColumn("min … max", lambda row: _extent(row.figures[deciding], show)),
+        TextColumn("×", lambda row: _times(row.ratio.median)),
+        TextColumn("low … high", lambda row: _bounds(row.ratio)),
     ]
     if contest.requests or any((row.figures["connections_per_s"].median or 0) > 0 for row in table):
         columns.append(
-            RaceColumn("conn/s", lambda row: format_count(row.figures["connections_per_s"].median))
+            TextColumn("conn/s", lambda row: format_count(row.figures["connections_per_s"].median))
         )
     columns += [
-        RaceColumn("p50", lambda row: format_duration(row.figures["service_time_p50_s"].median)),
-        RaceColumn("p99", lambda row: format_duration(row.figures["service_time_p99_s"].median)),
-        RaceColumn("failed", lambda row: format_count(_sum(row.figures["failed"]))),
+        TextColumn("p50", lambda row: format_duration(row.figures["service_time_p50_s"].median)),
+        TextColumn("p99", lambda row: format_duration(row.figures["service_time_p99_s"].median)),
+        TextColumn("failed", lambda row: format_count(_sum(row.figures["failed"]))),
     ]
+    if any(_sum(row.figures["answers_rejected"]) for row in table):
+        columns.append(
+            TextColumn("rejected", lambda row: format_count(_sum(row.figures["answers_rejected"])))
+        )
     if any(_sum(row.figures["connects_failed"]) for row in table):
-        columns.append(RaceColumn("no conn", lambda row: format_count(_sum(row.figures["connects_failed"]))))
+        columns.append(TextColumn("no conn", lambda row: format_count(_sum(row.figures["connects_failed"]))))
     return columns
 
 
-def resource_columns() -> list[RaceColumn]:
+def resource_columns() -> list[TextColumn[StandingRow]]:
     """Return the columns of what the server's process used."""
     return [
-        RaceColumn("server", lambda row: row.name, left=True),
-        RaceColumn("CPU", lambda row: format_ratio(row.figures["cpu_ratio"].median)),
-        RaceColumn("clients' CPU", lambda row: format_ratio(row.figures["clients_cpu_ratio"].median)),
-        RaceColumn("CPU/request", lambda row: format_duration(row.figures["cpu_s_per_request"].median)),
-        RaceColumn("RSS", lambda row: format_bytes(row.figures["rss_bytes"].median)),
-        RaceColumn("threads", lambda row: format_count(row.figures["threads"].median)),
-        RaceColumn("switches", _switches),
-        RaceColumn("limit", lambda row: row.limit, left=True),
+        TextColumn("server", lambda row: row.name, left=True),
+        TextColumn("CPU", lambda row: format_ratio(row.figures["cpu_ratio"].median)),
+        TextColumn("clients' CPU", lambda row: format_ratio(row.figures["clients_cpu_ratio"].median)),
+        TextColumn("CPU/request", lambda row: format_duration(row.figures["cpu_s_per_request"].median)),
+        TextColumn("RSS", lambda row: format_bytes(row.figures["rss_bytes"].median)),
+        TextColumn("threads", lambda row: format_count(row.figures["threads"].median)),
+        TextColumn("switches", _switches),
+        TextColumn("limit", lambda row: DASH if row.limit == UNKNOWN else row.limit, left=True),
     ]
 
 
@@ -228,25 +225,6 @@ def _times(ratio: float | None) -> str:
 def _sum(spread: Spread) -> float | None:
     known = [value for value in spread.rounds if value is not None]
     return sum(known) if known else None
-
-
-def bar(value: float | None, longest: float, cells: int = BAR_CELLS) -> str:
-    """Return a bar in eighths of a cell; whatever is not nothing is at least a sliver."""
-    if not value or not longest:
-        return ""
-    eighths = max(1, round(8 * cells * value / longest))
-    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
-
-
-def aligned(columns: Sequence[RaceColumn], table: Sequence[StandingRow]) -> Iterator[str]:
-    """Yield the lines of a table whose columns are as wide as they need to be."""
-    cells = [[column.head for column in columns], *([c.cell(row) for c in columns] for row in table)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        yield "  ".join(
-            cell.ljust(width) if column.left else cell.rjust(width)
-            for cell, width, column in zip(line, widths, columns, strict=True)
-        )
 
 
 # Remarks.
@@ -328,14 +306,3 @@ def _four(
         f"{duration_s:.2f} s" if duration_s is not None and duration_s >= 1 else format_duration(duration_s)
     )
     return [time, rate, format_ratio(cpu), format_bytes(memory)]
-
-
-# Markdown.
-
-
-def _markdown_row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(map(_escaped, cells)) + " |"
-
-
-def _escaped(text: str) -> str:
-    return "".join("\\" + c if c in "\\|*_`<[" else c for c in text)

@@ -6,16 +6,20 @@ It is made from the report, so that a run that was kept reads as it did when it 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
-from sockscope.core.config.experiment import FIELDS
-from sockscope.core.config.models import DEFAULT_SERVERS
-from sockscope.core.events import CloseReason
-from sockscope.core.results.run_result import main_section
+from sockscope.core.config.experiment import FIELDS, FRAMED, OWN
+from sockscope.core.config.models import DEFAULT_SERVERS, carrier
+from sockscope.core.config.presets import protocol_of
+from sockscope.core.events import ENDED_BY_SERVER, CloseReason
+from sockscope.core.results.run_reading import main_section, verdict_told
 from sockscope.core.results.schema import Report, format_field, known
+from sockscope.core.run.lens import Hold, call_at
 from sockscope.core.run.snapshot import RunState
+from sockscope.core.run.tasks import Growth
 from sockscope.core.units import (
     counted,
     format_bytes,
@@ -23,8 +27,10 @@ from sockscope.core.units import (
     format_duration,
     format_ratio,
 )
+from sockscope.faces.flows import DIRECTIONS, sum_of
 
 WIDTH = 80
+"""Columns of the summary."""
 _LABEL_WIDTH = 14
 LONG_CLOSING_S = 0.5
 """From this on the time that the closing took is worth a row."""
@@ -32,14 +38,37 @@ LATE_RATIO = 0.05
 """From this share of the figures on it is worth a row that not all clients were there yet."""
 MOST_CHANGES = 8
 """Changes that the summary names, the last ones."""
+_WAITED = "wait_s", "waited", "acquired"
 _UNBROKEN = "\N{NO-BREAK SPACE}"
 _SHOWN = {
     "server": ("service_time", "framing", "size"),
-    "swarm": ("clients", "permits", "size", "think_time", "lifetime", "framing"),
-    "both": ("clients", "permits", "size", "service_time", "work", "think_time", "lifetime", "framing"),
+    "swarm": ("rate", "arrivals", "clients", "permits", "size", "think_time", "lifetime", "framing"),
+    "both": (
+        "rate",
+        "arrivals",
+        "clients",
+        "permits",
+        "size",
+        "service_time",
+        "work",
+        "think_time",
+        "lifetime",
+        "framing",
+    ),
 }
 
+_SERVER_ENDS = ("the server close", CloseReason.EOF.value)
+"""How troubles begin that are an end of the connection by the server."""
+_OF_OPEN = {"rate", "arrivals"}
 _WHEN_SET = {"think_time", "lifetime"}
+_ENDS = {
+    "expect": "answers of {}",
+    "until": "answers until {}",
+    "until_line": "answers until a line {}",
+    "length_field": "answers with their length at {}",
+    "answer": "answers of {}",
+}
+"""How the fields that tell where an answer ends are told."""
 _TITLE = {"clients": "client", "permits": "permit", "request_bytes": "", "service_time_s": ""}
 _PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999", "max": "max"}
 
@@ -65,11 +94,12 @@ def summary_row(label: str, text: str) -> list[str]:
 def title_of(report: Report) -> str:
     """Return what ran in a few words, for a list of runs."""
     experiment, role = report["experiment"], _role(report)
-    server = experiment.get("handler") or experiment.get("protocol") or experiment.get("server")
+    server = _own(experiment) or experiment.get("server")
     if server == "default":
         server = DEFAULT_SERVERS.get(str(experiment.get("transport")), server)
+    what = server if role != "swarm" else _spoken(report) or "swarm"
     parts = [
-        f"{str(experiment.get('transport')).upper()} {server if role != 'swarm' else 'swarm'}",
+        f"{_carrier(experiment)} {what}",
         known(report, "loop"),
     ]
     for attribute, noun in _TITLE.items():
@@ -85,6 +115,11 @@ def title_of(report: Report) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def _own(experiment: Mapping[str, Any]) -> str | None:
+    """Return what the user's own code is called that has served, if it has."""
+    return next((str(experiment[key]) for key in OWN if experiment.get(key)), None)
+
+
 def _role(report: Report) -> str:
     role: str = report["experiment"]["role"]
     return role
@@ -92,11 +127,25 @@ def _role(report: Report) -> str:
 
 def _headline(report: Report) -> str:
     roles = {"both": "server and clients", "server": "server", "swarm": "clients"}
-    transport = str(known(report, "experiment.transport")).upper()
     return (
-        f"SockScope: {transport} {roles[_role(report)]}, "
-        f"{known(report, 'address')}, {known(report, 'loop')}, {_length(report)}"
+        f"SockScope: {_carrier(report['experiment'])} {roles[_role(report)]}, "
+        f"{_where(report)}, {known(report, 'loop')}, {_length(report)}"
     )
+
+
+def _where(report: Report) -> str:
+    """Return the address of the server, and the protocol that it is spoken to in if that has a name."""
+    spoken, address = _spoken(report), known(report, "address")
+    return f"{spoken} at {address}" if spoken else str(address)
+
+
+def _spoken(report: Report) -> str:
+    return protocol_of(lambda key: report["experiment"].get(FIELDS[key].attribute))
+
+
+def _carrier(experiment: Mapping[str, Any]) -> str:
+    tls = bool(experiment.get("tls"))
+    return carrier(str(experiment.get("transport")), str(experiment.get("family")), tls)
 
 
 def _length(report: Report) -> str:
@@ -106,14 +155,17 @@ def _length(report: Report) -> str:
 
 def _what_ran(report: Report) -> str:
     experiment = report["experiment"]
-    own = experiment.get("handler") or experiment.get("protocol")
-    parts = [f"served by {own}"] if own else []
+    own = _own(experiment)
+    form = known(report, "serves_as")
+    parts = [f"served by {own} ({form})" if form else f"served by {own}"] if own else []
     ends = _ends(experiment)
     for key in _SHOWN[_role(report)]:
         entry = FIELDS[key]
         value = experiment.get(entry.attribute)
         untold = key == "framing" and (experiment.get("transport") == "udp" or ends)
         untold = untold or (key == "work" and value == "wait")
+        untold = untold or (key in _OF_OPEN and not experiment.get("rate"))
+        untold = untold or (key == "think_time" and experiment.get("rate"))
         if value is None or (key in _WHEN_SET and not value) or untold:
             continue
         parts.append(f"{entry.spec.label} {format_field(entry.attribute, value)}")
@@ -122,10 +174,10 @@ def _what_ran(report: Report) -> str:
 
 def _ends(experiment: Mapping[str, Any]) -> list[str]:
     """Return how the end of an answer is told, where the framing does not tell it."""
-    if until := experiment.get("until"):
-        return [f"answers until {until}"]
-    if expected := experiment.get("expect_bytes"):
-        return [f"answers of {format_field('expect_bytes', expected)}"]
+    for key, told in _ENDS.items():
+        value = experiment.get(FIELDS[key].attribute)
+        if value and value != FRAMED:
+            return [told.format(format_field(FIELDS[key].attribute, value))]
     return []
 
 
@@ -146,26 +198,51 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "changed", changes
     yield from _traffic(report)
     if _role(report) != "server":
-        yield "service time", _service_time(report)
+        yield "service time", _percentiles(report, "service_time_s")
+        if response := _response_time(report):
+            yield "response time", response
         if stall := known(report, "service_time_s.stall"):
             yield (
                 "stalled",
-                f"no answer for {format_duration(stall)}: few requests from that time are in the percentiles",
+                f"no answer for {format_duration(stall)}: {_of_stall(report)}",
             )
+        if due := _due(report):
+            yield "due", due
+        if reason := known(report, "invalid_reason"):
+            yield "not valid", reason
         if wait := _wait(report):
             yield "wait", wait
+    if stall_at_s := _missed_stall(report):
+        yield "stall", f"none in these figures: it was to come at {format_duration(stall_at_s)}"
     yield "failed", _failures(report)
-    if (limit := known(report, "limit.text")) and known(report, "state") != RunState.FAILED.value:
-        yield "limit", f"{known(report, 'limit.name')}: {limit}"
+    if held := _held_up(report):
+        yield "held up", held
+    if tasks := _tasks(report):
+        yield "tasks", tasks
+    if (limit := verdict_told(report)) and known(report, "state") != RunState.FAILED.value:
+        yield "limit", limit
     yield "connections", _connections(report)
     if connected := _connected(report):
         yield "connected", connected
+    if known(report, "experiment.tls") or known(report, "tls"):
+        yield "TLS", _tls(report)
     yield "process", _use(report["resources"])
     for process in report["processes"][1:]:
         state = process["state"]
         yield _label(process), _use(process) + (f", {state}" if state != "running" else "")
+    held = known(report, f"{main_section(report)}.datagrams_held")
+    if held and known(report, "experiment.family") == "unix":
+        yield "held", f"{counted(held, 'request')} waited for room in the queue of the server's socket"
+    if kernel := _kernel_tcp(report):
+        yield "kernel TCP", kernel
+    if (jitter_s := known(report, "jitter_s.p50")) is not None:
+        p99 = format_duration(known(report, "jitter_s.p99"))
+        yield "jitter", f"p50 {format_duration(jitter_s)}  p99 {p99} (RFC 3550, of the round trip)"
+    for label, section in DIRECTIONS.items():
+        if flow := sum_of(report.get(section) or {}):
+            yield label, flow
     dropped = known(report, "kernel_udp.rcvbuf_errors")
-    if known(report, "experiment.transport") == "udp" and dropped is not None:
+    if _carrier(report["experiment"]) == "UDP" and dropped is not None:
         yield "kernel UDP", f"{format_count(dropped)} dropped for a full receive buffer (whole machine)"
     if raised := known(report, "server_trouble"):
         count = known(report, "server.errors")
@@ -180,6 +257,50 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "stopped by" if known(report, "state") == RunState.FAILED.value else "fell short", error
 
 
+def _held_up(report: Report) -> str:
+    """Return what held up each loop that a lens was on, and how often, or nothing."""
+    told = []
+    for lens in report.get("lens") or ():
+        holds = [hold for hold in report.get("holds") or () if hold["process"] == lens["process"]]
+        if not holds:
+            continue
+        total_s: Counter[str] = Counter()
+        for hold in holds:
+            total_s[_call_at(hold)] += hold["duration_s"]
+        ((cause, _),) = total_s.most_common(1)
+        worst = max((one for one in holds if _call_at(one) == cause), key=lambda one: one["duration_s"])
+        waited = f" with {counted(worst['requests'], 'request')} waiting" if worst["requests"] else ""
+        told.append(
+            f"{lens['process']} {counted(lens['held'], 'time')}, {format_duration(lens['held_s'])} together, "
+            f"mostly by {cause}: {format_duration(worst['duration_s'])} at most{waited}"
+        )
+    return "; ".join(told)
+
+
+def _tasks(report: Report) -> str:
+    """Return how many tasks of own code are left in each process, which grow, and what nobody asked for."""
+    told = []
+    for lens in report.get("lens") or ():
+        tasks = lens.get("tasks")
+        if not tasks or not tasks["own"]:
+            continue
+        parts = [f"{lens['process']} {tasks['own']:,} of own code alive at the last look"]
+        parts += [Growth(**growth).sentence for growth in tasks["growing"][:1]]
+        if lost := sum(row["count"] for row in tasks["unretrieved"]):
+            worst = tasks["unretrieved"][0]
+            parts.append(
+                f"nobody asked for {counted(lost, 'exception')}, as {worst['what']} at {worst['where']}"
+            )
+        told.append(", ".join(parts))
+    return "; ".join(told)
+
+
+def _call_at(hold: Mapping[str, Any]) -> str:
+    return call_at(
+        Hold(0.0, 0.0, hold["kind"], hold["call"] or "", hold["file"] or "", int(hold["line"] or 0))
+    )
+
+
 def _traffic(report: Report) -> Iterator[tuple[str, str]]:
     if known(report, f"{main_section(report)}.requests") is None:
         yield "requests", f"{format_count(None)} (the framing does not tell them apart)"
@@ -192,6 +313,26 @@ def _traffic(report: Report) -> Iterator[tuple[str, str]]:
         yield "messages", messages
     payload = known(report, "rates.bytes_per_s")
     yield "payload", f"{format_bytes(payload)}/s of answers" if payload is not None else format_bytes(None)
+
+
+def _kernel_tcp(report: Report) -> str:
+    """Return what the kernel tells of the run's connections, and of all on the machine."""
+    if known(report, "experiment.transport") != "tcp" or known(report, "experiment.family") == "unix":
+        return ""
+    parts = []
+    p50_s, p99_s = (known(report, f"{_tcp_section(report)}.rtt_{p}_s") for p in ("p50", "p99"))
+    if p50_s is not None:
+        parts.append(f"rtt p50 {format_duration(p50_s)}  p99 {format_duration(p99_s)}")
+    sent_again = [known(report, f"{section}.retransmits") for section in ("tcp", "server_tcp")]
+    if any(n is not None for n in sent_again):
+        parts.append(counted(sum(n or 0 for n in sent_again), "retransmit"))
+    if overflows := known(report, "kernel_tcp.listen_overflows"):
+        parts.append(f"{format_count(overflows)} connects dropped for a full backlog (whole machine)")
+    return ", ".join(part.replace(" ", _UNBROKEN) for part in parts)
+
+
+def _tcp_section(report: Report) -> str:
+    return "server_tcp" if _role(report) == "server" else "tcp"
 
 
 def _messages(report: Report) -> str:
@@ -209,23 +350,64 @@ def _count(report: Report, name: str) -> str:
     return format_count(known(report, f"{main_section(report)}.{name}"))
 
 
-def _service_time(report: Report) -> str:
+def _percentiles(report: Report, section: str) -> str:
     return "  ".join(
-        f"{label} {format_duration(known(report, f'service_time_s.{name}'))}".replace(" ", _UNBROKEN)
+        f"{label} {format_duration(known(report, f'{section}.{name}'))}".replace(" ", _UNBROKEN)
         for label, name in _PERCENTILES.items()
     )
 
 
+def _response_time(report: Report) -> str:
+    """Return how long the answers took since they were wanted; nothing in a result that has no such times."""
+    response = report.get("response_time_s") or {}
+    if response.get("p50") is None:
+        return ""
+    service = report["service_time_s"]
+    if all(response.get(name) == service.get(name) for name in ("mean", *_PERCENTILES.values())):
+        return "the same: no request had to wait before it was sent"
+    return _percentiles(report, "response_time_s")
+
+
+def _missed_stall(report: Report) -> float:
+    """Return the moment of the stall that was asked for, if the figures end before it; else 0."""
+    stall_at_s = float(known(report, "experiment.stall_at_s") or 0.0)
+    return stall_at_s if stall_at_s >= float(known(report, "duration_s") or 0.0) else 0.0
+
+
+def _of_stall(report: Report) -> str:
+    if known(report, "experiment.rate"):
+        return "the requests that were due in that time are in the response time"
+    return "few requests from that time are in the percentiles"
+
+
+def _due(report: Report) -> str:
+    """Return what became of the schedule of an open loop, or nothing in a closed one."""
+    late = report.get("schedule_lateness_s") or {}
+    if not late.get("count"):
+        return ""
+    parts = [
+        f"{_count(report, 'requests_due')} requests, sent late by p50 {format_duration(late.get('p50'))}, "
+        f"p99 {format_duration(late.get('p99'))}"
+    ]
+    if queued := known(report, "clients.queued"):
+        parts.append(f"{format_count(queued)} queued at the end")
+    if known(report, "totals.requests_dropped"):
+        parts.append(f"{_count(report, 'requests_dropped')} dropped by the generator")
+    return ", ".join(parts)
+
+
 def _wait(report: Report) -> str:
     """Return how long clients waited before they could ask, or nothing; it is not in the service time."""
-    sent = known(report, "totals.requests")
     parts = []
     for section, what in (("limiter", "a permit"), ("pool", "a connection")):
-        wait_s, waited = known(report, f"{section}.wait_s"), known(report, f"{section}.waited")
-        if wait_s and sent and (waited or known(report, f"{section}.waiting")):
+        wait_s, waited, acquired = (known(report, f"{section}.{one}") for one in _WAITED)
+        waiting = known(report, f"{section}.waiting") or 0
+        if wait_s and acquired and (waited or waiting):
+            # Where few who had to wait have got one, the wait is that of the others.
+            others = f", {format_count(waiting)} wait still" if waiting > (waited or 0) else ""
             parts.append(
-                f"{format_duration(wait_s / sent)} per request for {what} "
-                f"({format_count(waited)} of {format_count(known(report, f'{section}.acquired'))} waited)"
+                f"{format_duration(wait_s / acquired)} per request for {what} "
+                f"({format_count(waited)} of {format_count(acquired)} waited{others})"
             )
     return ", ".join(parts)
 
@@ -249,7 +431,9 @@ def _failed(report: Report) -> str:
     main = report[main_section(report)]
     timeouts, errors = main.get("timeouts"), main.get("errors")
     failed = timeouts + errors if timeouts is not None and errors is not None else None
-    return f"{format_count(failed)} ({counted(timeouts, 'timeout')}, {counted(errors, 'error')})"
+    rejected = main.get("answers_rejected")
+    which = f", {format_count(rejected)} of them rejected" if rejected else ""
+    return f"{format_count(failed)} ({counted(timeouts, 'timeout')}, {counted(errors, 'error')}{which})"
 
 
 def _connections(report: Report) -> str:
@@ -270,6 +454,24 @@ def _connections(report: Report) -> str:
         often = "once" if stops == 1 else f"{format_count(stops)} times"
         parts.append(f"the server stopped accepting {often}: it had no descriptors left")
     return ", ".join(parts)
+
+
+def _tls(report: Report) -> str:
+    """Return what TLS agreed on, how its handshakes went, and what they took."""
+    main = report[main_section(report)]
+    done, failed, reused = (main.get(name) for name in ("handshakes", "handshakes_failed", "sessions_reused"))
+    times = "  ".join(
+        f"{label} {format_duration(known(report, f'tls_handshake_s.{label}'))}".replace(" ", _UNBROKEN)
+        for label in ("p50", "p99", "max")
+    )
+    parts = [
+        (known(report, "tls") or "").replace(" ", _UNBROKEN),
+        f"{counted(done, 'handshake')} ({format_count(reused)} of an earlier session)  {times}",
+        f"{format_count(failed)} failed",
+    ]
+    if truncated := main.get("connections_truncated"):
+        parts.append(f"{format_count(truncated)} ended without close_notify")
+    return ", ".join(filter(None, parts))
 
 
 def _connected(report: Report) -> str:
@@ -297,11 +499,14 @@ def _connected(report: Report) -> str:
 
 
 def _last_trouble(report: Report) -> str | None:
-    """Return what last kept a client from going on: not an end by which nothing was lost."""
+    """Return what last kept a client from going on: not an end by which nothing was lost, nor one that the
+    server's own code made by raising."""
     trouble: str | None = known(report, "last_trouble")
     main = report[main_section(report)]
-    harmless = trouble == CloseReason.EOF.value and not (main.get("timeouts") or main.get("errors"))
-    return None if harmless else trouble
+    failed = main.get("timeouts") or main.get("errors")
+    if known(report, "server_trouble") and trouble and trouble.startswith(_SERVER_ENDS):
+        return None
+    return trouble if failed or trouble not in (ENDED_BY_SERVER, CloseReason.EOF.value) else None
 
 
 def _label(process: Report) -> str:

@@ -7,17 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.applicability import without_effect
+from sockscope.core.config.experiment import FIELDS, OWN, Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.config.models import DEFAULT_CLIENT, SERVER_MODELS, SERVERS_OF
+from sockscope.core.config.reference import parse_reference
 from sockscope.core.results.contest import Contestant
 from sockscope.engine.loops import loop_factory
 from sockscope.engine.servers.registry import model_for
-from sockscope.errors import ConfigError
+from sockscope.errors import ConfigError, Fault
 
 LOOPS = FIELDS["loop"].spec.choices
 NAMED_BY = ("server", "loop", "client")
 """Fields that name a contestant, in the order in which they are written: ``protocol/uvloop/streams``."""
+_NO_OWN_CODE: Mapping[str, Value] = dict.fromkeys((*OWN, "handler_arg", "startup", "shutdown"), "")
 VARIED = frozenset(key for key, entry in FIELDS.items() if entry.spec.varied)
 """Fields that ``--vary`` takes: the others name the contestant, or belong to the race as a whole."""
 
@@ -34,10 +37,15 @@ class ContestantSpec:
 
 
 def parse_entry(text: str) -> ContestantSpec:
-    """Return the contestant that ``model[/loop[/client]]`` stands for; raise ValueError with the reason."""
+    """Return the contestant that ``model[/loop[/client]]`` stands for, where the model may be own code.
+
+    That is ``module:name``, or ``module:name@revision``. Raises ValueError with the reason.
+    """
+    if ":" in text:
+        return _own_entry(text.strip())
     parts = text.strip().lower().split("/")
     if len(parts) > len(NAMED_BY) or not all(parts):
-        raise ValueError("is not MODEL[/LOOP[/CLIENT]], such as protocol/asyncio or threaded")
+        raise ValueError("is not MODEL[/LOOP[/CLIENT]], such as protocol/asyncio, threaded or mine:handle")
     values: dict[str, Value] = {}
     for part, key in zip(parts, NAMED_BY, strict=False):
         allowed = FIELDS[key].spec.choices
@@ -47,6 +55,53 @@ def parse_entry(text: str) -> ContestantSpec:
             raise ValueError(f"there is no {key} {part}; {hint}")
         values[key] = part
     return ContestantSpec(values)
+
+
+def _own_entry(text: str) -> ContestantSpec:
+    """Return own code as a contestant; what it is shows when it is imported, whatever field names it."""
+    parts = text.split("/")
+    count = next((n for n in (2, 1) if _are_named(parts[len(parts) - n :])), 0) if len(parts) > 1 else 0
+    reference = "/".join(parts[: len(parts) - count])  # a revision may have slashes
+    try:
+        parse_reference(reference)
+    except ValueError as error:
+        form = "is not MODULE:NAME[@REVISION][/LOOP[/CLIENT]], such as mine:handle@HEAD~1"
+        raise ValueError(str(error) or form) from None
+    rest = zip(NAMED_BY[1:], parts[len(parts) - count :], strict=False)
+    return ContestantSpec({"handler": reference, **{key: part.lower() for key, part in rest}}, text)
+
+
+def address_faults(contestants: Sequence[Contestant]) -> Iterator[Fault]:
+    """Yield where several contestants, all of which listen at once, are given one Unix socket."""
+    seen: set[str] = set()
+    for contestant in contestants:
+        experiment = contestant.experiment
+        if experiment.bind in seen and experiment.names_address(experiment.tuning):
+            why = "is one Unix socket, and each contestant listens at its own; --unix gives it one"
+            yield Fault("bind", experiment.bind, why)
+            return
+        seen.add(experiment.bind)
+
+
+def _are_named(parts: Sequence[str]) -> bool:
+    """Tell whether these are a loop, or a loop and a client."""
+    return all(
+        part.lower() in FIELDS[key].spec.choices for key, part in zip(NAMED_BY[1:], parts, strict=False)
+    )
+
+
+def own_code_faults(contestants: Iterable[Contestant], usual: Experiment) -> Iterator[Fault]:
+    """Yield where contestants of own code are asked for what means nothing to it, unlike the ``usual``."""
+    for contestant in contestants:
+        experiment = contestant.experiment
+        if not experiment.own_server:
+            continue
+        if experiment.tuning.layout == "loop":
+            why = f"leaves {contestant.name} no process of its own; leave it out"
+            yield Fault("place", experiment.tuning.place, why)
+        for key, why in without_effect(experiment).items():
+            if experiment.value(key) != usual.value(key):
+                yield Fault(key, experiment.value(key), f"has no effect: {why}")
 
 
 def parse_vary(text: str) -> tuple[str, tuple[Value, ...]]:
@@ -87,7 +142,8 @@ def contestants_of(
     present: list[Contestant] = []
     absent: list[tuple[str, str]] = []
     for entry in entries:
-        experiment = workload.with_values(entry.values)
+        values = entry.values if "handler" in entry.values else {**_NO_OWN_CODE, **entry.values}
+        experiment = workload.with_values(values)
         if why := why_absent(experiment):
             absent.append((entry.name or _name(entry, experiment, uses_loop="loop" in entry.values), why))
             continue

@@ -1,13 +1,17 @@
-"""One contestant of a race: its server and its clients, each a run of its own, measured slice by slice."""
+"""One contestant of a race: its server, if it is none elsewhere, and its clients, each a run of its own."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
 from time import perf_counter
+from typing import Any
 
-from sockscope.core.config.experiment import Experiment
-from sockscope.core.results.contest import Contest, Contestant, Lap, lap_of
+from sockscope.core.config.applicability import without_effect
+from sockscope.core.config.experiment import FIELDS_BY_ATTRIBUTE, Experiment
+from sockscope.core.config.tuning import Tuning
+from sockscope.core.results.contest import Contest, Contestant, Lap, lap_of, verdict_of
+from sockscope.core.roles import SWARM
 from sockscope.core.run.snapshot import STOPPED, RunState, Snapshot
 from sockscope.core.run.window import window
 from sockscope.core.units import counted
@@ -19,6 +23,7 @@ CLIENTS_LOOP = "uvloop"
 WARMUP_REQUESTS = 10
 """Requests before a batch that are not measured: both processes have slept meanwhile."""
 WATCH_S = 0.02
+"""How often it is looked whether requests are done."""
 QUIET_S = 5.0
 """How long the requests in flight at the end of a slice may take before the next contestant begins."""
 STALL_S = 5.0
@@ -35,18 +40,23 @@ class Lane:
     def __init__(self, contestant: Contestant, contest: Contest) -> None:
         self.contestant = contestant
         self._contest = contest
-        self._server = Engine(_server_of(contestant.experiment))
+        self._tuning = contestant.experiment.tuning
+        experiment = contestant.experiment
+        self._server = None if experiment.role == SWARM else Engine(_server_of(experiment))
         self._swarm: Engine | None = None
         self._before: tuple[Snapshot, Snapshot] | None = None
         self._asked = 0
 
     async def start(self) -> None:
         """Start the server and its clients; the clients then wait for their first slice."""
-        await self._server.start()
-        served = self._server.snapshot().server
-        assert served is not None
-        self._asked = _first_requests(self.contestant.experiment) if self._contest.requests else 0
-        self._swarm = Engine(_swarm_of(self.contestant.experiment, served.address, self._asked))
+        experiment, certificate, address = self.contestant.experiment, None, self.contestant.experiment.target
+        if self._server is not None:
+            await self._server.start()
+            served = self._server.snapshot().server
+            assert served is not None
+            certificate, address = self._server.certificate, served.address
+        self._asked = _first_requests(experiment) if self._contest.requests else 0
+        self._swarm = Engine(_swarm_of(experiment, address, self._asked), certificate)
         await self._swarm.start()
         if self._contest.requests:
             await self._done()
@@ -54,6 +64,18 @@ class Lane:
             self._swarm.pause()
             await self._swarm.all_connected()
         self._rest(True)
+
+    async def turn(self, tuning: Tuning) -> None:
+        """Go over to a tuning that needs no new sockets, and wait until the clients have their connections.
+
+        Raises SockscopeError; what was in force before then goes on.
+        """
+        self._rest(False)
+        for engine in self._engines():
+            await engine.apply(_known_to(engine, tuning))
+        self._tuning = tuning
+        if not tuning.lifetime:
+            await self._connected(tuning.connections)
 
     async def measure(self) -> Lap:
         """Measure one slice."""
@@ -66,6 +88,11 @@ class Lane:
         self._check()
         return lap
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether no more requests of an open loop wait from before than clients ask at once."""
+        return self._clients().snapshot().main.queued <= self._tuning.clients
+
     def partial(self) -> Lap | None:
         """Return the figures of the slice that is being measured, so far; None while it warms up."""
         return None if self._before is None else self._lap(self._before, self._now())
@@ -77,7 +104,7 @@ class Lane:
                 await engine.stop()
 
     def _rest(self, resting: bool) -> None:
-        for engine in (self._server, self._clients()):
+        for engine in self._engines():
             engine.rest(resting)
 
     async def _rate(self) -> Lap:
@@ -87,7 +114,7 @@ class Lane:
             await asyncio.sleep(self._contest.warmup_s)
             self._before = await self._fresh()
             await asyncio.sleep(self._contest.slice_s)
-            lap = self._lap(self._before, await self._fresh())
+            lap = self._with_verdict(self._before, await self._fresh())
         finally:
             self._before = None
             swarm.pause()
@@ -132,6 +159,17 @@ class Lane:
                 raise EngineError(_unanswered(now, _left(self._asked - done)))
             await asyncio.sleep(WATCH_S)
 
+    async def _connected(self, connections: int) -> None:
+        """Wait until so many connections are open, or for a while no more and no fewer are."""
+        last, since_s = -1, perf_counter()
+        while (now := self._clients().snapshot().main.connections_open) != connections:
+            self._check()
+            if now != last:
+                last, since_s = now, perf_counter()
+            elif perf_counter() - since_s > QUIET_S:
+                return
+            await asyncio.sleep(WATCH_S)
+
     async def _quiet(self) -> None:
         """Wait for what is in flight, so that it takes nothing from the next contestant."""
         deadline = perf_counter() + QUIET_S
@@ -141,11 +179,13 @@ class Lane:
             await asyncio.sleep(WATCH_S)
 
     def _now(self) -> tuple[Snapshot, Snapshot]:
-        return self._server.snapshot(), self._clients().snapshot()
+        """Return what is known of the server and of the clients; one elsewhere is known by these alone."""
+        swarm = self._clients().snapshot()
+        return (swarm if self._server is None else self._server.snapshot()), swarm
 
     async def _fresh(self) -> tuple[Snapshot, Snapshot]:
         """Return snapshots of this moment: those of a child are a little old otherwise."""
-        await asyncio.gather(self._server.settle(), self._clients().settle())
+        await asyncio.gather(*(engine.settle() for engine in self._engines()))
         now = self._now()
         for process in (*now[0].processes, *now[1].processes):
             if process.state == STOPPED:
@@ -160,11 +200,20 @@ class Lane:
     ) -> Lap:
         return lap_of(window(before[0], after[0]), window(before[1], after[1]), duration_s)
 
+    def _with_verdict(self, before: tuple[Snapshot, Snapshot], after: tuple[Snapshot, Snapshot]) -> Lap:
+        server, swarm = (window(then, now) for then, now in zip(before, after, strict=True))
+        tuned = replace(self.contestant.experiment, tuning=self._tuning)
+        return replace(lap_of(server, swarm), verdict=verdict_of(server, swarm, tuned))
+
     def _check(self) -> None:
         """Raise EngineError when one of the runs has failed."""
-        for engine in (self._server, self._clients()):
+        for engine in self._engines():
             if engine.state is RunState.FAILED:
                 raise EngineError(engine.error)
+
+    def _engines(self) -> tuple[Engine, ...]:
+        """The server's run, unless it is elsewhere, and the clients'."""
+        return (self._clients(),) if self._server is None else (self._server, self._clients())
 
     def _clients(self) -> Engine:
         assert self._swarm is not None
@@ -180,8 +229,24 @@ def _unanswered(swarm: Snapshot, what: str) -> str:
     return f"{what}: {trouble}" if trouble else what
 
 
+def _known_to(engine: Engine, tuning: Tuning) -> Tuning:
+    """Return the tuning of a run with what ``tuning`` has for the fields that mean something to it."""
+    vain = without_effect(engine.experiment)
+    asked: dict[str, Any] = {
+        name: new
+        for name, (_, new) in engine.tuning.changes_to(tuning).items()
+        if FIELDS_BY_ATTRIBUTE[name].spec.key not in vain
+    }
+    return replace(engine.tuning, **asked)
+
+
 def _server_of(experiment: Experiment) -> Experiment:
-    return replace(experiment, role="server", requests=0, duration_s=0.0, warmup_s=0.0)
+    # Alone it demands a certificate of its clients where it knows who has signed theirs.
+    known_by = (experiment.tls_ca or experiment.tls_client_cert) if experiment.tls_client_cert else ""
+    return replace(
+        experiment, role="server", requests=0, duration_s=0.0, warmup_s=0.0, tls_ca=known_by,
+        tls_client_cert="", tls_client_key="",
+    )  # fmt: skip
 
 
 def _swarm_of(experiment: Experiment, address: str, requests: int) -> Experiment:
@@ -189,6 +254,9 @@ def _swarm_of(experiment: Experiment, address: str, requests: int) -> Experiment
         experiment,
         role="swarm",
         target=address,
+        tls_ca="" if experiment.tls_insecure else experiment.tls_ca or experiment.tls_cert,
+        tls_cert="",
+        tls_key="",
         bind="",
         loop=CLIENTS_LOOP,
         allocator="calm",

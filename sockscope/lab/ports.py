@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sockscope.core.results.contest import Contest, Contestant
+from sockscope.engine.limits import ephemeral_range
 from sockscope.errors import ResourceLimitError
 
-_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 SOURCES = {"ipv4": 254, "ipv6": 1}
 """Loopback source addresses that clients go over to, one after the other, when ports are used up."""
 
@@ -19,12 +17,12 @@ def check_ports(contest: Contest) -> None:
     systems that do not tell their range, and for rates, whose connections cannot be told in advance, nothing
     is checked; a connection that finds no port is counted as an error.
     """
-    ports = ephemeral_ports()
-    if ports is None:
+    if (port_range := ephemeral_range()) is None:
         return
+    ports = len(port_range)
     for contestant in contest.contestants:
         needed = connections_needed(contest, contestant)
-        possible = ports * SOURCES[contestant.experiment.tuning.family]
+        possible = ports * SOURCES.get(contestant.experiment.tuning.family, 1)
         if needed > possible:
             raise ResourceLimitError(
                 "ports",
@@ -37,17 +35,8 @@ def check_ports(contest: Contest) -> None:
 def connections_needed(contest: Contest, contestant: Contestant) -> int:
     """Return how many connections the batches of a contestant make at the least."""
     tuning = contestant.experiment.tuning
-    if not contest.requests or tuning.transport == "udp":
+    if not contest.requests or tuning.transport == "udp" or tuning.family == "unix":
         return 0
     if not tuning.lifetime:
         return tuning.clients
     return contest.rounds * -(-contest.requests // tuning.lifetime)
-
-
-def ephemeral_ports() -> int | None:
-    """Return how many ephemeral ports a source address has, or None where that cannot be read."""
-    try:
-        low, high = map(int, _RANGE.read_text().split())
-    except (OSError, ValueError):
-        return None
-    return high - low + 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.fields import Value
+from sockscope.core.config.models import CLIENTS
 from sockscope.core.results.contest import (
     DEFAULT_ROUNDS,
     DEFAULT_SLICE_S,
@@ -15,7 +16,14 @@ from sockscope.core.results.contest import (
     Published,
 )
 from sockscope.errors import ConfigError, Fault
-from sockscope.lab.contestants import ContestantSpec, all_entries, contestants_of, varied
+from sockscope.lab.contestants import (
+    ContestantSpec,
+    address_faults,
+    all_entries,
+    contestants_of,
+    own_code_faults,
+    varied,
+)
 
 WORKLOAD: Mapping[str, Value] = {"permits": 0, "service_time": 0.0, "place": "apart"}
 """What a race has where nothing else is said: no limit, no service time, a process for each role."""
@@ -46,8 +54,9 @@ def _each(key: str, values: tuple[Value, ...], **rest: Value) -> Callable[[], tu
 
 
 GUIDE_NOTE = (
-    "The 11.7 times of programming guides are about waiting, not about sockets: one at a time, 100 clients "
-    "wait 100 times 100 ms; all at once they wait 100 ms. Without waiting they are gone: --service-time 0."
+    "The factor of 11.7 in programming guides is about waiting, not about sockets: one at a time, 100 "
+    "clients wait 100 times 100 ms; all at once they wait 100 ms. Without the waiting it is gone: "
+    "--service-time 0."
 )
 
 _PRESETS = (
@@ -109,11 +118,28 @@ _PRESETS = (
         baseline="datagram/uvloop",
     ),
     Preset(
-        "batch",
-        "pipelining: 1, 8 and 64 requests under way per client, one write each or one writelines for all",
+        "loss",
+        "datagrams at a rate, whatever the answers do: what is lost by rate, size and receive buffer",
         _entries(
             *(
-                ContestantSpec({"server": "protocol", "loop": "uvloop", "depth": depth, "batch": batch})
+                ContestantSpec({"rate": rate, "size": size, "rcvbuf": rcvbuf})
+                for rate in (2_000, 10_000)
+                for size in (64, 1_400)
+                for rcvbuf in (4_096, 65_536, 4_194_304)
+            )
+        ),
+        {"transport": "udp", "arrivals": "poisson", "clients": 100, "timeout": 0.2},
+        rounds=3,
+        note="A datagram that finds the receive buffer full is dropped, and its request times out. A buffer "
+        "counts what a datagram takes in memory, a few hundred bytes beyond its own. sockscope run -u "
+        "tells where each went.",
+    ),
+    Preset(
+        "batch",
+        "pipelining: 1, 8 and 64 requests under way per client, each written by itself or all with one call",
+        _entries(
+            *(
+                ContestantSpec({"loop": "uvloop", "depth": depth, "batch": batch})
                 for depth, batch in ((1, 1), (8, 1), (8, 8), (64, 1), (64, 8), (64, 64))
             )
         ),
@@ -127,6 +153,11 @@ _PRESETS = (
             ContestantSpec({}, "one for each client"),
         ),
         {"server": "protocol", "loop": "uvloop", "service_time": 0.001},
+    ),
+    Preset(
+        "clients",
+        "every client model against the same server, over either transport",
+        _each("client", CLIENTS, loop="uvloop"),
     ),
 )
 
@@ -165,6 +196,12 @@ def contest_of(
     contestants, left_out = contestants_of(varied(entries or chosen.entries(), vary), workload)
     if not contestants:
         raise ConfigError([Fault("contestant", name, why) for name, why in left_out])
+    faults = [
+        *own_code_faults(contestants, Experiment().with_values(WORKLOAD)),
+        *address_faults(contestants),
+    ]
+    if faults:
+        raise ConfigError(faults)
     takes_part = {contestant.name for contestant in contestants}
     return Contest(
         contestants=contestants,

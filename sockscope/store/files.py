@@ -1,8 +1,7 @@
 """How files are read and written whole.
 
-A file that somebody named is read if it is a regular one, and no more than a limit of it.
-
-A device has no end, and a pipe keeps who reads it waiting, so neither is read.
+A file that somebody named is read if it is a regular one, and no more than a limit of it: a device has no
+end, and a pipe keeps its reader waiting.
 """
 
 from __future__ import annotations
@@ -38,6 +37,24 @@ def read_file(path: str, most_bytes: int) -> bytes:
     if len(data) > most_bytes:
         raise ValueError(f"is larger than {most_bytes:,} B, the most that is read")
     return data
+
+
+def files_in(path: str, most: int) -> list[str]:
+    """Return the paths of the files in a directory, by name and without hidden ones; ``path`` if it is none.
+
+    Raises ValueError with the reason where there are none or more than ``most``, or it cannot be read.
+    """
+    if "\0" in path or not os.path.isdir(path):
+        return [path]
+    try:
+        names = sorted(name for name in os.listdir(path) if not name.startswith("."))
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    if not names:
+        raise ValueError("is an empty directory")
+    if len(names) > most:
+        raise ValueError(f"has {len(names):,} files in it; at most {most:,} are read")
+    return [os.path.join(path, name) for name in names]
 
 
 def read_text(path: str, most_bytes: int) -> str:

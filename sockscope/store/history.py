@@ -18,7 +18,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -215,7 +215,7 @@ class History:
                     row = replace(row, p99_s=AtLeast(row.p99_s))
                 return row
         except (ValueError, OverflowError):
-            fault = "began_at is no date"
+            fault = "began_at is not a date"
         raise HistoryError(f"run {run_id} of the history {self.path} is damaged: {fault}")
 
     def _stored(self, values: Sequence[Any]) -> StoredRun:
@@ -272,7 +272,7 @@ class History:
         if not header:
             return False
         if not header.startswith(_MAGIC):
-            raise HistoryError(f"{self.path} is not a history of SockScope; {_LEFT}")
+            raise HistoryError(f"{self.path} is not a SockScope history; {_LEFT}")
         if _number(header, 68) == APPLICATION_ID:
             self._check_version(_number(header, 60))
         # One transaction, lest another process makes the tables between two of these questions.
@@ -284,10 +284,10 @@ class History:
             if application_id == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
                 return False
             if application_id != APPLICATION_ID:
-                raise HistoryError(f"{self.path} is not a history of SockScope; {_LEFT}")
+                raise HistoryError(f"{self.path} is not a SockScope history; {_LEFT}")
             self._check_version(version)
             if connection.execute(_STRANGERS).fetchone():
-                raise HistoryError(self._damaged("it holds what no history holds"))
+                raise HistoryError(self._damaged("it contains what no history contains"))
             if thoroughly and (found := _pragma(connection, "quick_check(1)")) != "ok":
                 raise HistoryError(self._damaged(str(found)))
         return True
@@ -312,6 +312,9 @@ class History:
         try:
             yield
         except OSError as error:
+            if self.path == NO_HOME:
+                why = "you have no home directory; set HOME, or choose a file with --history"
+                raise HistoryError(f"the history cannot be {what}: {why}") from None
             raise HistoryError(f"the history {self.path} cannot be {what}: {error.strerror}") from None
         except sqlite3.OperationalError as error:
             # In WAL mode SQLite writes two files beside this one, even to read it.
@@ -336,10 +339,17 @@ ENVIRONMENT_NAME = "SOCKSCOPE_HISTORY"
 """Names another file for the history."""
 
 
+NO_HOME = Path(os.devnull, "history.db")
+"""Where the history of a user without a home directory would be, who is told so."""
+
+
 def default_path() -> Path:
     """Return where the history is unless a flag says otherwise: in the user's data directory."""
-    named = os.environ.get(ENVIRONMENT_NAME)
-    return Path(named) if named else user_data_path("sockscope") / "history.db"
+    if named := os.environ.get(ENVIRONMENT_NAME):
+        return Path(named)
+    with suppress(RuntimeError):
+        return user_data_path("sockscope") / "history.db"
+    return NO_HOME
 
 
 # SQLite.

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 
 from sockscope.store.files import read_file, write_file
-from sockscope.store.history import default_path
+from sockscope.store.history import NO_HOME, default_path
 
 MOST_BYTES = 4_096
 """The most that is read of the file."""
 
 
-def preferences_path() -> Path:
-    """Return where the file is: beside the history."""
-    return default_path().with_name("screen.json")
+def preferences_path() -> Path | None:
+    """Return where the file is: beside the history; None where the user has no place for it."""
+    history = default_path()
+    return history.with_name("screen.json") if history != NO_HOME else None
 
 
 def read_theme(path: Path) -> str:

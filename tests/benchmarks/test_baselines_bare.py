@@ -14,7 +14,7 @@ import uvloop
 from benchmarks.baselines import BaselineError, bare
 
 LIMIT_S = 20.0
-PAIRS = [bare.bare_tcp, bare.bare_udp, bare.bare_udp_reader]
+PAIRS = [bare.bare_tcp, bare.bare_unix, bare.bare_udp, bare.bare_udp_reader]
 UDP_PAIRS = [bare.bare_udp, bare.bare_udp_reader]
 Pair = Callable[..., Coroutine[Any, Any, float]]
 
@@ -38,7 +38,7 @@ async def bounded(pair: Coroutine[Any, Any, float]) -> float:
         return await pair
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", [*PAIRS, bare.bare_tls])
 def test_counts_round_trips_and_leaves_nothing_open(runner: asyncio.Runner, pair: Pair) -> None:
     async def measure() -> tuple[float, int]:
         before = psutil.Process().num_fds()

@@ -6,7 +6,7 @@ import pytest
 
 from sockscope.cli import doctor
 from sockscope.cli.doctor import Check, to_json, to_text
-from sockscope.cli.environment import supported_pythons
+from sockscope.lab.environment import supported_pythons
 from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, installed, sockscope
 
 

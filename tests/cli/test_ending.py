@@ -1,7 +1,9 @@
 """A command ends when it is told to, whatever the user's own code does to its loop."""
 
+import json
 import signal
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -13,8 +15,10 @@ OWN = """
 import asyncio
 import atexit
 import ctypes
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,7 +38,7 @@ async def end_of_file(reader, writer):
 async def loops(reader, writer):
     held("here")
     while True:
-        pass
+        time.sleep(0.001)
 
 
 async def keeps_the_lock(reader, writer):
@@ -42,9 +46,19 @@ async def keeps_the_lock(reader, writer):
     re.match("(a+)+$", "a" * 60 + "b")
 
 
+async def begins_a_process_and_keeps_the_lock(reader, writer):
+    subprocess.Popen(["sleep", "3600"])
+    await keeps_the_lock(reader, writer)
+
+
 async def keeps_it_from_signals(reader, writer):
     held("here")
     sum(range(10**12))
+
+
+async def runs_a_command(reader, writer):
+    held("here")
+    os.system("sleep 3600")
 
 
 async def takes_the_signals(reader, writer):
@@ -52,7 +66,30 @@ async def takes_the_signals(reader, writer):
         signal.signal(number, signal.SIG_IGN)
     held("here")
     while True:
-        pass
+        time.sleep(0.001)
+
+
+async def takes_them_for_the_loop(reader, writer):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, print)
+    held("here")
+    sum(range(10**12))
+
+
+async def hears_another_signal(reader, writer):
+    heard = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, heard.set)
+    held("here")
+    await heard.wait()
+    writer.write(await reader.read(100))
+
+
+async def ends_and_keeps_the_lock(reader, writer):
+    if not hasattr(held, "before"):
+        held.before = True
+        sys.exit("not so")
+    held("here")
+    sum(range(10**12))
 
 
 async def outside(reader, writer):
@@ -88,8 +125,8 @@ async def sleeps_in_a_thread(reader, writer):
 
 async def begins_a_process(reader, writer):
     if not hasattr(held, "process"):
-        held.process = subprocess.Popen(["sleep", "3600"])
-        held(held.process.pid)
+        held.process = subprocess.run("sleep 3600 &", shell=True)
+        held("here")
     await echo(reader, writer)
 
 
@@ -104,9 +141,27 @@ async def cancels_all(reader, writer):
         task.cancel()
 
 
+def is_interrupted_in_the_last_step():
+    listen = socket.socket.listen
+
+    def asked_meanwhile(sock, backlog):
+        listen(sock, backlog)
+        signal.raise_signal(signal.SIGINT)
+
+    socket.socket.listen = asked_meanwhile
+
+
+async def deaf_application(scope, receive, send):
+    while scope["type"] == "http":
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+
+
 async def is_slow_to_leave(reader, writer):
     if not hasattr(held, "leaving"):
-        held.leaving = atexit.register(lambda: (held("here"), time.sleep(3600)))
+        held.leaving = atexit.register(lambda: (held("here"), sum(range(10**12))))
     writer.write(await reader.read(100))
     await reader.read(100)
 """
@@ -130,25 +185,41 @@ def interrupted_until_it_ends(child: subprocess.Popen[str], most: int) -> int:
     return most
 
 
-HOLDING = (
-    "end_of_file",
-    "loops",
-    "keeps_the_lock",
-    "keeps_it_from_signals",
-    "takes_the_signals",
-    "outside",
+AT_ONCE = "--request hi --expect 2"
+"""With these the clients ask before the command has looked at its run for the first time."""
+
+
+@pytest.mark.parametrize(
+    ("handler", "arguments"),
+    [
+        ("end_of_file", ""),
+        ("loops", AT_ONCE),
+        ("runs_a_command", ""),
+        ("takes_them_for_the_loop", AT_ONCE),
+        ("takes_them_for_the_loop", "--loop asyncio"),
+        ("outside", ""),
+        ("ends_and_keeps_the_lock", AT_ONCE),
+    ],
 )
-
-
-@pytest.mark.parametrize("handler", HOLDING)
-def test_a_second_ctrl_c_ends_a_command_whose_loop_is_held_up(handler: str, here: Path) -> None:
-    with running("run", "--handler", f"mine:{handler}", "-c", "2", cwd=here) as child:
+def test_a_second_ctrl_c_ends_a_command_whose_loop_is_held_up(
+    handler: str, arguments: str, here: Path
+) -> None:
+    with running("run", "--handler", f"mine:{handler}", "-c", "2", *arguments.split(), cwd=here) as child:
         assert next_complaint(child) == "held\n"
         assert interrupted_until_it_ends(child, 3) <= 3
         assert child.returncode == 130
         assert child.stderr is not None
         said = child.stderr.read()
     assert said.count(f"sockscope: the event loop is blocked in {handler} (mine.py:") == 1
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_other_signals_are_the_users_own(loop: str, here: Path) -> None:
+    arguments = ("--handler", "mine:hears_another_signal", "-c", "1", "-n", "1", "--timeout", "60s")
+    with running("run", *arguments, *AT_ONCE.split(), "--loop", loop, cwd=here) as child:
+        assert next_complaint(child) == "held\n"
+        child.send_signal(signal.SIGUSR1)
+        assert child.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -160,6 +231,21 @@ def test_after_the_summary_a_signal_changes_the_exit_code_no_more(number: signal
             assert child.poll() is None
         child.send_signal(number)
         assert child.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.skipif(find_spec("uvicorn") is None, reason="uvicorn is not installed")
+def test_an_application_that_is_broken_off_writes_no_traceback(here: Path) -> None:
+    arguments = ("--asgi", "mine:deaf_application", "-c", "1", "-d", "0.1", "--timeout", "50ms", "--json")
+    done = sockscope("run", *arguments, cwd=here)
+    assert done.stderr.splitlines() == [done.stderr.strip()]
+    assert done.stderr.startswith("sockscope: no request was answered: the server sent nothing")
+
+
+def test_a_signal_in_the_last_step_of_the_start_is_heard(here: Path) -> None:
+    startup = ("--startup", "mine:is_interrupted_in_the_last_step")
+    done = sockscope("serve", "--handler", "mine:end_of_file", *startup, "-d", "30", "--json", cwd=here)
+    assert (done.returncode, json.loads(done.stdout)["elapsed_s"] < 30) == (0, True)
+    assert "sockscope: stopping; press Ctrl+C again" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -177,17 +263,27 @@ def test_what_is_not_typed_twice_ends_it_after_a_while(
             clients.kill()
 
 
+@pytest.mark.parametrize(("handler", "length"), [("loops", "-d 0.1"), ("keeps_it_from_signals", "-n 9")])
+def test_a_run_that_is_held_up_beyond_its_end_ends_by_itself(handler: str, length: str, here: Path) -> None:
+    arguments = ("--give-up", "0.1", "--timeout", "100ms", *AT_ONCE.split(), *length.split())
+    done = sockscope("run", "--handler", f"mine:{handler}", *arguments, cwd=here)
+    assert done.returncode == 1
+    assert f"sockscope: given up (--give-up): the event loop is blocked in {handler} (mine.py:" in done.stderr
+
+
 def test_children_whose_interpreter_is_held_up_end_too(here: Path) -> None:
-    arguments = ("--handler", "mine:keeps_the_lock", "--place", "apart", "--json-stream", "-i", "100ms")
+    handler = "mine:begins_a_process_and_keeps_the_lock"
+    arguments = ("--handler", handler, "--place", "apart", "--json-stream", "-i", "100ms")
     with running("run", *arguments, cwd=here) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        children = psutil.Process(child.pid).children()
-        assert len(children) == 2
+        children = psutil.Process(child.pid).children(recursive=True)
+        assert [one.name() for one in children].count("sleep") == 1
+        assert len(children) == 3
         interrupted_until_it_ends(child, 3)
         assert child.returncode in (0, 130)
         gone, alive = psutil.wait_procs(children, PATIENCE_S)
-        assert (len(gone), alive) == (2, [])
+        assert (len(gone), alive) == (3, [])
 
 
 @pytest.mark.parametrize("place", ["loop", "child"])
@@ -220,7 +316,7 @@ def test_too_few_descriptors_for_a_loop_are_one_sentence() -> None:
     )
 
 
-@pytest.mark.parametrize("handler", ["swallows", "goes_on", "leaves_what_goes_on", "sleeps_in_a_thread"])
+@pytest.mark.parametrize("handler", ["swallows", "leaves_what_goes_on", "sleeps_in_a_thread"])
 def test_what_never_ends_does_not_hold_up_the_end(handler: str, here: Path) -> None:
     done = sockscope(
         "run", "--handler", f"mine:{handler}", "-d", "0.2", "-c", "2", "--timeout", "50ms", cwd=here

@@ -166,7 +166,7 @@ def test_what_runs_nothing_keeps_nothing(file: str) -> None:
 
 
 def test_flags_that_exclude_each_other_or_are_empty(file: str) -> None:
-    assert "exclude each other" in refused("run", *QUICK, "--history", file, "--no-history")
+    assert "cannot be combined" in refused("run", *QUICK, "--history", file, "--no-history")
     assert "--history = '' is empty" in refused("run", *QUICK, "--history", "")
     assert "--history belongs after the command" in refused("--history", file, "run", *QUICK)
     assert not os.path.exists(file)
@@ -233,7 +233,7 @@ def test_kinds_and_numbers(file: str) -> None:
     assert len(told("history", "-n", "100", "--history", file).splitlines()) == 27
     (race,) = told("history", "--kind", "race", "--history", file).splitlines()[1:]
     assert race.endswith("guide")
-    assert "Invalid value for '--kind'" in refused("history", "--kind", "sweep", "--history", file)
+    assert "Invalid value for '--kind'" in refused("history", "--kind", "survey", "--history", file)
     assert len(objects(told("history", "--json", "--history", file))["runs"]) == 26
     (newest,) = objects(told("history", "--json", "-n", "1", "--history", file))["runs"]
     assert (newest["id"], newest["kind"], newest["title"]) == (26, "race", "guide")
@@ -361,7 +361,7 @@ def test_two_runs_side_by_side(two_runs: str) -> None:
     assert re.fullmatch(r"failed +0 +0 +0 +0 %  no difference shown", rows["failed"])
     assert re.search(r"% {2}per request\b", rows["reads"])
     assert "per request" not in rows["requests"]
-    assert "! what is asked of the server differs (clients): that alone changes the" in text
+    assert "! the workloads differ (clients): that alone changes the" in text
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -438,11 +438,11 @@ def test_streams_and_stored_objects_are_read_too(tmp_path: Path, two_runs: str) 
         (b"a,b\n1,2\n", "is not JSON"),
         (b"[1]", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
-        (b"{}", "is not the JSON object of a run or a race"),
-        (b'{"type": "stored"}', "is not the JSON object of a run or a race"),
+        (b"{}", "is not the JSON object of a run, a race or a sweep"),
+        (b'{"type": "stored"}', "is not the JSON object of a run, a race or a sweep"),
         (b'{"type": "summary", "schema_version": 99}', "was written by a newer SockScope"),
         (b'{"type": "summary", "schema_version": 1}', "is not as SockScope writes it"),
-        (b'{"type": "sweep", "schema_version": 1}', "is not the JSON object of a run or a race"),
+        (b'{"type": "survey", "schema_version": 1}', "is not the JSON object of a run, a race or a sweep"),
         (b'{"type": "race", "schema_version": 1}', "is not as SockScope writes it: kind is missing"),
     ],
 )
@@ -497,7 +497,7 @@ def test_two_races_that_were_run(tmp_path: Path, file: str) -> None:
     assert re.fullmatch(r"request +64 B +128 B", rows["request"])
     found = objects(told("diff", *written, "--json"))
     assert found["experiment"] == {"clients": {"a": 2, "b": 3}, "request_bytes": {"a": 64, "b": 128}}
-    assert "what is asked of the server differs (clients, request)" in found["doubts"][0]
+    assert "the workloads differ (clients, request)" in found["doubts"][0]
     a, b = ({one["name"]: one for one in objects(Path(path).read_text())["contestants"]} for path in written)
     compared = {one["name"]: one["figures"] for one in found["contestants"]}
     assert compared.keys() == a.keys() == b.keys() == {"protocol/uvloop", "threaded"}

@@ -11,6 +11,7 @@ from tests.cli.command import figures, finished, next_line, running, sockscope
 
 MODULE = """\
 import asyncio
+import os
 import sys
 
 
@@ -19,6 +20,11 @@ async def handle(reader, writer):
         writer.write(line)
         await writer.drain()
     writer.close()
+
+
+def blocking(sock):
+    while data := sock.recv(4096):
+        sock.sendall(data)
 
 
 async def shout(reader, writer):
@@ -51,20 +57,25 @@ class Broken(Echo):
         return 1 / 0
 
 
-def plain(reader, writer):
+def plain(one, other):
     pass
 
 
 async def deranged(reader, writer):
-    sys.stderr.close()
-    sys.stdout = 3
+    if sys.stdout != 3:
+        sys.stderr.close()
+        sys.stdout = 3
+        os.closerange(0, 3)
+        sys.setrecursionlimit(50)
     await handle(reader, writer)
+    os.fork()
 """
 RAISES, DIVIDES = (
     f"mine.py:{MODULE[: MODULE.index(what)].count(chr(10)) + 1}"
     for what in ("raise KeyError", "return 1 / 0")
 )
 LINES = ("--framing", "newline", "-c", "4")
+SERVES_AS = {"mine:handle": "coroutines", "mine:Echo": "protocol", "mine:blocking": "threads"}
 HERE_AND_ELSEWHERE = pytest.mark.parametrize("place", ["loop", "apart"])
 UNTIL_LINE = ("--request", "ping\\n", "--until", "\\n")
 
@@ -80,6 +91,7 @@ def here(tmp_path: Path) -> Path:
     [
         *((("--handler", "mine:handle"), place) for place in ("loop", "child", "server", "apart")),
         *((("--protocol", "mine:Echo"), place) for place in ("loop", "apart")),
+        (("--handler", "mine:blocking"), "apart"),
     ],
 )
 def test_ones_own_server_is_served_and_counted(own: tuple[str, str], place: str, here: Path) -> None:
@@ -91,6 +103,10 @@ def test_ones_own_server_is_served_and_counted(own: tuple[str, str], place: str,
     assert found["experiment"][own[0][2:]] == own[1]
     assert found["experiment"]["service_time_s"] is found["experiment"]["server"] is None
     assert found["server_trouble"] is None
+    assert (
+        found["serves_as"]
+        == {"mine:handle": "coroutines", "mine:Echo": "protocol", "mine:blocking": "threads"}[own[1]]
+    )
 
 
 @HERE_AND_ELSEWHERE
@@ -128,7 +144,7 @@ def test_a_protocol_that_always_raises_answers_nobody_and_is_told(here: Path) ->
     assert "Traceback" not in done.stderr
     assert f"no request was answered: the server raised ZeroDivisionError at {DIVIDES} " in done.stderr
     assert "--framing" not in done.stderr
-    assert "served by mine:Broken" in done.stdout
+    assert "served by mine:Broken (protocol)" in done.stdout
     assert f"last ZeroDivisionError at {DIVIDES}: division by zero" in " ".join(done.stdout.split())
 
 
@@ -157,7 +173,7 @@ def test_it_serves_alone_for_any_client(here: Path) -> None:
             assert peer.recv(100) == b""
         code, out, _ = finished(child)
     assert code == 0
-    assert "served by mine:shout, framing newline" in out
+    assert "served by mine:shout (coroutines), framing newline" in out
     assert "1 answered of 1" in out
 
 
@@ -166,15 +182,14 @@ def test_it_serves_alone_for_any_client(here: Path) -> None:
     [
         (
             ["--handler", "nowhere:handle"],
-            "handler = 'nowhere:handle': there is no module nowhere, neither in",
+            "--handler = 'nowhere:handle': there is no module nowhere, neither in",
         ),
         (["--handler", "mine"], "--handler = 'mine' is not module:function, such as my_server:handle"),
-        (["--protocol", "mine.py:Echo"], "there is no module mine.py, neither in"),
+        (["--protocol", "mine.py:Echo"], "a module is named without .py, such as mine:handle"),
         (["--handler", "mine:nothing"], "there is no nothing in"),
-        (["--handler", "mine:plain"], "is not a function made by async def"),
-        (["--handler", "mine:Echo"], "is a protocol class: --protocol takes it"),
-        (["--protocol", "mine:handle"], "is made by async def: --handler takes it"),
-        (["--protocol", "mine:sys"], "is no class or function but a module"),
+        (["--asgi", "mine:app", "-u"], "--udp cannot be combined with --asgi, which serves TCP"),
+        (["--handler", "mine:plain"], "takes (one, other), which may be either: name or annotate them"),
+        (["--protocol", "mine:sys"], "is neither a class nor a function, but a module"),
         (
             ["--handler", "broken:handle"],
             "importing broken raised NameError at broken.py:1: name 'oops' is not",

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, sockscope
+from tests.repository import needs_git, repository
 
 SHORT = ("-c", "4", "--rounds", "2", "--slice", "50ms", "--warmup", "20ms", "--place", "loop")
 TWO = ("protocol/uvloop", "--vary", "lifetime=run,request")
@@ -43,6 +44,24 @@ def test_a_race_to_json() -> None:
         assert len(spread["rounds"]) == 2
         assert 0 < spread["min"] <= spread["median"] <= spread["max"]
         assert each["errors"]["max"] == 0
+
+
+@needs_git
+def test_revisions_of_own_code_race(tmp_path: Path) -> None:
+    names = ("mine:handle@HEAD~2", "mine:handle@HEAD")
+    here, short = repository(tmp_path), ("-c", "4", "--rounds", "1", "--slice", "50ms", "--warmup", "20ms")
+    asked = ("--request", "ping\\n", "--until", "\\n", "--accept", "/second/")
+    done = sockscope("race", *names, *short, *asked, "--json", cwd=here)
+    assert done.returncode == 1
+    told = "HEAD~2 dropped out: importing mine raised ZeroDivisionError at HEAD~2:said.py:1: division by zero"
+    assert told in done.stderr
+    found = {each["name"]: each for each in json.loads(done.stdout)["contestants"]}
+    assert [found[name]["model"] for name in names] == list(names)
+    assert [found[name]["rank"] for name in names] == [None, 1]
+    assert found[names[0]]["differs"] == {"handler": names[0]}
+    unknown = sockscope("race", "mine:handle@nope", "protocol", cwd=here)
+    told = "sockscope: contestant = 'mine:handle@nope': git knows no revision nope here\n"
+    assert (unknown.returncode, unknown.stderr) == (2, told)
 
 
 def test_a_batch_to_csv() -> None:
@@ -143,8 +162,9 @@ def test_the_workload_can_be_printed() -> None:
         (("protocol", "--rounds", "x"), "not a number"),
         (("protocol", "--slice", "1us"), "must be at least"),
         (("protocol", "--baseline", "nobody"), "does not take part"),
-        (("protocol", "--json", "--csv"), "exclude each other"),
+        (("protocol", "--json", "--csv"), "cannot be combined"),
         (("datagram",), "does not serve TCP"),
+        (("protocol", "streams", "--bind", "unix:@it"), "is one Unix socket, and each contestant listens at"),
         (("protocol", "--clients", "0"), "must be at least 1"),
         (("protocol", "--fail-if", "nobody/x.cpu>1"), "before a dot may stand one of protocol/uvloop"),
         (("protocol", "--svg", "/nowhere/race.svg"), "--svg = '/nowhere/race.svg' cannot be written"),
@@ -155,6 +175,12 @@ def test_what_cannot_be_raced_is_refused_in_a_sentence(arguments: tuple[str, ...
     assert (done.returncode, done.stdout) == (2, "")
     assert why in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_variable_that_means_nothing_to_own_code_is_told_by_its_name() -> None:
+    done = sockscope("race", "mine:handle", env={"SOCKSCOPE_SERVICE_TIME": "6ms"})
+    assert done.returncode == 2
+    assert "SOCKSCOPE_SERVICE_TIME = 0.006 has no effect: mine:handle serves, not a model" in done.stderr
 
 
 # On a terminal.

@@ -1,18 +1,23 @@
 """From flags, environment and TOML to an experiment."""
 
 import os
+import random
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sockscope.cli.app import app
 from sockscope.cli.flags import called
 from sockscope.cli.spec import Given, build, read_environment, to_toml
-from sockscope.core.config.experiment import FIELDS, READY, Experiment, Tuning
+from sockscope.core.config.experiment import FIELDS, READY, Experiment
+from sockscope.core.config.tuning import Tuning
+from sockscope.core.wire.octets import format_octets
+from sockscope.errors import EXIT_USAGE
 
 
 def invoke(*arguments: str, **env: str) -> Result:
@@ -163,6 +168,8 @@ def test_roles() -> None:
 
 def test_a_name_is_resolved() -> None:
     assert spec("localhost:7007", "-4", command="swarm").target == "127.0.0.1:7007"
+    # A dot ends a complete name; a hosts file, or whoever knows the name, knows it without.
+    assert spec("127.0.0.1.:7007", command="swarm").target == "127.0.0.1:7007"
 
 
 @pytest.mark.parametrize(
@@ -173,9 +180,10 @@ def test_a_name_is_resolved() -> None:
         ("localhost:65536", "is not an address with a port"),
         (":80", "is not an address with a port"),
         ("a..b:80", "cannot be resolved"),
+        (".:80", "cannot be resolved"),
         ("x" * 70 + ".invalid:80", "cannot be resolved"),
         ("192.0.2.1:80", "is another machine; only with --allow-remote"),
-        ("127.0.0.1:80,224.0.0.1:80", "is a multicast address, which is that of no one machine"),
+        ("127.0.0.1:80,224.0.0.1:80", "is a multicast address, not that of one machine"),
         ("[::ffff:255.255.255.255]:80", "is the broadcast address"),
     ],
 )
@@ -225,19 +233,18 @@ def test_a_target_makes_it_a_swarm(command: str, tmp_path: Path) -> None:
           "--handler = 'a:b' has no effect: the server is elsewhere"]),
         (["--handler", "a:b", "--work", "cpu", "--server", "protocol", "--read-bytes", "1K"],
          ["--work = 'cpu' has no effect: a:b serves, not a model", "--read-bytes = '1K' has no effect",
-          "--server = 'protocol' and --handler exclude each other"]),
+          "--server = 'protocol' cannot be combined with --handler"]),
         (["--handler", "a:b", "--protocol", "a:c", "-u"],
-         ["--protocol = 'a:c' and --handler exclude each other",
-          "--udp = 'udp' cannot be combined with --handler",
-          "--udp = 'udp' cannot be combined with --protocol"]),
+         ["--protocol = 'a:c' cannot be combined with --handler"]),
         (["--pid", "7"], ["--pid = 7 is the process of a server elsewhere: only with --target"]),
         (["--request", "PING", "-l", "5"], ["--size = 5 is set by the request, which is 4 B"]),
         (["--until", "\\n", "--framing", "length"], ["--framing = 'length' tells how answers end, and so"]),
-        (["--until", "\\n", "--expect", "3"], ["--until = '\\\\n' and --expect exclude each other"]),
+        (["--until", "\\n", "--expect", "3"], ["--until = '\\\\n' cannot be combined with --expect"]),
         (["--until", ""], ["--until = '' is empty"]),
         (["--until", "hex:0"], ["--until = 'hex:0' is not hexadecimal"]),
         (["--request", "\\y"], ["--request = '\\\\y' is not text: there is no escape \\y"]),
-        (["-u", "--request", "12345678"], ["--udp = 'udp' cannot be combined with --request"]),
+        (["--request", "a", "--request", "hex:a"], ["wrong at character 5 of the text that is number 2"]),
+        (["-u", "--request", "12345678"], ["--request = '12345678' needs a --target over UDP"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value[0], str) and value[0].startswith("-") else "",
 )  # fmt: skip
@@ -254,15 +261,23 @@ def test_the_request_can_stand_in_a_file(tmp_path: Path) -> None:
     binary.write_bytes(b"\0\xff")
     empty.touch()
     large.write_bytes(bytes((1 << 20) + 1))
+    (tmp_path / "nothing").mkdir()
     os.mkfifo(pipe := tmp_path / "pipe")
     found = spec("--request", f"@{text}", "--until", "hex:0d0a")
     assert found.request == "GET / HTTP/1.1\\r\\n\\r\\n"
     assert found.tuning.request_bytes == 18
-    assert spec("--request", f"@{binary}").dialogue.request == b"\0\xff"
+    assert spec("--request", f"@{binary}").request == "hex:00ff"
+    (tmp_path / "several").mkdir()
+    for name in ("b", "a", ".hidden"):
+        (tmp_path / "several" / name).write_text(f"{name}\n")
+    several = spec("--request", "x{n}", "--request", f"@{tmp_path / 'several'}", "--weights", "2,1,1")
+    assert several.request.split("\n") == ["x{n}", "a\\n", "b\\n"]
+    assert several.weights == "2,1,1"
     for path, reason in (
         (empty, "is an empty file"),
         (large, "is larger than 1,048,576 B"),
-        (tmp_path, "cannot be read: Is a directory"),
+        (tmp_path / "none of them", "cannot be read: No such file or directory"),
+        (tmp_path / "nothing", "is an empty directory"),
         ("/dev/zero", "is a device, not a regular file"),
         (pipe, "is a pipe, not a regular file"),
         (tmp_path / "none", "cannot be read: No such file or directory"),
@@ -307,6 +322,15 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         (["-d", "nan"], "--duration = 'nan' is not a duration"),
         (["-u", "-l", "65508"], "--size = 65508: a UDP datagram carries at most 65,507 B"),
         (["-u", "-l", "4"], "--size = 4: a UDP request needs 8 B"),
+        (["-u", "--unix", "-l", "65508"], "--size = 65508: a Unix datagram carries at most 65,507 B"),
+        (["--unix", "-p", "80"], "--port = 80 is for IP; a Unix socket has a path (--bind unix:/path)"),
+        (["--bind", "unix:@it", "--delay"], "--no-delay = False has no effect: a Unix socket has no such"),
+        (["--bind", "unix:@it", "-4"], "--bind = 'unix:@it' is not an address of the family ipv4"),
+        (["--bind", "unix:@"], "--bind = 'unix:@' is not a Unix socket, such as unix:/run/my.sock"),
+        (["--unix", "--server-processes", "2"], "--server-processes = 2 needs SO_REUSEPORT, which Unix"),
+        (["--target", "unix:/it", "-6"], "--target = 'unix:/it' is not an address of the family ipv6"),
+        (["--target", "localhost:80", "--unix"], "--target = 'localhost:80' is not a Unix socket"),
+        (["--target", "unix:/it,[::1]:80"], "target = 'unix:/it,[::1]:80' has Unix sockets and others"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -381,14 +405,16 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
         ("allow_remote = true", "--allow-remote"),
         ('target = "192.0.2.1:80"\nallow_remote = true', "--allow-remote"),
         ('request = "@/etc/hostname"', "--request"),
+        ('tls = true\ntls_key = "/etc/hostname"\ntls_cert = "/etc/hostname"', "--tls-key"),
+        ("tls = true\ntls_insecure = true", "--tls-insecure"),
     ],
 )
 def test_only_what_is_typed_leaves_this_machine(tmp_path: Path, given: str, flag: str) -> None:
     file = tmp_path / "theirs.toml"
     file.write_text(given)
-    assert f"can only be typed, as {flag}" in complaint("run", "--spec", str(file))
+    assert f"can only be given on the command line, as {flag}" in complaint("run", "--spec", str(file))
     variables = {f"SOCKSCOPE_{key.upper()}": str(raw) for key, raw in tomllib.loads(given).items()}
-    assert f"can only be typed, as {flag}" in complaint("run", **variables)
+    assert f"can only be given on the command line, as {flag}" in complaint("run", **variables)
 
 
 def test_what_is_typed_allows_what_a_file_names(tmp_path: Path) -> None:
@@ -403,6 +429,15 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert "cannot be read: No such file" in complaint("run", "--spec", str(tmp_path / "none.toml"))
     assert "cannot be read: Is a directory" in complaint("run", "--spec", str(tmp_path))
     assert "is a device, not a regular file" in complaint("run", "--spec", "/dev/zero")
+
+
+def test_of_thousands_of_faults_some_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("".join(f"{'k' * 5_000}{number} = 1\n" for number in range(500)))
+    said = complaint("run", "--spec", str(path))
+    assert "500 things are wrong" in said
+    assert "and 480 more" in said
+    assert len(said) < 10_000
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path: Path) -> None:
@@ -448,3 +483,70 @@ _DURATION = st.integers(1_000, 60_000_000).map(lambda us: us / 1e6)
 )
 def test_a_printed_spec_reads_back_to_the_same_experiment(experiment: Experiment) -> None:
     assert from_toml(to_toml(experiment)) == experiment
+
+
+_OCTETS = st.binary(min_size=1, max_size=12).map(format_octets)
+_PATTERN = st.sampled_from([r"/^\d{3} /", "/^-/i", "ok", r'/"\\\x00é\t/', "/'''/"])
+_SEVERAL = st.lists(_OCTETS, min_size=1, max_size=4)
+_CONVERSATION: dict[str, st.SearchStrategy[Any]] = {
+    "accept": _PATTERN, "reject": _PATTERN, "greeting": _OCTETS, "preamble": _SEVERAL.map("\n".join),
+    "preamble_until": _OCTETS, "unasked": st.sampled_from(FIELDS["unasked"].spec.choices),
+}  # fmt: skip
+_ENDS = st.one_of(
+    st.tuples(st.just("until"), _OCTETS),
+    st.tuples(st.just("until_line"), _PATTERN),
+    st.tuples(st.just("expect"), st.integers(1, 1 << 20)),
+    st.tuples(st.just("length_field"), st.sampled_from(["0:4", "2:2:little+6", "1:varint", "12:2-14"])),
+    st.tuples(st.just("answer"), st.sampled_from(["http", "resp", "websocket"])),
+)
+
+
+@settings(max_examples=30)
+@given(
+    said=st.fixed_dictionaries({}, optional=_CONVERSATION),
+    end=_ENDS,
+    requests=_SEVERAL,
+    seed=st.randoms(use_true_random=False),
+)
+def test_a_printed_conversation_reads_back_the_same(
+    said: dict[str, Any], end: tuple[str, Any], requests: list[str], seed: random.Random
+) -> None:
+    if "preamble" not in said:
+        said.pop("preamble_until", None)
+    if len(requests) > 1:
+        said["weights"] = ",".join(str(seed.randint(1, 9)) for _ in requests)
+    aimed = {"role": "swarm", "target": "127.0.0.1:1", "request": "\n".join(requests)}
+    experiment = Experiment().with_values({**aimed, **said, end[0]: end[1]}).settled().validated()
+    assert from_toml(to_toml(experiment)) == experiment
+
+
+@pytest.mark.parametrize("given", ["file", "variable", "flag"])
+def test_a_protocol_is_named_in_a_file_a_variable_or_a_flag(given: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text('as = "redis"\nrequest = "GET a\\\\r\\\\n"\n')
+    asked = {"file": ("--spec", str(file)), "variable": (), "flag": ("--as", "redis")}[given]
+    env = {"SOCKSCOPE_AS": "redis" if given == "variable" else ""}
+    found = spec(*asked, "--target", "127.0.0.1:1", "--reject", "/^-ERR/", **env)
+    assert (found.answer, found.tuning.reject) == ("resp", "/^-ERR/")
+    assert found.request == (r"GET a\r\n" if given == "file" else r"PING\r\n")
+    assert found.request == Experiment().speaking("redis").request or given == "file"
+
+
+@pytest.mark.parametrize("raw", ['"gopher"', '""', "3"])
+def test_a_protocol_that_is_none_is_refused(raw: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(f"as = {raw}\n")
+    done = invoke("run", "--spec", str(file))
+    assert done.exit_code == EXIT_USAGE
+    assert f"as in {file} = " in done.stderr
+    assert "is none of http, redis" in done.stderr
+
+
+def test_the_help_has_headings() -> None:
+    told = invoke("run", "--help").stdout
+    parts = {part.split(":\n")[0]: part for part in told.split("\n\n") if ":\n" in part}
+    assert "--until-line" in parts["Conversation: which server is asked, how, and what counts as an answer"]
+    assert "--backlog" in parts["Server"]
+    assert "--clients" in parts["Clients"]
+    assert "--fail-if" in parts["Output and other options"]
+    assert "Commands:" in invoke("--help").stdout

@@ -1,8 +1,10 @@
 from dataclasses import replace
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import Event, EventKind
 from sockscope.core.results.run_result import report
+from sockscope.core.run.lens import Hold, LensView
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from sockscope.faces.headless import brought_up_to_date, progress_line
 from sockscope.faces.summary import report_text, title_of
@@ -49,6 +51,16 @@ def test_what_was_changed_is_told_and_when() -> None:
     assert [one["text"] for one in report(cleared, {})["changes"]] == ["permits 9 → 10"]
 
 
+def test_a_stall_that_a_run_did_not_come_to_is_told() -> None:
+    ended = both()
+    for at_s, told in ((5.0, True), (1.0, False), (0.0, False)):
+        planned = replace(ended, experiment=replace(ended.experiment, requests=10, stall_at_s=at_s))
+        assert (
+            "stall         none in these figures: it was to come at 5.00 s\n" in summary_text(planned)
+        ) is told
+        assert ("\nstall " in summary_text(planned)) is told
+
+
 def test_lines_are_short_and_few_whatever_ran() -> None:
     tuning = Tuning(
         transport="udp", clients=10_000, permits=10_000, request_bytes=65_507, service_time_s=59.123456,
@@ -62,7 +74,7 @@ def test_lines_are_short_and_few_whatever_ran() -> None:
     )
     lines = summary_text(replace(wild, state=RunState.FAILED, error="x " * 60)).splitlines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) < 24
+    assert len(lines) < 28
 
 
 def test_udp_tells_what_was_lost() -> None:
@@ -71,8 +83,18 @@ def test_udp_tells_what_was_lost() -> None:
     assert "failed 2 (2 timeouts, 0 errors), 2 lost, 0 late, 0 reordered, 0 duplicated " in " ".join(
         text.split()
     )
+    assert "to server     10 = – received\n" in text
     assert "kernel UDP    1 dropped for a full receive buffer (whole machine)\n" in text
     assert "framing" not in text
+
+
+def test_a_unix_socket_is_told_as_what_it_is_and_what_it_held() -> None:
+    totals = Totals(requests=10, responses=10, datagrams_sent=10, datagrams_held=3)
+    for transport, said in (("udp", "Unix datagram"), ("tcp", "Unix stream")):
+        text = summary_text(run(tuning=Tuning(transport, "unix"), swarm=role("swarm", totals)))
+        assert text.startswith(f"SockScope: {said} server and clients, ")
+        assert "held          3 requests waited for room in the queue of the server's socket\n" in text
+        assert "kernel UDP" not in text
 
 
 def test_counts_that_differ_by_more_than_what_is_in_flight() -> None:
@@ -121,7 +143,7 @@ def test_one_role_alone() -> None:
     assert server.startswith("SockScope: TCP server, 127.0.0.1:7007")
     assert "service time" not in server
     assert "clients 100" not in server
-    assert "limit         clients: the server waits for requests of 4 connections\n" in server
+    assert "limit         clients: the server waits for requests from 4 connections\n" in server
     assert "connected " not in server
     swarm = summary_text(run(experiment=Experiment(role="swarm"), swarm=role("swarm", totals)))
     assert swarm.startswith("SockScope: TCP clients, 127.0.0.1:7007")
@@ -137,6 +159,9 @@ def test_a_server_of_ones_own() -> None:
     text = summary_text(run(experiment=own, tuning=own.tuning, swarm=swarm, server=raised))
     assert "served by mine:handle, clients 100, permits 50, request 6 B, answers until \\r\\n\n" in text
     assert "server raised 2 times, last KeyError at mine.py:3: no such key\n" in text
+    closes = replace(swarm, last_trouble="the server closes each connection after 3 answers; with ...")
+    assert "last trouble" not in summary_text(run(experiment=own, swarm=closes, server=raised))
+    assert "last trouble" in summary_text(run(experiment=own, swarm=closes))
     assert "service 5 ms" not in text
     assert "server saw" not in text
     alone = run(experiment=Experiment(role="server", handler="mine:handle"), server=raised)
@@ -193,3 +218,26 @@ async def test_the_figures_of_a_run_that_ends_while_it_settles_are_those_of_its_
     lasting = EndsWhileItSettles()
     assert not await brought_up_to_date(lasting, lambda: False)
     assert lasting.asked == ["settle"]
+
+
+def test_what_held_up_a_loop_is_told() -> None:
+    hold = Hold(101.0, 0.48, "call", "time.sleep", "mine.py", 12, requests=20)
+    lens = LensView(True, "CPU", 2.0, 0.7, None, None, held=4, held_s=0.9, holds=(hold,))
+    ran = both()
+    text = summary_text(replace(ran, processes=(replace(ran.processes[0], lens=lens),)))
+    row = " ".join(text.split("held up", 1)[1].split("limit", 1)[0].split())
+    assert row.startswith("main 4 times, 900 ms together, mostly by time.sleep at mine.py:12: 480 ms at most")
+    assert row.endswith(" with 20 requests waiting")
+
+
+def test_udp_tells_where_the_datagrams_went_as_sums() -> None:
+    swarm = Totals(datagrams_sent=900, datagrams_unsent=100, datagrams_received=50, datagrams_late=10)
+    server = Totals(datagrams_received=700, datagrams_dropped=150, datagrams_sent=49)
+    text = summary_text(
+        run(tuning=Tuning(transport="udp"), server=role("server", server), swarm=role("swarm", swarm))
+    )
+    assert (
+        "to server     1,000 = 700 received + 100 send buffer full +\n"
+        "              150 receive buffer full + 50 not explained\n"
+        "to clients    49 = 40 received + 10 late − 1 of others\n"
+    ) in text

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from sockscope.cli.aim import anew
+from sockscope.core.config.experiment import Experiment
 from tests.cli.command import PATIENCE_S, figures, next_line, running, sockscope
 
 PING = ("--request", "PING\\r\\n", "--until", "\\r\\n")
@@ -153,7 +155,7 @@ def test_a_number_of_requests_that_nobody_answers_is_given_up(place: str) -> Non
         "run fails if nothing is answered for 300 ms (--give-up)"
     )
     assert failure == (
-        "sockscope: the run failed: given up after 400 ms without an answer (--give-up): Connection refused"
+        "sockscope: the run failed: gave up after 400 ms without an answer (--give-up): Connection refused"
     )
 
 
@@ -162,4 +164,14 @@ def test_a_pid_that_is_nobody_s_is_one_sentence() -> None:
         address = next_line(server).strip()
     done = sockscope("run", "--target", address, "--pid", str(server.pid), "-d", "0")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"sockscope: pid = {server.pid}: there is no such process\n"
+    assert done.stderr == f"sockscope: --pid = {server.pid}: there is no such process\n"
+
+
+@pytest.mark.parametrize("before", ["127.0.0.1:1", "[::1]:1", "unix:/run/it"])
+@pytest.mark.parametrize(
+    ("target", "family"), [("127.0.0.1:6379", "ipv4"), ("[::1]:6379", "ipv6"), ("unix:@other", "unix")]
+)
+def test_a_new_target_may_be_of_another_family(before: str, target: str, family: str) -> None:
+    aimed = anew(Experiment(), {"target": before})
+    chosen = anew(aimed, {"target": target})
+    assert (chosen.role, chosen.target, chosen.tuning.family) == ("swarm", target, family)

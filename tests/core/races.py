@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.results.contest import FIGURES, Contest, Contestant, Lap
 from sockscope.core.results.standing import Standing
 
@@ -23,6 +24,10 @@ def lap(**figures: float | None) -> Lap:
         "requests_per_s": 1_000.0,
         "service_time_p50_s": 0.001,
         "service_time_p99_s": 0.002,
+        "response_time_p50_s": 0.001,
+        "response_time_p99_s": 0.002,
+        "schedule_lateness_p99_s": None,
+        "requests_dropped": 0,
         "cpu_ratio": 0.5,
         "clients_cpu_ratio": 0.4,
         "others_cpu_ratio": 0.02,
@@ -34,10 +39,11 @@ def lap(**figures: float | None) -> Lap:
         "timeouts": 0,
         "errors": 0,
         "failed": 0,
+        "answers_rejected": 0,
         "connects_failed": 0,
     }
     assert set(usual) == set(FIGURES)
-    return Lap(**{**usual, **figures})
+    return Lap(**{**usual, **figures})  # type: ignore[arg-type]
 
 
 def rates(*values: float, **more: float | None) -> tuple[Lap, ...]:

@@ -10,14 +10,21 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
+from sockscope.core.results.axis import Axis
 from sockscope.core.results.contest import Contest, Published
+from sockscope.core.results.lap_figures import NAMES
 from sockscope.core.results.race_result import race_report
 from sockscope.core.results.run_result import report
+from sockscope.core.results.search import Search
 from sockscope.core.results.standing import Standing
+from sockscope.core.results.sweep_result import sweep_report
+from sockscope.core.results.thresholds import Threshold
 from sockscope.core.run.snapshot import RunState, Totals
 from tests.core.races import batches, contestant, rates, two_servers
 from tests.core.runs import both, child, resources, role, run
+from tests.core.sweeps import design, standing
 
 ENVIRONMENT: dict[str, object] = {"sockscope": "0.1.0", "python": "3.11", "uvloop": None, "cores": 2}
 
@@ -66,6 +73,21 @@ def races() -> list[dict[str, Any]]:
         two_servers(laps={}),
     ]
     return [reread(race_report(standing, ENVIRONMENT)) for standing in standings]
+
+
+def sweeps() -> list[dict[str, Any]]:
+    """Return results of sweeps of every sort: one axis and two, a search, cut short, without a figure."""
+    one, two = design("clients=1..64", rounds=2), design("clients=1,2", "permits=off,3", rounds=1)
+    asked = Search(Axis.parse("clients=1..64"), Threshold.parse("p99<1ms", NAMES), 1)
+    found = replace(two, axes=one.axes[:1], find=asked)
+    whole = standing(one, lambda values: values["clients"] * 100)
+    pairs = [
+        (one, whole),
+        (two, standing(two, lambda values: values["clients"] * 100)),
+        (found, replace(whole, laps={name: laps[:1] for name, laps in whole.laps.items()}, cut_short=True)),
+        (one, replace(whole, laps={}, faults={"clients=2": "cannot listen"})),
+    ]
+    return [reread(sweep_report(swept, stands, ENVIRONMENT)) for swept, stands in pairs]
 
 
 ANY_JSON = st.recursive(

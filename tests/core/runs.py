@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.histogram import Histogram
 from sockscope.core.run.snapshot import (
     KernelUdp,

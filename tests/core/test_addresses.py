@@ -101,7 +101,7 @@ def _parsed(parse: Callable[[str], str | tuple[str, int]], text: str) -> str | V
         ("::1", "in brackets"),
         ("[::1]", "with a port"),
         ("[::1]80", "with a port"),
-        ("[::1:80", "not closed"),
+        ("[::1:80", "unclosed"),
         ("[127.0.0.1]:80", "not an IPv6 address"),
         ("[v1.fe80::a+en1]:80", "IPvFuture"),
         ("[fe80::1%]:80", "zone"),
@@ -170,3 +170,25 @@ def test_split_address(text: str, address: tuple[str, int]) -> None:
 )
 def test_loopback_however_it_is_written(host: str, here: bool) -> None:
     assert is_loopback(host) is here
+
+
+@pytest.mark.parametrize(
+    "text", ["unix:/run/my.sock", "unix:relative", "unix:@abstract", "unix:/a:1", "unix:/[x"]
+)
+def test_unix_sockets_are_targets_of_this_machine(text: str) -> None:
+    assert parse_target(text) == (text, 0)
+    assert format_address(parse_target(text)) == text
+    assert split_address(text) == (text, 0)
+    assert is_loopback(text)
+    assert family_name(text) == "unix"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("unix:", "is not a Unix socket"), ("unix:@", "is not a Unix socket"),
+     ("unix:/a\0b", "is not a Unix socket"),
+     ("unix:/" + "p" * 107, "has a path of 108 B; a Unix socket has at most 107")],
+)  # fmt: skip
+def test_what_is_no_unix_socket_is_told(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse_target(text)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockscope.core.config.applicability import idle_fields, offered, unknown_fields, without_effect
-from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.models import SERVER_MODELS, SERVERS, SERVERS_OF, TRANSPORTS, ServerModel
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import SERVER, SWARM
 
 SERVER_FIELDS = {key for key, entry in FIELDS.items() if entry.spec.role == SERVER}
@@ -36,6 +37,10 @@ def test_what_means_nothing_to_a_run() -> None:
     assert without_effect(Experiment(role="swarm", handler="a:b")).keys() == SERVER_FIELDS
     assert without_effect(Experiment(role="server")).keys() == CLIENT_FIELDS
     assert without_effect(Experiment(role="server", handler="a:b")).keys() == CLIENT_FIELDS | MODEL_FIELDS
+    of_ip = {"no_delay", "rcvbuf", "port", "reuse_address", "reuse_port"}
+    assert without_effect(Experiment(bind="unix:")).keys() == of_ip
+    assert without_effect(Experiment(role="swarm", target="unix:@it")).keys() == SERVER_FIELDS | of_ip
+    assert idle_fields(Experiment(), Tuning(family="unix")).keys() >= of_ip
 
 
 def test_a_role_lacks_the_fields_of_the_others() -> None:
@@ -54,7 +59,11 @@ def test_what_is_idle_is_a_field_and_has_its_reason(experiment: Experiment, tuni
     assert ("place" in idle) == (tuning.server_processes > 1)
 
 
-TCP_ONLY = {"framing", "no_delay", "backlog", "reuse_address", "connect_timeout", "pool"}
+TCP_ONLY = {
+    "framing", "no_delay", "backlog", "reuse_address", "connect_timeout", "pool", "unasked", "tls",
+}  # fmt: skip
+UDP_ONLY = {"id_field"}
+OPEN_ONLY = {"arrivals", "catchup"}
 
 
 @pytest.mark.parametrize(
@@ -64,14 +73,21 @@ TCP_ONLY = {"framing", "no_delay", "backlog", "reuse_address", "connect_timeout"
 )
 def test_what_a_model_ignores_is_idle(model: ServerModel, loop: str) -> None:
     idle = idle_fields(Experiment(loop=loop), Tuning(transport=model.transport, server=model.name))
-    tcp_only = TCP_ONLY if model.transport == "udp" else set()
+    others = TCP_ONLY if model.transport == "udp" else UDP_ONLY
+    other = "UDP" if model.transport == "udp" else "TCP"
     threads = {"server_permits"} if model.threaded else set()
     read = {"read_bytes"} if (model.name, loop) == ("protocol", "uvloop") else set()
-    assert idle.keys() == tcp_only | threads | read
+    assert idle.keys() == others | threads | read | OPEN_ONLY
     for key in threads | read:
         assert model.name in idle[key]
-    for key in tcp_only:
-        assert idle[key] == "has no effect over UDP"
+    for key in others:
+        assert idle[key] == f"has no effect over {other}"
+
+
+def test_what_a_model_ignores_over_tls_is_idle() -> None:
+    over_tls = idle_fields(Experiment(loop="asyncio"), Tuning(tls=True))
+    assert over_tls["read_bytes"] == "has no effect on the protocol server over TLS"
+    assert "read_bytes" not in idle_fields(Experiment(loop="asyncio"), Tuning(tls=True, server="streams"))
 
 
 def test_nothing_of_a_model_is_told_where_none_serves() -> None:
@@ -82,7 +98,7 @@ def test_nothing_of_a_model_is_told_where_none_serves() -> None:
     elsewhere = idle_fields(Experiment(role="swarm"), Tuning(server="threaded", transport="udp"))
     assert elsewhere["server_permits"] == "the server is elsewhere"
     assert elsewhere["framing"] == "has no effect over UDP"
-    assert idle_fields(Experiment(), Tuning(server="streams", transport="udp")).keys() == TCP_ONLY
+    assert idle_fields(Experiment(), Tuning(server="streams", transport="udp")).keys() == TCP_ONLY | OPEN_ONLY
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

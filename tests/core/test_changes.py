@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -100,6 +101,22 @@ def test_what_the_seconds_before_range_over_is_noise() -> None:
     assert not run.changes.all[-1].is_noise("requests_per_s")
 
 
+def test_a_change_within_what_such_seconds_scatter_by_shows_no_difference() -> None:
+    def change_to(rate: float, by: float) -> Change:
+        seconds = tuple(second(1_000 + one * by, 0.01) for one in (1, -1, 0, 1, -1))
+        later = tuple(second(rate + one * by, 0.01) for one in (1, -1, 0))
+        return Change(1, 0.0, "", seconds[0], seconds, later[0], later)
+
+    assert not change_to(1_500, 20).is_noise("requests_per_s")
+    low, high = change_to(1_500, 20).interval("requests_per_s") or (0.0, 0.0)
+    assert 0.2 < low < 0.5 < high < 0.8
+    # Apart, but by no more than eight such seconds may be.
+    assert change_to(1_050, 20).is_noise("requests_per_s")
+    assert change_to(1_010, 0).is_noise("requests_per_s"), "as far apart as rates are from run to run"
+    assert not change_to(1_050, 0).is_noise("requests_per_s")
+    assert change_to(1_500, 20).interval("queue_s") is None
+
+
 def second(rate: float, p50_s: float, *, failed: float = 0.0, lost: float = 0.0) -> Figures:
     """Return the figures of a second of 40 clients who lost this share of it."""
     none = dict.fromkeys(("bytes_per_s", "cpu_ratio", "lag_p50_s", "lag_p99_s", "lag_max_s"))
@@ -124,7 +141,7 @@ def test_requests_that_fail_where_none_did_are_no_noise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "flatters"),
+    ("after", "misleads"),
     [
         (second(160, 0.005), True),
         (second(2_100, 0.005, failed=36, lost=0.9), True),
@@ -132,11 +149,20 @@ def test_requests_that_fail_where_none_did_are_no_noise() -> None:
         (second(2_000, 0.02, failed=36, lost=0.9), False),
     ],
 )
-def test_percentiles_of_the_few_that_are_served_are_no_gain(after: Figures, flatters: bool) -> None:
+def test_percentiles_of_the_few_that_are_served_are_no_gain_nor_a_loss_on_the_way_back(
+    after: Figures, misleads: bool
+) -> None:
     before = second(2_000, 0.01)
-    assert change_of(before, after).flatters("p50_s") is flatters
-    assert not change_of(after, before).flatters("p50_s"), "nothing falls, or clients fare better"
-    assert not change_of(before, after).flatters("requests_per_s")
+    assert change_of(before, after).misleads("p50_s") is misleads
+    assert change_of(after, before).misleads("p50_s") is misleads
+    assert not change_of(before, after).misleads("requests_per_s")
+
+
+def test_nobody_waits_where_nobody_is_served() -> None:
+    """Clients that back off after each timeout wait for no permit."""
+    before, after = second(2_000, 0.01), replace(second(1, 0.002), fared=Fared(math.inf, 0.001))
+    change = change_of(replace(before, queue_s=0.01), replace(after, queue_s=0.0))
+    assert change.misleads("queue_s")
 
 
 def test_what_the_screen_disturbed_is_left_out() -> None:
@@ -158,16 +184,18 @@ def test_what_is_long_ago_is_no_before() -> None:
     assert run.turn().before is None
 
 
-def test_a_pause_is_no_effect_of_the_change_before_it() -> None:
+@pytest.mark.parametrize(("until_s", "after"), [(4.0, 3_000), (1.0, 500)])
+def test_a_pause_is_no_effect_of_the_change_before_it(until_s: float, after: float) -> None:
+    """What follows the pause is the change's where there was hardly anything before it."""
     run = Run()
     run.go_on(4.0, 1_000)
     change = run.turn()
-    run.go_on(2.0, 3_000)
+    run.go_on(until_s, 3_000)
     for _ in range(10):
         run.elapsed_s += TICK_S
         run.changes.absorb(replace(run.now(), state=RunState.PAUSED))
-    run.go_on(4.0, 500)
-    assert rates(change) == pytest.approx((1_000, 3_000), rel=0.01)
+    run.go_on(5.0, 500)
+    assert rates(change) == pytest.approx((1_000, after), rel=0.01)
 
 
 def test_two_changes_in_a_row_do_not_mix() -> None:

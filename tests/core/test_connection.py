@@ -25,16 +25,16 @@ def record() -> ConnectionRecord:
 @given(STEPS)
 def test_the_counters_are_those_of_counting_everything_one_by_one(steps: list[tuple[str, int, int]]) -> None:
     counted = record()
-    frames_in = frames_out = reads = writes = bytes_in = bytes_out = size = 0
+    frames_in = frames_out = reads = writes = bytes_in = bytes_out = size_in = size_out = 0
     for what, amount, frames in steps:
         match what:
             case "expect":
-                counted.expect(amount)
-                size = amount
+                counted.expect(amount, amount + frames)
+                size_in, size_out = amount, amount + frames
             case "exchange":
                 counted.exchanges += 1
                 frames_in, frames_out, reads, writes = frames_in + 1, frames_out + 1, reads + 1, writes + 1
-                bytes_in, bytes_out = bytes_in + size, bytes_out + size
+                bytes_in, bytes_out = bytes_in + size_in, bytes_out + size_out
             case "read":
                 counted.odd_read(amount, frames)
                 reads, bytes_in, frames_in = reads + 1, bytes_in + amount, frames_in + frames
@@ -50,9 +50,9 @@ def test_a_view_tells_requests_from_the_side_of_its_role() -> None:
     counted = record()
     counted.odd_read(10, frames=2)
     counted.odd_write(4)
-    at_server, at_client = view_of(counted, "server", 12.5), view_of(counted, "swarm", 12.5, rtt_s=0.1)
+    at_server, at_client = view_of(counted, "server", 12.5), view_of(counted, "swarm", 12.5)
     assert (at_server.requests, at_server.responses) == (2, 1)
-    assert (at_client.requests, at_client.responses, at_client.rtt_s) == (1, 2, 0.1)
+    assert (at_client.requests, at_client.responses, at_client.rtt_s) == (1, 2, None)
     assert (at_server.age_s, at_server.local_address, at_server.remote_address) == (
         2.5, "127.0.0.1:1000", "[::1]:2000",
     )  # fmt: skip

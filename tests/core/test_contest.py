@@ -26,7 +26,13 @@ def with_process(window: Snapshot, name: str, *more: str, cpu_s: float = 0.5, pi
 def test_a_lap_is_made_of_two_windows() -> None:
     served = Totals(requests=200, responses=200)
     asked = Totals(
-        requests=200, responses=200, connections_opened=50, errors=1, timeouts=2, connections_refused=3
+        requests=200,
+        responses=200,
+        connections_opened=50,
+        errors=1,
+        answers_rejected=1,
+        timeouts=2,
+        connections_refused=3,
     )
     server = with_process(run(seconds=2.0, server=role("server", served)), "server", cpu_s=1.0)
     swarm = with_process(
@@ -46,6 +52,7 @@ def test_a_lap_is_made_of_two_windows() -> None:
     assert (made.rss_bytes, made.voluntary_switches, made.involuntary_switches) == (40_000_000, 7, 3)
     assert made.threads == 2
     assert (made.timeouts, made.errors, made.failed, made.connects_failed) == (2, 1, 3, 3)
+    assert made.answers_rejected == 1
     # Two cores were busy, of which half a core was the server's and a fifth the clients'.
     assert made.others_cpu_ratio == pytest.approx(2 - 0.5 - 0.2)
 
@@ -114,13 +121,13 @@ def test_workload_is_what_all_have_in_common() -> None:
 
 
 def test_every_fault_is_told() -> None:
-    contest = Contest(
-        (contestant("twin"), contestant("twin", permits=-1)), rounds=0, slice_s=0.0, baseline="nobody"
-    )
+    twin = contestant("twin")
+    stalled = replace(twin, experiment=replace(twin.experiment, stall_at_s=1.0))
+    contest = Contest((stalled, contestant("twin", permits=-1)), rounds=0, slice_s=0.0, baseline="nobody")
     with pytest.raises(ConfigError) as caught:
         contest.validated()
     assert [fault.field for fault in caught.value.faults] == [
-        "contestants", "rounds", "slice", "baseline", "twin: permits",
+        "contestants", "rounds", "slice", "baseline", "stall_at", "twin: permits",
     ]  # fmt: skip
     assert "takes part twice" in str(caught.value)
     with pytest.raises(ConfigError, match="must be 1 to 32"):

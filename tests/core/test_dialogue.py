@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from sockscope.core.wire.dialogue import Dialogue
+from sockscope.core.wire.ends import Size, Until
 from sockscope.core.wire.framing import encode
+from sockscope.core.wire.requests import Requests
 
 ANSWER = b"+PONG\r\n"
 
@@ -17,7 +19,7 @@ def test_without_a_word_the_framing_tells_and_the_answer_is_the_request() -> Non
     assert [frame.wire for frame in dialogue.decoder("fixed", 3).feed(b"abcd")] == [b"abc"]
 
 
-@pytest.mark.parametrize("dialogue", [Dialogue(expect_bytes=7), Dialogue(until=b"\r\n")])
+@pytest.mark.parametrize("dialogue", [Dialogue(end=Size(7)), Dialogue(end=Until(b"\r\n"))])
 def test_where_the_end_is_told_the_framing_does_not_count(dialogue: Dialogue) -> None:
     assert dialogue.tells_ends
     assert not dialogue.wants_echo
@@ -27,6 +29,6 @@ def test_where_the_end_is_told_the_framing_does_not_count(dialogue: Dialogue) ->
 
 
 def test_a_request_alone_leaves_the_ends_to_the_framing() -> None:
-    dialogue = Dialogue(request=b"PING")
+    dialogue = Dialogue(Requests.of([b"PING"]))
     assert (dialogue.wants_echo, dialogue.tells_ends) == (False, False)
     assert [frame.wire for frame in dialogue.decoder("newline", 4).feed(ANSWER)] == [ANSWER]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockscope.core.config.division import busy_processes, divided, divided_attributes, part
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import SERVER, SWARM
 
 

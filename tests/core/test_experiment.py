@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.config.experiment import FIELDS, FRAMED, OWN, Experiment
 from sockscope.core.config.faults import MAX_UDP_PAYLOAD_BYTES
 from sockscope.core.config.fields import Value
+from sockscope.core.config.models import CLIENTS, TRANSPORTS
+from sockscope.core.config.reference import parse_reference
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.wire.dialogue import Dialogue
+from sockscope.core.wire.ends import Until
 from sockscope.core.wire.framing import encode
+from sockscope.core.wire.requests import Requests
 from sockscope.core.wire.sequence import SEQUENCE_BYTES
 from sockscope.errors import EXIT_USAGE, ConfigError
 
@@ -39,19 +45,21 @@ def test_every_fault_is_collected_and_named() -> None:
 
 @pytest.mark.parametrize("size", [1, SEQUENCE_BYTES - 1, MAX_UDP_PAYLOAD_BYTES + 1, 16 << 20])
 def test_a_size_that_udp_cannot_carry_is_refused_for_udp_alone(size: int) -> None:
-    assert "UDP" in faulty(Tuning(transport="udp", request_bytes=size))["size"]
+    assert "UDP" in faulty(Experiment(Tuning(transport="udp", request_bytes=size)))["size"]
     assert not faulty(Tuning(transport="tcp", request_bytes=size))
 
 
-def test_a_client_model_speaks_what_it_can() -> None:
-    assert "over UDP: selector, protocol" in faulty(Tuning(transport="udp", client="streams"))["client"]
-    assert not faulty(Tuning(client="streams"))
+@pytest.mark.parametrize(("transport", "client"), [*itertools.product(TRANSPORTS, CLIENTS)])
+def test_a_client_model_stays_as_the_transport_is_turned(transport: str, client: str) -> None:
+    assert not faulty(Tuning(transport=transport, client=client))
+    deep = faulty(Tuning(transport=transport, client=client, depth=16, batch=4))
+    assert ("depth" in deep) == (client == "blocking")
 
 
 @pytest.mark.parametrize(
     ("values", "field", "why"),
     [
-        ({"depth": 2, "transport": "udp"}, "depth", "is for TCP"),
+        ({"depth": 2, "transport": "udp", "client": "blocking"}, "depth", "sends and waits"),
         ({"depth": 2, "client": "blocking"}, "depth", "sends and waits"),
         ({"depth": 1_024, "request_bytes": 1 << 20}, "depth", "more than a client may send"),
         ({"depth": 4, "batch": 5}, "batch", "is more than the depth, 4"),
@@ -169,7 +177,7 @@ def test_values_go_in_and_come_out_by_their_keys() -> None:
          {"request": "no escape", "until": "no escape", "expect": "at least"}),
         ({"until": "hex:"}, {"until": "not even one byte"}),
         ({"until": "x" * 1025}, {"until": "longer than 1,024 B"}),
-        ({"until": "\\n", "expect_bytes": 3}, {"until": "exclude each other"}),
+        ({"until": "\\n", "expect_bytes": 3}, {"until": "cannot be combined"}),
         ({"expect_bytes": (16 << 20) + 1}, {"expect": "at most 16 MiB"}),
         ({"request": "x" * ((1 << 20) + 1)}, {"request": "at most 1,048,576 B"}),
     ],
@@ -181,17 +189,35 @@ def test_what_cannot_be_said_is_told(values: dict[str, Any], words: dict[str, st
         assert why in found[field]
 
 
-@pytest.mark.parametrize("given", [{"request": "12345678"}, {"until": "\\n"}, {"expect_bytes": 64}])
-def test_a_dialogue_of_ones_own_is_for_tcp(given: dict[str, Any]) -> None:
-    udp = Experiment(Tuning(transport="udp"), **given).settled()
-    assert "loss could not be told" in faulty(udp)["transport"]
+@pytest.mark.parametrize(
+    ("given", "field", "why"),
+    [
+        ({"until": "\\n"}, "until", "a datagram is a whole answer"),
+        ({"expect_bytes": 64}, "expect", "a datagram is a whole answer"),
+        ({"greeting": "\\n"}, "greeting", "a datagram is a whole answer"),
+        ({"unasked": "count"}, "unasked", "is for TCP"),
+        ({"accept": "x"}, "accept", "needs a --request"),
+        ({"id_field": "0:2"}, "id_field", "needs a --request"),
+        ({"id_field": "3:2", "request": "abcd"}, "id_field", "beyond the end of a request of 4 B"),
+        ({"depth": 2, "request": "abcd"}, "depth", "needs an --id-field over UDP"),
+        ({"depth": 129, "request": "abcd", "id_field": "0:1"}, "depth", "half of the 256 numbers"),
+    ],
+)
+def test_what_datagrams_of_ones_own_cannot_be_is_told(given: dict[str, Any], field: str, why: str) -> None:
+    tuning = Tuning(transport="udp", depth=given.pop("depth", 1), accept=given.pop("accept", ""))
+    udp = Experiment(tuning, role="swarm", target="127.0.0.1:53", **given).settled()
+    assert why in faulty(udp)[field]
     assert not faulty(replace(udp, role="server"))
+    assert (
+        "--target over UDP"
+        in faulty(Experiment(Tuning(transport="udp"), request="PING").settled())["request"]
+    )
 
 
 def test_what_follows_from_a_dialogue_is_settled() -> None:
     settled = Experiment(request="PING\\r\\n", until="\\r\\n").settled()
     assert (settled.tuning.request_bytes, settled.tuning.framing) == (6, "none")
-    assert settled.dialogue == Dialogue(b"PING\r\n", 0, b"\r\n")
+    assert settled.dialogue == Dialogue(Requests.of([b"PING\r\n"]), Until(b"\r\n"))
     assert not faulty(settled)
     assert settled.settled() == settled
     framed = Experiment(Tuning(framing="newline"), request="PING").settled()
@@ -208,15 +234,29 @@ def test_what_contradicts_a_dialogue_is_told() -> None:
     assert "--expect" in faulty(turned)["framing"]
     newline = Experiment(Tuning(framing="newline"), request="a\\nb").settled()
     assert "newline" in faulty(newline)["request"]
+    assert "there is one" in faulty(replace(settled, weights="2"))["weights"]
+    several = Experiment(request="\n".join(["PING", "HELLO {n}"]), weights="3,1", expect_bytes=5).settled()
+    assert (several.tuning.request_bytes, faulty(several)) == (9, {})
+    assert "2 weights" not in faulty(replace(several, weights="3,0"))["weights"]
+    assert "at most 256" in faulty(Experiment(request="\n".join("a" * 257)).settled())["request"]
+    heads = Experiment(Tuning(depth=2), request="\n".join(["HEAD /", "GET /"]), answer="http").settled()
+    assert "HEAD beside" in faulty(heads)["depth"]
+    eof = Experiment(request="a", answer="eof").settled()
+    assert faulty(eof) == {}
+    assert "ends with its answer" in faulty(replace(eof, tuning=replace(eof.tuning, lifetime=2)))["lifetime"]
+    assert "is for UDP" in faulty(Experiment(request="abc", id_field="0:2").settled())["id_field"]
+    for framing, told in (("none", False), ("fixed", False), ("newline", True)):
+        opened = Experiment(Tuning(framing=framing), request="a", preamble="b").settled()
+        assert ("needs --preamble-until" in faulty(opened).get("preamble", "")) is not told
 
 
 # One's own server, and one that runs elsewhere.
 
 
-@pytest.mark.parametrize("key", ["handler", "protocol"])
+@pytest.mark.parametrize("key", OWN)
 @pytest.mark.parametrize(
     "reference",
-    ["handle", "a:", ":b", "a b:c", "a:b c", "a.py:b", "/tmp/a:b", "a:1", "1a:b", "a:b\n", "a..b:c"],
+    ["handle", "a:", ":b", "a b:c", "a:b c", "a.py:b", "/tmp/a:b", "a:1", "1a:b", "a:b\n", "a..b:c", "@a:b"],
 )
 def test_references_that_name_nothing(key: str, reference: str) -> None:
     found = faulty(Experiment().with_values({key: reference}))
@@ -226,11 +266,38 @@ def test_references_that_name_nothing(key: str, reference: str) -> None:
         assert "is not module:" in found[key]
 
 
+@pytest.mark.parametrize("revision", ["HEAD~1", "HEAD@{1}", "feature/a b", "v1.0^{commit}"])
+def test_a_reference_may_name_a_revision(revision: str) -> None:
+    assert not faulty(Experiment(handler=f"a.b:c@{revision}"))
+    assert parse_reference(f"a.b:c@{revision}") == ("a.b", "c", revision)
+
+
+def test_what_comes_before_a_server_is_of_its_revision() -> None:
+    assert not faulty(Experiment(handler="a:b@HEAD", startup="a:c"))
+    assert "is of the revision that" in faulty(Experiment(handler="a:b@HEAD", startup="a:c@HEAD"))["startup"]
+
+
+@pytest.mark.parametrize("revision", ["", " ", "-f", "--output=x", "a\nb", "x" * 201])
+def test_what_git_could_mistake_is_no_revision(revision: str) -> None:
+    assert "after the @" in faulty(Experiment(handler=f"a:b@{revision}"))["handler"]
+
+
+def test_clients_of_an_asgi_application_speak_http() -> None:
+    served = Experiment(asgi="a:b").settled()
+    assert (served.answer, served.tuning.framing, faulty(served)) == ("http", "none", {})
+    assert served.request.startswith("GET / HTTP/1.1")
+    assert served.settled() == served
+    assert Experiment(asgi="a:b", request="PING").settled().answer == FRAMED
+    assert Experiment(Tuning(accept="/x/"), asgi="a:b").settled().tuning.accept == "/x/"
+    assert Experiment(asgi="a:b", role="server").settled().request == ""
+
+
 def test_ones_own_server_excludes_what_it_replaces() -> None:
     assert not faulty(Experiment(handler="a.b:c.d"))
-    assert "exclude" in faulty(Experiment(handler="a:b", protocol="a:c"))["protocol"]
-    assert "exclude" in faulty(Experiment(Tuning(server="protocol"), handler="a:b"))["server"]
-    assert "TCP" in faulty(Experiment(Tuning(transport="udp"), protocol="a:b"))["transport"]
+    assert "cannot be combined" in faulty(Experiment(handler="a:b", protocol="a:c"))["protocol"]
+    assert "cannot be combined" in faulty(Experiment(Tuning(server="protocol"), handler="a:b"))["server"]
+    assert "cannot be combined with --handler" in faulty(Experiment(handler="a:b", asgi="a:c"))["asgi"]
+    assert "TCP" in faulty(Experiment(Tuning(transport="udp"), asgi="a:b"))["transport"]
     swarm = Experiment(role="swarm", target="127.0.0.1:1", handler="a:b")
     assert not faulty(swarm)
     assert swarm.own_server == ""

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.config.experiment import FIELDS, FIELDS_BY_ATTRIBUTE, Tuning, entries
+from sockscope.core.config.arguments import format_arguments
+from sockscope.core.config.experiment import CONVERSATION, FIELDS, FIELDS_BY_ATTRIBUTE, entries
 from sockscope.core.config.faults import range_faults
 from sockscope.core.config.fields import FieldSpec, Kind, Knob, Subject, Value
 from sockscope.core.config.models import TRANSPORTS
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM
 from sockscope.core.wire.octets import format_octets
 
@@ -18,6 +20,18 @@ SPECS = [entry.spec for entry in FIELDS.values()]
 NUMBERS = [spec for spec in SPECS if spec.kind in (Kind.COUNT, Kind.BYTES, Kind.DURATION)]
 by_key = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
 numbers_by_key = pytest.mark.parametrize("spec", NUMBERS, ids=lambda spec: spec.key)
+
+
+WRITTEN = {
+    "until_line": r"/^\d{3} /",
+    "length_field": "2:2:little+6",
+    "tls_name": "example.test",
+    "alpn": "h2,http/1.1",
+    "accept": "/ok/i",
+    "reject": "^-",
+    "id_field": "0:2",
+}
+"""Of each field that is read further, a value that can be."""
 
 
 def values_of(spec: FieldSpec) -> st.SearchStrategy[Value]:
@@ -29,7 +43,13 @@ def values_of(spec: FieldSpec) -> st.SearchStrategy[Value]:
         case Kind.DURATION:
             return st.floats(spec.low, spec.high).map(lambda seconds: max(spec.low, round(seconds, 12)))
         case Kind.TEXT:
-            return st.sampled_from(["127.0.0.1", "[::1]:7007"])
+            return st.sampled_from(["", WRITTEN[spec.key]] if spec.reads else ["127.0.0.1", "[::1]:7007"])
+        case Kind.ARGUMENTS:
+            scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+            names = st.sampled_from(["root", "limit", "größe"])
+            return st.dictionaries(names, scalars.filter(lambda value: value not in (math.inf, -math.inf))
+                                   | st.lists(scalars.filter(lambda value: not isinstance(value, float)))
+                                   ).map(format_arguments)  # fmt: skip
         case Kind.OCTETS:
             return st.just("") | st.binary(min_size=1, max_size=20).map(format_octets)
         case _:
@@ -125,7 +145,7 @@ def test_any_text_is_a_value_or_a_sentence(spec: FieldSpec, text: str) -> None:
         assert why.startswith(("is n", "must not be negative", "is far too large"))
     else:
         why = spec.check(value)
-        assert why is None or why.startswith("must be")
+        assert why is None or why.startswith("is " if spec.reads else "must be")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +191,8 @@ def test_the_facts_of_a_field_fit_together(spec: FieldSpec) -> None:
     live = FIELDS[spec.key].live
     assert spec.role in ("", *ROLE_NAMES)
     assert spec.transport in ("", *TRANSPORTS)
-    assert live <= (spec.knob is not None), "whatever can be turned has a knob"
+    turned = spec.knob is not None or (spec.kind is Kind.TEXT and spec.key in CONVERSATION)
+    assert live <= turned, "whatever can be turned has a knob, or a line in the form of the conversation"
     if spec.of_model or spec.of_loop:
         assert spec.role == SERVER
     if spec.of_loop:

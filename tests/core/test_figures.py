@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from sockscope.core.censoring import AtLeast
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import SWARM
-from sockscope.core.run.figures import figures, stall_s
+from sockscope.core.run.figures import figures, process_figures, stall_s
 from sockscope.core.run.snapshot import LimiterStatistics, Totals
 from sockscope.core.run.window import window
 from tests.core.runs import both, changed, histogram, resources, role, run
@@ -36,6 +36,12 @@ def test_what_is_not_known_is_none() -> None:
     assert figures(run(seconds=0.0, swarm=role("swarm", Totals()))).requests_per_s is None
 
 
+def test_a_loop_is_late_for_a_share_of_all_the_time_a_pause_without_heartbeat_too() -> None:
+    late = resources(lag=histogram(*[0.0] * 100, *[0.05] * 100))
+    shares = [process_figures(run(seconds=s, used=late))[0].late_ratio for s in (2.0, 8.0)]
+    assert shares == pytest.approx([1 / 2, 1 / 8])
+
+
 def test_they_read_well_in_a_script() -> None:
     swarm = role("swarm", Totals(requests=3, responses=3), service_time=histogram(0.005, 0.005, 0.02))
     assert repr(figures(run(swarm=swarm))) == (
@@ -57,6 +63,12 @@ def test_the_wait_of_all_requests_is_a_lower_bound_while_nothing_is_sent() -> No
     queue = LimiterStatistics(permits=5, in_flight=5, waiting=3, wait_s=6.0)
     swarm = role("swarm", Totals(requests=20), limiter=queue, pool=LimiterStatistics(wait_s=2.0))
     assert figures(run(seconds=2.0, swarm=swarm)).queue_s == pytest.approx(0.4)
+    assert figures(run(seconds=2.0, swarm=swarm, tuning=Tuning(rate=10))).queue_s is None, (
+        "requests are queued"
+    )
+    pipelined = Tuning(depth=5)
+    told = figures(run(seconds=2.0, swarm=swarm, tuning=pipelined)).queue_s
+    assert told == pytest.approx(2.0), "each of the five has waited for the permit of the five"
     stuck = figures(run(seconds=2.0, swarm=role("swarm", Totals(), limiter=queue))).queue_s
     assert isinstance(stuck, AtLeast)
     assert stuck == 2.0
@@ -71,6 +83,8 @@ def test_a_stall_is_longer_than_ten_medians() -> None:
     assert stalled(0.5) == pytest.approx(0.5, rel=0.01)
     assert stalled(0.001, in_flight=3, last_answer_s=101.5) == pytest.approx(0.5)
     assert stalled(0.001, in_flight=0, last_answer_s=101.5) == 0
+    asked_late = {"in_flight": 1, "last_answer_s": 100.5, "awaited_since_s": 101.95}
+    assert stalled(0.001, **asked_late) == 0, "until then everybody thought, or the traffic was paused"
 
 
 def test_a_stall_may_fill_the_window() -> None:

@@ -120,6 +120,11 @@ def test_none_takes_each_read_for_a_message(reads: list[bytes]) -> None:
     assert decoder.pending_bytes == 0
 
 
+def test_a_text_in_the_place_of_a_length_is_told() -> None:
+    with pytest.raises(FramingError, match="a length was expected, but 'HTTP' came"):
+        decoder_for("length", 0).feed(b"HTTP/1.1 400 Bad Request")
+
+
 @pytest.mark.parametrize("claimed", [MAX_FRAME_BYTES + 1, 0xFFFF_FFFF])
 def test_a_claim_over_the_limit_is_refused_as_soon_as_it_is_read(claimed: int) -> None:
     decoder = decoder_for("length", 0)
@@ -129,6 +134,23 @@ def test_a_claim_over_the_limit_is_refused_as_soon_as_it_is_read(claimed: int) -
     with pytest.raises(FramingError, match=f"{claimed:,} B"):
         decoder.feed(header[-1:])
     assert decoder.pending_bytes == LENGTH_HEADER_BYTES
+
+
+@pytest.mark.parametrize(
+    ("framing", "fault"), [("length", b"\xff" * 5), ("newline", b"x" * (MAX_FRAME_BYTES + 1))]
+)
+@pytest.mark.parametrize("count", [1, MOST_FRAMES, MOST_FRAMES + 1])
+def test_the_frames_before_a_fault_are_given_first(framing: str, fault: bytes, count: int) -> None:
+    decoder = decoder_for(framing, 0)
+    wire = encode(framing, b"one")
+    found = decoder.feed(wire * count + fault)
+    while len(found) < count:
+        found += decoder.feed(b"")
+    assert [frame.wire for frame in found] == [wire] * count
+    there_is_more = decoder.more
+    assert there_is_more
+    with pytest.raises(FramingError):
+        decoder.feed(b"")
 
 
 def test_the_largest_frame_is_taken() -> None:

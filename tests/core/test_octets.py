@@ -26,8 +26,9 @@ def test_text_stands_for_bytes(text: str, data: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "not even one byte"), ("hex:", "not even one byte"), ("hex:0", "two digits a byte"),
-        ("hex:0g", "two digits a byte"), ("\\q", "no escape \\q,"), ("a\\", "no escape \\,"),
+        ("", "not even one byte"), ("hex:", "not even one byte"), ("hex:0", "wrong at character 5"),
+        ("hex:00 0g", "wrong at character 8"), ("a\\q", "no escape \\q,"), ("a\\", "no escape \\,"),
+        ("\\r\\n\\q", "wrong at character 5"),
         ("\\x1", "no escape \\x,"), ("\\xzz", "no escape \\x,"), ("\udcff", "not UTF-8"),
     ],
 )  # fmt: skip

@@ -8,7 +8,9 @@ NAMES = ("slow", "fast", "protocol/uvloop permits=1")
 
 
 def missed(text: str, **more: object) -> list[str]:
-    return RaceThreshold.parse(text, NAMES).missed(rows(two_servers(**more)))
+    return RaceThreshold.parse(text, NAMES).missed(
+        (row.name, row.spreads) for row in rows(two_servers(**more))
+    )
 
 
 def test_a_condition_on_one_contestant() -> None:

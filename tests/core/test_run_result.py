@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.histogram import RELATIVE_ERROR
 from sockscope.core.results.run_figures import SECTIONS
 from sockscope.core.results.run_result import interval, report
 from sockscope.core.results.schema import flat
+from sockscope.core.run.lens import Hold, LensView
 from sockscope.core.run.snapshot import RunState, Totals
+from sockscope.core.run.tasks import OWN, ExecutorView, TaskGroup, TasksView, Unclosed
 from tests.core.runs import both, histogram, resources, role, run
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
@@ -159,3 +162,28 @@ def test_loop_lag() -> None:
     written = interval(run(used=resources(lag=lag), server=role("server", Totals())))["resources"]
     assert written["loop_lag_p50_s"] == pytest.approx(0.001, rel=RELATIVE_ERROR)
     assert written["loop_lag_max_s"] == pytest.approx(0.020, rel=RELATIVE_ERROR)
+
+
+def test_what_a_lens_saw_is_in_the_lists_that_the_page_names() -> None:
+    hold = Hold(101.0, 0.48, "call", "time.sleep", "mine.py", 12, requests=20)
+    group = TaskGroup("handle mine.py:3", OWN, "mine.py:7 sleep", "future", 5, 90.0)
+    tasks = TasksView(
+        102.0,
+        alive=9,
+        own=5,
+        groups=(group,),
+        executor=ExecutorView(2, 1, 1),
+        unclosed=(Unclosed("mine.py:14", 3, 12.0),),
+    )
+    lens = LensView(True, "select", 2.0, 0.5, 100, 300, held=1, held_s=0.48, holds=(hold,), tasks=tasks)
+    ran = both()
+    found = report(replace(ran, processes=(replace(ran.processes[0], lens=lens),)), {})
+    assert (found["lens"][0]["busy_ratio"], found["lens"][0]["turns_per_s"]) == (0.25, 50.0)
+    told = found["lens"][0]["tasks"]
+    assert told["unclosed"] == [{"made_at": "mine.py:14", "count": 3, "oldest_s": 12.0}]
+    assert (told["own"], told["groups"][0]["oldest_s"], told["executor"]["queued"]) == (5, 90.0, 2)
+    assert (found["holds"][0]["begin_s"], found["holds"][0]["call"]) == (1.0, "time.sleep")
+    page = PAGE.read_text(encoding="utf-8").split("## The lists `lens` and `holds`")[1].split("\n## ")[0]
+    bullets = [line for line in page.splitlines() if line.startswith("- `")]
+    named = [name for line in bullets for name in re.findall(r"`(\w+)`", line.split(":")[0])]
+    assert sorted(named) == sorted([*found["lens"][0], *found["holds"][0]])

@@ -13,7 +13,7 @@ from sockscope.core.results.standing import (
     overall_limit,
     rows,
 )
-from sockscope.core.run.findings import CPU_FULL_RATIO
+from sockscope.core.run.used_up import CPU_FULL_RATIO
 from tests.core.races import batches, contestant, rates, two_servers
 
 busy = st.floats(min_value=0, max_value=2)

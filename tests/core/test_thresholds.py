@@ -65,6 +65,7 @@ def test_reading(text: str, figure: str, limit: float) -> None:
         ("rss>5ms", "the value 5ms is not a size"),
         ("cpu>lots", "the value lots is not a share"),
         ("errors>few", "the value few is not a number"),
+        ("p99>" + "9" * 5_000, f"the value {'9' * 59}… is not a duration"),
         ("errors>nan", "the value nan is not a number"),
     ],
 )

@@ -4,8 +4,10 @@ from dataclasses import replace
 import pytest
 
 from sockscope.core.events import Event, EventKind
+from sockscope.core.histogram import lower_edge_s, upper_edge_s
 from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.run.changes import GAP_S
+from sockscope.core.run.latency_slices import band_edge_s
 from sockscope.core.run.snapshot import Snapshot
 from sockscope.core.run.trace import POINTS, Trace
 from tests.core.runs import both, child
@@ -37,6 +39,22 @@ def test_a_point_per_tick_and_the_headline_of_the_last_second() -> None:
     assert trace.headline.measured_s == pytest.approx(1.0, abs=TICK_S)
 
 
+def test_the_latencies_between_two_snapshots_are_a_slice() -> None:
+    trace = Trace()
+    answered = ticks(trace, 0.0, 4.0, per_s=1_000)
+    assert [one.end_s - one.begin_s for one in trace.service_time] == pytest.approx([TICK_S] * 19)
+    first = both(TICK_S, 200).main.service_time
+    whole = both(4.0, answered).main.service_time
+    kept = sum(sum(one.counts) for one in trace.service_time)
+    assert kept == whole.total - first.total > 0
+    for one in trace.service_time:
+        for bucket in whole.counts:
+            assert any(
+                band_edge_s(band) <= lower_edge_s(bucket) < upper_edge_s(bucket) <= band_edge_s(band + 1)
+                for band in one.bands
+            )
+
+
 def test_a_silence_is_a_gap() -> None:
     trace = Trace()
     ticks(trace, 0.0, 1.0, per_s=100)
@@ -49,6 +67,7 @@ def test_memory_is_bounded() -> None:
     for step in range(POINTS + 50):
         trace.absorb(change_at(step * TICK_S, step))
     assert all(len(series.times) <= POINTS for series in trace.series.values())
+    assert len(trace.service_time) <= POINTS
     assert len(trace.changes) <= 100
     assert len(trace.markers) <= 200
 

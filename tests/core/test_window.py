@@ -31,11 +31,12 @@ def test_a_window_counts_from_the_earlier_snapshot_on() -> None:
 def test_what_was_under_way_at_the_end_is_in_the_percentiles_only() -> None:
     end = both(seconds=2, requests=100)
     late = Ages({1.5: 2})
-    waited_for = changed(both(seconds=3, requests=104), SWARM, unanswered=late)
+    waited_for = changed(both(seconds=3, requests=104), SWARM, unanswered=late, connected_s=12.0, idle_s=2.0)
     whole = drained(end, waited_for)
     assert whole.swarm is not None
     assert (whole.swarm.totals, whole.measured_s) == (end.main.totals, end.measured_s)
     assert (whole.swarm.service_time.total, whole.swarm.unanswered) == (104, late)
+    assert (whole.swarm.connected_s, whole.swarm.idle_s) == (12.0, 2.0), "they are in the same time"
 
 
 def test_paused_time_is_not_in_a_rate() -> None:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from typing import Any
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import ConnectionQuery, Cursors, Exchange, RoleSnapshot, Snapshot
 from sockscope.engine.engine import Engine
 from sockscope.engine.role import Assignment

@@ -14,6 +14,9 @@ import pytest
 from sockscope.core.addresses import Address
 from sockscope.engine import accept_queue as module
 from sockscope.engine.accept_queue import accept_queue
+from sockscope.engine.listen_diag import drops_at
+from sockscope.engine.options import ListenDrops
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="the kernel does not tell")
 
@@ -44,6 +47,27 @@ def test_the_queue_of_any_server_is_known(sockets: ExitStack) -> None:
         assert accept_queue(address) == 2
     assert accept_queue(address) is None
     assert accept_queue(("192.0.2.1", address[1])) is None
+
+
+async def test_what_is_dropped_at_a_listener_is_counted_there_alone(sockets: ExitStack) -> None:
+    full, idle = (socket.create_server(("127.0.0.1", 0), backlog=0) for _ in range(2))
+    sockets.enter_context(full), sockets.enter_context(idle)
+    drops, others = ListenDrops(full), ListenDrops(idle)
+    assert drops.count == 0
+    for _ in range(3):
+        peer = sockets.enter_context(socket.socket())
+        peer.setblocking(False)
+        peer.connect_ex(full.getsockname())
+    await until(lambda: drops.count)
+    assert others.count == 0
+    address, other = full.getsockname(), idle.getsockname()
+    found, counted = drops_at(address), drops.count
+    assert found is not None
+    assert counted is not None
+    assert 1 <= found <= (drops.count or 0), "what others tell of it is what it tells itself"
+    assert (drops_at(other), drops_at(("192.0.2.1", other[1]))) == (0, None)
+    assert drops.end() > 0
+    assert drops.count is None
 
 
 def test_the_queue_of_another_address_is_not_taken_for_it(sockets: ExitStack) -> None:

@@ -9,9 +9,11 @@ import psutil
 import pytest
 
 from sockscope.core.addresses import Address, format_address
-from sockscope.core.config.experiment import Experiment, Tuning
-from sockscope.core.config.models import CLIENTS_OF
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.models import CLIENTS
+from sockscope.core.config.tuning import Tuning
 from sockscope.engine.addresses import both_ends, check_reach, is_here, plain_address
+from sockscope.engine.swarm.links import LINKS
 from sockscope.engine.swarm.links.tcp import TcpLink
 from sockscope.errors import ConfigError
 from tests.engine.runs import running, server_of, swarm_of
@@ -68,7 +70,7 @@ def test_a_socket_that_is_connected_to_itself_is_refused_and_gives_the_port_back
                 both_ends(sock)
 
 
-@pytest.mark.parametrize("client", CLIENTS_OF["tcp"])
+@pytest.mark.parametrize("client", CLIENTS)
 async def test_nobody_answers_itself(client: str, monkeypatch: pytest.MonkeyPatch) -> None:
     target = ("127.0.0.1", unused_port())
     made = TcpLink.new_socket
@@ -102,10 +104,7 @@ async def test_both_ends_meet_at_any_form_of_an_address(bind: str, transport: st
     assert swarm_of(engine).totals.responses == 20
 
 
-ALL_CLIENTS = [(transport, client) for transport, clients in CLIENTS_OF.items() for client in clients]
-
-
-@pytest.mark.parametrize(("transport", "client"), ALL_CLIENTS)
+@pytest.mark.parametrize(("transport", "client"), LINKS)
 async def test_the_addresses_of_a_target_are_tried_in_turn(transport: str, client: str) -> None:
     """A name whose first address nobody listens at is that of a server all the same."""
     async with running(role="server", transport=transport) as server:
@@ -120,7 +119,7 @@ async def test_the_addresses_of_a_target_are_tried_in_turn(transport: str, clien
     totals = swarm_of(engine).totals
     if transport == "tcp":
         assert (totals.responses, totals.errors, totals.connections_refused) == (30, 0, 0)
-        assert totals.connections_opened == 3
+        assert 1 <= totals.connections_opened <= 3  # two may have asked for all before the third is connected
     else:  # only a datagram finds out that nobody listens
         assert totals.responses == 30 - totals.errors
         assert totals.errors <= 3

@@ -13,6 +13,7 @@ import sockscope
 from sockscope.engine.loops import attach
 from sockscope.engine.placement.channel import (
     MAX_MESSAGE_BYTES,
+    PROTOCOL,
     Answer,
     Call,
     Channel,
@@ -99,8 +100,8 @@ def test_a_frame_that_holds_no_message_is_garbage(payload: bytes) -> None:
 def test_another_version_is_told_by_its_name() -> None:
     check_hello(hello())
     assert sockscope.__version__ in hello().decode()
-    other = hello().replace(b"protocol 4", b"protocol 5")
-    with pytest.raises(EngineError, match=r"protocol 5.*not.*protocol 4.*start it again"):
+    other = hello().replace(f"protocol {PROTOCOL}".encode(), b"protocol 4")
+    with pytest.raises(EngineError, match=rf"protocol 4.*not.*protocol {PROTOCOL}.*start it again"):
         check_hello(other)
     with pytest.raises(EngineError) as told:
         check_hello(b"\x1b[31m\n" + bytes(1000))

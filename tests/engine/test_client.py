@@ -34,7 +34,7 @@ def test_closing_twice_leaves_no_timer_that_would_close_the_next_connection() ->
     swarm = Mock(loop=loop, recorder=Mock(errors=0))
     link = Mock(unsent=True, record=None, give_up=Mock(return_value=0))
     client = Client(swarm, 0, lambda swarm, client: link)
-    client.pacer = Mock()
+    client.pacer = Mock(idle_since_s=0.0)
     client.leave(CloseReason.CLOSED)
     client.leave(CloseReason.CLOSED)
     assert loop.made

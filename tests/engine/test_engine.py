@@ -8,17 +8,22 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from sockscope.core.config.experiment import READY, Tuning
+from benchmarks import known_delays
+from sockscope.core.addresses import family_name, split_address
+from sockscope.core.config.experiment import READY
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason, EventKind
 from sockscope.core.run.snapshot import Cursors, RunState, Totals
 from sockscope.engine.engine import Engine
+from sockscope.engine.standstill import LoopStandstill
 from sockscope.engine.stops import STOPS
-from sockscope.errors import ConfigError, ListenError, StateError
+from sockscope.errors import ConfigError, EngineError, ListenError, StateError
 from tests.engine.conftest import open_sockets
 from tests.engine.runs import (
     EVERYTHING,
@@ -83,6 +88,7 @@ WIRES = [("tcp", "length"), ("tcp", "newline"), ("tcp", "fixed"), ("tcp", "none"
     [
         *((*wire, "ipv4", workload) for wire in WIRES for workload in WORKLOADS),
         *((transport, "length", "ipv6", "lifetime") for transport in ("tcp", "udp")),
+        *((*wire, "unix", work) for wire in WIRES[-2:] for work in ("steady", "lifetime")),
     ],
 )
 async def test_the_two_ends_count_the_same(transport: str, framing: str, family: str, workload: str) -> None:
@@ -125,19 +131,20 @@ async def test_the_transport_and_the_family_change_live(values: dict[str, Any]) 
             {"transport": "tcp"},
             {"family": "ipv6"},
             {"transport": "udp"},
-            {"family": "ipv4"},
+            {"family": "unix"},
             {"transport": "tcp"},
+            {"family": "ipv4"},
         ):
             await answered(engine)
             await tune(engine, **changes)
             await answered(engine)
-            assert ("[::1]" in server_of(engine).address) == (engine.tuning.family == "ipv6")
+            assert family_name(split_address(server_of(engine).address)[0]) == engine.tuning.family
             await until(lambda: not swarm_of(engine).rolling)
             await answered(engine)
             assert swarm_of(engine).transport == server_of(engine).transport == engine.tuning.transport
         await until(lambda: swarm_of(engine).connections_open == engine.tuning.clients)
         faultless(engine)
-        assert engine.generation == 6
+        assert engine.generation == 7
         assert server_of(engine).totals.datagrams_lost == 0
         tunings = [
             event.text for event in engine.snapshot(EVERYTHING).events if event.kind is EventKind.TUNING
@@ -272,7 +279,7 @@ async def test_what_was_in_flight_when_the_process_was_stopped_is_no_timeout() -
     assert totals.timeouts == 0
     assert seen.paused_s > 0.3
     assert seen.measured_s == pytest.approx(seen.elapsed_s - seen.paused_s)
-    assert any("continued after a stop of" in event.text for event in seen.events)
+    assert any("resumed after being stopped for" in event.text for event in seen.events)
 
 
 async def test_pause_and_resume_are_states() -> None:
@@ -317,7 +324,7 @@ async def test_a_port_in_use_is_told_and_nothing_is_left(transport: str) -> None
 
 async def test_an_address_of_another_machine_is_told_with_the_fix() -> None:
     engine = Engine(experiment(bind="192.0.2.1"))
-    with pytest.raises(ListenError, match="no such address; leave --bind out"):
+    with pytest.raises(ListenError, match="no such address; leave out --bind"):
         await engine.start()
 
 
@@ -557,7 +564,9 @@ async def test_a_server_alone_serves_whoever_comes() -> None:
             assert await reader.readexactly(6) == b"\0\0\0\2hi"
         view = connections_of(engine, "server").main.connections[0]
         assert (view.requests, view.responses, view.bytes_in, view.bytes_out) == (1, 1, 6, 6)
-        assert view.rtt_s is not None
+        assert view.tcp is not None
+        assert view.tcp.rtt_s is not None
+        assert (view.tcp.retransmits, view.tcp.bytes_acked) == (0, 6)
         writer.close()
         await writer.wait_closed()
         await until(lambda: server_of(engine).totals.connections_closed == 1)
@@ -574,6 +583,90 @@ async def test_a_swarm_alone_cannot_change_its_target_s_family() -> None:
         await tune(engine, clients=6)
         await until(lambda: server_of(server).connections_open == 6)
         assert engine.snapshot().server is None
+
+
+async def test_a_run_does_not_end_while_it_is_paused() -> None:
+    async with running(duration_s=0.1) as engine:
+        engine.pause()
+        over = asyncio.create_task(engine.wait())
+        await until(lambda: engine.snapshot().elapsed_s > 0.2)
+        assert not over.done()
+        engine.resume()
+        await over
+        assert engine.snapshot().measured_s >= 0.1
+
+
+@pytest.mark.parametrize("kind", list(known_delays.DELAYS_S))
+async def test_latencies_are_those_of_a_server_that_knows_its_own(kind: str) -> None:
+    """However busy the machine is: each request takes at least what it takes at the server."""
+    measured = await known_delays.measure(kind, requests=60)
+    assert len(measured.server_s) == measured.clients.total == 60
+    longest_s = measured.clients.max_s or 0.0
+    for ratio in (0.1, 0.5, 0.9, 0.99, 1.0):
+        assert measured.at_server_s(ratio) <= measured.at_clients_s(ratio) <= longest_s
+
+
+# A stall.
+
+STALL_S = 0.12
+
+
+def longest_silence_s(engine: Engine) -> float:
+    """Return the longest time between two answers of the only client, among those that are kept."""
+    ends_s = [
+        one.time_s + one.service_time_s for one in exchanges_of(engine) if one.service_time_s is not None
+    ]
+    return max((later - end for end, later in pairwise(ends_s)), default=0.0)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {},
+        {"place": "server"},
+        {"server": "threaded"},
+        {"server": "epoll"},
+        {"transport": "udp", "server": "threaded"},
+        {"handler": "tests.engine.own_servers:echo"},
+        {"handler": "tests.engine.own_servers:echo_in_thread"},
+    ],
+    ids=lambda server: "-".join(str(value).rpartition(":")[2] for value in server.values()) or "protocol",
+)
+async def test_a_stalled_server_answers_nobody_for_so_long_and_then_goes_on(server: dict[str, Any]) -> None:
+    async with running(clients=1, think_time_s=0.001, stall_s=STALL_S, **server) as engine:
+        await answered(engine)
+        engine.stall()
+        with pytest.raises(EngineError, match="still stands"):
+            engine.stall()
+        # A thread may have been past the point where it stands still, and answers once meanwhile.
+        await until(lambda: longest_silence_s(engine) > STALL_S / 2, what="a silence as long as the stall")
+        await answered(engine)
+        [marker] = [e for e in engine.snapshot(EVERYTHING).events if e.kind is EventKind.MARKER]
+        assert marker.text == "server stalled for 120 ms"
+        faultless(engine)
+
+
+async def test_a_planned_stall_comes_by_itself_and_a_server_elsewhere_has_none() -> None:
+    async with running(role="server", stall_at_s=0.01, stall_s=0.01) as server:
+        await until(lambda: any("stalled" in e.text for e in server.snapshot(EVERYTHING).events))
+        async with running(role="swarm", target=server_of(server).address) as clients:
+            with pytest.raises(EngineError, match="cannot be stalled: it is not a server of this run"):
+                clients.stall()
+    with pytest.raises(StateError):
+        server.stall()
+
+
+def test_what_a_stall_takes_of_a_loop_is_known_afterwards() -> None:
+    standstill = LoopStandstill()
+    assert standstill.within_s(0.0, time.perf_counter()) == 0
+    standstill.hold(0.01)
+    began_s, ended_s = standstill.began_s, standstill.ended_s
+    length_s = ended_s - began_s
+    assert length_s >= 0.01
+    assert standstill.within_s(began_s - 1, ended_s + 1) == pytest.approx(length_s)
+    assert standstill.within_s(began_s + 0.004, ended_s + 1) == pytest.approx(length_s - 0.004)
+    assert standstill.within_s(ended_s + 1, ended_s + 2) == 0
+    assert standstill.within_s(began_s - 2, began_s - 1) == 0
 
 
 async def test_readers_with_cursors_get_every_event_and_exchange_once() -> None:

@@ -22,6 +22,7 @@ from sockscope.core.run.snapshot import (
     ServerSide,
     Totals,
 )
+from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.child import ChildHost
 from sockscope.engine.placement.hosts.host import Host, HostFactory, ReportHandler
@@ -195,6 +196,13 @@ class FakeHost:
 
     def rest(self, resting: bool) -> None: ...
 
+    def beat(self, beating: bool) -> None: ...
+
+    def look(self, lens: bool) -> None: ...
+
+    async def cancel_task(self, task: int) -> Cancelled:
+        return Cancelled(CancelOutcome.GONE, "")
+
     async def release(self, role: str) -> None: ...
 
     async def end(self) -> None: ...
@@ -215,6 +223,7 @@ SEEN = Capture(
 def report(begin_s: float, record_id: int = 0) -> RoleSnapshot:
     return RoleSnapshot(
         "server", "tcp", "", Totals(requests=1), 1, time_s=begin_s + 9.0, began_s=begin_s,
+        ready_s=begin_s + 3.0, awaited_since_s=begin_s + 4.0,
         events=(Event(begin_s + 1.0, EventKind.OPEN, "server"),), events_cursor=1,
         exchanges=(SEEN.exchange._replace(record_id=record_id, time_s=begin_s + 2.0),), exchanges_cursor=1,
     )  # fmt: skip
@@ -235,6 +244,7 @@ async def test_times_of_another_clock_are_told_on_ours() -> None:
     await role.refresh()
     found = role.snapshot(EVERYTHING)
     assert (found.time_s, found.began_s, found.last_answer_s) == (1_009.0, 1_000.0, 0.0)
+    assert (found.ready_s, found.awaited_since_s) == (1_003.0, 1_004.0)
     assert [event.time_s for event in found.events] == [1_001.0, 1_001.0]
     assert [exchange.time_s for exchange in found.exchanges] == [1_002.0, 1_002.0]
     assert [exchange.record_id for exchange in found.exchanges] == [10, 11]

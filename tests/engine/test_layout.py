@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import ROLE_NAMES
 from sockscope.engine.placement.hosts.child import ChildHost
 from sockscope.engine.placement.layout import HERE, PLACES, Place, place_of

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.config.experiment import Tuning
-from sockscope.core.run.snapshot import KernelUdp
+from sockscope.core.config.tuning import Tuning
+from sockscope.core.run.snapshot import KernelTcp, KernelUdp
 from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed, open_descriptors
-from sockscope.engine.sampler import Sampler, kernel_udp
+from sockscope.engine.sampler import Sampler, kernel_tcp, kernel_udp
 
 
 @pytest.mark.parametrize(
@@ -68,15 +68,18 @@ async def test_a_figure_that_cannot_be_read_is_not_known_and_the_next_one_is() -
     assert born_blind.sample().machine_busy_s is None
 
 
-SNMP = "Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors\nUdp: 5 0 1 7 2\n"
-SNMP6 = "Udp6InDatagrams 10\nUdp6InErrors 0\nUdp6OutDatagrams 20\nUdp6RcvbufErrors 0\n"
+SNMP = "Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors\nUdp: 5 1 1 7 2 0\n"
+SNMP6 = (
+    "Udp6InDatagrams 10\nUdp6InErrors 0\nUdp6OutDatagrams 20\nUdp6RcvbufErrors 0\nUdp6NoPorts 3\n"
+    "Udp6SndbufErrors 8\n"
+)
 
 
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        ({"snmp": SNMP, "snmp6": SNMP6}, KernelUdp(15, 27, 1, 2)),
-        ({"snmp": SNMP}, KernelUdp(5, 7, 1, 2)),
+        ({"snmp": SNMP, "snmp6": SNMP6}, KernelUdp(15, 27, 1, 2, 4, 8)),
+        ({"snmp": SNMP}, KernelUdp(5, 7, 1, 2, 1)),
         ({}, None),
         ({"snmp": ""}, None),
         ({"snmp": SNMP.splitlines()[0]}, None),
@@ -91,3 +94,19 @@ def test_what_is_partly_readable_is_not_known(
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert kernel_udp(tmp_path) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("TcpExt: SyncookiesSent ListenOverflows\nTcpExt: 3 14\nIpExt: InOctets\nIpExt: 9\n", KernelTcp(14)),
+        ("TcpExt: SyncookiesSent\nTcpExt: 3\n", None),
+        ("", None),
+    ],
+)
+def test_what_a_full_backlog_turned_away_is_known_where_the_kernel_tells(
+    tmp_path: Path, text: str, told: KernelTcp | None
+) -> None:
+    assert kernel_tcp(tmp_path) is None
+    (tmp_path / "netstat").write_text(text)
+    assert kernel_tcp(tmp_path) == told

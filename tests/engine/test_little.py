@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.cycle import cycle_of
 from sockscope.core.run.figures import figures
 from sockscope.core.run.little import accounted_ratio
@@ -28,6 +28,8 @@ QUICK = {"service_time_s": 0.0, "request_timeout_s": 60.0, "permits": 0}
         {"clients": 20, "client": "streams"},
         {"clients": 20, "client": "blocking", "think_time_s": 0.001},
         {"clients": 50, "transport": "udp"},
+        {"clients": 20, "transport": "udp", "client": "streams"},
+        {"clients": 20, "transport": "udp", "client": "blocking", "permits": 5},
         {"clients": 50, "lifetime": 1},
         {"clients": 50, "lifetime": 1, "transport": "udp"},
         {"clients": 50, "permits": 3},

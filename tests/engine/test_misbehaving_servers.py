@@ -64,6 +64,11 @@ dialogues = st.sampled_from(
         {"request": "ping\\n", "request_bytes": 5, "framing": "none"},
         {"request": "ping\\n", "request_bytes": 5, "until": "\\n"},
         {"request": "ping\\n", "request_bytes": 5, "expect_bytes": 5},
+        {"request": "ping", "request_bytes": 4, "framing": "newline", "unasked": "count", "reject": "/!/"},
+        {"request": "+a {n}\\r\\n\n*1\\r\\n+answer\\r\\n", "answer": "resp", "unasked": "count"},
+        {"request": "+a {n}\\r\\n\n*1\\r\\n+answer\\r\\n", "until_line": "/a/", "reject": "/(?m)1\\s*$/"},
+        {"request": "ping {n} {n}\\n", "until": "\\n", "preamble": "hello\\n", "accept": "/[^5]\\n/"},
+        {"request": "hex:8203616263898000000000aa", "answer": "websocket", "unasked": "ignore"},
     ]
 )
 
@@ -184,8 +189,9 @@ async def test_who_thinks_does_not_ask_on_a_connection_that_the_server_has_close
         values: dict[str, Any] = {"client": client, "target": f"127.0.0.1:{port}", "think_time_s": 0.02}
         async with running(role="swarm", clients=1, requests=4, **values) as engine:
             await engine.wait()
-            totals = swarm_of(engine).totals
+            totals, thought_s = swarm_of(engine).totals, engine.snapshot().elapsed_s
     assert (totals.responses, totals.errors, totals.connections_opened) == (4, 0, 4)
+    assert thought_s >= 3 * 0.02, "it does not ask sooner for that"
 
 
 @pytest.mark.parametrize("client", ["selector", "protocol", "streams", "blocking"])

@@ -33,7 +33,7 @@ def test_an_error_is_a_reason(error: OSError | None, reason: CloseReason) -> Non
         (("192.0.2.1", 0), errno.EADDRINUSE, "no ephemeral port is left"),
         (("192.0.2.1", 80), errno.EACCES, "choose a higher --port"),
         (("192.0.2.1", 8080), errno.EACCES, "Permission denied: something forbids"),
-        (("192.0.2.1", 80), errno.EADDRNOTAVAIL, "leave --bind out"),
+        (("192.0.2.1", 80), errno.EADDRNOTAVAIL, "leave out --bind"),
         (("127.0.0.1", 0), errno.EADDRNOTAVAIL, "the loopback interface is down"),
         (("::1", 0), errno.EADDRNOTAVAIL, "this machine has no IPv6 loopback; use -4"),
         (("::1", 80), errno.EAFNOSUPPORT, "use -4"),

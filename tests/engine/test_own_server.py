@@ -7,6 +7,9 @@ import gc
 import inspect
 import re
 import signal
+import socket
+import ssl
+import struct
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,19 +20,26 @@ from typing import Any, cast
 
 import pytest
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.run.snapshot import RoleSnapshot
 from sockscope.core.wire.framing import encode
+from sockscope.engine import own_life
+from sockscope.engine.captures import CAPTURE_BYTES, payload_of
 from sockscope.engine.loops import run_on
-from sockscope.engine.own_code import load_handler, load_protocol, look_for, reload
+from sockscope.engine.own_code import imported_anew, load, look_for, reload
 from sockscope.engine.own_errors import ELSEWHERE, MOST_PLACES, RaisedTable, place_of, told
+from sockscope.engine.own_forms import Form
+from sockscope.engine.own_process import lent_process
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.asyncio.own import OwnEndpoint, OwnServer
+from sockscope.engine.servers.asyncio.own import OwnEndpoint
 from sockscope.engine.servers.asyncio.own_guard import OwnGuard
 from sockscope.engine.servers.endpoint import ServerContext
+from sockscope.engine.servers.own_server import OwnServer
+from sockscope.engine.servers.threads import own as threads_own
+from sockscope.engine.servers.threads.own import OwnThreadsEndpoint
 from sockscope.engine.swarm.links import LINKS
 from sockscope.errors import ConfigError, ListenError
 from tests.engine import own_servers
@@ -51,30 +61,34 @@ ECHOES = [
     {"handler": f"{HERE}:awaitable"},
     {"protocol": f"{HERE}:Echo"},
     {"protocol": f"{HERE}:make_echo"},
+    {"protocol": f"{HERE}:promise_echo"},
     {"protocol": f"{HERE}:Namespace.Echo"},
 ]
 echoes = pytest.mark.parametrize("own", ECHOES, ids=lambda own: next(iter(own.values())).partition(":")[2])
 
 
 @asynccontextmanager
-async def serving(**values: Any) -> AsyncIterator[tuple[OwnEndpoint, Recorder]]:
+async def serving(**values: Any) -> AsyncIterator[tuple[Any, Recorder]]:
     """Serve on loopback without a swarm."""
     chosen = experiment(**values)
     recorder = Recorder("server")
     host = "::1" if chosen.tuning.family == "ipv6" else "127.0.0.1"
-    endpoint = OwnServer(chosen).open(
-        ServerContext(chosen, recorder), Assignment(chosen.tuning, 0, (host, 0))
-    )
+    server = OwnServer(chosen)
+    await server.begin()
+    endpoint = server.open(ServerContext(chosen, recorder), Assignment(chosen.tuning, 0, (host, 0)))
+    assert isinstance(endpoint, OwnEndpoint | OwnThreadsEndpoint)
     try:
         yield endpoint, recorder
     finally:
         endpoint.close(CloseReason.STOPPED)
         await until(lambda: endpoint.drained)
+        await server.end()
+        recorder.fold()
         assert not recorder.live
 
 
 @asynccontextmanager
-async def peer(endpoint: OwnEndpoint) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def peer(endpoint: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection(*endpoint.address)
     try:
         async with asyncio.timeout(10):
@@ -110,6 +124,339 @@ async def test_both_ends_count_the_same(own: dict[str, Any], family: str, framin
     assert (server.totals.bytes_in, server.totals.bytes_out) == (swarm.bytes_out, swarm.bytes_in)
     assert server.totals.reads == server.totals.writes == 200
     assert server.totals.connections_closed == swarm.connections_opened == 4
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        *({"handler": f"{HERE}:{name}"} for name in (
+            "make_handler", "calls_back", "returns_a_task", "Methods", "methods.bound", "Methods.static",
+            "partial_echo", "decorated",
+        )),
+        *({"protocol": f"{HERE}:{name}"} for name in ("EchoFromABuffer", "make_buffering", "Upgrades")),
+        *({"handler": f"{HERE}:{name}"} for name in (
+            "blocks", "blocks_with_address", "blocks_on_files", "blocks_on_pieces", "blocks_on_the_rest",
+            "StreamRequests", "Requests", "CallableOnSockets",
+        )),
+        {"handler": f"{HERE}:makes_a_blocking_one", "handler_arg": "size=5"},
+    ],
+    ids=lambda own: next(iter(own.values())).partition(":")[2],
+)  # fmt: skip
+async def test_whatever_asyncio_can_call_serves(own: dict[str, Any]) -> None:
+    async with running(framing="newline", requests=60, lifetime=10, **own) as engine:
+        await engine.wait()
+    swarm, server = swarm_of(engine).totals, server_of(engine)
+    assert (swarm.responses, swarm.errors, swarm.timeouts) == (60, 0, 0)
+    assert (server.totals.requests, server.totals.responses, server.raised) == (60, 60, ())
+    assert (server.totals.bytes_in, server.totals.bytes_out) == (swarm.bytes_out, swarm.bytes_in)
+    if "uffer" in next(iter(own.values())):
+        assert server.totals.reads >= 60 * 5, "65 B in reads of 16 B"
+
+
+LINES: dict[str, Any] = {"request": "ping\\n", "until": "\\n", "requests": 20}
+
+
+@pytest.mark.parametrize("own", [
+    {"handler": f"{HERE}:prefixes"}, {"handler": f"{HERE}:Prefixing"}, {"handler": f"{HERE}:make_prefixing"},
+    {"protocol": f"{HERE}:PrefixingProtocol"}, {"protocol": f"{HERE}:make_prefixing_protocol"},
+], ids=lambda own: next(iter(own.values())).partition(":")[2])  # fmt: skip
+async def test_arguments_are_for_the_server_or_for_what_makes_it(own: dict[str, Any]) -> None:
+    async with running(handler_arg="prefix=5 >\ntimes=2", **own, **LINES) as engine:
+        await engine.wait()
+    swarm = swarm_of(engine).totals
+    assert (swarm.responses, swarm.bytes_in) == (20, 20 * len("5 >5 >ping\n"))
+    for arguments in ("prefix=x\nsize=1", "times=1"):
+        with pytest.raises(ConfigError, match=r"must take|takes .*--handler-arg"):
+            load(experiment(handler_arg=arguments, **own))
+
+
+def hooks_of(startup: str, shutdown: str) -> dict[str, Any]:
+    names = {"startup": startup, "shutdown": shutdown}
+    return {key: f"{HERE}:{name}" for key, name in names.items() if name}
+
+
+@pytest.mark.parametrize(
+    ("startup", "shutdown", "greeting", "lived"),
+    [
+        ("prepare", "end", b"prepared ", ["ended b'prepared '"]),
+        ("around", "end", b"around ", ["left", "ended b'around '"]),
+        ("", "end", b"", ["ended b''"]),
+    ],
+)
+async def test_what_comes_before_and_after_the_server(
+    startup: str, shutdown: str, greeting: bytes, lived: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_servers, "lived", [])
+    hooks = hooks_of(startup, shutdown)
+    async with running(handler=f"{HERE}:greets", **hooks, **LINES) as engine:
+        await engine.wait()
+        assert own_servers.lived == []
+    swarm = swarm_of(engine).totals
+    assert (swarm.responses, swarm.bytes_in) == (20, 20 * len(greeting + b"ping\n"))
+    assert own_servers.lived == lived
+    assert server_of(engine).raised == ()
+
+
+@pytest.mark.parametrize(
+    ("startup", "why"),
+    [
+        ("fails_at_once", "raised ValueError at tests/engine/own_servers.py:"),
+        ("generates", "is a generator: put @contextlib.asynccontextmanager above it"),
+        ("either", "must take no arguments, but takes (a, b)"),
+        ("never_returns", "does not return within 0.05 s: it waits at tests/engine/own_servers.py:"),
+    ],
+)
+async def test_a_startup_that_fails_is_told(startup: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_life, "STARTUP_S", 0.05)
+    before = open_sockets()
+    with pytest.raises(ConfigError) as caught:
+        async with running(handler=f"{HERE}:greets", startup=f"{HERE}:{startup}", **LINES):
+            pass
+    [fault] = caught.value.faults
+    assert (fault.field, fault.value) == ("startup", f"{HERE}:{startup}")
+    assert why in fault.why
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert open_sockets() <= before
+
+
+@pytest.mark.parametrize(
+    ("startup", "shutdown", "told"),
+    [
+        ("fails_at_the_end", "", "ValueError at tests/engine/own_servers.py:"),
+        ("fails_meanwhile", "", "ValueError at tests/engine/own_servers.py:"),
+        ("", "never_returns", "never_returns does not return within 0.2 s: it waits at tests/engine/own"),
+    ],
+)
+async def test_what_fails_later_is_counted_and_told(
+    startup: str, shutdown: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_life, "SHUTDOWN_S", 0.2)
+    hooks = hooks_of(startup, shutdown)
+    async with running(handler=f"{HERE}:greets", **hooks, **LINES) as engine:
+        await engine.wait()
+    server = server_of(engine)
+    assert told in server.last_trouble
+    assert server.totals.errors == 1
+    assert swarm_of(engine).totals.responses == 20
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_what_goes_by_in_tls_is_counted_as_plain_bytes(loop: str) -> None:
+    async def talk() -> tuple[int, int, int, CloseReason | None]:
+        trusting = ssl.create_default_context(cafile=Path(__file__).with_name("localhost.pem"))
+        own: dict[str, Any] = {"handler": f"{HERE}:starts_tls", "framing": "newline"}
+        async with serving(**own) as (endpoint, recorder):
+            async with peer(endpoint) as (reader, writer):
+                for line in (b"before\n", b"STARTTLS\n", b"within\n", b"again\n"):
+                    writer.write(line)
+                    assert await reader.readline() == line
+                    if line == b"STARTTLS\n":
+                        await writer.start_tls(trusting, server_hostname="localhost")
+            record, totals = await closed(recorder), recorder.totals()
+            assert (recorder.errors, recorder.counts_frames) == (0, True)
+            recorder.fold()
+            exchange = recorder.exchanges.get(2)
+            assert exchange is not None
+            assert exchange[3:] == (b"within\n", b"within\n")
+            return totals.requests, totals.bytes_in, totals.bytes_out, record.close_reason
+
+    assert run_on(loop, talk()) == (4, 29, 29, CloseReason.EOF)
+
+
+# Over UDP.
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("name", ["EchoDatagrams", "LateDatagrams", "EchoEither"])
+def test_a_datagram_protocol_serves_and_both_ends_count_the_same(name: str, loop: str) -> None:
+    async def run() -> None:
+        async with running(protocol=f"{HERE}:{name}", transport="udp", requests=100) as engine:
+            await engine.wait()
+            exchange = exchanges_of(engine)[-1]
+            capture = await engine.capture(exchange.record_id)
+            assert capture is not None
+            assert capture.server is not None
+            assert capture.server.request.data == capture.request.data
+        swarm, server = swarm_of(engine).totals, server_of(engine)
+        assert (swarm.responses, swarm.timeouts, swarm.errors) == (100, 0, 0)
+        totals = server.totals
+        assert (totals.requests, totals.responses, totals.datagrams_lost) == (100, 100, 0)
+        assert (totals.datagrams_received, totals.datagrams_sent) == (100, 100)
+        assert (totals.bytes_in, totals.bytes_out) == (swarm.bytes_out, swarm.bytes_in)
+
+    run_on(loop, run())
+
+
+async def test_a_datagram_protocol_answers_what_it_likes() -> None:
+    asked: dict[str, Any] = {"request": "ping", "accept": "PING", "requests": 40}
+    async with running(protocol=f"{HERE}:ShoutDatagrams", transport="udp", **asked) as engine:
+        await engine.wait()
+    assert (swarm_of(engine).totals.responses, swarm_of(engine).totals.answers_rejected) == (40, 0)
+    assert server_of(engine).totals.datagrams_lost == 0
+
+
+async def test_a_datagram_protocol_that_raises_goes_on_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_servers, "lived", [])
+    values: dict[str, Any] = {"transport": "udp", "request_timeout_s": 0.02}
+    async with running(protocol=f"{HERE}:FailingDatagrams", **values) as engine:
+        await until(lambda: server_of(engine).totals.errors >= 3)
+        answered = swarm_of(engine).totals.responses
+        await until(lambda: swarm_of(engine).totals.responses > answered)
+    [raised] = server_of(engine).raised
+    assert (raised.what, raised.count) == ("ValueError", server_of(engine).totals.errors)
+    assert own_servers.lived == ["lost"]
+
+
+async def test_a_protocol_of_either_kind_follows_the_transport() -> None:
+    before = open_sockets()
+    async with running(protocol=f"{HERE}:EchoEither") as engine:
+        for transport in ("udp", "tcp", "udp"):
+            await tune(engine, transport=transport)
+            seen = swarm_of(engine).totals.responses
+            await until(lambda seen=seen: swarm_of(engine).totals.responses > seen + 20)  # type: ignore[misc]
+            assert server_of(engine).transport == transport
+    assert open_sockets() <= before
+
+
+@pytest.mark.parametrize(
+    ("name", "transport", "why"),
+    [
+        ("EchoDatagrams", "tcp", "cannot be combined with --protocol, which serves UDP"),
+        ("Echo", "udp", "cannot be combined with --protocol, which serves TCP"),
+        ("UnmadeDatagrams", "udp", r"raised ValueError at tests/engine/own_servers.py:\d+: third"),
+    ],
+)
+async def test_the_other_transport_is_refused(name: str, transport: str, why: str) -> None:
+    before = open_sockets()
+    with pytest.raises(ConfigError, match=why):
+        async with running(protocol=f"{HERE}:{name}", transport=transport):
+            pass
+    assert open_sockets() <= before
+
+
+# In threads.
+
+
+@asynccontextmanager
+async def in_threads(name: str, **values: Any) -> AsyncIterator[tuple[OwnThreadsEndpoint, Recorder]]:
+    async with serving(handler=f"{HERE}:{name}", framing="newline", **values) as (endpoint, recorder):
+        assert isinstance(endpoint, OwnThreadsEndpoint)
+        yield endpoint, recorder
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "text"),
+    [
+        ("fails_after_one", CloseReason.RAISED, "ValueError at tests/engine/own_servers.py:"),
+        ("exits_after_one", CloseReason.RAISED, "SystemExit at tests/engine/own_servers.py:"),
+        ("sends_a_file_and_leaves", CloseReason.CLOSED, f"left by {HERE}:"),
+        ("blocks_with_address", CloseReason.EOF, ""),
+    ],
+)
+async def test_how_a_connection_in_a_thread_ends(name: str, reason: CloseReason, text: str) -> None:
+    async with in_threads(name) as (endpoint, recorder), peer(endpoint) as (reader, writer):
+        writer.write(b"hello\n")
+        writer.write_eof()
+        answer = await reader.read()
+        recorder.start()
+        await closed(recorder)
+        recorder.stop()
+        record, totals = recorder.closed[-1], recorder.totals()
+        assert (record.close_reason, record.close_text[: len(text)]) == (reason, text)
+        assert (totals.reads, totals.bytes_in, totals.bytes_out) == (1, 6, len(answer))
+        raised = reason is CloseReason.RAISED
+        assert (recorder.errors, sum(row.count for row in endpoint.server.raised.rows())) == (raised, raised)
+
+
+@pytest.mark.parametrize("name", ["asks_for_the_lost", "blocks", "blocks_with_address", "StreamRequests"])
+async def test_a_peer_that_is_gone_at_once_is_no_fault_of_the_code_in_a_thread(name: str) -> None:
+    async with in_threads(name) as (endpoint, recorder):
+        for _ in range(20):
+            with socket.create_connection(endpoint.address) as gone:
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        recorder.start()
+        await until(lambda: len(recorder.closed) == 20)
+        recorder.stop()
+        assert (recorder.errors, errors_of(recorder)) == (0, [])
+
+
+async def test_tls_of_its_own_in_a_thread_is_served_and_not_counted() -> None:
+    trusting = ssl.create_default_context(cafile=Path(__file__).with_name("localhost.pem"))
+    async with in_threads("blocks_in_tls") as (endpoint, recorder), peer(endpoint) as (reader, writer):
+        await writer.start_tls(trusting, server_hostname="localhost")
+        writer.write(b"hello\n")
+        assert await reader.readline() == b"hello\n"
+        recorder.fold()
+        assert not recorder.counts_frames
+        assert "what goes by after detach() at tests/engine/own_servers.py:" in errors_of(recorder)[0].text
+        # Nobody hangs up: the end is brought about from here.
+        endpoint.close(CloseReason.STOPPED)
+        await until(lambda: endpoint.drained)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("spins", "had to be broken off: it did not end with its connection"),
+        ("swallows_its_end", "does not end and is left behind at tests/engine/own_servers.py:"),
+    ],
+)
+async def test_a_thread_that_does_not_end_is_ended_or_told(
+    name: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads_own, "BREAK_S", 0.2)
+    own_servers.spared.clear()
+    before = open_sockets()
+    values: dict[str, Any] = {"handler": f"{HERE}:{name}", "framing": "newline", "clients": 1}
+    async with running(grace_s=0.0, request_timeout_s=60.0, **values) as engine:
+        await until(lambda: swarm_of(engine).totals.responses >= 1)
+    assert any(told in event.text for event in engine.snapshot(EVERYTHING).events)
+    own_servers.spared.set()
+    await until(lambda: not any("sockscope" in thread.name for thread in threading.enumerate()))
+    assert open_sockets() <= before
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("how", ["garbage", "gone", "stopped"])
+def test_a_handshake_that_fails_ends_its_connection(loop: str, how: str) -> None:
+    async def talk() -> int:
+        async with serving(handler=f"{HERE}:starts_tls", framing="newline") as (endpoint, recorder):
+            async with peer(endpoint) as (reader, writer):
+                writer.write(b"STARTTLS\n")
+                assert await reader.readline() == b"STARTTLS\n"
+                if how == "garbage":
+                    writer.write(b"no handshake\n")
+                    await reader.read()
+                elif how == "stopped":
+                    endpoint.close(CloseReason.STOPPED)
+            await closed(recorder)
+            await until(lambda: endpoint.drained)
+            return recorder.errors
+
+    assert run_on(loop, talk()) == (how == "garbage")
+
+
+def test_a_file_that_is_sent_is_counted() -> None:
+    sent = Path(own_servers.__file__).read_bytes()
+
+    async def talk() -> None:
+        async with (
+            serving(handler=f"{HERE}:sends_a_file", framing="newline") as (endpoint, recorder),
+            peer(endpoint) as (reader, writer),
+        ):
+            for _ in range(2):
+                writer.write(b"send\n")
+                assert await reader.readexactly(len(sent)) == sent
+            await until(lambda: recorder.totals().writes == 2)
+            assert (recorder.totals().bytes_out, recorder.counts_frames) == (2 * len(sent), False)
+            recorder.fold()
+            exchange = recorder.exchanges.get(1)
+            assert exchange is not None
+            payload = payload_of(exchange[4])  # type: ignore[arg-type]
+            assert (payload.data, payload.real_length) == (sent[:CAPTURE_BYTES], len(sent))
+
+    run_on("asyncio", talk())
 
 
 async def test_a_frame_in_pieces_is_one_request_and_what_the_server_read_is_captured() -> None:
@@ -182,16 +529,20 @@ async def test_an_answer_need_not_be_the_request(
 
 
 @pytest.mark.parametrize(
-    ("client", "tuned"),
+    ("client", "tuned", "ends"),
     [
-        (client, tuned)
+        (client, tuned, ends)
         for transport, client in LINKS
-        for tuned in ({}, {"depth": 4}, {"depth": 4, "batch": 2}, {"pool": 2})
+        for tuned, ends in (
+            ({}, {"until": "\\r\\n"}),
+            ({"depth": 4}, {"expect_bytes": 7}),
+            ({"depth": 4, "batch": 2}, {"answer": "resp"}),
+            ({"pool": 2}, {"until": "\\r\\n"}),
+        )
         if transport == "tcp" and not (client == "blocking" and tuned)
     ],
     ids=str,
 )
-@pytest.mark.parametrize("ends", [{"until": "\\r\\n"}, {"expect_bytes": 7}], ids=str)
 async def test_every_client_takes_such_answers(
     client: str, tuned: dict[str, Any], ends: dict[str, Any]
 ) -> None:
@@ -358,7 +709,7 @@ async def test_a_peer_that_does_not_read_is_seen() -> None:
         ({"protocol": f"{HERE}:FragileAtOpening"}, "RuntimeError at {place}: in connection_made"),
         ({"protocol": f"{HERE}:FragileAtReading"}, "RuntimeError at {place}: in data_received"),
         ({"protocol": f"{HERE}:FragileAtEnd"}, "RuntimeError at {place}: in eof_received"),
-        ({"protocol": f"{HERE}:make_nothing"}, "TypeError"),
+        ({"protocol": f"{HERE}:FragileBuffer"}, "RuntimeError at {place}: in get_buffer"),
         ({"handler": f"{HERE}:exit_process"}, "SystemExit at {place}: bye"),
         ({"handler": f"{HERE}:cancel_itself"}, "CancelledError at {place}"),
     ],
@@ -423,7 +774,8 @@ def test_the_users_code_never_ends_a_run_wherever_it_raises(
     # As the faces have it: without a handler of theirs a KeyboardInterrupt may be anybody's.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        server = run_on(loop, run())
+        with lent_process({signal.SIGINT}):
+            server = run_on(loop, run())
     finally:
         signal.signal(signal.SIGINT, before)
     places = {row.where for row in server.raised}
@@ -465,29 +817,50 @@ async def test_a_handler_that_never_ends_is_ended(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("load", "reference", "why"),
+    ("key", "reference", "why"),
     [
-        (load_handler, "no_such_module:handle", "there is no module no_such_module, neither in"),
-        (load_handler, "tests.no_such_module:handle", "there is no module tests.no_such_module"),
-        (load_handler, f"{HERE}:no_such", "there is no no_such in"),
-        (load_handler, f"{HERE}:Namespace.no_such", "there is no no_such in"),
-        (load_handler, f"{HERE}:make_echo", "is not a function made by async def"),
-        (load_handler, f"{HERE}:Echo", "is a protocol class: --protocol takes it"),
-        (load_handler, "asyncio.subprocess:Process.wait", "must take (reader, writer), but takes (self)"),
-        (load_protocol, f"{HERE}:echo", "is made by async def: --handler takes it"),
-        (load_protocol, f"{HERE}:Awaitable", "is not a class derived from asyncio.Protocol"),
-        (load_protocol, "asyncio:BufferedProtocol", "is not a class derived from asyncio.Protocol"),
-        (load_protocol, f"{HERE}:awaitable", "must take no arguments, but takes (reader"),
-        (load_protocol, "sys:path", "is no class or function but a list"),
+        ("handler", "no_such_module:handle", "there is no module no_such_module, neither in"),
+        (
+            "handler",
+            f"{HERE}.py:echo",
+            "a module is named without .py, such as tests.engine.own_servers:handle",
+        ),
+        ("handler", "tests.no_such_module:handle", "there is no module tests.no_such_module"),
+        ("handler", f"{HERE}:no_such", "there is no no_such in"),
+        ("handler", f"{HERE}:Namespace.no_such", "there is no no_such in"),
+        ("handler", f"{HERE}:make_nothing", "makes an object, which does not take (reader, writer), or"),
+        ("handler", f"{HERE}:fail", "raised ValueError at tests/engine/own_servers.py:"),
+        ("handler", "asyncio.subprocess:Process.wait", "must take (reader, writer), but takes (self)"),
+        ("handler", f"{HERE}:async_on_a_socket", "must take (reader, writer), but takes (sock: "),
+        ("handler", f"{HERE}:either", "takes (a, b), which may be either: name or annotate them (reader,"),
+        ("protocol", f"{HERE}:Awaitable", "is not a class derived from asyncio.Protocol"),
+        ("protocol", f"{HERE}:make_nothing", "makes an object, which is neither a protocol nor makes any"),
+        ("protocol", f"{HERE}:either", "must take no arguments, but takes (a, b); --handler-arg gives them"),
+        (
+            "asgi",
+            f"{HERE}:echo",
+            "is no ASGI application, which takes (scope, receive, send), but a function",
+        ),
+        ("protocol", "sys:path", "is neither a class nor a function, but a list"),
     ],
 )
-async def test_what_will_not_serve_is_told(load: Any, reference: str, why: str) -> None:
+async def test_what_will_not_serve_is_told(key: str, reference: str, why: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(reference)
+        load(experiment(**{key: reference}))
     [fault] = caught.value.faults
-    assert fault.field == ("handler" if load is load_handler else "protocol")
-    assert fault.value == reference
+    assert (fault.field, fault.value) == (key, reference)
     assert why in fault.why
+
+
+@pytest.mark.parametrize(
+    ("reference", "form"),
+    [("echo", Form.COROUTINE), ("awaitable", Form.COROUTINE), ("Echo", Form.PROTOCOL),
+     ("make_echo", Form.PROTOCOL), ("promise_echo", Form.PROMISED), ("application", Form.ASGI),
+     ("applicable", Form.ASGI)],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["handler", "protocol"])
+async def test_what_it_is_shows_by_itself(key: str, reference: str, form: Form) -> None:
+    assert load(experiment(**{key: f"{HERE}:{reference}"})).form is form
 
 
 _STARTS_A_LOOP = "import asyncio\nasync def main():\n    pass\n"
@@ -647,24 +1020,24 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 async def test_a_server_that_was_edited_is_imported_anew(edited: Callable[[str], str]) -> None:
     reference = edited("async def handle(r, w): return 1\n")
     chosen = experiment(handler=reference)
-    first = load_handler(reference)
+    first = load(chosen).call
     assert reload(chosen) == ""
     edited("async def handle(r, w): return 2\n")
     assert reload(chosen) == "edited_server:handle was edited: the new run serves with it as it is now"
-    second = load_handler(reference)
+    second = load(chosen).call
     assert first is not second
     assert await cast(Any, second)(None, None) == 2
     for broken in ("async def handle(r, w) return 3\n", "raise ValueError(33333333333333)\n"):
         edited(broken)
         with pytest.raises(ConfigError, match="importing edited_server raised"):
             reload(chosen)
-        assert load_handler(reference) is second, "what was there stays"
-    for unfit in ("def handle(r, w): return 3\n", "async def handle(r): return 4\n"):
+        assert load(chosen).call is second, "what was there stays"
+    for unfit in ("def handle(a, b): return 3\n", "async def handle(r): return 4\n"):
         edited(unfit)
         for _ in "twice":
-            with pytest.raises(ConfigError, match=r"is not a function made by async def|must take"):
+            with pytest.raises(ConfigError, match=r"which may be either|must take"):
                 reload(chosen)
-        assert load_handler(reference) is second, "what was there stays"
+        assert load(chosen).call is second, "what was there stays"
 
 
 async def test_where_it_runs_in_a_child_its_syntax_is_looked_at(edited: Callable[[str], str]) -> None:
@@ -676,3 +1049,79 @@ async def test_where_it_runs_in_a_child_its_syntax_is_looked_at(edited: Callable
     with pytest.raises(ConfigError, match=r"SyntaxError at edited_part\.py:1"):
         reload(chosen)
     assert "edited_part" not in sys.modules
+
+
+ANSWERS = "async def handle(r, w):\n    while await r.readline():\n        w.write(%r)\n"
+
+
+@pytest.mark.parametrize("place", ["loop", "server"])
+async def test_an_edit_is_taken_up_while_the_run_goes_on(place: str, edited: Callable[[str], str]) -> None:
+    reference = edited(ANSWERS % b"first\n")
+    asked: dict[str, Any] = {"request": "ping\\n", "until": "\\n", "place": place}
+    async with running(handler=reference, **asked) as engine:
+
+        async def answered(answer: bytes) -> None:
+            while True:
+                capture = await engine.capture(exchanges_of(engine)[-1].record_id)
+                if capture is not None and capture.response and capture.response.data == answer:
+                    return
+                await asyncio.sleep(0.01)
+
+        await until(lambda: exchanges_of(engine), what="an answer")
+        async with asyncio.timeout(10):
+            await answered(b"first\n")
+            assert (await engine.reload(), engine.generation) == ("", 0)
+            edited("async def handle(r, w) oops\n")
+            with pytest.raises(ConfigError, match=r"SyntaxError at edited_part\.py:1"):
+                await engine.reload()
+            edited("pass\n" + ANSWERS % b"second\n")
+            assert (await engine.reload(), engine.generation) == ("edited edited_part.py +2 −1", 1)
+            await answered(b"second\n")
+        await until(lambda: not swarm_of(engine).rolling, what="no connection is of the old code")
+        events = engine.snapshot(EVERYTHING).events
+        assert [e.text for e in events if e.kind is EventKind.TUNING] == ["edited edited_part.py +2 −1"]
+    assert swarm_of(engine).totals.failed == server_of(engine).totals.errors == 0
+
+
+async def test_an_application_that_was_edited_has_a_life_of_its_own(edited: Callable[[str], str]) -> None:
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+    source = "from tests.engine.own_servers import application as handle\n"
+    own_servers.lifespan.clear()
+    async with running(asgi=edited(source)) as engine:
+        edited("from tests.engine.own_servers import does_not_start as handle\n")
+        with pytest.raises(ConfigError, match="did not start up: ConnectionError: no database"):
+            await engine.reload()
+        assert own_servers.lifespan == ["lifespan.startup"]
+        edited("pass\n" + source)
+        assert await engine.reload()
+        await until(lambda: len(own_servers.lifespan) == 3, what="the end of the old one")
+        assert own_servers.lifespan == ["lifespan.startup", "lifespan.startup", "lifespan.shutdown"]
+    assert swarm_of(engine).totals.failed == 0
+    assert own_servers.lifespan.count("lifespan.shutdown") == 2
+
+
+def test_a_module_that_was_imported_late_is_read_anew(edited: Callable[[str], str]) -> None:
+    chosen = experiment(
+        handler=edited("async def handle(r, w):\n    import edited_late\n    return edited_late.N\n")
+    )
+    late = Path("edited_late.py")
+    late.write_text("N = 1\n")
+    assert asyncio.run(load(chosen).call(None, None)) == 1
+    late.write_text("N = 2\n# edited\n")
+    with imported_anew(chosen) as told_of:
+        assert told_of.startswith("edited_late.py")
+    assert asyncio.run(load(chosen).call(None, None)) == 2
+    sys.modules.pop("edited_late")
+
+
+async def test_a_server_that_its_code_has_ended_begins_anew_with_the_edit(
+    edited: Callable[[str], str],
+) -> None:
+    reference = edited("import os\nasync def handle(r, w):\n    os._exit(3)\n")
+    asked: dict[str, Any] = {"request": "ping\\n", "until": "\\n", "place": "server"}
+    async with running(handler=reference, clients=1, **asked) as engine:
+        await until(lambda: "code 3" in str(engine.snapshot(EVERYTHING).events), what="the end of the server")
+        edited(ANSWERS % b"second\n")
+        assert await engine.reload() == "server begun anew"
+        await until(lambda: swarm_of(engine).totals.responses > 10, what="answers")
+        assert engine.error == ""

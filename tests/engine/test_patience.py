@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import RoleSnapshot, RunState, Totals
 from sockscope.engine.patience import Patience
 from tests.engine.peers import Scripted, tcp_peer
@@ -28,7 +28,9 @@ async def test_garbage_alone_ends_the_run() -> None:
     ):
         await engine.wait()
         assert engine.state is RunState.FAILED
-        assert engine.error.startswith("given up after 250 ms without an answer (--give-up): a frame claims")
+        assert engine.error.startswith(
+            "gave up after 250 ms without an answer (--give-up): a length was expected"
+        )
 
 
 async def test_answers_now_and_then_do_not() -> None:

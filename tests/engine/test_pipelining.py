@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.config.models import CLIENT_MODELS, TRANSPORTS
 from sockscope.core.run.snapshot import Totals
 from sockscope.core.wire.framing import encode
 from tests.engine.peers import Scripted, tcp_peer
 from tests.engine.runs import exchanges_of, running, server_of, swarm_of, tune
 from tests.waiting import until
 
-clients = pytest.mark.parametrize("client", ["selector", "protocol", "streams"])
+clients = pytest.mark.parametrize("client", [m.name for m in CLIENT_MODELS.values() if m.pipelines])
+transports = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 def against(port: int, **values: Any) -> Any:
@@ -91,13 +93,16 @@ async def test_a_client_sends_its_whole_turn_and_then_waits() -> None:
 
 
 @clients
-@pytest.mark.parametrize(("depth", "requests"), [(7, 333), (64, 10)])
-async def test_a_budget_is_spent_to_the_last_request(client: str, depth: int, requests: int) -> None:
-    async with running(client=client, clients=5, depth=depth, batch=3, requests=requests) as engine:
+@transports
+@pytest.mark.parametrize("values", [{"depth": 7, "requests": 333}, {"depth": 64, "requests": 10}], ids=str)
+async def test_a_budget_is_spent_to_the_last_request(
+    client: str, transport: str, values: dict[str, Any]
+) -> None:
+    async with running(client=client, transport=transport, clients=5, batch=3, **values) as engine:
         async with asyncio.timeout(20):
             await engine.wait()
         totals = swarm_of(engine).totals
-        assert (totals.requests, totals.responses) == (requests, requests)
+        assert totals.requests == totals.responses == values["requests"]
 
 
 @clients
@@ -148,6 +153,18 @@ async def test_answers_in_another_order_are_not_the_answers(client: str) -> None
     outcomes = Counter(exchange.outcome for exchange in exchanges_of(engine))
     assert outcomes["garbage"] >= 9
     assert outcomes["ok"] == totals.responses
+
+
+@clients
+async def test_answers_before_garbage_count_though_one_read_has_both(client: str) -> None:
+    def talk(connection: Scripted, data: bytes) -> None:
+        connection.transport.write(data[: 2 * 68] + b"\xff\xff\xff\xff")
+
+    async with tcp_peer(talk) as port, against(port, client=client, clients=1, depth=4, batch=4) as engine:
+        await until(lambda: swarm_of(engine).totals.errors >= 4)
+    totals = swarm_of(engine).totals
+    assert balanced(totals)
+    assert totals.responses == totals.errors
 
 
 @clients
@@ -222,8 +239,9 @@ async def test_depth_and_batch_change_while_the_run_goes_on() -> None:
         assert totals.connections_opened == max(opened, 4)
 
 
-async def test_both_ends_of_an_exchange_are_found_among_many() -> None:
-    async with running(clients=2, depth=5, batch=5, server="protocol", requests=200) as engine:
+@transports
+async def test_both_ends_of_an_exchange_are_found_among_many(transport: str) -> None:
+    async with running(transport=transport, clients=2, depth=5, batch=5, requests=200) as engine:
         await engine.wait()
         for exchange in exchanges_of(engine)[-40:]:
             capture = await engine.capture(exchange.record_id)
@@ -234,8 +252,9 @@ async def test_both_ends_of_an_exchange_are_found_among_many() -> None:
             assert capture.response.data == capture.request.data
 
 
-async def test_pausing_lets_the_turn_end() -> None:
-    async with running(clients=3, depth=6, service_time_s=0.002) as engine:
+@transports
+async def test_pausing_lets_the_turn_end(transport: str) -> None:
+    async with running(transport=transport, clients=3, depth=6, service_time_s=0.002) as engine:
         await until(lambda: swarm_of(engine).totals.responses > 50)
         engine.pause()
         await until(lambda: swarm_of(engine).in_flight == 0)

@@ -160,3 +160,19 @@ def test_a_stopwatch_adds_up_what_is_over_and_what_goes_on() -> None:
     assert (watch.running, watch.total_s(6.0)) == (1, 8.0)
     watch.end(2.0, 6.0)
     assert (watch.running, watch.total_s(100.0)) == (0, 8.0)
+
+
+def test_a_stopwatch_counts_no_pause_and_nothing_that_is_skipped() -> None:
+    watch = Stopwatch()
+    early_s = watch.begin(1.0)
+    watch.pause(2.0)
+    watch.pause(3.0)
+    late_s = watch.begin(5.0)
+    assert watch.total_s(9.0) == 1.0
+    watch.resume(10.0)
+    watch.resume(11.0)
+    assert watch.total_s(12.0) == 5.0
+    watch.skip(1.5)
+    watch.end(early_s, 12.0)
+    watch.end(late_s, 12.5)
+    assert (watch.running, watch.total_s(100.0)) == (0, 1.0 + 0.5 + 1.0)

@@ -64,7 +64,7 @@ class Seat:
     def __init__(self, machine: PoolMachine) -> None:
         self.machine = machine
 
-    def take(self) -> None:
+    def take(self, waited_s: float) -> None:
         self.machine.taken.append(self)
 
     def ask(self) -> None:
@@ -123,8 +123,10 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data(), breaks=st.booleans(), used=st.booleans())
     def give_back(self, data: st.DataObject, breaks: bool, used: bool) -> None:
         seat = data.draw(st.sampled_from(self.busy))
+        if used:
+            self.pool.use(seat)
+            self.used += 1
         self.busy.remove(seat)
-        self.used += used
         self.pool.give_back(seat, used=used)
         self.take_up()
         if not breaks and self.pool.connections:
@@ -146,7 +148,7 @@ class PoolMachine(RuleBasedStateMachine):
         present = statistics.waiting + thinking + len(self.busy)
         assert present == max(self.pool.clients, len(self.busy))
         assert not (statistics.waiting and self.free)
-        assert statistics.acquired == self.used + len(self.busy)
+        assert statistics.acquired == self.used, "a turn counts when it is used, and is never taken back"
         assert 0 <= statistics.waited <= statistics.acquired
         assert statistics.wait_s >= self.wait_s
         self.wait_s = statistics.wait_s
@@ -241,7 +243,9 @@ async def test_a_pool_pauses_rolls_and_goes_on(client: str) -> None:
         asked = swarm_of(engine).totals.requests
         await tune(engine, framing="newline")
         await until(lambda: not swarm_of(engine).rolling and swarm_of(engine).connections_open == 3)
-        assert swarm_of(engine).totals.requests == asked
+        paused = swarm_of(engine)
+        assert (paused.totals.requests, paused.pool.waiting) == (asked, 10)
+        assert swarm_of(engine).pool.wait_s == paused.pool.wait_s, "nobody waits for what is held back"
         engine.resume()
         await until(lambda: swarm_of(engine).totals.responses > asked + 50)
         assert swarm_of(engine).totals.errors == 0

@@ -1,4 +1,5 @@
 from dataclasses import fields
+from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import Totals
+from sockscope.engine.captures import COLUMNS, CaptureRing, Unfinished
 from sockscope.engine.recorder import Recorder
 
 ENDS = ("127.0.0.1", 1), ("127.0.0.1", 2)
@@ -66,7 +68,7 @@ def test_totals_are_the_sum_over_the_connections_whatever_happened_since_the_las
             case "write":
                 record.odd_write(value, value % 3)
             case "expect":
-                record.expect(value)
+                record.expect(value, 2 * value)
             case "replace":
                 recorder.on_close(record, CloseReason.EOF)
                 current[which] = opened(which)
@@ -89,3 +91,25 @@ def test_a_gap_is_the_time_without_an_answer_that_was_awaited() -> None:
         recorder.on_exchange((sent_s, read_s, record, b"asked", b"told"))
     recorder.fold()
     assert recorder.gaps.max_s == pytest.approx(1.0, rel=0.01)
+
+
+def test_a_gap_is_awaited_by_those_who_give_up_in_it() -> None:
+    recorder, now_s = Recorder("swarm"), perf_counter()
+    record = recorder.on_open("tcp", *ENDS, 0)
+    recorder.on_exchange((now_s - 9.0, now_s - 8.0, record, b"asked", b"told"))
+    recorder.on_unanswered(now_s - 7.0, record, b"asked", Unfinished("timeout"), 1.0)
+    recorder.on_unanswered(now_s - 1.0, record, b"asked", Unfinished("timeout"), 1.0)
+    recorder.on_exchange((now_s + 60.0, now_s + 60.001, record, b"asked", b"told"))
+    recorder.fold()
+    assert recorder.gaps.max_s == pytest.approx(7.0, rel=0.02)
+
+
+def test_of_the_captures_there_are_the_last_ones_and_no_more_than_it_says() -> None:
+    ring = CaptureRing(100)
+    for batch in range(9):
+        ring.extend([float(batch)] * (30 * COLUMNS))
+    assert (ring.recorded, ring.overwritten, len(list(ring.newest_first()))) == (270, 170, 100)
+    assert ring.get(169) is None
+    assert ring.get(170) is not None
+    page = ring.since(0)
+    assert (len(page.items), page.missed, page.cursor) == (100, 170, 270)

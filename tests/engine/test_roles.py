@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.run.snapshot import Cursors, RoleSnapshot
 from sockscope.engine.engine import Engine
@@ -176,4 +176,4 @@ async def test_a_third_role_that_is_killed_is_told_and_the_next_change_starts_it
 def test_a_call_of_a_role_is_either_asked_or_told() -> None:
     assert not ASKED & TOLD
     assert {"start", "apply", "stop", "drain", "capture", "find_answer", "close_connection"} <= ASKED
-    assert {"pause", "refill", "hold"} == TOLD
+    assert {"pause", "refill", "hold", "stall"} == TOLD

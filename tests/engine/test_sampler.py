@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sockscope.core.histogram import Histogram
+from sockscope.core.run.figures import HEARTBEAT_S
 from sockscope.engine.run_queue import RunQueue
-from sockscope.engine.sampler import HEARTBEAT_S, Sampler
+from sockscope.engine.sampler import Sampler, time_wait_sockets
 from tests.waiting import until
 
 BLOCK_S = 0.2
@@ -72,6 +73,12 @@ def test_a_reading_that_fails_leaves_its_time_to_the_next(monkeypatch: pytest.Mo
     wanted = queue.read()
     assert wanted is not None
     assert wanted.busiest_s == 2.0
+
+
+def test_sockets_in_time_wait_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "sockstat").write_text("sockets: used 290\nTCP: inuse 5 orphan 0 tw 198 alloc 7 mem 1\n")
+    assert time_wait_sockets(tmp_path) == 198
+    assert time_wait_sockets(tmp_path / "elsewhere") is None
 
 
 async def test_time_and_what_was_used_in_it_are_of_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -136,6 +137,24 @@ async def test_what_a_server_sends_before_it_resets_is_taken() -> None:
     assert totals.requests == totals.responses + totals.errors
 
 
+async def test_what_comes_behind_urgent_data_is_read() -> None:
+    def answer(connection: Scripted, data: bytes) -> None:
+        descriptor = connection.transport.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            sock.send(data[:10])
+            sock.send(b"!", socket.MSG_OOB)
+            sock.send(data[10:])
+
+    async with (
+        tcp_peer(answer) as port,
+        running(role="swarm", target=f"127.0.0.1:{port}", **SELECTOR, clients=3, requests=30) as engine,
+    ):
+        async with asyncio.timeout(30):
+            await engine.wait()
+        totals = swarm_of(engine).totals
+        assert (totals.responses, totals.errors, totals.timeouts) == (30, 0, 0)
+
+
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_it_runs_on_either_loop(loop: str, transport: str) -> None:
@@ -188,7 +207,7 @@ async def test_more_than_one_buffer_of_answer_is_read_to_its_end() -> None:
         tcp_peer(answer_and_leave) as port,
         running(
             grace_s=0.0, role="swarm", target=f"127.0.0.1:{port}", **SELECTOR, clients=3, requests=15,
-            request="ask", expect_bytes=300_000, think_time_s=5.0,
+            request="ask", expect_bytes=300_000, think_time_s=0.05,
         ) as engine,
     ):  # fmt: skip
         async with asyncio.timeout(30):

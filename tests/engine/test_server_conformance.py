@@ -34,6 +34,7 @@ from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import PRESENT_MODELS
 from tests.engine.conftest import open_sockets
 from tests.engine.runs import experiment, opened
+from tests.ports import unused_port
 from tests.waiting import until
 
 TCP_MODELS = [model for model in PRESENT_MODELS if model.transport == "tcp"]
@@ -83,6 +84,8 @@ class Served:
 @asynccontextmanager
 async def serving(model: ServerModel, host: str = "", **values: Any) -> AsyncIterator[Served]:
     recorder = Recorder("server")
+    # A port of its own: one that is given may be that of a server that has gone, whose clients still try it.
+    values.setdefault("port", unused_port())
     chosen = experiment(transport=model.transport, server=model.name, **values)
     endpoint = opened(ServerContext(chosen, recorder), host)
     try:
@@ -259,6 +262,20 @@ async def test_a_flood_of_empty_frames_is_served_a_part_at_a_time(
         assert served.record().frames_in == served.record().frames_out == 2 * MOST_FRAMES + 7 + 1
 
 
+@pytest.mark.parametrize("name", ["protocol", "buffered", "streams"])
+async def test_a_flood_of_empty_frames_holds_up_nobody_else(name: str) -> None:
+    (model,) = (model for model in TCP_MODELS if model.name == name)
+    flood = encode("length", b"") * (14 * MOST_FRAMES)
+    async with serving(model) as served, connected(served) as peer, connected(served) as other:
+        await served.accepted(2)
+        flooded = min(served.recorder.records(), key=lambda record: record.conn_id)
+        await peer.send(flood)
+        await until(lambda: flooded.frames_out)
+        await other.send(encode("length", b"me"))
+        assert await other.recv_exactly(6) == encode("length", b"me")
+        assert flooded.frames_out < 14 * MOST_FRAMES
+
+
 @tcp_models
 async def test_none_echoes_each_read(model: ServerModel) -> None:
     async with serving(model, framing="none") as served, connected(served) as peer:
@@ -309,6 +326,23 @@ async def test_the_order_is_kept_when_the_service_time_goes(model: ServerModel) 
         assert await peer.recv_exactly(len(second)) == second
 
 
+@tcp_models
+@pytest.mark.parametrize("turns", range(1, 4))
+async def test_who_arrives_while_a_tuning_is_applied_is_served_by_it(model: ServerModel, turns: int) -> None:
+    async with serving(model, service_time_s=60.0) as served:
+        # The kernel has connected it, and the server is as far with it as so many turns take.
+        with socket.create_connection(served.endpoint.address) as sock:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await served.endpoint.apply(replace(experiment().tuning, service_time_s=0.0), 1)
+            sock.setblocking(False)
+            await served.accepted()
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(WAIT_S):
+                await loop.sock_sendall(sock, encode("length", b"quick"))
+                assert await loop.sock_recv(sock, 100) == encode("length", b"quick")
+
+
 # Peers that misbehave.
 
 
@@ -347,12 +381,11 @@ async def test_peers_that_use_up_the_descriptors_stop_the_accepting_and_nothing_
 
 
 @tcp_models
-@pytest.mark.parametrize("service_time_s", [0.0, 0.002])
-async def test_a_peer_that_never_reads_is_not_read_from(model: ServerModel, service_time_s: float) -> None:
+async def test_a_peer_that_never_reads_is_not_read_from(model: ServerModel) -> None:
     wire = encode("length", b"x" * 1000)
     block = wire * 64
     async with (
-        serving(model, service_time_s=service_time_s, rcvbuf_bytes=8192, sndbuf_bytes=8192) as served,
+        serving(model, rcvbuf_bytes=8192, sndbuf_bytes=8192) as served,
         connected(served, rcvbuf=8192) as peer,
     ):
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
@@ -460,18 +493,49 @@ async def test_a_reset_ends_the_connection_and_nothing_else(
 
 
 @tcp_models
-@pytest.mark.parametrize("garbage", [b"\xff\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n", b"\x01\x00\x00\x01"])
+async def test_nobody_is_answered_who_has_reset_the_connection(
+    model: ServerModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire = encode("length", b"x")
+    async with serving(model) as served, connected(served) as peer:
+        await peer.send(wire * 500)
+        peer.reset()
+        record = await served.closed()
+        assert record.close_reason is CloseReason.RESET
+    assert "exception" not in caplog.text, "asyncio complains of writes to a lost connection"
+
+
+@tcp_models
+@pytest.mark.parametrize(
+    ("garbage", "why"),
+    [(b"\x01\x00\x00\x01", "B are accepted"), (b"GET / HTTP/1.1\r\n\r\n", "not --framing length")],
+)
 async def test_a_claim_of_gigabytes_is_refused_without_waiting_for_them(
-    model: ServerModel, garbage: bytes
+    model: ServerModel, garbage: bytes, why: str
 ) -> None:
     async with serving(model) as served, connected(served) as peer:
         await peer.send(garbage)
         assert await peer.recv_all() == b""
         record = await served.closed()
         assert record.close_reason is CloseReason.GARBAGE
-        assert "B are accepted" in record.close_text
+        assert why in record.close_text
         assert served.recorder.totals().errors == 1
         assert record.bytes_in == len(garbage)
+
+
+@tcp_models
+@pytest.mark.parametrize("service_time_s", [0.0, 0.002])
+async def test_what_was_asked_before_garbage_is_answered_though_one_read_has_both(
+    model: ServerModel, service_time_s: float
+) -> None:
+    wire = encode("length", b"x")
+    async with serving(model, service_time_s=service_time_s) as served, connected(served) as peer:
+        await peer.send(wire * 3 + b"\xff\xff\xff\xff")
+        assert await peer.recv_exactly(3 * len(wire)) == wire * 3
+        record = await served.closed()
+        assert record.close_reason is CloseReason.GARBAGE
+        totals = served.recorder.totals()
+        assert (totals.requests, totals.responses, totals.errors) == (3, 3, 1)
 
 
 @pytest.mark.parametrize(
@@ -505,7 +569,11 @@ async def test_a_model_that_writes_before_it_reads_on_lets_a_peer_that_does_not_
         await peer.send(wire)
         await until(lambda: served.record().state is ConnectionState.PAUSED)
         await peer.send(b"\xff\xff\xff\xff")
+        await until(lambda: served.recorder.unwritable.running)
         record = await served.closed()
+        assert record.closed_s is not None
+        stood_still_s = served.recorder.unwritable.total_s(record.closed_s + 60)
+        assert 0 < stood_still_s <= record.closed_s - record.opened_s, "what is closed is not waited for"
         assert record.close_reason is CloseReason.IDLE
         assert (record.bytes_in, served.recorder.totals().errors) == (len(wire), 0)
 

@@ -1,4 +1,5 @@
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import Cursors, RunState
 from sockscope.core.run.source import RunSource
 from sockscope.engine.engine import Engine

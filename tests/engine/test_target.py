@@ -14,6 +14,7 @@ import pytest
 
 from sockscope.core.run.snapshot import TARGET
 from sockscope.core.run.window import window
+from sockscope.engine import process_tree
 from sockscope.engine.target import FEW, TargetProcess
 from sockscope.errors import ConfigError
 from tests.engine.peers import echo, tcp_peer
@@ -84,7 +85,7 @@ async def test_one_that_is_hidden_from_us_says_so(monkeypatch: pytest.MonkeyPatc
         patch.setattr(psutil.Process, "num_ctx_switches", denied)
         target = TargetProcess(os.getpid())
         used = target.use()
-        assert (used.alive, used.state) == (True, "may not be looked at: no permission")
+        assert (used.alive, used.state) == (True, "cannot be inspected: no permission")
         assert (used.resources.cpu_ratio, used.resources.rss_bytes, used.resources.threads) == (
             None,
             None,
@@ -160,6 +161,9 @@ for line in sys.stdin:
     if line == "begin\\n":
         if not (pid := os.fork()): burn()
         children.append(pid)
+    elif line == "neglect\\n":
+        for _ in range(9):
+            if not os.fork(): os._exit(0)
     elif line == "brief\\n":
         if not (pid := os.fork()):
             while os.times().user < 0.05: pass
@@ -176,7 +180,8 @@ def _forking() -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-async def test_its_children_are_in_it_as_they_come_and_go() -> None:
+async def test_its_children_are_in_it_as_they_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_tree, "MOST", 8)
     child = _forking()
     assert child.stdin is not None
     assert child.stdout is not None
@@ -201,10 +206,37 @@ async def test_its_children_are_in_it_as_they_come_and_go() -> None:
         order("brief")
         # It came and went between two looks.
         assert target.use().resources.cpu_s >= after.cpu_s + 0.04
+        order("neglect")
+        order("begin")
+        # Children that nobody waits for take no place of others.
+        await until(lambda: target.use().resources.threads == 2)
     finally:
-        child.stdin.close()
-        child.stdout.close()
+        # Before it hears of the end and ends, too: nobody would know its children any more.
         for process in psutil.Process(child.pid).children():
             process.kill()
+        child.stdin.close()
+        child.stdout.close()
         child.kill()
         child.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
+def test_an_orphan_that_has_ended_is_let_go_of_and_no_child_that_somebody_waits_for() -> None:
+    process_tree.adopt_orphans(True)
+    try:
+        begun = subprocess.run(
+            ["sh", "-c", "sleep 0 & echo $!"], stdout=subprocess.PIPE, text=True, check=True
+        )
+        orphan = psutil.Process(int(begun.stdout))
+        os.waitid(os.P_PID, orphan.pid, os.WEXITED | os.WNOWAIT)
+        assert orphan.ppid() == os.getpid()
+        with subprocess.Popen(["sh", "-c", "exit 7"]) as child:
+            patient, impatient = process_tree.Orphans(), process_tree.Orphans(patience_s=0.0)
+            patient.look()
+            assert orphan.is_running()
+            child.wait()
+            impatient.look()
+            assert not psutil.pid_exists(orphan.pid)
+            assert child.returncode == 7
+    finally:
+        process_tree.adopt_orphans(False)

@@ -11,9 +11,11 @@ from sockscope.core.censoring import AtLeast
 from sockscope.core.results.contest import Contest, Published
 from sockscope.core.results.standing import Standing, rows
 from sockscope.core.units import DASH
-from sockscope.faces.race import RaceForm, progress_text, race_csv, written
+from sockscope.faces.columns import BAR_CELLS, bar
+from sockscope.faces.race import race_csv, written
 from sockscope.faces.race_svg import race_svg
-from sockscope.faces.race_table import BAR_CELLS, INVALID, bar, race_markdown, race_text
+from sockscope.faces.race_table import INVALID, race_markdown, race_text
+from sockscope.faces.rounds import RoundsForm, progress_text
 from tests.core.races import batches, contestant, lap, rates, two_servers
 
 HERE = {
@@ -166,7 +168,7 @@ def test_csv_of_nothing_has_its_header_still() -> None:
 
 
 def test_every_form_can_be_written() -> None:
-    for form in RaceForm:
+    for form in RoundsForm:
         for standing in (two_servers(), two_servers(laps={})):
             assert written(form, standing, HERE).endswith("\n")
 

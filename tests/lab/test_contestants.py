@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.models import CLIENTS, SERVERS
 from sockscope.engine.servers.registry import PRESENT_MODELS
+from sockscope.errors import ConfigError
 from sockscope.lab.contestants import (
     LOOPS,
     ContestantSpec,
@@ -14,6 +15,7 @@ from sockscope.lab.contestants import (
     parse_vary,
     varied,
 )
+from sockscope.lab.presets import WORKLOAD, contest_of
 
 parts = st.tuples(
     st.sampled_from(SERVERS), st.none() | st.sampled_from(LOOPS), st.none() | st.sampled_from(CLIENTS)
@@ -38,11 +40,47 @@ def test_what_is_written_is_read(chosen: tuple[str, str | None, str | None]) -> 
         ("protocl", "did you mean protocol"),
         ("protocol/uvlop", "did you mean uvloop"),
         ("protocol/uvloop/x", "one of selector, protocol, streams, blocking"),
+        ("mine:", "is not MODULE:NAME"),
+        ("mine:handle@", "has no revision after the @"),
+        ("mine:handle/x", "is not MODULE:NAME"),
     ],
 )
 def test_what_is_no_contestant_is_told(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_entry(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("mine:Echo", {"handler": "mine:Echo"}),
+        ("mine:Echo/asyncio", {"handler": "mine:Echo", "loop": "asyncio"}),
+        ("m:h@a/X/uvloop/streams", {"handler": "m:h@a/X", "loop": "uvloop", "client": "streams"}),
+        ("mine:h@uvloop", {"handler": "mine:h@uvloop"}),
+    ],
+)  # fmt: skip
+def test_own_code_is_a_contestant_by_the_name_that_was_typed(text: str, values: dict[str, str]) -> None:
+    assert parse_entry(f" {text} ") == ContestantSpec(values, text)
+
+
+def test_what_means_nothing_to_own_code_is_refused() -> None:
+    entries = [parse_entry("mine:h"), parse_entry("mine:h@HEAD"), parse_entry("protocol")]
+    contest = contest_of(Experiment().with_values(WORKLOAD), entries=entries)
+    assert [one.name for one in contest.contestants] == ["mine:h", "mine:h@HEAD", "protocol/uvloop"]
+    assert contest.workload()["service_time_s"] == 0
+    for values, why in (({"service_time": 0.1}, "serves, not a model"), ({"place": "loop"}, "of its own")):
+        with pytest.raises(ConfigError, match=why):
+            contest_of(Experiment().with_values({**WORKLOAD, **values}), entries=entries)
+    own = Experiment(handler="mine:h", startup="mine:s", handler_arg="n=1").with_values(WORKLOAD)
+    of_own, _, model = contest_of(own, entries=entries).contestants
+    assert (of_own.experiment.startup, of_own.experiment.handler_arg) == ("mine:s", "n=1")
+    assert (model.experiment.own_server, model.experiment.startup, model.experiment.handler_arg) == (
+        "",
+        "",
+        "",
+    )
+    alone = contest_of(Experiment().with_values(WORKLOAD), entries=entries[:2])
+    assert alone.workload()["service_time_s"] is None
 
 
 def test_values_are_read_with_their_units() -> None:

@@ -1,15 +1,16 @@
 import pytest
 
 from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.models import TRANSPORTS
 from sockscope.core.results.contest import Contest
 from sockscope.lab.contestants import contestants_of
-from sockscope.lab.presets import PRESETS, WORKLOAD, Preset
+from sockscope.lab.presets import PRESETS, WORKLOAD, Preset, contest_of, workload_of
 
 each = pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
 
 
 def test_the_presets_are_those_that_are_documented() -> None:
-    assert list(PRESETS) == ["guide", "echo", "connections", "allocator", "semaphore", "udp", "batch", "pool"]
+    assert " ".join(PRESETS) == ("guide echo connections allocator semaphore udp loss batch pool clients")
 
 
 @each
@@ -22,6 +23,14 @@ def test_a_preset_is_valid(preset: Preset) -> None:
         names = {contestant.name for contestant in contestants}
         Contest(contestants, preset.rounds, preset.slice_s, preset.warmup_s, workload.requests).validated()
         assert not preset.baseline or preset.baseline in names | {name for name, _ in left_out}
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("name", ["batch", "clients"])
+def test_clients_are_compared_over_either_transport(name: str, transport: str) -> None:
+    contest = contest_of(workload_of(PRESETS[name]).with_values({"transport": transport}), PRESETS[name])
+    assert not contest.left_out
+    assert {contestant.experiment.tuning.transport for contestant in contest.contestants} == {transport}
 
 
 @each

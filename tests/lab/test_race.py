@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.results.contest import Contest, Contestant
 from sockscope.core.results.standing import Standing, rows
 from sockscope.errors import ConfigError, ResourceLimitError
@@ -71,7 +72,7 @@ async def test_outside_of_their_slices_contestants_are_quiet() -> None:
     async with asyncio.timeout(30), aclosing(running.run()) as standings:
         async for standing in standings:
             if standing.running == "b" and standing.partial is None and not standing.laps["b"]:
-                a = running._lanes[0]._clients()
+                a = running._lanes["a"]._clients()
                 before = a.snapshot()
                 assert before.main.in_flight == 0
                 await asyncio.sleep(0.01)
@@ -94,6 +95,12 @@ async def test_a_batch_makes_exactly_its_connections(transport: str) -> None:
         assert lap.failed == 0
     # 20 requests by 4 clients are 5 service times in a row for each of them.
     assert all(lap.duration_s is not None and lap.duration_s >= 0.05 for lap in b)
+
+
+async def test_over_tls_the_clients_of_each_know_its_server() -> None:
+    pytest.importorskip("cryptography")
+    told = await result_of(contest(contestant("a", tls=True, lifetime=1), contestant("b"), requests=8))
+    assert [lap.failed for laps in told[-1].laps.values() for lap in laps] == [0] * 4
 
 
 async def test_a_batch_of_persistent_clients() -> None:
@@ -140,7 +147,9 @@ async def test_a_server_that_is_killed_drops_out() -> None:
     async with asyncio.timeout(60), aclosing(going.run()) as standings:
         async for standing in standings:
             if standing.running == "b" and standing.round == 1 and not standing.laps["b"]:
-                (server,) = going._lanes[1]._server.snapshot().processes[1:]
+                lane = going._lanes["b"]._server
+                assert lane is not None
+                (server,) = lane.snapshot().processes[1:]
                 if psutil.pid_exists(server.pid):
                     psutil.Process(server.pid).kill()
     assert "killed" in standing.faults["b"]
@@ -191,7 +200,9 @@ async def test_one_that_fails_in_mid_race_keeps_its_figures() -> None:
     async with asyncio.timeout(30), aclosing(running.run()) as standings:
         async for standing in standings:
             if standing.round == 2 and standing.running == "a" and "b" not in standing.faults:
-                running._lanes[1]._server.fail(RuntimeError("broken"))
+                lane = running._lanes["b"]._server
+                assert lane is not None
+                lane.fail(RuntimeError("broken"))
     assert "broken" in standing.faults["b"]
     assert (len(standing.laps["a"]), len(standing.laps["b"])) == (3, 1)
 
@@ -227,7 +238,7 @@ def test_descriptors_are_counted_over_all_that_share_the_process(monkeypatch: py
 
 
 def test_ports_are_counted_for_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "ephemeral_ports", lambda: 1_000)
+    monkeypatch.setattr(ports, "ephemeral_range", lambda: range(1_000))
     one = contestant("a", lifetime=1, family="ipv6")
     ports.check_ports(contest(one, requests=500, rounds=2))
     with pytest.raises(ResourceLimitError, match=r"a makes 1,002 connections in 2 rounds"):
@@ -267,7 +278,7 @@ async def test_a_race_that_is_cancelled_leaves_nothing() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert running._lanes == []
+    assert running._lanes == {}
 
 
 async def test_a_watcher_that_raises_leaves_nothing() -> None:

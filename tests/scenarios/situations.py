@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.histogram import Histogram
+from sockscope.core.run.raised import Raised
 from sockscope.core.run.snapshot import (
     STOPPED,
+    KernelTcp,
     KernelUdp,
     LimiterStatistics,
     ProcessUse,
-    Raised,
     Resources,
     Snapshot,
     SocketOption,
+    TcpSample,
     Totals,
 )
 from tests.core.runs import histogram, of_roles, resources, role, run
@@ -30,6 +33,7 @@ class Busy:
     waits: float = 0.0
     late: float = 0.0
     busiest: float | None = None
+    threads: int = 1
     rest: Mapping[str, Any] = field(default_factory=dict)
 
     def resources(self, machine: float) -> Resources:
@@ -37,7 +41,8 @@ class Busy:
         late = round(self.late * 100)
         made = resources(cpu_s=self.cpu, lag=histogram(*[0.05] * late, *[0.0005] * (100 - late)))
         return replace(
-            made, core_wait_s=self.waits, busiest_s=self.busiest, machine_busy_s=2 * machine, machine_cores=2,
+            made, core_wait_s=self.waits, busiest_s=self.busiest, threads=self.threads,
+            machine_busy_s=2 * machine, machine_cores=2,
             kernel_udp=KernelUdp(10, 10, 0, 0), time_s=101.0, since_s=100.0,
         )  # fmt: skip
 
@@ -46,7 +51,8 @@ class Busy:
 class Situation:
     """A second of a run of 100 clients.
 
-    ``answers`` took ``service_s`` each. ``server`` None: it runs elsewhere, or not at all.
+    ``limit`` is the kind that is found, or the coarser word for it. ``answers`` took ``service_s`` each.
+    ``server`` None: it runs elsewhere, or not at all.
     """
 
     name: str
@@ -64,6 +70,8 @@ class Situation:
     processes: Mapping[str, Busy] = field(default_factory=lambda: {"main": Busy()})
     machine: float = 0.3
     kernel_dropped: int = 0
+    overflows: int = 0
+    delayed_acks: int | None = None
 
     def window(self) -> Snapshot:
         """Return the second."""
@@ -87,7 +95,9 @@ class Situation:
             seen,
             roles=of_roles(server, swarm),
             processes=uses,
-            resources=replace(uses[0].resources, kernel_udp=udp),
+            resources=replace(
+                uses[0].resources, kernel_udp=udp, kernel_tcp=KernelTcp(self.overflows, self.delayed_acks)
+            ),
         )
 
     def _uses(self) -> list[ProcessUse]:
@@ -119,6 +129,24 @@ RAISED = (Raised("ValueError", "mine.py:3", "bad", 1_204), Raised("KeyError", "m
 BLOCK = {"work": "block", "service_time_s": 0.005}
 
 SITUATIONS = (
+    # An open loop.
+    *(
+        Situation(
+            f"500 per second are offered: {name}", kind, words, answers=answers, service_s=0.01, in_flight=5,
+            never=(), tuning={"rate": 500},
+            counts={"requests_due": 500, "requests_dropped": dropped},
+            swarm={"queued": queued, "schedule_lateness": histogram(*[0.0001] * 98, *[late_s] * 2),
+                   "response_time": histogram(*[0.01] * 100)},
+        )
+        for name, kind, words, answers, dropped, queued, late_s in (
+            ("all answered", "offered rate", ("rate of 500 per second is reached: 500",), 500, 0, 0, 0.0),
+            ("four standard deviations less", "offered rate", ("reached: 386 are",), 386, 0, 25, 0.0019),
+            ("still fewer are answered", "latency", (), 385, 0, 25, 0.0),
+            ("one is dropped", "latency", (), 500, 1, 0, 0.0),
+            ("many wait", "latency", (), 500, 0, 27, 0.0),
+            ("they go out late", "generator-bound", ("p99 2.1", "more than 2.00 ms"), 500, 0, 0, 0.0021),
+        )
+    ),
     # A core is used up.
     Situation(
         "one loop is full", "CPU", ("main 98 %", "queueing for the loop"), processes={"main": Busy(0.98)},
@@ -127,6 +155,21 @@ SITUATIONS = (
         "one loop waits for a core that others have", "CPU",
         ("main 48 % of one core and waits for it 46 %", "152 % of a core by other programs"),
         processes={"main": Busy(0.48, waits=0.46)}, machine=1.0,
+    ),
+    Situation(
+        "other programs have the core that one loop waits for", "other programs",
+        ("main 10 % of one core and waits for it 85 %", "190 % of a core by other programs"),
+        processes={"main": Busy(0.1, waits=0.85)}, machine=1.0,
+    ),
+    Situation(
+        "a loop has a core of its own for as long as it waits for one", "CPU",
+        ("main 50 % of one core and waits for it 45 %",), processes={"main": Busy(0.5, waits=0.45)},
+        machine=1.0,
+    ),
+    Situation(
+        "our own processes keep each other from a core", "CPU",
+        ("server 30 % of one core and waits for it 65 %",),
+        processes={"main": Busy(0.05), "server": Busy(0.3, 0.65), "clients": Busy(0.99, 0.1)}, machine=0.7,
     ),
     Situation(
         "permits are held because the loop is full", "CPU", ("main 97 %",), processes={"main": Busy(0.97)},
@@ -139,6 +182,18 @@ SITUATIONS = (
     Situation(
         "server and clients wait for each other's core", "CPU", ("server 60 %", "clients 55 %"),
         processes={"main": Busy(0.05), "server": Busy(0.6, 0.36), "clients": Busy(0.55, 0.4)}, machine=1.0,
+    ),
+    *(
+        Situation(
+            f"clients are full and the server is at {round(server * 100)} %", kind, ("clients 94 %",),
+            processes={"main": Busy(0.05), "server": Busy(server), "clients": Busy(0.94)}, machine=0.9,
+        )
+        for server, kind in ((0.79, "client CPU"), (0.81, "CPU"))
+    ),
+    Situation(
+        "peers do not read, and the loop waits for a core at times", "slow readers", swarm=None,
+        server={"connections_open": 10, "connected_s": 10.0, "unwritable_s": 9.0}, machine=1.0,
+        processes={"main": Busy(0.17, waits=0.28, late=0.65)}, experiment={"role": "server"},
     ),
     Situation(
         "the server's process is full", "CPU", ("server 99 %", "clients 61 %"),
@@ -189,7 +244,7 @@ SITUATIONS = (
     ),
     Situation(
         "others take the machine from processes that want little of it", "latency",
-        ("for a core now and then; 100 % of", "by other programs; more clients"), never=("used up",),
+        ("at times for a core; 100 % of", "by other programs; more clients"), never=("used up",),
         answers=4_900, service_s=0.0029, tuning={"service_time_s": 0.001}, machine=1.0,
         processes={"main": Busy(0.02), "server": Busy(0.12, 0.29), "clients": Busy(0.08, 0.21)},
     ),
@@ -205,7 +260,7 @@ SITUATIONS = (
         for server, work in (("protocol", "wait"), ("epoll", "wait"), ("threaded", "block"))
     ),
     Situation(
-        "a service that blocks a loop which others share", "blocked", ("each request has it for 2.00 ms",),
+        "a service that blocks a loop which others share", "blocked", ("each request holds it for 2.00 ms",),
         answers=200, service_s=0.08, tuning={"work": "block", "service_time_s": 0.002},
         processes={"main": Busy(0.05, late=0.7)},
     ),
@@ -249,6 +304,11 @@ SITUATIONS = (
         processes={"main": Busy(0.05, late=0.97)}, in_flight=50,
     ),
     Situation(
+        "threads of a handler keep the interpreter from its loop", "blocked", ("held up for 89 %", "the GIL"),
+        experiment={"handler": "mine:handle"}, service_s=0.12,
+        processes={"main": Busy(0.05), "server": Busy(0.49, late=0.89, threads=7), "clients": Busy(0.1)},
+    ),
+    Situation(
         "a handler that blocks its loop half of the time", "blocked", ("loop of server is held up for 50 %",),
         experiment={"handler": "mine:handle"},
         processes={"main": Busy(0.05), "server": Busy(0.1, late=0.5), "clients": Busy(0.1)},
@@ -275,7 +335,13 @@ SITUATIONS = (
             ("71 % of the requests fail", words), swarm=None, tuning={"transport": transport},
             server={"totals": Totals(requests=42, responses=12, errors=30)}, experiment={"role": "server"},
         )
-        for transport, words in (("udp", "answers cannot be sent"), ("tcp", "no frame (--framing length)"))
+        for transport, words in (("udp", "answers cannot be sent"), ("tcp", "not a frame (--framing length)"))
+    ),
+    Situation(
+        "the server answers what --accept does not take", "answers",
+        ("the server answers, but 75 % of its answers are rejected", "--accept does not take -ERR"),
+        answers=100, counts={"errors": 300, "answers_rejected": 300},
+        swarm={"last_trouble": "--accept does not take -ERR"},
     ),
     Situation(
         "a UDP server has more peers than it may remember", "connections",
@@ -288,7 +354,7 @@ SITUATIONS = (
         **ELSEWHERE, swarm={"backlog": 99}, never=("more clients", "perhaps"),
     ),
     Situation(
-        "a server elsewhere is too busy to accept", "backlog", ("130 % of a core, the server perhaps",),
+        "a server elsewhere is too busy to accept", "backlog", ("perhaps the server, take 130 %",),
         **ELSEWHERE, swarm={"backlog": 99}, machine=0.7,
     ),
     Situation(
@@ -318,12 +384,49 @@ SITUATIONS = (
         counts={"timeouts": 70}, kernel_dropped=70, processes={"main": Busy(0.99)},
     ),
     Situation(
+        "requests of the tuning before time out, while all clients are served", "service time",
+        ("20.0 ms of the 23",), never=("time out",), answers=2_100, service_s=0.0235, in_flight=50,
+        counts={"timeouts": 50}, tuning={"service_time_s": 0.02}, swarm={"clients": 50},
+    ),
+    *(
+        Situation(
+            f"answers come too late over UDP, {name}", "timeouts", ("97 %", "dropped 90 datagrams", words),
+            answers=7, counts={"timeouts": 233, "datagrams_late": 90}, kernel_dropped=90, in_flight=50,
+            **where,
+        )
+        for name, words, where in (
+            ("since each blocks the server", "up all the others for 10.0 ms: 97 per second take 97 %", {
+                "tuning": {"transport": "udp", "work": "block", "service_time_s": 0.01},
+                "server": {"totals": Totals(requests=97, responses=97)},
+            }),
+            ("from elsewhere", "90 answers arrived after the timeout", {
+                "tuning": {"transport": "udp"}, **ELSEWHERE,
+            }),
+        )
+    ),
+    Situation(
         "clients come back after timeouts", "timeouts", ("50 %", "after 1.00 s"), never=("no connection",),
         counts={"timeouts": 1_000}, swarm={"clients_retrying": 40, "last_trouble": "timeout"},
     ),
     Situation(
         "only timeouts", "timeouts", ("100 % of the requests", "service time alone is 2.00 s"), answers=0,
         counts={"timeouts": 600}, tuning={"service_time_s": 2.0},
+    ),
+    Situation(
+        "only timeouts of a loop that is held up", "timeouts", ("100 %", "loop of main is held up for 99 %"),
+        answers=0, counts={"timeouts": 100}, tuning={**BLOCK, "request_timeout_s": 0.1},
+        processes={"main": Busy(0.01, late=0.99)},
+    ),
+    Situation(
+        "a few clients still rest after what failed before", "CPU", ("main 98 %",), never=("no connection",),
+        answers=9_000, swarm={"clients_retrying": 12, "last_trouble": "timeout"}, in_flight=88,
+        processes={"main": Busy(0.98)},
+    ),
+    Situation(
+        "the service takes longer than the timeout, on a busy machine", "timeouts",
+        ("service time alone is 100 ms",), never=("core",), answers=0, counts={"timeouts": 500}, machine=1.0,
+        tuning={"transport": "udp", "service_time_s": 0.1, "request_timeout_s": 0.05},
+        processes={"main": Busy(0.02, waits=0.8, late=0.5)},
     ),
     Situation(
         "timeouts of a full server", "timeouts", ("9 %", "main 98 %"), counts={"timeouts": 100},
@@ -334,6 +437,33 @@ SITUATIONS = (
         answers=0,
         in_flight=0, counts={"connections_refused": 80}, **ELSEWHERE,
         swarm={"clients_retrying": 100, "last_trouble": "Connection refused", "connections_open": 0},
+    ),
+    Situation(
+        "nobody listens any more", "server gone", ("the server has gone", "100 of 100", "connection refused"),
+        answers=0, in_flight=0, counts={"connections_refused": 80}, **ELSEWHERE,
+        swarm={"clients_retrying": 100, "last_trouble": "Connection refused", "last_conn_id": 100},
+    ),
+    *(
+        Situation(
+            f"{without} connects of a hundred find no port", kind, words, answers=100 - without,
+            tuning={"lifetime": 1}, never=(),
+            counts={"connects_without_port": without, "connections_failed": without,
+                    "connections_opened": 100 - without},
+        )
+        for without, kind, words in (
+            (5, "ephemeral ports", ("no ephemeral port is left for 5 % of the connections", "--lifetime")),
+            (4, "latency", ()),
+        )
+    ),
+    *(
+        Situation(
+            f"the kernel does not take {unsent} datagrams of a hundred", kind, words, answers=100 - unsent,
+            tuning={"transport": "udp"}, never=(),
+            counts={"datagrams_sent": 100 - unsent, "datagrams_unsent": unsent},
+        )
+        for unsent, kind, words in (
+            (5, "UDP send buffer", ("did not take 5 % of the datagrams of the clients",)), (4, "latency", ()),
+        )
     ),
     Situation(
         "the server resets", "errors", ("50 % of the requests fail: connection reset",),
@@ -349,10 +479,54 @@ SITUATIONS = (
     ),
     Situation(
         "the backlog is full", "connections",
-        ("97 of 100 clients wait for a connection", "takes none; 2 are in its backlog, which is full"),
+        ("97 of 100 clients wait for a connection", "takes none", "2 are in its backlog, which is full"),
         tuning={"server": "blocking"}, experiment={"backlog": 1}, in_flight=3,
         swarm={"clients_connecting": 97, "connections_open": 3},
         server={"connections_open": 3, "backlog": 2},
+    ),
+    *(
+        Situation(
+            f"short connections do not fit into a backlog, {name}", "connections",
+            ("86 of 100 clients wait", "dropped 213 connections", words), answers=1_047, in_flight=14,
+            never=("queueing", "more clients"), tuning={"lifetime": 1}, overflows=213, processes=processes,
+            counts={"connections_opened": 1_050}, swarm={"clients_connecting": 86, "connections_open": 14},
+            **where,
+        )
+        for name, words, processes, where in (
+            ("which is short", "of 4 (--backlog)", {"main": Busy()}, {"experiment": {"backlog": 4}}),
+            ("as it seems of a full loop", "of 4", {"main": Busy(0.98)}, {"experiment": {"backlog": 4}}),
+            ("of a server elsewhere", "for a full backlog;", {"main": Busy()}, ELSEWHERE),
+        )
+    ),
+    *(
+        Situation(
+            f"{dropped} connections of the server's own listener are dropped", limit, words, overflows=500,
+            answers=100, service_s=0.2, tuning={"lifetime": 1}, counts={"connections_opened": 100},
+            experiment={"backlog": 1}, server={"listen_drops": dropped}, never=(),
+        )
+        for dropped, limit, words in (
+            (50, "accept queue", ("dropped 50 connections for a full backlog of 1 (--backlog)",)),
+            (49, "latency", ()), (0, "latency", ()),
+        )
+    ),
+    Situation(
+        "a server elsewhere accepts nobody, and its backlog is full", "not accepting",
+        ("64 connections wait in the backlog",), answers=0, in_flight=64, **ELSEWHERE,
+        swarm={"connections_open": 64, "backlog": 64, "listen_drops": 70},
+    ),
+    *(
+        Situation(
+            f"{dropped} connections of a server elsewhere are dropped, and clients give up", kind,
+            (words,), answers=50, counts={"connections_opened": 50, "connections_timed_out": 20},
+            swarm={"clients_retrying": 60, "listen_drops": dropped, "last_trouble": "no connection in time"},
+            **ELSEWHERE, tuning={"lifetime": 1}, overflows=500,
+        )
+        for dropped, kind, words in ((50, "accept queue", "50 connections"), (49, "no connection", "in time"))
+    ),
+    Situation(
+        "others' connections do not fit into a backlog", "connections", ("70 of 100",), overflows=20,
+        never=("dropped",), answers=300, in_flight=20, tuning={"lifetime": 1},
+        counts={"connections_opened": 300}, swarm={"clients_connecting": 70, "connections_open": 25},
     ),
     Situation(
         "a full loop takes long to connect thousands", "connections",
@@ -412,6 +586,17 @@ SITUATIONS = (
         service_s=0.0995, **ELSEWHERE,
     ),
     Situation(
+        "a server elsewhere is silent", "timeouts", ("target is at 3 %", "the server sent nothing"),
+        answers=0, counts={"timeouts": 90}, **ELSEWHERE, machine=1.0, never=("waits for it",),
+        processes={"main": Busy(0.02, waits=0.6, late=0.3), "target": Busy(0.03)},
+    ),
+    Situation(
+        "no connection to a server elsewhere in time", "server",
+        ("50 of 100 clients", "3 are in its backlog"),
+        answers=0, in_flight=0, counts={"connections_timed_out": 8, "timeouts": 3}, **ELSEWHERE,
+        swarm={"clients_retrying": 8, "clients_connecting": 42, "connections_open": 0, "backlog": 3},
+    ),
+    Situation(
         "a server elsewhere is stopped", "process", ("target process 101 is stopped",), answers=0,
         **ELSEWHERE,
         processes={"main": Busy(0.1), "target": Busy(0.0, rest={"state": STOPPED})},
@@ -421,8 +606,57 @@ SITUATIONS = (
         answers=0, **ELSEWHERE,
     ),
     Situation(
-        "a server elsewhere waits for delayed acknowledgements", "server", ("wait 43.", "delayed ACK"),
+        "a server elsewhere waits for delayed acknowledgements", "delayed ACK",
+        ("100 % of the answers come 40.0 ms late: the server writes them in parts",),
         answers=230, service_s=0.0435, in_flight=10, counts={"messages_torn": 230}, **ELSEWHERE,
+    ),
+    *(
+        Situation(
+            f"half of the answers and {name}", kind, words, answers=100, service_s=0.045, in_flight=5,
+            counts={"messages_torn": torn}, server={"tcp": TcpSample(looks=10, nagle=nagle)},
+            delayed_acks=acks, never=(),
+        )
+        for name, torn, nagle, acks, kind, words in (
+            ("Nagle at the server", 50, 5, 50, "delayed ACK", ("the server writes them in parts",)),
+            ("one connection less with Nagle", 50, 4, 50, "latency", ()),
+            ("one less in parts", 49, 5, 50, "latency", ()),
+            ("one delayed ACK less", 50, 5, 49, "latency", ()),
+        )
+    ),
+    *(
+        Situation(
+            f"answers of {service_s * 1e3:.0f} ms to several small requests of each client", kind, words,
+            answers=100, service_s=service_s, in_flight=8, delayed_acks=100, never=(),
+            swarm={"tcp": TcpSample(looks=10, nagle=10)}, tuning={"depth": 4, "no_delay": False},
+        )
+        for service_s, kind, words in (
+            (0.041, "delayed ACK", ("clients write several requests in turn",)), (0.030, "latency", ()),
+            (0.070, "latency", ()),
+        )
+    ),
+    *(
+        Situation(
+            f"{again} segments are sent again for a hundred answers", kind, words, answers=100, service_s=0.2,
+            in_flight=20, swarm={"tcp": TcpSample(looks=10, retransmits=again - 10)},
+            server={"tcp": TcpSample(looks=10, retransmits=10)}, never=(),
+        )
+        for again, kind, words in (
+            (51, "retransmissions", ("51 segments had to be sent again", "most of the 20")),
+            (48, "latency", ()),
+        )
+    ),
+    *(
+        Situation(
+            f"{count} of a thousand datagrams are dropped, {late} requests time out", kind, words,
+            answers=1_000 - late, tuning={"transport": "udp"}, never=(),
+            counts={"timeouts": late, "datagrams_sent": 1_000},
+            server={"totals": Totals(requests=1_000 - count, datagrams_dropped=count)},
+        )
+        for count, late, kind, words in (
+            (50, 100, "UDP receive buffer", ("5 % of the datagrams to the server are dropped (--rcvbuf)",)),
+            (49, 60, "timeouts", ()),
+            (50, 101, "timeouts", ()),
+        )
     ),
     *(
         Situation(
@@ -436,7 +670,7 @@ SITUATIONS = (
         for limit, processes in (("buffers", APART), ("CPU", {"main": Busy(0.98)}))
     ),
     Situation(
-        "answers of a server elsewhere are never whole", "timeouts", ("500 B came, but no whole answer",),
+        "answers of a server elsewhere are never whole", "timeouts", ("500 B arrived, but no whole answer",),
         answers=0, counts={"timeouts": 50, "bytes_in": 500}, **ELSEWHERE,
     ),
     Situation(
@@ -450,6 +684,11 @@ SITUATIONS = (
         "permits", "semaphore", ("50 of 50 permits", "50.0 ms each"),
         tuning={"permits": 50, "service_time_s": 0.045},
         swarm={"limiter": taken(50, 50)}, in_flight=50,
+    ),
+    Situation(
+        "as many permits as the server works on", "semaphore", ("wait for the server, which works on 1",),
+        answers=60, service_s=0.014, tuning={"permits": 1, "work": "block", "service_time_s": 0.01},
+        swarm={"clients": 10, "limiter": LimiterStatistics(1, 1, 9, 60, 59, 59 * 0.15)}, in_flight=1,
     ),
     Situation(
         "permits of a server elsewhere", "semaphore", tuning={"permits": 50},
@@ -509,6 +748,12 @@ SITUATIONS = (
         service_s=0.008, in_flight=20,
     ),
     Situation(
+        "thinking between short connections of a server that serves one", "think time", ("think 100 ms",),
+        tuning={"server": "blocking", "lifetime": 1, "think_time_s": 0.1, "service_time_s": 0.005},
+        answers=88, service_s=0.014, in_flight=2, swarm={"clients": 10, "connections_open": 2},
+        server={"connections_open": 1},
+    ),
+    Situation(
         "thinking for longer than the second", "think time", ("think 30.0 s",), answers=0, in_flight=0,
         tuning={"think_time_s": 30.0},
     ),
@@ -533,6 +778,42 @@ SITUATIONS = (
         "a handler that waits", "server", ("wait 49.", "mine:handle"), experiment={"handler": "mine:handle"},
     ),
     Situation("nothing but each other", "latency", never=(), answers=900, service_s=0.001, in_flight=1),
+    *(
+        Situation(
+            f"a server alone {name}", limit, words, swarm=None, tuning=tuning, processes={"main": busy},
+            experiment={"role": "server", "backlog": 4}, overflows=overflows, kernel_dropped=110,
+            server={"totals": Totals(**{"bytes_in": 6_400, **counts}), "connections_open": 20, **held},
+        )
+        for name, limit, words, tuning, counts, busy, overflows, held in (
+            ("that is blocked", "blocked", ("holds up all the others for 20.0 ms",),
+             {"work": "block", "service_time_s": 0.02}, {"requests": 48, "responses": 48}, Busy(0.02), 0, {}),
+            ("that serves", "service time", ("50.0 ms of service", "19 of 20 connections"),
+             {"service_time_s": 0.05}, {"requests": 380, "responses": 380}, Busy(), 0, {}),
+            ("that rests", "clients", ("waits for requests from 20 connections",),
+             {"service_time_s": 0.05}, {"requests": 80, "responses": 80}, Busy(), 20, {}),
+            ("that is held up", "blocked", ("held up for 70 %",),
+             {"service_time_s": 0.0}, {"requests": 80, "responses": 80}, Busy(0.02, late=0.7), 0, {}),
+            ("that nobody asks, on a busy machine", "clients", ("waits for requests",),
+             {}, {"bytes_in": 0}, Busy(0.02, waits=0.6, late=0.7), 0, {}),
+            ("that loses datagrams", "buffers",
+             ("14 % of the datagrams", "dropped 110 datagrams", "holds up all the others for 5.00 ms"),
+             {"transport": "udp", "work": "block", "service_time_s": 0.005},
+             {"requests": 190, "responses": 190, "datagrams_received": 701, "datagrams_lost": 110},
+             Busy(), 0, {}),
+            ("whose backlog is full", "connections", ("dropped 20 connections for a full backlog of 4",),
+             {}, {"requests": 80, "responses": 80}, Busy(), 20, {"backlog": 4}),
+        )
+    ),
+    *(
+        Situation(
+            f"peers do not read for {still_s} of ten seconds", kind, (words,), swarm=None,
+            experiment={"role": "server"},
+            server={"connections_open": 10, "connected_s": 10.0, "unwritable_s": still_s},
+        )
+        for still_s, kind, words in (
+            (5.0, "slow readers", "5 of 10 connections stand still"), (4.9, "clients", "waits for requests"),
+        )
+    ),
     Situation(
         "a server that nobody asks", "clients", ("no connection",), swarm=None, experiment={"role": "server"},
         server={"connections_open": 0},

@@ -15,7 +15,9 @@ from unittest.mock import patch
 from textual.pilot import Pilot
 from textual.strip import Strip
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.cli.aim import anew
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import Event
 from sockscope.core.run.snapshot import Cursors, RoleSnapshot, RunState, Snapshot
 from sockscope.core.run.source import RunSource
@@ -24,7 +26,7 @@ from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.look import Look
 from sockscope.faces.tui.panels import panel as panel_module
 from sockscope.faces.tui.panels.knob_layout import KNOBS
-from sockscope.faces.tui.panels.knobs import KnobList
+from sockscope.faces.tui.panels.knob_list import KnobList
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.session import Session
@@ -250,7 +252,7 @@ async def dashboard(
 ) -> AsyncIterator[FakeDriver]:
     """Run a dashboard of a fake run until the block ends; pictures are taken when the test waits."""
     source = source or FakeSource(experiment or small())
-    app = SockscopeApp(Session(source, {}, tick_s=None), history, look=look)
+    app = SockscopeApp(Session(source, {}, tick_s=None), history, anew, look=look)
     with patch.object(panel_module, "TURN_S", 0.0), _hearing() as told:
         async with app.run_test(size=size, notifications=True) as pilot:
             driver = FakeDriver(app, pilot, source, told)
@@ -272,7 +274,7 @@ async def live_dashboard(
     descriptors = open_descriptors()
     outer = asyncio.all_tasks()
     engine = Engine(experiment or small())
-    app = SockscopeApp(Session(engine), history)
+    app = SockscopeApp(Session(engine), history, anew)
     with _hearing() as told:
         async with app.run_test(size=size, notifications=True) as pilot:
             driver = Driver(app, pilot, engine, told)

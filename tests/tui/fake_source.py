@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
-from sockscope.core.connection import ConnectionState, ConnectionView
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.tuning import Tuning
+from sockscope.core.connection import TCP_COLUMNS, ConnectionState, ConnectionView, TcpInfo, tcp_figure
 from sockscope.core.events import CloseReason, Event, EventKind, EventLog
 from sockscope.core.histogram import Histogram
 from sockscope.core.ring import Ring
@@ -21,6 +23,7 @@ from sockscope.core.run.snapshot import (
     Exchange,
     LimiterStatistics,
     Payload,
+    ProcessUse,
     Resources,
     RoleSnapshot,
     RunState,
@@ -28,6 +31,7 @@ from sockscope.core.run.snapshot import (
     Snapshot,
     Totals,
 )
+from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.errors import SockscopeError, StateError
 
 START_S = 1_000.0
@@ -48,6 +52,7 @@ _SORTS: dict[str, Callable[[ConnectionView], Any]] = {
     "age": lambda c: c.age_s,
     "state": lambda c: c.state.value,
     "closed": lambda c: c.close_reason.value if c.close_reason else "",
+    **{column: partial(tcp_figure, name=name) for column, name in TCP_COLUMNS.items()},
 }
 
 
@@ -71,7 +76,8 @@ class FakeSource:
     """A :class:`~sockscope.core.run.source.RunSource` in which every request is answered after 5 ms.
 
     :meth:`advance` lets time pass. ``refusals`` are raised by the next calls of :meth:`apply`, one each, and
-    ``start_error`` by :meth:`start`. What was asked of it can be read from ``holds`` and ``queries``.
+    ``start_error`` by :meth:`start`. What was asked of it can be read from ``holds``, ``queries`` and
+    ``cancelled``.
     """
 
     def __init__(
@@ -84,12 +90,16 @@ class FakeSource:
         self.state = RunState.IDLE
         self.error = ""
         self.start_error = start_error
-        self.refusals: list[SockscopeError] = []
+        self.refusals: list[Exception] = []
+        self.edited = ""
         self.holds: list[bool] = []
         self.rests: list[bool] = []
+        self.cancelled: list[tuple[int, int]] = []
         self.queries: list[ConnectionQuery] = []
         self.may_stop = asyncio.Event()
         self.may_stop.set()
+        self.has_captures = True
+        self.processes: tuple[ProcessUse, ...] = ()
         self.may_capture = asyncio.Event()
         self.may_capture.set()
         self.evicted: set[int] = set()
@@ -125,6 +135,15 @@ class FakeSource:
             self._close(pair, CloseReason.STOPPED)
         self._finished.set()
 
+    async def reload(self) -> str:
+        """Take up ``edited``, as a change of the run, unless there is a refusal."""
+        if self.refusals:
+            raise self.refusals.pop(0)
+        if self.edited:
+            self.generation += 1
+            self._note(EventKind.TUNING, self.edited)
+        return self.edited
+
     async def wait(self) -> None:
         """Return when the run is over."""
         await self._finished.wait()
@@ -157,6 +176,10 @@ class FakeSource:
         self._note(EventKind.TUNING, text)
         self._connect()
 
+    def go_wrong(self, role: str, conn_id: int, text: str) -> None:
+        """Note a fault of a connection that stays open."""
+        self._note(EventKind.ERROR, text, role, conn_id)
+
     def rest(self, resting: bool) -> None:
         """Stop measuring, or go on."""
         self.rests.append(resting)
@@ -178,6 +201,11 @@ class FakeSource:
         self._check_live("set a marker")
         self._note(EventKind.MARKER, text)
 
+    def stall(self) -> None:
+        """Remember that it was asked for."""
+        self._check_live("stall the server")
+        self._note(EventKind.MARKER, "server stalled for 1.00 s")
+
     def clear(self) -> None:
         """Let the figures begin anew."""
         self._check_live("clear the figures")
@@ -198,11 +226,17 @@ class FakeSource:
                 return True
         return False
 
+    async def cancel_task(self, pid: int, task: int) -> Cancelled:
+        """Remember that it was asked for."""
+        self._check_live("cancel a task")
+        self.cancelled.append((pid, task))
+        return Cancelled(CancelOutcome.ENDED, f"task {task}", 0.001)
+
     async def capture(self, record_id: int) -> Capture | None:
         """Return an exchange whose answer is its request."""
         await self.may_capture.wait()
         exchange = self._exchanges.get(record_id)
-        if exchange is None:
+        if exchange is None or not self.has_captures:
             return None
         pair = self._pairs[exchange.conn_id - 1]
         bytes_ = Payload(exchange.head, exchange.request_bytes)
@@ -248,7 +282,7 @@ class FakeSource:
         self._service.add_all([SERVICE_S] * requests)
         datagrams = requests if self.tuning.transport == "udp" else 0
         self._count(
-            requests=requests, responses=requests, reads=requests, writes=requests,
+            requests=requests, requests_due=requests, responses=requests, reads=requests, writes=requests,
             bytes_in=size * requests, bytes_out=size * requests, response_bytes=size * requests,
             datagrams_sent=datagrams, datagrams_received=datagrams,
         )  # fmt: skip
@@ -297,7 +331,7 @@ class FakeSource:
             requests=pair.exchanges, responses=pair.exchanges, bytes_in=size, bytes_out=size,
             reads=pair.exchanges, writes=pair.exchanges,
             close_reason=pair.closed.get(role),
-            rtt_s=None if pair.closed else 41e-6,
+            tcp=None if pair.closed else TcpInfo(rtt_s=41e-6),
         )  # fmt: skip
 
     # What is read.
@@ -328,6 +362,7 @@ class FakeSource:
                 if self.experiment.role in ("both", name)
             },
             resources=self._resources(),
+            processes=self.processes,
             events=tuple(page.items),
             events_missed=page.missed,
             events_cursor=page.cursor,
@@ -352,6 +387,7 @@ class FakeSource:
             in_flight=in_flight if self.state is RunState.RUNNING else 0,
             limiter=LimiterStatistics(tuning.permits, in_flight, tuning.clients - in_flight),
             service_time=self._service.copy(),
+            response_time=self._service.copy(),
             exchanges=tuple(page.items),
             exchanges_cursor=page.cursor,
             captures_recorded=self._exchanges.count,

@@ -7,8 +7,9 @@ from typing import Any
 
 from textual.app import App
 
-from sockscope.core.config.experiment import Experiment, Tuning
-from sockscope.core.connection import ConnectionState, ConnectionView
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
+from sockscope.core.connection import ConnectionState, ConnectionView, TcpInfo
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.histogram import Histogram
 from sockscope.core.roles import SERVER, SWARM
@@ -65,6 +66,7 @@ class Script:
         self.time_s = START_S
         self.totals = Totals(connections_opened=CLIENTS)
         self.service = Histogram()
+        self.response = Histogram()
         self.lag = Histogram()
         self.cpu_s = 0.4
         self.wait_s = 0.0
@@ -94,12 +96,14 @@ class Script:
             self.time_s += STEP_S
             spread = [median_ms * (1 + ((n * 7919 + step * 104_729) % 97) / 97) for n in range(200)]
             self.service.add_all(ms / 1_000 for ms in spread)
+            self.response.add_all(ms / 1_000 + 0.004 for ms in spread)
             self.lag.add_all((0.001, 0.002, 0.004))
             self.cpu_s += cpu * STEP_S
             self.wait_s += 0.004 * requests
             self.lost += lost
             more = Totals(
                 requests=requests + lost,
+                requests_due=requests + lost,
                 responses=requests,
                 timeouts=lost,
                 bytes_in=68 * requests,
@@ -141,6 +145,7 @@ class Script:
             in_flight=CLIENTS - waiting,
             limiter=limiter,
             service_time=self.service.copy(),
+            response_time=self.response.copy(),
             exchanges=tuple(self._exchange(n) for n in range(40)),
             exchanges_cursor=40,
             captures_recorded=40,
@@ -189,7 +194,7 @@ class Script:
             reads=9,
             writes=9,
             close_reason=CloseReason.RESET if closed else None,
-            rtt_s=None if closed else 41e-6,
+            tcp=None if closed else TcpInfo(rtt_s=41e-6),
         )
 
     def _exchange(self, number: int) -> Exchange:

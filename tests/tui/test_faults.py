@@ -44,6 +44,20 @@ async def test_a_port_in_use_ends_the_start_in_words() -> None:
         assert app.return_value == EXIT_FAILED
 
 
+async def test_a_fault_while_leaving_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> None:
+        raise RuntimeError("of the program itself")
+
+    async def leave() -> None:
+        async with dashboard() as driver:
+            monkeypatch.setattr(driver.source, "conclude", fail)
+            await driver.press("q")
+            await driver.until(lambda: driver.has_left)
+
+    with pytest.raises(RuntimeError, match="of the program itself"):
+        await leave()
+
+
 def test_a_dashboard_that_cannot_start_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     run_async = SockscopeApp.run_async
 
@@ -91,11 +105,10 @@ async def test_a_taken_udp_port_is_refused_and_the_run_goes_on() -> None:
             await driver.until(lambda: driver.swarm.totals.responses > before)
 
 
-@pytest.mark.parametrize("framing", ["length", "newline"])
-async def test_what_a_stranger_sends_is_only_text(framing: str) -> None:
-    async with live_dashboard(small(framing=framing)) as driver, stranger(driver.port) as (reader, writer):
+async def test_what_a_stranger_sends_is_only_text() -> None:
+    async with live_dashboard(small()) as driver, stranger(driver.port) as (reader, writer):
         body = HOSTILE.replace(b"\n", b"")
-        wire = len(body).to_bytes(4, "big") + body if framing == "length" else body + b"\n"
+        wire = len(body).to_bytes(4, "big") + body
         writer.write(wire)
         assert await asyncio.wait_for(reader.readexactly(len(wire)), 10) == wire
         address = "{}:{}".format(*writer.get_extra_info("sockname")[:2])
@@ -104,7 +117,7 @@ async def test_what_a_stranger_sends_is_only_text(framing: str) -> None:
         await driver.sees(address)
         writer.write(b"\xff\xff\xff\xff" + HOSTILE)
         writer.close()
-        await driver.until(lambda: any(event.is_fault for event in driver.events()) or framing == "newline")
+        await driver.until(lambda: any(event.is_fault for event in driver.events()))
         await driver.ticks(3)
         assert driver.app.is_running
         assert all(line.isprintable() for line in driver.lines)

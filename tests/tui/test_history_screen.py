@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from sockscope.core.results.intervals import Intervals
 from sockscope.core.results.run_result import report
 from sockscope.faces.summary import title_of
+from sockscope.faces.tui.screens import history as module
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
 from sockscope.faces.tui.widgets.graph import Graph
@@ -50,6 +53,11 @@ async def opened(driver: FakeDriver) -> HistoryScreen:
     return screen
 
 
+def said(driver: FakeDriver) -> str:
+    """The words on the screen, wherever lines end."""
+    return " ".join(driver.screen.replace("│", " ").split())
+
+
 def curves(screen: HistoryScreen, graph: str) -> list[str]:
     return [series.label for series in screen.query_one(graph, Graph).series]
 
@@ -84,7 +92,9 @@ async def test_a_run_is_deleted_when_the_key_came_twice(history: History) -> Non
         await driver.sees("History  2 runs")
         await driver.press("d")
         await driver.sees("press d again to delete run 2")
-        await driver.press("down", "d")
+        await driver.press("down")
+        await driver.sees("History  2 runs")
+        await driver.press("d")
         await driver.sees("press d again to delete run 1")
         await driver.press("up", "d")
         await driver.sees("press d again to delete run 2")
@@ -117,10 +127,34 @@ async def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database" * 100)
     async with dashboard(history=History(path)) as driver:
         await opened(driver)
-        await driver.sees("is not a history", "no run is kept yet")
+        await driver.until(lambda: "is not a SockScope history;" in said(driver))
+        assert "choose another file with --history" in said(driver)
+        assert "the runs cannot be read" in driver.screen
+        assert "no run is kept yet" not in driver.screen
+        assert "Runs appear here" not in driver.screen
         await driver.press("escape")
         await asyncio.to_thread(path.read_bytes)
     assert path.read_bytes() == b"this is no database" * 100
+
+
+async def test_a_run_that_cannot_be_read_is_told_while_the_cursor_is_on_it(history: History) -> None:
+    with closing(sqlite3.connect(history.path)) as file, file:
+        file.execute("UPDATE runs SET report = '{}' WHERE id = 1")
+    async with dashboard(history=history) as driver:
+        await opened(driver)
+        await driver.press("down")
+        await driver.until(
+            lambda: "run 1 of the history" in said(driver) and "is damaged: it" in said(driver)
+        )
+        await driver.press("up")
+        await driver.sees("History  2 runs", "server and clients")
+
+
+async def test_a_list_that_is_not_whole_says_so(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LISTED", 1)
+    async with dashboard(history=history) as driver:
+        await opened(driver)
+        await driver.sees("History  the newest 1 run ")
 
 
 async def test_without_a_history_the_key_says_so() -> None:

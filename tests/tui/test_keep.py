@@ -49,6 +49,23 @@ async def test_e_writes_three_files_that_can_be_read(tmp_path: Path, monkeypatch
         assert "RUNNING" in files[".svg"].read_text()
 
 
+async def test_e_writes_the_moment_that_the_view_was_frozen_at(tmp_path: Path) -> None:
+    async with dashboard() as driver:
+        await driver.ticks(4)
+        await driver.press("space")
+        answered = driver.swarm.totals.responses
+        await driver.ticks(4)
+        assert driver.swarm.totals.responses > answered
+        await driver.press("e")
+        files = files_in(tmp_path)
+        figures = json.loads(files[".json"].read_text())
+        assert figures["totals"]["responses"] == answered
+        with files[".csv"].open(newline="") as file:
+            last = list(csv.DictReader(file))[-1]
+        assert float(last["time_s"]) == pytest.approx(figures["elapsed_s"], abs=1e-3)
+        assert "FROZEN" in files[".svg"].read_text()
+
+
 def drawn(svg: str, size: tuple[int, int]) -> list[str]:
     """Return the lines of a picture, as seen by a viewer that knows neither blanks nor lengths."""
     lines = [[" "] * size[0] for _ in range(size[1])]
@@ -101,6 +118,7 @@ async def test_a_folder_that_cannot_be_written_is_told(
     async with dashboard() as driver:
         await driver.press("e")
         await driver.hears("cannot write")
+        assert "None" not in driver.errors[-1]
         assert driver.app.is_running
 
 
@@ -110,7 +128,7 @@ async def test_y_copies_what_the_panel_in_focus_offers() -> None:
         assert "permits: 2" in driver.app.clipboard.splitlines()
         for digit, head in (
             ("2", "time_s\treq/s\tbytes/s"),
-            ("3", "time_s\tp50\tp99\tmax\twait"),
+            ("3", "time_s\tservice p50\tservice p99\tresponse p50\tresponse p99\tmax"),
             ("5", "time_s\tin flight\twaiting\tclients"),
         ):
             await driver.press(digit)
@@ -144,6 +162,11 @@ async def test_y_copies_what_the_panel_in_focus_offers() -> None:
         assert driver.app.clipboard.endswith("\n\n".join(map(dump, shown)))
         assert f"0000  {shown[0].data[:8].hex(' ')}  " in driver.app.clipboard
         await driver.hears("lines of the exchange: request, as written", "; as the server read it")
+        # Where there is room, the times are told with what they mean; so they are in what is copied then.
+        await driver.press("backslash")
+        await driver.sees("answer equal to the request, in one read")
+        await driver.press("y")
+        assert "answer equal to the request" in driver.app.clipboard
 
 
 def test_what_is_copied_is_bounded_and_told() -> None:

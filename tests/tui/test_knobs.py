@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 from textual import events
 
-from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.faces.tui.actions import ACTIONS
 from sockscope.faces.tui.panels.knob_layout import KNOBS
+from sockscope.faces.tui.screens.conversation import KEYS
 from tests.tui.driving import FakeDriver, dashboard, small
 
 LIVE = [key for key in KNOBS if FIELDS[key].live]
@@ -209,6 +211,33 @@ async def test_the_short_list_has_the_four_that_matter() -> None:
         await driver.until(lambda: "must be at least 1" in driver.refusal)
 
 
+async def test_a_refusal_without_room_below_the_knobs_is_a_notice() -> None:
+    async with dashboard(size=(50, 14)) as driver:
+        await driver.press("1", "enter")
+        await driver.type("a thousand of it")
+        await driver.press("enter")
+        await driver.until(lambda: driver.errors)
+        assert driver.errors[-1].startswith("clients: 'a thousand of it' is not a number")
+        assert "✗" not in driver.part("knobs"), "no piece of a sentence"
+
+
+async def test_only_the_knob_that_has_changed_stands_out() -> None:
+    async with dashboard() as driver:
+        driver.session.tuner.set({"lifetime": 1})
+        await driver.until(lambda: stands_out(driver, "lifetime"))
+        assert "request" in driver.events()[-1].text, "the label of another knob"
+        assert not stands_out(driver, "request")
+        await driver.ticks(5)
+        assert not stands_out(driver, "lifetime")
+
+
+def stands_out(driver: FakeDriver, label: str) -> bool:
+    region = driver.knobs.region
+    rows = [strip.crop(region.x, region.right) for strip in driver.strips[region.y : region.bottom]]
+    row = next(row for row in rows if row.text.startswith(f" {label} "))
+    return any(segment.style is not None and segment.style.reverse for segment in row)
+
+
 async def test_udp_refuses_what_no_datagram_carries() -> None:
     async with dashboard(small(request_bytes=65_508)) as driver:
         await driver.press("t")
@@ -230,8 +259,10 @@ async def test_udp_refuses_what_no_datagram_carries() -> None:
 
 
 def test_every_live_field_has_a_knob() -> None:
-    assert set(LIVE) == {entry.spec.key for entry in FIELDS.values() if entry.live}
-    assert len({FIELDS[key].attribute for key in LIVE}) == len(Tuning.__dataclass_fields__)
+    texts = {"accept", "reject"}  # lines of the form of the conversation
+    assert {*LIVE, *texts} == {entry.spec.key for entry in FIELDS.values() if entry.live}
+    assert texts <= set(KEYS)
+    assert len({FIELDS[key].attribute for key in (*LIVE, *texts)}) == len(Tuning.__dataclass_fields__)
 
 
 def test_the_keys_beside_a_knob_are_those_of_actions() -> None:

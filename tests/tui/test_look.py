@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_looked_at_is_ignored_with_a_sentence(tmp_path: Pa
 def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     flags = LookFlags("nord", path=tmp_path / "file" / "screen.json")
-    assert "the theme is not kept" in keep_look(flags, look_of(flags, {}), "nord")
+    assert "the theme cannot be saved" in keep_look(flags, look_of(flags, {}), "nord")
 
 
 @pytest.mark.parametrize(
@@ -98,18 +98,18 @@ def test_each_character_has_a_likeness_of_its_width() -> None:
 
 
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
-@pytest.mark.parametrize("colours", [ColorSystem.STANDARD, ColorSystem.EIGHT_BIT])
-async def test_curves_differ_in_any_number_of_colours(theme: Theme, colours: ColorSystem) -> None:
+async def test_curves_differ_in_any_number_of_colours(theme: Theme) -> None:
     async with dashboard(look=Look(theme.name)) as driver:
         graph = driver.app.dashboard.query(Graph).first()
         styles = [graph.get_component_rich_style(f"graph--series-{n}") for n in range(1, 5)]
-        seen = {style.color.downgrade(colours).number for style in styles if style.color}
-        behind = {style.bgcolor.downgrade(colours).number for style in styles if style.bgcolor}
-        assert len(seen) == 4
-        assert not seen & behind
+        for colours in (ColorSystem.STANDARD, ColorSystem.EIGHT_BIT):
+            seen = {style.color.downgrade(colours).number for style in styles if style.color}
+            behind = {style.bgcolor.downgrade(colours).number for style in styles if style.bgcolor}
+            assert len(seen) == 4
+            assert not seen & behind
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 async def test_the_whole_screen_can_be_ascii(size: tuple[int, int]) -> None:
     async with dashboard(size=size, look=Look(ascii=True)) as driver:
         await driver.ticks(3)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.widgets import Input
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
+from sockscope.faces.tui.screens.conversation import ConversationScreen
 from sockscope.faces.tui.widgets.hexview import HexView
 from tests.engine.peers import Scripted, tcp_peer
 from tests.tui.driving import dashboard, live_dashboard, small
@@ -21,6 +24,11 @@ TUNING = replace(small().tuning, service_time_s=0.0)
 
 def pong(connection: Scripted, data: bytes) -> None:
     connection.transport.write(b"+PONG\r\n" * data.count(b"\r\n"))
+
+
+async def test_a_knob_without_effect_has_no_value_in_a_small_terminal() -> None:
+    async with live_dashboard(Experiment(TUNING, handler=f"{OWN}:echo"), size=(80, 24)) as driver:
+        await driver.until(lambda: re.search(r"service ◂ +n/a▸", driver.screen) is not None, "n/a")
 
 
 async def test_ones_own_handler_is_named_and_keeps_its_knobs_to_itself() -> None:
@@ -47,6 +55,35 @@ async def test_what_a_handler_raises_stands_in_the_log_and_the_run_goes_on() -> 
         before = driver.swarm.totals.responses
         await driver.until(lambda: driver.swarm.totals.responses > before + 5, "more answers")
         assert driver.source.error == ""
+
+
+async def test_a_key_takes_up_an_edit_while_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "edited_on_the_way.py"
+    file.write_text("from tests.engine.own_servers import echo as handle\n")
+    async with live_dashboard(
+        Experiment(TUNING, handler="edited_on_the_way:handle"), size=(120, 40)
+    ) as driver:
+        await driver.sees("l load edit")
+        await driver.press("l")
+        await driver.hears("no file of edited_on_the_way:handle was edited")
+        file.write_text("async def handle(reader, writer) oops\n")
+        await driver.press("l")
+        await driver.until(lambda: driver.errors, "why it was not taken up")
+        assert driver.errors[0].startswith(
+            "the server goes on as it was: handler = 'edited_on_the_way:handle'"
+        )
+        file.write_text("# anew\nfrom tests.engine.own_servers import echo as handle\n")
+        await driver.press("l")
+        await driver.sees("edited edited_on_the")
+        assert driver.source.generation == 1
+        before = driver.swarm.totals.responses
+        await driver.until(lambda: driver.swarm.totals.responses > before and not driver.swarm.rolling)
+        assert driver.swarm.totals.failed == 0
+        await driver.press("7")
+        await driver.sees("edited edited_on_the_way.py +1 −0")
 
 
 async def test_n_serves_with_the_handler_as_it_is_in_its_file(
@@ -151,3 +188,53 @@ async def test_without_framing_the_header_says_what_a_read_counts_as(
         await driver.sees("limit  ")
         said = driver.header.partition("! no framing: ")[2].partition("\n")[0].strip()
         assert said == warning
+
+
+async def test_a_rejected_answer_and_a_prologue_are_shown_as_what_they_are() -> None:
+    mail = Experiment(
+        replace(TUNING, clients=1, think_time_s=1.0, accept="/^2.*HELP/"), handler=f"{OWN}:mail",
+        request="NOOP\\r\\n",
+        greeting="ready\\r\\n", preamble="EHLO\\r\\n", until_line="/^250 /",
+    )  # fmt: skip
+    async with live_dashboard(mail, size=(160, 48)) as driver:
+        await driver.until(lambda: driver.swarm.totals.answers_rejected)
+        await driver.press("8")
+        await driver.sees("rejected  NOOP")
+        await driver.press("home")
+        await driver.sees("0 B → 21 B", "greeting", "preamble")
+        await driver.sees(" rejected", "answers: the server answers, but 100 % of its answers are rejected")
+        await driver.press("enter")
+        await driver.sees("before the first request, in no figure", "answer, as read")
+        assert "as written" not in driver.part("exchanges")
+        await driver.press("down")
+        await driver.sees("preamble, as written")
+        await driver.press("down")
+        await driver.sees("in one read; rejected: --accept does not take 250 ok")
+        await driver.press("escape", "7")
+        await driver.sees("--accept does not take 250 ok")
+
+
+async def test_what_an_accepted_answer_is_changes_while_the_run_goes_on() -> None:
+    tuning = replace(TUNING, clients=2, think_time_s=0.01)
+    own = Experiment(tuning, handler=f"{OWN}:pong", request="PING\\r\\n", answer="resp")
+    async with live_dashboard(own) as driver:
+        await driver.until(lambda: driver.swarm.totals.responses > 5)
+        await driver.press("c")
+        await driver.sees("Server and conversation")
+        screen = driver.app.screen
+        assert isinstance(screen, ConversationScreen)
+        while screen.chosen.key != "reject":
+            screen.action_choose(1)
+        screen.query_one(Input).value = "/^.PONG/"
+        await driver.sees("/^.PONG/")
+        await driver.press("enter")
+        await driver.tunes(reject="/^.PONG/")
+        await driver.until(lambda: driver.swarm.totals.answers_rejected > 5, "rejected answers")
+        before = driver.swarm.totals
+        await driver.until(lambda: driver.swarm.totals.answers_rejected > before.answers_rejected + 5)
+        assert driver.swarm.totals.responses == before.responses
+        assert driver.swarm.totals.connections_opened == 2
+        await driver.sees("RUNNING", "reject  → /^.PONG/")
+        await driver.press("u")
+        await driver.until(lambda: driver.swarm.totals.responses > before.responses + 5, "answers again")
+        assert not driver.has_left

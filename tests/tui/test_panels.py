@@ -8,7 +8,7 @@ from functools import partial
 from rich.cells import cell_len
 from textual.widget import Widget
 
-from sockscope.core.run.findings import Finding
+from sockscope.core.run.findings import Finding, Kind
 from sockscope.faces.tui.panels.header import HeaderPanel
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.widgets.graph import Graph
@@ -25,7 +25,7 @@ CLAUSES = (
 
 async def test_the_limit_is_a_whole_sentence_at_any_width() -> None:
     state = running().shown()
-    app = Still(replace(state, finding=Finding("timeouts", "; ".join(CLAUSES))))
+    app = Still(replace(state, finding=Finding(Kind.TIMEOUTS, "; ".join(CLAUSES))))
     async with app.run_test(size=(80, 24)) as pilot:
         header = app.screen.query_one("#header", Widget)
         for size, clauses in (((80, 24), 2), ((80, 19), 1), ((120, 40), 3), ((200, 60), 3), ((60, 24), 1)):
@@ -70,6 +70,22 @@ async def test_a_header_without_room_leaves_parts_out_and_cuts_none() -> None:
             assert _row(header).endswith("skipped")
         await pilot.resize_terminal(70, 24)
         await until(lambda: _row(header, 1).endswith("0 failed"), what="no room for the redraws")
+
+
+async def test_the_header_tells_what_tls_agreed_on_as_far_as_there_is_room() -> None:
+    state = running().shown()
+    swarm = replace(state.snapshot.main, tls="TLSv1.3 TLS_AES_256_GCM_SHA384 h2")
+    tuning = replace(state.snapshot.tuning, tls=True)
+    snapshot = replace(state.snapshot, tuning=tuning, roles={**state.snapshot.roles, "swarm": swarm})
+    app = Still(replace(state, snapshot=snapshot))
+    async with app.run_test(size=(200, 60)) as pilot:
+        header = app.screen.query_one(HeaderPanel)
+        await pilot.pause()
+        await until(lambda: "TLSv1.3 · " in header.render().plain)
+        assert " · TLS_AES_256_GCM_SHA384 h2 " in _row(header)
+        await pilot.resize_terminal(80, 24)
+        await until(lambda: "SHA384" not in _row(header))
+        assert "TLSv1.3 · " in _row(header)
 
 
 def _row(header: HeaderPanel, number: int = 0) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import RunState
 from sockscope.faces.tui.screen_state import ScreenState
 from tests.tui.still import START_S, Script, Still, losing, running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,10 +53,9 @@ async def opened(driver: FakeDriver) -> RaceScreen:
     return screen
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24), (200, 60)])
-async def test_a_race_ends_in_a_table_that_is_kept(tmp_path: Path, size: tuple[int, int]) -> None:
+async def test_a_race_ends_in_a_table_that_is_kept(tmp_path: Path) -> None:
     history = History(tmp_path / "history.db")
-    async with dashboard(size=size, history=history) as driver:
+    async with dashboard(size=(80, 24), history=history) as driver:
         screen = await opened(driver)
         await driver.sees("two servers, a moment each", "Enter starts the race")
         await driver.press("enter")
@@ -103,6 +103,30 @@ async def test_leaving_gives_the_race_up_and_lets_the_run_go_on(key: str) -> Non
         assert driver.source.state is RunState.RUNNING
 
 
+async def test_a_race_that_is_stopped_at_once_says_that_nothing_was_measured(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.db")
+    async with dashboard(history=history) as driver:
+        screen = await opened(driver)
+        await driver.press("down", "enter")
+        await driver.until(lambda: screen.standing is not None)
+        await driver.press("s")
+        await driver.sees("stopped  nothing was measured")
+        assert not history.runs()
+        assert "unknown" not in driver.screen
+
+
+async def test_why_a_race_cannot_be_run_is_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_ports = replace(QUICK, workload={**QUICK.workload, "requests": 100_000_000, "lifetime": 1})
+    monkeypatch.setattr(module, "PRESETS", {"quick": without_ports})
+    async with dashboard(size=(80, 24)) as driver:
+        await opened(driver)
+        await driver.press("enter")
+        await driver.sees("the race cannot be run")
+        said = " ".join(driver.screen.split())
+        assert "use fewer requests or rounds, a longer --lifetime, or IPv4" in said
+        assert driver.source.state is RunState.RUNNING
+
+
 async def test_the_program_can_end_in_the_middle_of_a_race() -> None:
     async with dashboard() as driver:
         screen = await opened(driver)
@@ -110,6 +134,20 @@ async def test_the_program_can_end_in_the_middle_of_a_race() -> None:
         await driver.until(lambda: screen.standing is not None and screen.standing.slices_done >= 1)
         driver.app.leave()
         await driver.until(lambda: driver.has_left)
+
+
+async def test_the_palette_offers_what_works_here_and_the_dashboard_stays_hidden() -> None:
+    async with dashboard() as driver:
+        screen = await opened(driver)
+        await driver.press("ctrl+p")
+        await driver.until(lambda: driver.app.screen is not screen)
+        offered = " ".join(command.title for command in driver.app.get_system_commands(driver.app.screen))
+        assert "copy  (y)" in offered
+        assert "race  (r)" not in offered
+        assert "pause  (p)" not in offered
+        shown = driver.session.shown
+        await driver.ticks()
+        assert driver.session.shown is shown, "nobody can see it"
 
 
 async def test_a_run_that_was_paused_stays_paused() -> None:

@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import ConnectionQuery, Cursors, RunState
 from sockscope.errors import ConfigError, ListenError, StateError
+from sockscope.faces.tui.pace import MOST_LINES_PER_TICK
 from sockscope.faces.tui.screen_state import ScreenState
-from sockscope.faces.tui.session import DEFAULT_WINDOW_S, WINDOWS_S, Session
+from sockscope.faces.tui.session import DEFAULT_WINDOW_S, EVENTS_KEPT, WINDOWS_S, Session
 from sockscope.faces.tui.viewer import Severity
 from tests.tui.driving import small
 from tests.tui.fake_source import CLIENT_PORT, FakeSource
@@ -84,6 +86,16 @@ async def started(experiment: Experiment | None = None) -> tuple[Session, FakeSo
     return session, source, listener
 
 
+def ticks(session: Session, listener: Listener, count: int) -> int:
+    """Let so many ticks pass; return how many pictures they took."""
+    before = session.ticks
+    for _ in range(count):
+        session.tick_in_turns()
+        while listener.calls:
+            listener.calls.pop()()
+    return session.ticks - before
+
+
 async def test_every_second_picture_has_the_rows_that_the_screen_is_interested_in() -> None:
     session, source, listener = await started()
     for _ in range(4):
@@ -131,32 +143,63 @@ async def test_a_picture_in_steps_loses_nothing_and_is_not_shown_after_the_end()
 async def test_while_paused_few_pictures_are_taken_and_the_first_after_it_at_once() -> None:
     session, _, listener = await started()
     session.toggle_pause()
-    before = session.ticks
-    for _ in range(10):
-        session.tick_in_turns()
-    assert session.ticks == before + 2
+    assert ticks(session, listener, 10) == 2
     session.toggle_pause()
     assert listener.states[-1].snapshot.state is RunState.RUNNING
-    before = session.ticks
-    session.tick_in_turns()
-    assert session.ticks == before + 1
+    assert ticks(session, listener, 1) == 1
+
+
+async def test_a_frozen_or_covered_view_takes_few_pictures_unless_the_log_runs_fast() -> None:
+    session, _, listener = await started()
+    session.tick()
+    assert ticks(session, listener, 10) == 10
+    session.freeze(True)
+    shown, asked = len(listener.states), len(listener.interests)
+    assert ticks(session, listener, 10) == 2
+    taken = 0
+    for _ in range(10):
+        for _ in range(MOST_LINES_PER_TICK + 1):
+            session.mark()
+        taken += ticks(session, listener, 1)
+    assert taken > 5, "the log of the run is bounded"
+    assert (len(listener.states), len(listener.interests)) == (shown, asked)
+    session.freeze(False)
+    listener.is_covered = True
+    assert ticks(session, listener, 10) == 2
+
+
+async def test_while_nothing_happens_few_pictures_are_shown() -> None:
+    session, source, listener = await started()
+    session.toggle_pause()
+    ticks(session, listener, 10)
+    source.time_s += 10.0
+    shown = len(listener.states)
+    assert ticks(session, listener, 50) == 10
+    assert len(listener.states) == shown + 1
+    session.mark()
+    ticks(session, listener, 10)
+    assert len(listener.states) == shown + 3
+
+
+async def test_lines_of_the_log_that_were_missed_stay_counted() -> None:
+    session, source, listener = await started(small(clients=6_000))
+    for _ in range(3):
+        source.advance()
+        session.tick()
+    first = listener.states[0].snapshot
+    assert first.events_missed == 2 * 6_000 - EVENTS_KEPT
+    assert listener.shown.snapshot.events_missed == first.events_missed
 
 
 async def test_behind_the_palette_few_pictures_are_shown_and_all_are_taken() -> None:
     session, _, listener = await started()
     listener.is_overlaid = True
-    before, shown = session.ticks, len(listener.states)
-    for _ in range(10):
-        session.tick_in_turns()
-        while listener.calls:
-            listener.calls.pop()()
-    assert session.ticks == before + 10
+    shown = len(listener.states)
+    assert ticks(session, listener, 10) == 10
     assert len(listener.states) == shown + 2
     assert listener.shown.at_once, "in one turn: each makes a whole picture"
     listener.is_overlaid = False
-    session.tick_in_turns()
-    while listener.calls:
-        listener.calls.pop()()
+    ticks(session, listener, 1)
     assert len(listener.states) == shown + 3
 
 
@@ -185,9 +228,9 @@ async def test_pictures_that_the_terminal_does_not_take_are_dropped_and_told() -
     session.tick()
     shown = listener.states[-1]
     assert shown.dropped == 30
-    assert (shown.finding.limit, shown.finding.text.split(";")[0]) == (
+    assert (shown.finding.limit, shown.finding.sentence.split(";")[0]) == (
         "screen",
-        "the terminal has not taken 24 of the last 25 pictures",
+        "the terminal was too slow for 24 of the last 25 redraws",
     )
     assert "mark 1" in [event.text for event in shown.snapshot.events], "what happened meanwhile is not lost"
 
@@ -253,6 +296,8 @@ async def test_time_is_gone_through_only_while_frozen_and_within_the_window() ->
     assert listener.shown.cursor_s == pytest.approx(source.time_s - 0.2)
     session.look_at(source.time_s - 1_000)
     assert session.cursor_s == source.time_s - DEFAULT_WINDOW_S
+    session.zoom(-1)
+    assert session.cursor_s == source.time_s - session.window_s, "what is looked at is in sight"
     session.look_at(source.time_s + 1)
     assert session.cursor_s == source.time_s
     session.freeze(False)
@@ -376,7 +421,7 @@ async def test_closing_a_connection_tells_what_went_wrong() -> None:
     source.is_live = False
     await session.close_connection("server", 2)
     assert listener.told == [
-        ("connection 1 is closed already", "information"),
+        ("connection 1 is already closed", "information"),
         ("cannot close a connection while the run is replayed", "error"),
     ]
 

@@ -7,6 +7,7 @@ from itertools import chain
 import pytest
 from rich.cells import cell_len
 from textual.binding import Binding
+from textual.widgets import Input
 
 from sockscope.faces.tui.actions import ACTIONS, BY_ID, footer_actions
 from sockscope.faces.tui.app import SockscopeApp
@@ -61,8 +62,14 @@ async def test_the_palette_offers_every_action() -> None:
         await driver.press("ctrl+p")
         await driver.type("more permits")
         await driver.sees("One step more permits")
-        await driver.press("enter")
+        typed = driver.app.screen.query_one(Input)
+        for _ in range(2):  # as a double click does, the second comes before the palette has gone
+            await typed.action_submit()
         await driver.tunes(permits=5)
+        await driver.until(lambda: driver.app.screen is driver.app.dashboard)
+        await driver.ticks()
+        assert driver.source.tuning.permits == 5
+        assert not driver.has_left
 
 
 async def test_the_footer_can_be_clicked() -> None:

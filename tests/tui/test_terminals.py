@@ -71,7 +71,7 @@ async def test_a_resize_keeps_what_was_chosen() -> None:
         await driver.press("7", "3")
         await driver.until(lambda: driver.app.dashboard.focused_panel().id == "latency")
         await driver.pilot.resize_terminal(80, 24)
-        await driver.until(lambda: "Service time" in driver.screen and "7 Log" in driver.screen)
+        await driver.until(lambda: "3 Latency" in driver.screen and "7 Log" in driver.screen)
         await driver.press("backslash")
         await driver.pilot.resize_terminal(120, 40)
         await driver.until(lambda: driver.part("latency").count("\n") > 30)
@@ -102,6 +102,11 @@ async def test_other_themes() -> None:
             await driver.ticks(2)
             assert "RUNNING" in driver.header
             assert driver.app.current_theme.name == theme
+
+
+def test_what_a_terminal_answers_to_another_program_is_not_typed() -> None:
+    decoder = KeyDecoder()
+    assert decoder.decode(b"a\x1b]11;rgb:0000/0000/0000\x07b\x1bP1$r0m\x1b\\c\x1b]") == "abc\x1b]"
 
 
 def test_ctrl_c_ends_a_paste_whose_end_never_comes_and_no_other() -> None:

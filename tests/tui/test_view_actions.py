@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from textual.widgets import Input
 
-from sockscope.core.run.snapshot import Cursors
+from sockscope.core.run.snapshot import Cursors, ProcessUse
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
-from sockscope.faces.tui.panels.graphs import LatencyPanel, ThroughputPanel
+from sockscope.faces.tui.panels.graphs import ThroughputPanel
+from sockscope.faces.tui.panels.latency import LatencyPanel
 from sockscope.faces.tui.panels.listing import ListingPanel
 from sockscope.faces.tui.panels.log import LINES, LogPanel
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.session import DEFAULT_WINDOW_S, WINDOWS_S
 from sockscope.faces.tui.widgets.graph import Graph
+from sockscope.faces.tui.widgets.heatmap import HeatMap
 from tests.tui.driving import FakeDriver, dashboard, small
 
 PANELS = {
@@ -43,9 +46,8 @@ async def listing_at(driver: FakeDriver, digit: str) -> ListingPanel:
     return panel
 
 
-@pytest.mark.parametrize("size", [(120, 40), (60, 16)])
-async def test_every_panel_can_be_gone_to_and_have_the_whole_screen(size: tuple[int, int]) -> None:
-    async with dashboard(size=size) as driver:
+async def test_every_panel_can_be_gone_to_and_have_the_whole_screen() -> None:
+    async with dashboard(size=(60, 16)) as driver:
         body = driver.app.dashboard.query_one("#body")
         for digit in PANELS:
             panel = await at_panel(driver, digit)
@@ -58,6 +60,37 @@ async def test_every_panel_can_be_gone_to_and_have_the_whole_screen(size: tuple[
         await driver.press("6", "backslash", "3")
         latency = driver.panel(LatencyPanel)
         await driver.until(lambda: latency.region == body.region, "the whole screen goes to the one called")
+
+
+async def test_d_turns_the_latency_panel_over() -> None:
+    async with dashboard() as driver:
+        await driver.press("3")
+        panel = driver.panel(LatencyPanel)
+        await driver.until(lambda: panel.has_focus_within)
+        for shown in ("response time", "service time", ""):
+            await driver.press("d")
+            heat = panel.query_one(HeatMap)
+            await driver.until(lambda shown=shown: shown in str(panel.border_title))  # type: ignore[misc]
+            assert heat.display is bool(shown)
+            assert panel.has_focus_within
+        await driver.until(lambda: "whole run" in str(panel.border_subtitle))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_enter_on_the_latency_tells_what_a_closed_loop_leaves_out(size: tuple[int, int]) -> None:
+    async with dashboard(size=size) as driver:
+        await driver.press("3")
+        await driver.until(lambda: driver.panel(LatencyPanel).has_focus_within)
+        await driver.press("enter")
+        await driver.sees("The loop is closed", "open loop, estimated", "response p99.9", "whole run")
+        rates = [rate for rate in driver.session.trace.series["requests_per_s"].values if rate > 0]
+        await driver.press("o")
+        await driver.until(lambda: driver.source.tuning.rate, "an open loop")
+        assert min(rates) - 1 <= driver.source.tuning.rate <= max(rates) + 1
+        await driver.press("o")
+        await driver.sees("The loop is open", "back to the closed loop")
+        await driver.press("o")
+        await driver.tunes(rate=0)
 
 
 async def test_what_was_asked_before_the_list_was_looked_at_is_in_it() -> None:
@@ -123,9 +156,8 @@ async def test_escape_takes_one_step_back_at_a_time() -> None:
         await driver.until(lambda: driver.part("throughput") and panel.table.has_focus)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_tabs_in_a_border_can_be_clicked(size: tuple[int, int]) -> None:
-    async with dashboard(size=size) as driver:
+async def test_tabs_in_a_border_can_be_clicked() -> None:
+    async with dashboard(size=(80, 24)) as driver:
         shown = "connections"
         for name, title in (("log", "7 Log"), ("exchanges", "8 Exchanges"), ("connections", "6 Connections")):
             border = driver.part(shown).splitlines()[0]
@@ -256,10 +288,9 @@ async def test_in_a_wide_terminal_the_bytes_of_an_exchange_take_the_place_of_the
         assert exchanges.has_focus_within
 
 
-@pytest.mark.parametrize("digit", ["7", "8"])
-async def test_following_stops_by_scrolling_up_and_is_resumed(digit: str) -> None:
+async def test_following_stops_by_scrolling_up_and_is_resumed() -> None:
     async with dashboard() as driver:
-        panel = await listing_at(driver, digit)
+        panel = await listing_at(driver, "8")
         await driver.until(lambda: len(panel.shown_rows) > 2)
         assert panel.table.follow
         await driver.press("up", "up")
@@ -291,14 +322,17 @@ async def test_connections_are_sorted_by_every_column_and_by_a_click() -> None:
             lambda: (figures := [int(t.replace(",", "")) for t in column(4)]) == sorted(figures, reverse=True)
         )
         assert figures
-        for _ in range(6):
+        for _ in range(8):
             seen.append(panel.table.sort_key)
             await driver.press("s")
-        assert len(set(seen)) == 7
+        assert len(set(seen)) == 9
         await driver.until(lambda: panel.table.sort_key == "conn_id" and column(0)[0] == "s1")
         x = driver.lines[panel.table.region.y].index("id ▲") - panel.table.region.x
         await driver.pilot.click(panel.table, offset=(x, 0))
         await driver.until(lambda: column(0)[0] == "s12")
+        await driver.press("f")
+        await driver.hears("connections are sorted (s)")
+        assert not panel.table.follow
 
 
 async def test_w_shows_the_other_side() -> None:
@@ -376,6 +410,27 @@ async def test_a_frozen_view_has_the_rows_of_every_table() -> None:
             await driver.until(lambda: "FROZEN" not in driver.header)
 
 
+async def test_after_a_freeze_the_focus_is_where_it_was_or_where_it_was_sent() -> None:
+    async with dashboard() as driver:
+        await driver.press("1", "space", "space")
+        assert driver.knobs.has_focus
+        await driver.press("space", "7", "space")
+        await driver.until(lambda: driver.panel(LogPanel).has_focus_within)
+
+
+async def test_a_frozen_view_has_no_change_that_came_later() -> None:
+    async with dashboard() as driver:
+        await driver.press("space")
+        await driver.ticks(1)
+        await driver.press("right_curly_bracket")
+        await driver.tunes(permits=5)
+        await driver.ticks(1)
+        await driver.press("backslash", "backslash")
+        await driver.sees("Turn a knob, and its effect")
+        await driver.press("space")
+        await driver.until(lambda: "permits 2 → 5" in driver.part("changes"))
+
+
 async def test_the_log_does_not_lose_what_happened_while_the_view_was_frozen() -> None:
     async with dashboard() as driver:
         panel = await listing_at(driver, "7")
@@ -432,6 +487,42 @@ async def test_bytes_that_are_no_longer_wanted_when_they_come_are_not_shown() ->
         await driver.sees("as the server read it")
 
 
+async def test_a_key_that_is_pressed_while_bytes_come_is_not_taken_back() -> None:
+    async with dashboard() as driver:
+        panel = await listing_at(driver, "8")
+        await driver.press("up", "enter")
+        await driver.sees("as the server read it")
+        driver.source.may_capture.clear()
+        await driver.press("up")
+        shown = panel.table.cursor_key
+        # The bytes come first, the key behind them, and the screen is laid out only then.
+        driver.source.may_capture.set()
+        asyncio.get_running_loop().call_soon(panel.table.action_cursor_up)
+        await driver.ticks(2)
+        assert isinstance(shown, int)
+        assert panel.table.cursor_key == shown - 1
+
+
+async def test_why_there_are_no_bytes_is_told_as_it_is() -> None:
+    async with dashboard() as driver:
+        await listing_at(driver, "8")
+        await driver.press("up", "enter")
+        await driver.sees("as the server read it")
+        driver.source.has_captures = False
+        await driver.press("up")
+        await driver.sees("This exchange has been overwritten")
+        resources = driver.snapshot().resources
+        driver.source.processes = tuple(
+            ProcessUse(name, number, (), resources, "uvloop", {}, state)
+            for number, (name, state) in enumerate((("main", "running"), ("clients", "was killed (SIGKILL)")))
+        )
+        await driver.ticks()
+        await driver.press("up")
+        await driver.sees("a process that does not", "answer: clients, was killed (SIGKILL).")
+        assert "overwritten" not in driver.screen
+        assert "nothing selected" not in driver.screen
+
+
 async def test_the_detail_of_a_row_that_is_gone_comes_back_with_another_row() -> None:
     async with dashboard(small(clients=3)) as driver:
         panel = await listing_at(driver, "6")
@@ -445,6 +536,38 @@ async def test_the_detail_of_a_row_that_is_gone_comes_back_with_another_row() ->
         driver.source.evicted = {2}
         await driver.sees("server s1 ")
         assert panel.has_detail
+
+
+async def test_what_went_wrong_on_a_connection_stays_in_its_detail() -> None:
+    async with dashboard(small(clients=3)) as driver:
+        for number in range(8):
+            driver.source.go_wrong("server", 2, f"answer {number} not sent")
+        driver.source.go_wrong("swarm", 2, "at the other end")
+        await driver.ticks(3)
+        await listing_at(driver, "6")
+        await driver.press("down", "enter")
+        await driver.sees("server s2 ", "answer 7 not sent", "answer 6 not sent")
+        await driver.ticks(3)
+        assert "answer 7 not sent" in driver.part("connections")
+        await driver.press("y")
+        assert "answer 3 not sent" in driver.app.clipboard
+        assert "answer 2 not sent" not in driver.app.clipboard
+        assert "at the other end" not in driver.screen
+
+
+async def test_a_line_of_the_log_counts_every_connection_that_opened() -> None:
+    async with dashboard(small(clients=3_000)) as driver:
+        panel = await listing_at(driver, "7")
+        assert [cells[4] for cells in rows(panel) if cells[1] == "open"] == ["3,000 opened"] * 2
+
+
+async def test_thousands_of_faults_that_all_differ_are_a_line_each() -> None:
+    async with dashboard(small(clients=3)) as driver:
+        panel = await listing_at(driver, "7")
+        for number in range(8_000):
+            driver.source.go_wrong("server", 1, f"number {number}")
+        await driver.until(lambda: rows(panel)[-1][4] == "number 7999")
+        assert sum(cells[4].startswith("number ") for cells in rows(panel)) == 8_000
 
 
 async def test_each_turn_leaves_its_traces_however_many_connections_come_and_go() -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from sockscope.core.addresses import family_name
-from sockscope.core.config.experiment import FIELDS, Experiment, Tuning
+from sockscope.core.addresses import family_name, is_unix
+from sockscope.core.config.experiment import FIELDS, FIELDS_BY_ATTRIBUTE, TLS_FIELDS, Experiment
 from sockscope.core.config.models import DEFAULT, SERVER_MODELS, ServerModel, server_model
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import SERVER, SWARM
+from sockscope.errors import ConfigError, Fault
 
+_OF_IP = frozenset(key for key, entry in FIELDS.items() if entry.spec.of_ip)
+_NOT_OF_UNIX = "a Unix socket has no such thing"
 _ABSENT = {SERVER: "the server is elsewhere", SWARM: "there are no clients here"}
 """Why the fields of a role that does not run here mean nothing."""
 
@@ -29,6 +33,8 @@ def without_effect(experiment: Experiment) -> Mapping[str, str]:
     found = {key: _ABSENT[FIELDS[key].spec.role] for key in unknown_fields(experiment.role)}
     if _mixes_families(experiment):
         found["family"] = "the target has addresses of both families"
+    if is_unix(experiment.target if experiment.role == SWARM else experiment.bind):
+        found |= dict.fromkeys(_OF_IP, _NOT_OF_UNIX)
     if experiment.own_server:
         found |= {
             key: f"{experiment.own_server} serves, not a model"
@@ -36,6 +42,22 @@ def without_effect(experiment: Experiment) -> Mapping[str, str]:
             if entry.spec.of_model
         }
     return found
+
+
+def unused_fields(experiment: Experiment) -> Mapping[str, str]:
+    """Return those :func:`without_effect`, and those that mean nothing as the tuning is, by their reason."""
+    found = dict(without_effect(experiment))
+    if not experiment.tuning.tls:
+        found |= dict.fromkeys(TLS_FIELDS - found.keys(), "there is no TLS without --tls")
+    return found
+
+
+def refuse_vain_changes(experiment: Experiment, before: Tuning, after: Tuning) -> None:
+    """Raise ConfigError for changes that would do nothing here, such as a swarm alone turning its server."""
+    vain = without_effect(experiment)
+    asked = {FIELDS_BY_ATTRIBUTE[name].spec.key: new for name, (_, new) in before.changes_to(after).items()}
+    if faults := [Fault(key, new, vain[key]) for key, new in asked.items() if key in vain]:
+        raise ConfigError(faults)
 
 
 def _mixes_families(experiment: Experiment) -> bool:
@@ -53,16 +75,27 @@ def idle_fields(experiment: Experiment, tuning: Tuning) -> Mapping[str, str]:
     They are those :func:`without_effect`, and those that mean nothing to the transport, the server model or
     the placement of ``tuning``: they can be changed, and matter again after another change.
     """
-    found = {**_ignored_by_transport(tuning), **_ignored_by_placement(tuning)}
+    found = {**_ignored_by_loop(tuning), **_ignored_by_transport(tuning), **_ignored_by_placement(tuning)}
     model = server_model(tuning.transport, tuning.server)
     if model is not None and experiment.role != SWARM and not experiment.own_server:
         found |= _ignored_by_model(model, experiment.loop)
+        if tuning.tls:
+            why = f"has no effect on the {model.name} server over TLS"
+            found |= dict.fromkeys(model.ignores_over_tls, why)
     return {**found, **without_effect(experiment)}
 
 
 def _ignored_by_transport(tuning: Tuning) -> dict[str, str]:
-    why = f"has no effect over {tuning.transport.upper()}"
-    return {key: why for key, entry in FIELDS.items() if entry.spec.transport not in ("", tuning.transport)}
+    why = f"has no effect over {tuning.carrier}"
+    vain = {key for key, entry in FIELDS.items() if entry.spec.transport not in ("", tuning.transport)}
+    return dict.fromkeys(vain | _OF_IP if tuning.family == "unix" else vain, why)
+
+
+def _ignored_by_loop(tuning: Tuning) -> dict[str, str]:
+    if tuning.rate:
+        why = "has no effect in an open loop: requests are due at the rate"
+        return dict.fromkeys(("think_time", "batch"), why)
+    return dict.fromkeys(("arrivals", "catchup"), "has no effect in a closed loop (rate 0)")
 
 
 def _ignored_by_placement(tuning: Tuning) -> dict[str, str]:

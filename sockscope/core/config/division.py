@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sockscope.core.config.experiment import FIELDS, Tuning
+from sockscope.core.config.experiment import FIELDS
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import SWARM
 
 

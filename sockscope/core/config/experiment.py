@@ -7,207 +7,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any, Concatenate, ParamSpec, Self
+from typing import Any, Self
 
 from sockscope.core.addresses import (
+    UNIX,
     Address,
     family_name,
     is_loopback,
     parse_target,
+    parse_unix,
     why_not_one_machine,
 )
-from sockscope.core.config.faults import dialogue_faults, own_server_faults, range_faults, tuning_faults
-from sockscope.core.config.fields import FieldSpec, Flag, Kind, Knob, Subject, Value, spec_of
-from sockscope.core.config.models import (
-    CLIENTS,
-    DEFAULT,
-    DEFAULT_CLIENT,
-    DEFAULT_SERVERS,
-    SERVERS,
-    TRANSPORTS,
+from sockscope.core.config.arguments import read_arguments
+from sockscope.core.config.faults import (
+    dialogue_faults,
+    own_server_faults,
+    range_faults,
+    tls_faults,
 )
+from sockscope.core.config.fields import FieldSpec, Flag, Kind, Knob, Subject, Value, declared, spec_of
+from sockscope.core.config.presets import PRESETS
+from sockscope.core.config.tls import parse_alpn, parse_server_name
+from sockscope.core.config.tuning import MAX_SECONDS, Tuning
 from sockscope.core.roles import SERVER, SWARM
-from sockscope.core.wire.dialogue import Dialogue
-from sockscope.core.wire.framing import LENGTH_HEADER_BYTES, MAX_FRAME_BYTES
+from sockscope.core.wire.dialogue import COUNT, FAULT, IGNORE, Dialogue
+from sockscope.core.wire.ends import End, Known, Size, Until, UntilLine, parse_id_field, parse_length_field
+from sockscope.core.wire.framing import MAX_FRAME_BYTES
 from sockscope.core.wire.octets import parse_octets
+from sockscope.core.wire.patterns import parse_pattern
+from sockscope.core.wire.requests import Requests, parse_weights
 from sockscope.errors import ConfigError, Fault
 
-MAX_CLIENTS = 10_000
-MAX_SECONDS = 3_600.0
+FRAMED = "framing"
+"""The answer whose end the framing tells."""
+MAX_STALL_S = 60.0
 READY = -1.0
 """The warm-up that ends when every client has a connection."""
-MAX_DEPTH = 1_024
-MAX_PROCESSES = 64
-_P = ParamSpec("_P")
-LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1"}
+LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1", "unix": UNIX}
+"""Where a server listens that is not told where."""
 
 
-def _declaring(described: Callable[_P, FieldSpec]) -> Callable[Concatenate[Value, _P], Any]:
-    """Return what declares a dataclass field: its default, then the arguments of its description."""
-
-    def declare(default: Value, /, *args: _P.args, **facts: _P.kwargs) -> Any:
-        return field(default=default, metadata={"spec": described(*args, **facts)})
-
-    return declare
-
-
-_field = _declaring(FieldSpec)
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """Everything that can be turned while the run goes on.
-
-    Meaning, unit, range and every other fact of a field is in its :class:`FieldSpec`; all of them are knobs.
-    """
-
-    transport: str = _field("tcp", "transport", "transport", Kind.CHOICE,
-        "what carries the requests", choices=TRANSPORTS,
-        subject=Subject.WORKLOAD, new_sockets=True, knob=Knob(10, "t"),
-        flag=Flag(called="--udp"))  # fmt: skip
-    family: str = _field("ipv4", "family", "family", Kind.CHOICE,
-        "address family", choices=("ipv4", "ipv6"),
-        subject=Subject.SETUP, new_sockets=True, knob=Knob(20, "v"),
-        flag=Flag(called="-4/-6"))  # fmt: skip
-    framing: str = _field("length", "framing", "framing", Kind.CHOICE,
-        "how TCP messages are told apart", choices=("length", "newline", "fixed", "none"),
-        transport="tcp", subject=Subject.WORKLOAD, new_sockets=True, knob=Knob(140))  # fmt: skip
-    clients: int = _field(100, "clients", "clients", Kind.COUNT,
-        "clients that run at once", low=1, high=MAX_CLIENTS,
-        role=SWARM, subject=Subject.WORKLOAD, divided=True, knob=Knob(60, "[ ]", compact=True),
-        flag=Flag("-c"))  # fmt: skip
-    permits: int = _field(50, "permits", "permits", Kind.COUNT,
-        "requests that may be in flight at once; 0 = no limit", high=MAX_CLIENTS, zero_word="off",
-        role=SWARM, subject=Subject.SETUP, divided=True, knob=Knob(70, "{ }", compact=True))  # fmt: skip
-    request_bytes: int = _field(64, "size", "request", Kind.BYTES,
-        "bytes of one request, its framing not counted", low=1, high=MAX_FRAME_BYTES,
-        subject=Subject.WORKLOAD, knob=Knob(80, compact=True), flag=Flag("-l"))  # fmt: skip
-    service_time_s: float = _field(0.005, "service_time", "service", Kind.DURATION,
-        "time the server awaits before it answers", high=60, smallest_step=0.001,
-        role=SERVER, of_model=True, subject=Subject.WORKLOAD, knob=Knob(90, compact=True))  # fmt: skip
-    think_time_s: float = _field(0.0, "think_time", "think", Kind.DURATION,
-        "pause of a client between an answer and its next request", high=60, smallest_step=0.001,
-        role=SWARM, subject=Subject.WORKLOAD, knob=Knob(110))  # fmt: skip
-    lifetime: int = _field(0, "lifetime", "lifetime", Kind.COUNT,
-        "requests per connection: a number, request (one) or run (never closed)",
-        high=1_000_000_000, zero_word="run", words=(("request", 1),),
-        role=SWARM, subject=Subject.WORKLOAD, knob=Knob(130))  # fmt: skip
-    request_timeout_s: float = _field(1.0, "timeout", "timeout", Kind.DURATION,
-        "time a client waits for an answer", low=0.001, high=MAX_SECONDS, smallest_step=0.001,
-        role=SWARM, subject=Subject.SETUP, knob=Knob(120))  # fmt: skip
-    connect_timeout_s: float = _field(3.0, "connect_timeout", "connect", Kind.DURATION,
-        "time a client waits for a connection", low=0.001, high=MAX_SECONDS, smallest_step=0.001,
-        role=SWARM, transport="tcp", subject=Subject.SETUP, knob=Knob(260))  # fmt: skip
-    no_delay: bool = _field(True, "no_delay", "no delay", Kind.FLAG,
-        "TCP_NODELAY: send small writes at once",
-        transport="tcp", subject=Subject.SETUP, socket_option="TCP_NODELAY", knob=Knob(150),
-        flag=Flag(off="--delay"))  # fmt: skip
-    rcvbuf_bytes: int = _field(0, "rcvbuf", "rcvbuf", Kind.BYTES,
-        "SO_RCVBUF to ask for; 0 = the system's choice", high=1 << 30, zero_word="system",
-        smallest_step=1000,
-        subject=Subject.SETUP, new_sockets=True, socket_option="SO_RCVBUF", knob=Knob(240))  # fmt: skip
-    sndbuf_bytes: int = _field(0, "sndbuf", "sndbuf", Kind.BYTES,
-        "SO_SNDBUF to ask for; 0 = the system's choice", high=1 << 30, zero_word="system",
-        smallest_step=1000,
-        subject=Subject.SETUP, new_sockets=True, socket_option="SO_SNDBUF", knob=Knob(250))  # fmt: skip
-
-    server: str = _field(DEFAULT, "server", "server", Kind.CHOICE,
-        "server model; default = "
-        + " and ".join(f"{name} over {transport.upper()}" for transport, name in DEFAULT_SERVERS.items()),
-        choices=SERVERS,
-        role=SERVER, of_model=True, subject=Subject.SETUP, new_sockets=True, varied=False,
-        knob=Knob(30), flag=Flag(in_race=False))  # fmt: skip
-    client: str = _field(DEFAULT_CLIENT, "client", "client", Kind.CHOICE,
-        "client model", choices=CLIENTS,
-        role=SWARM, subject=Subject.SETUP, new_sockets=True, varied=False, knob=Knob(160))  # fmt: skip
-    work: str = _field("wait", "work", "work", Kind.CHOICE,
-        "how the server spends the service time: wait (as its model waits), cpu (a busy loop), "
-        "block (time.sleep, even inside a coroutine)", choices=("wait", "cpu", "block"),
-        role=SERVER, of_model=True, subject=Subject.WORKLOAD, knob=Knob(100))  # fmt: skip
-    server_permits: int = _field(0, "server_permits", "admission", Kind.COUNT,
-        "requests that an asynchronous server serves at once; 0 = no limit",
-        high=MAX_CLIENTS, zero_word="off",
-        role=SERVER, of_model=True, of_loop=True, subject=Subject.SETUP, divided=True,
-        knob=Knob(200))  # fmt: skip
-    read_bytes: int = _field(0, "read_bytes", "read size", Kind.BYTES,
-        "most bytes the server takes in one read; 0 = the model's own",
-        high=MAX_FRAME_BYTES, zero_word="model", smallest_step=64,
-        role=SERVER, of_model=True, subject=Subject.SETUP, knob=Knob(230))  # fmt: skip
-    depth: int = _field(1, "depth", "depth", Kind.COUNT,
-        "requests that a client sends before it waits for their answers (pipelining)",
-        low=1, high=MAX_DEPTH,
-        role=SWARM, subject=Subject.SETUP, knob=Knob(170))  # fmt: skip
-    batch: int = _field(1, "batch", "batch", Kind.COUNT,
-        "requests written in one call; more than one go out in one writelines()",
-        low=1, high=MAX_DEPTH,
-        role=SWARM, subject=Subject.SETUP, knob=Knob(180))  # fmt: skip
-    pool: int = _field(0, "pool", "pool", Kind.COUNT,
-        "connections that the clients share; 0 = each client has its own",
-        high=MAX_CLIENTS, zero_word="off",
-        role=SWARM, transport="tcp", subject=Subject.SETUP, divided=True, knob=Knob(190))  # fmt: skip
-    place: str = _field("loop", "place", "place", Kind.CHOICE,
-        "where the roles run: both on this loop, both in one child process, the server in a child, "
-        "or each in a child of its own", choices=("loop", "child", "server", "apart"),
-        subject=Subject.PLACEMENT, new_sockets=True, knob=Knob(50))  # fmt: skip
-    server_processes: int = _field(1, "server_processes", "servers", Kind.COUNT,
-        "server processes that share the port (SO_REUSEPORT); more than one implies place apart",
-        low=1, high=MAX_PROCESSES,
-        role=SERVER, subject=Subject.PLACEMENT, knob=Knob(210))  # fmt: skip
-    swarm_processes: int = _field(1, "swarm_processes", "swarms", Kind.COUNT,
-        "processes that the clients are spread over; more than one implies place apart",
-        low=1, high=MAX_PROCESSES,
-        role=SWARM, subject=Subject.PLACEMENT, knob=Knob(220))  # fmt: skip
-
-    @property
-    def layout(self) -> str:
-        """Where the roles really run: several processes of a role are always ``apart``."""
-        return "apart" if max(self.server_processes, self.swarm_processes) > 1 else self.place
-
-    @property
-    def connections(self) -> int:
-        """Connections that the clients have: one each, or those of the pool, but no more than clients."""
-        return min(self.pool, self.clients) if self.pool else self.clients
-
-    @property
-    def server_model(self) -> str:
-        """Name of the server model with ``default`` resolved."""
-        return DEFAULT_SERVERS[self.transport] if self.server == "default" else self.server
-
-    def faults(self) -> Iterator[Fault]:
-        """Yield everything that is wrong with this tuning."""
-        return tuning_faults(self)
-
-    def validated(self) -> Self:
-        """Return self, or raise :class:`ConfigError` with every fault."""
-        if faults := list(self.faults()):
-            raise ConfigError(faults)
-        return self
-
-    def changes_to(self, other: Tuning) -> dict[str, tuple[Value, Value]]:
-        """Return ``{attribute: (value here, value in other)}`` for each field that differs."""
-        return {
-            f.name: (getattr(self, f.name), getattr(other, f.name))
-            for f in fields(self)
-            if getattr(self, f.name) != getattr(other, f.name)
-        }
-
-    def needs_new_sockets(self, other: Tuning) -> bool:
-        """Tell whether the change from here to ``other`` must roll the connections over."""
-        if any(FIELDS_BY_ATTRIBUTE[name].spec.new_sockets for name in self.changes_to(other)):
-            return True
-        return other.transport == "tcp" and not self.frames_alike(other)
-
-    def frames_alike(self, other: Tuning) -> bool:
-        """Tell whether ``other`` cuts the bytes of a connection into the same frames."""
-        same_size = self.framing != "fixed" or self.request_bytes == other.request_bytes
-        return self.framing == other.framing and same_size
-
-    @property
-    def wire_bytes(self) -> int:
-        """Bytes of one request as written to the socket, framing included."""
-        if self.transport == "udp":
-            return self.request_bytes
-        return self.request_bytes + {"length": LENGTH_HEADER_BYTES, "newline": 1}.get(self.framing, 0)
+_FILE = Flag(metavar="FILE", only_typed=bool)
+"""Whoever reads a TOML file or a variable of somebody else shall open no file by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,102 +56,197 @@ class Experiment:
     """One run: what is fixed for its whole length, and the tuning that it starts with."""
 
     tuning: Tuning = field(default_factory=Tuning)
-    role: str = _field("both", "role", "role", Kind.CHOICE,
+    role: str = declared("both", "role", "role", Kind.CHOICE,
         "what runs here: both, or one of them", choices=("both", SERVER, SWARM),
         subject=Subject.CIRCUMSTANCE, varied=False, flag=None)  # fmt: skip
-    target: str = _field("", "target", "target", Kind.TEXT,
+    target: str = declared("", "target", "target", Kind.TEXT,
         "address of a server that runs elsewhere; several, separated by commas, are tried in turn",
         role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False,
         flag=Flag(metavar="HOST:PORT", argument_of=SWARM, in_race=False))  # fmt: skip
-    allow_remote: bool = _field(False, "allow_remote", "allow remote", Kind.FLAG,
+    allow_remote: bool = declared(False, "allow_remote", "allow remote", Kind.FLAG,
         "let the clients aim at another machine",
         role=SWARM, subject=Subject.CIRCUMSTANCE, flag=Flag(in_race=False, only_typed=bool))  # fmt: skip
-    loop: str = _field("uvloop", "loop", "loop", Kind.CHOICE,
-        "event loop under everything", choices=("uvloop", "asyncio"),
+    loop: str = declared("uvloop", "loop", "loop", Kind.CHOICE,
+        "event loop that everything runs on", choices=("uvloop", "asyncio"),
         subject=Subject.SETUP, varied=False, knob=Knob(40, "N"))  # fmt: skip
-    allocator: str = _field("calm", "allocator", "allocator", Kind.CHOICE,
+    allocator: str = declared("calm", "allocator", "allocator", Kind.CHOICE,
         "how glibc's malloc is set up: calm (thresholds lifted by freeing one large block), "
         "default (as it comes), tuned (thresholds set in the environment of child processes)",
         choices=("calm", "default", "tuned"),
         subject=Subject.SETUP)  # fmt: skip
-    bind: str = _field("", "bind", "bind", Kind.TEXT,
-        "address or name that the server listens on; without it loopback",
+    bind: str = declared("", "bind", "bind", Kind.TEXT,
+        "address or name that the server listens on, or unix:/path, unix:@name; the loopback by default",
         role=SERVER, subject=Subject.CIRCUMSTANCE,
         flag=Flag(metavar="ADDRESS", only_typed=lambda host: _is_open(str(host))))  # fmt: skip
-    port: int = _field(0, "port", "port", Kind.COUNT,
+    port: int = declared(0, "port", "port", Kind.COUNT,
         "port of the server; 0 = the kernel chooses", high=65_535,
-        role=SERVER, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-p", in_race=False))  # fmt: skip
-    duration_s: float = _field(0.0, "duration", "duration", Kind.DURATION,
+        role=SERVER, of_ip=True, subject=Subject.CIRCUMSTANCE, varied=False,
+        flag=Flag("-p", in_race=False))  # fmt: skip
+    duration_s: float = declared(0.0, "duration", "duration", Kind.DURATION,
         "length of the run; 0 = until stopped", high=31_536_000, zero_word="until stopped",
         subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-d", in_race=False))  # fmt: skip
-    requests: int = _field(0, "requests", "requests", Kind.COUNT,
+    requests: int = declared(0, "requests", "requests", Kind.COUNT,
         "stop after this many requests; 0 = no limit", high=1e15, zero_word="no limit",
         role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-n"))  # fmt: skip
-    give_up_s: float = _field(10.0, "give_up", "give up", Kind.DURATION,
-        "with a number of requests: fail when nothing is answered for this long, on top of the timeout and "
-        "the think time; 0 = never", high=MAX_SECONDS, zero_word="never",
+    give_up_s: float = declared(10.0, "give_up", "give up", Kind.DURATION,
+        "fail when nothing is answered for this long, on top of timeout and think time (with a number of "
+        "requests), and when the event loop is blocked for this long beyond the end of the run; 0 = never",
+        high=MAX_SECONDS, zero_word="never",
         role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag(in_race=False))  # fmt: skip
-    warmup_s: float = _field(0.0, "warmup", "warm-up", Kind.DURATION,
+    warmup_s: float = declared(0.0, "warmup", "warm-up", Kind.DURATION,
         "time at the start that the figures leave out; ready = until every client is connected",
         high=MAX_SECONDS, words=(("ready", READY),),
         subject=Subject.CIRCUMSTANCE, varied=False)  # fmt: skip
-    backlog: int = _field(4_096, "backlog", "backlog", Kind.COUNT,
+    stall_at_s: float = declared(0.0, "stall_at", "stall at", Kind.DURATION,
+        "moment, counted as the duration is, at which the server stands still once; 0 = never",
+        high=31_536_000, zero_word="never",
+        role=SERVER, subject=Subject.WORKLOAD, varied=False, flag=Flag(in_race=False))  # fmt: skip
+    stall_s: float = declared(1.0, "stall", "stall", Kind.DURATION,
+        "how long the loop or the threads of the server stand still then, and at the key k of the dashboard",
+        low=0.001, high=MAX_STALL_S, smallest_step=0.001,
+        role=SERVER, subject=Subject.WORKLOAD, varied=False, flag=Flag(in_race=False))  # fmt: skip
+    backlog: int = declared(4_096, "backlog", "backlog", Kind.COUNT,
         "connections the kernel may queue until they are accepted", low=1, high=65_535,
         role=SERVER, transport="tcp", subject=Subject.SETUP)  # fmt: skip
-    max_connections: int = _field(20_000, "max_connections", "max connections", Kind.COUNT,
+    max_connections: int = declared(20_000, "max_connections", "max connections", Kind.COUNT,
         "connections the server holds at once; any more are closed on arrival", low=1, high=1_000_000,
         role=SERVER, subject=Subject.SETUP)  # fmt: skip
-    idle_timeout_s: float = _field(0.0, "idle_timeout", "idle timeout", Kind.DURATION,
+    idle_timeout_s: float = declared(0.0, "idle_timeout", "idle timeout", Kind.DURATION,
         "the server closes a connection that has been silent for this long and awaits no answer; 0 = never",
         high=MAX_SECONDS, zero_word="off",
         role=SERVER, subject=Subject.SETUP)  # fmt: skip
-    reuse_address: bool = _field(True, "reuse_address", "reuse address", Kind.FLAG,
+    reuse_address: bool = declared(True, "reuse_address", "reuse address", Kind.FLAG,
         "SO_REUSEADDR: listen on a port that still has connections in TIME_WAIT",
-        role=SERVER, transport="tcp", subject=Subject.SETUP)  # fmt: skip
-    reuse_port: bool = _field(False, "reuse_port", "reuse port", Kind.FLAG,
+        role=SERVER, transport="tcp", of_ip=True, subject=Subject.SETUP)  # fmt: skip
+    reuse_port: bool = declared(False, "reuse_port", "reuse port", Kind.FLAG,
         "SO_REUSEPORT: share the port with other servers that ask for it too",
-        role=SERVER, subject=Subject.SETUP)  # fmt: skip
-    handler: str = _field("", "handler", "handler", Kind.TEXT,
-        "your async def handle(reader, writer), as module:function, serves instead of a model",
-        role=SERVER, subject=Subject.WORKLOAD,
+        role=SERVER, of_ip=True, subject=Subject.SETUP)  # fmt: skip
+    handler: str = declared("", "handler", "handler", Kind.TEXT,
+        "your handle(reader, writer), or handle(sock) in threads, as module:function, serves instead of "
+        "a model",
+        role=SERVER, subject=Subject.SETUP,
         flag=Flag(metavar="MODULE:FUNCTION", in_race=False))  # fmt: skip
-    protocol: str = _field("", "protocol", "protocol", Kind.TEXT,
-        "your asyncio.Protocol, as module:class, serves instead of a model",
-        role=SERVER, subject=Subject.WORKLOAD, flag=Flag(metavar="MODULE:CLASS", in_race=False))  # fmt: skip
-    pid: int = _field(0, "pid", "pid", Kind.COUNT,
+    protocol: str = declared("", "protocol", "protocol", Kind.TEXT,
+        "your asyncio.Protocol (DatagramProtocol with -u), as module:class, serves instead of a model",
+        role=SERVER, subject=Subject.SETUP, flag=Flag(metavar="MODULE:CLASS", in_race=False))  # fmt: skip
+    asgi: str = declared("", "asgi", "asgi", Kind.TEXT,
+        "your ASGI application, as module:application, serves under uvicorn's protocol instead of a model",
+        role=SERVER, subject=Subject.SETUP,
+        flag=Flag(metavar="MODULE:APPLICATION", in_race=False))  # fmt: skip
+    handler_arg: str = declared("", "handler_arg", "handler arg", Kind.ARGUMENTS,
+        "argument of your handler or protocol, or of what makes it, as name=value: a number, true, "
+        "false, null or a list as in JSON, else text; a table in TOML",
+        role=SERVER, subject=Subject.SETUP, several=True,
+        flag=Flag(metavar="NAME=VALUE"))  # fmt: skip
+    startup: str = declared("", "startup", "startup", Kind.TEXT,
+        "your function or coroutine, as module:function, to be done before your server listens; where it "
+        "gives an async context manager, that is left when the server has ended",
+        role=SERVER, subject=Subject.SETUP,
+        flag=Flag(metavar="MODULE:FUNCTION"))  # fmt: skip
+    shutdown: str = declared("", "shutdown", "shutdown", Kind.TEXT,
+        "your function or coroutine, as module:function, to be done when your server has ended",
+        role=SERVER, subject=Subject.SETUP,
+        flag=Flag(metavar="MODULE:FUNCTION"))  # fmt: skip
+    pid: int = declared(0, "pid", "pid", Kind.COUNT,
         "process of the target, whose CPU and memory are shown; 0 = none", high=1 << 22,
         role=SWARM, subject=Subject.CIRCUMSTANCE, flag=Flag(in_race=False))  # fmt: skip
-    request: str = _field("", "request", "request text", Kind.OCTETS,
+    request: str = declared("", "request", "request text", Kind.OCTETS,
         "what a client sends instead of filler: text with escapes such as \\r\\n, hex:0a0b, or on the "
-        "command line @file",
-        role=SWARM, subject=Subject.WORKLOAD)  # fmt: skip
-    expect_bytes: int = _field(0, "expect", "expect", Kind.BYTES,
+        "command line @file or @directory; {n} and {client} are filled in; several are asked in turn",
+        role=SWARM, subject=Subject.WORKLOAD, several=True)  # fmt: skip
+    weights: str = declared("", "weights", "weights", Kind.TEXT,
+        "how often each of several requests is asked, such as 3,1",
+        role=SWARM, subject=Subject.WORKLOAD, flag=Flag(metavar="N,N"))  # fmt: skip
+    expect_bytes: int = declared(0, "expect", "expect", Kind.BYTES,
         "length of an answer; 0 = the framing tells", high=MAX_FRAME_BYTES,
         zero_word="framing",
         role=SWARM, subject=Subject.WORKLOAD)  # fmt: skip
-    until: str = _field("", "until", "until", Kind.OCTETS,
+    until: str = declared("", "until", "until", Kind.OCTETS,
         "bytes that end an answer: text with escapes such as \\r\\n, or hex:0d0a",
         role=SWARM, subject=Subject.WORKLOAD)  # fmt: skip
-    seed: int = _field(1, "seed", "seed", Kind.COUNT,
+    until_line: str = declared("", "until_line", "until line", Kind.TEXT,
+        "pattern of the last line of an answer that has several, such as /^\\d{3} /",
+        role=SWARM, subject=Subject.WORKLOAD, reads=parse_pattern, flag=Flag(metavar="/RE/"))  # fmt: skip
+    length_field: str = declared("", "length_field", "length field", Kind.TEXT,
+        "where an answer says how many bytes follow, as offset:size[:little][+extra], such as 0:4 or 2:2+6; "
+        "the size may be varint (MQTT)",
+        role=SWARM, subject=Subject.WORKLOAD, reads=parse_length_field,
+        flag=Flag(metavar="FIELD"))  # fmt: skip
+    answer: str = declared(FRAMED, "answer", "answer", Kind.CHOICE,
+        "what else tells where an answer ends: the framing, HTTP/1.1, RESP (Redis), a websocket's message, "
+        "or EOF",
+        choices=(FRAMED, *(known.value for known in Known)),
+        role=SWARM, subject=Subject.WORKLOAD)  # fmt: skip
+    greeting: str = declared("", "greeting", "greeting", Kind.OCTETS,
+        "bytes that end what the server says first, written as --until is",
+        role=SWARM, subject=Subject.WORKLOAD)  # fmt: skip
+    preamble: str = declared("", "preamble", "preamble", Kind.OCTETS,
+        "what a client sends once on each connection (AUTH, EHLO, CONNECT), written as --request is; its "
+        "answer is awaited and not counted",
+        role=SWARM, subject=Subject.WORKLOAD, several=True)  # fmt: skip
+    preamble_until: str = declared("", "preamble_until", "preamble until", Kind.OCTETS,
+        "bytes that end the answer to a preamble; without it that ends as the others do",
+        role=SWARM, subject=Subject.WORKLOAD)  # fmt: skip
+    unasked: str = declared(FAULT, "unasked", "unasked", Kind.CHOICE,
+        "what becomes of data that nobody asked for: a fault ends the connection, count counts it, "
+        "ignore does neither", choices=(FAULT, COUNT, IGNORE),
+        role=SWARM, transport="tcp", subject=Subject.WORKLOAD)  # fmt: skip
+    id_field: str = declared("", "id_field", "id field", Kind.TEXT,
+        "where a UDP request carries a number that its answer has too, as offset:size, such as 0:2 for DNS",
+        role=SWARM, transport="udp", subject=Subject.WORKLOAD, reads=parse_id_field,
+        flag=Flag(metavar="OFFSET:SIZE"))  # fmt: skip
+    tls_name: str = declared("", "tls_name", "TLS name", Kind.TEXT,
+        "name of the server that the clients ask for (SNI) and that its certificate must have; "
+        "the host by default",
+        role=SWARM, subject=Subject.WORKLOAD, reads=parse_server_name, flag=Flag(metavar="HOST"))  # fmt: skip
+    alpn: str = declared("", "alpn", "ALPN", Kind.TEXT,
+        "protocols that the ends here offer (ALPN), the preferred first, such as h2,http/1.1",
+        subject=Subject.WORKLOAD, reads=parse_alpn, flag=Flag(metavar="NAME,NAME"))  # fmt: skip
+    tls_ca: str = declared("", "tls_ca", "TLS CA", Kind.TEXT,
+        "certificates (PEM) of those whom the clients trust instead of the system's; a server alone takes "
+        "only clients with a certificate that one of them has signed",
+        subject=Subject.SETUP, flag=_FILE)  # fmt: skip
+    tls_insecure: bool = declared(False, "tls_insecure", "TLS insecure", Kind.FLAG,
+        "let the clients take any certificate, whoever has made it and for whom",
+        role=SWARM, subject=Subject.SETUP, flag=Flag(only_typed=bool))  # fmt: skip
+    tls_cert: str = declared("", "tls_cert", "TLS cert", Kind.TEXT,
+        "certificate (PEM) of the server here, or with a target of the clients",
+        subject=Subject.SETUP, flag=_FILE)  # fmt: skip
+    tls_key: str = declared("", "tls_key", "TLS key", Kind.TEXT,
+        "private key (PEM) of that certificate, where it is not in the same file",
+        subject=Subject.SETUP, flag=_FILE)  # fmt: skip
+    tls_client_cert: str = declared("", "tls_client_cert", "client cert", Kind.TEXT,
+        "certificate (PEM) of the clients, which a server here then demands",
+        role=SWARM, subject=Subject.SETUP, flag=_FILE)  # fmt: skip
+    tls_client_key: str = declared("", "tls_client_key", "client key", Kind.TEXT,
+        "private key (PEM) of the clients' certificate, where it is not in the same file",
+        role=SWARM, subject=Subject.SETUP, flag=_FILE)  # fmt: skip
+    seed: int = declared(1, "seed", "seed", Kind.COUNT,
         "seed of everything random (backoff jitter)", high=1 << 62,
         role=SWARM, subject=Subject.CIRCUMSTANCE)  # fmt: skip
+    checkout: str = ""
+    """Where the files of the revision are that own code is of; whoever runs it puts them there."""
 
     def faults(self) -> Iterator[Fault]:
         """Yield everything that is wrong with this experiment, its tuning included."""
-        yield from self.tuning.faults()
-        own_faults = list(range_faults(self))
-        yield from own_faults
-        faulty = {fault.field for fault in own_faults}
+        found = [*self.tuning.faults(), *range_faults(self)]
+        yield from found
+        faulty = {fault.field for fault in found}
         if not faulty & {"role", "bind", "target"}:
             yield from self._address_faults()
-        if self.role != "server" and not faulty & {"request", "expect", "until"}:
+        if self.role != "server" and not faulty & {*DIALOGUE, *ENDS}:
             yield from dialogue_faults(self)
-        if self.role != "swarm" and not faulty & {"handler", "protocol"}:
+        if self.role != "swarm" and faulty.isdisjoint({*OWN, "handler_arg"}):
             yield from own_server_faults(self)
+        yield from tls_faults(self)
+        if self.duration_s and self.stall_at_s >= self.duration_s and self.role != "swarm":
+            yield Fault("stall_at", self.stall_at_s, "is not before the end of the run (--duration)")
         if self.allocator == "tuned" and self.tuning.layout == "loop":
             yield Fault("allocator", "tuned", "needs a process of its own; place it child, server or apart")
 
     def _address_faults(self) -> Iterator[Fault]:
+        if self.port and self.role != "swarm" and self.tuning.family == "unix":
+            yield Fault("port", self.port, "is for IP; a Unix socket has a path (--bind unix:/path)")
         if self.bind and self.role != "swarm":
             yield from _address_faults("bind", self.bind, self.bind, self.tuning.family)
             if why := why_not_one_machine(self.bind):
@@ -329,46 +265,100 @@ class Experiment:
         yield from _address_faults("target", self.target, near, self.tuning.family)
         if why := next(filter(None, map(why_not_one_machine, hosts)), ""):
             yield Fault("target", self.target, why)
+        if len({family_name(host) == "unix" for host in hosts}) > 1:
+            yield Fault("target", self.target, "has Unix sockets and others; name one sort")
         if unknown := [host for host in hosts if not family_name(host) and host != near]:
-            yield Fault("target", self.target, f"has a name in it, which is to be an address: {unknown[0]}")
+            yield Fault("target", self.target, f"contains a name instead of an address: {unknown[0]}")
 
     @property
     def targets(self) -> tuple[Address, ...]:
         """The addresses that the swarm aims at, tried in turn; raises ValueError where one is faulty."""
         return tuple(map(parse_target, self.target.split(",")))
 
+    def names_address(self, tuning: Tuning) -> bool:
+        """Tell whether a server is to have one certain address, whoever has had it before."""
+        return self.bind not in ("", UNIX) if tuning.family == "unix" else self.port != 0
+
     @property
     def own_server(self) -> str:
-        """``module:name`` of the user's own handler or protocol, empty where a model serves."""
-        return "" if self.role == "swarm" else self.handler or self.protocol
+        """``module:name`` of the user's own code, ``@revision`` included; empty where a model serves."""
+        return "" if self.role == "swarm" else self.handler or self.protocol or self.asgi
+
+    @property
+    def own_key(self) -> str:
+        """The key of the field that names the user's own code; empty where a model serves."""
+        return next((key for key in OWN if self.value(key)), "") if self.own_server else ""
+
+    @property
+    def client_certificate(self) -> tuple[str, str]:
+        """The files of the clients' certificate and of its key; empty where they have none."""
+        if self.tls_client_cert or self.role != SWARM:
+            return self.tls_client_cert, self.tls_client_key
+        return self.tls_cert, self.tls_key
+
+    @property
+    def own_arguments(self) -> dict[str, object]:
+        """The arguments of the user's own handler or protocol; raises ValueError where one is faulty."""
+        return read_arguments(self.handler_arg)
 
     @property
     def dialogue(self) -> Dialogue:
-        """How the server is spoken to; raises ValueError where ``request`` or ``until`` is faulty."""
+        """How the server is spoken to; raises ValueError where what describes that is faulty."""
+        texts = self.request.split("\n") if self.request else []
+        weights = parse_weights(self.weights, len(texts)) if self.weights else ()
         return Dialogue(
-            request=parse_octets(self.request) if self.request else b"",
-            expect_bytes=self.expect_bytes,
-            until=parse_octets(self.until) if self.until else b"",
+            Requests.of([parse_octets(text) for text in texts], weights) if texts else None,
+            next((ENDS[key](self.value(key)) for key in self.ends), None),
+            accept=parse_pattern(self.tuning.accept) if self.tuning.accept else None,
+            reject=parse_pattern(self.tuning.reject) if self.tuning.reject else None,
+            greeting=parse_octets(self.greeting) if self.greeting else b"",
+            preambles=tuple(map(parse_octets, self.preamble.split("\n"))) if self.preamble else (),
+            preamble_until=parse_octets(self.preamble_until) if self.preamble_until else b"",
+            unasked=self.unasked,
+            id_field=parse_id_field(self.id_field) if self.id_field else None,
         )
+
+    @property
+    def ends(self) -> list[str]:
+        """The keys of the fields that tell where an answer ends: one at most, if nothing is wrong."""
+        return [key for key in ENDS if self.value(key) not in (0, "", FRAMED)]
 
     def settled(self) -> Self:
         """Return it with what follows from other fields.
 
-        A request of one's own has its own size, and where ``expect_bytes`` or ``until`` tells how an answer
-        ends there is no framing. What is faulty is left as it is.
+        Clients of an ASGI application speak HTTP. A request of one's own has its own size, and where another
+        field tells how an answer ends there is no framing; a connection that ends with its answer carries one
+        request. What is faulty is left as it is.
         """
         if self.role == "server":
             return self
+        if self.asgi and self.role == "both" and not (self.request or self.ends):
+            http = PRESETS["http"]
+            accept = self.tuning.accept or http["accept"]
+            return self.with_values({**http, "accept": accept}).settled()
         try:
             dialogue = self.dialogue
         except (TypeError, ValueError):
             return self
         tuning = self.tuning
-        if dialogue.request:
-            tuning = replace(tuning, request_bytes=len(dialogue.request))
+        if dialogue.requests:
+            tuning = replace(tuning, request_bytes=dialogue.requests.size)
         if dialogue.tells_ends:
             tuning = replace(tuning, framing="none")
+        if dialogue.end is Known.EOF:
+            tuning = replace(tuning, lifetime=1)
         return replace(self, tuning=tuning)
+
+    def unsettled(self) -> Self:
+        """Return it with the defaults of what followed from other fields, for those to be others."""
+        settled = self.settled().tuning
+        if self.role == "server" or settled != self.tuning:
+            return self  # what stands there does not follow from anything
+        dialogue, default = self.dialogue, Tuning()
+        size = default.request_bytes if dialogue.requests else settled.request_bytes
+        framing = default.framing if dialogue.tells_ends else settled.framing
+        lifetime = default.lifetime if dialogue.end is Known.EOF else settled.lifetime
+        return replace(self, tuning=replace(settled, request_bytes=size, framing=framing, lifetime=lifetime))
 
     def validated(self) -> Self:
         """Return self, or raise :class:`ConfigError` with every fault."""
@@ -376,7 +366,7 @@ class Experiment:
             raise ConfigError(faults)
         return self
 
-    def with_values(self, values: Mapping[str, Value]) -> Experiment:
+    def with_values(self, values: Mapping[str, Value]) -> Self:
         """Return a copy in which the fields named by their keys (``service_time``) have new values."""
         own: dict[str, Any] = {}
         tuned: dict[str, Any] = {}
@@ -385,11 +375,44 @@ class Experiment:
             (tuned if entry.live else own)[entry.attribute] = value
         return replace(self, tuning=replace(self.tuning, **tuned), **own)
 
+    def speaking(self, protocol: str) -> Self:
+        """Return a copy whose clients speak as those of ``protocol`` do (``redis``), as with ``--as``.
+
+        What it means is in :data:`sockscope.core.config.presets.PRESETS`. Raises ConfigError when there is no
+        such protocol.
+        """
+        if protocol not in PRESETS:
+            raise ConfigError.of("as", protocol, f"is none of {', '.join(PRESETS)}")
+        return self.with_values({key: FIELDS[key].spec.parse(raw) for key, raw in PRESETS[protocol].items()})
+
     def value(self, key: str) -> Value:
         """Return the value of the field with this key, whether live or fixed."""
         entry = FIELDS[key]
         found: Value = getattr(self.tuning if entry.live else self, entry.attribute)
         return found
+
+
+OWN = ("handler", "protocol", "asgi")
+"""The fields that name the user's own code, which serves instead of a model."""
+TLS_FIELDS = {
+    "tls_name", "alpn", "tls_ca", "tls_insecure", "tls_cert", "tls_key", "tls_client_cert", "tls_client_key",
+}  # fmt: skip
+"""Fields that mean nothing without TLS."""
+DIALOGUE = {"request", "accept", "reject", "greeting", "preamble", "preamble_until", "id_field"}
+"""Fields, besides :data:`ENDS`, without which nobody knows how a server is spoken to."""
+CONVERSATION = (
+    "request", "weights", "expect", "until", "until_line", "length_field", "answer", "accept", "reject",
+    "greeting", "preamble", "preamble_until", "unasked", "id_field",
+)  # fmt: skip
+"""The fields that say how a server is spoken to, in the order of a conversation with it."""
+ENDS: Mapping[str, Callable[[Any], End]] = {
+    "expect": Size,
+    "until": lambda text: Until(parse_octets(text)),
+    "until_line": lambda text: UntilLine(parse_pattern(text)),
+    "length_field": parse_length_field,
+    "answer": Known,
+}
+"""The fields that tell where an answer ends, and what their values stand for."""
 
 
 def _is_open(host: str) -> bool:
@@ -403,6 +426,16 @@ def _address_faults(key: str, shown: str, host: str, family: str) -> Iterator[Fa
         yield Fault(key, shown, "is not a numeric IPv4 or IPv6 address, such as 127.0.0.1")
     elif found != family:
         yield Fault(key, shown, f"is not an address of the family {family}")
+    elif found == "unix" and host != UNIX and (why := _fault_of_unix(host)):
+        yield Fault(key, shown, why)
+
+
+def _fault_of_unix(host: str) -> str:
+    try:
+        parse_unix(host)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

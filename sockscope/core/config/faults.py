@@ -11,12 +11,17 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from sockscope.core.config.fields import spec_of
-from sockscope.core.config.models import CLIENT_MODELS, CLIENTS_OF, SERVERS_OF
+from sockscope.core.config.models import CLIENT_MODELS, SERVERS_OF
+from sockscope.core.config.reference import parse_reference
+from sockscope.core.wire.dialogue import FAULT
+from sockscope.core.wire.ends import Known, Until
+from sockscope.core.wire.requests import MAX_REQUESTS, Requests, parse_weights
 from sockscope.core.wire.sequence import SEQUENCE_BYTES
 from sockscope.errors import Fault
 
 if TYPE_CHECKING:
-    from sockscope.core.config.experiment import Experiment, Tuning
+    from sockscope.core.config.experiment import Experiment
+    from sockscope.core.config.tuning import Tuning
 
 MAX_UDP_PAYLOAD_BYTES = 65_507
 """65,535 less the 20 bytes of an IPv4 header and the 8 of a UDP header (RFC 768, RFC 791)."""
@@ -25,10 +30,14 @@ MAX_TURN_BYTES = 64 << 20
 MAX_REQUEST_BYTES = 1 << 20
 """Largest request of one's own: 1 MiB."""
 MAX_UNTIL_BYTES = 1 << 10
-_REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_CALL = re.compile(r"[^()]*\(.*\)", re.DOTALL)
+_SERVING = ("handler", "protocol", "asgi")
 _REFERENCE_FORM = {
     "handler": "module:function, such as my_server:handle",
     "protocol": "module:class, such as my_server:MyProtocol",
+    "asgi": "module:application, such as my_app:app",
+    "startup": "module:function, such as my_server:prepare",
+    "shutdown": "module:function, such as my_server:end",
 }
 
 
@@ -51,6 +60,8 @@ def tuning_faults(tuning: Tuning) -> Iterator[Fault]:
     yield from _model_faults(tuning)
     yield from _pipeline_faults(tuning)
     yield from _pool_faults(tuning)
+    if tuning.tls and tuning.transport != "tcp":
+        yield Fault("tls", tuning.tls, "is for TCP: over UDP there is none (DTLS)")
     if tuning.transport == "udp":
         yield from _datagram_faults(tuning)
 
@@ -59,27 +70,36 @@ def _datagram_faults(tuning: Tuning) -> Iterator[Fault]:
     if tuning.request_bytes > MAX_UDP_PAYLOAD_BYTES:
         yield Fault(
             "size", tuning.request_bytes,
-            f"a UDP datagram carries at most {MAX_UDP_PAYLOAD_BYTES:,} B; make it smaller or use TCP",
-        )  # fmt: skip
-    if tuning.request_bytes < SEQUENCE_BYTES:
-        yield Fault(
-            "size", tuning.request_bytes,
-            f"a UDP request needs {SEQUENCE_BYTES} B for its sequence number; make it larger or use TCP",
+            f"a {tuning.carrier.removesuffix(' datagram')} datagram carries at most "
+            f"{MAX_UDP_PAYLOAD_BYTES:,} B; make it smaller or use TCP",
         )  # fmt: skip
 
 
 def _model_faults(tuning: Tuning) -> Iterator[Fault]:
-    serving, asking = SERVERS_OF[tuning.transport], CLIENTS_OF[tuning.transport]
-    shown = tuning.transport.upper()
+    serving, shown = SERVERS_OF[tuning.transport], tuning.transport.upper()
     if tuning.server_model not in serving:
         yield Fault("server", tuning.server, f"does not serve {shown}; over {shown}: {', '.join(serving)}")
-    if tuning.client not in asking:
-        yield Fault("client", tuning.client, f"does not speak {shown}; over {shown}: {', '.join(asking)}")
+    if tuning.family == "unix" and tuning.server_processes > 1:
+        why = "needs SO_REUSEPORT, which Unix sockets have not: one process serves there"
+        yield Fault("server_processes", tuning.server_processes, why)
     if 0 < tuning.server_permits < tuning.server_processes:
         yield Fault(
             "server_permits", tuning.server_permits,
             f"is less than one for each of {tuning.server_processes} server processes",
         )  # fmt: skip
+
+
+def tls_faults(experiment: Experiment) -> Iterator[Fault]:
+    """Yield what of TLS does not go together."""
+    for cert, key in (("tls_cert", "tls_key"), ("tls_client_cert", "tls_client_key")):
+        if experiment.value(key) and not experiment.value(cert):
+            yield Fault(key, experiment.value(key), f"needs the certificate, --{_flag(cert)}")
+    if experiment.role == "swarm" and experiment.tls_cert and experiment.tls_client_cert:
+        why = "cannot be combined with --tls-cert, which is that of the clients where there is no server here"
+        yield Fault("tls_client_cert", experiment.tls_client_cert, why)
+    if experiment.tls_insecure and experiment.tls_ca and experiment.role != "server":
+        why = "cannot be combined with --tls-ca: nothing would be checked by it"
+        yield Fault("tls_insecure", experiment.tls_insecure, why)
 
 
 def _pool_faults(tuning: Tuning) -> Iterator[Fault]:
@@ -98,11 +118,6 @@ def _pipeline_faults(tuning: Tuning) -> Iterator[Fault]:
         )  # fmt: skip
     if tuning.depth == 1:
         return
-    if tuning.transport == "udp":
-        yield Fault(
-            "depth", tuning.depth,
-            "is for TCP: a UDP client awaits the answer or loss of a request before it sends the next",
-        )  # fmt: skip
     if not CLIENT_MODELS[tuning.client].pipelines:
         why = f"needs clients on an event loop: a {tuning.client} one sends and waits"
         yield Fault("depth", tuning.depth, why)
@@ -116,46 +131,153 @@ def _pipeline_faults(tuning: Tuning) -> Iterator[Fault]:
 
 def dialogue_faults(experiment: Experiment) -> Iterator[Fault]:
     """Yield what is wrong with requests and answers of one's own, each of which can be read."""
-    if experiment.request.startswith("@"):
+    texts = experiment.request.split("\n")
+    if any(text.startswith("@") for text in texts):
         yield Fault("request", experiment.request, "is a file, which only the command line reads")
         return
+    if experiment.weights and (why := _fault_of_weights(experiment.weights, len(texts))):
+        yield Fault("weights", experiment.weights, why)
+        return
     dialogue, tuning = experiment.dialogue, experiment.tuning
-    given = [key for key in ("request", "expect", "until") if experiment.value(key)]
-    if given and tuning.transport == "udp":
-        why = f"cannot be combined with --{given[0]}: without a number in each request loss could not be told"
-        yield Fault("transport", tuning.transport, why)
-    if dialogue.expect_bytes and dialogue.until:
-        yield Fault("until", experiment.until, "and --expect exclude each other: an answer ends in one way")
-    if len(dialogue.until) > MAX_UNTIL_BYTES:
+    ends = experiment.ends
+    if tuning.transport == "udp":
+        yield from _udp_faults(experiment)
+        return
+    if dialogue.id_field is not None:
+        yield Fault("id_field", experiment.id_field, "is for UDP: over TCP answers come in order")
+    for key in ends[1:]:
+        why = f"cannot be combined with --{_flag(ends[0])}: an answer ends in one way"
+        yield Fault(key, experiment.value(key), why)
+    if isinstance(dialogue.end, Until) and len(dialogue.end.octets) > MAX_UNTIL_BYTES:
         yield Fault("until", experiment.until, f"is longer than {MAX_UNTIL_BYTES:,} B")
     if dialogue.tells_ends and tuning.framing != "none":
-        why = f"tells how answers end, and so does --{given[-1]}; leave it out"
+        why = f"tells how answers end, and so does --{_flag(ends[0])}; leave it out"
         yield Fault("framing", tuning.framing, why)
+    if dialogue.end is Known.EOF and tuning.lifetime != 1:
+        yield Fault("lifetime", tuning.lifetime, "is one request: the connection ends with its answer")
+    if dialogue.end is Known.EOF and tuning.depth > 1:
+        yield Fault("depth", tuning.depth, "needs answers that end before their connection does")
     if tuning.depth > 1 and tuning.framing == "none" and not (dialogue.tells_ends or dialogue.wants_echo):
-        why = "needs a framing, --until or --expect: without, answers in one read cannot be told apart"
+        why = "needs a framing, --until or the like: without one, answers in one read cannot be told apart"
         yield Fault("depth", tuning.depth, why)
-    size = len(dialogue.request)
+    yield from _prologue_faults(experiment)
+    if requests := dialogue.requests:
+        yield from _request_faults(requests, experiment)
+
+
+def _udp_faults(experiment: Experiment) -> Iterator[Fault]:
+    """Yield what is wrong with datagrams of one's own, of which each is a request or an answer."""
+    dialogue, udp = experiment.dialogue, "is for TCP: a datagram is a whole answer"
+    for key in (*experiment.ends, "greeting", "preamble", "preamble_until"):
+        if experiment.value(key) and not experiment.value("asgi"):
+            yield Fault(key, experiment.value(key), udp)
+    if dialogue.unasked != FAULT:
+        yield Fault("unasked", dialogue.unasked, "is for TCP: over UDP what nobody asked for is counted")
+    field, requests, size = dialogue.id_field, dialogue.requests, experiment.tuning.request_bytes
+    if requests is None:
+        if size < SEQUENCE_BYTES:
+            why = f"a UDP request needs {SEQUENCE_BYTES} B for its sequence number; make it larger or use TCP"
+            yield Fault("size", size, why)
+        if field is not None or dialogue.accept or dialogue.reject:
+            key = "id_field" if field else "accept" if dialogue.accept else "reject"
+            yield Fault(key, experiment.value(key), "needs a --request: without one the answer is the filler")
+        return
+    if experiment.role == "both" and not experiment.own_server:
+        why = "needs a --target over UDP: the server models read a number in the first bytes of a request"
+        yield Fault("request", experiment.request, why)
+    yield from _request_faults(requests, experiment)
+    smallest = min(template.size for template in requests.templates)
+    if field is not None and smallest < field.offset + field.size:
+        why = f"is beyond the end of a request of {smallest:,} B"
+        yield Fault("id_field", experiment.id_field, why)
+    depth = experiment.tuning.depth
+    if field is None and depth > 1:
+        why = "needs an --id-field over UDP: nothing else tells which request a datagram answers"
+        yield Fault("depth", depth, why)
+    elif field is not None and depth > field.most // 2:
+        why = f"is more than half of the {field.most:,} numbers of the id field, which begin anew then"
+        yield Fault("depth", depth, why)
+
+
+def _prologue_faults(experiment: Experiment) -> Iterator[Fault]:
+    """Yield what is wrong with what is said before the first request."""
+    dialogue, tuning = experiment.dialogue, experiment.tuning
+    if experiment.preamble.startswith("@") or "\n@" in experiment.preamble:
+        yield Fault("preamble", experiment.preamble, "is a file, which only the command line reads")
+    if experiment.preamble_until and not experiment.preamble:
+        yield Fault("preamble_until", experiment.preamble_until, "needs a --preamble whose answer it ends")
+    size = sum(map(len, dialogue.preambles))
     if size > MAX_REQUEST_BYTES:
-        yield Fault("request", experiment.request, f"is {size:,} B; at most {MAX_REQUEST_BYTES:,} B are sent")
-    elif size and size != tuning.request_bytes:
-        yield Fault("size", tuning.request_bytes, f"is set by the request, which is {size:,} B")
-    if tuning.framing == "newline" and b"\n" in dialogue.request:
+        why = f"is {size:,} B; at most {MAX_REQUEST_BYTES:,} B are sent"
+        yield Fault("preamble", experiment.preamble, why)
+    # A fixed frame has the size of a request, which a preamble and its answer need not have.
+    told = dialogue.tells_ends or tuning.framing not in ("none", "fixed") or dialogue.preamble_until
+    if dialogue.preambles and not told:
+        why = "needs --preamble-until: nothing tells where its answer ends"
+        yield Fault("preamble", experiment.preamble, why)
+    if dialogue.preambles and dialogue.end is Known.EOF and not dialogue.preamble_until:
+        why = "needs --preamble-until: its answer cannot end with the connection"
+        yield Fault("preamble", experiment.preamble, why)
+
+
+def _request_faults(requests: Requests, experiment: Experiment) -> Iterator[Fault]:
+    tuning, count = experiment.tuning, len(requests.templates)
+    size = sum(template.size for template in requests.templates)
+    what = "is" if count == 1 else "are"
+    if count > MAX_REQUESTS:
+        yield Fault(
+            "request", experiment.request, f"are {count:,} requests; at most {MAX_REQUESTS:,} are asked"
+        )
+    if size > MAX_REQUEST_BYTES:
+        why = f"{what} {size:,} B; at most {MAX_REQUEST_BYTES:,} B are sent"
+        yield Fault("request", experiment.request, why)
+    elif requests.size != tuning.request_bytes:
+        why = f"is set by the request, which is {requests.size:,} B"
+        yield Fault("size", tuning.request_bytes, why)
+    if tuning.framing == "newline" and any(template.has(b"\n") for template in requests.templates):
         why = "has a newline in it, which would end it there; choose another framing, or none"
         yield Fault("request", experiment.request, why)
+    heads = [template.filled(1, 1).startswith(b"HEAD ") for template in requests.templates]
+    if experiment.answer == Known.HTTP.value and tuning.depth > 1 and 0 < sum(heads) < count:
+        yield Fault("depth", tuning.depth, "cannot be combined with HEAD beside other requests")
+
+
+def _fault_of_weights(text: str, count: int) -> str:
+    if count < 2:
+        return "needs several requests; there is one"
+    try:
+        parse_weights(text, count)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _flag(key: str) -> str:
+    return key.replace("_", "-")
 
 
 def own_server_faults(experiment: Experiment) -> Iterator[Fault]:
     """Yield what is wrong with the names of the user's own server, and with what stands beside them."""
-    if experiment.handler and experiment.protocol:
-        yield Fault("protocol", experiment.protocol, "and --handler exclude each other: one of them serves")
-    for key in ("handler", "protocol"):
+    serving = [key for key in _SERVING if experiment.value(key)]
+    for key in serving[1:]:
+        why = f"cannot be combined with --{serving[0]}: only one of them can serve"
+        yield Fault(key, experiment.value(key), why)
+    for key, form in _REFERENCE_FORM.items():
         reference = str(experiment.value(key))
-        if not reference:
-            continue
-        if not _REFERENCE.fullmatch(reference):
-            yield Fault(key, reference, f"is not {_REFERENCE_FORM[key]}")
-        if experiment.tuning.transport == "udp":
-            yield Fault("transport", "udp", f"cannot be combined with --{key}, which serves TCP")
+        try:
+            parse_reference(reference or "none:none")
+        except ValueError as error:
+            cure = "; its arguments are --handler-arg" if _CALL.fullmatch(reference) else ""
+            yield Fault(key, reference, str(error) or f"is not {form}{cure}")
+    for key in ("startup", "shutdown"):
+        if "@" in (reference := str(experiment.value(key))):
+            yield Fault(key, reference, "is of the revision that the server is of; leave the @ out")
+    for key in ("handler_arg", "startup", "shutdown"):
+        if (value := experiment.value(key)) and not serving:
+            yield Fault(key, value, "needs a server of your own: --handler, --protocol or --asgi")
+    for key in serving:
+        if experiment.tuning.transport == "udp" and key == "asgi":
+            yield Fault("transport", "udp", "cannot be combined with --asgi, which serves TCP")
         if experiment.tuning.server != "default":
-            why = f"and --{key} exclude each other: one of them serves"
+            why = f"cannot be combined with --{key}: only one of them can serve"
             yield Fault("server", experiment.tuning.server, why)

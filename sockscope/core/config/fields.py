@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from sockscope.core import units
+from sockscope.core.config.arguments import format_arguments, read_arguments
 from sockscope.core.wire.octets import format_octets, parse_octets
 
 Value = int | float | bool | str
@@ -31,6 +32,8 @@ class Kind(Enum):
     TEXT = "text"
     OCTETS = "octets"
     """Bytes, written as :mod:`sockscope.core.wire.octets` reads them."""
+    ARGUMENTS = "arguments"
+    """Arguments by name, a line each, as :mod:`sockscope.core.config.arguments` reads them."""
 
 
 class Subject(Enum):
@@ -91,13 +94,16 @@ class FieldSpec:
     ``words`` are other ways to write a value (``request`` for a lifetime of 1), in the range or not.
 
     Where it means something: ``role`` is the only role that knows it (empty: the run or several roles do),
-    ``transport`` the only transport. ``of_model`` fields are known to server models, but not to the user's
-    own server; ``of_loop`` fields only to server models on the event loop. What a single model ignores is
-    told in :mod:`sockscope.core.config.models`.
+    ``transport`` the only transport. ``of_ip`` fields mean nothing to Unix sockets. ``of_model`` fields are
+    known to server models, but not to the user's own server; ``of_loop`` fields only to server models on the
+    event loop. What a single model ignores is told in :mod:`sockscope.core.config.models`.
 
     What a change of it does: ``new_sockets`` tells that it takes new connections, ``divided`` that several
     processes of its role share the value, which is a limit or a number of clients. ``socket_option`` names
     the option that it sets, whose value in force the kernel tells.
+
+    ``reads`` is what reads a text that is not empty, and raises ValueError with the reason where it cannot.
+    A field of ``several`` octets holds a line for each of them, and is a list in TOML where it has many.
 
     Who shows it: ``subject`` to comparisons, ``varied`` to races (whether contestants may differ in it by
     ``--vary``), ``knob`` to the dashboard, ``flag`` to the command line (None: it has no flag).
@@ -115,11 +121,14 @@ class FieldSpec:
     smallest_step: float = 1
     role: str = ""
     transport: str = ""
+    of_ip: bool = False
     of_model: bool = False
     of_loop: bool = False
     new_sockets: bool = False
     divided: bool = False
     socket_option: str = ""
+    reads: Callable[[str], object] | None = None
+    several: bool = False
     subject: Subject = field(kw_only=True)
     varied: bool = True
     knob: Knob | None = None
@@ -130,6 +139,10 @@ class FieldSpec:
 
         Raises ValueError with the reason. The range is checked by :meth:`check`, not here.
         """
+        if self.kind is Kind.ARGUMENTS:
+            return format_arguments(raw) if raw else ""
+        if self.several and isinstance(raw, list | tuple):
+            return "\n".join(str(self._parse_one_of(raw, place)) for place in range(len(raw)))
         if isinstance(raw, str):
             if self.kind is Kind.OCTETS:
                 return format_octets(parse_octets(raw)) if raw else raw
@@ -149,6 +162,14 @@ class FieldSpec:
         if self.kind in (Kind.COUNT, Kind.BYTES) and isinstance(raw, int) and not isinstance(raw, bool):
             return raw
         raise ValueError(f"is not {self._wanted()}")
+
+    def _parse_one_of(self, raw: Sequence[object], place: int) -> Value:
+        try:
+            return self.parse(raw[place])
+        except ValueError as error:
+            if len(raw) == 1:
+                raise
+            raise ValueError(f"{error} of the text that is number {place + 1}") from None
 
     def _parse_text(self, text: str) -> Value:
         match self.kind:
@@ -185,13 +206,18 @@ class FieldSpec:
                 return "a whole number"
             case Kind.TEXT | Kind.OCTETS:
                 return "text"
+            case Kind.ARGUMENTS:
+                return "name=value, or a table of them"
 
     def check(self, value: Value) -> str | None:
         """Return why ``value`` is not allowed here, or None when it is."""
         if not self._fits(value):
             return f"must be {self._wanted()}"
-        if self.kind is Kind.OCTETS and value:
-            return _fault_of_octets(str(value))
+        if reads := _READERS.get(self.kind, self.reads):
+            whole = self.kind is Kind.ARGUMENTS or not self.several
+            texts = [str(value)] if whole else str(value).split("\n")
+            faults = (_fault_of(reads, text) for text in texts) if value else ()
+            return next(filter(None, faults), None)
         if isinstance(value, str | bool):
             return None
         if isinstance(value, float) and not math.isfinite(value):
@@ -210,7 +236,7 @@ class FieldSpec:
         match self.kind:
             case Kind.CHOICE:
                 return value in self.choices
-            case Kind.TEXT | Kind.OCTETS:
+            case Kind.TEXT | Kind.OCTETS | Kind.ARGUMENTS:
                 return isinstance(value, str)
             case Kind.FLAG:
                 return isinstance(value, bool)
@@ -238,8 +264,10 @@ class FieldSpec:
             case _:
                 return str(value)
 
-    def exact(self, value: Value) -> Value:
+    def exact(self, value: Value) -> Value | list[str]:
         """Return ``value`` as TOML would hold it, such that :meth:`parse` reads the same value back."""
+        if self.several and "\n" in str(value):
+            return str(value).split("\n")
         if self.kind is Kind.BYTES and not isinstance(value, str):
             return units.exact_bytes(int(value))
         if self.kind is Kind.DURATION and not isinstance(value, str):
@@ -267,9 +295,15 @@ class FieldSpec:
         return bounded if self.kind is Kind.DURATION else round(bounded)
 
 
-def _fault_of_octets(text: str) -> str | None:
+_READERS: Mapping[Kind, Callable[[str], object]] = {
+    Kind.OCTETS: parse_octets,
+    Kind.ARGUMENTS: read_arguments,
+}
+
+
+def _fault_of(reads: Callable[[str], object], text: str) -> str | None:
     try:
-        parse_octets(text)
+        reads(text)
     except ValueError as error:
         return str(error)
     return None
@@ -326,3 +360,19 @@ def spec_of(field: Field[Any]) -> FieldSpec:
     spec = field.metadata["spec"]
     assert isinstance(spec, FieldSpec)
     return spec
+
+
+_P = ParamSpec("_P")
+
+
+def _declaring(described: Callable[_P, FieldSpec]) -> Callable[Concatenate[Value, _P], Any]:
+    """Return what declares a dataclass field: its default, then the arguments of its description."""
+
+    def declare(default: Value, /, *args: _P.args, **facts: _P.kwargs) -> Any:
+        return field(default=default, metadata={"spec": described(*args, **facts)})
+
+    return declare
+
+
+declared = _declaring(FieldSpec)
+"""Declares a field of a dataclass: its default, then what :class:`FieldSpec` takes."""

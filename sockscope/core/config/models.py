@@ -1,7 +1,8 @@
 """The server and client models: every fact about each of them, once.
 
 A server model is one :class:`ServerModel` here and one file in ``sockscope/engine/servers``, which the entry
-names. A client model is one :class:`ClientModel` here and one file in ``sockscope/engine/swarm/links``.
+names. A client model is one :class:`ClientModel` here, and a link for each transport in
+``sockscope/engine/swarm/links``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 DEFAULT = "default"
 """Stands for the default server model of whichever transport is in use."""
 TRANSPORTS = ("tcp", "udp")
+FAMILIES = ("ipv4", "ipv6", "unix")
+"""A Unix socket carries streams where the transport is ``tcp``, and datagrams where it is ``udp``."""
 POOL_THREADS = 100
 """Threads of the ``pool``: as many as the default experiment has clients, so that one more has to wait."""
 UDP_THREADS = 100
@@ -29,8 +32,9 @@ class ServerModel:
     waits in the backlog or in the receive buffer. ``threaded`` models serve in threads of their own and leave
     the event loop alone. ``mechanism`` is what :mod:`selectors` has to offer for it (empty: it needs nothing
     that a platform may lack). ``ignores`` are the keys of fields that mean nothing to the model, and
-    ``ignores_on`` those that mean nothing to it on one event loop; what means nothing to a whole transport,
-    or to every threaded model, is told by the field. ``default`` marks the model that ``default`` stands for.
+    ``ignores_on`` those that mean nothing to it on one event loop, ``ignores_over_tls`` those over TLS; what
+    means nothing to a whole transport, or to every threaded model, is told by the field. ``default`` marks
+    the model that ``default`` stands for.
     """
 
     name: str
@@ -42,6 +46,7 @@ class ServerModel:
     mechanism: str = ""
     ignores: frozenset[str] = frozenset()
     ignores_on: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    ignores_over_tls: frozenset[str] = frozenset()
     default: bool = False
 
 
@@ -76,7 +81,8 @@ SERVER_MODELS: Mapping[tuple[str, str], ServerModel] = {
         ),
         ServerModel(
             "protocol", "tcp", "asyncio.protocol", "an asyncio Protocol per connection",
-            ignores_on={"uvloop": frozenset({"read_bytes"})}, default=True,
+            ignores_on={"uvloop": frozenset({"read_bytes"})}, ignores_over_tls=frozenset({"read_bytes"}),
+            default=True,
         ),
         ServerModel(
             "buffered", "tcp", "asyncio.buffered", "an asyncio BufferedProtocol, reads into one buffer"
@@ -115,7 +121,7 @@ DEFAULT_SERVERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ClientModel:
-    """One way to write a client.
+    """One way to write a client, over each transport.
 
     ``threaded`` models run in threads of their own, the others on the event loop. ``pipelines`` tells whether
     it can send several requests before it waits for their answers, ``pools`` whether clients can share their
@@ -123,7 +129,6 @@ class ClientModel:
     """
 
     name: str
-    transports: tuple[str, ...]
     summary: str
     threaded: bool = False
     pipelines: bool = True
@@ -135,15 +140,18 @@ CLIENT_MODELS: Mapping[str, ClientModel] = {
     model.name: model
     for model in (
         ClientModel(
-            "selector", TRANSPORTS, "a non-blocking socket in a readiness set that all clients share",
+            "selector", "a non-blocking socket in a readiness set that all clients share",
             default=True,
         ),
         ClientModel(
-            "protocol", TRANSPORTS, "an asyncio Protocol per connection; over UDP a socket and add_reader"
+            "protocol", "an asyncio Protocol per connection; over UDP a socket and add_reader"
         ),
-        ClientModel("streams", ("tcp",), "a coroutine per client, StreamReader and StreamWriter"),
         ClientModel(
-            "blocking", ("tcp",), "a thread per client on a blocking socket",
+            "streams",
+            "a coroutine per client, StreamReader and StreamWriter; over UDP loop.sock_recv",
+        ),
+        ClientModel(
+            "blocking", "a thread per client on a blocking socket",
             threaded=True, pipelines=False, pools=False,
         ),
     )
@@ -151,12 +159,15 @@ CLIENT_MODELS: Mapping[str, ClientModel] = {
 """Every client model by name, in the order in which the screen offers them."""
 
 CLIENTS: tuple[str, ...] = tuple(CLIENT_MODELS)
-CLIENTS_OF: Mapping[str, tuple[str, ...]] = {
-    transport: tuple(name for name, model in CLIENT_MODELS.items() if transport in model.transports)
-    for transport in TRANSPORTS
-}
-"""Names of the client models by transport."""
 (DEFAULT_CLIENT,) = (name for name, model in CLIENT_MODELS.items() if model.default)
+
+
+def carrier(transport: str, family: str, tls: bool = False) -> str:
+    """Return what carries the requests, for people: ``TCP``, ``UDP``, ``Unix stream``, ``Unix datagram``, and
+    ``TLS`` (of TCP) or ``TLS over Unix stream``."""
+    if family == "unix":
+        return "Unix datagram" if transport == "udp" else f"{'TLS over ' if tls else ''}Unix stream"
+    return "TLS" if tls else transport.upper()
 
 
 def server_model(transport: str, name: str = DEFAULT) -> ServerModel | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from sockscope.core import censoring
+from sockscope.core.censoring import AtLeast, AtMost
 from sockscope.core.config.experiment import FIELDS_BY_ATTRIBUTE
 from sockscope.core.config.fields import Subject
 from sockscope.core.results.batch_means import FLOOR_RATIO
@@ -23,6 +24,8 @@ from sockscope.core.results.run_result import RUN
 from sockscope.core.results.schema import Better, Estimate, Figure, Report, ResultKind, format_field, known
 from sockscope.core.results.thresholds import ChangeThreshold
 from sockscope.core.units import DASH, bounded
+
+_UNANSWERED = f"{PERCENTILES}unanswered"
 
 
 class Verdict(Enum):
@@ -89,7 +92,11 @@ class FigureChange:
     def of(cls, name: str, figure: Figure, a: Estimate, b: Estimate) -> FigureChange:
         """Return what became of a figure."""
         change_ratio = relative_change(a.basis, b.basis)
-        apart = True if figure.extent else a.told_apart(b, counts=figure.per_request)
+        apart = (
+            True
+            if figure.extent
+            else a.told_apart(b, counts=figure.per_request, floor_ratio=figure.floor_ratio)
+        )
         return cls(name, a.value, b.value, change_ratio, figure.better, figure.per_request, apart)
 
     @property
@@ -178,7 +185,7 @@ def _without_flattery(
     if verdicts == before:
         return figures, ()
     worse = "B" if direction < 0 else "A"
-    return believed, (f"percentiles are of the requests that were answered: clients of {worse} wait longer",)
+    return believed, (f"percentiles are of answered requests only: the clients of {worse} wait longer",)
 
 
 def _believed(one: FigureChange, direction: int) -> FigureChange:
@@ -190,10 +197,16 @@ def _believed(one: FigureChange, direction: int) -> FigureChange:
 def _changes(
     kind: ResultKind, a: Mapping[str, Estimate], b: Mapping[str, Estimate]
 ) -> Iterator[FigureChange]:
-    """Yield what became of each figure that both sides have."""
-    for name, figure in kind.figures.items():
-        if name in a and name in b:
-            yield FigureChange.of(name, figure, a[name], b[name])
+    """Yield what became of each figure that both sides have.
+
+    A percentile that falls among requests without an answer on one side differs as surely as their number.
+    """
+    both = {name: figure for name, figure in kind.figures.items() if name in a and name in b}
+    fails = _UNANSWERED in both and a[_UNANSWERED].told_apart(b[_UNANSWERED], counts=True)
+    for name, figure in both.items():
+        one = FigureChange.of(name, figure, a[name], b[name])
+        bound = isinstance(one.change_ratio, AtLeast | AtMost)
+        yield replace(one, told_apart=True) if bound and fails else one
 
 
 # What ran.
@@ -236,7 +249,7 @@ def _doubts_of_what_ran(a: Side, b: Side) -> Iterator[str]:
     asked, places = of[Subject.WORKLOAD], of[Subject.PLACEMENT]
     if asked:
         named = ", ".join(one.label for one in asked)
-        yield f"what is asked of the server differs ({named}): that alone changes the figures"
+        yield f"the workloads differ ({named}): that alone changes the figures"
     others = [*of[Subject.SETUP], *places]
     if len(others) > 1 or (asked and others):
         yield "several settings differ: the figures do not tell which of them made the difference"
@@ -244,7 +257,7 @@ def _doubts_of_what_ran(a: Side, b: Side) -> Iterator[str]:
         yield f"the roles ran elsewhere ({_listed(places)}): resources are not of the same processes"
     warm_up = [one for one in fields if one.name == "warmup_s"]
     if warm_up:
-        yield f"the figures leave out another start ({_listed(warm_up)})"
+        yield f"the figures leave out different warm-ups ({_listed(warm_up)})"
     environment = _changed_environment(a, b)
     if environment:
         yield f"they ran elsewhere or on other versions ({_listed(environment)})"

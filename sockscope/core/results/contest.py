@@ -7,13 +7,16 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 from sockscope.core.censoring import percentiles
+from sockscope.core.config.applicability import without_effect
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.run.evidence import Finding
 from sockscope.core.run.fared import UNANSWERED_RATIO
-from sockscope.core.run.figures import without_answer
+from sockscope.core.run.figures import without_answer, without_response
+from sockscope.core.run.findings import limit_of
 from sockscope.core.run.little import accounted_ratio
-from sockscope.core.run.snapshot import ProcessUse, Snapshot
+from sockscope.core.run.snapshot import ProcessUse, RunState, Snapshot
 from sockscope.errors import ConfigError, Fault
 
 MAX_CONTESTANTS = 32
@@ -96,6 +99,8 @@ class Contest:
             yield Fault("slice", self.slice_s, f"must be at least {SHORTEST_SLICE_S:g} s")
         if self.baseline and self.baseline not in names:
             yield Fault("baseline", self.baseline, f"does not take part; these do: {', '.join(names)}")
+        if at_s := max((one.experiment.stall_at_s for one in self.contestants), default=0.0):
+            yield Fault("stall_at", at_s, "is a moment of a run: a race has none that is the same for all")
         for contestant in self.contestants:
             for fault in contestant.experiment.faults():
                 yield replace(fault, field=f"{contestant.name}: {fault.field}")
@@ -107,10 +112,12 @@ class Contest:
         return self
 
     def workload(self) -> dict[str, Value | None]:
-        """Return each field of the experiments by its attribute, None where contestants differ in it."""
+        """Return each field of the experiments by its attribute, None where contestants differ in it, and
+        where it means nothing to any of them."""
         first = self.contestants[0].experiment
+        vain = set.intersection(*(set(without_effect(one.experiment)) for one in self.contestants))
         return {
-            entry.attribute: None if self._differ_in(key) else first.value(key)
+            entry.attribute: None if key in vain or self._differ_in(key) else first.value(key)
             for key, entry in FIELDS.items()
         }
 
@@ -131,11 +138,13 @@ class Lap:
     """The figures of one contestant in one slice; None is not known.
 
     ``duration_s`` is the length of the slice, or of the batch from its first connect to its last answer;
-    rates are per second of it. ``cpu_ratio``, ``cpu_s_per_request``, ``rss_bytes``, ``threads`` and the
-    switches are those of the server's process, ``clients_cpu_ratio`` that of the clients', and
-    ``others_cpu_ratio`` that of whatever else ran on the machine, this program included. ``failed`` are
-    requests without an answer (``timeouts`` and other ``errors``), ``connects_failed`` attempts that got no
-    connection.
+    rates are per second of it. The response time is since a request was due, or its client wanted to ask;
+    ``schedule_lateness_p99_s`` and ``requests_dropped`` are of the generator of an open loop. ``cpu_ratio``,
+    ``cpu_s_per_request``, ``rss_bytes``, ``threads`` and the switches are those of the server's process,
+    ``clients_cpu_ratio`` that of the clients', and ``others_cpu_ratio`` that of whatever else ran on the
+    machine, this program included. ``failed`` are requests without an answer (``timeouts`` and other
+    ``errors``), ``answers_rejected`` those of them whose answer was not accepted, ``connects_failed``
+    attempts that got no connection. ``verdict`` is what limited the slice, where that was looked at.
     """
 
     duration_s: float | None
@@ -143,6 +152,10 @@ class Lap:
     requests_per_s: float | None
     service_time_p50_s: float | None
     service_time_p99_s: float | None
+    response_time_p50_s: float | None
+    response_time_p99_s: float | None
+    schedule_lateness_p99_s: float | None
+    requests_dropped: float | None
     cpu_ratio: float | None
     clients_cpu_ratio: float | None
     others_cpu_ratio: float | None
@@ -154,10 +167,12 @@ class Lap:
     timeouts: float | None
     errors: float | None
     failed: float | None
+    answers_rejected: float | None
     connects_failed: float | None
+    verdict: Finding | None = None
 
 
-FIGURES = tuple(f.name for f in fields(Lap))
+FIGURES = tuple(f.name for f in fields(Lap) if f.name != "verdict")
 """Names of the figures that are measured in each round."""
 
 
@@ -170,10 +185,11 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
     seen, totals = swarm.main, swarm.main.totals
     server_s, swarm_s = duration_s or server.measured_s, duration_s or swarm.measured_s
     p50, p99 = percentiles(seen.service_time, without_answer(swarm), (0.5, 0.99))
+    response_p50, response_p99 = percentiles(seen.response_time, without_response(swarm), (0.5, 0.99))
     accounted = accounted_ratio(swarm)
     if accounted is not None and accounted < UNANSWERED_RATIO:
         # They are of the few that are served; most clients got no answer all the while.
-        p50 = p99 = None
+        p50 = p99 = response_p50 = response_p99 = None
     used, clients = used_by(SERVER, server), used_by(SWARM, swarm)
     return Lap(
         duration_s=swarm_s or None,
@@ -181,6 +197,10 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
         requests_per_s=_ratio(totals.responses, swarm_s),
         service_time_p50_s=p50,
         service_time_p99_s=p99,
+        response_time_p50_s=response_p50,
+        response_time_p99_s=response_p99,
+        schedule_lateness_p99_s=seen.schedule_lateness.percentile(0.99),
+        requests_dropped=totals.requests_dropped,
         cpu_ratio=_ratio(_sum(used, "cpu_s"), server_s),
         clients_cpu_ratio=_ratio(_sum(clients, "cpu_s"), swarm_s),
         others_cpu_ratio=_others(swarm, (*used, *clients)),
@@ -192,8 +212,28 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
         timeouts=totals.timeouts,
         errors=totals.errors,
         failed=totals.failed,
+        answers_rejected=totals.answers_rejected,
         connects_failed=totals.connections_refused + totals.connections_timed_out + totals.connections_failed,
     )
+
+
+def verdict_of(server: Snapshot, swarm: Snapshot, experiment: Experiment) -> Finding:
+    """Return what limited a slice, from the windows of the server's and of the clients' run, which are one
+    run of ``experiment`` in truth; of a server elsewhere the former is that of the clients."""
+    here = {process.pid: process for process in swarm.processes}
+    theirs = [process for process in server.processes if process.pid not in here]
+    for process in server.processes:
+        if (both := here.get(process.pid)) is not None and both is not process:
+            here[process.pid] = replace(both, roles=(*process.roles, *both.roles))
+    whole = replace(
+        swarm,
+        roles={**swarm.roles, **server.roles},
+        processes=(*here.values(), *theirs),
+        experiment=experiment,
+        tuning=experiment.tuning,
+        state=RunState.RUNNING,
+    )
+    return limit_of(whole)
 
 
 def used_by(role: str, window: Snapshot) -> list[ProcessUse]:

@@ -26,4 +26,4 @@ def _seen(report: Report) -> Fared:
     )
     lost_s = (known(report, "totals.timeouts") or 0) * timeout_s
     each_s = clients * depth * length_s / answers - think_s if answers else None
-    return Fared(each_s, lost_s / (clients * length_s))
+    return Fared(each_s, lost_s / (clients * depth * length_s))

@@ -15,8 +15,9 @@ from sockscope.core.results.race_result import RACE
 from sockscope.core.results.run_result import RUN
 from sockscope.core.results.schema import SCHEMA_VERSION, ResultKind
 from sockscope.core.results.shape import Shape, list_of
+from sockscope.core.results.sweep_result import SWEEP
 
-KINDS: Mapping[str, ResultKind] = {kind.name: kind for kind in (RUN, RACE)}
+KINDS: Mapping[str, ResultKind] = {kind.name: kind for kind in (RUN, RACE, SWEEP)}
 """Each kind of result by its name."""
 
 
@@ -55,7 +56,7 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("is not JSON") from None
 
 
-_NO_RESULT = f"not the JSON object of {' or '.join(f'a {name}' for name in KINDS)}"
+_NO_RESULT = "not the JSON object of a run, a race or a sweep"
 
 
 def _check(shape: Shape, path: str, value: object) -> None:

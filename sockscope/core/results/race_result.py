@@ -11,8 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sockscope.core.censoring import AtLeast
 from sockscope.core.results.contest import FIGURES, Contestant, Published
+from sockscope.core.results.lap_figures import (
+    LAP_FIGURES,
+    SPREAD_SHAPE,
+    estimates_of,
+    figure_names,
+    write_spread,
+)
 from sockscope.core.results.schema import (
     ENVIRONMENT,
     Better,
@@ -26,55 +32,22 @@ from sockscope.core.results.schema import (
     head,
     known,
     shapes,
-    short_names,
     written,
 )
-from sockscope.core.results.shape import FLAG, NAME, NUMBER, TEXT, Shape, list_of, one_of, optional, record
-from sockscope.core.results.spread import Spread
-from sockscope.core.results.standing import Standing, StandingRow, baseline_of, is_valid, overall_limit, rows
-
-_BETTER = {
-    "ratio": Better.HIGHER,
-    "duration_s": Better.LOWER,
-    "connections_per_s": Better.HIGHER,
-    "requests_per_s": Better.HIGHER,
-    "service_time_p50_s": Better.LOWER,
-    "service_time_p99_s": Better.LOWER,
-    "cpu_s_per_request": Better.LOWER,
-    "rss_bytes": Better.LOWER,
-    "timeouts": Better.LOWER,
-    "errors": Better.LOWER,
-    "failed": Better.LOWER,
-    "connects_failed": Better.LOWER,
-}
-RATIO = "ratio"
-"""Name of the ratio to the baseline, which is a figure of a contestant, too."""
-_FIGURES = {name: Figure(name, _BETTER.get(name, Better.NEITHER)) for name in (RATIO, *FIGURES)}
-NAMES: Mapping[str, str] = short_names((*FIGURES, RATIO))
-"""Names by which a figure of a race may be called, with its full one."""
-
-
-# A spread.
-
-
-_SPREAD: tuple[ResultField[Spread], ...] = (
-    ResultField("median", NUMBER, lambda spread: spread.median),
-    ResultField("min", NUMBER, lambda spread: spread.min),
-    ResultField("max", NUMBER, lambda spread: spread.max),
-    ResultField("low", NUMBER, lambda spread: spread.low),
-    ResultField("high", NUMBER, lambda spread: spread.high),
-    ResultField("at_least", FLAG, lambda spread: spread.at_least),
-    ResultField("rounds", list_of(NUMBER), lambda spread: list(spread.rounds)),
+from sockscope.core.results.shape import FLAG, NAME, NUMBER, TEXT, Shape, list_of, one_of, record
+from sockscope.core.results.standing import (
+    RATIO,
+    Standing,
+    StandingRow,
+    baseline_of,
+    is_valid,
+    overall_limit,
+    rows,
 )
-_SPREAD_SHAPE = optional(record(shapes(_SPREAD)))
 
-
-def _spread(value: Report) -> Spread:
-    """Return the spread that was written to ``value``."""
-    told = {name: value.get(name) for name in ("median", "min", "max", "low", "high")}
-    if value.get("at_least"):
-        told = {name: one if one is None else AtLeast(one) for name, one in told.items()}
-    return Spread(rounds=tuple(value["rounds"]), **told)
+_FIGURES = {RATIO: Figure(RATIO, Better.HIGHER), **LAP_FIGURES}
+NAMES: Mapping[str, str] = figure_names((*FIGURES, RATIO))
+"""Names by which a figure of a race may be called, with its full one."""
 
 
 # A contestant.
@@ -87,13 +60,13 @@ class _Entrant:
     standing: Standing
     row: StandingRow
 
-    @property
-    def spreads(self) -> Mapping[str, Spread]:
-        return {RATIO: self.row.ratio, **self.row.figures}
-
 
 def _figure(name: str) -> ResultField[_Entrant]:
-    return ResultField(name, _SPREAD_SHAPE, lambda entrant: written(_SPREAD, entrant.spreads[name]))
+    return ResultField(name, SPREAD_SHAPE, lambda entrant: write_spread(entrant.row.spreads[name]))
+
+
+def _model(contestant: Contestant) -> str:
+    return contestant.experiment.own_server or contestant.experiment.tuning.server_model
 
 
 def _loop(contestant: Contestant) -> str | None:
@@ -102,7 +75,7 @@ def _loop(contestant: Contestant) -> str | None:
 
 _WHO: tuple[ResultField[Contestant], ...] = (
     ResultField("name", NAME, lambda contestant: contestant.name),
-    ResultField("model", TEXT, lambda contestant: contestant.experiment.tuning.server_model),
+    ResultField("model", TEXT, _model),
     ResultField("loop", TEXT, _loop),
     ResultField("client", TEXT, lambda contestant: contestant.experiment.tuning.client),
 )
@@ -222,15 +195,15 @@ def _columns(report: Report) -> dict[str, Any]:
 
 
 def _estimates(report: Report) -> dict[str, dict[str, Estimate]]:
-    return {one["name"]: dict(_of_contestant(report, one)) for one in report["contestants"]}
+    return {one["name"]: _of_contestant(report, one) for one in report["contestants"]}
 
 
-def _of_contestant(report: Report, contestant: Report) -> Iterator[tuple[str, Estimate]]:
-    for name in _FIGURES:
-        # Where rates are measured, slices last as long as asked: that is no result.
-        if (value := contestant.get(name)) and not (name == "duration_s" and report["kind"] == "rate"):
-            spread = _spread(value)
-            yield name, Estimate(spread.median, spread.median, spread)
+def _of_contestant(report: Report, contestant: Report) -> dict[str, Estimate]:
+    # Where rates are measured, slices last as long as asked: that is no result.
+    return estimates_of(
+        contestant,
+        (name for name in _FIGURES if not (name == "duration_s" and report["kind"] == "rate")),
+    )
 
 
 def _doubts(name: str, report: Report) -> Iterator[str]:

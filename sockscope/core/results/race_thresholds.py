@@ -1,48 +1,56 @@
-"""``--fail-if 'protocol/uvloop.requests_per_s<1000'``: a condition on the median of a figure of a race."""
+"""``--fail-if 'protocol/uvloop.requests_per_s<1000'``: a condition on a median of a race or a sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from sockscope.core.results.race_result import NAMES, RATIO
-from sockscope.core.results.standing import StandingRow
+from sockscope.core.results.race_result import NAMES
+from sockscope.core.results.spread import Spread
 from sockscope.core.results.thresholds import Threshold, format_figure
 
 
 @dataclass(frozen=True, slots=True)
 class RaceThreshold:
-    """A condition that must not hold at the end, for one contestant, or for none (``contestant`` empty)."""
+    """A condition that must not hold at the end, for one contestant, or for none (``contestant`` empty).
+
+    The contestants of a sweep are its steps and its curves.
+    """
 
     contestant: str
     threshold: Threshold
 
     @classmethod
-    def parse(cls, text: str, contestants: Collection[str]) -> RaceThreshold:
-        """Return the threshold that ``[NAME.]FIGURE OP VALUE`` stands for; raise ValueError with a reason."""
+    def parse(
+        cls, text: str, contestants: Collection[str], names: Mapping[str, str] = NAMES
+    ) -> RaceThreshold:
+        """Return the threshold that ``[NAME.]FIGURE OP VALUE`` stands for; raise ValueError with a reason.
+
+        ``names`` are what figures may be called, with the name of each.
+        """
         text = text.strip()
         for name in sorted(contestants, key=len, reverse=True):
             if text.startswith(f"{name}."):
-                return cls(name, Threshold.parse(text.removeprefix(f"{name}."), NAMES))
+                return cls(name, Threshold.parse(text.removeprefix(f"{name}."), names))
         try:
-            return cls("", Threshold.parse(text, NAMES))
+            return cls("", Threshold.parse(text, names))
         except ValueError as error:
             named = f"; before a dot may stand one of {', '.join(contestants)}" if "/" in text else ""
             raise ValueError(f"{error}{named}") from None
 
-    def missed(self, table: Iterable[StandingRow]) -> list[str]:
-        """Return in words each contestant that misses this; a figure that is not known counts as missed."""
-        found = []
-        for row in table:
-            if self.contestant not in ("", row.name):
+    def missed(self, spreads: Iterable[tuple[str, Mapping[str, Spread]]]) -> list[str]:
+        """Return in words each contestant that misses this; a figure that is not known counts as missed.
+
+        ``spreads`` are the contestants by name, each with the spreads of the figures that it has.
+        """
+        found, figure = [], self.threshold.figure
+        for name, of in spreads:
+            if self.contestant not in ("", name) or figure not in of:
                 continue
-            spread = row.ratio if self.threshold.figure == RATIO else row.figures[self.threshold.figure]
-            if spread.median is None:
-                found.append(
-                    f"{self.threshold.text} cannot be judged: {row.name} has no {self.threshold.figure}"
-                )
-            elif self.threshold.may_hold(spread.median):
-                shown = format_figure(self.threshold.figure, spread.median)
-                told = self.threshold.told_of(spread.median)
-                found.append(f"{told}: {self.threshold.figure} of {row.name} is {shown}")
+            median = of[figure].median
+            if median is None:
+                found.append(f"{self.threshold.text} cannot be judged: {name} has no {figure}")
+            elif self.threshold.may_hold(median):
+                shown = format_figure(figure, median)
+                found.append(f"{self.threshold.told_of(median)}: {figure} of {name} is {shown}")
         return found

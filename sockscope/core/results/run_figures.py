@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 
+from sockscope.core.results.batch_means import PERCENTILE_FLOOR_RATIO
 from sockscope.core.results.schema import Better, Figure, short_names
-from sockscope.core.run.snapshot import KernelUdp, LimiterStatistics, Totals
+from sockscope.core.run.datagrams import Flow
+from sockscope.core.run.snapshot import KernelTcp, KernelUdp, LimiterStatistics, Totals
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
-"""Percentiles of the service time, as shares."""
-PROGRESS = frozenset({"requests", "responses"})
+"""Percentiles of times, as shares."""
+PROGRESS = frozenset({"requests", "responses", "requests_due"})
 """Counts that tell how much was done, and nothing about how well."""
 OF_FRAMES = PROGRESS | {"messages_torn", "reads_merged"}
 """Counts that nobody knows where nothing tells messages apart."""
 _UNWELCOME = frozenset(
-    {"timeouts", "errors", "failed", "unexpected", "connections_refused", "connections_reset",
-     "connections_timed_out", "connections_failed", "connections_rejected", "accept_stops", "datagrams_lost",
-     "datagrams_late",
-     "datagrams_reordered", "datagrams_duplicated", "in_errors", "rcvbuf_errors"}
+    {"timeouts", "errors", "failed", "answers_rejected", "unexpected", "connections_refused",
+     "connections_reset", "connections_timed_out", "connections_failed", "connections_rejected",
+     "connects_without_port", "connections_truncated", "handshakes_failed", "accept_stops", "datagrams_lost",
+     "datagrams_late", "datagrams_held", "datagrams_reordered", "datagrams_duplicated", "datagrams_unsent",
+     "datagrams_dropped", "datagrams_unread", "in_errors", "rcvbuf_errors",
+     "listen_overflows", "requests_dropped"}
 )  # fmt: skip
 """Counts of which fewer are better."""
-_OF_A_MOMENT = frozenset({"permits", "in_flight", "waiting"})
-_OF_CLIENTS = frozenset({"connections_opened", "connections_closed"})
+_OF_A_MOMENT = frozenset({"permits", "in_flight", "waiting", "longest_wait_s"})
+_OF_CLIENTS = frozenset({"connections_opened", "connections_closed", "handshakes", "sessions_reused"})
 """Counts that grow with the clients, not with the requests."""
 
 
@@ -39,8 +43,29 @@ def _counts(statistics: type) -> tuple[Figure, ...]:
     )
 
 
+def _flow() -> tuple[Figure, ...]:
+    """Return the figures of one direction of datagrams."""
+    done = ("sent", "received")
+    return tuple(
+        Figure(f.name, Better.NEITHER if f.name in done else Better.LOWER, per_request=True)
+        for f in fields(Flow)
+    )
+
+
+def _tcp() -> tuple[Figure, ...]:
+    """Return the figures of TCP_INFO at one end."""
+    return (
+        Figure("looks", extent=True),
+        Figure("retransmits", Better.LOWER, per_request=True),
+        *_latencies("rtt_p50_s", "rtt_p99_s"),
+        Figure("busy_s", per_request=True),
+        Figure("rwnd_limited_s", Better.LOWER, per_request=True),
+        Figure("sndbuf_limited_s", Better.LOWER, per_request=True),
+    )
+
+
 def _latencies(*names: str) -> tuple[Figure, ...]:
-    return tuple(Figure(name, Better.LOWER) for name in names)
+    return tuple(Figure(name, Better.LOWER, floor_ratio=PERCENTILE_FLOOR_RATIO) for name in names)
 
 
 def _totals() -> Iterator[Figure]:
@@ -55,11 +80,20 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
     "totals": tuple(_totals()),
     "rates": (Figure("requests_per_s", Better.HIGHER), Figure("bytes_per_s", Better.HIGHER)),
     "service_time_s": (
-        *_latencies(*PERCENTILES, "mean"),
+        *_latencies(*PERCENTILES),
+        Figure("mean", Better.LOWER),
         Figure("count", extent=True),
         Figure("unanswered", Better.LOWER, per_request=True),
         Figure("stall", Better.LOWER),
     ),
+    "response_time_s": (
+        *_latencies(*PERCENTILES),
+        Figure("mean", Better.LOWER),
+        Figure("count", extent=True),
+        Figure("unanswered", Better.LOWER, per_request=True),
+    ),
+    "schedule_lateness_s": (*_latencies(*PERCENTILES, "mean"), Figure("count", extent=True)),
+    "tls_handshake_s": (*_latencies(*PERCENTILES, "mean"), Figure("count", extent=True)),
     "clients": tuple(
         map(
             Figure,
@@ -69,6 +103,7 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
                 "retrying",
                 "connections_open",
                 "in_flight",
+                "queued",
                 "ready_after_s",
                 "accounted_ratio",
             ),
@@ -77,7 +112,13 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
     "limiter": _counts(LimiterStatistics),
     "admission": _counts(LimiterStatistics),
     "pool": _counts(LimiterStatistics),
-    "server": (*_totals(), Figure("connections_open"), Figure("skew_s")),
+    "server": (
+        *_totals(),
+        Figure("connections_open"),
+        Figure("listen_drops", Better.LOWER, per_request=True),
+        Figure("unwritable_s", per_request=True),
+        Figure("skew_s"),
+    ),
     "resources": (
         Figure("cpu_ratio"),
         Figure("cpu_s", per_request=True),
@@ -91,8 +132,16 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
         Figure("involuntary_switches", per_request=True),
     ),
     "kernel_udp": _counts(KernelUdp),
+    "kernel_tcp": _counts(KernelTcp),
+    "jitter_s": (*_latencies("p50", "p99"), Figure("count", extent=True)),
+    "tcp": _tcp(),
+    "server_tcp": _tcp(),
+    "datagrams_to_server": _flow(),
+    "datagrams_to_clients": _flow(),
 }
 """The sections of figures and what is in each, in the order in which short names are looked up."""
+
+_TIMES = {"service": "service_time_s", "response": "response_time_s", "lateness": "schedule_lateness_s"}
 
 CPU_PER_REQUEST = "resources.cpu_s_per_request"
 """Processor time of all processes per request that was answered: a figure of comparisons only, in seconds."""
@@ -112,8 +161,23 @@ def _names() -> dict[str, str]:
     The server's figures need their section, for the short names mean what the clients saw.
     """
     dotted = [f"{section}.{figure.name}" for section, found in SECTIONS.items() for figure in found]
-    alone = [figure for figure in dotted if not figure.startswith("server.")]
-    return {"p99.9": "service_time_s.p999", **{figure: figure for figure in dotted}, **short_names(alone)}
+    alone = [figure for figure in dotted if not figure.startswith(("server.", "server_tcp."))]
+    return {
+        "p99.9": "service_time_s.p999",
+        **{figure: figure for figure in dotted},
+        **short_names(alone),
+        **dict(_names_of_times()),
+        "dropped": "totals.requests_dropped",
+    }
+
+
+def _names_of_times() -> Iterator[tuple[str, str]]:
+    """Yield what else the times of requests may be called: ``response_p99``, ``response_p99_s``."""
+    for what, section in _TIMES.items():
+        for figure in SECTIONS[section]:
+            short = f"{what}_{figure.name}"
+            yield short, f"{section}.{figure.name}"
+            yield f"{short}_s", f"{section}.{figure.name}"
 
 
 NAMES: Mapping[str, str] = _names()

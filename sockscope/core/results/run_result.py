@@ -6,70 +6,78 @@ are there do not depend on the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from typing import Any
 
-from sockscope.core.censoring import mean, percentiles
-from sockscope.core.config.applicability import without_effect
+from sockscope.core.censoring import Ages, mean, percentiles
+from sockscope.core.config.applicability import unused_fields
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Value
-from sockscope.core.config.models import DEFAULT_SERVERS
 from sockscope.core.events import EventKind
-from sockscope.core.results.batch_means import FEWEST, Batches, batches
+from sockscope.core.histogram import Histogram
+from sockscope.core.results.batch_means import FEWEST, batches
+from sockscope.core.results.lens_result import HOLDS_SHAPE, LENS_SHAPE, holds, lens
 from sockscope.core.results.run_figures import (
     CPU_PER_REQUEST,
     NAMES,
     OF_FRAMES,
     PERCENTILES,
     SECTIONS,
-    compared,
+)
+from sockscope.core.results.run_reading import (
+    FIGURES,
+    SHORT_S,
+    basis,
+    columns,
+    doubts,
+    estimates,
+    main_section_of,
+    pair_doubts,
+    waiting_ratio,
 )
 from sockscope.core.results.schema import (
     ENVIRONMENT,
-    Estimate,
-    Report,
     ResultField,
     ResultKind,
     bounds,
     experiment_shape,
     head,
-    known,
     shapes,
     short_names,
     written,
 )
-from sockscope.core.results.shape import FLAG, NAME, NUMBER, TEXT, list_of, one_of, optional, record
+from sockscope.core.results.shape import FLAG, NAME, NUMBER, SCALAR, TEXT, list_of, one_of, optional, record
 from sockscope.core.run.adding import joined
-from sockscope.core.run.figures import figures, stall_s, without_answer
-from sockscope.core.run.findings import limit_of_run
+from sockscope.core.run.datagrams import flows
+from sockscope.core.run.figures import figures, stall_s, without_answer, without_response
+from sockscope.core.run.findings import Evidence, Finding, limit_of_run
 from sockscope.core.run.little import accounted_ratio
+from sockscope.core.run.raised import Raised
+from sockscope.core.run.schedule import why_invalid
 from sockscope.core.run.snapshot import (
     ProcessUse,
-    Raised,
     Resources,
     RoleSnapshot,
     Snapshot,
     SocketOption,
 )
-from sockscope.core.units import format_duration, format_ratio
-
-SHORT_S = 1.0
-"""Figures of less time say little."""
-BUSIER_RATIO = 0.1
-"""Runs that waited for a core by so different shares of the time that they wanted one are worth a word."""
-UNEQUAL = 2.0
-"""Runs of which one lasted this many times as long as the other are worth a word."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Source:
     """What a result is written from."""
 
     snapshot: Snapshot
     environment: Mapping[str, object]
     windows: Sequence[Snapshot] = ()
+
+    @cached_property
+    def finding(self) -> Finding:
+        """What limited what the snapshot covers."""
+        return limit_of_run(self.snapshot)
 
     @property
     def swarm(self) -> RoleSnapshot | None:
@@ -102,6 +110,11 @@ def _statistics(name: str, statistics: Callable[[_Source], object | None]) -> _F
     return _section(name, lambda source: _attributes(name, statistics(source)))
 
 
+def _later(field: _Field) -> _Field:
+    """Return a field that older results of the same schema lack."""
+    return replace(field, shape=optional(field.shape))
+
+
 def _attributes(section: str, statistics: object | None) -> dict[str, Any] | None:
     if statistics is None:
         return None
@@ -113,17 +126,65 @@ def _rates(source: _Source) -> dict[str, Any]:
     return {"requests_per_s": shown.requests_per_s, "bytes_per_s": shown.bytes_per_s}
 
 
-def _service_time(source: _Source) -> dict[str, Any] | None:
-    if source.swarm is None:
-        return None
-    answered, unanswered = source.swarm.service_time, without_answer(source.snapshot)
+def _times(answered: Histogram, unanswered: Ages) -> dict[str, Any]:
     values = percentiles(answered, unanswered, tuple(PERCENTILES.values()))
     return {
         **dict(zip(PERCENTILES, values, strict=True)),
         "mean": mean(answered, unanswered),
         "count": answered.total,
-        "unanswered": source.swarm.unanswered.total,
-        "stall": stall_s(source.snapshot),
+    }
+
+
+def _service_time(source: _Source) -> dict[str, Any] | None:
+    swarm, snapshot = source.swarm, source.snapshot
+    if swarm is None:
+        return None
+    return {
+        **_times(swarm.service_time, without_answer(snapshot)),
+        "unanswered": swarm.unanswered.total,
+        "stall": stall_s(snapshot),
+    }
+
+
+def _response_time(source: _Source) -> dict[str, Any] | None:
+    swarm, snapshot = source.swarm, source.snapshot
+    if swarm is None:
+        return None
+    return {
+        **_times(swarm.response_time, without_response(snapshot)),
+        "unanswered": swarm.response_unanswered.total,
+    }
+
+
+def _schedule_lateness(source: _Source) -> dict[str, Any] | None:
+    return _times(source.swarm.schedule_lateness, Ages()) if source.swarm is not None else None
+
+
+def _tls_handshake(source: _Source) -> dict[str, Any]:
+    return _times(source.snapshot.main.handshake_time, Ages())
+
+
+def _jitter(swarm: RoleSnapshot | None) -> dict[str, Any] | None:
+    if swarm is None or not swarm.jitter.total:
+        return None
+    p50_s, p99_s = swarm.jitter.percentiles((0.5, 0.99))
+    return {"p50": p50_s, "p99": p99_s, "count": swarm.jitter.total}
+
+
+def _tcp(role: RoleSnapshot | None) -> dict[str, Any] | None:
+    """Return what TCP_INFO told at one end; None where nothing was looked at."""
+    if role is None or not role.tcp.looks:
+        return None
+    sample = role.tcp
+    p50_s, p99_s = sample.rtt.percentiles((0.5, 0.99))
+    return {
+        "looks": sample.looks,
+        "retransmits": sample.retransmits,
+        "rtt_p50_s": p50_s,
+        "rtt_p99_s": p99_s,
+        "busy_s": sample.busy_s,
+        "rwnd_limited_s": sample.rwnd_limited_s,
+        "sndbuf_limited_s": sample.sndbuf_limited_s,
     }
 
 
@@ -137,9 +198,15 @@ def _clients(source: _Source) -> dict[str, Any] | None:
         "retrying": swarm.clients_retrying,
         "connections_open": swarm.connections_open,
         "in_flight": swarm.in_flight,
+        "queued": swarm.queued,
         "accounted_ratio": accounted_ratio(source.snapshot),
-        "ready_after_s": swarm.ready_s - source.snapshot.started_s if swarm.ready_s else None,
+        "ready_after_s": _ready_after_s(swarm, source.snapshot),
     }
+
+
+def _ready_after_s(swarm: RoleSnapshot, snapshot: Snapshot) -> float | None:
+    """Return when every client had its first connection; those that listen for a greeting have it before."""
+    return max(0.0, swarm.ready_s - snapshot.started_s) if swarm.ready_s else None
 
 
 def _server(source: _Source) -> dict[str, Any] | None:
@@ -150,7 +217,13 @@ def _server(source: _Source) -> dict[str, Any] | None:
     if not server.counts_frames:
         totals |= dict.fromkeys(OF_FRAMES)
     skew_s = server.time_s - swarm.time_s if swarm is not None else None
-    return {**totals, "connections_open": server.connections_open, "skew_s": skew_s}
+    return {
+        **totals,
+        "connections_open": server.connections_open,
+        "listen_drops": server.listen_drops,
+        "unwritable_s": server.unwritable_s,
+        "skew_s": skew_s,
+    }
 
 
 def _resources(resources: Resources) -> dict[str, Any]:
@@ -177,7 +250,7 @@ def _resources(resources: Resources) -> dict[str, Any]:
 def _experiment(source: _Source) -> dict[str, Value | None]:
     """Return every field as it is now, and None for those that mean nothing to this run."""
     experiment, tuning = source.snapshot.experiment, source.snapshot.tuning
-    unknown = without_effect(experiment)
+    unknown = unused_fields(replace(experiment, tuning=tuning))
     return {
         entry.attribute: (
             None if key in unknown else getattr(tuning if entry.live else experiment, entry.attribute)
@@ -246,15 +319,15 @@ def _batches(source: _Source) -> dict[str, Any] | None:
     parts = [interval(reduce(joined, batch)) for batch in batches(measured)]
     if len(parts) < FEWEST:
         return None
-    main = _main_section(source.snapshot.experiment.role)
+    main = main_section_of(source.snapshot.experiment.role)
     found = {
-        name: [_basis(part, name, main) for part in parts]
-        for name, figure in RUN.figures.items()
+        name: [basis(part, name, main) for part in parts]
+        for name, figure in FIGURES.items()
         if not figure.extent
     }
     return {
         "count": len(parts),
-        "waiting_ratio": [_waiting_ratio(part) for part in parts],
+        "waiting_ratio": [waiting_ratio(part) for part in parts],
         "figures": {name: values for name, values in found.items() if None not in values},
     }
 
@@ -269,9 +342,33 @@ def _changes(source: _Source) -> list[dict[str, Any]]:
     ]
 
 
+def _finite(value: float | str | None) -> float | str | None:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_EVIDENCE: tuple[ResultField[Evidence], ...] = (
+    ResultField("name", TEXT, lambda evidence: evidence.name),
+    ResultField("value", SCALAR, lambda evidence: _finite(evidence.value)),
+    ResultField("unit", TEXT, lambda evidence: evidence.unit or None),
+    ResultField("threshold", NUMBER, lambda evidence: _finite(evidence.threshold)),
+    ResultField("source", TEXT, lambda evidence: evidence.source),
+    ResultField("holds", FLAG, lambda evidence: evidence.holds),
+)
+_VERDICT = record({"kind": TEXT, "sentence": TEXT, "evidence": list_of(record(shapes(_EVIDENCE)))})
+
+
+def _verdict(source: _Source) -> dict[str, Any]:
+    found = source.finding
+    return {
+        "kind": found.kind.value,
+        "sentence": found.sentence,
+        "evidence": [written(_EVIDENCE, evidence) for evidence in found.evidence],
+    }
+
+
 def _limit(source: _Source) -> dict[str, str | None]:
-    found = limit_of_run(source.snapshot)
-    return {"name": found.limit, "text": found.text, "processes": ", ".join(found.who) or None}
+    found = source.finding
+    return {"name": found.limit, "text": found.sentence, "processes": ", ".join(found.who) or None}
 
 
 _MEASURED: tuple[_Field, ...] = (
@@ -280,15 +377,27 @@ _MEASURED: tuple[_Field, ...] = (
     ResultField("elapsed_s", NUMBER, lambda source: source.snapshot.elapsed_s),
     ResultField("duration_s", NUMBER, lambda source: source.snapshot.measured_s),
     ResultField("paused_s", NUMBER, lambda source: source.snapshot.paused_s),
+    ResultField("verdict", optional(_VERDICT), _verdict),
+    ResultField("valid", FLAG, lambda source: not why_invalid(source.snapshot)),
+    ResultField("invalid_reason", TEXT, lambda source: why_invalid(source.snapshot) or None),
     ResultField("limit", optional(record({"name": TEXT, "text": TEXT, "processes": TEXT})), _limit),
     _statistics("totals", lambda source: source.swarm and source.swarm.totals),
     _section("rates", _rates),
     _section("service_time_s", _service_time),
+    _later(_section("response_time_s", _response_time)),
+    _later(_section("schedule_lateness_s", _schedule_lateness)),
     ResultField(
         "at_least",
         optional(list_of(NAME)),
-        lambda source: bounds({"service_time_s": _service_time(source) or {}}),
+        lambda source: bounds(
+            {
+                "service_time_s": _service_time(source) or {},
+                "response_time_s": _response_time(source) or {},
+            }
+        ),
     ),
+    ResultField("tls", TEXT, lambda source: source.snapshot.main.tls or None),
+    _later(_section("tls_handshake_s", _tls_handshake)),
     _section("clients", _clients),
     _statistics("limiter", lambda source: source.swarm and source.swarm.limiter),
     _statistics("admission", lambda source: source.server and source.server.limiter),
@@ -300,6 +409,9 @@ _MEASURED: tuple[_Field, ...] = (
         "processes", list_of(_PROCESS_SHAPE), lambda source: [*map(_process, source.snapshot.processes)]
     ),
     _statistics("kernel_udp", lambda source: source.snapshot.resources.kernel_udp),
+    _later(ResultField("lens", LENS_SHAPE, lambda source: lens(source.snapshot))),
+    _later(ResultField("holds", HOLDS_SHAPE, lambda source: holds(source.snapshot))),
+    _later(_statistics("kernel_tcp", lambda source: source.snapshot.resources.kernel_tcp)),
 )
 _INTERVAL = (*head("interval"), *_MEASURED)
 _SUMMARY: tuple[_Field, ...] = (
@@ -310,11 +422,17 @@ _SUMMARY: tuple[_Field, ...] = (
     ResultField("loop", TEXT, lambda source: source.snapshot.loop_name),
     ResultField("error", TEXT, lambda source: source.snapshot.error or None),
     ResultField("last_trouble", TEXT, lambda source: _trouble(source.swarm)),
+    ResultField("serves_as", TEXT, lambda source: (source.server and source.server.serves_as) or None),
     ResultField("server_trouble", TEXT, lambda source: _trouble(source.server)),
     ResultField("closing_s", NUMBER, lambda source: source.snapshot.closing_s),
     ResultField("tunings", NUMBER, lambda source: source.snapshot.generation),
     ResultField("changes", optional(list_of(record({"at_s": NUMBER, "text": TEXT}))), _changes),
     *_MEASURED,
+    _later(_section("jitter_s", lambda source: _jitter(source.swarm))),
+    _later(_section("tcp", lambda source: _tcp(source.swarm))),
+    _later(_section("server_tcp", lambda source: _tcp(source.server))),
+    _later(_statistics("datagrams_to_server", lambda source: flows(source.snapshot)[0])),
+    _later(_statistics("datagrams_to_clients", lambda source: flows(source.snapshot)[1])),
     ResultField(
         "captures",
         record({"recorded": NUMBER, "overwritten": NUMBER}, NUMBER),
@@ -359,131 +477,15 @@ def interval(snapshot: Snapshot) -> dict[str, Any]:
     return written(_INTERVAL, _Source(snapshot, {}))
 
 
-# What lists and comparisons need.
-
-
-def main_section(report: Report) -> str:
-    """Return the section whose counts are the run's: the server's where it ran alone."""
-    return _main_section(known(report, "experiment.role"))
-
-
-def _main_section(role: object) -> str:
-    return "server" if role == "server" else "totals"
-
-
-def _columns(report: Report) -> dict[str, Any]:
-    main, transport = main_section(report), known(report, "experiment.transport")
-    model = known(report, "experiment.server")
-    return {
-        "transport": transport,
-        "server": DEFAULT_SERVERS.get(transport) if model == "default" else model,
-        "client": known(report, "experiment.client"),
-        "clients": known(report, "experiment.clients"),
-        "duration_s": known(report, "duration_s"),
-        "requests_per_s": known(report, "rates.requests_per_s"),
-        "p99_s": known(report, "service_time_s.p99"),
-        "failed": _failed(report, main),
-    }
-
-
-def _failed(report: Report, main: str) -> int:
-    """Return how many requests failed, of an older result too, which has only the parts."""
-    return sum(known(report, f"{main}.{name}") or 0 for name in ("timeouts", "errors"))
-
-
-def _estimates(report: Report) -> dict[str, dict[str, Estimate]]:
-    return {"": {name: _estimate(report, name) for name in RUN.figures}}
-
-
-def _estimate(report: Report, name: str) -> Estimate:
-    main = main_section(report)
-    return Estimate(_value(report, name, main), _basis(report, name, main), batches=_batches_of(report, name))
-
-
-def _batches_of(report: Report, name: str) -> Batches | None:
-    found = report.get("batches") or {}
-    values, waiting = found.get("figures", {}).get(name, ()), found.get("waiting_ratio", ())
-    if len(values) < FEWEST or None in values:
-        return None
-    known_waiting = len(waiting) == len(values) and None not in waiting
-    return Batches(tuple(values), tuple(waiting) if known_waiting else (0.0,) * len(values))
-
-
-def _waiting_ratio(report: Report) -> float | None:
-    """Return the share of the processor time wanted by all processes for which they waited."""
-    uses = [(known(use, "cpu_s"), known(use, "core_wait_s")) for use in report["processes"]]
-    if not uses or any(used is None or waited is None for used, waited in uses):
-        return None
-    used, waited = (sum(each) for each in zip(*uses, strict=True))
-    return waited / (used + waited) if used + waited > 0 else None
-
-
-def _value(report: Report, name: str, main: str) -> float | None:
-    return _cpu_s_per_request(report, main) if name == CPU_PER_REQUEST else known(report, name)
-
-
-def _basis(report: Report, name: str, main: str) -> float | None:
-    value = _value(report, name, main)
-    return _per_request(report, value, main) if RUN.figures[name].per_request else value
-
-
-def _cpu_s_per_request(report: Report, main: str) -> float | None:
-    """Return the processor time of all processes, wherever the roles were placed, per answer."""
-    uses = [known(use, "cpu_s") for use in report["processes"]]
-    answered = known(report, f"{main}.responses")
-    return sum(uses) / answered if None not in uses and answered else None
-
-
-def _per_request(report: Report, count: float | None, main: str) -> float | None:
-    """Return a count per request of the run; without requests only nothing has a share."""
-    requests = known(report, f"{main}.requests")
-    if count is None or requests is None:
-        return None
-    if requests:
-        share: float = count / requests
-        return share
-    return 0.0 if count == 0 else None
-
-
-def _doubts(name: str, report: Report) -> Iterator[str]:
-    if error := known(report, "error"):
-        yield f"{name} {'failed' if known(report, 'state') == 'failed' else 'fell short'}: {error}"
-    if known(report, "warming_up"):
-        yield f"{name} ended while it was warming up"
-    elif (known(report, "duration_s") or 0.0) < SHORT_S:
-        yield f"{name} measured only {format_duration(known(report, 'duration_s'))}"
-    elif report.get("batches") is None:
-        measured = format_duration(known(report, "duration_s"))
-        yield f"{name} measured {measured}, without batches that tell a difference from chance"
-    if times := known(report, "tunings"):
-        turned = "once" if times == 1 else f"{times:,} times"
-        yield f"{name} was tuned {turned} while it went on: its figures mix what was before and after"
-
-
-def _pair_doubts(a: Report, b: Report) -> Iterator[str]:
-    lasted = [known(one, "duration_s") or 0.0 for one in (a, b)]
-    if max(lasted) > UNEQUAL * min(lasted):
-        yield f"A lasted {format_duration(lasted[0])} and B {format_duration(lasted[1])}"
-    a_waited, b_waited = (_waiting_ratio(one) or 0.0 for one in (a, b))
-    if abs(a_waited - b_waited) > BUSIER_RATIO:
-        yield (
-            f"other programs took more of the machine from {'A' if a_waited > b_waited else 'B'}: of the "
-            f"processor time it wanted A waited for {format_ratio(a_waited)}, B for {format_ratio(b_waited)}"
-        )
-    roles = [known(one, "experiment.role") for one in (a, b)]
-    if roles[0] != roles[1]:
-        yield f"other roles ran ({roles[0]} → {roles[1]}): some figures are of one side only"
-
-
 RUN = ResultKind(
     name="run",
     type="summary",
     shape=record(shapes(_SUMMARY)),
     interval=record(shapes(_INTERVAL)),
-    figures=dict(compared()),
+    figures=dict(FIGURES),
     names={**NAMES, **short_names([CPU_PER_REQUEST])},
-    columns=_columns,
-    estimates=_estimates,
-    doubts=_doubts,
-    pair_doubts=_pair_doubts,
+    columns=columns,
+    estimates=estimates,
+    doubts=doubts,
+    pair_doubts=pair_doubts,
 )

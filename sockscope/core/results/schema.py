@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar
 from sockscope.core.censoring import AtLeast
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Kind, Value
-from sockscope.core.results.batch_means import Batches, told_apart
+from sockscope.core.results.batch_means import FEWEST, FLOOR_RATIO, Batches, told_apart
 from sockscope.core.results.shape import ANYTHING, FLAG, NUMBER, SCALAR, TEXT, Shape, one_of, record
-from sockscope.core.results.spread import Spread
+from sockscope.core.results.spread import CONFIDENCE, Spread, confidence
 from sockscope.core.units import DASH
 
 SCHEMA_VERSION = 2
@@ -44,13 +44,15 @@ class Figure:
     """A number that is a result. The unit is in the name.
 
     ``per_request``: it grows with the requests, so that two are compared per request. ``extent``: it tells
-    how much was done, so it grows with the length of a run.
+    how much was done, so it grows with the length of a run. ``floor_ratio`` is how far two of them may lie
+    apart from run to run alone.
     """
 
     name: str
     better: Better = Better.NEITHER
     per_request: bool = False
     extent: bool = False
+    floor_ratio: float = FLOOR_RATIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +108,37 @@ class Estimate:
     spread: Spread | None = None
     batches: Batches | None = None
 
-    def told_apart(self, other: Estimate, *, counts: bool = False) -> bool | None:
+    def told_apart(
+        self, other: Estimate, *, counts: bool = False, floor_ratio: float = FLOOR_RATIO
+    ) -> bool | None:
         """Tell whether the two differ by more than chance explains; None where nothing tells.
 
-        ``counts`` are told by :func:`~sockscope.core.results.batch_means.told_apart` in a way of their own.
+        ``counts`` and ``floor_ratio`` are those of :func:`~sockscope.core.results.batch_means.told_apart`.
         """
         if self.spread is not None and other.spread is not None:
-            return not self.spread.overlaps(other.spread)
+            return spreads_apart(self.spread, other.spread, floor_ratio)
         if self.batches is None or other.batches is None:
             return None
-        return told_apart(self.batches, other.batches, counts=counts)
+        return told_apart(self.batches, other.batches, counts=counts, floor_ratio=floor_ratio)
+
+
+def spreads_apart(one: Spread, other: Spread, floor_ratio: float = FLOOR_RATIO) -> bool | None:
+    """Tell whether the rounds of two results differ by more than chance explains; None where nothing tells.
+
+    The intervals of their medians must not overlap. Where there are too few rounds for such an interval, and
+    those lie apart by chance too often, their means have to differ like those of batches, too.
+    """
+    apart = not one.overlaps(other)
+    known = [tuple(value for value in spread.rounds if value is not None) for spread in (one, other)]
+    fewest = min(map(len, known))
+    if not apart or confidence(fewest) >= CONFIDENCE:
+        return apart
+    if one.at_least or other.at_least:
+        return apart if fewest > 1 else None
+    if fewest < FEWEST:
+        return None
+    mine, theirs = (Batches(values, (0.0,) * len(values)) for values in known)
+    return told_apart(mine, theirs, floor_ratio=floor_ratio)
 
 
 @dataclass(frozen=True, slots=True)

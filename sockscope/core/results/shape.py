@@ -56,7 +56,7 @@ def record(fields: Mapping[str, Shape], others: Shape | None = None) -> Shape:
 
     def faults(path: str, value: object) -> Iterator[str]:
         if not isinstance(value, Mapping):
-            yield f"{path or 'it'} is no object"
+            yield f"{path or 'it'} is not an object"
             return
         for name, shape in fields.items():
             if shape.needed and name not in value:
@@ -72,7 +72,7 @@ def list_of(shape: Shape) -> Shape:
 
     def faults(path: str, value: object) -> Iterator[str]:
         if not isinstance(value, list):
-            yield f"{path} is no list"
+            yield f"{path} is not a list"
             return
         for at, inner in enumerate(value):
             yield from shape.faults(_joined(path, at), inner)
@@ -96,19 +96,19 @@ def _joined(path: str, name: object) -> str:
 
 def _number(path: str, value: object) -> Iterator[str]:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        yield f"{path} is no number"
+        yield f"{path} is not a number"
     elif not _bounded(value):
         yield f"{path} is out of range"
 
 
 def _text(path: str, value: object) -> Iterator[str]:
     if not isinstance(value, str | None):
-        yield f"{path} is no text"
+        yield f"{path} is not text"
 
 
 def _name(path: str, value: object) -> Iterator[str]:
     if not isinstance(value, str):
-        yield f"{path} is no text"
+        yield f"{path} is not text"
 
 
 def _flag(path: str, value: object) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _flag(path: str, value: object) -> Iterator[str]:
 
 def _scalar(path: str, value: object) -> Iterator[str]:
     if not isinstance(value, str | int | float | None):
-        yield f"{path} is no single value"
+        yield f"{path} is not a single value"
     elif not _bounded(value):
         yield f"{path} is out of range"
 

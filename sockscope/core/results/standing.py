@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from sockscope.core.results.contest import Contest, Contestant, Lap, laps_by_figure
 from sockscope.core.results.spread import Spread, confidence, ranks, ratios
-from sockscope.core.run.findings import CPU_FULL_RATIO
+from sockscope.core.run.used_up import CPU_FULL_RATIO
 
 SERVER, CLIENTS, BOTH, NEITHER, SHARED, UNKNOWN = "server", "clients", "both", "neither", "shared", "unknown"
 MIXED = "mixed"
+RATIO = "ratio"
+"""Name of the ratio to the baseline, which is a figure of a contestant, too."""
 UNANSWERED = "no request was answered"
 """Why a contestant has no rank that has been measured all the same."""
 
@@ -21,7 +23,8 @@ class Standing:
 
     ``laps`` are the finished slices by contestant, ``faults`` why a contestant dropped out. While the race
     goes on, ``running`` is whose slice it is, ``round`` its number (from 1) and ``partial`` its figures so
-    far. ``time_left_s`` is None until it can be told.
+    far. ``time_left_s`` is None until it can be told. ``to_come`` are the slices to come where what has been
+    measured decides how many they are.
     """
 
     contest: Contest
@@ -34,6 +37,7 @@ class Standing:
     time_left_s: float | None = None
     finished: bool = False
     cut_short: bool = False
+    to_come: int | None = None
 
     @property
     def unanswered(self) -> frozenset[str]:
@@ -50,6 +54,8 @@ class Standing:
     @property
     def slices(self) -> int:
         """Slices that there are to be, those of contestants that dropped out not counted."""
+        if self.to_come is not None:
+            return self.slices_done + self.to_come
         racing = [c.name for c in self.contest.contestants if c.name not in self.faults]
         gone = sum(len(self.laps.get(name, ())) for name in self.faults)
         return len(racing) * self.contest.rounds + gone
@@ -80,6 +86,11 @@ class StandingRow:
     def name(self) -> str:
         """The contestant's name."""
         return self.contestant.name
+
+    @property
+    def spreads(self) -> Mapping[str, Spread]:
+        """The spread of each figure, the ratio to the baseline included."""
+        return {RATIO: self.ratio, **self.figures}
 
 
 def rows(standing: Standing) -> tuple[StandingRow, ...]:

@@ -14,6 +14,7 @@ from sockscope.core import units
 from sockscope.core.censoring import AtLeast, AtMost
 from sockscope.core.results.run_figures import NAMES
 from sockscope.core.results.schema import Report, known
+from sockscope.errors import shortened
 
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq,
@@ -37,6 +38,12 @@ class _Condition:
         """Tell whether a value meets the condition."""
         return _COMPARISONS[self.comparison](value, self.limit)
 
+    def certain(self, value: float | None) -> bool:
+        """Tell whether a value meets the condition for sure: a bound by whatever lies beyond it, too."""
+        if value is None:
+            return False
+        return self.holds(value) and self.comparison in _BEYOND.get(type(value), _COMPARISONS)
+
     def may_hold(self, value: float) -> bool:
         """Tell whether the condition is met, or could be: of a bound, by whatever lies beyond it."""
         beyond = _BEYOND.get(type(value), ())
@@ -46,9 +53,7 @@ class _Condition:
 
     def told_of(self, value: float) -> str:
         """Return in words that the condition is met, or could be (see :meth:`may_hold`)."""
-        beyond = _BEYOND.get(type(value), _COMPARISONS)
-        certain = self.holds(value) and self.comparison in beyond
-        return f"{self.text} {'holds' if certain else 'may hold'}"
+        return f"{self.text} {'holds' if self.certain(value) else 'may hold'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Threshold(_Condition):
         try:
             limit = _unit_of(figure).parse(value)
         except ValueError as error:
-            raise ValueError(f"the value {value} {error}") from None
+            raise ValueError(f"the value {shortened(value)} {error}") from None
         return cls(text.strip(), figure, comparison, limit)
 
     def missed(self, report: Report) -> str | None:
@@ -101,7 +106,9 @@ class ChangeThreshold(_Condition):
         figure, comparison, value = _parts(text, names, "requests_per_s<-5%")
         share = _SHARE.fullmatch(value)
         if share is None:
-            raise ValueError(f"the value {value} is not a change in per cent (for example -5% or +10%)")
+            raise ValueError(
+                f"the value {shortened(value)} is not a change in per cent (for example -5% or +10%)"
+            )
         limit = float(share[2]) / 100
         return cls(text.strip(), figure, comparison, -limit if share[1] == "-" else limit)
 
@@ -115,7 +122,9 @@ def _parts(text: str, names: Mapping[str, str], example: str) -> tuple[str, str,
     figure = names.get(name.lower())
     if figure is None:
         near = get_close_matches(name.lower(), names, n=1)
-        raise ValueError(f"there is no figure {name}" + (f"; did you mean {near[0]}?" if near else ""))
+        raise ValueError(
+            f"there is no figure {shortened(name)}" + (f"; did you mean {near[0]}?" if near else "")
+        )
     return figure, comparison, value
 
 
@@ -162,6 +171,6 @@ def _unit_of(figure: str) -> _Unit:
         return _RATIO
     if name.endswith("_per_s") or name in ("count", "unanswered"):
         return _NUMBER
-    if section == "service_time_s" or name.endswith("_s"):
+    if section.endswith("_s") or name.endswith("_s"):
         return _SECONDS
     return _NUMBER

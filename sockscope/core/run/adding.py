@@ -134,6 +134,10 @@ _MAXIMUM = Kind(max)
 Maximum = Annotated[T, _MAXIMUM]
 """The highest so far, of all parts."""
 
+_HIGHEST = Kind(max, ended=_zero)
+Highest = Annotated[T, _HIGHEST]
+"""The highest at the moment, of the parts that are there."""
+
 _EARLIEST = Kind(lambda values: min(filter(None, values), default=0.0), ended=lambda _: 0.0)
 Earliest = Annotated[T, _EARLIEST]
 """The earliest moment of the parts that are there; 0 = not yet."""
@@ -161,6 +165,21 @@ Rows = Annotated[T, _ROWS]
 _TIMELINE = Kind(lambda values: tuple(sorted(sum(values, ()), key=attrgetter("time_s"))), ended=lambda _: ())
 Timeline = Annotated[T, _TIMELINE]
 """A tuple of rows of this moment, in order of their ``time_s`` over all parts."""
+
+
+def _begun_since(before: Any, after: Any) -> Any:
+    last_s = before[-1].begin_s if before else float("-inf")
+    return tuple([one for one in after if one.begin_s > last_s])
+
+
+_HAPPENED = Kind(
+    lambda values: tuple(sorted(sum(values, ()), key=attrgetter("begin_s"))),
+    _begun_since,
+    lambda first, second: (*first, *_begun_since(first, second)),
+    origin=lambda _: (),
+)
+Happened = Annotated[T, _HAPPENED]
+"""A tuple of what has happened, in order of its ``begin_s``: in a window, what began after the one before."""
 
 
 def since(moment: str) -> Kind:

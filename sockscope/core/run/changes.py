@@ -1,7 +1,7 @@
 """What each change of the tuning did: the seconds before it against those after it.
 
 Only whole seconds count in which the traffic went on and the screen did nothing out of the ordinary. A change
-is followed until its figures have settled, the next one comes or the traffic is paused.
+is followed until its figures have settled, the next one comes or the traffic is paused after a while.
 """
 
 from __future__ import annotations
@@ -13,6 +13,13 @@ from functools import reduce
 
 from sockscope.core.censoring import AtLeast
 from sockscope.core.events import Event, EventKind
+from sockscope.core.results.batch_means import (
+    FLOOR_RATIO,
+    PERCENTILE_FLOOR_RATIO,
+    Batches,
+    Difference,
+    difference,
+)
 from sockscope.core.run.adding import joined
 from sockscope.core.run.fared import flatters
 from sockscope.core.run.figures import Figures, figures
@@ -29,6 +36,8 @@ STALE_S = 15.0
 GAP_S = 10.0
 """A longer silence between two snapshots is no second; a loop that is held up may be as long without one."""
 _OF_ANSWERS = ("p50_s", "p99_s", "max_s", "failed_per_s", "lost_per_s")
+_OF_THE_SERVED = ("p50_s", "p99_s", "max_s", "queue_s")
+_PERCENTILES = ("p50_s", "p99_s", "response_p50_s", "response_p99_s")
 _SLACK_S = 0.1
 """A reader that comes at even times comes a little early or late each time."""
 
@@ -51,10 +60,11 @@ class Change:
     over: bool = False
 
     def is_noise(self, name: str) -> bool:
-        """Tell whether the seconds before and after overlap in a figure, so that chance explains its change.
+        """Tell whether chance explains the change of a figure, so that no difference is shown.
 
-        While there are too few seconds of either, nothing is told to be noise, and requests without an answer
-        where there were none before never are.
+        It does where the seconds before and after overlap, or their means do not differ by more than such
+        seconds scatter (:mod:`sockscope.core.results.batch_means`). While there are too few seconds of either
+        nothing is told to be noise, and requests without an answer where there were none before never are.
         """
         before = _known(self.seconds_before, name)
         after = _known(self.seconds_after, name)
@@ -62,14 +72,32 @@ class Change:
             return False
         if any(map(_lacks_answers, self.seconds_after)) and not any(map(_lacks_answers, self.seconds_before)):
             return name not in _OF_ANSWERS and _overlap(before, after)
-        return _overlap(before, after)
+        apart = self._difference(name)
+        return _overlap(before, after) or (apart is not None and apart.covers_none)
 
-    def flatters(self, name: str) -> bool:
-        """Tell whether a percentile has fallen although clients fare no better."""
-        if self.before is None or self.after is None or name not in ("p50_s", "p99_s", "max_s"):
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """Return the least and the most that the relative change of a figure may be (0.1 is +10 %).
+
+        None where too few seconds tell it, or one of them has a bound of it alone.
+        """
+        apart = self._difference(name)
+        return None if apart is None else apart.interval
+
+    def _difference(self, name: str) -> Difference | None:
+        before, after = (_batches(seconds, name) for seconds in (self.seconds_before, self.seconds_after))
+        if before is None or after is None:
+            return None
+        floor = PERCENTILE_FLOOR_RATIO if name in _PERCENTILES else FLOOR_RATIO
+        return difference(before, after, floor)
+
+    def misleads(self, name: str) -> bool:
+        """Tell whether a percentile or the wait changes one way while clients fare the other."""
+        if self.before is None or self.after is None or name not in _OF_THE_SERVED:
             return False
-        fallen = (getattr(self.after, name) or 0.0) < (getattr(self.before, name) or 0.0)
-        return fallen and flatters(self.before.fared, self.after.fared)
+        before, after = getattr(self.before, name) or 0.0, getattr(self.after, name) or 0.0
+        if after < before:
+            return flatters(self.before.fared, self.after.fared)
+        return after > before and flatters(self.after.fared, self.before.fared)
 
 
 class Changes:
@@ -90,7 +118,7 @@ class Changes:
         paused, silent_s = snapshot.state is RunState.PAUSED, snapshot.time_s - self._last_s
         self._last_s = snapshot.time_s
         if paused and self.all:
-            self.all[-1].over = self.all[-1].after is not None
+            self.all[-1].over = len(self.all[-1].seconds_after) >= AFTER
         if paused or disturbed or silent_s > GAP_S or self._began_anew(snapshot):
             self._edge = None
         if paused or snapshot.time_s < self._settled_s:
@@ -146,6 +174,16 @@ class Changes:
             _overlap(_known(seconds[:BEFORE], name), _known(seconds[BEFORE:], name))
             for name in ("requests_per_s", "p50_s", "p99_s")
         )
+
+
+def _batches(seconds: Sequence[Figures], name: str) -> Batches | None:
+    """Return a figure second by second; None where they are too few, or not all of them know it."""
+    values = _known(seconds, name)
+    if len(values) < max(AFTER, len(seconds)) or any(isinstance(value, AtLeast) for value in values):
+        return None
+    waiting = [one.waiting_ratio for one in seconds]
+    known = [share for share in waiting if share is not None]
+    return Batches(tuple(values), tuple(known) if len(known) == len(values) else (0.0,) * len(values))
 
 
 def _lacks_answers(second: Figures) -> bool:

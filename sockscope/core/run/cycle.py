@@ -42,14 +42,15 @@ class Cycle:
 def cycle_of(window: Snapshot) -> Cycle:
     """Return the mean cycle of the clients of a window."""
     swarm, server = window.swarm, window.server
+    work_s = window.tuning.service_time_s if model_of(window) is not None else 0.0
     if swarm is None:
-        return Cycle(0.0, 0.0, None, 0.0, 0.0)
+        return Cycle(0.0, 0.0, None, 0.0, work_s)
     return Cycle(
         think_s=window.tuning.think_time_s,
         wait_s=_mean_wait_s(swarm.limiter) + _mean_wait_s(swarm.pool),
         service_s=swarm.service_time.mean_s,
         admission_s=_mean_wait_s(server.limiter) if server is not None else 0.0,
-        work_s=window.tuning.service_time_s if model_of(window) is not None else 0.0,
+        work_s=work_s,
     )
 
 

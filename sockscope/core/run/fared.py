@@ -15,11 +15,12 @@ LONGER_RATIO = 1.05
 
 
 class Fared(NamedTuple):
-    """How clients fare; None is not known.
+    """How clients fare; None is not known, infinite that nobody was answered.
 
     ``response_s`` is how long a client waits for an answer on average, all waits included, by the response
     time law (clients / rate - time to think; Lazowska et al., *Quantitative System Performance*, 3.5),
-    ``unanswered_ratio`` the share of the clients' time that went to requests without an answer.
+    ``unanswered_ratio`` the share of the clients' time that went to requests without an answer; those of one
+    turn (pipelining) are under way at the same time.
     """
 
     response_s: float | None = None

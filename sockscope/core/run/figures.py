@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from sockscope.core.censoring import Ages, AtLeast, percentiles
@@ -15,6 +16,8 @@ ONE_CORE_RATIO = 1.1
 STALL_MEDIANS = 10
 UNANSWERED_S = 0.5
 """No answer for a shorter time than this is nothing to tell where the median is not known."""
+HEARTBEAT_S = 0.01
+"""Interval of the heartbeat that measures how late a loop is."""
 LATE_S = 0.0025
 """A loop that is so late is held up: turns of a busy one take less, and uvloop's timers are 1 ms wide."""
 
@@ -26,9 +29,12 @@ class Figures:
     Rates are per second of the window, latencies in seconds, ratios of one core. ``bytes_per_s`` is the
     payload of the answers, framing taken off as the tuning of this moment has it: received by the clients,
     or sent by a server alone. Latencies are lower bounds (``AtLeast``) where they fall among requests without
-    an answer. ``wait_s`` is the mean wait for a permit of those that had to wait, ``queue_s`` that of all
+    an answer; ``response_p50_s`` and ``response_p99_s`` are of the response time, the others of the service
+    time. ``lateness_p99_s`` is that of the generator of an open loop, and ``dropped_per_s`` what it dropped.
+    ``wait_s`` is the mean wait for a permit of those that had to wait, ``queue_s`` that of all
     requests for a permit and for a connection of the pool. ``failed_per_s`` are timeouts and errors,
     ``lost_per_s`` those of UDP that were not answered later. ``stall_s`` is that of :func:`stall_s`.
+    ``waiting_ratio`` is the share of the processor time wanted by all processes for which they waited.
     ``fared`` is what the clients have of it.
     """
 
@@ -48,6 +54,11 @@ class Figures:
     failed_per_s: float | None = None
     lost_per_s: float | None = None
     stall_s: float | None = None
+    response_p50_s: float | None = None
+    response_p99_s: float | None = None
+    lateness_p99_s: float | None = None
+    dropped_per_s: float | None = None
+    waiting_ratio: float | None = None
     fared: Fared = field(default_factory=Fared)
 
     def __repr__(self) -> str:
@@ -110,7 +121,7 @@ def _of_process(use: ProcessUse) -> ProcessFigures:
         lag_max_s=lag_max,
         core_wait_ratio=_ratio(use.resources.core_wait_s, use.resources),
         wanted_ratio=_wanted_ratio(use),
-        late_ratio=_late_ratio(use.resources.loop_lag),
+        late_ratio=_late_ratio(use.resources),
         lag_mean_s=use.resources.loop_lag.mean_s,
     )
 
@@ -130,9 +141,12 @@ def _wanted_ratio(use: ProcessUse) -> float | None:
     return max(together, busiest or 0.0) if together is not None else None
 
 
-def _late_ratio(lag: Histogram) -> float | None:
+def _late_ratio(used: Resources) -> float | None:
+    """Return for how much of the time a loop was late; of all of it, as CPU is: pauses have no heartbeat."""
+    lag = used.loop_lag
     late = sum(count for late_s, count in lag.occupied() if late_s >= LATE_S)
-    return late / lag.total if lag.total else None
+    due = max(lag.total, used.measured_s / HEARTBEAT_S)
+    return late / due if lag.total else None
 
 
 def machine_ratio(window: Snapshot) -> float | None:
@@ -143,11 +157,18 @@ def machine_ratio(window: Snapshot) -> float | None:
     return used.machine_busy_s / used.measured_s / used.machine_cores
 
 
+def steal_ratio(window: Snapshot) -> float:
+    """Return the cores that a hypervisor gave to others while this machine wanted them; 0 if unknown."""
+    used = window.resources
+    return (used.machine_steal_s or 0.0) / used.measured_s if used.measured_s > 0 else 0.0
+
+
 def figures(window: Snapshot) -> Figures:
     """Return the figures of a window, as :func:`sockscope.core.run.window.window` cuts it out."""
     length = window.measured_s
     role = window.main
     p50, p99, longest = percentiles(role.service_time, without_answer(window), (0.5, 0.99, 1.0))
+    response_p50, response_p99 = percentiles(role.response_time, without_response(window), (0.5, 0.99))
     lag_p50, lag_p99, lag_max = window.resources.loop_lag.percentiles((0.5, 0.99, 1.0))
     totals = role.totals
 
@@ -171,8 +192,20 @@ def figures(window: Snapshot) -> Figures:
         failed_per_s=rate(totals.failed),
         lost_per_s=rate(max(0, totals.datagrams_lost)),
         stall_s=stall_s(window),
+        response_p50_s=response_p50,
+        response_p99_s=response_p99,
+        lateness_p99_s=role.schedule_lateness.percentile(0.99),
+        dropped_per_s=rate(totals.requests_dropped),
+        waiting_ratio=_waiting_ratio(window),
         fared=_fared(window),
     )
+
+
+def _waiting_ratio(window: Snapshot) -> float | None:
+    uses = [(process.resources.cpu_s, process.resources.core_wait_s) for process in window.processes]
+    waited = [wait_s for _, wait_s in uses if wait_s is not None]
+    wanted_s = sum(cpu_s for cpu_s, _ in uses) + sum(waited)
+    return sum(waited) / wanted_s if len(waited) == len(uses) and wanted_s > 0 else None
 
 
 def _fared(window: Snapshot) -> Fared:
@@ -181,7 +214,9 @@ def _fared(window: Snapshot) -> Fared:
         return Fared()
     answers, time_s = swarm.totals.responses, swarm.clients * length_s
     each_s = time_s * tuning.depth / answers - tuning.think_time_s if answers else None
-    return Fared(each_s, swarm.unanswered.sum_s / time_s)
+    if not answers and length_s > tuning.think_time_s:
+        each_s = math.inf
+    return Fared(each_s, swarm.unanswered.sum_s / (time_s * tuning.depth))
 
 
 def without_answer(window: Snapshot) -> Ages:
@@ -192,10 +227,22 @@ def without_answer(window: Snapshot) -> Ages:
     is not quick.
     """
     role = window.main
-    older, longest_s = role.in_flight - role.totals.requests, role.service_time.max_s
-    if older <= 0 or longest_s is None or longest_s >= window.measured_s:
-        return role.unanswered
-    return role.unanswered + Ages({window.measured_s: older})
+    older = role.in_flight - role.totals.requests
+    return role.unanswered + _older(older, role.service_time, window)
+
+
+def without_response(window: Snapshot) -> Ages:
+    """Return the same of the response time, with those that are queued and were due before the window."""
+    role = window.main
+    older = role.in_flight + role.queued - (role.totals.requests_due - role.totals.requests_dropped)
+    return role.response_unanswered + _older(older, role.response_time, window)
+
+
+def _older(count: int, answered: Histogram, window: Snapshot) -> Ages:
+    longest_s = answered.max_s
+    if count <= 0 or longest_s is None or longest_s >= window.measured_s:
+        return Ages()
+    return Ages({window.measured_s: count})
 
 
 def stall_s(window: Snapshot) -> float | None:
@@ -213,20 +260,24 @@ def stall_s(window: Snapshot) -> float | None:
         # More are in flight than were sent in the window: one was awaited all the time.
         all_the_time = role.last_answer_s and role.in_flight > role.totals.requests
         return window.measured_s if all_the_time and window.measured_s >= usual_s else None
-    awaited = role.in_flight and role.last_answer_s
-    going_on_s = min(window.time_s - role.last_answer_s, window.measured_s) if awaited else 0.0
+    awaited, since_s = role.in_flight and role.last_answer_s, max(role.last_answer_s, role.awaited_since_s)
+    going_on_s = min(window.time_s - since_s, window.measured_s) if awaited else 0.0
     longest_s = max(role.gaps.max_s or 0.0, going_on_s)
     return longest_s if longest_s > STALL_MEDIANS * median_s else 0.0
 
 
 def _queue_s(window: Snapshot) -> float | None:
-    """Return how long clients waited per request; at least so long where nobody's wait has ended."""
+    """Return how long clients waited per request; at least so long where nobody's wait has ended.
+
+    In an open loop it is not clients that wait, but requests in the queue: None.
+    """
     swarm = window.swarm
-    if swarm is None:
+    if swarm is None or window.tuning.rate:
         return None
     wait_s, sent = swarm.limiter.wait_s + swarm.pool.wait_s, swarm.totals.requests
     if sent:
-        return wait_s / sent
+        # All requests of a turn have waited for its permit.
+        return wait_s * window.tuning.depth / sent
     return AtLeast(window.measured_s) if swarm.limiter.waiting or swarm.pool.waiting else None
 
 

@@ -11,24 +11,26 @@ from sockscope.core.run.snapshot import Snapshot
 
 UNEXPLAINED_RATIO = 0.85
 """Below this share the latency is told to be too small."""
-_CYCLES = 10
+CYCLES = 10
 """A window must be so many times as long as a request: at its edges requests are in it in part."""
 
 
 def accounted_ratio(window: Snapshot) -> float | None:
     """Return the share of the time of all connections that service times and waits make up; 1 = all of it.
 
-    None where that cannot be told: no request has ended, requests overlap on a connection (pipelining), or
-    the window is short against a request.
+    None where that cannot be told: no request has ended, requests overlap on a connection (pipelining, an
+    open loop over UDP), or the window is short against a request.
     """
     swarm = window.swarm
-    if swarm is None or not swarm.connected_s or window.tuning.depth > 1:
+    tuning = window.tuning
+    overlap = tuning.depth > 1 or (tuning.rate and tuning.transport == "udp")
+    if swarm is None or not swarm.connected_s or overlap:
         return None
     ended = swarm.service_time.total + swarm.unanswered.total
     if not ended:
         return None
     service_s = (swarm.service_time.mean_s or 0.0) * swarm.service_time.total + swarm.unanswered.sum_s
-    if service_s / ended * _CYCLES > window.measured_s + window.paused_s:
+    if service_s / ended * CYCLES > window.measured_s + window.paused_s:
         return None
     return (service_s + swarm.idle_s) / swarm.connected_s
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sockscope.core.addresses import split_address
-from sockscope.core.connection import ConnectionView
+from sockscope.core.connection import TCP_COLUMNS, ConnectionView, tcp_figure
 from sockscope.core.roles import SERVER
 from sockscope.core.run.adding import ended, total
 from sockscope.core.run.snapshot import ConnectionQuery, RoleSnapshot
@@ -24,6 +25,7 @@ _SORT_KEYS: dict[str, Callable[[ConnectionView], Any]] = {
     "reads": lambda v: v.reads,
     "writes": lambda v: v.writes,
     "closed": lambda v: v.close_reason.value if v.close_reason else "",
+    **{column: partial(tcp_figure, name=name) for column, name in TCP_COLUMNS.items()},
 }
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from sockscope.core import units
-from sockscope.core.run.failing import SILENT_S
-from sockscope.core.run.snapshot import STOPPED, TARGET, Snapshot
+from sockscope.core.run.snapshot import SILENT_S, STOPPED, TARGET, Snapshot
 
 _NEARLY = 0.95
 """From this share of a duration on it counts as reached: processes tell their figures a moment apart."""

@@ -12,7 +12,8 @@ from enum import Enum
 from typing import Annotated, NamedTuple
 
 from sockscope.core.censoring import Ages
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionView
 from sockscope.core.events import Event
 from sockscope.core.histogram import Histogram
@@ -25,6 +26,7 @@ from sockscope.core.run.adding import (
     Every,
     FirstKnown,
     Gauge,
+    Highest,
     Lasting,
     Maximum,
     Nested,
@@ -34,6 +36,8 @@ from sockscope.core.run.adding import (
     listed,
     since,
 )
+from sockscope.core.run.lens import LensView
+from sockscope.core.run.raised import Raised
 
 
 class RunState(Enum):
@@ -55,10 +59,22 @@ class Totals:
     At the swarm ``requests`` were sent, ``responses`` came back; at the server ``requests`` arrived and
     ``responses`` were sent. ``timeouts`` are requests without a whole answer in time, ``errors`` those that
     failed otherwise, and at the server connections that sent garbage or whose own handler raised; ``failed``
-    are both. ``connections_failed`` are connection attempts that failed other than by refusal or timeout;
-    ``accept_stops`` how often the server stopped accepting because no descriptors were left.
+    are both. ``answers_rejected`` are errors whose answer was whole and none to be accepted.
+    ``connections_failed`` are connection attempts that failed other than by refusal or timeout, and
+    ``connects_without_port`` those of them that found no ephemeral port left (EADDRNOTAVAIL);
+    ``connections_truncated`` ended without TLS's close_notify. ``handshakes`` are those of TLS that were
+    finished, ``sessions_reused`` those of them that took up an earlier session, and ``handshakes_failed`` are
+    in no other count. ``accept_stops`` is how often the server stopped accepting because no descriptors were
+    left.
     ``datagrams_lost`` are requests that were not answered in
     time nor later (swarm), or numbers that never arrived (server); ``datagrams_late`` came after the timeout.
+    ``datagrams_held`` had to wait: the queue of the Unix socket that they went to was full (EAGAIN).
+    ``datagrams_unsent`` were not taken by the kernel, whose send buffer was full (EAGAIN, ENOBUFS),
+    ``datagrams_dropped`` came to a socket of this role whose receive buffer was full, and
+    ``datagrams_unread`` were in such a buffer when the socket was given up.
+    ``requests_due`` are those that clients were to make, whether they went out or not, and
+    ``requests_dropped`` those of them that an open loop gave up before they went out: at any moment
+    ``requests_due = requests + requests_dropped`` + those that are ``queued`` (swarm).
     ``unexpected`` are reads (TCP) or datagrams (UDP) that answer no request (swarm), or datagrams that claim
     to be the server's own (server). ``messages_torn`` came in more than one read, and ``reads_merged`` held
     more than one message, or parts of several (TCP). ``response_bytes`` are the bytes of the responses alone,
@@ -69,6 +85,7 @@ class Totals:
     responses: Cumulative[int] = 0
     timeouts: Cumulative[int] = 0
     errors: Cumulative[int] = 0
+    answers_rejected: Cumulative[int] = 0
     unexpected: Cumulative[int] = 0
     reads: Cumulative[int] = 0
     writes: Cumulative[int] = 0
@@ -83,14 +100,25 @@ class Totals:
     connections_reset: Cumulative[int] = 0
     connections_timed_out: Cumulative[int] = 0
     connections_failed: Cumulative[int] = 0
+    connects_without_port: Cumulative[int] = 0
     connections_rejected: Cumulative[int] = 0
+    connections_truncated: Cumulative[int] = 0
+    handshakes: Cumulative[int] = 0
+    handshakes_failed: Cumulative[int] = 0
+    sessions_reused: Cumulative[int] = 0
     accept_stops: Cumulative[int] = 0
     datagrams_sent: Cumulative[int] = 0
     datagrams_received: Cumulative[int] = 0
     datagrams_lost: Cumulative[int] = 0
     datagrams_late: Cumulative[int] = 0
+    datagrams_held: Cumulative[int] = 0
     datagrams_reordered: Cumulative[int] = 0
     datagrams_duplicated: Cumulative[int] = 0
+    datagrams_unsent: Cumulative[int] = 0
+    datagrams_dropped: Cumulative[int] = 0
+    datagrams_unread: Cumulative[int] = 0
+    requests_due: Cumulative[int] = 0
+    requests_dropped: Cumulative[int] = 0
 
     @property
     def failed(self) -> int:
@@ -103,7 +131,8 @@ class LimiterStatistics:
     """The semaphore: ``permits`` (0 = no limit), and who holds and who waits for one.
 
     ``wait_s`` is the time that all together have waited, also those who wait still, ``waited`` how many of
-    the ``acquired`` had to wait at all; both cumulative.
+    the ``acquired`` had to wait at all; both cumulative. ``longest_wait_s`` is how long the first of
+    those that wait now has done so.
     """
 
     permits: Gauge[int] = 0
@@ -112,6 +141,7 @@ class LimiterStatistics:
     acquired: Cumulative[int] = 0
     waited: Cumulative[int] = 0
     wait_s: Cumulative[float] = 0.0
+    longest_wait_s: Highest[float] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +157,9 @@ class Exchange(NamedTuple):
     """One request and its answer in the list of exchanges, without its payload.
 
     ``record_id`` asks :meth:`Engine.capture` for the bytes. ``head`` are the first bytes of the request.
-    ``service_time_s`` is None when no answer came. ``outcome``: ``ok``, ``timeout``, ``garbage``, ``short``
-    (only ``response_bytes`` of the answer came), ... They came in ``reads`` reads, the last of which held
-    other messages too if ``merged``.
+    ``service_time_s`` is None when no answer came. ``outcome``: ``ok``, ``timeout``, ``garbage``,
+    ``rejected``, ``short`` (only ``response_bytes`` of the answer came), ... They came in ``reads`` reads,
+    the last of which held other messages too if ``merged``.
 
     A tuple, since every snapshot makes hundreds of them on the loop that it observes: a frozen dataclass
     takes three times as long to make.
@@ -175,7 +205,8 @@ class ServerSide:
 class Capture:
     """One exchange with its bytes, from both ends where both ends are here.
 
-    ``server`` is None when its record was overwritten or the server is elsewhere.
+    ``server`` is None when its record was overwritten or the server is elsewhere. With ``tls`` the bytes are
+    those before they were encrypted.
     """
 
     exchange: Exchange
@@ -186,14 +217,15 @@ class Capture:
     request: Payload
     response: Payload | None
     server: ServerSide | None
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionQuery:
     """Which connections the reader wants to see; ``role`` is ``server`` or ``swarm``.
 
-    The first ``rtts`` of them come with the kernel's round-trip time, which costs a system call each; None
-    stands for all.
+    About the first ``looks`` of them the kernel is asked, which costs a system call each; None stands for
+    all. Of the others they tell what it told last.
     """
 
     role: str = SERVER
@@ -201,7 +233,7 @@ class ConnectionQuery:
     reverse: bool = False
     limit: int = 100
     text: str = ""
-    rtts: int | None = None
+    looks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,21 +249,21 @@ class Cursors:
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
-    """What the user's own code raised at one place, and how often: ``ValueError`` at ``mine.py:3``.
+class TcpSample:
+    """What looks at the TCP connections of a role add up to (TCP_INFO, Linux): a few of them at a time.
 
-    ``message`` is that of the last time.
+    ``rtt`` has the smoothed round-trip time of each look, and ``nagle`` counts those that found TCP_NODELAY
+    off; the rest counts what connections had in their lives
+    until they were looked at last (:class:`~sockscope.core.connection.TcpInfo`), all together.
     """
 
-    what: Current[str]
-    where: Current[str]
-    message: Current[str]
-    count: Cumulative[int]
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What makes it the same row."""
-        return self.what, self.where
+    looks: Cumulative[int] = 0
+    nagle: Cumulative[int] = 0
+    rtt: Cumulative[Histogram] = field(default_factory=Histogram)
+    retransmits: Cumulative[int] = 0
+    busy_s: Cumulative[float] = 0.0
+    rwnd_limited_s: Cumulative[float] = 0.0
+    sndbuf_limited_s: Cumulative[float] = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,21 +276,34 @@ class RoleSnapshot:
     since a knob needed new sockets, ``draining`` those that an address no longer in use still serves.
     ``captures_recorded`` counts exchanges that were captured and ``captures_overwritten`` those of them that
     are gone, ``events_missed`` lines that this reader did not get. ``last_conn_id`` is the highest number of
-    a connection. Where ``counts_frames`` is false, requests and responses are not counted: a server of the
+    a connection. ``undecided`` are requests over UDP that have timed out and may be answered late,
+    ``abandoned`` those whose socket was closed before an answer came, and
+    ``unread_bytes`` is the memory that unread datagrams take in the receive buffers of this role's sockets
+    (Linux). Where ``counts_frames`` is false, requests and responses are not counted: a server of the
     user's own speaks what the framing does not tell. ``last_trouble`` is what last kept a client from going
-    on, or what the user's own server raised last; ``raised`` is all that it raised, by place (in a window
+    on, or what the user's own server raised last; ``serves_as`` is what that is
+    (``coroutines``, ``threads``), and ``raised`` all that it raised, by place (in a window
     also what it raised before, 0 times).
     ``backlog`` are connections that the kernel has made and the server has not accepted yet (0 where it does
-    not tell; told by the clients of a server elsewhere), and ``not_accepting`` why it accepts nobody at the
-    moment.
+    not tell; told by the clients of a server elsewhere), ``listen_drops`` those that it has dropped at the
+    listeners of the server because their backlog was full (``sk_drops``; None where it does not tell), and
+    ``not_accepting`` why the server accepts nobody at the moment.
     ``service_time`` is that of the answered requests, ``unanswered`` are the ages at which the others were
     given up; ``gaps`` has the longest times without an answer that was awaited, one of every few hundredths
-    of a second. ``connected_s`` is the time for which the connections of the clients have been open, all
-    together, ``idle_s`` what of it they waited or thought, were about to end, or had a request that was
-    overdue and not yet given up.
+    of a second. ``response_time`` and ``response_unanswered`` are the same requests since they were due (open
+    loop) or their client wanted to ask (closed loop). ``queued`` are due and not sent yet, and
+    ``schedule_lateness`` is how late the generator itself was with those of an open loop.
+    ``connected_s`` is the time for which the connections have been open, all together,
+    ``unwritable_s`` what of it a server could not write to them because the peer did not read (its write
+    buffer was above the high-water mark), and ``idle_s`` what of it clients waited or thought, were about to
+    end, or had a request that was overdue and not yet given up.
     The swarm's ``began_s`` is when it was told to begin (or was refilled), just before its
-    first connect, ``ready_s`` when every client had got a connection, and ``last_answer_s`` when it read its
-    last answer: monotonic seconds, 0 = not yet.
+    first connect, ``ready_s`` when every client had got a connection, ``last_answer_s`` when it read its
+    last answer, and ``awaited_since_s`` since when an answer has been awaited without a break: monotonic
+    seconds, 0 = not yet, or none is.
+    ``jitter`` has the interarrival jitter of a client's answers over UDP (RFC 3550), once for each answer
+    that was looked at. ``handshake_time`` is that of TLS, from the connection until it can be used, and
+    ``tls`` what the last handshake agreed on (``TLSv1.3 TLS_AES_256_GCM_SHA384``).
     """
 
     role: Current[str]
@@ -286,20 +331,35 @@ class RoleSnapshot:
     clients_connecting: Gauge[int] = 0
     clients_retrying: Gauge[int] = 0
     in_flight: Gauge[int] = 0
+    undecided: Gauge[int] = 0
+    abandoned: Cumulative[int] = 0
+    unread_bytes: Gauge[int] = 0
     last_trouble: FirstKnown[str] = ""
+    serves_as: Current[str] = ""
     raised: Annotated[tuple[Raised, ...], listed("key")] = ()
     backlog: Gauge[int] = 0
     not_accepting: FirstKnown[str] = ""
+    listen_drops: Cumulative[int | None] = None
     limiter: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
     pool: Nested[LimiterStatistics] = field(default_factory=LimiterStatistics)
     service_time: Cumulative[Histogram] = field(default_factory=Histogram)
     unanswered: Cumulative[Ages] = field(default_factory=Ages)
     gaps: Cumulative[Histogram] = field(default_factory=Histogram)
+    response_time: Cumulative[Histogram] = field(default_factory=Histogram)
+    response_unanswered: Cumulative[Ages] = field(default_factory=Ages)
+    schedule_lateness: Cumulative[Histogram] = field(default_factory=Histogram)
+    queued: Gauge[int] = 0
     connected_s: Cumulative[float] = 0.0
     idle_s: Cumulative[float] = 0.0
+    unwritable_s: Cumulative[float] = 0.0
     began_s: Earliest[float] = 0.0
     ready_s: WhenAll[float] = 0.0
     last_answer_s: Maximum[float] = 0.0
+    awaited_since_s: Earliest[float] = 0.0
+    handshake_time: Cumulative[Histogram] = field(default_factory=Histogram)
+    jitter: Cumulative[Histogram] = field(default_factory=Histogram)
+    tls: FirstKnown[str] = ""
+    tcp: Nested[TcpSample] = field(default_factory=TcpSample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +370,24 @@ class KernelUdp:
     out_datagrams: Cumulative[int]
     in_errors: Cumulative[int]
     rcvbuf_errors: Cumulative[int]
+    no_ports: Cumulative[int] = 0
+    sndbuf_errors: Cumulative[int] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTcp:
+    """This machine's TCP counters since the run began (``/proc/net/netstat``, Linux).
+
+    ``listen_overflows`` are connections that the kernel has not made or not completed because the backlog of
+    whatever listener was full (``ListenOverflows``): the peer tries again, after 1 s at first (RFC 6298).
+    ``delayed_acks`` are acknowledgements that waited in vain for data to go with (``DelayedACKs``), and
+    ``retransmitted`` segments that were sent again (``RetransSegs`` of ``/proc/net/snmp``); None where the
+    kernel does not tell.
+    """
+
+    listen_overflows: Cumulative[int]
+    delayed_acks: Cumulative[int | None] = None
+    retransmitted: Cumulative[int | None] = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,8 +398,10 @@ class Resources:
     ``busiest_s`` is how long its busiest thread ran, or waited for a core although it could have run, and
     ``core_wait_s`` how long it waited (Linux; None elsewhere).
     ``machine_busy_s`` is the time that all ``machine_cores`` of the machine together worked, for whatever
-    program. ``kernel_udp`` and it are None where they cannot be told, and in child processes, for they are
-    told once.
+    program, and ``machine_steal_s`` what of it a hypervisor gave to other machines (steal in /proc/stat).
+    ``time_wait`` are the sockets of the machine in TIME_WAIT, ``ephemeral_ports`` those that a source address
+    has for connections to one server. ``kernel_udp``, ``kernel_tcp`` and these are None where they cannot be
+    told, and in child processes, for they are told once.
     Of a target, which is not ours, only what can be seen from outside is known.
     """
 
@@ -337,6 +417,10 @@ class Resources:
     core_wait_s: Cumulative[float | None] = None
     busiest_s: Cumulative[float | None] = None
     machine_busy_s: Cumulative[float | None] = None
+    machine_steal_s: Cumulative[float | None] = None
+    kernel_tcp: Nested[KernelTcp | None] = None
+    time_wait: Gauge[int | None] = None
+    ephemeral_ports: Current[int | None] = None
     machine_cores: Current[int] = 1
     time_s: Current[float] = 0.0
     since_s: Annotated[float, since("time_s")] = 0.0
@@ -355,7 +439,9 @@ class Resources:
 TARGET = "target"
 """Name of the process of a server that runs elsewhere on this machine."""
 STOPPED = "stopped"
-"""State of a process that a signal or a debugger has stopped: it answers nothing until it goes on."""
+"""State of a process that a signal or a debugger has stopped: it answers nothing until it is resumed."""
+SILENT_S = 1.0
+"""A process that has not answered for so long is held up by something."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -367,7 +453,8 @@ class ProcessUse:
     process of a server elsewhere.
     ``state`` is in words; ``alive`` is False when it ended although it should not have. ``silent_s`` is how
     long a child has not answered: its figures are as old as that. ``environment`` names the allocator
-    settings that it was started with.
+    settings that it was started with. ``lens`` is what the lens on its loop has seen; None where it was never
+    on.
     """
 
     name: Current[str]
@@ -379,6 +466,7 @@ class ProcessUse:
     state: Current[str] = "running"
     alive: Current[bool] = True
     silent_s: Current[float] = 0.0
+    lens: Nested[LensView | None] = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -388,8 +476,9 @@ class Snapshot:
     ``time_s`` is monotonic, and the moment of ``main``; ``elapsed_s`` counts
     since the run began, ``measured_s`` since the figures were cleared last (the end of the warm-up, or
     ``R``). ``roles`` are those of the run by their names, in the order of ``ROLE_NAMES``. ``resources``
-    are those of the process of the engine, which is also the first of ``processes``. ``closing_s`` is how
-    long the closing took, when the run has ended: it is in none of the figures.
+    are those of the process of the engine, which is also the first of ``processes``. ``events`` are the lines
+    of the log from the reader's cursor on, ``events_missed`` how many of these are not among them.
+    ``closing_s`` is how long the closing took, when the run has ended: it is in none of the figures.
     """
 
     time_s: Current[float]

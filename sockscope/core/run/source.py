@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import Capture, Cursors, RunState, Snapshot
+from sockscope.core.run.tasks import Cancelled
 
 
 class RunSource(Protocol):
     """One run, to be looked at and, while it ``is_live``, to be acted on.
 
     ``start`` comes first and once, ``stop`` last; between the two everything else may be called, in any order
-    and from one event loop. Only ``start``, ``stop``, ``wait``, ``apply``, ``settle``, ``conclude``,
-    ``capture`` and ``close_connection`` may wait; the other calls return at once and never raise because of
-    the state of the run, except where they say so. All times are seconds on one monotonic clock, that of
-    ``Snapshot.time_s``.
+    and from one event loop. Only ``start``, ``stop``, ``wait``, ``apply``, ``reload``, ``settle``,
+    ``conclude``, ``capture``, ``close_connection`` and ``cancel_task`` may wait; the other calls return at
+    once and never raise because of the state of the run, except where they say so. All times are seconds on
+    one monotonic clock, that of ``Snapshot.time_s``.
 
     A source that is not live shows what happened earlier. ``pause`` and ``resume`` then hold up and continue
-    the replay, while ``apply``, ``clear``, ``mark`` and ``close_connection`` raise StateError.
+    the replay, while ``apply``, ``reload``, ``clear``, ``mark``, ``stall``, ``close_connection`` and
+    ``cancel_task`` raise StateError.
     """
 
     @property
@@ -66,6 +69,12 @@ class RunSource(Protocol):
         Raises ConfigError, EngineError or StateError; the run then goes on as before.
         """
 
+    async def reload(self) -> str:
+        """Let the user's own code serve as it is in its files by now; return what was done, if anything.
+
+        Raises ConfigError, EngineError or StateError; the run then goes on with what it has.
+        """
+
     def pause(self) -> None:
         """Stop the traffic, connections stay open; without effect unless the run is RUNNING."""
 
@@ -77,6 +86,12 @@ class RunSource(Protocol):
 
     def mark(self, text: str) -> None:
         """Write a marker into the log. Raises StateError when the run is not live."""
+
+    def stall(self) -> None:
+        """Let the server stand still for the experiment's ``stall_s``, and write a marker.
+
+        Raises StateError when the run is not live, EngineError when its server cannot be stalled.
+        """
 
     def clear(self) -> None:
         """Let the cumulative figures begin anew; connections, captures and the log stay.
@@ -94,6 +109,13 @@ class RunSource(Protocol):
         """Close one connection of a role; False when there is none with this number.
 
         Raises StateError when the run is not live.
+        """
+
+    async def cancel_task(self, pid: int, task: int) -> Cancelled:
+        """Cancel a task of own code in a process of the run; return what became of it within a second.
+
+        ``task`` is its number in what the lens shows. Raises StateError when the run is not live, and
+        EngineError when the process does not answer.
         """
 
     async def settle(self) -> None:

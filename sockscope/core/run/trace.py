@@ -9,6 +9,7 @@ from sockscope.core.events import Event, EventKind
 from sockscope.core.roles import ROLE_NAMES
 from sockscope.core.run.changes import GAP_S, Change, Changes
 from sockscope.core.run.figures import Figures, figures, process_figures
+from sockscope.core.run.latency_slices import LatencySlice
 from sockscope.core.run.snapshot import Snapshot
 from sockscope.core.run.window import window
 from sockscope.core.series import TimeSeries
@@ -32,6 +33,7 @@ class Trace:
     ``series`` holds one :class:`TimeSeries` per number of :class:`Figures`, and the gauges ``clients``,
     ``connections``, ``in_flight``, ``waiting``, ``permits``; ``server_cpu_ratio``, ``clients_cpu_ratio`` (one
     for each role) are of the busiest other process of that role, ``child_cpu_ratio`` of one with several.
+    ``service_time`` and ``response_time`` have the latencies between each two snapshots.
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,8 @@ class Trace:
             _CPU_OF_SEVERAL,
         ]  # fmt: skip
         self.series = {name: TimeSeries(POINTS) for name in names}
+        self.service_time: deque[LatencySlice] = deque(maxlen=POINTS)
+        self.response_time: deque[LatencySlice] = deque(maxlen=POINTS)
         self.markers: deque[Event] = deque(maxlen=200)
         self._changes = Changes()
         self._headline: Snapshot | None = None
@@ -81,12 +85,14 @@ class Trace:
         shown = figures(between)
         for name in _NUMBERS:
             series[name].append(now.time_s, getattr(shown, name))
-        role = now.main
+        role = between.main
         series["clients"].append(now.time_s, role.clients)
         series["connections"].append(now.time_s, role.connections_open)
         series["in_flight"].append(now.time_s, role.in_flight)
         series["waiting"].append(now.time_s, role.limiter.waiting + role.pool.waiting)
         series["permits"].append(now.time_s, role.limiter.permits or None)
+        self.service_time.append(LatencySlice.of(role.service_time, role.unanswered, between))
+        self.response_time.append(LatencySlice.of(role.response_time, role.response_unanswered, between))
         for name, ratio in cpu_elsewhere(between).items():
             series[name].append(now.time_s, ratio)
 
@@ -103,6 +109,8 @@ class Trace:
         """Forget the past, for figures that begin anew."""
         for one in self.series.values():
             one.clear()
+        self.service_time.clear()
+        self.response_time.clear()
         self.markers.clear()
         self._changes.clear()
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from sockscope.core.run.snapshot import STOPPED, RoleSnapshot, Snapshot
+from sockscope.core.addresses import format_address
+from sockscope.core.run.snapshot import SILENT_S, STOPPED, RoleSnapshot, Snapshot
 from sockscope.core.units import counted, format_bytes, format_count, format_duration
+from sockscope.core.wire.dialogue import FAULT
+
+UNDERSTOOD = "does it understand the requests? (--request, --framing)"
+LATE_RATIO = 0.05
+"""From this share of the timeouts on, answers that come later are worth a word."""
 
 
 def why_unanswered(snapshot: Snapshot) -> str:
@@ -14,23 +20,45 @@ def why_unanswered(snapshot: Snapshot) -> str:
     if server is not None and (raised := _raised(server)):
         return raised
     if totals.connections_refused and not totals.bytes_in:
-        return f"nobody listens at {swarm.address}" if elsewhere else swarm.last_trouble
+        tried = " nor at ".join(map(format_address, snapshot.experiment.targets))
+        return f"nobody listens at {tried}" if elsewhere else swarm.last_trouble
     if stopped := next((p for p in snapshot.processes if p.state == STOPPED), None):
         return f"{stopped.name} process {stopped.pid} is stopped (SIGSTOP, a debugger)"
+    if silent := next((p for p in snapshot.processes if p.silent_s >= SILENT_S), None):
+        since = format_duration(silent.silent_s)
+        return f"{silent.name} process {silent.pid} has not answered for {since}: something holds up its loop"
     if not totals.requests:
-        return swarm.last_trouble or "the run ended before a client was connected"
+        return swarm.last_trouble or not_asked(snapshot) or "the run ended before a client was connected"
     if not (own or elsewhere):
         timeout = format_duration(tuning.request_timeout_s)
         if tuning.service_time_s >= tuning.request_timeout_s and totals.timeouts:
             return f"the service time is {format_duration(tuning.service_time_s)}, the timeout {timeout}"
         return swarm.last_trouble or "the run ended before the first answer"
+    if totals.unexpected and tuning.transport == "tcp" and snapshot.experiment.unasked == FAULT:
+        # Which ends a connection, with a word on what came.
+        return swarm.last_trouble
+    if totals.answers_rejected:
+        return f"the server answers, but {swarm.last_trouble}"
     if came := what_came(snapshot):
         return came
+    if totals.connections_closed and swarm.last_trouble not in ("", "timeout"):
+        return f"connections end before the first byte of an answer: {swarm.last_trouble}"
     if swarm.backlog >= max(swarm.connections_open, 1):
         return f"the server does not accept: {connections_wait(swarm.backlog)} in its backlog"
-    if totals.connections_closed and swarm.last_trouble != "timeout":
-        return f"connections end before a byte of an answer: {swarm.last_trouble}"
-    return "the server sent nothing; does it understand what is asked? (--request, --framing)"
+    if totals.datagrams_held * 2 > totals.requests:
+        return f"the server does not read: {counted(totals.datagrams_held, 'request')} found its queue full"
+    within = f" within {format_duration(tuning.request_timeout_s)} (--timeout)" if totals.timeouts else ""
+    return f"the server sent nothing{within}; {UNDERSTOOD}"
+
+
+def not_asked(snapshot: Snapshot) -> str:
+    """Return what clients that are connected wait for before they ask anything, or nothing."""
+    totals, experiment = snapshot.main.totals, snapshot.experiment
+    first = [f"--{key}" for key in ("greeting", "preamble") if experiment.value(key)]
+    if totals.requests or not totals.connections_opened or not first:
+        return ""
+    words = "greeting" if first[0] == "--greeting" else "answer to a preamble"
+    return f"nothing has been asked yet: no {words} of the server is whole ({', '.join(first)})"
 
 
 def what_came(snapshot: Snapshot) -> str:
@@ -39,15 +67,19 @@ def what_came(snapshot: Snapshot) -> str:
     if snapshot.tuning.transport == "tcp":
         if totals.responses or not totals.bytes_in:
             return ""
-        came = f"{format_bytes(totals.bytes_in)} came, but no whole answer"
-        return f"{came}; what tells the end of one? (--framing, --until, --expect)"
-    if totals.datagrams_late and totals.datagrams_late >= totals.timeouts / 2:
-        return f"{counted(totals.datagrams_late, 'answer')} came after the timeout (--timeout)"
+        came = f"{format_bytes(totals.bytes_in)} arrived, but no whole answer"
+        if not (ends := snapshot.experiment.ends):
+            return f"{came}; how does one end? (--as, --framing, --until, --expect)"
+        if totals.errors and (trouble := snapshot.main.last_trouble):
+            return f"{came}: {trouble}"
+        return f"{came}; does one end as --{ends[0].replace('_', '-')} says?"
+    if totals.datagrams_late and totals.datagrams_late >= LATE_RATIO * totals.timeouts:
+        return f"{counted(totals.datagrams_late, 'answer')} arrived after the timeout (--timeout)"
     if totals.unexpected and totals.unexpected >= totals.timeouts / 2:
-        came = "1 datagram that is no answer came"
+        came = "1 datagram arrived that is not an answer"
         if totals.unexpected > 1:
-            came = f"{format_count(totals.unexpected)} datagrams that are no answers came"
-        return f"{came}: over UDP a server sends each request back as it is"
+            came = f"{format_count(totals.unexpected)} datagrams arrived that are not answers"
+        return f"{came}: over {snapshot.tuning.carrier} a server must echo each request"
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sockscope.core.roles import SWARM
+from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.run.adding import difference
 from sockscope.core.run.snapshot import Snapshot
 
@@ -24,10 +24,18 @@ def drained(end: Snapshot, stopped: Snapshot) -> Snapshot:
     """Return the ``end`` of a run with the latencies of all requests that were made until then.
 
     What was under way has been answered by the moment at which everything had ``stopped``, or was given up at
-    an age that is in there, too. The counts stay those of the end.
+    an age that is in there, too. So is what the user's own server raised while it ended. The other counts
+    stay those of the end.
     """
-    swarm, after = end.swarm, stopped.swarm
-    if swarm is None or after is None:
-        return end
-    swarm = replace(swarm, service_time=after.service_time, unanswered=after.unanswered)
-    return replace(end, roles={**end.roles, SWARM: swarm})
+    roles = dict(end.roles)
+    if (swarm := end.swarm) is not None and (asked := stopped.swarm) is not None:
+        roles[SWARM] = replace(
+            swarm, service_time=asked.service_time, unanswered=asked.unanswered,
+            response_time=asked.response_time, response_unanswered=asked.response_unanswered,
+            connected_s=asked.connected_s, idle_s=asked.idle_s,
+        )  # fmt: skip
+    server, served = end.server, stopped.server
+    if server is not None and served is not None and served.last_trouble != server.last_trouble:
+        totals = replace(server.totals, errors=served.totals.errors)
+        roles[SERVER] = replace(server, totals=totals, raised=served.raised, last_trouble=served.last_trouble)
+    return replace(end, roles=roles)

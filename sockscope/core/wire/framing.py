@@ -12,6 +12,7 @@ merges or tears writes. Answers of other servers can also be cut behind a termin
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -53,8 +54,11 @@ class Decoder(Protocol):
         """Bytes of an unfinished frame that are held."""
         ...
 
+    has_asides: bool
+    """Whether :meth:`is_aside` is true of anything."""
+
     more: bool
-    """Whether whole frames are held too: :data:`MOST_FRAMES` were given, ``feed(b"")`` gives the next."""
+    """Whether ``feed(b"")`` has more to give: :data:`MOST_FRAMES` were given, or a fault follows them."""
 
     @property
     def pending(self) -> Frame:
@@ -64,13 +68,23 @@ class Decoder(Protocol):
     def feed(self, data: bytes) -> list[Frame]:
         """Take what one read returned and give the frames that are complete now, a bounded number of them.
 
-        Raises FramingError when the stream breaks the format or its limit.
+        Raises FramingError when the stream breaks the format or its limit, once the frames before are given.
         """
         ...
 
+    def end(self) -> Frame | None:
+        """The stream has ended: return what is held, if that ends the message; else None."""
+        ...
 
-class _Buffered:
+    def is_aside(self, wire: bytes) -> bool:
+        """Tell whether a whole frame is no answer, whatever was asked: the protocol says so."""
+        ...
+
+
+class Buffered:
     """The part that the cutting decoders share: the unfinished frame and where reads ended in it."""
+
+    has_asides = False
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -80,13 +94,16 @@ class _Buffered:
 
     @property
     def pending_bytes(self) -> int:
+        """Bytes of an unfinished frame that are held."""
         return len(self._held)
 
     @property
     def pending(self) -> Frame:
+        """What is held of an unfinished frame."""
         return Frame(bytes(self._held), tuple(self._read_ends))
 
     def feed(self, data: bytes) -> list[Frame]:
+        """Take a read and give the frames that are complete now; raises FramingError."""
         if not data and not self.more:
             return []
         # What is held has been searched already, unless there is more in it.
@@ -97,24 +114,55 @@ class _Buffered:
         self.more = False
         frames: list[Frame] = []
         start = 0
-        while end := self._frame_end(start, max(start, searched)):
-            if len(frames) == MOST_FRAMES:
-                self.more = True
-                break
-            ends = self._read_ends and [e - start for e in self._read_ends if start < e < end]
-            frames.append(Frame(bytes(self._held[start:end]), tuple(ends)))
-            start = end
+        try:
+            while end := self._frame_end(start, max(start, searched)):
+                if len(frames) == MOST_FRAMES:
+                    self.more = True
+                    break
+                ends = self._read_ends and self._reads_in(start, end)
+                frames.append(Frame(bytes(self._held[start:end]), tuple(ends)))
+                start = end
+        except FramingError:
+            if not frames:
+                raise
+            self.more = True
         if start:
             del self._held[:start]
             self._read_ends = [e - start for e in self._read_ends if e > start]
         return frames
+
+    def _reads_in(self, start: int, end: int) -> list[int]:
+        """Return where reads ended inside a frame; there may be as many as it has bytes."""
+        ends = self._read_ends
+        return [e - start for e in ends[bisect_right(ends, start) : bisect_left(ends, end)]]
+
+    def end(self) -> Frame | None:
+        """Return None: these messages do not end with the stream."""
+        return None
+
+    def is_aside(self, wire: bytes) -> bool:
+        """Return False: whatever comes may be an answer."""
+        return False
+
+    def clear(self) -> None:
+        """Forget what is held."""
+        self._held.clear()
+        self._read_ends.clear()
 
     def _frame_end(self, start: int, searched: int) -> int:
         """Return the offset just behind the frame that begins at ``start``, or 0 while it is unfinished."""
         raise AssertionError  # pragma: no cover
 
 
-class LengthDecoder(_Buffered):
+def _too_long(claimed: int, limit: int) -> str:
+    """Return what is wrong with a length beyond ``limit``, which may be the beginning of a text."""
+    first = claimed.to_bytes(LENGTH_HEADER_BYTES, "big")
+    if first.isascii() and (text := first.decode("ascii")).isprintable():
+        return f"a length was expected, but '{text}' came: this is not --framing length"
+    return f"a frame claims {claimed:,} B; at most {limit:,} B are accepted"
+
+
+class LengthDecoder(Buffered):
     """A 4-byte big-endian byte count before each payload."""
 
     def _frame_end(self, start: int, searched: int) -> int:
@@ -123,12 +171,12 @@ class LengthDecoder(_Buffered):
             return 0
         claimed = int.from_bytes(held[start : start + LENGTH_HEADER_BYTES], "big")
         if claimed > self._limit:
-            raise FramingError(f"a frame claims {claimed:,} B; at most {self._limit:,} B are accepted")
+            raise FramingError(_too_long(claimed, self._limit))
         end = start + LENGTH_HEADER_BYTES + claimed
         return end if end <= len(held) else 0
 
 
-class UntilDecoder(_Buffered):
+class UntilDecoder(Buffered):
     """The bytes ``until`` end each message; they belong to it, and do not count against ``limit``.
 
     ``name`` is what a fault calls them.
@@ -156,7 +204,7 @@ class NewlineDecoder(UntilDecoder):
         super().__init__(b"\n", limit, "newline")
 
 
-class FixedDecoder(_Buffered):
+class FixedDecoder(Buffered):
     """Every ``size`` bytes are a message."""
 
     def __init__(self, size: int) -> None:
@@ -170,13 +218,20 @@ class FixedDecoder(_Buffered):
 class ReadDecoder:
     """Each read is taken for one message."""
 
-    more = False
+    has_asides = more = False
     pending_bytes = 0
     pending = Frame(b"", ())
 
     def feed(self, data: bytes) -> list[Frame]:
         """Return the read as one frame."""
         return [Frame(data, ())] if data else []
+
+    def end(self) -> None:
+        """Nothing is held."""
+
+    def is_aside(self, wire: bytes) -> bool:
+        """Return False: whatever comes may be an answer."""
+        return False
 
 
 _DECODERS: dict[str, Callable[[int], Decoder]] = {

@@ -11,6 +11,7 @@ import re
 _HEX = "hex:"
 _ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
 _WRITTEN = {byte[0]: f"\\{letter}" for letter, byte in _ESCAPES.items()}
+_DIGITS = re.compile(r"(?:\s|[0-9A-Fa-f]{2})*")
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.?)", re.DOTALL)
 
 
@@ -20,7 +21,10 @@ def parse_octets(text: str) -> bytes:
         try:
             data = bytes.fromhex(text[len(_HEX) :])
         except ValueError:
-            raise ValueError("is not hexadecimal: two digits a byte (for example hex:0d0a)") from None
+            good = _DIGITS.match(text, len(_HEX))
+            place = good.end() + 1 if good else len(text)
+            why = "is not hexadecimal: two digits a byte (for example hex:0d0a)"
+            raise ValueError(f"{why}: wrong at character {place}") from None
     else:
         data = _unescaped(text)
     if not data:
@@ -38,7 +42,8 @@ def _unescaped(text: str) -> bytes:
         elif escape in _ESCAPES:
             byte = _ESCAPES[escape]
         else:
-            raise ValueError(f"is not text: there is no escape \\{escape}, only \\r \\n \\t \\0 \\\\ \\xNN")
+            why = f"is not text: there is no escape \\{escape}, only \\r \\n \\t \\0 \\\\ \\xNN"
+            raise ValueError(f"{why}: wrong at character {match.start() + 1}")
         pieces += [_encoded(text[at : match.start()]), byte]
         at = match.end()
     return b"".join([*pieces, _encoded(text[at:])])

@@ -19,11 +19,12 @@ from typing import Any, cast
 
 from sockscope import __version__
 from sockscope.core.config.experiment import Experiment
+from sockscope.core.run.lens import LensView
 from sockscope.core.run.snapshot import Cursors, Resources, RoleSnapshot
 from sockscope.core.wire.framing import LENGTH_HEADER_BYTES, MAX_FRAME_BYTES, FramingError, decoder_for
 from sockscope.errors import EngineError
 
-PROTOCOL = 4
+PROTOCOL = 7
 """Version of the messages; to be raised with every change of one."""
 MAX_MESSAGE_BYTES = MAX_FRAME_BYTES
 _LENGTH = struct.Struct("!I")
@@ -66,10 +67,14 @@ class ReportRequest:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a child knows of its roles and of itself at one moment."""
+    """What a child knows of its roles and of itself at one moment.
+
+    ``lens`` is without its tasks where they are those of the report before.
+    """
 
     roles: Mapping[str, RoleSnapshot]
     resources: Resources
+    lens: LensView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +86,25 @@ class Exhausted:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
-    """Suspends or resumes the periodic work of a child: nobody looks at the run while it rests."""
+class Heartbeat:
+    """Lets a child measure how late its loop is, or do without."""
 
-    resting: bool
+    beating: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Switches the lens on a child's loop on or off."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTask:
+    """Cancels a task of those that the lens on a child's loop shows; the answer tells what became of it."""
+
+    number: int
+    task: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +115,7 @@ class Trouble:
     fatal: bool
 
 
-Message = Setup | Call | Answer | ReportRequest | Report | Exhausted | Rest | Trouble
+Message = Setup | Call | Answer | ReportRequest | Report | Exhausted | Heartbeat | Look | CancelTask | Trouble
 
 
 def hello() -> bytes:
@@ -183,8 +203,11 @@ class Channel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand on what is complete."""
         try:
-            for frame in self._decoder.feed(data):
-                self._take(frame.wire[LENGTH_HEADER_BYTES:])
+            frames = self._decoder.feed(data)
+            while frames:
+                for frame in frames:
+                    self._take(frame.wire[LENGTH_HEADER_BYTES:])
+                frames = self._decoder.feed(b"")
         except FramingError as error:
             self._break(f"garbage on the channel of a child process: {error}")
         except EngineError as error:

@@ -6,6 +6,9 @@ from dataclasses import replace
 
 from sockscope.core.run.snapshot import Capture, Exchange, RoleSnapshot, ServerSide
 
+_MOMENTS = ("began_s", "ready_s", "last_answer_s", "awaited_since_s")
+"""Fields of a snapshot that are a moment, or 0 for what never was."""
+
 
 def snapshot_later(snapshot: RoleSnapshot, by_s: float) -> RoleSnapshot:
     """Return a snapshot with every time in it later by ``by_s`` seconds; 0 stays for what never was."""
@@ -16,8 +19,7 @@ def snapshot_later(snapshot: RoleSnapshot, by_s: float) -> RoleSnapshot:
         time_s=snapshot.time_s + by_s,
         events=tuple(replace(event, time_s=event.time_s + by_s) for event in snapshot.events),
         exchanges=tuple(_exchange_later(exchange, by_s) for exchange in snapshot.exchanges),
-        began_s=snapshot.began_s and snapshot.began_s + by_s,
-        last_answer_s=snapshot.last_answer_s and snapshot.last_answer_s + by_s,
+        **{name: at_s + by_s for name in _MOMENTS if (at_s := getattr(snapshot, name))},
     )
 
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from sockscope.core.addresses import Address
+from sockscope.core.arrivals import Turn
 from sockscope.core.config.division import busy_processes, divided, part
 from sockscope.core.events import CloseReason
+from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
 from sockscope.engine.placement.clock import answer_later, capture_later
 from sockscope.engine.placement.hosts.host import ANSWER_S, SILENT_S, START_S, Host, TroubleHandler
@@ -81,6 +83,11 @@ class HostedRole(Role):
         await self.refresh()
         return address
 
+    async def reload(self, number: int) -> str:
+        """Read the user's own code anew in every host; return what was edited."""
+        edited = await _all(host.ask(self._name, "reload", number, within_s=START_S) for host in self.hosts)
+        return next(filter(None, edited), "")
+
     def _take_over(self, assignment: Assignment, address: Address) -> None:
         self._in_force = assignment if self._kind.aimed else replace(assignment, address=address)
 
@@ -89,10 +96,11 @@ class HostedRole(Role):
     ) -> Address:
         """Call ``start`` or ``apply`` in each host with its part; return the address."""
         of = len(self.hosts)
+        busy = busy_processes(assignment.tuning, of, self._name)
 
         async def ask(index: int, address: Address) -> Address:
             tuning = divided(assignment.tuning, self._name, index, of)
-            arguments = [replace(assignment, tuning=tuning, address=address)]
+            arguments = [replace(assignment, tuning=tuning, address=address, turn=Turn(index, busy))]
             rest = [shares[index]] if shares is not None else []
             host = self.hosts[index]
             found: Address = await host.ask(self._name, method, *arguments, *rest, within_s=within_s)
@@ -117,6 +125,10 @@ class HostedRole(Role):
         """Keep the captures of this moment, or let them go."""
         self._reports.hold(held)
         self._tell("hold", held)
+
+    def stall(self, seconds: float) -> None:
+        """Stand still in every host."""
+        self._tell("stall", seconds)
 
     def _tell(self, method: str, argument: object) -> None:
         for host in self.hosts:
@@ -188,6 +200,11 @@ class HostedRole(Role):
         found = await asyncio.gather(*(look(host) for host in self.hosts))
         return next((side for side in found if side is not None), None)
 
+    async def count_held_up(self, hold: Hold) -> int:
+        """Return how many exchanges waited for the end of a hold, wherever they were made."""
+        counts = await asyncio.gather(*(self._look(host, "count_held_up", hold) for host in self.hosts))
+        return sum(filter(None, counts))
+
     async def close_connection(self, conn_id: int) -> bool:
         """Close one connection, in the host that its number tells."""
         host = self.hosts[(conn_id - 1) % len(self.hosts)]
@@ -200,8 +217,10 @@ class HostedRole(Role):
             return None
 
 
-async def _all(calls: Iterable[Coroutine[Any, Any, Any]]) -> None:
-    """Wait for all of ``calls``; then raise what the first that failed raised."""
-    for outcome in await asyncio.gather(*calls, return_exceptions=True):
+async def _all(calls: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Wait for all of ``calls`` and return what they return; raise what the first that failed raised."""
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
+    return outcomes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.engine.placement.hosts.child import ChildHost
 from sockscope.engine.placement.hosts.host import HostFactory
 from sockscope.engine.placement.hosts.loop import LoopHost

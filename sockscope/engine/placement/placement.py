@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 
 from sockscope.core.addresses import Address
 from sockscope.core.config.division import busy_processes
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tls import Certificate
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
+from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import Capture, Cursors, ProcessUse, RoleSnapshot
+from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.engine.addresses import aim
 from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
@@ -20,6 +24,7 @@ from sockscope.engine.placement.layout import HERE, Place, place_of
 from sockscope.engine.placement.placed_role import NOTHING, PlacedRole
 from sockscope.engine.role import DRAIN_S, Assignment, Share
 from sockscope.engine.roles import ROLE_KINDS, RoleKind, kinds_in
+from sockscope.engine.tls.contexts import certificate_for
 from sockscope.errors import EngineError, SockscopeError
 
 QUIET_S = 1.0
@@ -29,13 +34,20 @@ QUIET_S = 1.0
 class Placement:
     """The roles of one run. ``on_trouble(text, fatal)`` gets what goes wrong by itself."""
 
-    def __init__(self, experiment: Experiment, on_trouble: TroubleHandler) -> None:
+    def __init__(
+        self, experiment: Experiment, on_trouble: TroubleHandler, certificate: Certificate | None = None
+    ) -> None:
         self._experiment = experiment
         self._on_trouble = on_trouble
         self._tuning = experiment.tuning
         self._requests = experiment.requests
         self._roles: dict[str, PlacedRole] = {}
+        self._beating = True
+        self._lens = False
+        self._code = 0
         self._winding_up: set[asyncio.Task[None]] = set()
+        self.certificate = certificate
+        """The throw-away certificate of the server that the run has or aims at, once there is one."""
         self.address: Address = ("", 0)
         self.began_s = 0.0
         """When the last of the roles was told to begin, monotonic."""
@@ -66,11 +78,16 @@ class Placement:
 
     # Control.
 
+    def place_code(self, directory: str) -> None:
+        """Let roles that are made from now on find own code in this directory; empty: where it is."""
+        self._experiment = replace(self._experiment, checkout=directory)
+
     async def start(self, tuning: Tuning, address: Address) -> None:
         """Make the roles where ``tuning`` places them, and start one after the other.
 
         Raises EngineError or ListenError; nothing is left behind then.
         """
+        self._certify(tuning)
         kinds = kinds_in(self._experiment)
         places = {kind.name: place_of(kind, tuning) for kind in kinds}
         roles = await self._build(places)
@@ -79,11 +96,14 @@ class Placement:
         try:
             for placed in self._roles.values():
                 self.began_s = perf_counter()
-                assignment = Assignment(tuning, 0, _address_for(placed.kind, address, previous))
+                aim_at = _address_for(placed.kind, address, previous)
+                assignment = Assignment(tuning, 0, aim_at, certificate=self.certificate)
                 previous = await placed.role.start(assignment, Share(budget=self._budget(placed)))
-            if self.generates and not self._experiment.dialogue.wants_echo:
-                # The clients have listened first whether the server speaks: no time of the run.
-                await self.settle()
+            if self.generates:
+                if not self._experiment.dialogue.wants_echo:
+                    # The clients have listened first whether the server speaks: no time of the run.
+                    await self.settle()
+                # Nor is the time that their processes took to come up.
                 self.began_s = max(self.began_s, self.read(self.main, NOTHING).began_s)
         except BaseException:
             await self.stop(0.0)
@@ -95,12 +115,13 @@ class Placement:
 
         Raises EngineError or ListenError; everything is as before then.
         """
+        self._certify(tuning)
         places = {
             name: place_of(placed.kind, tuning)
             for name, placed in self._roles.items()
             if self._must_move(placed, tuning)
         }
-        assignment = Assignment(tuning, generation, address)
+        assignment = Assignment(tuning, generation, address, self._code, self.certificate)
         if places:
             found = await self._move(places, assignment)
         elif tuning.frames_alike(self._tuning):
@@ -108,6 +129,27 @@ class Placement:
         else:
             found = await self._reframe(assignment)
         self._tuning, self.address = tuning, found
+
+    async def reload(self, tuning: Tuning, generation: int, address: Address) -> str:
+        """Let connections be made anew, and be served by the user's own code as it is in its files by now.
+
+        Return what was done: nothing where no file was edited. A role whose process has ended begins anew.
+        Raises EngineError or ConfigError when the code will not do; everything is as before then.
+        """
+        if gone := [placed.kind.title for placed in self._roles.values() if not placed.intact]:
+            await self.apply(tuning, generation, address)
+            return f"{' and '.join(gone)} begun anew"
+        number = self._code + 1
+        edited = [await placed.role.reload(number) for placed in self._roles.values()]
+        if any(edited):
+            await self._change({}, Assignment(tuning, generation, address, number, self.certificate))
+            self._code = number
+        return next((f"edited {files}" for files in edited if files), "")
+
+    def _certify(self, tuning: Tuning) -> None:
+        """Make a certificate for the server if it is to speak TLS and has none; raises ConfigError."""
+        if tuning.tls and self.certificate is None:
+            self.certificate = certificate_for(self._experiment)
 
     def _must_move(self, placed: PlacedRole, tuning: Tuning) -> bool:
         if placed.place != place_of(placed.kind, tuning) or not placed.intact:
@@ -184,14 +226,35 @@ class Placement:
 
     def pause(self, paused: bool) -> None:
         """Stop making requests, or go on."""
-        for placed in self._generating():
+        for placed in self._roles.values():
             placed.pause(paused)
 
+    def stall(self, seconds: float) -> bool:
+        """Let whoever serves stand still, wherever it runs; False where nobody here does."""
+        serving = [role for p in self._roles.values() if p.kind.listens for role in p.hosted]
+        for role in serving:
+            role.stall(seconds)
+        return bool(serving)
+
     def rest(self, resting: bool) -> None:
-        """Suspend or resume the periodic work of the hosts."""
-        for placed in self._roles.values():
-            for host in placed.hosts():
-                host.rest(resting)
+        """Suspend or resume the reports of the hosts."""
+        for host in self._hosts():
+            host.rest(resting)
+
+    def beat(self, beating: bool) -> None:
+        """Let the hosts measure how late their loops are, or do without; those too that are yet to come."""
+        self._beating = beating
+        for host in self._hosts():
+            host.beat(beating)
+
+    def look(self, lens: bool) -> None:
+        """Switch the lens on the loops of the hosts on or off, of those too that are yet to come."""
+        self._lens = lens
+        for host in self._hosts():
+            host.look(lens)
+
+    def _hosts(self) -> Iterable[Host]:
+        return dict.fromkeys(host for placed in self._roles.values() for host in placed.hosts())
 
     def refill(self, requests: int) -> None:
         """Make so many more requests."""
@@ -223,6 +286,10 @@ class Placement:
         try:
             for host in every:
                 await host.start()
+                if not self._beating:
+                    host.beat(False)
+                if self._lens:
+                    host.look(True)
         except BaseException:
             await asyncio.gather(*(host.end() for host in every))
             raise
@@ -291,8 +358,13 @@ class Placement:
     def _must_vacate(self, placed: PlacedRole, tuning: Tuning) -> bool:
         """Tell whether a successor is to have the very address that this one still listens on."""
         before = self._tuning
-        same = (before.transport, before.family) == (tuning.transport, tuning.family)
-        return placed.kind.listens and not placed.kind.aimed and self._experiment.port != 0 and same
+        # A Unix socket of the other sort has the same path.
+        same = before.family == tuning.family and (
+            before.transport == tuning.transport or tuning.family == "unix"
+        )
+        return (
+            placed.kind.listens and not placed.kind.aimed and self._experiment.names_address(tuning) and same
+        )
 
     async def _vacate(self, role: HostedRole) -> None:
         """Free an address: over TCP its listener is closed, over UDP the role that has it ends."""
@@ -343,7 +415,7 @@ class Placement:
         """Return what the process of each host uses, as it reported last."""
         current = {host for placed in self._roles.values() for host in placed.role.hosts}
         found: list[ProcessUse] = []
-        for host in dict.fromkeys(host for placed in self._roles.values() for host in placed.hosts()):
+        for host in self._hosts():
             if (use := host.use()) is not None:
                 leaves = host not in current and use.state == RUNNING
                 found.append(replace(use, state="leaving") if leaves else use)
@@ -360,6 +432,17 @@ class Placement:
                 if side := await role.find_answer(seen):
                     return replace(seen, server=side)
         return seen
+
+    async def cancel_task(self, pid: int, task: int) -> Cancelled:
+        """Cancel a task of own code in the process of a host; raises EngineError when it is silent."""
+        for host in self._hosts():
+            if (use := host.use()) is not None and use.pid == pid:
+                return await host.cancel_task(task)
+        return Cancelled(CancelOutcome.GONE, f"task {task}")
+
+    async def count_held_up(self, hold: Hold) -> int:
+        """Return how many exchanges of the main role waited for the end of a hold."""
+        return await self._roles[self.main].role.count_held_up(hold) if self._roles else 0
 
     async def close_connection(self, name: str, conn_id: int) -> bool:
         """Close one connection; False when there is none with this number."""

@@ -11,10 +11,11 @@ from typing import Generic, TypeVar
 from sockscope.core.events import Event
 from sockscope.core.run.merging import merged
 from sockscope.core.run.snapshot import ConnectionQuery, Cursors, Exchange, RoleSnapshot, Totals
+from sockscope.engine.captures import CAPTURES
 from sockscope.engine.placement.clock import snapshot_later
 from sockscope.engine.placement.hosts.host import Host
 from sockscope.engine.placement.sparse_ring import SparseRing
-from sockscope.engine.recorder import CAPTURES, EVENTS
+from sockscope.engine.recorder import EVENTS
 
 INTEREST_S = 1.0
 """What a reader asked for is fetched for it this long, though it asks for less in between."""

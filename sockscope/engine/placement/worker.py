@@ -16,20 +16,27 @@ import signal
 import socket
 import sys
 from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
+from sockscope.core.run.tasks import TasksView
 from sockscope.core.units import format_duration
+from sockscope.engine.lens.lens import Lens
 from sockscope.engine.loops import attach, calm_allocator, calm_collector, run_on
+from sockscope.engine.own_process import lent_process
 from sockscope.engine.placement.channel import (
     Answer,
     Call,
+    CancelTask,
     Channel,
     Exhausted,
+    Heartbeat,
+    Look,
     Message,
     Report,
     ReportRequest,
-    Rest,
     Setup,
     Trouble,
     check_hello,
@@ -38,10 +45,12 @@ from sockscope.engine.placement.channel import (
     receive,
     unpacked,
 )
+from sockscope.engine.process_tree import end_descendants
 from sockscope.engine.role import ASKED, TOLD, Role
 from sockscope.engine.roles import ROLE_KINDS
 from sockscope.engine.sampler import Sampler
-from sockscope.engine.stops import STOPS
+from sockscope.engine.stops import STOPS, leave_stops_to_main
+from sockscope.engine.unix_sockets import remove_socket_files
 from sockscope.errors import EngineError, SockscopeError
 
 EXHAUSTED_S = 0.01
@@ -56,7 +65,9 @@ class Worker:
         self._roles: dict[str, Role] = {name: ROLE_KINDS[name].make(setup.experiment) for name in setup.roles}
         self._waiting_to_start = set(setup.roles)
         self._sampler = Sampler(idle_threads=1, machine=False)
+        self._lens = Lens(self._sampler)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told_tasks: TasksView | None = None
         self._tells: Counter[str] = Counter()
         self._exhausted_timers: dict[str, asyncio.TimerHandle] = {}
         # Roles whose budget is looked at: when it is spent, the engine hears of it.
@@ -73,6 +84,7 @@ class Worker:
     async def end(self) -> None:
         """Give up what is still under way."""
         self._sampler.stop()
+        self._lens.look(False)
         for timer in self._exhausted_timers.values():
             timer.cancel()
         for task in self._tasks:
@@ -81,7 +93,7 @@ class Worker:
             await asyncio.wait(self._tasks)
 
     def _continued(self, stopped_s: float) -> None:
-        text = f"continued after a stop of {format_duration(stopped_s)}"
+        text = f"resumed after being stopped for {format_duration(stopped_s)}"
         self.channel.send(Trouble(text, fatal=False))
 
     def _ended(self, text: str) -> None:
@@ -95,19 +107,32 @@ class Worker:
                 self.channel.send(self._report(message))
             case Call(number=0):
                 self._call(message)
-            case Rest(resting):
-                (self._sampler.stop if resting else self._sampler.start)()
+            case Heartbeat(beating):
+                (self._sampler.start if beating else self._sampler.stop)()
+            case Look(on):
+                self._lens.look(on)
             case Call():
-                task = asyncio.get_running_loop().create_task(self._answer(message))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._run(self._answer(message.number, self._called(message)))
+            case CancelTask(number, task):
+                self._run(self._answer(number, self._lens.cancel_task(task)))
             case _:
                 raise EngineError(f"a child process has no use for a {type(message).__name__}")
 
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _report(self, request: ReportRequest) -> Report:
+        lens = self._lens.view()
+        if lens is not None and lens.tasks is self._told_tasks:
+            lens = replace(lens, tasks=None)
+        elif lens is not None:
+            self._told_tasks = lens.tasks
         return Report(
             {name: self._roles[name].snapshot(cursors) for name, cursors in request.cursors.items()},
             self._sampler.sample(),
+            lens,
         )
 
     def _call(self, call: Call) -> None:
@@ -118,15 +143,15 @@ class Worker:
         if call.role in self._budgeted:
             self._look_whether_exhausted(call.role)
 
-    async def _answer(self, call: Call) -> None:
+    async def _answer(self, number: int, work: Coroutine[Any, Any, Any]) -> None:
         try:
-            value = await self._called(call)
+            value = await work
         except SockscopeError as error:
-            self.channel.send(Answer(call.number, error=error))
+            self.channel.send(Answer(number, error=error))
         except Exception as error:  # noqa: BLE001  # the boundary of the process: it is the engine's to judge
-            self.channel.send(Answer(call.number, error=EngineError(f"internal error: {error!r}")))
+            self.channel.send(Answer(number, error=EngineError(f"internal error: {error!r}")))
         else:
-            self.channel.send(Answer(call.number, value))
+            self.channel.send(Answer(number, value))
 
     async def _called(self, call: Call) -> Any:
         if call.method not in ASKED or call.role not in self._roles:
@@ -195,7 +220,9 @@ def main(descriptor: int) -> None:
         if setup.experiment.allocator == "calm":
             calm_allocator()
         sock.setblocking(False)
-        run_on(setup.experiment.loop, serve(sock, setup))
+        with lent_process({signal.SIGINT, signal.SIGCONT}):
+            run_on(setup.experiment.loop, serve(sock, setup))
+        end_descendants()
 
 
 _PR_SET_PDEATHSIG = 1
@@ -203,8 +230,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _end_with_the_engine() -> None:
+    leave_stops_to_main()
     while os.read(0, 1):
         pass
+    remove_socket_files()
+    end_descendants()
     os._exit(1)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Protocol
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionRecord, ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
-from sockscope.engine.options import buffer_options, no_delay_option
+from sockscope.engine.options import buffer_options, no_delay_options
 from sockscope.engine.servers.accept_gate import AcceptGate
 from sockscope.engine.servers.endpoint import SequenceCounts, ServerContext
 
@@ -133,5 +133,5 @@ class ConnectionsEndpoint:
         """Return the options of one accepted connection, which are those of all."""
         for conn_id in list(self.connections):
             if sock := self.socket_of(conn_id):
-                return [no_delay_option(sock, self.tuning), *buffer_options(sock, self.tuning)]
+                return [*no_delay_options(sock, self.tuning), *buffer_options(sock, self.tuning)]
         return []

@@ -10,10 +10,11 @@ from collections import deque
 from time import perf_counter
 from typing import NamedTuple
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.wire.framing import decoder_for, torn_and_merged
-from sockscope.engine.recorder import Clip, clip
+from sockscope.engine.captures import Clip, clip
+from sockscope.engine.standstill import Standstill
 from sockscope.engine.threads import ThreadRecorder
 
 MOST_QUEUED_REQUESTS = 1_024
@@ -43,10 +44,13 @@ def is_full(queue: deque[Request] | None, queued_bytes: int) -> bool:
 class Conversation:
     """The decoder and the record of one connection. One thread uses it."""
 
-    __slots__ = ("_decoder", "_kept", "_on_exchange", "_recorder", "_repeat", "record")
+    __slots__ = ("_decoder", "_kept", "_on_exchange", "_recorder", "_repeat", "_standstill", "record")
 
-    def __init__(self, recorder: ThreadRecorder, record: ConnectionRecord, tuning: Tuning) -> None:
+    def __init__(
+        self, recorder: ThreadRecorder, record: ConnectionRecord, tuning: Tuning, standstill: Standstill
+    ) -> None:
         self.record = record
+        self._standstill = standstill
         self._decoder = decoder_for(tuning.framing, tuning.request_bytes)
         self._recorder = recorder
         self._on_exchange = recorder.on_exchange
@@ -56,6 +60,8 @@ class Conversation:
 
     def requests_in(self, data: bytes) -> list[Request]:
         """Count one read and return requests that it completes, perhaps not all. Raises FramingError."""
+        if self._standstill.until_s:
+            self._standstill.wait()
         now = perf_counter()
         if data == self._repeat:
             self.record.odd_read(len(data), 1)
@@ -88,6 +94,8 @@ class Conversation:
 
     def answer(self, request: Request) -> bytes:
         """Count and record the answer to ``request``; return the bytes to write."""
+        if self._standstill.until_s:
+            self._standstill.wait()
         read_s, wire, kept = request
         self.record.odd_write(len(wire))
         self._on_exchange((read_s, perf_counter(), self.record, kept, kept))

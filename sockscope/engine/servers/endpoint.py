@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from sockscope.core.addresses import Address
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import family_of, socket_address
@@ -17,19 +18,25 @@ from sockscope.engine.options import change_buffers, set_buffers, set_reuse_port
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
+from sockscope.engine.standstill import Standstill
+from sockscope.engine.tls.contexts import ServerTls
+from sockscope.engine.unix_sockets import SocketFiles
 from sockscope.errors import ConfigError
 
-Remote = tuple[str, int] | tuple[str, int, int, int]
-"""An address as the socket module gives it: of IPv6 with flow label and scope."""
+Remote = tuple[str, int] | tuple[str, int, int, int] | str | bytes
+"""An address as the socket module gives it: of IPv6 with flow label and scope, of a Unix socket its path or,
+as bytes, its abstract name."""
 
 
 class SequenceCounts(NamedTuple):
-    """What the numbers of UDP datagrams tell, and how many the kernel has ``dropped`` at the socket."""
+    """What the numbers of UDP datagrams tell, how many the kernel has ``dropped`` at the socket, and the
+    memory that those take there which nobody has read yet."""
 
     lost: int = 0
     reordered: int = 0
     duplicated: int = 0
     dropped: int = 0
+    unread_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +56,17 @@ class ServerContext:
     """What a model is given: the run's fixed part, the recorder it writes to, and who is admitted.
 
     The admission limit is one for all endpoints of a server; models that serve on an event loop keep it.
-    With an ``inheritance`` the model goes on at another's address.
+    With an ``inheritance`` the model goes on at another's address. ``files`` binds to Unix sockets. A
+    ``standstill`` holds up models in threads.
     """
 
     experiment: Experiment
     recorder: Recorder
     admission: Limiter = field(default_factory=lambda: Limiter(0))
     inheritance: Inheritance | None = None
+    standstill: Standstill = field(default_factory=Standstill)
+    files: SocketFiles = field(default_factory=SocketFiles)
+    tls: ServerTls = field(default_factory=ServerTls)
 
 
 class Endpoint(Protocol):
@@ -115,6 +126,12 @@ class Endpoint(Protocol):
         ...
 
     @property
+    def listen_drops(self) -> int | None:
+        """Connections that the kernel has dropped at the listener so far; None where it does not tell, once
+        it is closed, and over UDP."""
+        ...
+
+    @property
     def not_accepting(self) -> str:
         """Why nobody is accepted at the moment; empty while somebody may be, and over UDP."""
         ...
@@ -150,11 +167,14 @@ def bound_socket(kind: socket.SocketKind, context: ServerContext, assignment: As
         raise listen_error(address, error) from error
     try:
         sock.setblocking(False)
+        set_buffers(sock, assignment.tuning)
+        if sock.family is socket.AF_UNIX:
+            context.files.bind(sock, address[0])
+            return sock
         if kind is socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(experiment.reuse_address))
         if experiment.reuse_port:
             set_reuse_port(sock)
-        set_buffers(sock, assignment.tuning)
         sock.bind(socket_address(address))
     except OSError as error:
         sock.close()

@@ -11,13 +11,20 @@ import select
 import socket
 import threading
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sockscope.core.addresses import Address
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import plain_address
-from sockscope.engine.options import change_buffers, listener_backlog, listener_queue, reuse_options
+from sockscope.engine.options import (
+    ListenDrops,
+    change_buffers,
+    listener_backlog,
+    listener_queue,
+    reuse_options,
+    set_accepted_buffers,
+)
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S
@@ -26,12 +33,16 @@ from sockscope.engine.threads import Waker
 
 
 class Arrival(NamedTuple):
-    """An accepted socket, where it comes from, and the tuning that was in force when it connected."""
+    """An accepted socket, where it comes from, and the tuning that was in force when it connected.
+
+    ``peer_name`` is where it comes from as ``accept`` told it: two values, or four over IPv6, or a path.
+    """
 
     sock: socket.socket
     remote: Address
     tuning: Tuning
     generation: int
+    peer_name: Any
 
 
 class Listener:
@@ -53,6 +64,7 @@ class Listener:
         except OSError as error:
             self._socket.close()
             raise listen_error(assignment.address, error) from error
+        self._drops = ListenDrops(self._socket)
         self.address: Address = plain_address(self._socket.getsockname())
 
     # From the thread that accepts.
@@ -115,6 +127,7 @@ class Listener:
                 return
             self._take_backlog()
             self._refusing = True
+            self._context.recorder.listen_drops += self._drops.end()
             if not self._shared:
                 # Ends the listening itself, whoever still watches the descriptor; BSD has no such thing.
                 with contextlib.suppress(OSError):
@@ -150,6 +163,12 @@ class Listener:
             queued = listener_queue(self._socket) if self._socket is not None else None
             return len(self._taken) + (queued or 0)
 
+    @property
+    def drops(self) -> int | None:
+        """Connections that the kernel has dropped here, while it listens."""
+        with self._lock:
+            return self._drops.count
+
     def options(self) -> list[SocketOption]:
         """Return the listener's options, requested and effective."""
         with self._lock:
@@ -167,10 +186,11 @@ class Listener:
         if self._socket is None or self._refusing:
             return None
         try:
-            sock, remote = self._socket.accept()
+            sock, peer_name = self._socket.accept()
         except BlockingIOError:
             return None
-        return Arrival(sock, plain_address(remote), self.tuning, self.generation)
+        set_accepted_buffers(sock, self.tuning)
+        return Arrival(sock, plain_address(peer_name), self.tuning, self.generation, peer_name)
 
     def _take_backlog(self) -> None:
         with contextlib.suppress(OSError):  # without descriptors the rest is lost with the listener

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import islice
 from time import perf_counter
 
-from sockscope.core.addresses import Address, format_address
+from sockscope.core.addresses import Address, format_address, is_unix
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.sequence import SequenceTracker
@@ -23,7 +23,9 @@ PEER_SILENCE_S = 30.0
 CROWDED_SILENCE_S = 1.0
 """The same while more than half of the connections that may be are remembered."""
 WATCH_S = 0.5
-"""How often silent peers are looked for, at the most."""
+"""Longest time between two looks for silent peers."""
+SETTLE_S = 0.49
+"""Shortest time after which a number that is missing still is called lost: a look may come a little early."""
 _is_here = lru_cache(maxsize=256)(is_here)
 
 
@@ -52,26 +54,33 @@ class Peers:
         self._recorder = recorder
         self._experiment = context.experiment
         self._address = address
-        self._heard_itself = False
+        self._declined: set[str] = set()
         # What was counted of peers that are forgotten. It stays here until the end: a thread that forgets one
         # must not take from one place what it adds to the other a moment later.
         self._past = SequenceCounts()
+        self._settled_s = perf_counter()
         # The last number of peers that were forgotten, or known to the endpoint before this one: what they
         # send next does not tell of a loss.
         self._left_off = dict(context.inheritance.counted) if context.inheritance is not None else {}
 
     # Datagrams.
 
-    def arrived(self, remote: Remote, number: int) -> UdpPeer | None:
-        """Return who sent a datagram with this number (0: none), or None when there are too many peers."""
-        peer = self.known.get(remote)
+    def arrived(self, remote: Remote | None, number: int) -> UdpPeer | None:
+        """Return who sent a datagram with this number (0: none), or None when that one is not served."""
+        peer = self.known.get(remote) if remote is not None else None
         if peer is not None and number == peer.tracker.highest + 1:
             peer.tracker.highest = number
             return peer
         return self.out_of_line(remote, peer, number)
 
-    def out_of_line(self, remote: Remote, peer: UdpPeer | None, number: int) -> UdpPeer | None:
-        """Take a datagram that is not simply the next one of a known peer; None when it is not served."""
+    def out_of_line(self, remote: Remote | None, peer: UdpPeer | None, number: int) -> UdpPeer | None:
+        """Take a datagram that is not simply the next one of a known peer; None when it is not served.
+
+        It is without a ``remote`` where a Unix socket without a name has sent it.
+        """
+        if remote is None:
+            self._decline("datagrams of sockets without a name cannot be answered")
+            return None
         peer = peer or self._new(remote, number)
         if peer is None:
             return None
@@ -89,24 +98,29 @@ class Peers:
     def _new(self, remote: Remote, number: int) -> UdpPeer | None:
         if self._is_own(remote):
             # Its answer would come back here as the next request, for ever.
-            self._recorder.count("unexpected")
-            if not self._heard_itself:
-                self._heard_itself = True
-                text = "datagrams that claim to be from this server itself are not answered"
-                self._recorder.on_error(text, address=format_address(plain_address(remote)))
+            self._decline("datagrams that claim to be from this server itself are not answered", remote)
             return None
         if len(self.known) >= self._experiment.max_connections:
             self._recorder.count("rejected")
+            self._recorder.count("declined")
             return None
         left_off = self._left_off.pop(remote, 0)
         return self._remember(remote, SequenceTracker(left_off if left_off < number else 0))
 
+    def _decline(self, why: str, remote: Remote | None = None) -> None:
+        """Count a datagram that is not served, and say why, once."""
+        self._recorder.count("unexpected")
+        self._recorder.count("declined")
+        if why not in self._declined:
+            self._declined.add(why)
+            self._recorder.on_error(why, address=format_address(plain_address(remote)))
+
     def _is_own(self, remote: Remote) -> bool:
         """Whether an address is that of this very socket."""
         host, port = self._address
-        if remote[1] != port:
+        source, from_port = plain_address(remote)
+        if from_port != port:
             return False
-        source = plain_address(remote)[0]
         everywhere = aim(self._address)[0] != host
         return source == host or (everywhere and _is_here(source))
 
@@ -139,6 +153,11 @@ class Peers:
             del self._left_off[next(iter(self._left_off))]
         self._recorder.on_close(peer.record, reason)
 
+    def has_gone(self, remote: Remote, peer: UdpPeer) -> None:
+        """A peer has closed its socket, as the kernel says of Unix sockets."""
+        if self.known.get(remote) is peer:
+            self.forget(remote, CloseReason.EOF)
+
     def forget_silent(self) -> float:
         """Forget who has been silent for too long, and call lost what is missing for a while.
 
@@ -146,8 +165,11 @@ class Peers:
         """
         now = perf_counter()
         silence_s = self._silence_s
+        if settles := now - self._settled_s >= SETTLE_S:
+            self._settled_s = now
         for remote, peer in list(self.known.items()):
-            peer.tracker.settle()
+            if settles:
+                peer.tracker.settle()
             reads = peer.record.reads
             if reads != peer.reads_seen:
                 peer.reads_seen, peer.idle_since_s = reads, now
@@ -167,8 +189,9 @@ class Peers:
         """Forget everybody, for good: what was counted here is the recorder's from now on."""
         for remote in list(self.known):
             self.forget(remote, reason)
+        found = self.sequence_counts()
         for counter in ("lost", "reordered", "duplicated"):
-            self._recorder.count(counter, getattr(self._past, counter))
+            self._recorder.count(counter, getattr(found, counter))
         self._past = SequenceCounts()
 
     @property
@@ -181,8 +204,12 @@ class Peers:
     # For readers.
 
     def sequence_counts(self) -> SequenceCounts:
-        """Return what is lost, reordered and duplicated of all peers that there were."""
-        return _sum([self._past, *(peer.tracker for peer in self.known.values())])
+        """Return what is lost, reordered and duplicated of all peers that there were.
+
+        A Unix socket loses nothing: a number that is missing there is that of a request that never left.
+        """
+        found = _sum([self._past, *(peer.tracker for peer in self.known.values())])
+        return found._replace(lost=0) if is_unix(self._address[0]) else found
 
     @property
     def reads(self) -> int:

@@ -7,10 +7,11 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from time import perf_counter
 
 from sockscope.core.addresses import Address, format_address
-from sockscope.core.config.experiment import Tuning
 from sockscope.core.config.models import SERVER_MODELS
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
@@ -23,6 +24,9 @@ from sockscope.engine.servers.conversation import Conversation
 from sockscope.engine.servers.endpoint import Inheritance, ServerContext
 from sockscope.engine.servers.listener import Arrival, Listener
 from sockscope.engine.threads import ThreadGroup, ThreadRecorder, Waker
+from sockscope.engine.tls.contexts import told
+from sockscope.engine.tls.faults import handshake_error
+from sockscope.engine.tls.sockets import TlsSocket
 from sockscope.engine.turns import in_turns
 from sockscope.errors import ResourceLimitError
 
@@ -33,14 +37,43 @@ READ_BYTES = 65_536
 class SyncConnection:
     """An accepted connection whose thread does soon what the loop tells it."""
 
-    def __init__(self, endpoint: SyncTcpEndpoint, arrival: Arrival) -> None:
+    record: ConnectionRecord
+    _conversation: Conversation
+
+    def __init__(self, arrival: Arrival) -> None:
         self.sock = arrival.sock
-        self.record = endpoint.opened(arrival)
         self.heard_before = -1
         self.idle_since_s = 0.0
-        self._conversation = Conversation(endpoint.recorder, self.record, arrival.tuning)
         # Why it ends, when that was decided here.
         self._reason: CloseReason | None = None
+        self._arrival = arrival
+        self._began_s = perf_counter()
+
+    def open(self, endpoint: SyncTcpEndpoint) -> None:
+        """Register it, in its thread: it can be used."""
+        self.record = endpoint.opened(self._arrival)
+        self.record.tls = self._arrival.tuning.tls
+        self._conversation = Conversation(
+            endpoint.recorder, self.record, self._arrival.tuning, endpoint.context.standstill
+        )
+
+    def wrap(self, endpoint: SyncTcpEndpoint) -> TlsSocket:
+        """Return its socket with TLS over it, for a handshake that begins now; raises OSError."""
+        self._began_s = perf_counter()
+        self.sock = secured = endpoint.context.tls.wrap(endpoint.context.experiment, self.sock)
+        self._arrival = self._arrival._replace(sock=secured)
+        return secured
+
+    def secured(self, endpoint: SyncTcpEndpoint, over: TlsSocket) -> None:
+        """The TLS handshake is over."""
+        reused = bool(over.session_reused)
+        endpoint.recorder.on_handshake(perf_counter() - self._began_s, told(over), reused=reused)
+
+    def not_secured(self, endpoint: SyncTcpEndpoint, error: OSError) -> None:
+        """The TLS handshake came to nothing, unless somebody here has ended it."""
+        if self._reason is None:
+            address = format_address(self._arrival.remote)
+            endpoint.recorder.on_handshake_failed(str(handshake_error(error)), address)
 
     @property
     def heard(self) -> int:
@@ -67,6 +100,7 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
         self.context = context
         tuning = self.tuning = assignment.tuning
         self.model = SERVER_MODELS[tuning.transport, tuning.server_model]
+        self.look_at_tls(tuning)
         self.recorder = ThreadRecorder(context.recorder)
         self.gate = AcceptGate(self.recorder)
         self.waker = Waker()
@@ -76,6 +110,8 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
             self.waker.close()
             raise
         self.address: Address = self.listener.address
+        # Accepted connections whose TLS handshake is under way.
+        self.handshaking: set[SyncConnection] = set()
         self.closing: CloseReason | None = None
         self.finishing: CloseReason | None = None
         self.thread_group = ThreadGroup(context.recorder, at_end=self.release)
@@ -93,7 +129,7 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
         except RuntimeError as error:
             self.release()
             raise ResourceLimitError(
-                "threads", threading.active_count(), f"this system gives no thread to the server: {error}"
+                "threads", threading.active_count(), f"the server cannot start a thread: {error}"
             ) from error
 
     def release(self) -> None:
@@ -110,8 +146,9 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
 
     def admits(self, arrival: Arrival) -> bool:
         """Whether there may be one more connection; else it is closed and counted."""
+        self.context.standstill.wait()
         most = self.context.experiment.max_connections
-        if len(self.connections) < most:
+        if len(self.connections) + len(self.handshaking) < most:
             return True
         self.turn_away(arrival, f"{most:,} connections are open already")
         return False
@@ -133,10 +170,16 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
 
     async def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; connections accepted from now on get its framing and buffers."""
+        self.look_at_tls(tuning)
         before, self.tuning = self.tuning, tuning
         self.listener.apply(tuning, generation)
         if tuning.no_delay != before.no_delay:
             await in_turns(self.connections.values(), self._set_no_delay)
+
+    def look_at_tls(self, tuning: Tuning) -> None:
+        """Make ready for TLS where it is asked for; raises ConfigError where that cannot be."""
+        if tuning.tls:
+            self.context.tls.context(self.context.experiment)  # made once, and not by several threads
 
     def _set_no_delay(self, connection: SyncConnection) -> None:
         with contextlib.suppress(OSError):  # its thread has closed it meanwhile
@@ -159,6 +202,12 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
         """Close the listener, and each connection as soon as it owes no answer."""
         self.finishing = reason
         super().finish(reason)
+        self._hang_up(reason)
+
+    def _hang_up(self, reason: CloseReason) -> None:
+        """End the handshakes that are under way."""
+        for connection in list(self.handshaking):
+            connection.close(reason, abort=True)
 
     @property
     def drained(self) -> bool:
@@ -169,6 +218,11 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
     def backlog(self) -> int:
         """Connections that the kernel has made and nobody has accepted yet."""
         return self.listener.backlog
+
+    @property
+    def listen_drops(self) -> int | None:
+        """Connections that the kernel has dropped at the listener, while that is open."""
+        return self.listener.drops
 
     def socket_of(self, conn_id: int) -> socket.socket | None:
         """Return the socket of a connection."""
@@ -183,3 +237,4 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
         """Close the listener and abort every connection; the threads end a moment later."""
         self.closing = reason
         super().close(reason)
+        self._hang_up(reason)

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import NamedTuple
 
 from sockscope.core.config.models import SERVER_MODELS
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.sequence import number_of
-from sockscope.engine.recorder import clip
+from sockscope.engine.captures import clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Remote, ServerContext
 from sockscope.engine.servers.peers import UdpPeer
-from sockscope.engine.servers.udp_endpoint import LARGEST_DATAGRAM_BYTES, UdpEndpoint
+from sockscope.engine.servers.udp_endpoint import (
+    HELD_S,
+    LARGEST_DATAGRAM_BYTES,
+    MOST_HELD_S,
+    UdpEndpoint,
+    is_writable,
+)
 from sockscope.engine.threads import ThreadGroup, ThreadRecorder, Waker, spend_in_slices
 from sockscope.errors import ResourceLimitError
 
@@ -36,6 +42,7 @@ class SyncUdpEndpoint(UdpEndpoint):
 
     def __init__(self, context: ServerContext, assignment: Assignment) -> None:
         self.recorder = ThreadRecorder(context.recorder)
+        self._standstill = context.standstill
         self.waker = Waker()
         try:
             super().__init__(context, assignment, self.recorder, threading.Lock())
@@ -55,9 +62,9 @@ class SyncUdpEndpoint(UdpEndpoint):
                     self.release()
                     raise ResourceLimitError(
                         "threads", threading.active_count(),
-                        f"this system gives no thread to the server: {error}",
+                        f"the server cannot start a thread: {error}",
                     ) from error  # fmt: skip
-                self.recorder.on_error(f"no more than {number:,} threads to serve in")
+                self.recorder.on_error(f"only {number:,} threads can be started to serve in")
                 break
         self.watch_idle()
 
@@ -73,6 +80,7 @@ class SyncUdpEndpoint(UdpEndpoint):
 
         Returns None when its peer is not served, or when the socket is another's to read. Raises OSError.
         """
+        self._standstill.wait()
         with self.lock:
             if not self.reading:
                 return None
@@ -91,22 +99,34 @@ class SyncUdpEndpoint(UdpEndpoint):
             spend_in_slices(self.tuning.work, self.tuning.service_time_s, lambda: self.closed)
 
     def answer(self, request: Datagram) -> None:
-        """Send the answer, unless its peer has been forgotten, and count it."""
+        """Send the answer, unless its peer has been forgotten, and count it; it may have to wait for room."""
+        self._standstill.wait()
+        until_s = perf_counter() + MOST_HELD_S if self.holds else 0.0
+        while not self._answer(request, until_s):
+            if is_writable(self.sock, HELD_S):
+                sleep(HELD_S)  # it is the peer's buffer that has no room
+
+    def _answer(self, request: Datagram, until_s: float) -> bool:
+        """Answer if there is room; return False when there may be later, until ``until_s``."""
         read_s, data, remote, peer = request
         with self.lock:
-            self.owe_no_more(peer, len(data))
-            if peer.gone:
-                return
             # Taken before the bytes go: once they are on their way the client may be done first.
             answered_s = perf_counter()
             try:
-                self.sock.sendto(data, remote)
+                if not peer.gone:
+                    self.sock.sendto(data, remote)
             except OSError as error:
-                self.answer_failed(error, peer)
-                return
-            peer.record.odd_write(len(data))
-            kept = clip(data)
-            self.recorder.on_exchange((read_s, answered_s, peer.record, kept, kept))
+                if isinstance(error, BlockingIOError) and answered_s < until_s and not self.closed:
+                    return False
+                self.owe_no_more(peer, len(data))
+                self.answer_failed(error, peer, remote)
+                return True
+            self.owe_no_more(peer, len(data))
+            if not peer.gone:
+                peer.record.odd_write(len(data))
+                kept = clip(data)
+                self.recorder.on_exchange((read_s, answered_s, peer.record, kept, kept))
+        return True
 
     # From the role.
 

@@ -10,27 +10,32 @@ from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from time import perf_counter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sockscope.core.addresses import Address
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionRecord
-from sockscope.core.events import CloseReason
+from sockscope.core.events import ENDED_BY_SERVER, CloseReason
 from sockscope.core.wire.dialogue import Dialogue
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.recorder import Recorder
-from sockscope.engine.stopwatch import Stopwatch
+from sockscope.engine.stopwatch import PausedTime, Stopwatch
 from sockscope.engine.swarm.closings import Closings
+from sockscope.engine.swarm.held import HeldDatagrams
 from sockscope.engine.swarm.links.link import Link
+from sockscope.engine.swarm.opening import Opening
 from sockscope.engine.swarm.pacing.pacer import Pacer
 from sockscope.engine.swarm.places import Places
 from sockscope.engine.swarm.pool import Pool
 from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.threads import ThreadGroup
 from sockscope.engine.timers import CallLater
+from sockscope.engine.tls.contexts import ClientTls
+from sockscope.engine.tls.faults import NO_LONGER_TLS, TRUNCATED
 
-LISTEN_S = 0.05
-"""How long the first clients of a target listen before they ask, to hear whether it speaks first."""
+if TYPE_CHECKING:
+    from sockscope.engine.swarm.pacing.closed import ClosedLoop
+    from sockscope.engine.swarm.pacing.open import Arrivals, OpenLoop
 
 
 class ClientState(Enum):
@@ -38,9 +43,13 @@ class ClientState(Enum):
 
     IDLE = "idle"
     """Without a connection, until it is its turn to connect."""
+    AWAY = "away"
+    """Thinking without a connection."""
     CONNECTING = "connecting"
     LISTENING = "listening"
-    """Hearing whether the server speaks first."""
+    """Hearing whether the server speaks unasked."""
+    PROLOGUE = "prologue"
+    """Hearing the greeting, or saying the preamble."""
     FREE = "free"
     """In a pool, until a client takes it."""
     WAITING = "waiting"
@@ -63,14 +72,24 @@ class SwarmContext(Protocol):
 
     tuning: Tuning
     dialogue: Dialogue
+    tls: ClientTls | None
+    """How TLS is spoken; None: it is not."""
     limiter: Limiter
     places: Places
     pool: Pool
+    pacing: type[ClosedLoop | OpenLoop]
+    """What paces the next requests of every client."""
+    arrivals: Arrivals
     idle: Stopwatch
+    clock: PausedTime
+    """The time in which clients wait, think and ask: without that for which the traffic was paused."""
+    opening: Opening
     recorder: Recorder
     generation: int
     socket_generation: int
     numbered: bool
+    varied: bool
+    """Whether requests are made anew now and then, so that an answer to an earlier one is noticed."""
     paused: bool
     loop: asyncio.AbstractEventLoop
     call_later: CallLater
@@ -79,6 +98,7 @@ class SwarmContext(Protocol):
     retrying: int
     """Clients that wait until they try to connect again."""
     closings: Closings
+    held: HeldDatagrams
     pipelined: int
     """Requests under way behind the oldest one of their link."""
 
@@ -96,21 +116,16 @@ class SwarmContext(Protocol):
         """Return the payload of a client's requests."""
         ...
 
+    def shared_answer(self, place: int, answer: bytes) -> bytes:
+        """Return the answer to one of the requests as the clients share it that have got the same."""
+        ...
+
     def may_send(self) -> bool:
         """Take one request from the run's budget; False when none is left."""
         ...
 
     def take_back(self) -> None:
         """Take back into the budget a request that was not sent after all."""
-        ...
-
-    @property
-    def listens(self) -> bool:
-        """Whether clients wait for a moment on a new connection, since the server may speak first."""
-        ...
-
-    def heard_nothing(self) -> None:
-        """The server has not spoken first for :data:`LISTEN_S`."""
         ...
 
     def connect_soon(self, client: Client) -> None:
@@ -142,8 +157,9 @@ class Client:
     """A client of the swarm, over all its connections."""
 
     __slots__ = (
-        "_backoff", "_closing_since_s", "_cut_off", "_failures", "_listening", "_reason", "_reason_text",
-        "_socket_generation", "_swarm", "link", "number", "pacer", "retiring", "state",
+        "_absence", "_backoff", "_closing_since_s", "_cut_off", "_failures", "_listening", "_reason",
+        "_reason_text", "_socket_generation", "_swarm", "asks_at_s", "link", "number", "pacer", "retiring",
+        "state", "variant",
     )  # fmt: skip
 
     link: Link
@@ -157,7 +173,12 @@ class Client:
         self.state = ClientState.IDLE
         self.retiring = False
         """Whether it makes no more requests and does not come back."""
+        self.variant = False
+        """Which of the two requests it sends that are told apart, where they are."""
+        self.asks_at_s = 0.0
+        """Until when it thinks, if it does."""
         self.link = link(swarm, self)
+        self._absence: asyncio.TimerHandle | None = None
         self._backoff: asyncio.TimerHandle | None = None
         self._cut_off: asyncio.TimerHandle | None = None
         # Since when the connection is closed and not yet gone, with nothing under way; 0: it is not.
@@ -181,17 +202,50 @@ class Client:
         swarm = self._swarm
         self.link.open(swarm.recorder.on_open(transport, local, remote, swarm.generation))
         swarm.connect_ended(self, None)
-        if transport == "tcp" and swarm.listens:
+        if transport == "tcp" and swarm.opening.listens:
             self.state = ClientState.LISTENING
-            self._listening = swarm.loop.call_later(LISTEN_S, self._heard_nothing)
+            self.pacer.idle()
+            self._listening = swarm.loop.call_later(swarm.opening.listen_s, self._heard_nothing)
         else:
-            self.proceed()
+            self.begin()
 
     def _heard_nothing(self) -> None:
         self._listening = None
-        if not self.link.hear():
-            self._swarm.heard_nothing()
+        self.listened()
+
+    def listened(self) -> None:
+        """Ask if nothing has come, and if it is this client's turn."""
+        if self.hears_nothing():
+            self._swarm.opening.heard_nothing(self)
+
+    def hears_nothing(self) -> bool:
+        """Take what has come; tell whether it has listened long enough, listens still, and nothing came."""
+        listens = self.state is ClientState.LISTENING and self._listening is None
+        return listens and not self.link.hear()
+
+    def begin(self) -> None:
+        """Hear and say what comes before the first request, if anything does."""
+        if self.must_leave or not self.link.opens():
             self.proceed()
+            return
+        self.state = ClientState.PROLOGUE
+        self.pacer.idle()
+        timeout_s = self._swarm.tuning.request_timeout_s
+        self._listening = self._swarm.loop.call_later(timeout_s, self._prologue_took_too_long)
+
+    def opened(self) -> None:
+        """The prologue is over: ask."""
+        self._stop_prologue()
+        self.proceed()
+
+    def _prologue_took_too_long(self) -> None:
+        self._listening = None
+        self.leave(CloseReason.TIMEOUT, f"waited in vain for {self.link.prologue_waits_for}")
+
+    def _stop_prologue(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
 
     def connect_failed(self, error: OSError | None) -> None:
         """The attempt is over without a connection; None when it was given up."""
@@ -206,10 +260,21 @@ class Client:
 
     def proceed(self) -> None:
         """Go on with whatever comes before the next request."""
+        if type(self.pacer) is not self._swarm.pacing:
+            self._have_other_pacer()
         if self.must_leave:
             self.leave(CloseReason.RETIRED if self.retiring else CloseReason.REPLACED)
         else:
             self.pacer.ready()
+
+    def _have_other_pacer(self) -> None:
+        former, self.pacer = self.pacer, self._swarm.pacing(self, self._swarm)
+        former.step_back()
+        self.pacer.take_over(former)
+
+    def go_in(self) -> None:
+        """The server may have a place for the connection."""
+        self.pacer.go_in()
 
     def answered(self) -> None:
         """Everything that was sent is answered or given up."""
@@ -245,35 +310,58 @@ class Client:
         if self._closing_since_s:
             swarm.idle.end(self._closing_since_s, perf_counter())
             self._closing_since_s = 0.0
+        if self.state is ClientState.PROLOGUE and reason in _BY_SERVER:
+            text = f"{ENDED_BY_SERVER} before {self.link.prologue_waits_for}"
+        ends_answer = reason is CloseReason.EOF and link.take_end()
+        silent_s = perf_counter() - since_s if (since_s := self.pacer.idle_since_s) else 0.0
+        if swarm.opening.first is self:
+            self._stop_waiting()
+            self.state = ClientState.CLOSING
+            swarm.opening.gone()
         failed = link.give_up(reason.value)
         swarm.recorder.errors += failed
         if failed and reason is CloseReason.EOF:
             part = f" after {link.unfinished_bytes:,} B of an answer" if link.unfinished_bytes else ""
-            text = f"the server closed the connection{part}"
+            text = f"{ENDED_BY_SERVER}{part}{f': {TRUNCATED}' if link.truncated else ''}"
         self._stop_waiting()
         expected = ""
         if link.record is not None:
-            if reason in _BY_SERVER and link.record.frames_in and not self.must_leave:
-                expected = swarm.closings.add(self.number, link.record.frames_in)
+            if reason in _BY_SERVER and not ends_answer and link.record.frames_in and not self.must_leave:
+                expected = swarm.closings.add(self.number, link.record.frames_in, silent_s)
                 text = expected or text
+            if reason is CloseReason.TLS and text != NO_LONGER_TLS and not link.record.reads:
+                # In TLS 1.3 a server judges the client's certificate after the client's handshake is done.
+                swarm.recorder.handshakes_failed += 1
             swarm.recorder.on_close(link.record, reason, text)
             link.record = None
         if self.retiring or reason is CloseReason.STOPPED:
             self.state = ClientState.GONE
             swarm.client_gone(self)
-        elif reason in (CloseReason.LIFETIME, CloseReason.REPLACED, CloseReason.CLOSED):
+        elif reason is CloseReason.LIFETIME or (ends_answer and not failed):
+            self._failures = 0
+            self._come_back_in_time()
+        elif reason in (CloseReason.REPLACED, CloseReason.CLOSED):
             self.come_back()
         elif expected:
             # As it does with each connection: no reason to wait.
             swarm.note_trouble(reason, expected)
-            self.come_back()
+            self._come_back_in_time()
         else:
-            self.back_off(reason, text)
+            self.back_off(reason, text or (ENDED_BY_SERVER if reason is CloseReason.EOF else ""))
 
     def come_back(self) -> None:
         """Queue up for a new connection."""
         self.state = ClientState.IDLE
         self._swarm.connect_soon(self)
+
+    def _come_back_in_time(self) -> None:
+        """Queue up for a new connection when it is time for the next request."""
+        self._absence = None
+        if (left_s := self.asks_at_s - perf_counter()) > 0:
+            self.state = ClientState.AWAY
+            self._absence = self._swarm.call_later(left_s, self._come_back_in_time)
+        else:
+            self.come_back()
 
     def back_off(self, reason: CloseReason, text: str) -> None:
         """Try again after a while, longer after each failure in a row."""
@@ -286,16 +374,17 @@ class Client:
     def _retry(self) -> None:
         self._backoff = None
         self._swarm.retrying -= 1
-        self.come_back()
+        self._come_back_in_time()
 
     def _stop_waiting(self) -> None:
         if self._backoff is not None:
             self._backoff.cancel()
             self._backoff = None
             self._swarm.retrying -= 1
-        if self._listening is not None:
-            self._listening.cancel()
-            self._listening = None
+        if self._absence is not None:
+            self._absence.cancel()
+            self._absence = None
+        self._stop_prologue()
         self.pacer.withdraw()
 
     # From the swarm.
@@ -303,8 +392,19 @@ class Client:
     def retune(self) -> None:
         """The tuning changed: look at it before the next request, and go at once if nothing is under way."""
         self.link.outdate()
-        if self.pacer.retune() and self.must_leave:
-            self.leave(CloseReason.RETIRED if self.retiring else CloseReason.REPLACED)
+        if self._absence is not None:
+            self._absence.cancel()
+            tuning = self._swarm.tuning
+            think_s = 0.0 if tuning.pool else tuning.think_time_s
+            self.asks_at_s = min(self.asks_at_s, perf_counter() + think_s)
+            self._come_back_in_time()
+        elif self.pacer.retune() and (self.must_leave or self._waits_in_another_loop):
+            self.proceed()
+
+    @property
+    def _waits_in_another_loop(self) -> bool:
+        ready = self.state not in (ClientState.LISTENING, ClientState.PROLOGUE)
+        return ready and type(self.pacer) is not self._swarm.pacing
 
     def retire(self) -> None:
         """Finish the request in flight, close, and do not come back."""
@@ -315,7 +415,7 @@ class Client:
         match self.state:
             case ClientState.IN_FLIGHT | ClientState.CONNECTING | ClientState.CLOSING | ClientState.GONE:
                 pass
-            case ClientState.BACKING_OFF | ClientState.IDLE:
+            case ClientState.BACKING_OFF | ClientState.IDLE | ClientState.AWAY:
                 self._stop_waiting()
                 self.state = ClientState.GONE
                 self._swarm.client_gone(self)

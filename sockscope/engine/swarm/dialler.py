@@ -187,8 +187,11 @@ class Dialler:
             recorder.refused += 1
         elif reason is CloseReason.TIMEOUT:
             recorder.connect_timeouts += 1
+        elif reason is CloseReason.TLS:
+            recorder.handshakes_failed += 1
         else:
             recorder.connect_failures += 1
+            recorder.connects_without_port += error.errno == errno.EADDRNOTAVAIL
         text = "no connection in time" if reason is CloseReason.TIMEOUT else describe(error)
         recorder.on_error(text, address=format_address(target), reason=reason)
         client.lost(reason, text)

@@ -42,7 +42,8 @@ class Places:
         # In, but without an answer so far.
         self._unserved: set[Guest] = set()
         self._served: set[Guest] = set()
-        self._waits = Stopwatch()
+        self.waits = Stopwatch()
+        """How long connections have waited, all together."""
         # Whether the guests are connections of a pool, whose clients wait for them there.
         self._pooled = False
         self._wait_before_s = self._untold_s = 0.0
@@ -62,12 +63,12 @@ class Places:
     @property
     def wait_s(self) -> float:
         """How long all clients together have waited, those who wait still included."""
-        return self._wait_before_s if self._pooled else self._waits.total_s(perf_counter()) - self._untold_s
+        return self._wait_before_s if self._pooled else self.waits.total_s(perf_counter()) - self._untold_s
 
     def resize(self, count: int, permits: int, *, pooled: bool = False) -> None:
         """Have so many places and permits from now on; who is in stays in."""
         self._wait_before_s = self.wait_s
-        self._untold_s = self._waits.total_s(perf_counter()) - self._wait_before_s
+        self._untold_s = self.waits.total_s(perf_counter()) - self._wait_before_s
         self._count, self._permits, self._pooled = count, permits, pooled
         self._go_on()
 
@@ -79,8 +80,7 @@ class Places:
             if self._has_room and not self._waiting:
                 self._unserved.add(guest)
                 return True
-            self._waiting[guest] = now_s = perf_counter()
-            self._waits.begin(now_s)
+            self._waiting[guest] = self.waits.begin(perf_counter())
         return False
 
     def serve(self, guest: Guest) -> None:
@@ -91,7 +91,7 @@ class Places:
     def leave(self, guest: Guest) -> None:
         """The connection of the guest ends, wherever it is."""
         if (since_s := self._waiting.pop(guest, None)) is not None:
-            self._waits.end(since_s, perf_counter())
+            self.waits.end(since_s, perf_counter())
             return
         self._unserved.discard(guest)
         self._served.discard(guest)
@@ -113,7 +113,7 @@ class Places:
         while left and self._waiting and self._has_room:
             left -= 1
             guest = next(iter(self._waiting))
-            self._waits.end(self._waiting.pop(guest), perf_counter())
+            self.waits.end(self._waiting.pop(guest), perf_counter())
             self._unserved.add(guest)
             guest.go_in()
         if self._waiting and self._has_room:

@@ -21,8 +21,11 @@ from sockscope.engine.timers import punctual
 class Connection(Protocol):
     """What a pool needs of a connection."""
 
-    def take(self) -> None:
-        """Have a turn for a client, and call :meth:`Pool.give_back` when it is over."""
+    def take(self, waited_s: float) -> None:
+        """Have a turn for a client: :meth:`Pool.use` it, and :meth:`Pool.give_back` the connection after.
+
+        ``waited_s`` is how long the client has waited for it; 0: not at all.
+        """
         ...
 
     def ask(self) -> None:
@@ -53,7 +56,8 @@ class Pool:
         self._turns: dict[Connection, bool] = {}
         self._acquired = 0
         self._waited = 0
-        self._waits = Stopwatch()
+        self.waits = Stopwatch()
+        """How long those who wait have waited, all together."""
 
     # From the swarm.
 
@@ -67,7 +71,7 @@ class Pool:
         while self._present > clients and (self._waiting or self._thinking):
             self._present -= 1
             if self._waiting:
-                self._waits.end(self._waiting.pop(), perf_counter())
+                self.waits.end(self._waiting.pop(), perf_counter())
             else:
                 self._thinking.popitem()[1].cancel()
         while self._present < clients:
@@ -88,22 +92,23 @@ class Pool:
         """A connection is free; it is taken at once if somebody waits."""
         self._free[connection] = None
         if self._waiting:
-            self._waits.end(self._waiting.popleft(), perf_counter())
-            self._take(waited=True)
+            self._take(self.waits.end(self._waiting.popleft(), perf_counter()))
 
     def withdraw(self, connection: Connection) -> None:
         """A connection is not free any more, without having been taken."""
         self._free.pop(connection, None)
+
+    def use(self, connection: Connection) -> None:
+        """The client that has the connection asks: only now does its turn count."""
+        self._acquired += 1
+        self._waited += self._turns[connection]
 
     def give_back(self, connection: Connection, *, used: bool) -> None:
         """A client has had its turn: it thinks, and then has the next request to make.
 
         If the turn was not ``used``, it still has the same one, and is the next to have a turn.
         """
-        waited = self._turns.pop(connection)
-        if not used:
-            self._acquired -= 1
-            self._waited -= waited
+        del self._turns[connection]
         if self._present > self.clients:
             self._present -= 1
         elif not used:
@@ -124,30 +129,29 @@ class Pool:
 
     def _come(self, *, first: bool = False) -> None:
         if self._free:
-            self._take(waited=False)
+            self._take(0.0)
             return
-        now_s = perf_counter()
-        self._waits.begin(now_s)
+        since_s = self.waits.begin(perf_counter())
         if first:
-            self._waiting.appendleft(now_s)
+            self._waiting.appendleft(since_s)
         else:
-            self._waiting.append(now_s)
+            self._waiting.append(since_s)
 
-    def _take(self, *, waited: bool) -> None:
+    def _take(self, waited_s: float) -> None:
         connection = next(iter(self._free))
         del self._free[connection]
-        self._turns[connection] = waited
-        self._acquired += 1
-        self._waited += waited
-        connection.take()
+        self._turns[connection] = waited_s > 0
+        connection.take(waited_s)
 
     def statistics(self) -> LimiterStatistics:
         """Return the figures of this moment: connections are the permits, and clients wait for them."""
+        now_s = perf_counter()
         return LimiterStatistics(
             permits=self.connections,
             in_flight=len(self._turns),
             waiting=len(self._waiting),
             acquired=self._acquired,
             waited=self._waited,
-            wait_s=self._waits.total_s(perf_counter()),
+            wait_s=self.waits.total_s(now_s),
+            longest_wait_s=self.waits.at(now_s) - self._waiting[0] if self._waiting else 0.0,
         )

@@ -26,10 +26,11 @@ READ = 1
 WRITE = 4
 """What a socket is watched for, and what it is ready for: the bits of EPOLLIN and EPOLLOUT. Whatever else the
 kernel reports (an error, a hang-up) shows in the next read."""
-READ_ONCE = READ | 0x2000 | 1 << 31
-"""Watched for with EPOLLRDHUP and EPOLLET: what has come is told once, and not as long as it is unread, which
-saves the kernel a look at every socket after every read. Whoever has not read all of it calls
-:meth:`ReadinessSet.watch` again. kqueue goes on telling, which does no harm."""
+READ_ONCE = READ | 2 | 0x2000 | 1 << 31
+"""Watched for with EPOLLPRI, EPOLLRDHUP and EPOLLET: what has come is told once, and not as long as it is
+unread, which saves the kernel a look at every socket after every read. Whoever has not read all of it calls
+:meth:`ReadinessSet.watch` again, as is needed after urgent data: a read ends there, whatever comes behind it
+(tcp(7)). kqueue goes on telling, which does no harm."""
 
 Ready = Callable[[int], None]
 """Called with what its socket is ready for."""

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from time import perf_counter
 
 from sockscope.core.addresses import Address, format_address
-from sockscope.core.config.experiment import Experiment, Tuning
+from sockscope.core.arrivals import WHOLE_SCHEDULE
+from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.models import server_model
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SWARM
-from sockscope.core.run.snapshot import LimiterStatistics, RoleSnapshot, SocketOption
+from sockscope.core.run.snapshot import LimiterStatistics, RoleSnapshot, SocketOption, Totals
 from sockscope.engine.accept_queue import accept_queue
 from sockscope.engine.limiter import Limiter
+from sockscope.engine.listen_diag import drops_at
 from sockscope.engine.recorded_role import RecordedRole
 from sockscope.engine.role import WHOLE, Assignment, Share
-from sockscope.engine.stops import STOPS
-from sockscope.engine.stopwatch import Stopwatch
-from sockscope.engine.swarm.client import LISTEN_S, Client, ClientState
+from sockscope.engine.stops import IDLE_STEP_S, STEP_S, STOPS
+from sockscope.engine.stopwatch import PausedTime, Stopwatch
+from sockscope.engine.swarm.client import Client, ClientState
 from sockscope.engine.swarm.closings import Closings
 from sockscope.engine.swarm.dialler import Dialler
+from sockscope.engine.swarm.held import HeldDatagrams
 from sockscope.engine.swarm.links import LINKS
 from sockscope.engine.swarm.links.link import Link
 from sockscope.engine.swarm.links.tcp import NUMBER_DIGITS
+from sockscope.engine.swarm.opening import Opening
 from sockscope.engine.swarm.pacing.closed import ClosedLoop
+from sockscope.engine.swarm.pacing.open import Arrivals, OpenLoop
 from sockscope.engine.swarm.places import Places
 from sockscope.engine.swarm.pool import Pool
 from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.threads import ThreadGroup
 from sockscope.engine.timers import punctual
+from sockscope.engine.tls.contexts import ClientTls
 from sockscope.engine.turns import in_turns
 
 SHARED_PAYLOAD_BYTES = 1_024
@@ -43,8 +51,16 @@ BACKOFF_FIRST_S = 0.05
 BACKOFF_MOST_S = 2.0
 LATE_S = 0.25
 """How long after its timeout an answer over UDP may come until its request is called lost."""
+LOOK_S = 0.2
+"""How often clients are looked at for overdue requests at least."""
 CHECKED_AT_ONCE = 512
 """Clients whose requests are checked for timeouts in one turn of the loop."""
+LOOKED_AT_ONCE = 512
+"""Clients whose receive buffers are looked at for one snapshot, with a system call each."""
+VARY_S = 5.0
+"""How often each client makes its request anew, where these are varied."""
+_NAMES = b"sockscope", b"SOCKSCOPE"
+_CLIENTS = b"client", b"CLIENT"
 _FILLER = b"abcdefghijklmnopqrstuvwxyz 0123456789 "
 
 
@@ -54,26 +70,39 @@ class Swarm(RecordedRole):
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(SWARM)
         self.tuning: Tuning = experiment.tuning
+        self._experiment = experiment
         self.dialogue = experiment.dialogue
+        self.tls: ClientTls | None = None
+        self._client_tls: ClientTls | None = None
         self.limiter = Limiter(experiment.tuning.permits)
         self.idle = Stopwatch()
+        self.clock = PausedTime()
         self.generation = 0
         self.socket_generation = 0
         self.numbered = False
         self.paused = False
+        # Whether every client has been looked at since nothing is under way any more in a pause.
+        self._at_rest = False
         self.retrying = 0
         self.pipelined = 0
         self.closings = Closings()
         self.loop = asyncio.get_running_loop()
+        self.held = HeldDatagrams(self.loop)
         self.call_later = punctual(self.loop)
         self.places = Places(self.loop.call_soon)
         self.readiness = ReadinessSet(self.loop)
         self.thread_group = ThreadGroup(self.recorder)
         self.pool = Pool(self.loop)
+        self.pacing: type[ClosedLoop | OpenLoop] = OpenLoop if experiment.tuning.rate else ClosedLoop
+        self.arrivals = Arrivals(self)
+        self._turn = WHOLE_SCHEDULE
         self._dialler = Dialler(self.loop, self.recorder, self._most_connecting)
         self._clients: dict[int, Client] = {}
         self._active: list[Client] = []
         self._unchecked: Iterator[Client] = iter(())
+        self._unseen: Iterator[Client] = iter(())
+        # The clients by the numbers of their connections, as they were when one was looked for in vain.
+        self._found: dict[int, Client] = {}
         self._next_number = self._number_step = 1
         self._budget: int | None = None
         # Of a server elsewhere, which may have several.
@@ -82,16 +111,24 @@ class Swarm(RecordedRole):
         self._knows_server = experiment.role == "both" and not experiment.own_server
         self._aims_elsewhere = experiment.role == SWARM
         self._processes, self._index = 1, 0
+        # Where a listener elsewhere was looked at last, and what it had dropped by then.
+        self._listener_looked: tuple[Address, int] | None = None
+        self._listener_dropped = 0
         self._random = random.Random(experiment.seed)
         self._watch: asyncio.TimerHandle | None = None
         self._resuming: asyncio.Task[None] | None = None
         self._last_trouble = ""
         self._began_s = 0.0
         self._ready_s = 0.0
-        self._payload: bytes = b""
+        self._payloads = b"", b""
+        self._answers: dict[int, bytes] = {}
         # An echo that is none is noticed; whatever else is asked for may be what the server says by itself.
-        self.listens = not self.dialogue.wants_echo
-        self._listened = asyncio.Event()
+        self.opening = Opening(self.loop, listens=self.dialogue.is_mistakable and not self._knows_server)
+        self.varied = self.dialogue.wants_echo and not self._knows_server
+        self._varied_s = 0.0
+        self._varies_now = False
+        # The reading of the server's code that connections were made to.
+        self._code = 0
         # The socket generation for which every connection has been replaced.
         self._rolled = 0
 
@@ -102,11 +139,14 @@ class Swarm(RecordedRole):
         self.recorder.number_as(share)
         self._next_number, self._number_step = share.index + 1, share.of
         self._random = random.Random(self._seed + share.index)
+        self.arrivals.seed(self._seed + share.index)
         self._budget = share.budget
         self._processes, self._index = share.of, share.index
         self.recorder.start()
         self._began_s = perf_counter()
+        self._code = assignment.code
         self._take(assignment)
+        self.arrivals.plan(self._turn)
         self.limiter.resize(assignment.tuning.permits)
         self._share_places()
         self._share()
@@ -114,17 +154,10 @@ class Swarm(RecordedRole):
         self._look_whether_ready()
         STOPS.listeners.add(self._skip)
         self._look_for_overdue()
-        if self.listens and self.tuning.transport == "tcp":
-            await self._listen()
+        if self.opening.listens and self.tuning.transport == "tcp":
+            self._began_s = await self.opening.over()
+            self.arrivals.begin_anew()
         return self._dialler.target
-
-    async def _listen(self) -> None:
-        """Return when the first client may ask: what goes before is no time of the run."""
-        try:
-            async with asyncio.timeout(2 * LISTEN_S):
-                await self._listened.wait()
-        except TimeoutError:
-            self._began_s = perf_counter()
 
     async def apply(self, assignment: Assignment) -> Address:
         """Take over a tuning; connections that need new sockets are replaced one after the other."""
@@ -135,7 +168,9 @@ class Swarm(RecordedRole):
     async def _take_over(self, assignment: Assignment) -> None:
         before, target = self.tuning, self._dialler.target
         self._take(assignment)
-        if before.needs_new_sockets(assignment.tuning) or target != self._dialler.target:
+        anew = before.needs_new_sockets(assignment.tuning) or self._code != assignment.code
+        self._code = assignment.code
+        if anew or target != self._dialler.target:
             self.socket_generation += 1
             self.closings = Closings()
         if _model(before) != _model(assignment.tuning):
@@ -147,15 +182,26 @@ class Swarm(RecordedRole):
         self._share_places()
         self._share()
         await self._resize()
+        self.arrivals.plan(self._turn)
 
     def _take(self, assignment: Assignment) -> None:
-        self.tuning = tuning = assignment.tuning
+        if assignment.tuning.tls and self._client_tls is None:
+            self._client_tls = ClientTls(self._experiment, assignment.certificate)
+        self.tls = self._client_tls if assignment.tuning.tls else None
+        before, self.tuning = self.tuning, assignment.tuning
+        tuning = self.tuning
+        if (before.accept, before.reject) != (tuning.accept, tuning.reject):
+            self.dialogue = replace(self._experiment, tuning=tuning).dialogue
         self.generation = assignment.generation
+        self.pacing = OpenLoop if tuning.rate else ClosedLoop
+        self._turn = assignment.turn
         self._dialler.aim(self._targets or (assignment.address,))
-        self.numbered = tuning.depth > 1 and not self.dialogue.request
+        self.numbered = tuning.depth > 1 and not self.dialogue.requests
         size = tuning.request_bytes
-        shared = self._filled(b"sockscope ") if size >= SHARED_PAYLOAD_BYTES else b""
-        self._payload = self.dialogue.request or shared
+        shared = [self._filled(b"%s " % name) if size >= SHARED_PAYLOAD_BYTES else b"" for name in _NAMES]
+        requests = self.dialogue.requests
+        own = requests.templates[0].filled(1, 1) if requests is not None else b""
+        self._payloads = own or shared[0], own or shared[1]
 
     def _served_at_once(self) -> int:
         """Return how many connections of this process the server serves at a time; 0: all, or not known.
@@ -175,7 +221,7 @@ class Swarm(RecordedRole):
 
     def _share(self) -> None:
         tuning = self.tuning
-        if tuning.pool:
+        if tuning.pool and not tuning.rate:
             self.pool.resize(tuning.clients, tuning.connections, tuning.think_time_s)
         else:
             self.pool.resize(0, 0, 0.0)
@@ -190,7 +236,7 @@ class Swarm(RecordedRole):
 
     def _add_client(self, link: type[Link]) -> None:
         client = Client(self, self._next_number, link)
-        client.pacer = ClosedLoop(client, self)
+        client.pacer = self.pacing(client, self)
         self._next_number += self._number_step
         self._clients[client.number] = client
         self._active.append(client)
@@ -198,7 +244,12 @@ class Swarm(RecordedRole):
 
     def pause(self, paused: bool) -> None:
         """Stop or resume making requests; what is in flight is answered."""
+        super().pause(paused)
         self.paused = paused
+        self._at_rest = False
+        now_s = perf_counter()
+        for waits in self._all_clocks():
+            (waits.pause if paused else waits.resume)(now_s)
         if self._resuming is not None:
             self._resuming.cancel()
             self._resuming = None
@@ -207,17 +258,23 @@ class Swarm(RecordedRole):
                 client.retune()
         else:
             self._resuming = self.loop.create_task(in_turns(self._clients.values(), _go_on))
+            if self._watch is not None:
+                self._watch.cancel()
+                self._look_for_overdue()
+        self.arrivals.go_on()
 
     async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
         """Let requests in flight finish for at most ``grace_s``, then close everything."""
         self._dialler.stop()
         self.pool.close()
         self.pause(True)
+        self.arrivals.stop()
         deadline = perf_counter() + grace_s
         while self.limiter.in_flight and perf_counter() < deadline:
             await asyncio.sleep(0.005)
         if self._watch is not None:
             self._watch.cancel()
+            self._watch = None
             STOPS.listeners.discard(self._skip)
         self.recorder.stop()
         await self._dialler.close()
@@ -234,6 +291,7 @@ class Swarm(RecordedRole):
         for client in list(self._clients.values()):
             client.lost(reason)
         self.readiness.close()
+        self.arrivals.close()
 
     def refill(self, requests: int) -> None:
         """Make so many more requests; clients without a connection connect again."""
@@ -242,11 +300,12 @@ class Swarm(RecordedRole):
         self._dialler.requeue(client for client in self._active if client.state is ClientState.IDLE)
         for client in list(self._clients.values()):
             client.pacer.resume()
+        self.arrivals.go_on()
 
     @property
     def exhausted(self) -> bool:
         """Whether the run's budget of requests is spent and everything is answered."""
-        return self._budget == 0 and not self.limiter.in_flight
+        return self._budget == 0 and not (self.limiter.in_flight or self.arrivals.queued)
 
     # What clients need.
 
@@ -262,13 +321,24 @@ class Swarm(RecordedRole):
 
     def request_bytes_for(self, client: Client) -> bytes:
         """Return the payload of a client's requests: what was given, or readable filler without a newline
-        that tells small requests apart by client."""
-        return self._payload or self._filled(b"client %05d " % client.number)
+        that tells small requests apart by client, and from its last ones where those are varied."""
+        which = client.variant
+        client.variant = self.varied and not which
+        return self._payloads[which] or self._filled(b"%s %05d " % (_CLIENTS[which], client.number))
 
     def _filled(self, head: bytes) -> bytes:
         head = b"%0*d %s" % (NUMBER_DIGITS, 0, head) if self.numbered else head
         size = self.tuning.request_bytes
         return (head + _FILLER * (max(0, size - len(head)) // len(_FILLER) + 1))[:size]
+
+    def shared_answer(self, place: int, answer: bytes) -> bytes:
+        """Return the answer to one of the requests as the clients share it that have got the same.
+
+        Each keeps it, and thousands of copies would fill the memory.
+        """
+        if self._answers.get(place) != answer:
+            self._answers[place] = answer
+        return self._answers[place]
 
     def may_send(self) -> bool:
         """Take one request from the budget, if there is a budget."""
@@ -282,16 +352,10 @@ class Swarm(RecordedRole):
         if self._budget is not None:
             self._budget += 1
 
-    def heard_nothing(self) -> None:
-        """The server waits to be asked: nobody need listen any more."""
-        self.listens = False
-        if not self._listened.is_set():
-            self._listened.set()
-            self._began_s = perf_counter()
-
     def connect_soon(self, client: Client) -> None:
         """Queue a client up for a connection, if it would have something to ask on it."""
-        if self._budget != 0:
+        if self._budget != 0 or self.arrivals.queued:
+            client.pacer.wants()
             self._dialler.add(client)
 
     def connect_ended(self, client: Client, error: OSError | None) -> None:
@@ -329,7 +393,7 @@ class Swarm(RecordedRole):
 
     def _most_connecting(self) -> int | None:
         """Return how many connections have a request to make, where that is known: each is to end."""
-        if self._budget is None or not self.tuning.lifetime:
+        if self._budget is None or not self.tuning.lifetime or self.tuning.rate:
             return None
         return self._budget - self._waiting
 
@@ -342,8 +406,8 @@ class Swarm(RecordedRole):
 
     def _look_for_overdue(self) -> None:
         """Check some clients for overdue requests; all of them twenty times per timeout, or ten times
-        if there are many, but every 200 ms at the latest."""
-        STOPS.look()
+        if there are many, but every 200 ms at the latest, which is enough while nothing is under way."""
+        STOPS.look(IDLE_STEP_S if self.paused else STEP_S)
         timeout_s = self.tuning.request_timeout_s
         now_s = perf_counter()
         before_s = now_s - timeout_s
@@ -353,47 +417,103 @@ class Swarm(RecordedRole):
                 client.time_out(before_s)
             if client.link.undecided:
                 client.link.settle(now_s - LATE_S)
+            if self._varies_now:
+                client.link.outdate()
         parts = len(self._clients) // CHECKED_AT_ONCE + 1
-        period_s = min(max(timeout_s / (20 if parts == 1 else 10), 0.002), 0.2)
+        period_s = min(max(timeout_s / (20 if parts == 1 else 10), 0.002), LOOK_S)
+        if self.paused and not (self.limiter.in_flight or self.pipelined):
+            period_s = LOOK_S * parts
         if len(checked) < CHECKED_AT_ONCE:
             self._unchecked = iter(list(self._clients.values()))
+            if vary := self.varied and now_s - self._varied_s > VARY_S:
+                self._varied_s = now_s
+            self._varies_now = vary
         self._watch = self.loop.call_later(period_s / parts, self._look_for_overdue)
 
     def _skip(self, stopped_s: float) -> None:
         """This process was stopped: what was under way has not waited meanwhile."""
         for client in self._clients.values():
             client.link.skip(stopped_s)
+        for waits in self._all_clocks():
+            waits.skip(stopped_s)
+        self.limiter.busy_since_s += stopped_s
+
+    def _all_clocks(self) -> tuple[PausedTime, ...]:
+        """Return what counts how long clients wait, which nobody does while the traffic stands still."""
+        return self.clock, self.limiter.waits, self.pool.waits, self.places.waits
 
     # For readers.
 
     def own_figures(self) -> RoleSnapshot:
         """Return the figures that only a swarm has."""
         recorder, now_s = self.recorder, perf_counter()
+        unread_bytes, undecided = self._look_at_buffers()
         return RoleSnapshot(
             role=SWARM,
             transport=self.tuning.transport,
             address=format_address(self._dialler.target),
-            totals=recorder.totals(),
+            unread_bytes=unread_bytes,
+            undecided=undecided,
+            abandoned=recorder.abandoned,
+            totals=self._totals(),
             connections_open=len(recorder.live),
             rolling=self._rolling(),
             socket_options=self._socket_options(),
-            clients=self.pool.clients if self.tuning.pool else len(self._active),
+            clients=self.pool.clients if self.tuning.pool and not self.tuning.rate else len(self._active),
             clients_connecting=self._dialler.connecting,
             clients_retrying=self.retrying,
-            in_flight=self.limiter.in_flight + self.pipelined,
+            in_flight=self.limiter.in_flight + self.pipelined - self.arrivals.behind,
+            queued=self.arrivals.queued,
             last_trouble=self._last_trouble,
             limiter=self._limiter_statistics(),
             pool=self.pool.statistics(),
             service_time=recorder.service_time.copy(),
             unanswered=recorder.unanswered.copy(),
             gaps=recorder.gaps.copy(),
+            response_time=recorder.response_time(),
+            response_unanswered=recorder.response_unanswered.copy(),
+            schedule_lateness=recorder.schedule_lateness.copy(),
             backlog=self._backlog(),
+            listen_drops=self._listen_drops(),
             connected_s=recorder.connected.total_s(now_s),
             idle_s=self.idle.total_s(now_s),
             began_s=self._began_s,
             ready_s=self._ready_s,
             last_answer_s=recorder.last_answer_s,
+            awaited_since_s=self._awaited_since_s(),
         )
+
+    def _look_at_buffers(self) -> tuple[int, int]:
+        """Look at the receive buffers of some clients, of all when the traffic comes to rest.
+
+        Return the memory of what is unread there, and how many requests of them may be answered late.
+        """
+        if self.tuning.transport != "udp":
+            return 0, 0
+        if len(self._clients) <= LOOKED_AT_ONCE or (self.paused and not self._at_rest):
+            looked = list(self._clients.values())
+            self._at_rest = self.paused and not (self.limiter.in_flight or self.pipelined)
+        else:
+            looked = list(islice(self._unseen, LOOKED_AT_ONCE))
+            if len(looked) < LOOKED_AT_ONCE:
+                self._unseen = iter(list(self._clients.values()))
+        unread_bytes = sum(client.link.look_at_buffer() for client in looked)
+        return unread_bytes, sum(len(client.link.undecided) for client in looked)
+
+    def _totals(self) -> Totals:
+        totals, arrivals = self.recorder.totals(), self.arrivals
+        # Those of a closed loop are due when they go out.
+        due = totals.requests - arrivals.sent + arrivals.due
+        return replace(totals, requests_due=due, requests_dropped=arrivals.dropped)
+
+    def _awaited_since_s(self) -> float:
+        """Return since when an answer has been awaited without a break; 0 while none is."""
+        if not self.limiter.in_flight:
+            return 0.0
+        recorder = self.recorder
+        # Whoever tries again after a failure has awaited an answer all the while.
+        failing = recorder.last_unanswered_s > recorder.last_answer_s > 0
+        return recorder.last_answer_s if failing else self.limiter.busy_since_s
 
     def _limiter_statistics(self) -> LimiterStatistics:
         """Return the figures of the permits: who waits for a place waits for a permit."""
@@ -407,10 +527,23 @@ class Swarm(RecordedRole):
 
     def _backlog(self) -> int:
         """Return how many connections a server elsewhere on this machine has not accepted yet."""
-        # Of several processes one tells of it.
-        if not self._aims_elsewhere or self._index or self.tuning.transport != "tcp":
-            return 0
-        return accept_queue(self._dialler.target) or 0
+        return (accept_queue(self._dialler.target) or 0) if self._tells_of_the_listener else 0
+
+    def _listen_drops(self) -> int | None:
+        """Return how many connections its listener was seen to drop; None where that is not known."""
+        target = self._dialler.target
+        if not self._tells_of_the_listener or (drops := drops_at(target)) is None:
+            return None
+        looked, self._listener_looked = self._listener_looked, (target, drops)
+        if looked is not None and looked[0] == target:
+            # Fewer than before are those of another that listens there by now.
+            self._listener_dropped += max(drops - looked[1], 0)
+        return self._listener_dropped
+
+    @property
+    def _tells_of_the_listener(self) -> bool:
+        """Whether the listener is elsewhere, and looked at here: of several processes one tells of it."""
+        return self._aims_elsewhere and not self._index and self.tuning.transport == "tcp"
 
     @property
     def framing(self) -> str:
@@ -431,6 +564,14 @@ class Swarm(RecordedRole):
             if options := client.link.socket_options(self.tuning):
                 return tuple(options)
         return ()
+
+    def socket_of(self, conn_id: int) -> socket.socket | None:
+        """Return the socket of a TCP connection, or None."""
+        client = self._found.get(conn_id)
+        if client is None or client.record is None or client.record.conn_id != conn_id:
+            self._found = {c.record.conn_id: c for c in self._clients.values() if c.record is not None}
+            client = self._found.get(conn_id)
+        return client.link.sock if client is not None else None
 
     async def close_connection(self, conn_id: int) -> bool:
         """Close one client's connection; it comes back with a new one."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.experiment import FIELDS, FIELDS_BY_ATTRIBUTE, Experiment
 from sockscope.core.run.snapshot import RunState
 from sockscope.engine.own_code import reload
 from sockscope.errors import ConfigError
@@ -17,6 +18,7 @@ from sockscope.faces.tui.exports import write_files
 from sockscope.faces.tui.offer import Offering
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.knobs import KnobsPanel
+from sockscope.faces.tui.panels.latency import LatencyPanel
 from sockscope.faces.tui.panels.table import PANELS
 from sockscope.faces.tui.session import Session
 
@@ -44,8 +46,20 @@ class Controls(Protocol):
     def open_race(self) -> None:
         """Show the screen of races."""
 
+    def open_sweep(self) -> None:
+        """Show the screen of sweeps."""
+
+    def open_conversation(self, experiment: Experiment, begin: Callable[[Experiment], bool]) -> None:
+        """Show which server is asked and how it is spoken to; ``begin`` takes what is typed there."""
+
     def open_history(self) -> None:
         """Show the finished runs."""
+
+    def open_loops(self) -> None:
+        """Show what a closed loop leaves out, and go over to an open one."""
+
+    def open_verdict(self) -> None:
+        """Show what the limit stands on."""
 
     def toggle_help(self) -> None:
         """Show the help, or close it."""
@@ -106,7 +120,7 @@ def _connections(on: Controls) -> ConnectionsPanel:
 
 
 def _other(key: str) -> Callable[[DashboardScreen], str]:
-    """Return what leads to the other one of two choices."""
+    """Return what leads to the next choice."""
 
     def label(on: DashboardScreen) -> str:
         if on.state is None:
@@ -118,7 +132,7 @@ def _other(key: str) -> Callable[[DashboardScreen], str]:
     return label
 
 
-_NAMES = {"tcp": "TCP", "udp": "UDP", "ipv4": "IPv4", "ipv6": "IPv6"}
+_NAMES = {"tcp": "TCP", "udp": "UDP", "ipv4": "IPv4", "ipv6": "IPv6", "unix": "Unix"}
 
 
 def _while_frozen(label: str, otherwise: str = "") -> Callable[[DashboardScreen], str]:
@@ -129,16 +143,39 @@ def _pause_or_resume(on: DashboardScreen) -> str:
     return "resume" if on.state is not None and on.state.snapshot.state is RunState.PAUSED else "pause"
 
 
-def _new_run(on: Controls) -> None:
+def _as_chosen(on: Controls) -> Experiment:
+    """Return what a new run is to be: what runs, with the knobs as they are and the loop that was chosen."""
     experiment = on.session.experiment
     loop = on.dashboard.panel(KnobsPanel).chosen_loop or experiment.loop
-    again = replace(experiment, loop=loop, tuning=on.session.tuner.requested)
+    return replace(experiment, loop=loop, tuning=on.session.tuner.requested)
+
+
+def _begin(on: Controls, again: Experiment) -> None:
     try:
         notice = reload(again) if again.own_server else ""
     except ConfigError as error:
         on.session.say(f"no new run, the server goes on as it was: {error}", "error")
         return
     on.leave(restart=again, notice=notice)
+
+
+def _describe(on: Controls, described: Experiment) -> bool:
+    """Go over to what was described: live if that will do, else with a new run; return whether it is live."""
+    running, tuning = on.session.experiment, described.tuning
+    if replace(described, tuning=running.tuning) != running:
+        _begin(on, described)
+        return False
+    changed = (FIELDS_BY_ATTRIBUTE[name].spec.key for name in on.session.tuner.requested.changes_to(tuning))
+    on.session.tuner.set({key: described.value(key) for key in changed})
+    return True
+
+
+def _follow(on: Controls) -> None:
+    listing = on.dashboard.listing()
+    if listing.follows:
+        listing.toggle_follow()
+    else:
+        on.session.say("connections are sorted (s); the log and the exchanges follow the newest row")
 
 
 def _copy(on: Controls) -> None:
@@ -155,15 +192,21 @@ def _export(on: Controls) -> None:
     try:
         paths = write_files({**on.offering.files(), "svg": on.picture()})
     except OSError as error:
-        on.session.say(f"cannot write: {error.strerror}: {error.filename}", "error")
+        where = f": {error.filename}" if error.filename else ""
+        on.session.say(f"cannot write: {error.strerror}{where}", "error")
         return
     on.session.say("wrote " + ", ".join(path.name for path in paths))
+
+
+def _load_edit(on: DashboardScreen) -> str:
+    own = on.state.snapshot.experiment.own_server if on.state is not None else ""
+    return "load edit" if own and "@" not in own else ""  # a revision is not edited
 
 
 ACTIONS: tuple[Action, ...] = (
     Action("toggle_transport", "t", "t", "TCP/UDP", "Switch to the other transport, live", RUN,
            lambda on: on.session.tuner.toggle_transport(), 90, now=_other("transport")),
-    Action("toggle_family", "v", "v", "IPv4/6", "Switch to the other address family", RUN,
+    Action("toggle_family", "v", "v", "family", "Switch to the next family: IPv4, IPv6, Unix sockets", RUN,
            _step("family", 1), 60, now=_other("family")),
     Action("fewer_clients", "left_square_bracket", "[", "fewer clients", "One step fewer clients", RUN,
            _step("clients", -1)),
@@ -183,8 +226,19 @@ ACTIONS: tuple[Action, ...] = (
            lambda on: on.session.clear()),
     Action("mark", "m", "m", "marker", "Set a marker on every graph and in the log", RUN,
            lambda on: on.session.mark()),
+    Action("stall", "k", "k", "stall",
+           "Let the server stand still for a second (--stall), as in a call that blocks",
+           RUN, lambda on: on.session.stall(), 42),
+    Action("reload", "l", "l", "load edit",
+           "Let your own code serve new connections as it is in its files now; the run goes on", RUN,
+           lambda on: on.dashboard.run_worker(on.session.reload()), 63,
+           now=_load_edit),
     Action("new_run", "N", "N", "new run",
-           "Start a new run, with the chosen loop and your handler as it is in its file now", RUN, _new_run),
+           "Start a new run, with the chosen loop and your handler as it is in its file now", RUN,
+           lambda on: _begin(on, _as_chosen(on))),
+    Action("conversation", "c", "c", "server",
+           "Start a new run against another server, or speak to it in another way", RUN,
+           lambda on: on.open_conversation(_as_chosen(on), partial(_describe, on)), 35),
     Action("freeze", "space", "space", "freeze", "Hold the view still; the traffic goes on", LOOK,
            lambda on: on.session.freeze(not on.session.frozen), 85, now=_while_frozen("unfreeze", "freeze")),
     Action("earlier", "left", "←", "earlier", "While frozen: look at an earlier moment", LOOK,
@@ -197,6 +251,17 @@ ACTIONS: tuple[Action, ...] = (
            lambda on: on.session.zoom(1)),
     Action("zoom_reset", "0", "0", "zoom 30 s", "Show the last 30 seconds", LOOK,
            lambda on: on.session.reset_zoom()),
+    Action("heat_map", "d", "d", "heat map",
+           "Latency as curves, or as a heat map of the response times, or of the service times", LOOK,
+           lambda on: on.dashboard.panel(LatencyPanel).turn_face(), 44),
+    Action("open_loop", "o", "o", "open loop",
+           "What an open loop at the same rate would add to the latencies, and the switch to it; also Enter "
+           "on the latency panel", LOOK,
+           lambda on: on.open_loops()),
+    Action("verdict", "i", "i", "evidence",
+           "What the limit stands on, which rules do not hold, and what to turn; a click on the limit does "
+           "the same, and Enter where it is in focus (Shift+Tab)", LOOK,
+           lambda on: on.open_verdict(), 84),
     Action("maximise", "backslash", "\\", "maximise", "Maximise the panel in focus, or restore all", LOOK,
            lambda on: on.dashboard.maximise(), 55,
            now=lambda on: "restore" if on.is_maximised else "maximise"),
@@ -205,13 +270,14 @@ ACTIONS: tuple[Action, ...] = (
     Action("filter", "slash", "/", "filter", "Show only rows that contain a text", LOOK,
            lambda on: on.dashboard.listing().open_filter(), 65),
     Action("follow", "f", "f", "follow", "Follow the newest rows, or stop following", LOOK,
-           lambda on: on.dashboard.listing().toggle_follow()),
-    Action("sort", "s", "s", "sort", "Sort the connections by the next column", LOOK,
-           lambda on: _connections(on).sort_by_next()),
+           _follow),
+    Action("sort", "s", "s", "sort", "Sort the connections, or the tasks, by the next column", LOOK,
+           lambda on: on.dashboard.listing().sort_by_next() or _connections(on).sort_by_next()),
     Action("switch_side", "w", "w", "other side", "Connections of the server, or of the clients", LOOK,
            lambda on: _connections(on).switch_side()),
-    Action("close_connection", "x", "x", "close", "Close the connection that is selected", RUN,
-           lambda on: _connections(on).close_selected()),
+    Action("close_connection", "x", "x", "close",
+           "Close the connection that is selected; cancel the task that is selected (press it twice)", RUN,
+           lambda on: on.dashboard.listing().end_selected() or _connections(on).end_selected()),
     *(
         Action(f"focus_{p.digit}", p.digit, p.digit, p.label, p.about, GO, _focus(p.id))
         for p in PANELS if p.digit
@@ -225,6 +291,8 @@ ACTIONS: tuple[Action, ...] = (
            _export, 62, anywhere=True),
     Action("race", "r", "r", "race", "Server models side by side, under the same work", KEEP,
            lambda on: on.open_race(), 48),
+    Action("sweep", "W", "W", "sweep", "Step through a knob: its curve, where it bends, and its law", KEEP,
+           lambda on: on.open_sweep(), 28),
     Action("history", "h", "h", "history", "Finished runs, and two of them overlaid", KEEP,
            lambda on: on.open_history(), 45),
     Action("help", "question_mark,f1", "?", "help", "Keys, and what each figure means", APP,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import SystemCommand
@@ -17,10 +18,14 @@ from sockscope.faces.tui.actions import ACTIONS, BY_ID, Action
 from sockscope.faces.tui.look import Look, LookApp
 from sockscope.faces.tui.offer import Offering
 from sockscope.faces.tui.paced import PacedApp
+from sockscope.faces.tui.screens.conversation import ConversationScreen, Reader
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.screens.help import HelpScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
+from sockscope.faces.tui.screens.open_loop import OpenLoopScreen
 from sockscope.faces.tui.screens.race import RaceScreen
+from sockscope.faces.tui.screens.sweep import SweepScreen
+from sockscope.faces.tui.screens.verdict import VerdictScreen
 from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.terminal import TerminalEnding
 from sockscope.store.history import History
@@ -42,6 +47,7 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         self,
         session: Session,
         history: History | None = None,
+        read: Reader = lambda experiment, _: experiment,
         on_started: Callable[[], None] = lambda: None,
         look: Look = Look(),  # noqa: B008
         ending: TerminalEnding | None = None,
@@ -49,10 +55,12 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         super().__init__(ending, look)
         self.session = session
         self.history = history
+        self.read = read
         self.restart: Experiment | None = None
         self.notice = ""
         self.start_error: SockscopeError | None = None
         self._on_started = on_started
+        self._starting: asyncio.Future[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self.dashboard = DashboardScreen(session)
 
@@ -64,16 +72,20 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
     async def on_mount(self) -> None:
         """Start the run and the ticks."""
         await self.push_screen(self.dashboard)
-        try:
-            await self.session.start(self.dashboard)
-        except SockscopeError as error:
+        self._starting = asyncio.ensure_future(self.session.start(self.dashboard))
+        self.listen()
+        await asyncio.wait({self._starting})
+        if self._starting.cancelled():
+            self.exit(EXIT_INTERRUPTED)
+            return
+        if isinstance(error := self._starting.exception(), SockscopeError):
             self.start_error = error
             self.exit(error.exit_code)
             return
+        self._starting.result()
         if self.session.tick_s is not None:
             self.set_interval(self.session.tick_s, self.session.tick_in_turns)
         self.run_worker(self._leave_at_the_end())
-        self.listen()
         self.call_after_refresh(self._on_started)
 
     async def _leave_at_the_end(self) -> None:
@@ -84,7 +96,7 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         """Stop the run and leave; ``restart`` begins then, with ``notice``, unless one quits meanwhile."""
         if self._leaving is None:
             self.restart, self.notice = restart, notice
-            self._leaving = asyncio.create_task(self._leave())
+            self._leaving = self.begin(self._leave())
         elif restart is None:
             self.restart = None
 
@@ -94,7 +106,9 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
             self.exit(EXIT_FAILED if self.session.source.state is RunState.FAILED else EXIT_OK)
 
     def interrupt(self, again: bool = True) -> None:
-        """Leave; when asked ``again`` while that goes on, at once."""
+        """Leave; when asked ``again`` while that goes on, at once. What has not begun yet never does."""
+        if self._starting is not None and self._starting.cancel():
+            return
         if again and self._leaving is not None:
             self.exit(EXIT_INTERRUPTED)
         self.leave()
@@ -112,9 +126,12 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
     def action_do(self, action_id: str) -> None:
         """Run an action of the table; while a value is typed only those that go before text."""
         action = BY_ID[action_id]
-        seen = action.anywhere or not self.dashboard.is_covered
-        if seen and (action.priority or not self.dashboard.is_typing):
+        if self._works_here(action) and (action.priority or not self.dashboard.is_typing):
             self.perform(action)
+
+    def _works_here(self, action: Action) -> bool:
+        """Tell whether an action means something on the screen that is seen."""
+        return action.anywhere or not self.dashboard.is_covered
 
     def perform(self, action: Action) -> None:
         """Run an action; what is not possible becomes a notice."""
@@ -124,9 +141,9 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
             self.session.say(str(error), "error")
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Offer every action in the palette, and the themes."""
+        """Offer in the palette what keys do on this screen, and the themes."""
         yield SystemCommand("theme", "Change the colour theme", self.action_change_theme)
-        for action in ACTIONS:
+        for action in filter(self._works_here, ACTIONS):
             name = f"{action.label}  ({action.shown})"
             yield SystemCommand(name, action.tooltip, lambda a=action: self.perform(a))
 
@@ -134,12 +151,29 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         """Show the screen of races; the run rests while one goes on."""
         self.push_screen(RaceScreen(self.session.environment, self.history, self.session.rest))
 
+    def open_sweep(self) -> None:
+        """Show the screen of sweeps; the run rests while one goes on."""
+        base = replace(self.session.experiment, tuning=self.session.tuner.requested)
+        self.push_screen(SweepScreen(self.session.environment, self.history, self.session.rest, base))
+
+    def open_conversation(self, experiment: Experiment, begin: Callable[[Experiment], bool]) -> None:
+        """Show which server is asked and how it is spoken to; ``begin`` takes what is typed there."""
+        self.push_screen(ConversationScreen(experiment, self.read, begin))
+
     def open_history(self) -> None:
         """Show the finished runs."""
         if self.history is None:
             self.session.say("no history: this run was started with --no-history")
         else:
             self.push_screen(HistoryScreen(self.history))
+
+    def open_verdict(self) -> None:
+        """Show what the limit stands on."""
+        self.push_screen(VerdictScreen(self.session, self.dashboard))
+
+    def open_loops(self) -> None:
+        """Show what a closed loop leaves out."""
+        self.push_screen(OpenLoopScreen(self.session, self.dashboard))
 
     def toggle_help(self) -> None:
         """Show the help, or close it."""

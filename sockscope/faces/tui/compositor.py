@@ -14,13 +14,19 @@ from textual.strip import Strip
 class PacedCompositor(Compositor):
     """Begins no picture while the app says that the terminal has not taken the last one.
 
-    What has changed stays marked, and is in the next picture.
+    What has changed stays marked, and is in the next picture. ``pictures`` counts them.
     """
+
+    pictures = 0
 
     def render_update(self, *args: Any, **options: Any) -> Any:
         """Render what has changed; None while nothing may be drawn."""
         may_draw: Any = getattr(active_app.get(), "may_draw", None)
-        return super().render_update(*args, **options) if may_draw is None or may_draw() else None
+        if may_draw is not None and not may_draw():
+            return None
+        update = super().render_update(*args, **options)
+        self.pictures += update is not None
+        return update
 
 
 class FrugalCompositor(PacedCompositor):

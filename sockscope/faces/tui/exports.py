@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from sockscope.core.results.run_result import report
+from sockscope.core.run.snapshot import Snapshot
 from sockscope.core.run.trace import Trace
 from sockscope.faces.tui.session import Session
 from sockscope.store.files import write_file
@@ -37,11 +38,12 @@ def write_files(texts: Mapping[str, str]) -> list[Path]:
 
 
 def files_of(session: Session) -> dict[str, str]:
-    """Return the figures of a run as JSON, and its series as CSV."""
-    snapshot = session.source.snapshot()
+    """Return the figures of a run as JSON, and its series as CSV: of the moment that is on the screen."""
+    snapshot = session.moment
+    windows = [one for one in session.intervals.windows if one.time_s <= snapshot.time_s]
     return {
-        "json": to_json(report(snapshot, session.environment, session.intervals.windows)),
-        "csv": _series(session.trace, snapshot.started_s),
+        "json": to_json(report(snapshot, session.environment, windows)),
+        "csv": _series(session.trace, snapshot),
     }
 
 
@@ -50,7 +52,7 @@ def to_json(figures: Mapping[str, object]) -> str:
     return json.dumps(figures, indent=2) + "\n"
 
 
-def _series(trace: Trace, started_s: float) -> str:
+def _series(trace: Trace, until: Snapshot) -> str:
     names = list(trace.series)
     times = trace.series[names[0]].times
     file = io.StringIO()
@@ -58,6 +60,8 @@ def _series(trace: Trace, started_s: float) -> str:
     writer.writerow(["time_s", *names])
     columns = [trace.series[name].values for name in names]
     for time, *values in zip(times, *columns, strict=True):
+        if time > until.time_s:
+            break
         known = ["" if value != value else f"{value:.9g}" for value in values]
-        writer.writerow([f"{time - started_s:.3f}", *known])
+        writer.writerow([f"{time - until.started_s:.3f}", *known])
     return file.getvalue()

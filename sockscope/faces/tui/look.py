@@ -30,7 +30,7 @@ _LIGHT_BACKGROUNDS = {"7", *map(str, range(9, 16))}
 class LookFlags:
     """What flags and the environment say of the look, not checked yet.
 
-    ``theme`` was given as ``name`` (a flag or a variable); "" leaves the choice to what was kept and to the
+    ``theme`` was given by ``name`` (a flag or a variable); "" leaves the choice to what was kept and to the
     terminal. ``ascii`` draws with ASCII alone. The theme is kept in ``path``; None: nowhere.
     """
 
@@ -93,7 +93,7 @@ def keep_look(flags: LookFlags, look: Look, theme: str) -> str:
     try:
         keep_theme(flags.path, theme)
     except OSError as error:
-        return f"the theme is not kept: {error.strerror}: {flags.path}"
+        return f"the theme cannot be saved: {error.strerror}: {flags.path}"
     return ""
 
 

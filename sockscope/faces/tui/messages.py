@@ -8,6 +8,7 @@ from textual.message import Message
 
 from sockscope.core.config.fields import Value
 from sockscope.core.run.snapshot import Capture
+from sockscope.errors import ConfigError
 
 
 class TuningRequested(Message):
@@ -16,6 +17,14 @@ class TuningRequested(Message):
     def __init__(self, values: Mapping[str, Value]) -> None:
         super().__init__()
         self.values = values
+
+
+class ValueRefused(Message):
+    """What was typed for a knob is no value of it."""
+
+    def __init__(self, error: ConfigError) -> None:
+        super().__init__()
+        self.error = error
 
 
 class ExchangeRequested(Message):
@@ -36,7 +45,7 @@ class HoldRequested(Message):
 
 
 class MomentRequested(Message):
-    """A moment was pointed at in a graph (monotonic seconds)."""
+    """A moment was pointed at in a graph (seconds on the clock of the run)."""
 
     def __init__(self, time_s: float) -> None:
         super().__init__()
@@ -45,6 +54,23 @@ class MomentRequested(Message):
 
 class QueryChanged(Message):
     """A panel is interested in other rows from now on."""
+
+
+class Told(Message):
+    """Something is to be said in a notice."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+class CancelRequested(Message):
+    """A task of own code is to be cancelled: ``number`` of those that the lens shows of a process."""
+
+    def __init__(self, pid: int, number: int) -> None:
+        super().__init__()
+        self.pid = pid
+        self.number = number
 
 
 class CloseRequested(Message):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 CLIPBOARD_BYTES = 48 * 1024
-"""Most that is copied: terminals get it as base64, and some drop a sequence of more than 75,000 bytes."""
+"""The most that is copied: it goes to terminals as base64, and some drop sequences beyond 75,000 bytes."""
 
 
 class Clipping(NamedTuple):

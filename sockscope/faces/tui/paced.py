@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Coroutine
+from time import monotonic
 from typing import Any, TypeVar
 
 from textual import events
+from textual.command import CommandPalette
 from textual.driver import Driver
 from textual.screen import Screen
 from textual.widgets import Input
 
 from sockscope.faces.tui.compositor import PacedCompositor
 from sockscope.faces.tui.keys import PromptApp
+from sockscope.faces.tui.palette import Palette
 from sockscope.faces.tui.terminal import (
     TerminalEnding,
     is_gone,
@@ -25,6 +29,10 @@ from sockscope.faces.tui.writer import ScreenWriter
 
 CONTINUED_S = 0.1
 """How long what comes with a continuation in the background may take to be noticed before the next stop."""
+NEW_SIZE_S, DRAGGED_S = 1.0, 2.0
+"""Least time between two sizes that are laid out, and most while a window is dragged: each takes 70 ms."""
+STILL_S = 0.3
+"""A window that has kept its size for so long is not dragged any more."""
 MOST_TYPED = 200
 """The most characters that an input takes."""
 
@@ -41,7 +49,11 @@ class PacedApp(PromptApp[R]):
     def __init__(self, ending: TerminalEnding | None = None, *more: Any) -> None:
         self._ending = ending
         super().__init__(*more)  # asks for the driver
+        # Each step of an animation would be a picture of its own: 24 of them for a page of the help.
+        self.animation_level = "none"
         self._stopping: asyncio.Task[None] | None = None
+        self._sized_s = self._resized_s = 0.0
+        self._new_size: events.Resize | None = None
         self._waits_for_terminal = False
 
     # Ending.
@@ -59,9 +71,14 @@ class PacedApp(PromptApp[R]):
             self._ending.listen(self._asked_to_end)
 
     def _asked_to_end(self, number: int, again: bool) -> None:
-        if number == signal.SIGHUP and is_gone():
-            let_go_of_the_terminal()
+        if number == signal.SIGHUP and is_gone(self._keys):
+            let_go_of_the_terminal(self._keys)
         self.asked_to_end(again)
+
+    @property
+    def _keys(self) -> int:
+        """The descriptor of the terminal that keys come from."""
+        return self._ending.saved.keys if self._ending is not None else 0
 
     @property
     def _must_end(self) -> bool:
@@ -71,12 +88,52 @@ class PacedApp(PromptApp[R]):
         """Leave; when asked ``again`` at once."""
         raise NotImplementedError
 
+    # Tasks.
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do ``work`` in a task; what it raises ends the app as what a message handler raises does."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._look_at_end)
+        return task
+
+    def _look_at_end(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            with self._context():
+                self._handle_exception(error)
+
     # Typing.
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Bound what can be typed: each character costs as much as what stands there already."""
         if isinstance(event.widget, Input) and event.widget.max_length is None:
             event.widget.max_length = MOST_TYPED
+
+    # Resizing.
+
+    async def _on_resize(self, event: events.Resize) -> None:
+        """Take the window's size at once, but not every one that it has while it is dragged."""
+        now_s, waits = monotonic(), self._new_size is not None
+        if self._writer is None or not (waits or now_s < self._sized_s + NEW_SIZE_S):
+            self._sized_s = now_s
+            return  # Textual goes on with it
+        event.prevent_default()
+        self._new_size, self._resized_s = event, now_s
+        if not waits:
+            await self._take_new_size()
+
+    async def _take_new_size(self) -> None:
+        """Take the last size when its time has come."""
+        settled_s = min(self._resized_s + STILL_S, self._sized_s + DRAGGED_S)
+        wait_s = max(settled_s, self._sized_s + NEW_SIZE_S) - monotonic()
+        if wait_s > 0:
+            self.set_timer(wait_s, self._take_new_size)
+            return
+        last, self._new_size = self._new_size, None
+        self._sized_s = monotonic()
+        if last is not None:  # in a new event, as the screen handles it too
+            size = events.Resize(last.size, last.virtual_size, last.container_size, last.pixel_size)
+            await super()._on_resize(size)
 
     # Drawing.
 
@@ -107,6 +164,8 @@ class PacedApp(PromptApp[R]):
 
     def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
         """Let the screen draw at the pace of the terminal, and show it."""
+        if isinstance(screen, CommandPalette):
+            screen.__class__ = Palette  # several methods of Textual's app make one
         if isinstance(screen, Screen) and not isinstance(screen._compositor, PacedCompositor):
             screen._compositor = PacedCompositor()
         return super().push_screen(screen, *args, **options)
@@ -122,7 +181,7 @@ class PacedApp(PromptApp[R]):
     def action_suspend_process(self) -> None:
         """Give the terminal back to the shell and stop."""
         if self._stopping is None and self._driver is not None and self._driver.can_suspend:
-            self._stopping = asyncio.create_task(self._stop())
+            self._stopping = self.begin(self._stop())
 
     async def _stop(self) -> None:
         driver = self._driver
@@ -131,7 +190,7 @@ class PacedApp(PromptApp[R]):
         driver.suspend_application_mode()
         while not (getattr(driver, "is_on", True) or self._must_end):
             stop_job()
-            if is_in_foreground():
+            if is_in_foreground(self._keys):
                 driver.resume_application_mode()
             if not getattr(driver, "is_on", True):
                 await asyncio.sleep(CONTINUED_S)

@@ -13,13 +13,14 @@ from sockscope.core.results.run_result import report
 from sockscope.core.run.snapshot import RunState
 from sockscope.engine.engine import Engine
 from sockscope.engine.limits import check_descriptors, raise_descriptor_limit
-from sockscope.engine.loops import calm_collector, run_on
-from sockscope.errors import EXIT_FAILED, EXIT_OK
+from sockscope.engine.loops import calm_collector
+from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.printing import say, tell
 from sockscope.faces.summary import report_text, title_of
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.look import Look, LookFlags, keep_look, look_of
+from sockscope.faces.tui.screens.conversation import Reader
 from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.terminal import TerminalEnding, adapt_textual
 from sockscope.store.history import History
@@ -30,14 +31,15 @@ def run_dashboard(
     environment: dict[str, object] | None = None,
     history: History | None = None,
     flags: LookFlags = LookFlags(),  # noqa: B008
+    read: Reader = lambda experiment, _: experiment,
 ) -> int:
     """Run the dashboard until it is left, and keep its runs in ``history``; return the exit code.
 
-    Raises SockscopeError before it starts.
+    ``read`` makes an experiment of what is typed there. Raises SockscopeError before it starts.
     """
     adapt_textual()
     with TerminalEnding(bool(experiment.own_server)) as ending:
-        return _run_until_left(experiment, environment, history, flags, ending)
+        return _run_until_left(experiment, environment, history, flags, read, ending)
 
 
 def _run_until_left(
@@ -45,27 +47,40 @@ def _run_until_left(
     environment: dict[str, object] | None,
     history: History | None,
     flags: LookFlags,
+    read: Reader,
     ending: TerminalEnding,
 ) -> int:
     look = look_of(flags, os.environ)
     notice = ""
+    before: Experiment | None = None
     while True:
         raise_descriptor_limit()
         check_descriptors(experiment, experiment.tuning)
-        session = Session(Engine(experiment), environment)
+        engine = Engine(experiment)
+        session = Session(engine, environment)
         app = SockscopeApp(
-            session, history, on_started=partial(_started, session, look, notice), look=look, ending=ending
+            session,
+            history,
+            read,
+            on_started=partial(_started, session, look, notice),
+            look=look,
+            ending=ending,
         )
         began_at = datetime.now(UTC)
-        code = run_on(experiment.loop, _shown(app))
+        code = ending.run(experiment.loop, _shown(app, engine, ending))
         if app.start_error is not None:
-            raise app.start_error
+            if before is None:
+                raise app.start_error
+            experiment, before, notice = before, None, f"no new run, it goes on as before: {app.start_error}"
+            continue
+        if code == EXIT_INTERRUPTED and session.shown is None:  # it was left before it began
+            return code
         summary = _keep(session, history, began_at)
         if complaint := keep_look(flags, look, app.theme):
             say(complaint)
         look = Look(app.theme, look.ascii)
         if app.restart is not None:
-            experiment, notice = app.restart, app.notice
+            experiment, before, notice = app.restart, experiment, app.notice
             continue
         tell(summary)
         if session.source.error:
@@ -75,12 +90,13 @@ def _run_until_left(
         return code or (EXIT_FAILED if failed else EXIT_OK)
 
 
-async def _shown(app: SockscopeApp) -> int | None:
+async def _shown(app: SockscopeApp, engine: Engine, ending: TerminalEnding) -> int | None:
     """Run the app; when the user's own code cancels its tasks the figures are taken all the same."""
     code = None
+    ending.bound(lambda: engine.latest_end_s)
     with contextlib.suppress(asyncio.CancelledError):
         code = await app.run_async()
-    if app.session.last_snapshot is None:
+    if app.session.last_snapshot is None and app.start_error is None:
         with contextlib.suppress(asyncio.CancelledError):
             await app.session.finish()
     return code

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.figures import Figures
 from sockscope.core.run.findings import Finding
 from sockscope.core.run.snapshot import Snapshot
 from sockscope.core.run.trace import Trace
+from sockscope.faces.tui.cost import ScreenCost
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,8 @@ class ScreenState:
     because each turn would cost a whole picture; otherwise they take turns, so that no single pause of
     the loop is long. ``idle`` are the keys of the knobs without effect on what runs now, each with the
     reason, and ``servers`` the server models that can be chosen. ``dropped`` counts the pictures of the
-    run that were not drawn, because the terminal had not taken the one before.
+    run that were not drawn, because the terminal had not taken the one before. ``cost`` is what the screen
+    takes of the loop.
     """
 
     snapshot: Snapshot
@@ -43,3 +45,4 @@ class ScreenState:
     idle: Mapping[str, str] = field(default_factory=dict)
     servers: tuple[str, ...] = ()
     dropped: int = 0
+    cost: ScreenCost = field(default_factory=ScreenCost)

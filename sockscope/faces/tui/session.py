@@ -18,12 +18,15 @@ from sockscope.core.config.experiment import Experiment
 from sockscope.core.events import EventLog
 from sockscope.core.results.intervals import Intervals
 from sockscope.core.run.figures import figures
-from sockscope.core.run.findings import Finding, limit_of, screen_limit
+from sockscope.core.run.findings import Finding, limit_of, or_screen, screen_limit
 from sockscope.core.run.snapshot import Capture, Cursors, RunState, Snapshot
 from sockscope.core.run.source import RunSource
 from sockscope.core.run.trace import Trace
 from sockscope.core.run.window import drained
+from sockscope.core.units import format_duration
 from sockscope.errors import ConfigError, SockscopeError
+from sockscope.faces.tui.cost import ScreenCost
+from sockscope.faces.tui.pace import Pace
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.tuner import Tuner
 from sockscope.faces.tui.viewer import Severity, Viewer
@@ -34,10 +37,6 @@ STEP_S = 0.002
 """Between the steps of a picture: what is called at once still belongs to the same turn of the loop."""
 SOON_S = 0.12
 """After a change the next picture comes this soon, so that its effect is seen at once."""
-PAUSED_TICKS = 5
-"""Of so many ticks one takes a picture while the traffic is paused."""
-OVERLAID_TICKS = 5
-"""Of so many pictures one is shown behind the palette or a sheet, in one turn: it has all blended anew."""
 PICTURES_JUDGED = 25
 """Whether the terminal keeps up is told by the last five seconds."""
 GRACE_S = 1.0
@@ -46,8 +45,8 @@ WINDOWS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Lengths of time that the graphs can show."""
 DEFAULT_WINDOW_S = 30.0
 """What the graphs show until they are zoomed."""
-EVENTS_KEPT = 5_000
-"""Events of connections kept for the screen while it is frozen or covered."""
+EVENTS_KEPT = 10_000
+"""Events of connections that the screen takes at once; what happens beyond them is counted as missed."""
 
 Rest = Literal["race", "stop"]
 """Why the traffic rests: a race goes on, or the process is to be stopped."""
@@ -71,6 +70,7 @@ class Session:
         self.environment = dict(environment or {})
         self.tick_s = tick_s
         self.trace = Trace()
+        self.cost = ScreenCost()
         self.intervals = Intervals()
         self.tuner = Tuner(
             source,
@@ -84,6 +84,7 @@ class Session:
         self._with_tables = False
         self._events_cursor = 0
         self._unseen_events = EventLog(EVENTS_KEPT)
+        self._events_missed = 0
         self._taken: Snapshot | None = None
         self._was_overlaid = False
         self._disturbed = False
@@ -92,8 +93,7 @@ class Session:
         self._frozen = False
         self._held = False
         self._dropped = 0
-        self._passed_over = 0
-        self._not_shown = 0
+        self._pace = Pace()
         self._last_dropped: deque[bool] = deque(maxlen=PICTURES_JUDGED)
         self._cursor_s: float | None = None
         self._markers = 0
@@ -111,6 +111,11 @@ class Session:
     def shown(self) -> ScreenState | None:
         """What was handed to the screen last; None before the first picture."""
         return self._shown
+
+    @property
+    def moment(self) -> Snapshot:
+        """The run as it is now, or was when the view was frozen."""
+        return self._shown.snapshot if self._frozen and self._shown is not None else self.source.snapshot()
 
     @property
     def ticks(self) -> int:
@@ -203,27 +208,35 @@ class Session:
     def tick_in_turns(self) -> None:
         """Take a picture of the run, absorb it and show it, each in another turn of the loop.
 
-        While the traffic is paused only every fifth is taken, as hardly anything changes; behind the palette
-        or a sheet only every fifth is shown.
+        Most ticks take none while the traffic is paused, or nobody can see it; of those that are taken most
+        are not shown behind the palette or a sheet, or while nothing has happened.
         """
-        is_paused = self.source.state is RunState.PAUSED
-        self._passed_over = (self._passed_over + 1) % PAUSED_TICKS if is_paused else 0
-        if self._passed_over:
-            return
-        self._take()
-        self._then(self._absorb_and_then_show)
+        if self._pace.takes(still=self._is_still):
+            with self.cost.spent():
+                self._take(tables=self.source.state is not RunState.RUNNING)
+            self._then(self._absorb_and_then_show)
+
+    @property
+    def _is_still(self) -> bool:
+        """Whether nothing happens, or nobody can see what does."""
+        is_covered = self._viewer is not None and self._viewer.is_covered
+        return self._frozen or is_covered or self.source.state is not RunState.RUNNING
 
     def _absorb_and_then_show(self) -> None:
         self._absorb_taken()
-        is_overlaid = self._viewer is not None and self._viewer.is_overlaid
-        self._not_shown = (self._not_shown + 1) % OVERLAID_TICKS if is_overlaid else 0
-        if not self._not_shown:
+        snapshot = self._absorbed
+        overlaid = self._viewer is not None and self._viewer.is_overlaid
+        if snapshot is not None and self._pace.shows(snapshot, overlaid=overlaid):
             self._then(self._show_absorbed)
 
     def _then(self, call: Callable[[], None]) -> None:
         """Call ``call`` in a later turn of the loop."""
         if self._viewer is not None:
-            self._viewer.call_after(STEP_S, call)
+            self._viewer.call_after(STEP_S, lambda: self._spend(call))
+
+    def _spend(self, call: Callable[[], None]) -> None:
+        with self.cost.spent():
+            call()
 
     def _take(self, *, tables: bool = False, hidden: bool = False) -> None:
         if self._is_over or self._viewer is None:
@@ -236,6 +249,7 @@ class Session:
         self._was_overlaid = overlaid
         snapshot = self.source.snapshot(self._interest(self._viewer, hidden=hidden))
         self._events_cursor = snapshot.events_cursor
+        self._pace.took(snapshot)
         self._taken = snapshot
 
     def _absorb_taken(self) -> None:
@@ -245,7 +259,7 @@ class Session:
             self.trace.absorb(snapshot, disturbed=self._disturbed)
             self._disturbed = False
             self.intervals.absorb(snapshot)
-            self._unseen_events.extend(snapshot.events)
+            self._unseen_events.extend(snapshot.events, snapshot.events_missed)
             self._absorbed = snapshot
 
     def _show_absorbed(self) -> None:
@@ -257,12 +271,13 @@ class Session:
         self._dropped += is_behind
         self._last_dropped.append(is_behind)
         if not self._viewer.is_covered and not is_behind:
-            self._show(replace(snapshot, events=tuple(self._unseen_events.since(0).items)))
-            self._unseen_events = EventLog(EVENTS_KEPT)
+            unseen, self._unseen_events = self._unseen_events.since(0), EventLog(EVENTS_KEPT)
+            self._events_missed += unseen.missed
+            self._show(replace(snapshot, events=tuple(unseen.items), events_missed=self._events_missed))
 
     def _interest(self, viewer: Viewer, *, hidden: bool) -> Cursors:
-        cursors = Cursors(events=self._events_cursor, most_exchanges=0)
-        if not self._with_tables:
+        cursors = Cursors(events=self._events_cursor, most_events=EVENTS_KEPT, most_exchanges=0)
+        if not self._with_tables or self._frozen or viewer.is_covered:
             return cursors
         still = hidden or self.source.state is RunState.PAUSED
         return viewer.interest(cursors, still=still, hidden=hidden)
@@ -275,9 +290,10 @@ class Session:
                 snapshot=snapshot,
                 trace=self.trace,
                 figures=figures(headline),
-                finding=self._screen_limit() or limit_of(headline),
+                finding=self._limit_in(headline),
                 headline=headline,
                 dropped=self._dropped,
+                cost=self.cost,
                 requested=requested,
                 now_s=snapshot.time_s,
                 window_s=self._window_s,
@@ -287,6 +303,11 @@ class Session:
                 servers=offered(requested.transport, self.source.lacking),
             )
         )
+
+    def _limit_in(self, window: Snapshot) -> Finding:
+        cost = self.cost.figures()
+        drawing_ratio = cost.cpu_ratio if cost is not None else None
+        return self._screen_limit() or or_screen(limit_of(window), window, drawing_ratio)
 
     def _screen_limit(self) -> Finding | None:
         if len(self._last_dropped) < PICTURES_JUDGED:
@@ -336,7 +357,7 @@ class Session:
         self._present_again()
 
     def disturb(self) -> None:
-        """The screen holds up the traffic, to take another size say: this is no effect of a change."""
+        """Note that the screen holds up the traffic (a resize, say): that is no effect of a change."""
         self._disturbed = True
 
     def hold(self, held: bool) -> None:
@@ -371,7 +392,10 @@ class Session:
 
     def _show_window(self, seconds: float) -> None:
         self._window_s = seconds
-        self._present_again(tables=False)
+        if self._cursor_s is not None:
+            self.look_at(self._cursor_s)  # it may lie outside of the window now
+        else:
+            self._present_again(tables=False)
 
     def show_other_rows(self) -> None:
         """Show the rows that the screen is interested in now, without waiting for the next tick."""
@@ -445,13 +469,50 @@ class Session:
         self.source.mark(f"mark {self._markers + 1}")
         self._markers += 1
 
+    def stall(self) -> None:
+        """Let the server stand still for a while."""
+        try:
+            self.source.stall()
+        except SockscopeError as error:
+            self.say(str(error), "error")
+            return
+        self.say(f"the server stands still for {format_duration(self.experiment.stall_s)}")
+
+    async def reload(self) -> None:
+        """Let the user's own code serve as it is in its files by now, on new connections."""
+        name = self.experiment.own_server
+        if not name:
+            self.say("no code of your own serves here (--handler, --protocol or --asgi)")
+            return
+        try:
+            done = await self.source.reload()
+        except SockscopeError as error:
+            self.say(f"the server goes on as it was: {error}", "error")
+            return
+        if done:
+            self.say(f"{name} serves new connections: {done}")
+            self._on_applied()
+        elif "@" in name:
+            self.say(f"{name} is of a revision, which nobody edits")
+        else:
+            self.say(f"no file of {name} was edited since it was imported")
+
     async def close_connection(self, role: str, conn_id: int) -> None:
         """Close one connection of a role."""
         try:
             if not await self.source.close_connection(role, conn_id):
-                self.say(f"connection {conn_id} is closed already")
+                self.say(f"connection {conn_id} is already closed")
         except SockscopeError as error:
             self.say(str(error), "error")
+
+    async def cancel_task(self, pid: int, task: int) -> None:
+        """Cancel a task of own code in a process of the run, and say what became of it."""
+        try:
+            cancelled = await self.source.cancel_task(pid, task)
+        except SockscopeError as error:
+            self.say(str(error), "error")
+            return
+        self.say(cancelled.sentence, "error" if cancelled.is_fault else "information")
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes; None when it has been overwritten."""

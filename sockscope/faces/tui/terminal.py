@@ -8,28 +8,37 @@ import contextlib
 import errno
 import mmap
 import os
+import re
 import select
 import signal
 import stat
 import termios
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from textual import events
 from textual.app import ScreenStackError
 from textual.driver import Driver
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Size
 from textual.message import Message
 
-from sockscope.engine.stops import STOPS
+from sockscope.engine.stops import leave_stops_to_main
 from sockscope.faces.ending import Ending
+from sockscope.faces.printing import descriptors
 from sockscope.faces.tui.writer import ABANDON, ScreenWriter, opened
 from sockscope.faces.watchdog import CTRL_C
 
 MOST_KEYS = 200
 """Keys and movements of the mouse that may wait to be handled; what comes meanwhile is dropped."""
+MOST_COLUMNS, MOST_LINES = 1_000, 400
+"""The largest window that is drawn on: whatever claims more (a variable, bytes that look like a report of the
+terminal) would keep the loop for minutes."""
 _SET_MODES = (1000, 1003, 1015, 1006, 1016, 1004, 2004, 2026, 2048)
 _PASTE_BEGINS, _PASTE_ENDS = "\x1b[200~", "\x1b[201~"
+_REPLY = re.compile(r"\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)")
+"""A string of control functions (ECMA-48), such as the answer of a terminal to another program's question."""
 _RESET = b"".join(b"\x1b[?%dl" % mode for mode in _SET_MODES) + b"\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h"
 
 
@@ -43,7 +52,8 @@ class KeyDecoder(codecs.getincrementaldecoder("utf-8")):  # type: ignore[misc]
     """Decodes what a terminal sends.
 
     Bytes that are not UTF-8 (a pasted binary, an old mouse report) are question marks: Textual 8.2 decodes
-    strictly, and one wrong byte ends the thread that reads keys, and with it every way to quit. Nothing at
+    strictly, and one wrong byte ends the thread that reads keys, and with it every way to quit. What a
+    terminal answers to somebody else is no keys: Textual would type what is in it. Nothing at
     all is what a terminal sends that is gone; Textual would read it for ever. It raises OSError. Ctrl+C that
     comes alone was typed: it ends a paste whose end never came, which would swallow all keys.
     """
@@ -56,7 +66,7 @@ class KeyDecoder(codecs.getincrementaldecoder("utf-8")):  # type: ignore[misc]
         """Return the characters that are whole."""
         if not data and not final:
             raise OSError(errno.EIO, "the terminal is gone")
-        text = str(super().decode(data, final))
+        text = _REPLY.sub("", str(super().decode(data, final)))
         if self._pasted and text and not CTRL_C.sub("", text):
             text = _PASTE_ENDS + text
         _, begins, rest = (self._pasted + text).rpartition(_PASTE_BEGINS)
@@ -73,6 +83,7 @@ class SavedTerminal:
 
     def __init__(self) -> None:
         self._taken = mmap.mmap(-1, 1)
+        self.keys = os.dup(0)
         # A descriptor of its own, as the user's own code may close the standard ones.
         self._descriptor, self._is_own = opened(2)
         self._attributes: list[Any] | None = None
@@ -107,11 +118,26 @@ class TerminalEnding(Ending):
     """Ends a command that draws on a terminal, which is put back in any case."""
 
     requests = (*Ending.requests, signal.SIGQUIT)
+    puts_back = True
 
     def __init__(self, runs_own_code: bool = False) -> None:
         super().__init__(runs_own_code)
         self.saved = SavedTerminal()
         self.at_worst(self.saved.restore)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if self._runs_own_code:
+            # What the user's own code and its processes read must not be the keys, Ctrl+C among them.
+            with open(os.devnull, "rb") as null:
+                os.dup2(null.fileno(), 0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.dup2(self.saved.keys, 0)
+        super().__exit__(kind, error, trace)
 
     @property
     def has_terminal(self) -> bool:
@@ -123,6 +149,7 @@ def terminal_driver(driver: type[Driver], ending: TerminalEnding) -> type[Driver
     """Return ``driver`` as the dashboard needs it, if it is that of a terminal.
 
     Ctrl+C and a terminal that is closed are told to ``ending`` by the thread that reads, past the loop.
+    Whether its window is in front changes nothing: Textual would style all the screen anew.
     Keys that the loop does not keep up with are dropped. Stopping and continuing are left to the app.
     """
     if not issubclass(driver, LinuxDriver):
@@ -132,6 +159,11 @@ def terminal_driver(driver: type[Driver], ending: TerminalEnding) -> type[Driver
     class TerminalDriver(driver):  # type: ignore[misc, valid-type]
         _posted = 0
         _handed_over = 0
+
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            self.fileno = saved.keys
+            self._size = self._get_terminal_size()
 
         @property
         def is_on(self) -> bool:
@@ -152,6 +184,7 @@ def terminal_driver(driver: type[Driver], ending: TerminalEnding) -> type[Driver
         def stop_application_mode(self) -> None:
             if self.writer is not None:
                 self.writer.abandon()
+            self.write("\x1b[?1016l")  # the pixels of the mouse, which Textual leaves on
             super().stop_application_mode()
 
         def close(self) -> None:
@@ -164,17 +197,41 @@ def terminal_driver(driver: type[Driver], ending: TerminalEnding) -> type[Driver
                 super().write(data)
 
         def run_input_thread(self) -> None:
+            leave_stops_to_main()
+            is_there = True
+            while is_there and not self.exit_event.is_set():
+                # What Textual can make no sense of (a mouse in a window without pixels) is dropped.
+                with contextlib.suppress(Exception):
+                    is_there = self._read_keys()
+
+        def _read_keys(self) -> bool:
+            """Read until the driver stops; return whether the terminal is still there."""
             try:
                 super().run_input_thread()
             except OSError:
                 # A terminal that does not control this process goes without a signal.
                 ending.notice(signal.SIGHUP)
+                return False
+            return True
 
         def process_message(self, message: Message) -> None:
             if isinstance(message, events.Key) and message.key == "ctrl+c":
                 ending.notice(signal.SIGINT)
-            else:
+            elif isinstance(message, events.Key) and message.key == "ctrl+z":
+                self._sigtstp_application()  # whatever lies over the dashboard
+            elif isinstance(message, events.Resize):
+                size = bounded(message.size)
+                super().process_message(events.Resize(size, size, pixel_size=message.pixel_size))
+            elif not isinstance(message, events.AppFocus | events.AppBlur):
                 super().process_message(message)
+
+        def _get_terminal_size(self) -> tuple[int, int]:
+            """Return what the variables say, or else the terminal; not more than there is."""
+            claimed = Size(*super()._get_terminal_size())
+            with contextlib.suppress(OSError):
+                there = os.get_terminal_size(self.fileno)
+                claimed = Size(*(min(one, other or one) for one, other in zip(claimed, there, strict=True)))
+            return bounded(claimed)
 
         def send_message(self, message: Message) -> None:
             if isinstance(message, events.InputEvent) and self._backlog >= MOST_KEYS:
@@ -200,32 +257,37 @@ def terminal_driver(driver: type[Driver], ending: TerminalEnding) -> type[Driver
             self._loop.call_soon_threadsafe(self._app.action_suspend_process)
 
         def _sigcont_application(self, *_: object) -> None:
-            STOPS.continued()
+            ending.continued()
             self._loop.call_soon_threadsafe(self._app.continued)
 
     return TerminalDriver
 
 
-def is_gone() -> bool:
+def bounded(size: Size) -> Size:
+    """Return a size that can be drawn on in time."""
+    return Size(min(size.width, MOST_COLUMNS), min(size.height, MOST_LINES))
+
+
+def is_gone(descriptor: int) -> bool:
     """Tell whether the terminal has been closed."""
     try:
-        termios.tcgetattr(0)
+        termios.tcgetattr(descriptor)
     except termios.error:
         return True
     return False
 
 
-def is_in_foreground() -> bool:
+def is_in_foreground(descriptor: int) -> bool:
     """Tell whether the shell has left the terminal to this process; true where no shell controls jobs."""
     with contextlib.suppress(OSError):
-        return os.tcgetpgrp(0) == os.getpgrp()
+        return os.tcgetpgrp(descriptor) == os.getpgrp()
     return True
 
 
-def let_go_of_the_terminal() -> None:
+def let_go_of_the_terminal(keys: int) -> None:
     """Put the null device in the terminal's place, so that what is still said on leaving does not fail."""
     null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
+    for descriptor in (0, 1, 2, keys, *descriptors()):
         if stat.S_ISCHR(os.fstat(descriptor).st_mode):
             os.dup2(null, descriptor)
     os.close(null)

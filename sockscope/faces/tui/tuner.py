@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sockscope.core.config.experiment import FIELDS, Tuning
+from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Value
 from sockscope.core.config.models import SERVERS_OF
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.source import RunSource
-from sockscope.errors import ConfigError, SockscopeError
+from sockscope.errors import ConfigError, EngineError, SockscopeError
 
 UNDO_STEPS = 100
 """Changes that can be undone."""
@@ -140,6 +141,8 @@ class Tuner:
                 await self._source.apply(history.tuning)
             except SockscopeError as error:
                 self._take_back(history.tuning, error)
+            except Exception as error:  # noqa: BLE001  # the boundary of this task: it is told, not lost
+                self._take_back(history.tuning, EngineError(f"the change failed: internal error: {error!r}"))
             else:
                 self._in_force = history
                 self._on_applied()

@@ -30,7 +30,8 @@ class Viewer(Protocol):
     def interest(self, cursors: Cursors, *, still: bool, hidden: bool) -> Cursors:
         """Add to ``cursors`` which rows the next snapshot should hold.
 
-        ``hidden`` asks for those of panels out of sight too. When all is ``still``, readers scroll back.
+        ``hidden`` asks for those of panels out of sight too. While all is ``still`` people scroll back, so
+        more rows are worth having.
         """
 
     def present(self, state: ScreenState) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import IO
 
+from sockscope.engine.stops import leave_stops_to_main
+
 MOST_WAITING_BYTES = 1 << 20
 """What is written beyond this while the terminal does not read is dropped."""
 LAST_S = 0.3
@@ -71,6 +73,7 @@ class ScreenWriter(threading.Thread):
 
     def run(self) -> None:
         """Write what is taken until :meth:`stop`."""
+        leave_stops_to_main()
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         while self._has_piece():

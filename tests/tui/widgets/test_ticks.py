@@ -11,7 +11,6 @@ from sockscope.faces.tui.widgets.ticks import (
     Reach,
     age,
     age_exact,
-    decade_ticks,
     round_steps,
     round_top,
     si,
@@ -103,9 +102,6 @@ def test_ticks_by_example() -> None:
     assert [tick.label for tick in value_ticks(0, 10_000, 3, si)] == ["0", "5k", "10k"]
     assert [tick.label for tick in value_ticks(0, 1.5, 4, si)] == ["0", "0.5", "1", "1.5"]
     assert [tick.label for tick in value_ticks(-10, 10, 3, si)] == ["-10", "0", "10"]
-    assert [tick.label for tick in decade_ticks(0, 3, 4, si)] == ["1", "10", "100", "1k"]
-    assert [tick.label for tick in decade_ticks(0, 1, 4, si)] == ["1", "2", "5", "10"]
-    assert len(decade_ticks(-9, 12, 5, si)) <= 5
 
 
 @given(st.floats(0.1, 1e6), st.integers(0, 300))

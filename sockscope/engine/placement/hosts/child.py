@@ -6,22 +6,26 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from sockscope.core import units
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import STOPPED, Cursors, ProcessUse
+from sockscope.core.run.tasks import Cancelled
 from sockscope.engine.loops import attach
 from sockscope.engine.placement.channel import (
     Answer,
     Call,
+    CancelTask,
     Channel,
     Exhausted,
+    Heartbeat,
+    Look,
     Message,
     Report,
     ReportRequest,
-    Rest,
     Setup,
     Trouble,
 )
@@ -165,13 +169,22 @@ class ChildHost:
 
     async def ask(self, role: str, method: str, *arguments: Any, within_s: float = ANSWER_S) -> Any:
         """Call a method of a role and return what it returned."""
+        return await self._request(lambda number: Call(number, role, method, arguments), within_s)
+
+    async def cancel_task(self, task: int) -> Cancelled:
+        """Cancel a task of own code there and return what became of it."""
+        outcome: Cancelled = await self._request(lambda number: CancelTask(number, task), ANSWER_S)
+        return outcome
+
+    async def _request(self, message: Callable[[int], Message], within_s: float) -> Any:
+        """Send the message with a number of its own, and return the answer to it."""
         if not self.alive:
             raise EngineError(self.outcome)
         number = self._next_number
         self._next_number += 1
         answer = self._waiting[number] = self._loop.create_future()
         try:
-            self._channel.send(Call(number, role, method, arguments))
+            self._channel.send(message(number))
             async with asyncio.timeout(within_s):
                 return await answer
         except TimeoutError:
@@ -201,12 +214,21 @@ class ChildHost:
         if resting == self._resting or not self.alive:
             return
         self._resting = resting
-        self._channel.send(Rest(resting))
         if resting:
             self._stop_polling()
         else:
             self._heard_s = perf_counter()
             self._poll()
+
+    def beat(self, beating: bool) -> None:
+        """Let the process measure how late its loop is, or do without."""
+        if self.alive:
+            self._channel.send(Heartbeat(beating))
+
+    def look(self, lens: bool) -> None:
+        """Switch the lens on the loop of the process on or off."""
+        if self.alive:
+            self._channel.send(Look(lens))
 
     # Reports.
 
@@ -287,13 +309,20 @@ class ChildHost:
             answer.set_result(message.value)
 
     def _take(self, report: Report) -> None:
-        self._report = report
+        self._report = self._with_tasks(report)
         fresh, self._fresh = self._fresh, None
         for role, snapshot in report.roles.items():
             if role in self._attended:
                 self._attended[role][1](self._asked[role], snapshot)
         if fresh is not None and not fresh.done():
             fresh.set_result(None)
+
+    def _with_tasks(self, report: Report) -> Report:
+        """Return a report with the tasks of the one before, where they are still the same."""
+        lens, before = report.lens, self._report.lens if self._report is not None else None
+        if lens is None or before is None or not lens.is_on or lens.tasks is not None:
+            return report
+        return replace(report, lens=replace(lens, tasks=before.tasks))
 
     def use(self) -> ProcessUse | None:
         """Return what the process uses, or None before its first report."""
@@ -315,4 +344,5 @@ class ChildHost:
             state=state,
             alive=self.alive or self._state == "ended",
             silent_s=silent_s,
+            lens=self._report.lens,
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 import sockscope
+from sockscope.engine.process_tree import end_descendants
 from sockscope.engine.sampler import reading
 from sockscope.errors import EngineError
 
@@ -112,6 +113,7 @@ class ChildProcess:
         if self.alive:
             # Not by way of the Process object: it looks whether the process has ended, and its code would
             # be lost to whoever waits for it.
+            end_descendants(self.pid)
             self._kill_group()
 
     def _kill_group(self) -> None:
@@ -121,7 +123,12 @@ class ChildProcess:
 
     async def _watch(self) -> None:
         assert self._process is not None
-        code = await self._process.wait()
+        try:
+            code = await self._process.wait()
+        except asyncio.CancelledError:  # the loop is closed next, which would kill the process alone
+            self.kill()
+            await self._process.wait()
+            raise
         self._kill_group()
         self._read_stderr()
         self.alive = False

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import Cursors, ProcessUse, RoleSnapshot
+from sockscope.core.run.tasks import Cancelled
 from sockscope.engine.role import Role
 
 RUNNING = "running"
@@ -78,7 +79,22 @@ class Host(Protocol):
         ...
 
     def rest(self, resting: bool) -> None:
-        """Suspend or resume periodic work, such as sampling: nobody looks at the run while it rests."""
+        """Suspend or resume reports: nobody looks at the run while it rests."""
+        ...
+
+    def beat(self, beating: bool) -> None:
+        """Measure how late the loop of its process is, or do without: it takes a hundredth of a core."""
+        ...
+
+    def look(self, lens: bool) -> None:
+        """Switch the lens on the loop of its process on or off."""
+        ...
+
+    async def cancel_task(self, task: int) -> Cancelled:
+        """Cancel a task of own code on the loop of its process and return what became of it.
+
+        ``task`` is its number in what the lens there shows. Raises EngineError as :meth:`ask` does.
+        """
         ...
 
     async def release(self, role: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import Cursors, ProcessUse
+from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.engine.placement.hosts.host import ANSWER_S, DeathHandler, ReportHandler, TroubleHandler
 from sockscope.engine.role import Role
 from sockscope.engine.roles import ROLE_KINDS
@@ -62,6 +63,16 @@ class LoopHost:
 
     def rest(self, resting: bool) -> None:
         """Nothing to do: it does nothing that is not asked for."""
+
+    def beat(self, beating: bool) -> None:
+        """Nothing to do: whose loop this is measures it."""
+
+    def look(self, lens: bool) -> None:
+        """Nothing to do: whose loop this is looks into it."""
+
+    async def cancel_task(self, task: int) -> Cancelled:
+        """Nothing to do: whose loop this is does it."""
+        return Cancelled(CancelOutcome.GONE, f"task {task}")
 
     async def release(self, role: str) -> None:
         """Nothing to do: the loop goes on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.protocol import CallbackConnection
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpEndpoint
@@ -26,9 +26,9 @@ class BufferedConnection(CallbackConnection, asyncio.BufferedProtocol):
 
     endpoint: BufferedEndpoint
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        """Say where the next read goes."""
-        return self.endpoint.buffer
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Say where the next read goes: a view, since over TLS asyncio fills slices of it."""
+        return self.endpoint.view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Answer what is complete; the hot path of this server."""
@@ -46,20 +46,24 @@ class BufferedConnection(CallbackConnection, asyncio.BufferedProtocol):
             record.exchanges += 1
             on_exchange((now, now, record, kept, kept))
             return
-        self._cut(bytes(memoryview(buffer)[:nbytes]))
+        self._cut(bytes(self.endpoint.view[:nbytes]))
 
 
 class BufferedEndpoint(TcpEndpoint):
     """A listener whose connections read into one buffer."""
 
     def __init__(self, context: ServerContext, assignment: Assignment) -> None:
-        self.buffer = bytearray(assignment.tuning.read_bytes or READ_BYTES)
+        self._set_buffer(assignment.tuning.read_bytes)
         super().__init__(context, assignment, BufferedConnection)
+
+    def _set_buffer(self, read_bytes: int) -> None:
+        self.buffer = bytearray(read_bytes or READ_BYTES)
+        self.view = memoryview(self.buffer)
 
     async def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning; a new size of a read is a new buffer."""
         if tuning.read_bytes != self.tuning.read_bytes:
-            self.buffer = bytearray(tuning.read_bytes or READ_BYTES)
+            self._set_buffer(tuning.read_bytes)
         await super().apply(tuning, generation)
 
 

@@ -7,20 +7,25 @@ Reading the socket ourselves, up to 64 datagrams a turn, is 1.15 times as fast a
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import nullcontext
 from time import perf_counter
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.sequence import SEQUENCE_BYTES
+from sockscope.engine.captures import CAPTURE_BYTES, clip
 from sockscope.engine.limiter import Waiter
 from sockscope.engine.os_errors import describe
-from sockscope.engine.recorder import CAPTURE_BYTES, clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, Inheritance, Remote, ServerContext
 from sockscope.engine.servers.peers import UdpPeer
-from sockscope.engine.servers.udp_endpoint import LARGEST_DATAGRAM_BYTES, READS_PER_TURN, UdpEndpoint
-from sockscope.engine.timers import punctual
+from sockscope.engine.servers.udp_endpoint import (
+    LARGEST_DATAGRAM_BYTES,
+    MOST_HELD_S,
+    READS_PER_TURN,
+    UdpEndpoint,
+)
 from sockscope.engine.work import spend
 
 
@@ -93,9 +98,10 @@ class DatagramEndpoint(UdpEndpoint):
 
     def __init__(self, context: ServerContext, assignment: Assignment) -> None:
         super().__init__(context, assignment, context.recorder, nullcontext())
-        self.call_later = punctual(self._loop)
         self.call_soon = self._loop.call_soon
         self._in_service: set[UdpRequest] = set()
+        # Answers that wait for room: when each was read, until when it may wait, its bytes, and whose it is.
+        self._held: deque[tuple[float, float, bytes, UdpPeer, Remote]] = deque()
         self._watched = False
         self._take(assignment.tuning)
         self._watch()
@@ -141,10 +147,12 @@ class DatagramEndpoint(UdpEndpoint):
                 sendto(data, remote)
             except OSError as error:
                 record.odd_read(size, 1)
-                self.answer_failed(error, peer)
+                if self._hold(error, now, data, peer, remote):
+                    return
+                self.answer_failed(error, peer, remote)
                 continue
-            if size != record.same_bytes:
-                record.expect(size)
+            if size != record.same_bytes_in:
+                record.expect(size, size)
             record.exchanges += 1
             kept = data if size <= CAPTURE_BYTES else clip(data)
             on_exchange((now, now, record, kept, kept))
@@ -159,7 +167,7 @@ class DatagramEndpoint(UdpEndpoint):
 
     def _watch(self) -> None:
         """Read while there is room for what is read; else the kernel keeps it, or drops it."""
-        watched = self.reading and self.has_room
+        watched = self.reading and self.has_room and not self._held
         if watched == self._watched:
             return
         self._watched = watched
@@ -178,13 +186,50 @@ class DatagramEndpoint(UdpEndpoint):
         # Taken before the bytes go: once they are on their way the client may be done first.
         answered_s = perf_counter()
         try:
+            if self._held:
+                raise BlockingIOError  # not before those that wait
             self.sock.sendto(data, request.remote)
         except OSError as error:
-            self.answer_failed(error, request.peer)
+            if not self._hold(error, request.read_s, data, request.peer, request.remote):
+                self.answer_failed(error, request.peer, request.remote)
             return
         record.odd_write(len(data))
         kept = clip(data)
         self.context.recorder.on_exchange((request.read_s, answered_s, record, kept, kept))
+
+    def _hold(self, error: OSError, read_s: float, data: bytes, peer: UdpPeer, remote: Remote) -> bool:
+        """Let an answer wait for which a Unix socket has no room; return whether it does."""
+        if not self.holds or not isinstance(error, BlockingIOError):
+            return False
+        self.owe(peer, len(data))
+        self._held.append((read_s, perf_counter() + MOST_HELD_S, data, peer, remote))
+        if len(self._held) == 1:
+            self.send_later(self._send_held)
+            self._watch()
+        return True
+
+    def _send_held(self) -> None:
+        """Send the answers that wait, in their order, and read on when there are none."""
+        if self.closed:
+            return
+        self._loop.remove_writer(self.sock)
+        while self._held:
+            read_s, until_s, data, peer, remote = self._held[0]
+            answered_s = perf_counter()
+            try:
+                if not peer.gone:
+                    self.sock.sendto(data, remote)
+                    peer.record.odd_write(len(data))
+                    kept = clip(data)
+                    self.context.recorder.on_exchange((read_s, answered_s, peer.record, kept, kept))
+            except OSError as error:
+                if isinstance(error, BlockingIOError) and answered_s < until_s:
+                    self.send_later(self._send_held)
+                    return
+                self.answer_failed(error, peer, remote)
+            self._held.popleft()
+            self.owe_no_more(peer, len(data))
+        self._watch()
 
     def end(self, request: UdpRequest) -> None:
         """Let go of a request, answered or not."""
@@ -228,6 +273,8 @@ class DatagramEndpoint(UdpEndpoint):
         self._watch()
         for request in list(self._in_service):
             self.end(request)
+        if self.sock.fileno() >= 0:
+            self._loop.remove_writer(self.sock)
         self.sock.close()
 
 

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from sockscope.core.events import CloseReason
 from sockscope.engine.own_errors import caller, is_interrupt, is_own, told
+from sockscope.engine.process_tree import Orphans
 from sockscope.engine.recorder import Recorder
 
 if TYPE_CHECKING:
-    from sockscope.engine.servers.asyncio.own import OwnServer
+    from sockscope.engine.servers.own_server import OwnServer
 
+ORPHANS_S = 10.0
+"""How often orphans that have ended are looked for."""
 LoopExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
@@ -34,20 +37,25 @@ class OwnGuard:
     def __init__(self, server: OwnServer, recorder: Recorder) -> None:
         self._server = server
         self._recorder = recorder
-        self._loop = asyncio.get_running_loop()
+        self._loop: Any = asyncio.get_running_loop()
         self._outer: LoopExceptionHandler | None = None
         self._outer_threads = threading.excepthook
         self._outer_unraisable = sys.unraisablehook
         self._ended = False
+        self._orphans = Orphans()
+        self._looking: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
         """Put the hooks in place."""
+        self._server.report = self.take
+        self._look_for_orphans()
         self._outer = self._loop.get_exception_handler()
-        self._loop.set_exception_handler(self._on_loop_exception)
         self._outer_threads, threading.excepthook = threading.excepthook, self._on_thread_exception
         self._outer_unraisable, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         if hasattr(self._loop, "spare"):
-            self._loop.spare = self._spare
+            self._loop.spare, self._loop.report = self._spare, self._on_loop_exception
+        else:
+            self._loop.set_exception_handler(self._on_loop_exception)
 
     def end(self) -> None:
         """Count nothing more, and put the hooks of the process back.
@@ -58,10 +66,24 @@ class OwnGuard:
         gc.collect()
         self._recorder.fold()
         self._ended = True
+        if self._looking is not None:
+            self._looking.cancel()
         if threading.excepthook == self._on_thread_exception:
             threading.excepthook = self._outer_threads
         if sys.unraisablehook == self._on_unraisable:
             sys.unraisablehook = self._outer_unraisable
+
+    def _look_for_orphans(self) -> None:
+        """Processes that the user's own code has begun and let go of may have ended."""
+        self._orphans.look()
+        self._looking = self._loop.call_later(ORPHANS_S, self._look_for_orphans)
+
+    def take(self, what: BaseException | str) -> None:
+        """Count and tell what the user's own code raised, or did, where nobody else could tell of it."""
+        if isinstance(what, BaseException):
+            self._take(what)
+        else:
+            self._tell(what)
 
     # The hooks.
 
@@ -71,10 +93,25 @@ class OwnGuard:
             # Of a task these two have come out of the loop already.
             if not (isinstance(error, SystemExit | KeyboardInterrupt) and "future" in context):
                 self._take(error)
-        elif self._outer is not None:
-            self._outer(loop, context)
-        else:
+            self._call_users(context)
+            return
+        outer = self._loop.get_exception_handler() if self._ended else self._outer
+        if outer in (None, self._on_loop_exception):
             loop.default_exception_handler(context)
+        else:
+            outer(loop, context)
+
+    def _call_users(self, context: dict[str, Any]) -> None:
+        """Call the exception handler that the user's own code has set in the place of the outer one."""
+        handler = self._loop.get_exception_handler()
+        if handler is None or handler in (self._outer, self._on_loop_exception):
+            return
+        try:
+            handler(self._loop, context)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            self._take(error)
 
     # Where another guard began after this one and ends after it, these two stay for good.
 

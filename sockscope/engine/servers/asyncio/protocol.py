@@ -2,7 +2,8 @@
 
 One connection is served in order: its next request waits until the one before is answered, as a handler
 coroutine would do it. Nothing grows without bound: a connection whose peer does not read its answers, or
-that has many requests or bytes queued, is not read from.
+that has many requests or bytes queued, is not read from. Nor does one peer hold up the loop: of a read that
+holds thousands of frames a part is served a turn.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import asyncio
 from collections import deque
 from time import perf_counter
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import Frame, FramingError, decoder_for, torn_and_merged
+from sockscope.engine.captures import Clip, clip
 from sockscope.engine.limiter import Waiter
 from sockscope.engine.options import set_read_size
-from sockscope.engine.recorder import Clip, clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
 from sockscope.engine.servers.conversation import Request, is_full
@@ -30,7 +31,7 @@ class CallbackConnection(TcpConnection):
 
     __slots__ = (
         "_admission", "_decoder", "_delay_s", "_holds_permit", "_kept", "_on_exchange", "_paced", "_queue",
-        "_queued_bytes", "_repeat", "_timer", "_waiter", "_work", "_writable", "_write",
+        "_queued_bytes", "_repeat", "_rest", "_timer", "_waiter", "_work", "_writable", "_write",
     )  # fmt: skip
 
     def __init__(self, endpoint: TcpEndpoint, tuning: Tuning) -> None:
@@ -51,6 +52,8 @@ class CallbackConnection(TcpConnection):
         self._queue: deque[Request] | None = None
         self._queued_bytes = 0
         self._timer: asyncio.Handle | None = None
+        # The turn that serves the next part of what the decoder holds back; it is not read meanwhile.
+        self._rest: asyncio.Handle | None = None
         self._writable = True
 
     # From the transport.
@@ -65,7 +68,7 @@ class CallbackConnection(TcpConnection):
         held = 0 if self._decoder.more else self._decoder.pending_bytes
         if held:
             self._reason_text = f"{held:,} B of an unfinished frame"
-        if self._queue:
+        if self._queue and self.transport.can_write_eof():
             self.record.state = ConnectionState.HALF_CLOSED
             self._repeat = None
             return True
@@ -77,20 +80,20 @@ class CallbackConnection(TcpConnection):
         self._repeat = None
         self._stop_serving()
         if self.record.state is ConnectionState.OPEN:
-            self.record.state = ConnectionState.PAUSED
+            self.endpoint.context.recorder.on_paused(self.record)
             self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The peer reads again."""
         self._writable = True
         if self.record.state is ConnectionState.PAUSED:
-            self.record.state = ConnectionState.OPEN
+            self.endpoint.context.recorder.on_resumed(self.record)
             if self._may_read:
                 self.transport.resume_reading()
         if self._queue:
             self._serve_first()
         elif self._decoder.more:
-            self._serve_rest()
+            self._put_off_rest()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Record the end of the connection."""
@@ -114,17 +117,17 @@ class CallbackConnection(TcpConnection):
         torn, merged = torn_and_merged(frames, self._decoder.pending_bytes)
         recorder.torn += torn
         recorder.merged += merged
-        while frames:
-            for frame in frames:
-                self._serve(now, frame)
+        for frame in frames:
+            self._serve(now, frame)
+        if self._decoder.more:
+            self._put_off_rest()
+        elif frames:
             last = frames[-1].wire
-            # What waits for its service time keeps the rest back, too.
-            frames = [] if self._queue else self._frames(b"")
             in_turn = self._delay_s or not (self._queue or self._paced)
             if not self._decoder.pending_bytes and self._writable and in_turn:
                 self._repeat = last
                 self._kept = clip(last)
-                record.expect(len(last))
+                record.expect(len(last), len(last))
 
     def _frames(self, data: bytes) -> list[Frame]:
         """Return frames that ``data`` completes, or the next of those that were held back; count them."""
@@ -139,18 +142,30 @@ class CallbackConnection(TcpConnection):
         self.record.odd_frames(len(frames))
         return frames
 
+    def _put_off_rest(self) -> None:
+        """Serve what the decoder holds back in a turn of its own, unless it waits for something else."""
+        self.transport.pause_reading()
+        if self._rest is None and not self._queue and self._writable and not self.transport.is_closing():
+            self._rest = self.endpoint.call_soon(self._serve_rest)
+
     def _serve_rest(self) -> None:
-        """The queue is empty: serve what was held back, and read on when that is all in the queue."""
-        while self._decoder.more and not self._queue and self._writable and not self.transport.is_closing():
-            now = perf_counter()
-            for frame in self._frames(b""):
-                self._serve(now, frame)
-        if self._may_read and self.record.state is ConnectionState.OPEN:
+        """Serve the next part of what was held back, and read on when that was all."""
+        self._rest = None
+        now = perf_counter()
+        for frame in self._frames(b""):
+            self._serve(now, frame)
+        if self._decoder.more:
+            self._put_off_rest()
+        elif self.record.state is ConnectionState.HALF_CLOSED and not self._queue:
+            self.transport.close()
+        elif self._may_read and self.record.state is ConnectionState.OPEN:
             self.transport.resume_reading()
 
     @property
     def _may_read(self) -> bool:
-        return not self._decoder.more and not is_full(self._queue, self._queued_bytes)
+        if self._decoder.more or self.transport.is_closing():
+            return False
+        return not is_full(self._queue, self._queued_bytes)
 
     def _serve(self, now: float, frame: Frame) -> None:
         kept = clip(frame.wire, frame.reads)
@@ -160,6 +175,8 @@ class CallbackConnection(TcpConnection):
             self._answer(now, now, frame.wire, kept)
 
     def _answer(self, read_s: float, answered_s: float, wire: bytes, kept: Clip) -> None:
+        if self.transport.is_closing():
+            return  # a write has found that the peer is gone: nobody gets the rest
         self.record.odd_write(len(wire))
         self._write(wire)
         self._on_exchange((read_s, answered_s, self.record, kept, kept))
@@ -213,8 +230,8 @@ class CallbackConnection(TcpConnection):
         self._answer(read_s, perf_counter(), wire, kept)
         self._release()
         if not queue and self._decoder.more:
-            self._serve_rest()
-        if not queue:
+            self._put_off_rest()
+        elif not queue:
             if self.record.state is ConnectionState.HALF_CLOSED:
                 self.transport.close()
         elif self._writable and self._timer is None:
@@ -226,6 +243,9 @@ class CallbackConnection(TcpConnection):
             self._admission.release()
 
     def _stop_serving(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -259,7 +279,7 @@ class CallbackConnection(TcpConnection):
             self._reason = reason
         self._repeat = None
         self.transport.pause_reading()
-        if self._queue:
+        if self._queue or self._decoder.more:
             self.record.state = ConnectionState.HALF_CLOSED
         else:
             self.transport.close()

@@ -14,11 +14,11 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import Frame, FramingError, decoder_for, torn_and_merged
-from sockscope.engine.recorder import clip
+from sockscope.engine.captures import clip
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
@@ -72,7 +72,8 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
                             await self._serve()
                         self._answer(read_s, frame, writer)
                         await writer.drain()
-                    frames = decoder.feed(b"")
+                    if frames := decoder.feed(b""):
+                        await asyncio.sleep(0)  # nothing above needs to wait, and others have their turn
         except OSError:
             return  # the peer is gone, and connection_lost has the reason
         except FramingError as error:
@@ -128,21 +129,23 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
 
     def eof_received(self) -> bool:
         """The peer closed its side; the handler answers what it asked before, and closes ours."""
-        self.record.state = ConnectionState.HALF_CLOSED
         self._reader.feed_eof()
+        if not self.transport.can_write_eof():  # over TLS an event loop closes both sides
+            return False
+        self.record.state = ConnectionState.HALF_CLOSED
         return True
 
     def pause_writing(self) -> None:
         """The peer does not read: ``drain`` waits, and with it the handler."""
         asyncio.StreamReaderProtocol.pause_writing(self)
         if self.record.state is ConnectionState.OPEN:
-            self.record.state = ConnectionState.PAUSED
+            self.endpoint.context.recorder.on_paused(self.record)
 
     def resume_writing(self) -> None:
         """The peer reads again."""
         asyncio.StreamReaderProtocol.resume_writing(self)
         if self.record.state is ConnectionState.PAUSED:
-            self.record.state = ConnectionState.OPEN
+            self.endpoint.context.recorder.on_resumed(self.record)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Record the end of the connection."""

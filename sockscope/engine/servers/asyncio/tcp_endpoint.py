@@ -6,22 +6,27 @@ A model is a subclass of :class:`TcpConnection`; how bytes become requests and r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import ssl
 from collections.abc import Callable, Coroutine
+from time import perf_counter
 from typing import Any, cast
 
 from sockscope.core.addresses import Address, format_address
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
-from sockscope.engine.addresses import plain_address
+from sockscope.engine.addresses import ends_of, plain_address
 from sockscope.engine.loops import attach
 from sockscope.engine.options import (
+    ListenDrops,
     change_buffers,
     listener_backlog,
     listener_queue,
     reuse_options,
+    set_accepted_buffers,
     set_no_delay,
     socket_of,
 )
@@ -31,6 +36,8 @@ from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S, AcceptGate
 from sockscope.engine.servers.connections import ConnectionsEndpoint
 from sockscope.engine.servers.endpoint import Inheritance, ServerContext, bound_socket
 from sockscope.engine.timers import punctual
+from sockscope.engine.tls.contexts import said_goodbye, told
+from sockscope.engine.tls.faults import handshake_error
 from sockscope.engine.turns import in_turns
 
 ACCEPTS_PER_TURN = 64
@@ -44,7 +51,7 @@ class TcpConnection(asyncio.BaseProtocol):
     """One accepted connection: its record, and how it ends. A model adds how it is served."""
 
     __slots__ = (
-        "_reason", "_reason_text", "endpoint", "heard_before", "idle_since_s", "record", "transport",
+        "_reason", "_reason_text", "endpoint", "heard_before", "idle_since_s", "over", "record", "transport",
     )  # fmt: skip
 
     record: ConnectionRecord
@@ -54,6 +61,8 @@ class TcpConnection(asyncio.BaseProtocol):
         self.endpoint = endpoint
         self._reason: CloseReason | None = None
         self._reason_text = ""
+        self.over: ssl.SSLObject | None = None
+        """What speaks TLS on it, if anything does."""
         self.heard_before = -1
         self.idle_since_s = 0.0
 
@@ -62,19 +71,22 @@ class TcpConnection(asyncio.BaseProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register with the recorder; no byte has been read yet."""
         self.transport = cast(asyncio.Transport, transport)
+        self.over = transport.get_extra_info("ssl_object")
         endpoint = self.endpoint
-        local = transport.get_extra_info("sockname") or endpoint.address
-        # A peer that is gone before it was accepted has no address any more.
-        remote = transport.get_extra_info("peername") or ("0.0.0.0", 0)
-        self.record = endpoint.context.recorder.on_open(
-            "tcp", plain_address(local), plain_address(remote), endpoint.generation
-        )
+        local, remote = ends_of(transport, endpoint.address)
+        self.record = endpoint.context.recorder.on_open("tcp", local, remote, endpoint.generation)
+        self.record.tls = self.over is not None
         endpoint.arriving.discard(self)
         endpoint.connections[self.record.conn_id] = self
+        # The tuning may have changed since it was accepted.
+        self.retune(endpoint.tuning)
         self.set_options(endpoint.tuning)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Record the end of the connection."""
+        over = self.over
+        if over is not None and error is None and self._reason is None and not said_goodbye(over):
+            self.endpoint.context.recorder.truncated += 1
         reason = self._reason or close_reason(error)
         text = self._reason_text
         if reason is CloseReason.OS_ERROR and error is not None:
@@ -131,9 +143,11 @@ class TcpEndpoint(ConnectionsEndpoint):
         self.call_soon = loop.call_soon
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
+        # TLS handshakes that are under way.
+        self._handshaking: set[socket.socket] = set()
         self.gate = AcceptGate(context.recorder)
         self._accept_pause: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._closed = self._hangs_up = False
         context.admission.resize(assignment.tuning.server_permits)
         self._listener: socket.socket | None = bound_socket(socket.SOCK_STREAM, context, assignment)
         try:
@@ -141,6 +155,7 @@ class TcpEndpoint(ConnectionsEndpoint):
         except OSError as error:
             self._listener.close()
             raise listen_error(assignment.address, error) from error
+        self._drops = ListenDrops(self._listener)
         self.address: Address = plain_address(self._listener.getsockname())
         self._loop.add_reader(self._listener, self._accept)
         self.watch_idle()
@@ -178,9 +193,10 @@ class TcpEndpoint(ConnectionsEndpoint):
                 )
                 sock.close()
                 continue
+            set_accepted_buffers(sock, self.tuning)
             connection = self._make_connection(self, self.tuning)
             self.arriving.add(connection)
-            self.run(self._adopt(sock, connection))
+            self.run(self._adopt(sock, connection, remote))
             if not self.gate.accepted(descriptor):
                 self._pause_accepting()
                 return
@@ -197,17 +213,45 @@ class TcpEndpoint(ConnectionsEndpoint):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._loop.call_exception_handler({"message": "a connection failed", "exception": error})
 
-    async def _adopt(self, sock: socket.socket, connection: TcpConnection) -> None:
+    async def _adopt(self, sock: socket.socket, connection: TcpConnection, remote: Any) -> None:
+        began_s, tls = perf_counter(), self.tuning.tls
         try:
             sock.setblocking(False)
-            await attach(sock, connection, accepted=True)
+            if tls:
+                await self._shake_hands(sock, connection)
+            else:
+                await attach(sock, connection, accepted=True)
         except OSError as error:
             self.arriving.discard(connection)
             sock.close()
-            self.context.recorder.on_error(f"accepted, then lost: {describe(error)}")
+            if not tls:
+                self.context.recorder.on_error(f"accepted, then lost: {describe(error)}")
+            elif not self._hangs_up:
+                self.context.recorder.on_handshake_failed(
+                    str(handshake_error(error)), format_address(plain_address(remote))
+                )
             return
+        if (over := connection.over) is not None:
+            self.context.recorder.on_handshake(
+                perf_counter() - began_s, told(over), reused=bool(over.session_reused)
+            )
         if self._closed:
             connection.close(CloseReason.STOPPED, abort=True)
+
+    async def _shake_hands(self, sock: socket.socket, connection: TcpConnection) -> None:
+        tls = self.context.tls.for_loop(self.context.experiment)
+        self._handshaking.add(sock)
+        try:
+            await attach(sock, connection, accepted=True, tls=tls)
+        finally:
+            self._handshaking.discard(sock)
+
+    def _hang_up(self) -> None:
+        """End the handshakes that are under way."""
+        self._hangs_up = True
+        for sock in self._handshaking:
+            with contextlib.suppress(OSError):  # the peer has reset it
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _accept_backlog(self) -> None:
         """Accept who has connected by now, and may have sent requests as the tuning was until now."""
@@ -237,10 +281,11 @@ class TcpEndpoint(ConnectionsEndpoint):
         before, self.tuning, self.generation = self.tuning, tuning, generation
         if self._listener is not None:
             change_buffers(self._listener, tuning)
-        self.context.admission.resize(tuning.server_permits)
         changed = before.changes_to(tuning).keys()
         if changed & _RETUNED:
             await in_turns(self.connections.values(), lambda connection: connection.retune(tuning))
+        # Last: until all that are served are known to be, it would let others in beside them.
+        self.context.admission.resize(tuning.server_permits)
         if changed & _OPTIONS:
             await in_turns(self.connections.values(), lambda connection: connection.set_options(tuning))
 
@@ -258,6 +303,7 @@ class TcpEndpoint(ConnectionsEndpoint):
             self._accept_pause.cancel()
         if self._listener is not None:
             self._loop.remove_reader(self._listener)
+            self.context.recorder.listen_drops += self._drops.end()
             self._listener.close()
             self._listener = None
 
@@ -275,6 +321,11 @@ class TcpEndpoint(ConnectionsEndpoint):
     def backlog(self) -> int:
         """Connections that the kernel has made and nobody has accepted yet."""
         return (listener_queue(self._listener) or 0) if self._listener is not None else 0
+
+    @property
+    def listen_drops(self) -> int | None:
+        """Connections that the kernel has dropped at the listener, while that is open."""
+        return self._drops.count
 
     def forget(self, connection: TcpConnection, reason: CloseReason, text: str) -> None:
         """Called by a connection that is closed."""
@@ -296,3 +347,9 @@ class TcpEndpoint(ConnectionsEndpoint):
         """Close the listener and abort every connection."""
         self._closed = True
         super().close(reason)
+        self._hang_up()
+
+    def finish(self, reason: CloseReason) -> None:
+        """Close the listener, and each connection as soon as it owes no answer."""
+        super().finish(reason)
+        self._hang_up()

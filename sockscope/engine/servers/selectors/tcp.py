@@ -7,12 +7,13 @@ everybody waits.
 
 from __future__ import annotations
 
+import ssl
 from collections import deque
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE
 
-from sockscope.core.config.experiment import Tuning
 from sockscope.core.config.models import FD_SETSIZE
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import FramingError
@@ -25,8 +26,12 @@ from sockscope.engine.servers.listener import Arrival
 from sockscope.engine.servers.selectors.loop import SelectorLoop
 from sockscope.engine.servers.sync_tcp import SyncConnection, SyncTcpEndpoint
 from sockscope.engine.threads import spend_in_slices
+from sockscope.engine.tls.contexts import HANDSHAKE_S
+from sockscope.engine.tls.sockets import TlsSocket
 from sockscope.errors import ResourceLimitError
 
+RECORD_BYTES = 1 << 14
+"""What a record of TLS holds at the most (RFC 8446, section 5.1)."""
 ACCEPTS_PER_TURN = 128
 """Connections accepted in one turn of the loop, so that a burst of connections does not stop the service."""
 
@@ -35,7 +40,7 @@ class SelectorConnection(SyncConnection):
     """An accepted connection: what it asked and was not answered, what was answered and not yet written."""
 
     def __init__(self, endpoint: SelectorEndpoint, arrival: Arrival) -> None:
-        super().__init__(endpoint, arrival)
+        super().__init__(arrival)
         self.endpoint = endpoint
         self._queue: deque[Request] = deque()
         self._queued_bytes = 0
@@ -44,9 +49,55 @@ class SelectorConnection(SyncConnection):
         self._hearing = True
         self._closed = False
         self._events = 0
-        self._watch()
 
     # In the thread of the loop.
+
+    def begin(self) -> None:
+        """Be served, after the handshake if TLS is spoken."""
+        endpoint = self.endpoint
+        if not self._arrival.tuning.tls:
+            endpoint.register(self)
+            self._watch()
+            return
+        endpoint.handshaking.add(self)
+        try:
+            self.wrap(endpoint)
+        except OSError as error:
+            self._not_secured(error)
+            return
+        endpoint.loop.call_later(HANDSHAKE_S, self._took_too_long)
+        self._shake_hands()
+
+    def _shake_hands(self, _: int = 0) -> None:
+        sock, loop = self.sock, self.endpoint.loop
+        assert isinstance(sock, TlsSocket)
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            loop.watch(sock, EVENT_READ, self._shake_hands)
+        except ssl.SSLWantWriteError:
+            loop.watch(sock, EVENT_WRITE, self._shake_hands)
+        except OSError as error:
+            self._not_secured(error)
+        else:
+            loop.watch(sock, 0, self._shake_hands)
+            self.secured(self.endpoint, sock)
+            self.endpoint.register(self)
+            self.endpoint.handshaking.discard(self)
+            self._watch()
+
+    def _took_too_long(self) -> None:
+        if self in self.endpoint.handshaking:
+            self._not_secured(TimeoutError())
+
+    def _not_secured(self, error: OSError) -> None:
+        if not self._closed:
+            self._closed = True
+            if self.sock.fileno() >= 0:  # not if the peer was gone before it could be wrapped
+                self.endpoint.loop.watch(self.sock, 0, self._shake_hands)
+                self.sock.close()
+            self.not_secured(self.endpoint, error)
+            self.endpoint.abandon(self)
 
     def _ready(self, events: int) -> None:
         try:
@@ -60,9 +111,12 @@ class SelectorConnection(SyncConnection):
 
     def _read(self) -> None:
         try:
-            data = self.sock.recv(self.endpoint.read_bytes)
+            data = self.sock.recv(self._read_bytes)
         except BlockingIOError:
             return
+        except ssl.SSLEOFError:
+            self.endpoint.recorder.count("truncated")
+            data = b""
         if data:
             self._enqueue(self._conversation.requests_in(data))
         else:
@@ -70,6 +124,12 @@ class SelectorConnection(SyncConnection):
             if self._queue:
                 self.record.state = ConnectionState.HALF_CLOSED
         self._answer()
+
+    @property
+    def _read_bytes(self) -> int:
+        """Most bytes that one read takes; of TLS a whole record, as nothing tells of the rest of one."""
+        most = self.endpoint.read_bytes
+        return max(most, RECORD_BYTES) if isinstance(self.sock, TlsSocket) else most
 
     def _enqueue(self, requests: list[Request]) -> None:
         self._queue.extend(requests)
@@ -112,7 +172,8 @@ class SelectorConnection(SyncConnection):
             self._close(CloseReason.GARBAGE, str(error))
         else:
             reason = close_reason(error)
-            self._close(reason, describe(error) if reason is CloseReason.OS_ERROR else "")
+            told = reason in (CloseReason.OS_ERROR, CloseReason.TLS)
+            self._close(reason, describe(error) if told else "")
 
     def _reply(self) -> None:
         request = self._queue.popleft()
@@ -127,9 +188,9 @@ class SelectorConnection(SyncConnection):
             sent = 0
         self._unsent = self._unsent[sent:]
         if self._unsent and self.record.state is ConnectionState.OPEN:
-            self.record.state = ConnectionState.PAUSED
+            self.endpoint.recorder.on_paused(self.record)
         elif not self._unsent and self.record.state is ConnectionState.PAUSED:
-            self.record.state = ConnectionState.OPEN
+            self.endpoint.recorder.on_resumed(self.record)
 
     def _go_on(self) -> None:
         """Close when there is nothing left to do, else wait for what comes next."""
@@ -150,6 +211,8 @@ class SelectorConnection(SyncConnection):
             self._events = events
 
     def _close(self, reason: CloseReason, text: str) -> None:
+        if self in self.endpoint.handshaking:
+            self._not_secured(ConnectionAbortedError())
         if self._closed:
             return
         self._closed = True
@@ -158,6 +221,8 @@ class SelectorConnection(SyncConnection):
         self.endpoint.forget(self, self._reason or reason, "" if self._reason else text)
 
     def _finish(self) -> None:
+        if self in self.endpoint.handshaking:
+            self._not_secured(ConnectionAbortedError())
         if not self._closed:
             self._hearing = False
             if self._queue or self._unsent:
@@ -193,7 +258,7 @@ class SelectorEndpoint(SyncTcpEndpoint):
             self.release()
             raise ResourceLimitError(
                 "descriptors", FD_SETSIZE,
-                f"select watches descriptors below {FD_SETSIZE:,} only, and this process has those in use; "
+                f"select watches descriptors below {FD_SETSIZE:,} only, and this process is using those; "
                 "use epoll or poll, fewer clients, or a server in a process of its own",
             )  # fmt: skip
         self.loop.watch(self.listener, EVENT_READ, self._accept)
@@ -256,7 +321,11 @@ class SelectorEndpoint(SyncTcpEndpoint):
 
     def _adopt(self, arrival: Arrival) -> None:
         arrival.sock.setblocking(False)
-        connection = SelectorConnection(self, arrival)
+        SelectorConnection(self, arrival).begin()
+
+    def register(self, connection: SelectorConnection) -> None:
+        """Count a connection that can be used among the open ones."""
+        connection.open(self)
         self._connections[connection.record.conn_id] = connection
         if reason := self.closing or self.finishing:
             connection.finish(reason)
@@ -271,15 +340,22 @@ class SelectorEndpoint(SyncTcpEndpoint):
             self.loop.watch(self.listener, 0, self._accept)
             self.listener.close()
         self._accept_taken()
-        if not self._connections:
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self.listener.finished and not (self._connections or self.handshaking):
             self.loop.running = False
+
+    def abandon(self, connection: SelectorConnection) -> None:
+        """Called by a connection whose handshake came to nothing."""
+        self.handshaking.discard(connection)
+        self._end_if_done()
 
     def forget(self, connection: SelectorConnection, reason: CloseReason, text: str) -> None:
         """Called by a connection that is closed."""
         del self._connections[connection.record.conn_id]
         self.recorder.on_close(connection.record, reason, text)
-        if self.listener.finished and not self._connections:
-            self.loop.running = False
+        self._end_if_done()
 
     # From the loop of the role.
 

@@ -16,6 +16,8 @@ from sockscope.engine.servers.threads.tcp_threads import BlockingConnection, Thr
 
 def converse(connection: BlockingConnection) -> None:
     """Answer what one connection asks, until it ends."""
+    if not connection.begin():
+        return
     with connection:
         for request in connection.requests():  # recv, again and again
             connection.serve(request)  # sleep

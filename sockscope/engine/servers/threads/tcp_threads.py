@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from types import TracebackType
 
-from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import FramingError
 from sockscope.engine.os_errors import close_reason, describe
@@ -22,6 +22,7 @@ from sockscope.engine.servers.endpoint import ServerContext
 from sockscope.engine.servers.listener import Arrival
 from sockscope.engine.servers.sync_tcp import SyncConnection, SyncTcpEndpoint
 from sockscope.engine.threads import spend_in_slices
+from sockscope.engine.tls.contexts import HANDSHAKE_S
 
 
 class HungUp(Exception):
@@ -32,13 +33,35 @@ class BlockingConnection(SyncConnection):
     """An accepted connection on a blocking socket; as a context manager it closes and records its end."""
 
     def __init__(self, endpoint: ThreadsEndpoint, arrival: Arrival) -> None:
-        super().__init__(endpoint, arrival)
+        super().__init__(arrival)
         self.endpoint = endpoint
         self._hung_up = False
         # The loop must not shut down a descriptor that the thread has closed, and that is another's by now.
         self._closing = threading.Lock()
 
     # For the thread that serves it.
+
+    def begin(self) -> bool:
+        """Shake hands if TLS is spoken; return whether it can be served."""
+        if not self._arrival.tuning.tls:
+            return True
+        endpoint = self.endpoint
+        try:
+            with self._closing:
+                secured = self.wrap(endpoint)
+            secured.settimeout(HANDSHAKE_S)
+            secured.do_handshake()
+            secured.settimeout(None)
+        except OSError as error:
+            with self._closing:
+                self.sock.close()
+            self.not_secured(endpoint, error)
+            endpoint.handshaking.discard(self)
+            return False
+        self.secured(endpoint, secured)
+        endpoint.register(self)
+        endpoint.handshaking.discard(self)
+        return True
 
     def requests(self) -> Iterator[Request]:
         """Yield requests as they come, until the peer has no more. Raises OSError, FramingError."""
@@ -65,9 +88,9 @@ class BlockingConnection(SyncConnection):
         except BlockingIOError:
             sent = 0
         if sent < len(wire):
-            self.record.state = ConnectionState.PAUSED
+            self.endpoint.recorder.on_paused(self.record)
             self.sock.sendall(memoryview(wire)[sent:])
-            self.record.state = ConnectionState.OPEN
+            self.endpoint.recorder.on_resumed(self.record)
 
     def __enter__(self) -> BlockingConnection:
         return self
@@ -81,8 +104,10 @@ class BlockingConnection(SyncConnection):
             reason, text = CloseReason.GARBAGE, str(error)
             self.endpoint.recorder.count("errors")
         elif isinstance(error, OSError):
+            if isinstance(error, ssl.SSLEOFError) and self._reason is None:
+                self.endpoint.recorder.count("truncated")
             reason = close_reason(error)
-            text = describe(error) if reason is CloseReason.OS_ERROR else text
+            text = describe(error) if reason in (CloseReason.OS_ERROR, CloseReason.TLS) else text
         with self._closing:
             self.sock.close()
         self.endpoint.forget(self, self._reason or reason, "" if self._reason else text)
@@ -124,7 +149,7 @@ class ThreadsEndpoint(SyncTcpEndpoint):
             try:
                 self.thread_group.start(f"{name} {number + 1}", self.serve)
             except RuntimeError:
-                self.recorder.on_error(f"no more than {number:,} threads to serve in")
+                self.recorder.on_error(f"only {number:,} threads can be started to serve in")
                 break
         self.watch_idle()
 
@@ -166,14 +191,42 @@ class ThreadsEndpoint(SyncTcpEndpoint):
 
     def _adopt(self, arrival: Arrival) -> BlockingConnection:
         arrival.sock.setblocking(True)
-        connection = BlockingConnection(self, arrival)
+        connection = self.connect(arrival)
+        if arrival.tuning.tls:
+            self.handshaking.add(connection)
+            self._end_with_others(connection)
+        else:
+            self.register(connection)
+        return connection
+
+    def register(self, connection: BlockingConnection) -> None:
+        """Count a connection that can be used among the open ones."""
+        connection.open(self)
         self._connections[connection.record.conn_id] = connection
+        self._end_with_others(connection)
+
+    def _end_with_others(self, connection: BlockingConnection) -> None:
         # Whoever closes or finishes first sets the reason and then looks at the connections.
         if self.closing is not None:
             connection.close(self.closing, abort=True)
         elif self.finishing is not None:
             connection.finish(self.finishing)
-        return connection
+
+    def forsake(self, connection: BlockingConnection, why: str) -> None:
+        """Close a connection that nobody can serve, and count it."""
+        self.recorder.count("rejected")
+        if connection in self.handshaking:
+            self.handshaking.discard(connection)
+            connection.sock.close()
+            self.recorder.on_error(why, reason=CloseReason.LIMIT)
+            return
+        self.recorder.on_error(why, connection.record, reason=CloseReason.LIMIT)
+        with connection:
+            connection.close(CloseReason.LIMIT)
+
+    def connect(self, arrival: Arrival) -> BlockingConnection:
+        """Make a connection of an accepted socket."""
+        return BlockingConnection(self, arrival)
 
     def forget(self, connection: BlockingConnection, reason: CloseReason, text: str) -> None:
         """Called by the thread that has closed a connection."""

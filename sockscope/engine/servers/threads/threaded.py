@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from sockscope.core.events import CloseReason
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.threads.blocking import converse
-from sockscope.engine.servers.threads.tcp_threads import ThreadsEndpoint
+from sockscope.engine.servers.threads.tcp_threads import BlockingConnection, ThreadsEndpoint
 
 
 class ThreadedEndpoint(ThreadsEndpoint):
@@ -18,14 +17,13 @@ class ThreadedEndpoint(ThreadsEndpoint):
         """Give each connection a thread of its own."""
         while connection := self.accept():
             try:
-                self.thread_group.start(
-                    f"connection {connection.record.conn_id}", partial(converse, connection)
-                )
+                self.thread_group.start("connection", partial(self.converse, connection))
             except RuntimeError:
-                self.recorder.count("rejected")
-                self.recorder.on_error("no thread to serve it", connection.record, reason=CloseReason.LIMIT)
-                with connection:
-                    connection.close(CloseReason.LIMIT)
+                self.forsake(connection, "no thread to serve it")
+
+    def converse(self, connection: BlockingConnection) -> None:
+        """Talk on a connection until it ends."""
+        converse(connection)
 
 
 def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:

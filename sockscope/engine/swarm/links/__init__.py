@@ -10,6 +10,8 @@ from sockscope.engine.swarm.links.protocol import ProtocolLink
 from sockscope.engine.swarm.links.selector import SelectorLink
 from sockscope.engine.swarm.links.streams import StreamsLink
 from sockscope.engine.swarm.links.udp import ReaderUdpLink, SelectorUdpLink
+from sockscope.engine.swarm.links.udp_blocking import BlockingUdpLink
+from sockscope.engine.swarm.links.udp_streams import StreamsUdpLink
 
 LINKS: Mapping[tuple[str, str], type[Link]] = {
     ("tcp", "selector"): SelectorLink,
@@ -18,5 +20,7 @@ LINKS: Mapping[tuple[str, str], type[Link]] = {
     ("tcp", "blocking"): BlockingLink,
     ("udp", "selector"): SelectorUdpLink,
     ("udp", "protocol"): ReaderUdpLink,
+    ("udp", "streams"): StreamsUdpLink,
+    ("udp", "blocking"): BlockingUdpLink,
 }
 """What a client is connected by, by transport and client model."""

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
+import ssl
 import threading
-from collections.abc import Callable
 from functools import partial
-from queue import SimpleQueue
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from sockscope.core.addresses import Address
-from sockscope.core.config.experiment import Tuning
-from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import both_ends, socket_address
 from sockscope.engine.os_errors import close_reason, close_socket, describe
-from sockscope.engine.swarm.links.tcp import DialledLink, tcp_options
+from sockscope.engine.swarm.links.client_thread import ClientThread
+from sockscope.engine.swarm.links.dialling import FULL_BACKLOG_S, DialledLink
+from sockscope.engine.swarm.links.transport import LEAST_HANDSHAKE_S
+from sockscope.engine.tls.contexts import ClientTls
+from sockscope.engine.tls.faults import handshake_error
+from sockscope.engine.tls.sockets import TlsSocket
 
 if TYPE_CHECKING:
     from sockscope.engine.swarm.client import Client, SwarmContext
@@ -46,48 +47,75 @@ class Dialled(NamedTuple):
 class BlockingLink(DialledLink):
     """A link whose socket blocks a thread."""
 
-    __slots__ = ("_at_work", "_begun", "_dialling", "_handed_s", "_lock", "_orders", "_sock")
+    __slots__ = ("_at_work", "_dialling", "_handed_s", "_lock", "_sock", "_thread")
 
     def __init__(self, swarm: SwarmContext, client: Client) -> None:
         super().__init__(swarm, client)
         self._sock: socket.socket | None = None
         self._dialling: socket.socket | None = None
-        self._begun = False
         # Whether the thread has been told to wait for an answer and has not told of one.
         self._at_work = False
         # How long the request under way took from the loop to its thread: nothing was asked meanwhile.
         self._handed_s = 0.0
-        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = ClientThread(swarm, client)
         # Around the end of a request (answered or given up) and of a socket (shut down or closed).
-        self._lock = threading.RLock()
+        self._lock = self._thread.lock
 
     # In the thread.
-
-    def _work(self) -> None:
-        while (order := self._orders.get()) is not None:
-            order()
 
     def _dial(self, target: Address, reply: asyncio.Future[Dialled]) -> None:
         try:
             sock = self.new_socket(target)
         except OSError as error:
-            self._tell(_fail, reply, error)
+            self._thread.tell(_fail, reply, error)
             return
         self._dialling = sock
         try:
-            sock.settimeout(self._swarm.tuning.connect_timeout_s)
-            sock.connect(socket_address(target))
+            timeout_s = self._swarm.tuning.connect_timeout_s
+            until_s = perf_counter() + timeout_s
+            sock.settimeout(timeout_s)
+            self._connect_in_thread(sock, target, until_s)
+            ends = both_ends(sock)
+            if self._tls is not None:
+                sock = self._shake_hands(sock, self._tls, target, until_s)
             sock.settimeout(None)
-            dialled = Dialled(sock, *both_ends(sock))
+            dialled = Dialled(sock, *ends)
         except OSError as error:
             with self._lock:
+                if self._dialling is not None:
+                    self._dialling.close()
                 self._dialling = None
                 sock.close()
-            self._tell(_fail, reply, error)
+            self._thread.tell(_fail, reply, error)
             return
         with self._lock:
             self._dialling = None
-        self._tell(_succeed, reply, dialled)
+        self._thread.tell(_succeed, reply, dialled)
+
+    def _connect_in_thread(self, sock: socket.socket, target: Address, until_s: float) -> None:
+        while not self._client.retiring:
+            try:
+                sock.connect(socket_address(target))
+            except BlockingIOError:  # the backlog of a Unix socket is full
+                if perf_counter() >= until_s:
+                    raise TimeoutError from None
+                sleep(FULL_BACKLOG_S)
+            else:
+                return
+        raise ConnectionAbortedError
+
+    def _shake_hands(self, sock: socket.socket, tls: ClientTls, target: Address, until_s: float) -> TlsSocket:
+        """Return the socket when the TLS handshake is over; raises OSError."""
+        began_s = perf_counter()
+        try:
+            with self._lock:
+                self._dialling = secured = tls.wrap(sock, target, self._session)
+            secured.settimeout(max(until_s - began_s, LEAST_HANDSHAKE_S))
+            secured.do_handshake()
+        except OSError as error:
+            raise handshake_error(error) from None
+        self._thread.tell(self._secured, secured, began_s, perf_counter())
+        return secured
 
     def _ask(self, sock: socket.socket, wire: bytes) -> None:
         """Send a request and read; send it again and again as long as nothing else is to be done."""
@@ -95,10 +123,12 @@ class BlockingLink(DialledLink):
             if ordered_s := self._sent_s:
                 self._sent_s = now_s = perf_counter()
                 self._handed_s = now_s - ordered_s
+                if not self.steady:
+                    self._waited_s += self._handed_s
         try:
             sock.sendall(wire)
             while self._goes_on(data := sock.recv(READ_BYTES)):
-                sock.sendall(data)
+                sock.sendall(wire)
         except OSError as error:
             self._end(sock, error)
         else:
@@ -110,9 +140,11 @@ class BlockingLink(DialledLink):
             if data != self._whole or not (self.steady and self._sent_s):
                 return False
             now = perf_counter()
+            if now - self._sent_s > self._timeout_s:
+                return False
             record = self.record
             assert record is not None
-            self._on_exchange((self._sent_s, now, record, self._kept, self._kept))
+            self._on_exchange((self._sent_s, now, record, self._kept, self._kept_answer))
             self._sent_s = now
             record.exchanges += 1
             return True
@@ -127,7 +159,7 @@ class BlockingLink(DialledLink):
 
     def _hand_over(self, sock: socket.socket, data: bytes) -> None:
         if data:
-            self._tell(self._heard, sock, data, perf_counter())
+            self._thread.tell(self._heard, sock, data, perf_counter())
         else:
             self._end(sock, None)
 
@@ -135,20 +167,18 @@ class BlockingLink(DialledLink):
         with self._lock:
             if sock.fileno() < 0:
                 return
+            self._unsecured(truncated=isinstance(error, ssl.SSLEOFError))
             close_socket(sock)
-        self._tell(self._ended, sock, error)
-
-    def _tell(self, call: Callable[..., None], *args: object) -> None:
-        self._swarm.loop.call_soon_threadsafe(call, *args)
+        self._thread.tell(self._ended, sock, error)
 
     # On the loop.
 
     async def dial(self, target: Address) -> None:
         """Connect within the tuning's connect timeout; raises OSError or TimeoutError."""
         self.begin()
-        self._begin_thread()
+        self._thread.begin()
         reply: asyncio.Future[Dialled] = self._swarm.loop.create_future()
-        self._orders.put(partial(self._dial, target, reply))
+        self._thread.order(partial(self._dial, target, reply))
         try:
             sock, local, remote = await reply
         except asyncio.CancelledError:
@@ -158,15 +188,6 @@ class BlockingLink(DialledLink):
         self._sock = sock
         self._at_work = False
         self._client.connected("tcp", local, remote)
-
-    def _begin_thread(self) -> None:
-        if self._begun:
-            return
-        try:
-            self._swarm.thread_group.start(f"client {self._client.number}", self._work)
-        except RuntimeError as error:
-            raise OSError(errno.EAGAIN, "no more threads") from error
-        self._begun = True
 
     def hear(self) -> bool:
         """Take what has come while nobody read, the end included; return whether the connection is over."""
@@ -184,12 +205,12 @@ class BlockingLink(DialledLink):
             self._client.leave(close_reason(None))
         return self._closing
 
-    def send(self) -> None:
+    def send(self, waited_s: float = 0.0, now_s: float = 0.0) -> None:
         """Send one request, unless the connection has ended since the last answer."""
         if self.hear():
             self._swarm.take_back()
         else:
-            super().send()
+            super().send(waited_s, now_s)
 
     def outdate(self) -> None:
         """The tuning changed: the thread has counted its next request, or asks for it."""
@@ -200,7 +221,14 @@ class BlockingLink(DialledLink):
         """Have the thread write the request and wait for the answer."""
         assert self._sock is not None
         self._at_work = True
-        self._orders.put(partial(self._ask, self._sock, self._wire))
+        self._thread.order(partial(self._ask, self._sock, self._wire))
+
+    def converse(self, says: bytes) -> None:
+        """Have the thread write these bytes, if there are any, and read."""
+        assert self._sock is not None
+        self._at_work = True
+        order = partial(self._ask, self._sock, says) if says else partial(self._receive, self._sock)
+        self._thread.order(order)
 
     def _heard(self, sock: socket.socket, data: bytes, read_s: float) -> None:
         if sock is not self._sock:
@@ -212,9 +240,10 @@ class BlockingLink(DialledLink):
             # It was the answer, and on the way back here nothing was asked either.
             self._swarm.idle.add(handed_s)
         # With the next request on its way the thread waits for its answer already.
-        if self.under_way and not self._at_work:
+        waits = (self.under_way and self._unproved is None) or self._prologue
+        if waits and not self._at_work:
             self._at_work = True
-            self._orders.put(partial(self._receive, sock))
+            self._thread.order(partial(self._receive, sock))
 
     def _ended(self, sock: socket.socket, error: OSError | None) -> None:
         if sock is self._sock:
@@ -235,18 +264,18 @@ class BlockingLink(DialledLink):
             return
         if self._at_work:
             _shut_down(self._sock, self._lock)
-        self._orders.put(partial(self._end, self._sock, None))
+        self._thread.order(partial(self._end, self._sock, None))
 
     def dismiss(self) -> None:
         """Let the thread end."""
-        if self._begun:
-            self._orders.put(None)
+        self._thread.end()
         if self._dialling is not None:
             _shut_down(self._dialling, self._lock)
 
-    def socket_options(self, tuning: Tuning) -> list[SocketOption]:
-        """Return TCP_NODELAY and the buffer sizes."""
-        return tcp_options(self._sock, tuning)
+    @property
+    def sock(self) -> socket.socket | None:
+        """The socket of the connection; None without one."""
+        return self._sock
 
 
 def _shut_down(sock: socket.socket, lock: threading.RLock) -> None:

@@ -8,17 +8,19 @@ the callback that has read the answer, and a comparison is all that stands betwe
 from __future__ import annotations
 
 import math
+import socket
 from collections import deque
 from collections.abc import Sized
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from sockscope.core.addresses import Address
-from sockscope.core.config.experiment import Tuning
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionRecord
+from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
-from sockscope.engine.recorder import Clip, Unfinished, clip
-from sockscope.engine.stops import STEP_S
+from sockscope.engine.captures import Clip, Unfinished, clip
+from sockscope.engine.stops import STEP_S, STOPS
 
 if TYPE_CHECKING:
     from sockscope.engine.swarm.client import Client, SwarmContext
@@ -28,30 +30,42 @@ class Link:
     """The connection of one client. A client model is a subclass."""
 
     __slots__ = (
-        "_client", "_expect", "_kept", "_on_exchange", "_pipeline", "_sent_s", "_swarm", "_wire", "outdated",
-        "record", "steady",
+        "_asks", "_client", "_expect", "_kept", "_kept_answer", "_on_exchange", "_on_waited", "_pipeline",
+        "_rejects", "_sent_s", "_swarm", "_timeout_s", "_waited_s", "_wire", "outdated", "record", "steady",
     )  # fmt: skip
 
     def __init__(self, swarm: SwarmContext, client: Client) -> None:
         self._swarm = swarm
         self._client = client
         self._on_exchange = swarm.recorder.on_exchange
+        self._on_waited = swarm.recorder.on_waited
         self.record: ConnectionRecord | None = None
         """The record of the connection; None while there is none."""
         self.steady = False
         """Whether the next request follows an answer at once. The pacer grants it."""
         self.outdated = True
         """Whether the tuning has changed since the request was made."""
+        # The requests of the client, each with its place among several; None: they are all the same.
+        requests = swarm.dialogue.requests
+        self._asks = requests.asked_by(client.number) if requests and not requests.is_one else None
+        # The connection on which an answer was rejected last.
+        self._rejects: ConnectionRecord | None = None
         # The bytes of a request, or what they are made from.
         self._wire = b""
         # What the recorder keeps of the request, and of an answer that is as expected.
         self._kept: Clip = b""
+        self._kept_answer: Clip = b""
         # The bytes that, read at once, are exactly the answer; None while something else is under way.
         self._expect: bytes | None = None
         # When the oldest request under way was sent; 0 when there is none.
         self._sent_s = 0.0
-        # With a depth above 1: every request under way, when it was sent and its bytes, the oldest first.
-        self._pipeline: deque[tuple[float, bytes]] = deque()
+        # How long that one had waited before; a link that is steady sends none that has.
+        self._waited_s = 0.0
+        # What is answered later than so long after that has timed out, whoever has noticed so far.
+        self._timeout_s = math.inf
+        # With a depth above 1: every request under way, when it was sent, its bytes, and how long it had
+        # waited before; the oldest first.
+        self._pipeline: deque[tuple[float, bytes, float]] = deque()
 
     # What a client model does.
 
@@ -64,7 +78,7 @@ class Link:
         raise NotImplementedError
 
     def prepare(self, payload: bytes) -> None:
-        """Make ``_wire`` and ``_kept`` from the payload of a request."""
+        """Make ``_wire`` and what is kept of it from the payload of a request."""
         raise NotImplementedError
 
     def transmit(self) -> None:
@@ -76,7 +90,7 @@ class Link:
         raise NotImplementedError
 
     def transmit_several(self, wires: list[bytes]) -> None:
-        """Write several requests with one call."""
+        """Write several requests with one call, where there is one."""
         raise NotImplementedError
 
     def close(self, *, abort: bool) -> None:
@@ -93,6 +107,32 @@ class Link:
         """
         return False
 
+    def believe(self) -> float:
+        """Count the first answer, behind which nothing has followed; return how long was listened."""
+        return 0.0
+
+    def disbelieve(self) -> None:
+        """Others have got something unasked at the time of that answer, which is none."""
+
+    def opens(self) -> bool:
+        """Begin with what is said before the first request; return whether anything is.
+
+        The client's ``opened`` follows, or ``lost``.
+        """
+        return False
+
+    @property
+    def prologue_waits_for(self) -> str:
+        """What the prologue waits for, in words."""
+        return ""
+
+    def take_end(self) -> bool:
+        """The server has closed the connection: take that for the end of an answer, if it is one.
+
+        Return whether it was.
+        """
+        return False
+
     @property
     def unsent(self) -> bool:
         """Whether a close would wait for something to be written."""
@@ -103,12 +143,27 @@ class Link:
         raise NotImplementedError
 
     @property
+    def sock(self) -> socket.socket | None:
+        """The socket of a TCP connection; None without one."""
+        return None
+
+    @property
     def unfinished_bytes(self) -> int:
         """Bytes of an answer that is not whole."""
         return 0
 
+    truncated = False
+    """Whether the connection has ended without TLS's close_notify: what was said may be cut off."""
+
     undecided: Sized = ()
     """What was given up and may be answered late; :meth:`settle` calls it lost."""
+
+    def look_at_buffer(self) -> int:
+        """Count what the kernel has dropped since the last look; return the memory of what is unread.
+
+        Over TCP nothing is dropped, and nothing is looked at.
+        """
+        return 0
 
     def settle(self, before_s: float) -> None:
         """Nothing given up before ``before_s`` is waited for any more."""
@@ -138,18 +193,41 @@ class Link:
         """Make the request anew from its payload."""
         assert self.record is not None
         self.prepare(payload)
-        self.record.expect(len(self._wire))
+        self._timeout_s = self._swarm.tuning.request_timeout_s
+        self.record.expect(len(self._wire), len(self._wire))
         self.outdated = False
 
-    def send(self) -> None:
-        """Send one request."""
+    @property
+    def most_under_way(self) -> int:
+        """How many requests the connection has room for at the same time."""
+        return 1 if self._swarm.opening.first is self._client else self._swarm.tuning.depth
+
+    def send(self, waited_s: float = 0.0, now_s: float = 0.0) -> None:
+        """Send one request, which has waited for so long; ``now_s`` is the moment, where it is known."""
         record = self.record
         assert record is not None
-        self._sent_s = perf_counter()
+        if self._asks is not None:
+            self._ask_next()
+        self._waited_s = waited_s
+        self._sent_s = now_s or perf_counter()
         record.odd_write(len(self._wire))
         self.transmit()
 
-    def send_several(self, count: int, batch: int) -> None:
+    def send_behind(self, waited_s: float, now_s: float) -> None:
+        """Send one request, perhaps behind others of which none is from :meth:`send`."""
+        record, pipeline = self.record, self._pipeline
+        assert record is not None
+        self._expect = None
+        wire = self.next_wire()
+        pipeline.append((now_s, wire, waited_s))
+        if len(pipeline) == 1:
+            self._sent_s = now_s
+        else:
+            self._swarm.pipelined += 1
+        self._count_writes(record, [wire])
+        self.transmit_several([wire])
+
+    def send_several(self, count: int, batch: int, waited_s: float = 0.0) -> None:
         """Send ``count`` requests before their answers are awaited, ``batch`` of them with each call."""
         record = self.record
         assert record is not None
@@ -158,29 +236,64 @@ class Link:
             wires = [self.next_wire() for _ in range(min(count, batch))]
             count -= len(wires)
             now = perf_counter()
-            self._pipeline.extend([(now, wire) for wire in wires])
-            record.odd_write(sum(map(len, wires)), len(wires))
+            self._pipeline.extend([(now, wire, waited_s) for wire in wires])
+            self._count_writes(record, wires)
             self.transmit_several(wires)
         self._sent_s = self._pipeline[0][0]
         self._swarm.pipelined += len(self._pipeline) - 1
 
+    def _count_writes(self, record: ConnectionRecord, wires: list[bytes]) -> None:
+        """Count requests that go out together: one write."""
+        record.odd_write(sum(map(len, wires)), len(wires))
+
+    def _ask_next(self) -> None:
+        """Make the next of several requests."""
+        raise NotImplementedError
+
     # Answers.
 
-    def _take_answer(self, now: float, kept: Clip) -> None:
-        """Record an answer to the oldest request under way; go on when it was the last one."""
+    def _take_answer(self, now: float, kept: Clip, fault: str = "") -> None:
+        """Record an answer to the oldest request under way; go on when it was the last one.
+
+        ``fault`` tells why it is none that is to be accepted.
+        """
         pipeline = self._pipeline
         assert self.record is not None
-        if not pipeline:
-            self._on_exchange((self._sent_s, now, self.record, self._kept, kept))
-            self._answered()
-            return
-        sent_s, wire = pipeline.popleft()
-        self._on_exchange((sent_s, now, self.record, clip(wire), kept))
+        if pipeline:
+            sent_s, wire, waited_s = pipeline.popleft()
+            asked = clip(wire)
+        else:
+            sent_s, asked, waited_s = self._sent_s, self._kept, self._waited_s
+        if fault:
+            self._reject(sent_s, now, self.record, asked, kept, fault, waited_s)
+        else:
+            self._on_exchange((sent_s, now, self.record, asked, kept))
+            if waited_s:
+                self._on_waited((sent_s, now, waited_s))
         if pipeline:
             self._swarm.pipelined -= 1
             self._sent_s = pipeline[0][0]
+            self._client.pacer.answered_some()
         else:
             self._answered()
+
+    def _reject(self, sent_s: float, now: float, record: ConnectionRecord, asked: Clip, kept: Clip,
+                fault: str, waited_s: float) -> None:  # fmt: skip
+        """Record an answer that is not accepted; the log has the first one of each connection."""
+        self._swarm.note_trouble(CloseReason.GARBAGE, fault)
+        recorder = self._swarm.recorder
+        recorder.on_rejected(sent_s, now, record, asked, kept, waited_s)
+        if self._rejects is not record:
+            self._rejects = record
+            recorder.on_error(fault, record)
+
+    def _time_out_at(self, now: float) -> None:
+        """Give up what has timed out by now, as nobody did who was to look: the loop was held up."""
+        # Unless this process was stopped: that is no time.
+        STOPS.look()
+        before_s = now - self._timeout_s
+        if self.overdue(before_s):
+            self.time_out(before_s)
 
     def _answered(self) -> None:
         """Nothing is under way any more."""
@@ -203,14 +316,16 @@ class Link:
             if timeout_s is not None:
                 # It counts as old as the timeout, and has been there until now.
                 self._swarm.idle.add(max(perf_counter() - self._sent_s - timeout_s, 0.0))
-            recorder.on_unanswered(self._sent_s, record, self._kept, self._instead(outcome), timeout_s)
+            recorder.on_unanswered(
+                self._sent_s, record, self._kept, self._instead(outcome), timeout_s, waited_s=self._waited_s
+            )
             self._sent_s = 0.0
             return 1
         count = 0
         while pipeline and pipeline[0][0] < before_s:
-            sent_s, wire = pipeline.popleft()
+            sent_s, wire, waited_s = pipeline.popleft()
             instead = Unfinished(outcome) if count else self._instead(outcome)
-            recorder.on_unanswered(sent_s, record, clip(wire), instead, timeout_s)
+            recorder.on_unanswered(sent_s, record, clip(wire), instead, timeout_s, waited_s=waited_s)
             count += 1
         self._sent_s = pipeline[0][0] if pipeline else 0.0
         self._swarm.pipelined -= count if pipeline else count - 1
@@ -222,8 +337,8 @@ class Link:
         if self._sent_s:
             self._sent_s = max(self._sent_s, min(self._sent_s + stopped_s, latest_s))
             self._swarm.idle.add(stopped_s)
-        for at, (sent_s, wire) in enumerate(self._pipeline):
-            self._pipeline[at] = max(sent_s, min(sent_s + stopped_s, latest_s)), wire
+        for at, (sent_s, wire, waited_s) in enumerate(self._pipeline):
+            self._pipeline[at] = max(sent_s, min(sent_s + stopped_s, latest_s)), wire, waited_s
 
     @property
     def under_way(self) -> int:

@@ -6,7 +6,7 @@ import asyncio
 
 from sockscope.core.addresses import Address
 from sockscope.engine.loops import attach
-from sockscope.engine.swarm.links.tcp import TransportLink
+from sockscope.engine.swarm.links.transport import TransportLink
 
 
 class ProtocolLink(TransportLink, asyncio.Protocol):
@@ -17,14 +17,7 @@ class ProtocolLink(TransportLink, asyncio.Protocol):
     async def dial(self, target: Address) -> None:
         """Connect within the tuning's connect timeout; raises OSError or TimeoutError."""
         sock = await self.dial_socket(target)
-        self._may_cancel = False
-        try:
-            await attach(sock, self)
-        except BaseException:
-            sock.close()
-            raise
-        finally:
-            self._may_cancel = True
+        await self._hand_over(sock, lambda tls: attach(sock, self, tls=tls))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Go to work."""

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from sockscope.core.addresses import Address
-from sockscope.core.config.experiment import Tuning
-from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import both_ends, socket_address
 from sockscope.engine.os_errors import close_reason, close_socket, describe
-from sockscope.engine.swarm.links.tcp import TcpLink, connects_at_once, is_connected, tcp_options
+from sockscope.engine.swarm.links.dialling import FULL_BACKLOG_S, connects_at_once, is_connected
+from sockscope.engine.swarm.links.tcp import TcpLink
 from sockscope.engine.swarm.readiness import BUFFER_BYTES, READ, READ_ONCE, WRITE
+from sockscope.engine.tls.faults import handshake_error
+from sockscope.engine.tls.sockets import TlsSocket
 
 if TYPE_CHECKING:
     from sockscope.engine.swarm.client import Client, SwarmContext
@@ -26,13 +28,21 @@ if TYPE_CHECKING:
 class SelectorLink(TcpLink):
     """A link over a socket of the readiness set."""
 
-    __slots__ = ("_buffer", "_deadline", "_fault", "_receive", "_send", "_socket", "_target", "_unsent")
+    __slots__ = (
+        "_began_s", "_buffer", "_deadline", "_fault", "_interest", "_receive", "_send", "_socket", "_target",
+        "_unsent",
+    )  # fmt: skip
 
     def __init__(self, swarm: SwarmContext, client: Client) -> None:
         super().__init__(swarm, client)
         self._buffer = swarm.readiness.buffer
         self._socket: socket.socket | None = None
         self._target: Address = ("", 0)
+        # When the TLS handshake began; 0: there is none under way.
+        self._began_s = 0.0
+        # What the socket is watched for while nothing is unsent. A TLS socket is read a record at a time, of
+        # which several may have come.
+        self._interest = READ_ONCE
         # The end of an attempt to connect; None when there is none under way.
         self._deadline: asyncio.TimerHandle | None = None
         # An error of a write that waits to be told: the next read finds but the end, for the kernel tells an
@@ -52,19 +62,32 @@ class SelectorLink(TcpLink):
         try:
             sock = self._socket = self.new_socket(target)
             sock.setblocking(False)
-            connected = connects_at_once(sock, target)
-            if connected:
-                self._swarm.readiness.add(sock, READ_ONCE, self._ready)
+            if connects_at_once(sock, target):
+                self._go_on_with(sock)
             else:
                 self._swarm.readiness.add(sock, WRITE, self._connect_on)
+                self._set_deadline()
+        except BlockingIOError:
+            self._swarm.loop.call_later(FULL_BACKLOG_S, self._ask_again, sock)
+            self._set_deadline()
         except OSError as error:
             self._connect_failed(error)
+
+    def _set_deadline(self) -> None:
+        timeout_s = self._swarm.tuning.connect_timeout_s
+        self._deadline = self._swarm.loop.call_later(timeout_s, self._connect_failed, TimeoutError())
+
+    def _ask_again(self, sock: socket.socket) -> None:
+        """Connect to a Unix socket whose backlog was full."""
+        if sock is not self._socket or self._deadline is None:
             return
-        if connected:
-            self._connected(sock)
-        else:
-            timeout_s = self._swarm.tuning.connect_timeout_s
-            self._deadline = self._swarm.loop.call_later(timeout_s, self._connect_failed, TimeoutError())
+        try:
+            connects_at_once(sock, self._target)
+            self._go_on_with(sock)
+        except BlockingIOError:
+            self._swarm.loop.call_later(FULL_BACKLOG_S, self._ask_again, sock)
+        except OSError as error:
+            self._connect_failed(error)
 
     def give_up_connecting(self) -> None:
         """End the attempt."""
@@ -82,13 +105,46 @@ class SelectorLink(TcpLink):
         try:
             if not is_connected(failed):
                 return
+            self._swarm.readiness.remove(sock)
+            self._go_on_with(sock)
+        except OSError as error:
+            self._connect_failed(error)
+
+    def _go_on_with(self, sock: socket.socket) -> None:
+        """Take a connected socket into use, after the TLS handshake if there is one; raises OSError."""
+        self._interest, readiness = READ_ONCE, self._swarm.readiness
+        if self._tls is None:
+            self._end_attempt()
+            readiness.add(sock, READ_ONCE, self._ready)
+            self._connected(sock)
+            return
+        both_ends(sock)
+        self._interest, self._began_s = READ, perf_counter()
+        sock = self._socket = self._tls.wrap(sock, self._target, self._session)
+        readiness.add(sock, WRITE, self._shake_hands)
+        if self._deadline is None:
+            self._set_deadline()
+
+    def _shake_hands(self, _: int) -> None:
+        """Go on with the TLS handshake."""
+        sock, readiness = self._socket, self._swarm.readiness
+        assert isinstance(sock, TlsSocket)
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            readiness.watch(sock, READ)
+            return
+        except ssl.SSLWantWriteError:
+            readiness.watch(sock, WRITE)
+            return
         except OSError as error:
             self._connect_failed(error)
             return
         self._end_attempt()
-        readiness = self._swarm.readiness
+        self._secured(sock, self._began_s, perf_counter())
+        self._began_s = 0.0
         readiness.remove(sock)
-        readiness.add(sock, READ_ONCE, self._ready)
+        readiness.add(sock, READ, self._ready)
         self._connected(sock)
 
     def _connected(self, sock: socket.socket) -> None:
@@ -103,6 +159,9 @@ class SelectorLink(TcpLink):
 
     def _connect_failed(self, error: OSError | None) -> None:
         self._end_attempt()
+        if self._began_s and error is not None:
+            error = handshake_error(error)
+        self._began_s = 0.0
         self._let_go()
         self._client.connect_failed(error)
 
@@ -125,29 +184,36 @@ class SelectorLink(TcpLink):
             self._read_failed(error)
             return
         expect = self._expect
-        if expect is None or size != len(expect) or not buffer.startswith(expect):
+        now = perf_counter()
+        if (
+            expect is None
+            or size != len(expect)
+            or not buffer.startswith(expect)
+            or now - self._sent_s > self._timeout_s
+        ):
             self._take(size)
             return
-        now = perf_counter()
         # Functions are taken out of their slots before they are called: as a method call the same is twice as
         # slow in CPython 3.11.
-        record, kept, on_exchange = self.record, self._kept, self._on_exchange
-        on_exchange((self._sent_s, now, record, kept, kept))  # type: ignore[arg-type]
+        record, on_exchange = self.record, self._on_exchange
+        on_exchange((self._sent_s, now, record, self._kept, self._kept_answer))  # type: ignore[arg-type]
         if not self.steady:
             record.odd_read(size, 1)  # type: ignore[union-attr]
+            if self._waited_s:
+                self._on_waited((self._sent_s, now, self._waited_s))
             self._answered()
             return
         # The next request goes out here and now, so its clock is this one.
         self._sent_s = now
         record.exchanges += 1  # type: ignore[union-attr]
-        send = self._send
+        send, wire = self._send, self._wire
         try:
-            sent = send(expect)
+            sent = send(wire)
         except OSError as error:
-            self._write_failed(expect, error)
+            self._write_failed(wire, error)
             return
-        if sent != size:
-            self._keep_unsent(expect, sent)
+        if sent != len(wire):
+            self._keep_unsent(wire, sent)
 
     def _ready_for_more(self, events: int) -> None:
         """There is room to write, or an end or an error to be read behind what has come."""
@@ -182,7 +248,7 @@ class SelectorLink(TcpLink):
 
     def _watch(self, sock: socket.socket) -> None:
         """Be told of what there is to read, and of room to write while something is unsent."""
-        self._swarm.readiness.watch(sock, READ_ONCE | WRITE if self._unsent else READ_ONCE)
+        self._swarm.readiness.watch(sock, self._interest | WRITE if self._unsent else self._interest)
 
     # Writing.
 
@@ -190,6 +256,11 @@ class SelectorLink(TcpLink):
         """Write the request."""
         self._expect = self._whole
         self._write(self._wire)
+
+    def converse(self, says: bytes) -> None:
+        """Write these bytes; what is read is told anyway."""
+        if says:
+            self._write(says)
 
     def transmit_several(self, wires: list[bytes]) -> None:
         """Write requests as one run of bytes."""
@@ -260,6 +331,7 @@ class SelectorLink(TcpLink):
         if self._unsent and not abort:
             self._watch(sock)
             return
+        self._unsecured(truncated=False)
         self._let_go()
         self._swarm.loop.call_soon(self._closed, self.record)
 
@@ -272,6 +344,8 @@ class SelectorLink(TcpLink):
             self._lost(error)
 
     def _lost(self, error: OSError | None) -> None:
+        if self._over is not None:
+            self._unsecured(truncated=isinstance(error, ssl.SSLEOFError))
         self._let_go()
         self._client.lost(close_reason(error), "" if error is None else describe(error))
 
@@ -283,6 +357,7 @@ class SelectorLink(TcpLink):
             close_socket(sock)
         self._unsent = bytearray()
 
-    def socket_options(self, tuning: Tuning) -> list[SocketOption]:
-        """Return TCP_NODELAY and the buffer sizes."""
-        return tcp_options(self._socket if self.record is not None else None, tuning)
+    @property
+    def sock(self) -> socket.socket | None:
+        """The socket of the connection; None without one."""
+        return self._socket if self.record is not None else None

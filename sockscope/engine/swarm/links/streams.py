@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sockscope.core.addresses import Address
 from sockscope.engine.loops import handed_over
-from sockscope.engine.swarm.links.tcp import TransportLink
+from sockscope.engine.swarm.links.transport import TransportLink
 
 if TYPE_CHECKING:
     from sockscope.engine.swarm.client import Client, SwarmContext
@@ -33,15 +33,12 @@ class StreamsLink(TransportLink):
     async def dial(self, target: Address) -> None:
         """Connect within the tuning's connect timeout; raises OSError or TimeoutError."""
         sock = await self.dial_socket(target)
-        self._may_cancel = False
-        try:
+
+        async def opened(tls: dict[str, Any]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             with handed_over(sock):
-                reader, writer = await asyncio.open_connection(sock=sock)
-        except BaseException:
-            sock.close()
-            raise
-        finally:
-            self._may_cancel = True
+                return await asyncio.open_connection(sock=sock, **tls)
+
+        reader, writer = await self._hand_over(sock, opened)
         self._conversation = self._swarm.loop.create_task(self._converse(reader, writer))
         self._conversation.add_done_callback(self._ended)
         self.attached(writer.transport)

@@ -14,40 +14,26 @@ from sockscope.core.events import CloseReason
 from sockscope.engine.limiter import Waiter
 from sockscope.engine.loops import seconds_left
 from sockscope.engine.swarm.client import ClientState
+from sockscope.engine.swarm.pacing.paced import Paced
 
 if TYPE_CHECKING:
     from sockscope.engine.swarm.client import Client, SwarmContext
 
 
-class ClosedLoop:
+class ClosedLoop(Paced):
     """The pacer of one client in a closed loop."""
 
-    __slots__ = (
-        "_client",
-        "_has_place",
-        "_has_turn",
-        "_holds_permit",
-        "_idle_since_s",
-        "_swarm",
-        "_think",
-        "_waited_for_place",
-        "_waiter",
-    )
+    __slots__ = ("_has_turn", "_holds_permit", "_think", "_waiter", "_wanted_at_s")
 
     def __init__(self, client: Client, swarm: SwarmContext) -> None:
-        self._client = client
-        self._swarm = swarm
+        super().__init__(client, swarm)
         self._holds_permit = False
-        # Whether the connection is known to be served.
-        self._has_place = False
-        # Whether what was waited for before the next request was a place and nothing after it.
-        self._waited_for_place = False
         # Whether the connection is taken by a client of the pool.
         self._has_turn = False
         self._waiter: Waiter | None = None
         self._think: asyncio.TimerHandle | None = None
-        # Since when the connection asks nothing; 0: it asks, or is not there.
-        self._idle_since_s = 0.0
+        # Since when the client wants to ask and cannot, on the swarm's clock; 0: it does not.
+        self._wanted_at_s = 0.0
 
     # From the client.
 
@@ -56,21 +42,22 @@ class ClosedLoop:
         client, swarm = self._client, self._swarm
         if swarm.paused:
             client.state = ClientState.PARKED
-            self._idle()
-        elif swarm.tuning.lifetime and self._is_worn():
+            self.idle()
+        elif self._is_worn():
             client.leave(CloseReason.LIFETIME)
-        elif not (self._has_place or swarm.places.enter(self)):
+        elif not self._enters():
             client.state = ClientState.WAITING
-            self._idle()
+            self.wants()
+            self.idle()
         elif swarm.tuning.pool and not self._has_turn:
             client.state = ClientState.FREE
-            self._idle()
+            self.idle()
             swarm.pool.offer(self)
         elif swarm.limiter.try_acquire():
-            self._send(waited=False)
+            self._send(0.0)
         else:
             client.state = ClientState.WAITING
-            self._idle()
+            self.idle()
             self._waited_for_place = False
             self._waiter = swarm.limiter.enqueue(self._admitted)
 
@@ -83,20 +70,25 @@ class ClosedLoop:
             self._end_turn()
             return
         # Connections stay open while the traffic is paused.
-        leaves = tuning.lifetime and not self._swarm.paused and self._is_worn()
-        if not (leaves or self._has_place) and record.frames_in:
-            self._has_place = True
-            self._swarm.places.serve(self)
+        leaves = not self._swarm.paused and self._is_worn()
+        if not leaves:
+            self._is_served()
         self._release()
         self._end_turn()
+        thinks = tuning.think_time_s and not (tuning.pool or tuning.rate or client.retiring)
+        if thinks:
+            client.asks_at_s = perf_counter() + tuning.think_time_s
         if leaves:
             client.leave(CloseReason.LIFETIME)
-        elif tuning.think_time_s and not tuning.pool and not client.retiring:
+        elif thinks:
             client.state = ClientState.THINKING
-            self._idle()
+            self.idle()
             self._think = self._swarm.call_later(tuning.think_time_s, self._think_time_over)
         else:
             client.proceed()
+
+    def answered_some(self) -> None:
+        """Nothing to do: a turn is over when all of its requests are answered."""
 
     def retune(self) -> bool:
         """Shorten the time to think to what it is now. Return whether nothing is under way."""
@@ -104,9 +96,10 @@ class ClosedLoop:
         if think is not None:
             think.cancel()
             loop, tuning = self._swarm.loop, self._swarm.tuning
-            left_s = 0.0 if tuning.pool else min(seconds_left(think, loop), tuning.think_time_s)
+            most_s = 0.0 if tuning.pool or tuning.rate else tuning.think_time_s
+            left_s = min(seconds_left(think, loop), most_s)
             self._think = self._swarm.call_later(max(left_s, 0.0), self._think_time_over)
-        return self._client.state in _IDLE
+        return self._client.state in IDLE
 
     def resume(self) -> None:
         """Go on if the client was parked."""
@@ -114,36 +107,35 @@ class ClosedLoop:
             self._client.proceed()
 
     def withdraw(self) -> None:
+        """Leave the connection; permit and turn are kept as long as a request is under way."""
+        self.step_back()
+        self._busy()
+        self._leave_place()
+
+    def step_back(self) -> None:
         """Stop thinking, leave the queues, and give back permit and turn unless a request is under way."""
         if self._think is not None:
             self._think.cancel()
             self._think = None
         if self._waiter is not None:
+            # The limiter counts its waits on the clock of the swarm.
+            self._wanted_at_s = self._wanted_at_s or self._waiter.since_s
             self._swarm.limiter.forget(self._waiter)
             self._waiter = None
         if self._client.state is ClientState.FREE:
             self._swarm.pool.withdraw(self)
-        self._busy()
         if not self._client.link.under_way:
             # No permit is held: nothing was asked in this turn.
             asked = self._holds_permit
             self._release()
             self._end_turn(used=asked)
-        self._has_place = self._waited_for_place = False
-        self._swarm.places.leave(self)
-
-    # From the places.
-
-    def go_in(self) -> None:
-        """The server may have a place for the connection."""
-        self._waited_for_place = True
-        self._client.proceed()
 
     # From the pool.
 
-    def take(self) -> None:
+    def take(self, waited_s: float) -> None:
         """A client of the pool has this connection for its next request."""
         self._has_turn = True
+        self._wanted_at_s = self._swarm.clock.at(perf_counter()) - waited_s if waited_s else 0.0
         # Nobody waited with the connection while it was not in the pool.
         self._waited_for_place = False
         self._client.proceed()
@@ -155,47 +147,61 @@ class ClosedLoop:
     # Steps of the loop.
 
     def _admitted(self) -> None:
-        self._waiter = None
+        waiter, self._waiter = self._waiter, None
+        # Already, where there is room at once by now.
+        waited_s = waiter.waited_s if waiter is not None else 0.0
         if self._swarm.paused or self._client.must_leave:
             self._swarm.limiter.return_unused(waited=True)
             self._client.proceed()
         else:
-            self._send(waited=True)
+            self._send(waited_s, queued=True)
 
-    def _send(self, *, waited: bool) -> None:
+    def _send(self, waited_s: float, *, queued: bool = False) -> None:
+        """Ask, with the permit that was waited for so long; ``queued``: in the limiter's queue."""
         client, swarm = self._client, self._swarm
         if not swarm.may_send():
-            swarm.limiter.return_unused(waited=waited)
+            swarm.limiter.return_unused(waited=queued)
             self._nothing_left()
             return
         self._holds_permit = True
-        if self._waited_for_place:
-            self._waited_for_place = False
-            swarm.places.waited += 1
-        self._busy()
+        if self._has_turn:
+            swarm.pool.use(self)
+        self._asks()
         link = client.link
-        if link.outdated:
-            link.renew(swarm.request_bytes_for(client))
+        if self._renew():
             link.steady = self._is_steady()
+            if swarm.varied and link.record is not None and not link.record.frames_out:
+                # The second one is another: an answer that comes twice is soon noticed.
+                link.outdate()
+        if self._wanted_at_s:
+            # That was before it waited for a permit.
+            waited_s = swarm.clock.at(perf_counter()) - self._wanted_at_s
+            self._wanted_at_s = 0.0
+        if waited_s and link.steady:
+            # The one after this asks the pacer again: what a steady link sends has not waited.
+            link.outdate()
         client.state = ClientState.IN_FLIGHT
         depth = swarm.tuning.depth
         if depth == 1:
-            link.send()
+            link.send(waited_s)
         else:
-            link.send_several(self._turn_of(depth), swarm.tuning.batch)
+            link.send_several(self._turn_of(depth), swarm.tuning.batch, waited_s)
 
     def _nothing_left(self) -> None:
         """The budget is spent: let a connection go that would have ended anyway: others may wait."""
+        self._wanted_at_s = 0.0
         if self._swarm.tuning.lifetime:
             self._client.leave(CloseReason.CLOSED, "nothing left to ask")
         else:
             self._client.state = ClientState.PARKED
-            self._idle()
+            self.idle()
 
     def _turn_of(self, depth: int) -> int:
         """Return how many requests go out before their answers are awaited; one is in the budget already."""
         swarm, record = self._swarm, self._client.link.record
         assert record is not None
+        if swarm.opening.first is self._client:
+            return 1
         lifetime = swarm.tuning.lifetime
         most = min(depth, lifetime - record.frames_out) if lifetime else depth
         count = 1
@@ -215,28 +221,21 @@ class ClosedLoop:
             or tuning.lifetime
             or tuning.depth > 1
             or tuning.pool
+            or tuning.rate
+            or swarm.dialogue.varies
         )
-
-    def _is_worn(self) -> bool:
-        """Whether the connection has carried as many requests as it is to carry."""
-        record = self._client.link.record
-        return record is not None and record.frames_out >= self._swarm.tuning.lifetime
 
     def _think_time_over(self) -> None:
         self._think = None
         self._client.proceed()
 
-    def _idle(self) -> None:
-        """The connection asks nothing for now."""
-        if not self._idle_since_s:
-            self._idle_since_s = now_s = perf_counter()
-            self._swarm.idle.begin(now_s)
+    def wants(self) -> None:
+        """The client wants to ask from now on, if it did not before, and cannot yet.
 
-    def _busy(self) -> None:
-        """It asks, or is not there any more."""
-        if self._idle_since_s:
-            self._swarm.idle.end(self._idle_since_s, perf_counter())
-            self._idle_since_s = 0.0
+        In a pool the clients that want to ask are not the connections.
+        """
+        if not (self._wanted_at_s or (self._swarm.tuning.pool and not self._has_turn)):
+            self._wanted_at_s = self._swarm.clock.at(perf_counter())
 
     def _release(self) -> None:
         if self._holds_permit:
@@ -246,9 +245,17 @@ class ClosedLoop:
     def _end_turn(self, *, used: bool = True) -> None:
         if self._has_turn:
             self._has_turn = False
+            self._wanted_at_s = 0.0
             self._swarm.pool.give_back(self, used=used)
 
 
-_IDLE = frozenset(
-    {ClientState.LISTENING, ClientState.FREE, ClientState.WAITING, ClientState.THINKING, ClientState.PARKED}
+IDLE = frozenset(
+    {
+        ClientState.LISTENING,
+        ClientState.PROLOGUE,
+        ClientState.FREE,
+        ClientState.WAITING,
+        ClientState.THINKING,
+        ClientState.PARKED,
+    }
 )

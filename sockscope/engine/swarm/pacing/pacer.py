@@ -13,12 +13,34 @@ class Pacer(Protocol):
     the very callback that has read the answer, without asking anybody.
     """
 
+    idle_since_s: float
+    """When the client began to ask nothing, on its connection; 0 while it asks."""
+
+    has_place: bool
+    """Whether the connection is known to be served."""
+
     def ready(self) -> None:
         """The link is connected and idle: send now, or later."""
         ...
 
+    def wants(self) -> None:
+        """The client would ask now if it had a connection, which it is about to get."""
+        ...
+
+    def idle(self) -> None:
+        """The connection asks nothing for now."""
+        ...
+
     def answered(self) -> None:
         """All requests of the link are answered or given up; the link is still connected."""
+        ...
+
+    def answered_some(self) -> None:
+        """A request of the link is answered or given up, and others are still under way."""
+        ...
+
+    def go_in(self) -> None:
+        """The server may have a place for the connection that waited for one."""
         ...
 
     def retune(self) -> bool:
@@ -27,6 +49,15 @@ class Pacer(Protocol):
 
     def resume(self) -> None:
         """The traffic is no longer paused, or there is a budget of requests again."""
+        ...
+
+    def take_over(self, former: Pacer) -> None:
+        """Pace the client from now on, whose connection is as ``former`` has left it."""
+        ...
+
+    def step_back(self) -> None:
+        """Another pacer takes over, and nothing is under way: leave every queue, and give back what is held,
+        but for the place at the server."""
         ...
 
     def withdraw(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from textual.app import ComposeResult
@@ -13,8 +14,8 @@ from sockscope.core.run.changes import Change
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.screen_state import ScreenState
 
-NOISE = "noise"
-"""Instead of a change that is within what the seconds before and after it range over."""
+NOISE = ("no difference shown", "no diff.", "noise")
+"""Instead of a change that chance explains, the longest that there is room for."""
 
 
 class ChangesPanel(Panel):
@@ -40,7 +41,7 @@ class ChangesPanel(Panel):
         body = self.query_one(self.Body)
         pieces: list[Content] = []
         rows = body.size.height
-        for change in reversed(state.trace.changes):
+        for change in reversed(_changes(state)):
             block = _change_lines(change, body.size.width)
             if pieces and len(pieces) + len(block) + 1 > rows:
                 break
@@ -62,8 +63,13 @@ class ChangesPanel(Panel):
         if self.state is None:
             return ""
         return "\n\n".join(
-            "\n".join(line.plain for line in _change_lines(change, 60)) for change in self.state.trace.changes
+            "\n".join(line.plain for line in _change_lines(change, 60)) for change in _changes(self.state)
         )
+
+
+def _changes(state: ScreenState) -> list[Change]:
+    """Return the changes up to the moment that is shown: a frozen view has none that came later."""
+    return [change for change in state.trace.changes if change.time_s <= state.now_s]
 
 
 def _change_lines(change: Change, width: int) -> list[Content]:
@@ -100,9 +106,27 @@ def _row(label: str, change: Change, name: str, write: Callable[[float | None], 
     line = f"{label:<6}{write(old):>7} → {write(new) if after else '…':>7}"
     if len(line) + 7 > width or not (old or new):
         return Content(line)
+    room = width - len(line) - 1
     if change.is_noise(name):
-        return Content(line) + Content(f" {NOISE:>6}").stylize("dim")
-    if change.flatters(name):
-        # Of those that were answered; what the others wait for stands in the rows below.
+        word = next(word for word in NOISE if len(word) <= room)
+        return Content(line) + Content(f" {word:>6}").stylize("dim")
+    if change.misleads(name):
+        # It is of those that were served, and the others are as many as the rates above and below tell.
         return Content(f"{line} {units.DASH:>6}")
-    return Content(line + (f" {units.format_change(old, new):>6}" if name != "cpu_ratio" else ""))
+    if name == "cpu_ratio":
+        return Content(line)
+    told = units.format_change(old, new)
+    known = next((spread for spread in _with_spread(change, name, told) if len(spread) <= room), told)
+    return Content(f"{line} {known:>6}")
+
+
+def _with_spread(change: Change, name: str, told: str) -> tuple[str, ...]:
+    """Return a relative change with what it lies between, the longest form first, if that is known."""
+    ends = change.interval(name)
+    if ends is None or max(map(abs, ends)) >= 10 or not told.endswith(" %"):
+        return ()
+    low, high = (end * 100 for end in ends)
+    return (
+        f"{told:>6} ({low:+.0f} … {high:+.0f} %)",
+        f"{told.removesuffix(' %')}±{math.ceil((high - low) / 2)}%",
+    )

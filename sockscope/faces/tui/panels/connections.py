@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable
-from dataclasses import replace
+from dataclasses import asdict, replace
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
 
 from sockscope.core import units
-from sockscope.core.connection import ConnectionState, ConnectionView
-from sockscope.core.events import Event
+from sockscope.core.connection import TCP_COLUMNS, ConnectionState, ConnectionView, TcpInfo
+from sockscope.core.events import EventKind
 from sockscope.core.roles import ROLE_NAMES, SERVER, numbered
-from sockscope.core.run.snapshot import ConnectionQuery, Cursors, RoleSnapshot
+from sockscope.core.run.datagrams import flows
+from sockscope.core.run.snapshot import ConnectionQuery, Cursors, RoleSnapshot, Snapshot
+from sockscope.faces.flows import DIRECTIONS, UNBROKEN, sum_of
 from sockscope.faces.tui.messages import CloseRequested, QueryChanged
-from sockscope.faces.tui.panels.listing import TellingPanel
+from sockscope.faces.tui.panels.listing import DetailListing
 from sockscope.faces.tui.panels.panel import PanelEntry
+from sockscope.faces.tui.panels.unread import Unread
 from sockscope.faces.tui.screen_state import ScreenState
-from sockscope.faces.tui.widgets.plain import plain
+from sockscope.faces.tui.widgets.plain import plain_lines
 from sockscope.faces.tui.widgets.table import Column, Row, Table
 
 MOST_ROWS = 500
 """Rows that can be scrolled through; the rest is counted in the title, and the filter finds it."""
 ROWS_UNATTENDED = 128
 """Rows asked for while nobody moves among them, if no more are in view: each costs the loop about 5 µs."""
-_SORTS = ("conn_id", "requests", "in", "out", "age", "state", "closed")
+FAULTS_KEPT = 1_000
+"""Faults of connections that are remembered, the last ones,"""
+MOST_FAULTS = 5
+"""and those of one connection that its detail tells, the newest first."""
+_SORTS = ("conn_id", "requests", "in", "out", "age", "rtt", "retrans", "state", "closed")
+_LARGEST_FIRST = ("requests", "in", "out", "age", *TCP_COLUMNS)
+_UNKNOWN = TcpInfo()
 
 
-class ConnectionsPanel(TellingPanel):
+class ConnectionsPanel(DetailListing):
     """A row per connection, of the server or of the clients."""
 
     columns = (
@@ -36,6 +50,12 @@ class ConnectionsPanel(TellingPanel):
         Column("in", "in", 8, "right", priority=5),
         Column("out", "out", 8, "right", priority=4),
         Column("rtt", "rtt", 8, "right", priority=2),
+        Column("retrans", "retrans", 7, "right", priority=1),
+        Column("cwnd", "cwnd", 5, "right", priority=0),
+        Column("delivery", "delivery", 9, "right", priority=-1),
+        Column("rttvar", "rttvar", 8, "right", priority=-2),
+        Column("acked", "acked", 8, "right", priority=-3),
+        Column("busy", "busy", 8, "right", priority=-4),
         Column("closed", "closed", 10, priority=6),
     )
     empty = "connections appear here as soon as there are clients"
@@ -45,13 +65,33 @@ class ConnectionsPanel(TellingPanel):
         self._role = ""
         self._sort = "conn_id"
         self._reverse = False
-        self._events: tuple[Event, ...] = ()
+        self._faults: deque[tuple[str, int, str]] = deque(maxlen=FAULTS_KEPT)
+        self._unread = Unread()
         self._views: dict[int, ConnectionView] = {}
+        self._flows = ""
+
+    def compose(self) -> ComposeResult:
+        """Where the datagrams went, over UDP, and the rows."""
+        line = Static("", markup=False, classes="flows")
+        line.display = False
+        yield line
+        yield from super().compose()
 
     def on_mount(self) -> None:
         """Show by what the rows are sorted."""
         super().on_mount()
         self.table.sort_key = self._sort
+
+    def watch_state(self, state: ScreenState | None) -> None:
+        """Remember what went wrong on connections, drawn or not."""
+        if state is not None:
+            started_s = state.snapshot.started_s
+            self._faults.extend(
+                (event.role, event.conn_id, f"{event.time_s - started_s:.3f} s  {event.text}")
+                for _, event in self._unread.of(state.snapshot)
+                if event.kind is EventKind.ERROR and event.conn_id
+            )
+        super().watch_state(state)
 
     def interest(self, cursors: Cursors, *, still: bool) -> Cursors:
         """Ask for the connections of one side that match the filter."""
@@ -61,7 +101,7 @@ class ConnectionsPanel(TellingPanel):
             reverse=self._reverse,
             limit=self._limit(still),
             text=self.filter_text,
-            rtts=2 * self.table.rows_down_to_view,
+            looks=2 * self.table.rows_down_to_view,
         )
         return replace(cursors, connections=query)
 
@@ -98,16 +138,29 @@ class ConnectionsPanel(TellingPanel):
         if self.filter_text:
             notes.append(f"“{self.filter_text}”")
         self.retitle("  ".join(notes))
-        self._events = snapshot.events
+        self._draw_flows(snapshot)
         self.draw_detail()
 
-    def tell(self, key: Hashable) -> str | None:
-        """Return everything about a connection."""
+    def _draw_flows(self, snapshot: Snapshot) -> None:
+        """Show where the datagrams of each direction went, as sums."""
+        lines = [
+            f"{direction:{max(map(len, DIRECTIONS))}} {told.replace(UNBROKEN, ' ')}"
+            for direction, flow in zip(DIRECTIONS, flows(snapshot), strict=True)
+            if flow is not None and (told := sum_of(asdict(flow)))
+        ]
+        line, text = self.query_one(".flows", Static), "\n".join(lines)
+        if text != self._flows:
+            self._flows = text
+            line.update(Content(text))
+            line.display = bool(text)
+
+    def detail_of(self, key: Hashable) -> str | None:
+        """Return all that is known of a connection."""
         view = self._views.get(key) if isinstance(key, int) else None
         if view is None:
             return None
-        events = [e for e in self._events if e.conn_id == view.conn_id and e.role == self._role]
-        return _detail(view, [event.text for event in events if event.text])
+        faults = [line for role, conn_id, line in self._faults if (role, conn_id) == (view.role, key)]
+        return _detail(view, faults[: -MOST_FAULTS - 1 : -1])
 
     def filter_changed(self) -> None:
         """Ask for other rows."""
@@ -121,17 +174,15 @@ class ConnectionsPanel(TellingPanel):
         self.close_detail()
         self.post_message(QueryChanged())
 
-    def sort_by_next(self) -> None:
+    def sort_by_next(self) -> bool:
         """Sort by the next column that makes sense to sort by."""
         self._sort_by(
             _SORTS[(_SORTS.index(self._sort) + 1) % len(_SORTS)] if self._sort in _SORTS else "conn_id"
         )
+        return True
 
     def _sort_by(self, key: str) -> None:
-        if key == "rtt":
-            return
-        figures = key in ("requests", "in", "out", "age")
-        self._reverse = not self._reverse if key == self._sort else figures
+        self._reverse = not self._reverse if key == self._sort else key in _LARGEST_FIRST
         self._sort = key
         self.table.sort_key, self.table.sort_reverse = key, self._reverse
         self.post_message(QueryChanged())
@@ -141,7 +192,7 @@ class ConnectionsPanel(TellingPanel):
         message.stop()
         self._sort_by(message.column_key)
 
-    def close_selected(self) -> None:
+    def end_selected(self) -> bool:
         """Ask for the connection under the cursor to be closed."""
         key = self.table.cursor_key
         if isinstance(key, int):
@@ -149,6 +200,7 @@ class ConnectionsPanel(TellingPanel):
             # press would close the next connection.
             self.table.move_to(key)
             self.post_message(CloseRequested(self._role, key))
+        return True
 
 
 def _how_many(role: RoleSnapshot) -> str:
@@ -164,6 +216,7 @@ def _row(view: ConnectionView) -> Row:
         style = "error" if view.close_reason.is_fault else "muted"
     elif view.state is ConnectionState.PAUSED:
         style = "warning"
+    tcp = view.tcp or _UNKNOWN
     return Row(
         view.conn_id,
         (
@@ -175,7 +228,13 @@ def _row(view: ConnectionView) -> Row:
             _count(view.requests),
             units.format_bytes(view.bytes_in),
             units.format_bytes(view.bytes_out),
-            units.format_duration(view.rtt_s),
+            units.format_duration(tcp.rtt_s),
+            _count(tcp.retransmits),
+            _count(tcp.cwnd),
+            _rate(tcp.delivery_bytes_per_s),
+            units.format_duration(tcp.rttvar_s),
+            units.format_bytes(tcp.bytes_acked),
+            units.format_duration(tcp.busy_s),
             closed,
         ),
         style,
@@ -186,6 +245,28 @@ def _count(value: int | None) -> str:
     return units.DASH if value is None else f"{value:,}"
 
 
+def _rate(bytes_per_s: float | None) -> str:
+    return units.DASH if bytes_per_s is None else f"{units.format_bytes(bytes_per_s)}/s"
+
+
+def _kernel_lines(view: ConnectionView) -> list[str]:
+    """Return what the kernel told of this end (TCP_INFO), or over UDP the jitter of the answers."""
+    if view.jitter_s is not None:
+        return [f"jitter     {units.format_duration(view.jitter_s):>10}  from answer to answer"]
+    tcp = view.tcp or _UNKNOWN
+    busy_s, limits = tcp.busy_s, (tcp.rwnd_limited_s, tcp.sndbuf_limited_s)
+    rwnd, sndbuf = (one_s / busy_s if busy_s and one_s is not None else None for one_s in limits)
+    return [
+        f"kernel rtt {units.format_duration(tcp.rtt_s):>10}  varies by {units.format_duration(tcp.rttvar_s)}",
+        f"cwnd       {_count(tcp.cwnd):>10}  segments",
+        f"retransmits{_count(tcp.retransmits):>10}  segments",
+        f"delivery   {_rate(tcp.delivery_bytes_per_s):>10}  as of full segments",
+        f"acked      {units.format_bytes(tcp.bytes_acked):>10}",
+        f"busy       {units.format_duration(busy_s):>10}  {units.format_ratio(rwnd)} for the peer's window, "
+        f"{units.format_ratio(sndbuf)} for the send buffer",
+    ]
+
+
 def _detail(view: ConnectionView, notes: list[str]) -> str:
     ended = "still open"
     if view.close_reason is not None:
@@ -193,16 +274,15 @@ def _detail(view: ConnectionView, notes: list[str]) -> str:
     lines = [
         f"{ROLE_NAMES[view.role].title} {numbered(view.role, view.conn_id)}   {view.state.value}",
         f"{view.local_address}  ⇄  {view.remote_address}",
+        "Esc back" if view.state is ConnectionState.CLOSED else "x closes it   Esc back",
         "",
+        f"ended      {ended}",
+        *notes,
         f"age        {units.format_age(view.age_s):>10}",
         f"requests   {_count(view.requests):>10}",
         f"responses  {_count(view.responses):>10}",
         f"reads      {view.reads:>10,}  {units.format_bytes(view.bytes_in):>8} in",
         f"writes     {view.writes:>10,}  {units.format_bytes(view.bytes_out):>8} out",
-        f"kernel rtt {units.format_duration(view.rtt_s):>10}",
-        f"ended      {ended}",
-        *notes,
-        "",
-        "Esc back" if view.state is ConnectionState.CLOSED else "x closes it   Esc back",
+        *_kernel_lines(view),
     ]
-    return "\n".join(plain(line) for line in lines)
+    return plain_lines(lines)

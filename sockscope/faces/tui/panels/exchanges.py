@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -12,21 +13,32 @@ from textual.content import Content
 from textual.widget import Widget
 
 from sockscope.core import units
+from sockscope.core.addresses import family_name, split_address
+from sockscope.core.config.models import carrier
 from sockscope.core.roles import SERVER, SWARM, numbered
+from sockscope.core.run.lens import HELD_UP_S, Hold, call_at, held_up_by
 from sockscope.core.run.snapshot import Capture, Cursors, Exchange, Payload
+from sockscope.core.wire.dialogue import Dialogue
+from sockscope.core.wire.prologue import GREETING, PREAMBLE
 from sockscope.faces.tui.messages import ExchangeRequested, HoldRequested
 from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.panels.listing import ListingPanel
 from sockscope.faces.tui.panels.panel import PanelEntry
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.hexview import HexPane, HexView, dump
-from sockscope.faces.tui.widgets.plain import plain
+from sockscope.faces.tui.widgets.plain import plain, plain_lines
 from sockscope.faces.tui.widgets.table import Column, Row, Table
 
 SHORT_BELOW = 24
 """In a panel with fewer rows the times stand in one line, so that there is room for the bytes."""
 LINES = 1_000
 """Exchanges kept for scrolling back in the list."""
+
+_PROLOGUE = (GREETING, PREAMBLE)
+_STYLES = {"ok": "", **dict.fromkeys(_PROLOGUE, "muted")}
+"""How rows look by the outcome of their exchanges: what else there is has failed."""
+ANSWERING = ("running", "leaving")
+"""States of processes that still tell what they have."""
 
 
 class ExchangeTimes(Widget):
@@ -59,13 +71,14 @@ class ExchangesPanel(ListingPanel):
         super().__init__(entry)
         self._lines: deque[Row] = deque(maxlen=LINES)
         self._newest = -1
-        self._seen = 0
-        self._overwritten = 0
+        self._slow: dict[int, Exchange] = {}
+        self._marked_s = 0.0
         self._shown: int | None = None
+        self._capture: Capture | None = None
 
     def compose_detail(self) -> ComposeResult:
         """Times and bytes, hidden until an exchange is selected."""
-        detail = Vertical(ExchangeTimes(), HexView(), classes="detail")
+        detail = Vertical(ExchangeTimes(), HexView(empty_text=""), classes="detail")
         detail.display = False
         yield detail
 
@@ -78,16 +91,18 @@ class ExchangesPanel(ListingPanel):
     def draw(self, state: ScreenState) -> None:
         """Add the exchanges of this tick while the list follows."""
         snapshot = state.snapshot
-        role = snapshot.main
+        role, holds = snapshot.main, _holds(state)
+        if holds and holds[-1].begin_s > self._marked_s:
+            self._marked_s = holds[-1].begin_s
+            self._lines = deque((self._marked(row, holds) for row in self._lines), maxlen=LINES)
         if self.table.follow:
             for exchange in role.exchanges:
                 if exchange.record_id > self._newest:
-                    self._add(exchange, role.role, snapshot.started_s)
-        self._seen, self._overwritten = role.captures_recorded, role.captures_overwritten
+                    self._add(exchange, role.role, snapshot.started_s, holds)
         self.shown_rows = self.matching(list(self._lines))
         self.table.show(self.shown_rows)
-        kept = self._seen - self._overwritten
-        notes = [f"last {kept:,} of {self._seen:,} kept"]
+        kept = role.captures_recorded - role.captures_overwritten
+        notes = [f"last {kept:,} of {role.captures_recorded:,} kept"]
         totals = role.totals
         if totals.messages_torn or totals.reads_merged:
             notes.append(
@@ -99,13 +114,27 @@ class ExchangesPanel(ListingPanel):
             notes.append(f"“{self.filter_text}”")
         self.retitle("  ".join(notes))
 
-    def _add(self, exchange: Exchange, role: str, started_s: float) -> None:
+    def _add(self, exchange: Exchange, role: str, started_s: float, holds: Sequence[Hold]) -> None:
         skipped = exchange.record_id - self._newest - 1
         if skipped and self._newest >= 0:
             # Negative numbers are no exchanges: such a row cannot be opened.
             self._lines.append(Row(-exchange.record_id, ("", "", "", "", "", f"… {skipped:,} more"), "muted"))
         self._newest = exchange.record_id
-        self._lines.append(_row(exchange, role, started_s))
+        if exchange.service_time_s is None or exchange.service_time_s >= HELD_UP_S:
+            self._slow[exchange.record_id] = exchange
+            if len(self._slow) > LINES:
+                del self._slow[next(iter(self._slow))]
+        self._lines.append(self._marked(_row(exchange, role, started_s), holds))
+
+    def _marked(self, row: Row, holds: Sequence[Hold]) -> Row:
+        """Return the row with what held its exchange up, if something did."""
+        exchange = self._slow.get(row.key) if isinstance(row.key, int) else None
+        hold = _held_up(exchange, holds) if exchange is not None else None
+        if hold is None:
+            return row
+        outcome = "held up" if row.cells[-2] == "ok" else row.cells[-2]
+        cells = (*row.cells[:-2], outcome, f"held up by {call_at(hold)}")
+        return Row(row.key, cells, row.style or "changed")
 
     def on_table_follow_changed(self, message: Table.FollowChanged) -> None:
         """Hold the captures while the reader looks at old rows."""
@@ -141,21 +170,48 @@ class ExchangesPanel(ListingPanel):
             return
         self.query_one(".detail").display = True
         self.set_class(True, "with-detail")
-        times, view = self.query_one(ExchangeTimes), self.query_one(HexView)
+        self._capture = capture
+        view = self.query_one(HexView)
         if capture is None:
-            times.content_shown = Content(
-                "This exchange has been overwritten: the ring keeps the last 10,000. "
-                "Freeze the view first (space), or slow the traffic down."
-            )
             view.show([])
+        else:
+            wants_echo = self._dialogue.wants_echo and capture.exchange.outcome not in _PROLOGUE
+            view.show(_panes(capture, wants_echo), compared=wants_echo)
+        self._show_times()
+        # The list has just become smaller; the row must stay in sight, but a key may have moved the cursor on
+        # by then.
+        self.call_after_refresh(self.table.show_cursor)
+
+    def on_resize(self) -> None:
+        """Tell more of the times, or less."""
+        if self._capture is not None:
+            self._show_times()
+
+    def _show_times(self) -> None:
+        times, capture = self.query_one(ExchangeTimes), self._capture
+        if capture is None:
+            times.content_shown = Content(plain(self._why_gone()))
         else:
             short = self.size.height < SHORT_BELOW
             started_s = self.state.snapshot.started_s if self.state is not None else 0.0
-            times.content_shown = _times(capture, started_s, short=short, wants_echo=self._wants_echo)
-            view.show(_panes(capture, self._wants_echo), compared=self._wants_echo)
+            shown = _times(capture, started_s, self._dialogue, short=short)
+            holds = _holds(self.state) if self.state is not None else []
+            if (hold := _held_up(capture.exchange, holds)) is not None:
+                told = f"held up by {call_at(hold)}, {units.format_duration(hold.duration_s)}"
+                shown += Content(f"\n{plain(told)}")
+            times.content_shown = shown
         times.refresh(layout=True)
-        # The list has just become smaller; the exchange that is shown must stay in sight.
-        self.call_after_refresh(self.table.move_to, record_id)
+
+    def _why_gone(self) -> str:
+        """Return in a sentence why there are no bytes of an exchange."""
+        processes = self.state.snapshot.processes if self.state is not None else ()
+        for process in processes:
+            if process.state not in ANSWERING:
+                return f"These bytes are in a process that does not answer: {process.name}, {process.state}."
+        return (
+            "This exchange has been overwritten by newer ones. "
+            "Freeze the view first (space), or slow the traffic down."
+        )
 
     @property
     def has_detail(self) -> bool:
@@ -163,15 +219,18 @@ class ExchangesPanel(ListingPanel):
         return self._shown is not None
 
     @property
-    def _wants_echo(self) -> bool:
-        """Whether an answer ought to be the request again."""
-        return self.state is None or self.state.snapshot.experiment.dialogue.wants_echo
+    def _dialogue(self) -> Dialogue:
+        """How the server is spoken to."""
+        if self.state is None:
+            return Dialogue()
+        snapshot = self.state.snapshot
+        return replace(snapshot.experiment, tuning=snapshot.tuning).dialogue
 
     def close_detail(self) -> None:
         """Close the detail; the list stays where it is."""
         if self._shown is not None:
             self.post_message(self.DetailChanged(self))
-        self._shown = None
+        self._shown = self._capture = None
         self.query_one(".detail").display = False
         self.set_class(False, "with-detail")
         self.table.focus()
@@ -184,6 +243,18 @@ class ExchangesPanel(ListingPanel):
         text = "\n\n".join([self.query_one(ExchangeTimes).content_shown.plain, *map(dump, view.panes)])
         sizes = [f"{pane.title} {units.format_bytes(len(pane.data))}" for pane in view.panes]
         return Clipping(text, f"the exchange: {'; '.join(sizes)}" if sizes else "the exchange")
+
+
+def _holds(state: ScreenState) -> list[Hold]:
+    """Return the holds of the loops that requests go through, the earliest first."""
+    processes = (process for process in state.snapshot.processes if process.roles)
+    found = [hold for process in processes if process.lens is not None for hold in process.lens.holds]
+    return sorted(found, key=lambda hold: hold.begin_s)
+
+
+def _held_up(exchange: Exchange, holds: Sequence[Hold]) -> Hold | None:
+    took_s = exchange.service_time_s
+    return held_up_by(holds, exchange.time_s, exchange.time_s + took_s if took_s is not None else 0.0)
 
 
 def _row(exchange: Exchange, role: str, started_s: float) -> Row:
@@ -200,7 +271,7 @@ def _row(exchange: Exchange, role: str, started_s: float) -> Row:
             _outcome(exchange),
             head,
         ),
-        "" if exchange.outcome == "ok" else "error",
+        _STYLES.get(exchange.outcome, "error"),
     )
 
 
@@ -213,7 +284,7 @@ def _outcome(exchange: Exchange) -> str:
     return "merged" if exchange.merged else "ok"
 
 
-def _times(capture: Capture, started_s: float, *, short: bool, wants_echo: bool) -> Content:
+def _times(capture: Capture, started_s: float, dialogue: Dialogue, *, short: bool) -> Content:
     exchange, server = capture.exchange, capture.server
     begin = exchange.time_s
     ends = f"{numbered(SWARM, exchange.conn_id)} {capture.local_address} ⇄ {capture.remote_address}"
@@ -225,24 +296,33 @@ def _times(capture: Capture, started_s: float, *, short: bool, wants_echo: bool)
         same = "" if server.answered_s > server.read_s else "in the same callback"
         steps.append(("answered", _after(server.answered_s, begin), same))
     if exchange.service_time_s is not None:
-        steps.append(("back", _after(begin + exchange.service_time_s, begin), _verdict(capture, wants_echo)))
+        steps.append(("back", _after(begin + exchange.service_time_s, begin), _verdict(capture, dialogue)))
     else:
         steps.append(("back", "never", " ".join((exchange.outcome, _part(capture))).strip()))
-    lines = [f"{capture.transport.upper()} {capture.framing}   {ends}"]
+    family = family_name(split_address(capture.local_address)[0])
+    carried = carrier(capture.transport, family, capture.tls)
+    framing = "" if carried.endswith(capture.framing) else f" {capture.framing}"
+    lines = [f"{carried}{framing}   {ends}"]
     if short:
         lines.append("  ".join(f"{name} {time}" for name, time, _ in steps))
+        if exchange.outcome != "ok":
+            lines.append(steps[-1][-1])
     else:
         lines.extend(f"{name:<9}{time:>16}   {note}".rstrip() for name, time, note in steps)
-    return Content("\n".join(plain(line) for line in lines))
+    return Content(plain_lines(lines))
 
 
-def _verdict(capture: Capture, wants_echo: bool) -> str:
-    answer = capture.response
+def _verdict(capture: Capture, dialogue: Dialogue) -> str:
+    answer, outcome = capture.response, capture.exchange.outcome
     if answer is None:
         return ""
     reads = _reads(answer)
-    if not wants_echo:
-        return reads
+    if outcome in _PROLOGUE:
+        return f"{reads}; before the first request, in no figure"
+    if outcome != "ok":
+        return "; ".join(filter(None, (reads, f"{outcome}: {dialogue.fault_of(answer.data)}".rstrip(": "))))
+    if not dialogue.wants_echo:
+        return f"{reads}; it ends as told: {capture.framing}" if dialogue.tells_ends else reads
     same = answer.data == capture.request.data and answer.real_length == capture.request.real_length
     verdict = f"answer {'equal to' if same else 'DIFFERENT from'} the request"
     return f"{verdict}, {reads}"
@@ -262,8 +342,11 @@ def _after(time_s: float, begin_s: float) -> str:
 
 def _panes(capture: Capture, wants_echo: bool) -> list[HexPane]:
     """Return the request, and beside it what the server read; or the answer where it says something new."""
-    request = capture.request
-    panes = [HexPane("request, as written", request.data, request.real_length, request.reads)]
+    request, outcome = capture.request, capture.exchange.outcome
+    said = PREAMBLE if outcome == PREAMBLE else "request"
+    panes = [HexPane(f"{said}, as written", request.data, request.real_length, request.reads)]
+    if outcome == GREETING:
+        panes.clear()
     if capture.server is not None and (wants_echo or capture.response is None):
         seen = capture.server.request
         panes.append(HexPane("as the server read it", seen.data, seen.real_length, seen.reads, _reads(seen)))

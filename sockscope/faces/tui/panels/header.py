@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual.binding import Binding
 from textual.content import Content
 from textual.reactive import reactive
+from textual.style import Style
 from textual.widget import Widget
 
 from sockscope.core import units
-from sockscope.core.run import little
+from sockscope.core.config.presets import protocol_of
+from sockscope.core.run import little, schedule
 from sockscope.core.run.figures import Figures
-from sockscope.core.run.snapshot import RunState, Snapshot
+from sockscope.core.run.kinds import Kind
+from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.faces.tui.widgets.ticks import Held
@@ -26,8 +32,9 @@ _STATES = {
 _PLACES = {"loop": "", "child": "in a child", "server": "server apart"}
 """What a layout is called here, where its own name does not do."""
 CLAUSE = "; "
-"""Between the parts of a limit's sentence, of which each first few are a sentence, too."""
+"""Between the clauses of a limit's sentence; its first ones are a sentence by themselves."""
 MOST_LIMIT_ROWS = 2
+"""Rows that the limit may take, but for the lowest terminals."""
 LIMIT_SHRINKS_AFTER_S = 10.0
 """The second row of the limit stays so long after it was needed: nothing below it is to jump."""
 _COLOURS = {
@@ -38,10 +45,12 @@ _COLOURS = {
 }
 
 
-class HeaderPanel(Widget):
+class HeaderPanel(Widget, can_focus=True):
     """What runs and its figures (one row, two where it is narrow), then the limit: one row, or two while its
-    sentence needs them.
+    sentence needs them. In focus it marks the limit, whose evidence Enter shows.
     """
+
+    BINDINGS: ClassVar = [Binding("enter", "app.do('verdict')", show=False)]
 
     state: reactive[ScreenState | None] = reactive(None, init=False, repaint=False)
 
@@ -59,6 +68,14 @@ class HeaderPanel(Widget):
             self._content = content
             self.refresh()
 
+    def on_focus(self) -> None:
+        """Mark the limit."""
+        self.redraw()
+
+    def on_blur(self) -> None:
+        """Take the mark away."""
+        self.redraw()
+
     def render(self) -> Content:
         """Return the rows."""
         return self._content
@@ -69,8 +86,11 @@ class HeaderPanel(Widget):
 
     def _draw(self, state: ScreenState) -> Content:
         width = max(20, self.size.width)
-        figures = _figures(state, width)
-        if self.screen.has_class("-narrow"):
+        narrow = self.screen.has_class("-narrow")
+        # What runs, in the fewest words, goes before the last of the figures.
+        least = 0 if narrow else _whats(state)[-1].cell_length + 2
+        figures = _figures(state, width - least)
+        if narrow:
             what = next((w for w in _whats(state) if w.cell_length <= width), _whats(state)[-1])
             rows = [what.truncate(width, ellipsis=True), figures]
         else:
@@ -78,7 +98,8 @@ class HeaderPanel(Widget):
             what = next((w for w in _whats(state) if w.cell_length <= room), _whats(state)[-1])
             what = what.truncate(max(1, room), ellipsis=True)
             rows = [what.pad_right(room + 2 - what.cell_length) + figures]
-        limit = _limit_lines(state, width, 1 if self.screen.has_class("-short") else MOST_LIMIT_ROWS)
+        most = 1 if self.screen.has_class("-short") else MOST_LIMIT_ROWS
+        limit = _limit_lines(state, width, most, marked=self.has_focus)
         height = len(rows) + self._limit_rows.update(len(limit), state.now_s)
         if self.styles.height is None or self.styles.height.value != height:
             self.styles.height = height
@@ -87,7 +108,7 @@ class HeaderPanel(Widget):
 
 def _whats(state: ScreenState) -> list[Content]:
     """Return what runs, in words that get fewer: the last one leaves out what can be read elsewhere."""
-    return [_what(state, parts) for parts in (5, 4, 3, 2)] + [
+    return [_what(state, parts) for parts in (7, 6, 5, 4, 3, 2)] + [
         _what(state, parts, clock=False) for parts in (2, 1)
     ]
 
@@ -101,18 +122,35 @@ def _what(state: ScreenState, most: int, *, clock: bool = True) -> Content:
         pieces.append(Content.styled(f" ❄ FROZEN{at} ", "reverse bold"))
     pieces.append(Content.styled(f"{sign} {word}", f"bold {_COLOURS[mood]}"))
     role = snapshot.main
-    transport = snapshot.tuning.transport.upper()
+    carrier, cipher = _carrier(snapshot, role.tls)
     serving = snapshot.experiment.own_server or snapshot.tuning.server_model
     model = plain(serving) if snapshot.server else "target"
+    if most > 3 and snapshot.server is not None and (form := snapshot.server.serves_as):
+        model += f" ({form})"
     layout = snapshot.tuning.layout
     place = _PLACES.get(layout, layout)
-    parts = [transport, plain(role.address), model, snapshot.loop_name, place][:most]
-    pieces.append(Content(" · ".join(filter(None, parts))).stylize("bold", 0, len(transport)))
+    spoken = protocol_of(snapshot.experiment.value)
+    address = f"{spoken} at {role.address}" if spoken else role.address
+    parts = [carrier, plain(address), model, snapshot.loop_name, place, cipher]
+    if (rate := snapshot.tuning.rate) and snapshot.swarm:
+        parts = [carrier, f"open loop {units.format_count(rate)}/s", *parts[1:]][: most + 1]
+    else:
+        parts = [*parts, "closed loop" if snapshot.swarm else ""][:most]
+    pieces.append(Content(" · ".join(filter(None, parts))).stylize("bold", 0, len(carrier)))
     if clock:
         pieces.append(Content(units.format_elapsed(snapshot.elapsed_s)))
     if snapshot.warming_up:
         pieces.append(Content.styled("warming up", "$text-warning"))
     return Content("  ").join(pieces)
+
+
+def _carrier(snapshot: Snapshot, agreed: str) -> tuple[str, str]:
+    """Return what carries the requests, and the cipher and protocol that the last TLS handshake agreed on."""
+    carrier = snapshot.tuning.carrier
+    if not snapshot.tuning.tls or not agreed:
+        return carrier, ""
+    version, _, rest = plain(agreed).partition(" ")
+    return carrier.replace("TLS", version, 1), rest
 
 
 def _figures(state: ScreenState, width: int) -> Content:
@@ -122,11 +160,18 @@ def _figures(state: ScreenState, width: int) -> Content:
     pieces = [
         _figure(units.format_count(shown.requests_per_s), 9, "req/s"),
         Content("p99 ") + _figure(units.format_duration(shown.p99_s), 7, "") + _stall(shown),
-        _figure(units.format_count(totals.failed), 1, "failed", alarm=totals.failed > 0),
+        _figure(units.format_count(totals.failed), 1, "failed", alarm=totals.failed > 0) + _rejected(totals),
     ]
     if snapshot.tuning.transport == "udp" or totals.datagrams_lost:
         lost = totals.datagrams_lost
         pieces.append(_figure(units.format_count(lost), 1, "lost", alarm=lost > 0))
+    if totals.datagrams_held and snapshot.tuning.family == "unix":
+        pieces.append(_figure(units.format_count(totals.datagrams_held), 1, "held"))
+    if snapshot.tuning.rate and snapshot.swarm:
+        queued, gone = snapshot.swarm.queued, totals.requests_dropped
+        pieces.append(_figure(units.format_count(queued), 1, "queued", alarm=queued > 0))
+        if gone:
+            pieces.append(_figure(units.format_count(gone), 1, "dropped", alarm=True))
     if missed := snapshot.events_missed:
         pieces.append(_counted(missed, "log line", "overwritten"))
     if state.dropped:
@@ -134,6 +179,11 @@ def _figures(state: ScreenState, width: int) -> Content:
     while len(pieces) > 1 and Content("   ").join(pieces).cell_length > width:
         pieces.pop()
     return Content("   ").join(pieces).truncate(width, ellipsis=True)
+
+
+def _rejected(totals: Totals) -> Content:
+    count = totals.answers_rejected
+    return Content(f", {units.format_count(count)} rejected") if count else Content("")
 
 
 def _stall(shown: Figures) -> Content:
@@ -153,22 +203,29 @@ def _figure(value: str, width: int, unit: str, *, alarm: bool = False) -> Conten
     return Content.styled(f"{value:>{width}}", style) + Content(f" {unit}" if unit else "")
 
 
-def _limit_lines(state: ScreenState, width: int, most: int) -> list[Content]:
+def _limit_lines(state: ScreenState, width: int, most: int, *, marked: bool) -> list[Content]:
     """Return the limit in at most so many lines: where it does not fit, its last clauses are left out."""
     snapshot, finding = state.snapshot, state.finding
-    lead = Content.styled("limit  ", "$foreground 60%") + Content.styled(finding.limit, "bold $text-accent")
-    text, warning = f": {plain(finding.text)}", ""
+    lead = Content.styled("limit", "reverse" if marked else "$foreground 60%")
+    lead += Content("  ") + Content.styled(finding.kind.value, "bold $text-accent")
+    text, warning = f": {plain(finding.sentence)}", ""
     if snapshot.state is RunState.FAILED:
         lead, text = Content.styled("failed  ", "bold $text-error"), plain(snapshot.error)
     else:
-        warning = _framing_warning(snapshot) or little.warning(state.headline)
+        warning = (
+            (schedule.warning(state.headline) if finding.kind is not Kind.GENERATOR_BOUND else "")
+            or _framing_warning(snapshot)
+            or little.warning(state.headline)
+        )
     clauses = text.split(CLAUSE)
     forms = [lead + Content(CLAUSE.join(clauses[:count])) for count in range(len(clauses), 0, -1)]
     if warning:
         told = Content.styled(f"   {warning}", "$text-warning")
         forms = [*(form + told for form in forms), *forms]
     fitting = (lines for form in forms if len(lines := form.wrap(width)) <= most)
-    return next(fitting, None) or [forms[-1].truncate(width * most, ellipsis=True)]
+    lines = next(fitting, []) or [forms[-1].truncate(width * most, ellipsis=True)]
+    opens = Style.from_meta({"@click": "app.do('verdict')"})
+    return [line.stylize(opens) for line in lines]
 
 
 def _framing_warning(snapshot: Snapshot) -> str:

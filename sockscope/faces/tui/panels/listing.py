@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,12 +10,16 @@ from textual.binding import Binding
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.message import Message
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.faces.tui.widgets.table import Column, Row, Table
+
+FILTER_S = 0.25
+"""How soon the rows are those that contain what was typed."""
 
 
 class FilterLine(Input):
@@ -36,7 +40,7 @@ class ListingPanel(Panel):
     """A table of live rows."""
 
     class DetailChanged(Message):
-        """The detail of a row is shown, or no longer: whoever lays out the panels gives it room."""
+        """The detail of a row was opened or closed: the screen gives it room, or takes that back."""
 
         def __init__(self, panel: ListingPanel) -> None:
             super().__init__()
@@ -45,6 +49,7 @@ class ListingPanel(Panel):
     columns: ClassVar[tuple[Column, ...]] = ()
     follows: ClassVar[bool] = False
     empty: ClassVar[str] = ""
+    _filtering: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """A table, and below it the filter line, which is hidden until it is asked for."""
@@ -82,8 +87,13 @@ class ListingPanel(Panel):
         self.screen.set_focus(line)
 
     def on_input_changed(self, message: Input.Changed) -> None:
-        """Filter at once."""
+        """Filter in a moment: with what is typed until then, since each time takes a picture of the run."""
         message.stop()
+        if self._filtering is None:
+            self._filtering = self.set_timer(FILTER_S, self._filter)
+
+    def _filter(self) -> None:
+        self._filtering = None
         self.filter_changed()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
@@ -113,7 +123,15 @@ class ListingPanel(Panel):
         self.table.follow = not self.table.follow
         self.table.post_message(Table.FollowChanged(self.table, self.table.follow))
 
-    def matching(self, rows: list[Row]) -> list[Row]:
+    def sort_by_next(self) -> bool:
+        """Sort by the next column; return whether rows can be sorted here."""
+        return False
+
+    def end_selected(self) -> bool:
+        """Ask for what is under the cursor to be ended; return whether anything can be here."""
+        return False
+
+    def matching(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return the rows that the filter lets through."""
         text = self.filter_text
         return [row for row in rows if text in " ".join(row.cells).lower()] if text else rows
@@ -127,18 +145,19 @@ class ListingPanel(Panel):
         """Return the row with this key, if it is here."""
         return next((row for row in self.shown_rows if row.key == key), None)
 
-    shown_rows: list[Row] = []
+    shown_rows: Sequence[Row] = ()
+    """The rows that the table has."""
 
 
-class TellingPanel(ListingPanel):
-    """A table of live rows, whose Enter tells everything about one of them.
+class DetailListing(ListingPanel):
+    """A table of live rows; Enter opens a text with all that is known of one.
 
-    While it does, the text follows the cursor, so that the two never speak of different rows.
+    While it is open it follows the cursor, so that the two never speak of different rows.
     """
 
     selected: Hashable = None
-    _told = ""
-    _is_telling = False
+    _detail = ""
+    _is_open = False
 
     def compose_detail(self) -> ComposeResult:
         """A block of text, hidden until a row is selected."""
@@ -146,43 +165,43 @@ class TellingPanel(ListingPanel):
             yield Static("", markup=False)
         detail.display = False
 
-    def tell(self, key: Hashable) -> str | None:
-        """Return everything about a row; None when it is not known any longer."""
+    def detail_of(self, key: Hashable) -> str | None:
+        """Return all that is known of a row; None when it is gone."""
         raise NotImplementedError
 
     @property
     def has_detail(self) -> bool:
-        """Whether everything about a row is shown."""
-        return self._is_telling
+        """Whether the text of a row is open."""
+        return self._is_open
 
     def on_table_row_selected(self, message: Table.RowSelected) -> None:
-        """Tell everything about the row."""
+        """Open the text of the row."""
         message.stop()
         self.selected = message.key
         self._show_detail(True)
         self.redraw()
 
     def on_table_row_highlighted(self, message: Table.RowHighlighted) -> None:
-        """Tell about the row that the cursor is on now."""
+        """Follow the cursor."""
         message.stop()
         if self.selected is not None and message.key is not None:
             self.selected = message.key
             self.redraw()
 
     def draw_detail(self) -> None:
-        """Write what there is to tell, if it has changed; hide a row that is gone, until there is another."""
+        """Write the text of the row if it has changed; hide a row that is gone, until there is another."""
         if self.selected is None:
             return
-        told = self.tell(self.selected)
-        if told is not None and told != self._told:
-            self._told = told
-            self.query_one(".detail Static", Static).update(Content(told))
-        if told is not None or not self.filter_text:  # a row that the filter hides may be there still
-            self._show_detail(told is not None)
+        detail = self.detail_of(self.selected)
+        if detail is not None and detail != self._detail:
+            self._detail = detail
+            self.query_one(".detail Static", Static).update(Content(detail))
+        if detail is not None or not self.filter_text:  # a row that the filter hides may be there still
+            self._show_detail(detail is not None)
 
     def _show_detail(self, shown: bool) -> None:
-        if shown != self._is_telling:
-            self._is_telling = shown
+        if shown != self._is_open:
+            self._is_open = shown
             self.query_one(".detail").display = shown
             self.post_message(self.DetailChanged(self))
 
@@ -193,5 +212,5 @@ class TellingPanel(ListingPanel):
         self.table.focus()
 
     def clipboard_text(self) -> str:
-        """Return what is told, or the row under the cursor."""
-        return self._told if self.has_detail else super().clipboard_text()
+        """Return the text that is open, or the row under the cursor."""
+        return self._detail if self.has_detail else super().clipboard_text()

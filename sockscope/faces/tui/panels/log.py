@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 from sockscope.core.events import Event, EventKind
 from sockscope.core.roles import ROLE_NAMES
-from sockscope.faces.tui.panels.listing import TellingPanel
+from sockscope.faces.tui.panels.listing import DetailListing
 from sockscope.faces.tui.panels.panel import PanelEntry
+from sockscope.faces.tui.panels.unread import Unread
 from sockscope.faces.tui.screen_state import ScreenState
-from sockscope.faces.tui.widgets.plain import plain
+from sockscope.faces.tui.widgets.plain import plain_lines
 from sockscope.faces.tui.widgets.table import Column, Row, Table
 
-LINES = 5_000
-"""Events of connections kept for scrolling back, and as many of the run."""
+LINES = 20_000
+"""Events of connections kept for scrolling back, and as many of the run: those of 10,000 connections that
+open, at both ends."""
 MOMENT_S = 0.5
 """Events of one kind that follow each other this closely are one line,"""
 LONGEST_S = 2.0
 """unless the first of them is this long ago."""
+MOST_OPEN = 64
+"""Lines that may still take events: messages that all differ (a number in each) stay lines of their own."""
 _FOLDED = (EventKind.OPEN, EventKind.CLOSE, EventKind.ERROR)
 
 
@@ -58,17 +63,36 @@ class Line:
                 if text in f"{_who(event)} {event.address}".lower():
                     yield Line((self.number, index), [event], self.started_s)
 
-    def told(self) -> str:
-        """Return everything about the line, as text of several lines."""
+    def detail(self) -> str:
+        """Return the line whole, and each of its events, as text of several lines."""
         time, what, who, address, text = self.row.cells
         lines = [f"{time} s  {what}  {who}  {address}".rstrip(), text]
         if len(self.events) > 1:
             moments = ((event.time_s - self.started_s, event) for event in self.events)
             lines += ["", *(f"{at:>9.3f}  {_who(event):<7} {event.address}" for at, event in moments)]
-        return "\n".join(map(plain, lines))
+        return plain_lines(lines)
 
 
-class LogPanel(TellingPanel):
+class Rows(Sequence[Row]):
+    """The rows of some lines, each made when it is looked at: few of them are ever seen."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Rows: ...
+
+    def __getitem__(self, index: int | slice) -> Row | Rows:
+        return self._lines[index].row if isinstance(index, int) else Rows(self._lines[index])
+
+
+class LogPanel(DetailListing):
     """A line per event, or per moment in which many of one kind happened, the newest last."""
 
     columns = (
@@ -87,8 +111,8 @@ class LogPanel(TellingPanel):
         self._matching: list[Line] = []
         self._open: dict[Hashable, Line] = {}
         self._kept = {True: 0, False: 0}
-        self._cursor = 0
-        self._missed = 0
+        self._dropped = 0
+        self._unread = Unread()
 
     def watch_state(self, state: ScreenState | None) -> None:
         """Collect every tick's events, drawn or not."""
@@ -97,14 +121,9 @@ class LogPanel(TellingPanel):
         super().watch_state(state)
 
     def _collect(self, state: ScreenState) -> None:
-        snapshot = state.snapshot
-        first = snapshot.events_cursor - len(snapshot.events)
-        for number, event in enumerate(snapshot.events, first):
-            if number >= self._cursor:
-                self._add(number, event, snapshot.started_s)
-        self._missed = snapshot.events_missed
-        self._cursor = max(self._cursor, snapshot.events_cursor)
-        if max(self._kept.values()) > LINES:
+        for number, event in self._unread.of(state.snapshot):
+            self._add(number, event, state.snapshot.started_s)
+        if max(self._kept.values()) > LINES + LINES // 10:  # a tenth at a time, as it goes through all lines
             self._drop_oldest()
 
     def _add(self, number: int, event: Event, started_s: float) -> None:
@@ -117,8 +136,9 @@ class LogPanel(TellingPanel):
         line = Line(number, [event], started_s)
         self._lines.append(line)
         if event.kind in _FOLDED and event.role in ROLE_NAMES:
-            self._open = {k: old for k, old in self._open.items() if old.takes(event)}
             self._open[kind] = line
+            if len(self._open) > MOST_OPEN:
+                del self._open[next(iter(self._open))]
 
     def _drop_oldest(self) -> None:
         """Drop the oldest lines of the kind of which there are too many: tunings outlast connections."""
@@ -127,31 +147,34 @@ class LogPanel(TellingPanel):
             of_run = line.events[0].is_of_run
             if self._kept[of_run] > LINES and line is not self._lines[-1]:
                 self._kept[of_run] -= len(line.events)
+                self._dropped += len(line.events)
             else:
                 kept.append(line)
         self._lines = kept
 
     def draw(self, state: ScreenState) -> None:
         """Show the lines that match."""
-        self._matching = [found for line in self._lines for found in line.matching(self.filter_text)]
-        self.shown_rows = [line.row for line in self._matching]
+        text, lines = self.filter_text, self._lines
+        self._matching = [found for line in lines for found in line.matching(text)] if text else list(lines)
+        self.shown_rows = Rows(self._matching)
         self.table.show(self.shown_rows)
         notes = [f"“{self.filter_text}”" if self.filter_text else ""]
         notes.append("" if self.table.follow else "held: f follows")
-        notes.append(f"{self._missed:,} overwritten" if self._missed else "")
+        overwritten = state.snapshot.events_missed + self._dropped
+        notes.append(f"{overwritten:,} overwritten" if overwritten else "")
         self.retitle("  ".join(filter(None, notes)))
         self.draw_detail()
 
     def on_table_row_selected(self, message: Table.RowSelected) -> None:
-        """Tell everything about the line, which stays where it is."""
+        """Open the text of the line, which stays where it is."""
         if self.table.follow:
             self.table.follow = False
             self.table.move_to(message.key)
         super().on_table_row_selected(message)
 
-    def tell(self, key: Hashable) -> str | None:
-        """Return everything about a line."""
-        return next((line.told() for line in reversed(self._matching) if line.number == key), None)
+    def detail_of(self, key: Hashable) -> str | None:
+        """Return a line whole."""
+        return next((line.detail() for line in reversed(self._matching) if line.number == key), None)
 
 
 def _who(event: Event) -> str:

@@ -59,8 +59,8 @@ class PanelEntry:
     ``about`` what the palette and the help call that. ``title`` stands in its border. ``slow`` panels draw at
     every second tick, which has the rows of tables; the others at each. They draw in different turns after
     the tick (``turn`` 0 is at once), so as not to hold up the loop for long; those that are a fraction of a
-    turn apart are painted together. ``yields_to`` is the id of a
-    panel that takes the place of this one in the wide layout while it shows a detail.
+    turn apart are painted together. ``yields_to`` is the id of a panel that takes the place of this one in
+    the wide layout while it shows a detail.
     """
 
     id: str
@@ -149,7 +149,8 @@ class Panel(Container):
         state, self._due = self._due, None
         if state is not None:
             self._drawn = state
-            self.draw(state)
+            with state.cost.spent():
+                self.draw(state)
 
     def forget_rows(self) -> None:
         """Draw no state again whose rows are not those that are shown now."""
@@ -169,12 +170,13 @@ class Panel(Container):
         if self.entry.slow and state is not None and not (state.tables or state.frozen):
             state = self._drawn
         if state is not None:
-            self.draw(state)
+            with state.cost.spent():
+                self.draw(state)
 
     def interest(self, cursors: Cursors, *, still: bool) -> Cursors:
         """Add to ``cursors`` which rows the next snapshot should hold for this panel.
 
-        When all is ``still``, readers scroll back.
+        While all is ``still`` people scroll back, so that more rows are worth having.
         """
         return cursors
 

@@ -12,15 +12,18 @@ from sockscope.faces.tui.panels.graphs import (
     ConcurrencyPanel,
     CpuPanel,
     DistributionPanel,
-    LatencyPanel,
     ThroughputPanel,
 )
 from sockscope.faces.tui.panels.knobs import KnobsPanel
+from sockscope.faces.tui.panels.latency import LatencyPanel
+from sockscope.faces.tui.panels.lens import LensPanel
 from sockscope.faces.tui.panels.log import LogPanel
 from sockscope.faces.tui.panels.panel import Kind, PanelEntry, Place, Places
+from sockscope.faces.tui.panels.tasks import TasksPanel
 
 _TAB = Place(tabbed=True)
 _TABS = Place(columns=2, tabbed=True)
+_WIDE_TAB = Place(columns=4, tabbed=True)
 _GRAPH = Places(narrow=Place(), middle=Place(), wide=Place(columns=3))
 
 PANELS: tuple[PanelEntry, ...] = (
@@ -33,8 +36,8 @@ PANELS: tuple[PanelEntry, ...] = (
         turn=0.06,
     ),
     PanelEntry(
-        "latency", "3", "Service time  ms", "latency", "Service time", LatencyPanel, _GRAPH, Kind.GRAPH,
-        turn=0.09,
+        "latency", "3", "Latency  ms", "latency", "Service and response time", LatencyPanel, _GRAPH,
+        Kind.GRAPH, turn=0.09,
     ),
     PanelEntry(
         "cpu", "4", "CPU  %   loop lag  ms", "CPU", "CPU and loop lag", CpuPanel, _GRAPH, Kind.GRAPH, turn=1,
@@ -63,6 +66,14 @@ PANELS: tuple[PanelEntry, ...] = (
     ),
     PanelEntry(
         "exchanges", "8", "Exchanges", "exchanges", "Exchanges and their bytes", ExchangesPanel,
-        Places(narrow=_TAB, middle=_TABS, wide=Place(columns=4)), Kind.LISTING, slow=True, turn=2,
+        Places(narrow=_TAB, middle=_TABS, wide=_WIDE_TAB), Kind.LISTING, slow=True, turn=2,
+    ),
+    PanelEntry(
+        "lens", "9", "Lens", "lens", "The event loops: how busy, and what holds them up", LensPanel,
+        Places(narrow=_TAB, middle=_TABS, wide=_WIDE_TAB), Kind.LISTING, slow=True, turn=2,
+    ),
+    PanelEntry(
+        "tasks", "T", "Tasks", "tasks", "The tasks of the event loops: how old they are, and where they wait",
+        TasksPanel, Places(narrow=_TAB, middle=_TABS, wide=_WIDE_TAB), Kind.LISTING, slow=True, turn=2,
     ),
 )  # fmt: skip

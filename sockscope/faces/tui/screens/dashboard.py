@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from itertools import takewhile
 from typing import TypeVar
 
 from textual.app import ComposeResult
@@ -44,8 +45,9 @@ SHORT = 20
 SMALLEST = (40, 12)
 """Below this nothing can be shown in a way that does not mislead."""
 NOTICE_S = 4.0
+"""How long a notice stays."""
 BLENDED_AFTER_S = 0.2
-"""Behind a sheet what changes within so long is drawn at once: each picture has all the screen blended."""
+"""Changes behind a sheet within this time are drawn together: each repaint blends the whole screen."""
 
 P = TypeVar("P", bound=Panel)
 
@@ -57,6 +59,7 @@ class DashboardScreen(Screen[None]):
     """
 
     CSS_PATH = "dashboard.tcss"
+    AUTO_FOCUS = "#body *"
 
     state: reactive[ScreenState | None] = reactive(None, init=False, repaint=False)
 
@@ -69,9 +72,17 @@ class DashboardScreen(Screen[None]):
 
     def _compositor_refresh(self) -> None:
         if self.app.screen is self:
-            super()._compositor_refresh()
+            cost, before = self._session.cost, self._pictures
+            with cost.spent():
+                super()._compositor_refresh()
+            if self._pictures > before:
+                cost.frame()
         elif self._blending is None and self in self.app._background_screens:
             self._blending = self.set_timer(BLENDED_AFTER_S, self._blend)
+
+    @property
+    def _pictures(self) -> int:
+        return getattr(self._compositor, "pictures", 0)
 
     def _blend(self) -> None:
         """Have what has changed behind a sheet drawn; Textual 8.2 asks for all of it, over and over again."""
@@ -100,11 +111,14 @@ class DashboardScreen(Screen[None]):
         """Begin with the first graph and the first listing of the table as the chosen ones."""
         self._panels = {entry.id: self.query_one(f"#{entry.id}", Panel) for entry in PANELS}
         self._chosen = {entry.kind: self._panels[entry.id] for entry in reversed(PANELS)}
+        self._in_front: Panel | None = None
+        self._place_of: dict[Panel, Place | None] = {}
         self._maximised: Panel | None = None
         self._detail_has_screen = False
         self._shown: set[Panel] = set()
         self._heading_for: Panel | None = None
         self._focus_before_freeze: Widget | None = None
+        self._focus_frozen: Widget | None = None
         self._arrange()
 
     def on_resize(self) -> None:
@@ -121,8 +135,9 @@ class DashboardScreen(Screen[None]):
 
     @property
     def is_covered(self) -> bool:
-        """Whether another screen hides the dashboard altogether."""
-        return not isinstance(self.app.screen, DashboardScreen | ModalScreen)
+        """Whether another screen hides the dashboard altogether, itself below a sheet or not."""
+        above = takewhile(lambda screen: screen is not self, reversed(self.app.screen_stack))
+        return not all(isinstance(screen, ModalScreen) for screen in above)
 
     @property
     def is_overlaid(self) -> bool:
@@ -152,7 +167,7 @@ class DashboardScreen(Screen[None]):
 
     def refuse(self, error: ConfigError) -> None:
         """Say why values of knobs were not taken: below the knobs, or in a notice."""
-        if not self.panel(KnobsPanel).refuse(error):
+        if self.is_overlaid or not self.panel(KnobsPanel).refuse(error):
             named = (
                 (FIELDS[f.field].spec.label if f.field in FIELDS else f.field, f.why) for f in error.faults
             )
@@ -176,11 +191,11 @@ class DashboardScreen(Screen[None]):
             return
         if state.frozen and self._panel_with_focus is not None and self._panel_with_focus.uses_arrows:
             self._focus_before_freeze = self.focused
-            target = self._chosen[Kind.GRAPH].focus_target
-            if target is not None:
-                self.set_focus(target)
-        elif not state.frozen and self._focus_before_freeze is not None:
-            self.set_focus(self._focus_before_freeze)
+            self._focus_frozen = self._chosen[Kind.GRAPH].focus_target
+            self.set_focus(self._focus_frozen)
+        elif not state.frozen:
+            if self._focus_before_freeze is not None and self.focused is self._focus_frozen:
+                self.set_focus(self._focus_before_freeze)  # unless somebody has gone elsewhere
             self._focus_before_freeze = None
 
     # What panels ask for.
@@ -188,6 +203,10 @@ class DashboardScreen(Screen[None]):
     def on_tuning_requested(self, message: messages.TuningRequested) -> None:
         """A knob was turned."""
         self._session.tuner.set(message.values)
+
+    def on_value_refused(self, message: messages.ValueRefused) -> None:
+        """Say why a typed value was not taken."""
+        self.refuse(message.error)
 
     def on_exchange_requested(self, message: messages.ExchangeRequested) -> None:
         """Fetch the bytes of one exchange; only those that were asked for last are of interest.
@@ -215,6 +234,14 @@ class DashboardScreen(Screen[None]):
         """Close a connection."""
         self.run_worker(self._session.close_connection(message.role, message.conn_id))
 
+    def on_told(self, message: messages.Told) -> None:
+        """Say what a panel has to say."""
+        self.say(message.text)
+
+    def on_cancel_requested(self, message: messages.CancelRequested) -> None:
+        """Cancel a task."""
+        self.run_worker(self._session.cancel_task(message.pid, message.number))
+
     # What can be kept.
 
     def clipping(self) -> Clipping:
@@ -241,13 +268,29 @@ class DashboardScreen(Screen[None]):
                 "-maximised": self._maximised is not None,
             }
         )
-        for panel in self._panels.values():
-            places = panel.entry.places
-            place = places.narrow if narrow else places.wide if wide else places.middle
+        self._place_of = {
+            panel: (places.narrow if narrow else places.wide if wide else places.middle)
+            for panel in self._panels.values()
+            for places in (panel.entry.places,)
+        }
+        self._bring_to_front(self._chosen[Kind.LISTING])
+        for panel, place in self._place_of.items():
             self._put(panel, place, narrow=narrow, wide=wide)
         self._name_tabs()
         self._name_keys()
         self.call_after_refresh(self._redraw)
+
+    def _bring_to_front(self, panel: Panel) -> None:
+        """Let a listing that shares its place be in front there; of others one of those stays or comes."""
+        place, before = self._place_of[panel], self._in_front
+        if place is not None and place.tabbed:
+            self._in_front = panel
+        elif before is None or (there := self._place_of[before]) is None or not there.tabbed:
+            self._in_front = next((p for p in self._tabbed()), None)
+
+    def _tabbed(self) -> list[Panel]:
+        """Return the listings that share one place in this layout."""
+        return [panel for panel, place in self._place_of.items() if place is not None and place.tabbed]
 
     def _put(self, panel: Panel, place: Place | None, *, narrow: bool, wide: bool) -> None:
         """Put one panel into its place, in front of others or behind them."""
@@ -261,7 +304,7 @@ class DashboardScreen(Screen[None]):
                 "-absent": place is None,
                 "-chosen": is_chosen,
                 "-roomy": bool(yielding),
-                "-behind": gives_way or (place is not None and place.tabbed and not is_chosen),
+                "-behind": gives_way or (place is not None and place.tabbed and panel is not self._in_front),
             }
         )
         place = place or Place()
@@ -280,9 +323,13 @@ class DashboardScreen(Screen[None]):
     def _name_tabs(self) -> None:
         """Name the listings that are behind in the border of each one in front."""
         listings = [panel for panel in self._panels.values() if panel.entry.kind is Kind.LISTING]
-        hidden = self._maximised is not None or any(panel.has_class("-behind") for panel in listings)
+        tabbed = self._tabbed()
+        yields = any(panel.has_class("-behind") for panel in listings if panel not in tabbed)
         for panel in listings:
-            panel.share_place(tuple(p.entry for p in listings) if hidden else ())
+            together = (
+                listings if self._maximised is not None or yields else tabbed if panel in tabbed else []
+            )
+            panel.share_place(tuple(p.entry for p in together))
 
     def _name_keys(self) -> None:
         self.query_one(FooterBar).show(labels_now(self))

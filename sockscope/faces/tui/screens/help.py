@@ -22,20 +22,30 @@ FIGURES = (
     ("bytes/s", "payload of these answers, framing not counted"),
     (
         "p50 p99 max",
-        "service time: from writing a request until its answer is read, without the wait for a permit",
+        "service time: from writing a request until its answer is read, without the wait for a permit; "
+        "where that makes a difference the response time stands beside it, from when the client wanted to "
+        "ask or the request was due",
+    ),
+    (
+        "heat map",
+        "how many of the requests of a moment took how long: · less than 1 % of them, ░ from 1, ▒ from 5, "
+        "▓ from 20, █ from 50 %; × at the top got no answer, ╱ is the warm-up",
     ),
     ("≥", "a lower bound: so many requests got no answer that the figure falls among them"),
     ("failed", "requests that ended without an answer since the figures began: timeouts, and other errors"),
     ("lost", "over UDP, those of them that were not answered late either"),
+    ("held", "requests that had to wait for room in the queue of a Unix socket"),
     (
         "CPU",
-        "of a process, in percent of one core; with place loop server, clients and screen are one",
+        "of a process, in percent of one core; main draws the screen, and with place loop "
+        "is server and clients, too",
     ),
     ("loop lag", "how late a heartbeat of the event loop ran; up to 1 ms is the resolution of its timers"),
     ("in flight", "requests that were written and not yet answered: holders of a permit"),
     ("waiting", "clients that queue for a permit or a connection of the pool"),
     ("rtt", "the kernel's own smoothed round-trip time of a connection (TCP_INFO)"),
-    ("limit", "what everybody waits for at the moment, with the figures that say so"),
+    ("retrans", "segments that the kernel sent again on it, since it was opened"),
+    ("limit", "what everybody waits for at the moment; i shows the figures that say so"),
     (
         "windows",
         "header and legends: the last second; a point of a graph: 200 ms; failed, lost: since figures began",
@@ -49,6 +59,11 @@ _IN_THE_KNOBS = (
     ("← →", "turn it one step (1-2-5)"),
     ("⇧← ⇧→", "turn it a decade"),
     ("Enter", "type a value: 10k, 64K, 250ms"),
+)
+_ON_THE_CARD = (
+    ("1 … 9", "make the turn that is advised; the card stays and shows what comes of it"),
+    ("u", "take it back"),
+    ("↑ ↓ PgDn", "scroll: the rules that do not hold come last"),
 )
 
 
@@ -87,6 +102,7 @@ def help_lines(width: int) -> list[Content]:
             group, [(action.shown, action.tooltip) for action in actions], "bold $text-accent", width
         )
     lines += _section("In the knobs", _IN_THE_KNOBS, "bold $text-accent", width)
+    lines += _section("On the card of the limit", _ON_THE_CARD, "bold $text-accent", width)
     lines += _section("What the figures mean", FIGURES, "bold", width)
     return lines[1:]
 

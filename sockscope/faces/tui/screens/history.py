@@ -15,12 +15,13 @@ from textual.widgets import Static
 
 from sockscope.core.results.comparison import Side, compare
 from sockscope.core.results.schema import known
-from sockscope.core.units import format_count, format_duration
+from sockscope.core.units import counted
 from sockscope.errors import HistoryError
-from sockscope.faces.history import comparison_json, comparison_text, stored_json, stored_text
+from sockscope.faces.history import comparison_json, comparison_text, row_cells, stored_json, stored_text
+from sockscope.faces.summary import WIDTH
 from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.widgets.graph import Graph, Series
-from sockscope.faces.tui.widgets.plain import plain
+from sockscope.faces.tui.widgets.plain import plain, plain_lines, wrapped
 from sockscope.faces.tui.widgets.table import Column, Row, Table
 from sockscope.store.history import History, RunRow, StoredRun
 
@@ -28,11 +29,17 @@ LISTED = 500
 """Runs that the list shows, the newest ones."""
 SIDE_BY_SIDE = 150
 """From this width on the curves stand beside the figures."""
+EMPTY = "no run is kept yet: runs are kept when they end"
+"""What stands in place of the list while there is none."""
+UNREADABLE = "the runs cannot be read"
+"""... and where the file cannot be read."""
+NO_FIGURES = "Runs appear here when they have ended."
+"""What stands in place of the figures until there is a run."""
 COLUMNS = (
     Column("mark", "", 1, priority=9),
     Column("id", "id", 4, "right", priority=8),
     Column("began", "began", 11, priority=5),
-    Column("kind", "kind", 4, priority=4),
+    Column("kind", "kind", 5, priority=4),
     Column("rate", "req/s", 8, "right", priority=7),
     Column("p99", "p99", 9, "right", priority=6),
     Column("failed", "failed", 7, "right", priority=1),
@@ -58,12 +65,14 @@ class HistoryScreen(Screen[None]):
         self._pinned: StoredRun | None = None
         self._shown: StoredRun | None = None
         self._to_delete: int | None = None
+        self._trouble = ""
+        """Why the list cannot be read."""
+        self._fault = ""
+        """Why the run under the cursor cannot be read."""
         # Held here and not looked for: the file may answer when the screen is on its way out already.
         self._head = Static("", id="history-head", markup=False)
-        self._table = Table(
-            COLUMNS, empty_text="no run is kept yet: runs are kept when they end", id="history-list"
-        )
-        self._rates = Graph("requests/s", since_start=True, empty_text="a race has no curve", id="rates")
+        self._table = Table(COLUMNS, empty_text=EMPTY, id="history-list")
+        self._rates = Graph("requests/s", since_start=True, empty_text="", id="rates")
         self._tails = Graph("p99", unit="ms", since_start=True, empty_text="", id="tails")
         self._figures = Static("", id="history-figures", markup=False)
 
@@ -94,24 +103,29 @@ class HistoryScreen(Screen[None]):
         self.set_class(self.size.width < SIDE_BY_SIDE, "-stacked")
 
     async def _read(self) -> None:
-        trouble = ""
         try:
-            self._rows = await asyncio.to_thread(self._history.runs, LISTED)
+            self._rows = await asyncio.to_thread(self._history.runs, LISTED + 1)
+            self._trouble = ""
         except HistoryError as error:
-            self._rows, trouble = [], f"History  {error}"
+            self._rows, self._trouble = [], str(error)
+        self._table.empty_text = UNREADABLE if self._trouble else EMPTY
         self._list()
-        if trouble:
-            self._say(trouble)
         if self._rows:
-            await self._show(self._rows[0].id)
+            await self._catch_up()
         else:
             self._draw()
 
     def _list(self) -> None:
         pinned = self._pinned.row.id if self._pinned else None
-        self._table.show([_table_row(row, row.id == pinned) for row in self._rows])
-        where = f"{len(self._rows):,} runs" if len(self._rows) != 1 else "1 run"
-        self._say(f"History  {where}  in {self._history.path}")
+        self._table.show([_table_row(row, row.id == pinned) for row in self._rows[:LISTED]])
+        self._say_where()
+
+    def _say_where(self) -> None:
+        """Say how many runs there are and in which file."""
+        newest = "the newest " if len(self._rows) > LISTED else ""
+        count = counted(min(len(self._rows), LISTED), "run")
+        told = UNREADABLE if self._trouble else f"{newest}{count}"
+        self._say(f"History  {told}  in {self._history.path}")
 
     def _say(self, text: str) -> None:
         self._head.update(Content(plain(text)))
@@ -123,24 +137,24 @@ class HistoryScreen(Screen[None]):
         message.stop()
         if self._to_delete != message.key:
             self._to_delete = None
+            self._say_where()
         await self._catch_up()
 
     async def _show(self, run_id: int) -> None:
         try:
-            self._shown = await asyncio.to_thread(self._history.load, run_id)
+            self._shown, self._fault = await asyncio.to_thread(self._history.load, run_id), ""
         except HistoryError as error:
-            self._shown = None
-            self._say(str(error))
+            self._shown, self._fault = None, str(error)
         self._draw()
 
     async def _catch_up(self) -> None:
-        """Show the run under the cursor, if keys were faster than the file."""
+        """Show the run under the cursor, unless it is shown already: keys may be faster than the file."""
         run_id = self._table.cursor_key
         if isinstance(run_id, int) and (self._shown is None or self._shown.row.id != run_id):
             await self._show(run_id)
 
     async def action_pin(self) -> None:
-        """Compare with the run under the cursor from now on, or no longer."""
+        """Compare other runs with the one under the cursor, or stop comparing with it."""
         await self._catch_up()
         same = self._pinned and self._shown and self._pinned.row.id == self._shown.row.id
         self._pinned = None if same else self._shown
@@ -160,7 +174,7 @@ class HistoryScreen(Screen[None]):
         try:
             await asyncio.to_thread(self._history.delete, [run_id])
         except HistoryError as error:
-            self._say(str(error))
+            self.notify(plain(str(error)), severity="error", markup=False)
             return
         if self._pinned is not None and self._pinned.row.id == run_id:
             self._pinned = None
@@ -172,8 +186,8 @@ class HistoryScreen(Screen[None]):
     def _draw(self) -> None:
         runs = self._runs
         self._draw_curves(runs)
-        text = self._text
-        self._figures.update(Content(text or "Runs appear here when they have ended."))
+        why = wrapped(plain(self._trouble or self._fault or NO_FIGURES), min(self.size.width - 4, WIDTH))
+        self._figures.update(Content(self._text or "\n".join(why)))
 
     @property
     def _runs(self) -> list[StoredRun]:
@@ -196,11 +210,11 @@ class HistoryScreen(Screen[None]):
         """The figures as text, without control characters."""
         runs, sides = self._runs, self._sides
         if sides is not None:
-            return plain_lines(comparison_text(compare(*sides)))
+            return plain_lines(comparison_text(compare(*sides)).splitlines())
         if len(runs) == 2:
             a, b = (run.row for run in runs)
             return f"run {a.id} is a {a.kind} and run {b.id} a {b.kind}: they cannot be compared."
-        return plain_lines(stored_text(runs[0])) if runs else ""
+        return plain_lines(stored_text(runs[0]).splitlines()) if runs else ""
 
     # What can be kept.
 
@@ -218,6 +232,7 @@ class HistoryScreen(Screen[None]):
 
     def _draw_curves(self, runs: Sequence[StoredRun]) -> None:
         longest = max((_length_s(run) for run in runs), default=0.0)
+        self._rates.empty_text = _NO_CURVE.get(runs[-1].row.kind, "") if runs else ""
         # Two are named as in the table of their figures, which tells their numbers.
         names = ("A", "B") if len(runs) == 2 else tuple(f"run {run.row.id}" for run in runs)
         for graph, figure, factor in (
@@ -231,22 +246,12 @@ class HistoryScreen(Screen[None]):
             graph.show([curve for curve in curves if curve.times], now=longest, window=max(longest, 1.0))
 
 
+_NO_CURVE = {"race": "a race has no curve", "run": "too short for a curve"}
+
+
 def _table_row(row: RunRow, pinned: bool) -> Row:
-    return Row(
-        row.id,
-        (
-            "A" if pinned else "",
-            str(row.id),
-            f"{row.began_at.astimezone():%m-%d %H:%M}",
-            row.kind,
-            format_count(row.requests_per_s),
-            format_duration(row.p99_s),
-            format_count(row.failed),
-            format_duration(row.duration_s),
-            row.title + (" (cut short)" if row.cut_short else ""),
-        ),
-        "changed" if pinned else "",
-    )
+    cells = row_cells(row, "%m-%d %H:%M")
+    return Row(row.id, ("A" if pinned else "", *cells), "changed" if pinned else "")
 
 
 def _length_s(run: StoredRun) -> float:
@@ -261,8 +266,3 @@ def _series(label: str, intervals: Sequence[Mapping[str, Any]], figure: str, fac
         if (at := known(one, "elapsed_s")) is not None and (value := known(one, figure)) is not None
     ]
     return Series(label, [at for at, _ in points], [value for _, value in points])
-
-
-def plain_lines(text: str) -> str:
-    """Return text of several lines without control characters."""
-    return "\n".join(plain(line) for line in text.splitlines())

@@ -29,7 +29,8 @@ class Bars(Widget):
     """Bars over a logarithmic axis.
 
     Args:
-        format_value: How a value of the axis is written. empty_text: What stands here without data.
+        format_value: How a value of the axis is written.
+        empty_text: What stands here without data.
     """
 
     ALLOW_SELECT = False

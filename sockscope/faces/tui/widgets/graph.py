@@ -21,21 +21,18 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from math import ceil, floor, isfinite, log10, nan
-from typing import ClassVar, Literal
+from math import floor, isfinite, nan
+from typing import ClassVar
 
 from rich.cells import cell_len
-from rich.style import Style
 from textual import events
-from textual.geometry import Region
 from textual.message import Message
-from textual.strip import Strip
-from textual.widget import Widget
 
 from sockscope.faces.tui.widgets.braille import DOTS_X, DOTS_Y, PATTERNS, PlotScale
+from sockscope.faces.tui.widgets.drawn import Drawn
 from sockscope.faces.tui.widgets.grid import SERIES_INKS, Grid, Ink
 from sockscope.faces.tui.widgets.legend import LegendEntry, Piece, legend
-from sockscope.faces.tui.widgets.plain import DASH, pad, plain, shorten
+from sockscope.faces.tui.widgets.plain import DASH, pad, plain, shorten, wrapped
 from sockscope.faces.tui.widgets.plot import (
     Area,
     Marker,
@@ -55,7 +52,6 @@ from sockscope.faces.tui.widgets.ticks import (
     Reach,
     Tick,
     age_exact,
-    decade_ticks,
     round_top,
     si,
     time_ticks,
@@ -65,6 +61,7 @@ from sockscope.faces.tui.widgets.ticks import (
 __all__ = ["Graph", "Marker", "Series", "spark"]
 
 DEFAULT_WINDOW_S = 30.0
+"""What a graph shows until it is told."""
 WIDTHS_SHRINK_AFTER_S = 10.0
 """Labels and figures keep the width they once needed for so long."""
 
@@ -76,7 +73,6 @@ _MOST_TICKS = 6
 _LIMIT_IN_SIGHT = 2.5
 """Up to so many times the largest value a limit counts for the axis; a farther one would flatten curves."""
 
-_SMALLEST_LOGARITHM = -9.0
 _SPARK_FULL, _SPARK_LABEL, _SPARK_VALUE = 40, 10, 6
 """From this width on a row keeps so many cells for its label and value: rows below each other align then."""
 _INK_PARTS = (
@@ -86,32 +82,21 @@ _INK_PARTS = (
 """Component classes in the order of the inks after `Ink.BASE`."""
 
 
-class Graph(Widget):
+class Graph(Drawn):
     """Lines over time, with axes, a legend, markers, a limit and a cursor.
 
     Args:
-        title: What is shown, in front of the legend; leave it empty when a border says it. format_value:
-        How a value is written, at the axis and in the legend. unit: Unit of the values, written once, after
-        the title. y_min: Where the axis starts (of a linear scale). y_max: Where it ends; `None` lets it
-        follow the data. scale: `"linear"` or `"log"`; values that are not positive lie on the lower edge of
-        a logarithmic scale. empty_text: What is written as long as there is no data. gutter: Cells left of
-        the plot; graphs that share it, one above the other, share their time axis.
+        title: What is shown, in front of the legend; leave it empty when a border says it.
+        format_value: How a value is written, at the axis and in the legend.
+        unit: Unit of the values, written once, after the title.
+        y_max: Where the axis, which starts at 0, ends; `None` lets it follow the data.
+        empty_text: What is written as long as there is no data.
+        since_start: Whether the time axis tells the time since the left edge, not how long ago it was.
+        gutter: Cells left of the plot; graphs that share it, one above the other, share their time axis.
     """
 
-    ALLOW_SELECT = False
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "graph--series-1",
-        "graph--series-2",
-        "graph--series-3",
-        "graph--series-4",
-        "graph--axis",
-        "graph--marker",
-        "graph--cursor",
-        "graph--limit",
-        "graph--legend",
-        "graph--title",
-    }
+    INK_CLASSES = tuple(f"graph--{part}" for part in _INK_PARTS)
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(INK_CLASSES)
 
     DEFAULT_CSS = """
     Graph {
@@ -151,9 +136,7 @@ class Graph(Widget):
         *,
         format_value: Callable[[float], str] = si,
         unit: str = "",
-        y_min: float = 0.0,
         y_max: float | None = None,
-        scale: Literal["linear", "log"] = "linear",
         empty_text: str = "no data yet",
         since_start: bool = False,
         gutter: Held | None = None,
@@ -165,9 +148,7 @@ class Graph(Widget):
         self._title = plain(title)
         self._unit = plain(unit)
         self._format_value = format_value
-        self._y_min = y_min
         self._y_max = y_max
-        self._is_log = scale == "log"
         self._empty_text = empty_text
         self._since_start = since_start
         self._series: tuple[Series, ...] = ()
@@ -176,16 +157,11 @@ class Graph(Widget):
         self._now = 0.0
         self._window = DEFAULT_WINDOW_S
         self._cursor: float | None = None
-        self._top = Reach(self._round_up, self._y_min)
-        self._bottom = Reach(lambda negated: float(ceil(negated)))
+        self._top = Reach(round_top)
         self._is_aligned = gutter is not None
         self._gutter = gutter or gutter_of_labels()
         self._field = Held(0, WIDTHS_SHRINK_AFTER_S)
         self._plot: tuple[Area, PlotScale] | None = None
-        self._strips: list[Strip] = []
-        self._is_stale = True
-        self._ink_styles: list[Style] = []
-        self._ink_background: object = None
 
     # What the caller sets ---------------------------------------------------------------------------------
 
@@ -237,12 +213,6 @@ class Graph(Widget):
         """Seconds from the left edge to the right one."""
         return self._window
 
-    @window.setter
-    def window(self, seconds: float) -> None:
-        if seconds > 0 and seconds != self._window:
-            self._window = seconds
-            self.redraw()
-
     @property
     def cursor(self) -> float | None:
         """The time whose values the legend shows, in the clock of the data; `None` for the latest."""
@@ -265,43 +235,17 @@ class Graph(Widget):
             self._empty_text = text
             self.redraw()
 
-    @property
-    def title(self) -> str:
-        """What is shown, in front of the legend."""
-        return self._title
-
-    @title.setter
-    def title(self, title: str) -> None:
-        if plain(title) != self._title:
-            self._title = plain(title)
-            self.redraw()
-
     # What the screen asks for -----------------------------------------------------------------------------
-
-    def render_line(self, y: int) -> Strip:
-        """Hand over one row of the picture."""
-        if self._is_stale:
-            self._strips = self._draw()
-        if y < len(self._strips):
-            return self._strips[y]
-        return Strip.blank(self.size.width, self._styles()[Ink.BASE])
-
-    def notify_style_update(self) -> None:
-        """Forget everything that holds a colour."""
-        super().notify_style_update()
-        self._ink_styles = []
-        self._is_stale = True
 
     def on_hide(self) -> None:
         """Forget how far the axis reached: what is not looked at does not jump."""
-        self._top = Reach(self._round_up, self._y_min)
+        self._top = Reach(round_top)
 
     def on_resize(self) -> None:
         """Draw anew in the new size."""
         if self.size.height <= 1:
             self.on_hide()  # a spark has no axis either
-        self._is_stale = True
-        self.refresh()
+        super().on_resize()
 
     def on_click(self, event: events.Click) -> None:
         """Tell which time was clicked."""
@@ -319,44 +263,29 @@ class Graph(Widget):
 
     def redraw(self) -> None:
         """Draw now, and repaint only rows that came out different."""
-        self._is_stale = True
         if not self.is_mounted or not self.size:
             # The reach of the axes is the memory of a graph, so that of a hidden one is kept as well.
-            self._value_range()
-            return
-        before, self._strips = self._strips, self._draw()
-        width = self.size.width
-        if len(before) != len(self._strips):
-            self.refresh()
-            return
-        changed = [
-            Region(0, y, width, 1)
-            for y, (old, new) in enumerate(zip(before, self._strips, strict=True))
-            if old != new
-        ]
-        if changed:
-            self.refresh(*changed)
+            self._reach()
+        super().redraw()
 
-    def _draw(self) -> list[Strip]:
-        width, height = self.size
-        grid = Grid(width, height)
-        self._is_stale = False
+    def draw(self, grid: Grid) -> None:
+        """Draw what the height has room for."""
         self._plot = None
-        if width and height:
-            if not any(self._known_values()):
-                self._draw_empty(grid)
-            elif height == 1:
-                self._draw_spark(grid)
-            else:
-                self._draw_legend(grid)
-                self._draw_plot(grid)
-        return grid.strips(self._styles())
+        if not (grid.width and grid.height):
+            return
+        if not any(self._known_values()):
+            self._draw_empty(grid)
+        elif grid.height == 1:
+            self._draw_spark(grid)
+        else:
+            self._draw_legend(grid)
+            self._draw_plot(grid)
 
     def _draw_empty(self, grid: Grid) -> None:
         if grid.height > 2:
             left, _right = legend(self._title, self._unit, "", (), grid.width)
             self._write(grid, 0, left)
-        lines = _wrap(plain(self._empty_text), max(grid.width - 2, 1))[: grid.height]
+        lines = wrapped(plain(self._empty_text), max(grid.width - 2, 1))[: grid.height]
         top = (grid.height - len(lines)) // 2
         for row, line in enumerate(lines, top):
             grid.text((grid.width - cell_len(line)) // 2, row, line, Ink.LEGEND)
@@ -365,7 +294,7 @@ class Graph(Widget):
         """One row: name, spark and value of the first series; the value is the last thing to go."""
         curve = self._series[0]
         width = max(self._value_width(), _SPARK_VALUE if grid.width >= _SPARK_FULL else 0)
-        value = pad(self._format(self._told(curve)), width, "right")
+        value = pad(self._format(self._legend_value(curve)), width, "right")
         room = grid.width - cell_len(value)
         if room < 0:
             return
@@ -395,7 +324,7 @@ class Graph(Widget):
             LegendEntry(
                 PATTERNS[number % len(PATTERNS)],
                 curve.label,
-                pad(self._format(self._told(curve)), width, "right"),
+                pad(self._format(self._legend_value(curve)), width, "right"),
                 SERIES_INKS[number % len(SERIES_INKS)],
             )
             for number, curve in enumerate(self._series)
@@ -406,21 +335,21 @@ class Graph(Widget):
         self._write(grid, grid.width - sum(cell_len(text) for text, _ink in right), right)
 
     def _draw_plot(self, grid: Grid) -> None:
-        bottom, top = self._value_range()
+        top = self._reach()
         with_times = grid.height >= _AXES_FROM_HEIGHT
         with_rule = grid.height >= _RULE_FROM_HEIGHT
         rows = grid.height - 1 - (1 + with_rule if with_times else 0)
         with_axes = with_times or (self._is_aligned and rows > 1)
-        ticks = self._ticks(bottom, top, rows) if with_axes else []
+        ticks = self._ticks(top, rows) if with_axes else []
         gutter = self._gutter.update(max((cell_len(tick.label) for tick in ticks), default=0), self._now) + 1
         with_axes = with_axes and grid.width - gutter >= _SMALLEST_PLOT_WIDTH
         with_times = with_times and with_axes
         if not with_axes:
             rows, gutter = grid.height - 1, 0
         area = Area(gutter, 1, grid.width - gutter, rows)
-        frame = self._frame(area, bottom, top)
+        frame = self._frame(area, top)
         self._plot = area, frame
-        draw_curves(grid, area, frame, [self._to_scale(curve) for curve in self._series])
+        draw_curves(grid, area, frame, [self._in_sight(curve) for curve in self._series])
         if with_axes:
             draw_value_axis(grid, area, frame, ticks)
         if with_times:
@@ -430,7 +359,7 @@ class Graph(Widget):
             draw_cursor(grid, area, frame, self._cursor)
         draw_markers(grid, area, frame, self._markers)
         if self._limit is not None:
-            draw_limit(grid, area, frame, self._to_scale(self._limit))
+            draw_limit(grid, area, frame, self._in_sight(self._limit))
 
     def _write(self, grid: Grid, x: int, pieces: Sequence[Piece]) -> None:
         for text, ink in pieces:
@@ -443,7 +372,7 @@ class Graph(Widget):
     def _legend_time(self) -> float:
         return self._now if self._cursor is None else self._cursor
 
-    def _told(self, curve: Series) -> float:
+    def _legend_value(self, curve: Series) -> float:
         """The value that the legend tells: that of the cursor, or that of this moment."""
         if self._cursor is None and curve.latest is not None:
             return curve.latest
@@ -454,7 +383,7 @@ class Graph(Widget):
 
     def _value_width(self) -> int:
         """Cells for a value in the legend: those of the widest one, and of the one at the right edge."""
-        values = ((value_at(curve, self._now), self._told(curve)) for curve in self._series)
+        values = ((value_at(curve, self._now), self._legend_value(curve)) for curve in self._series)
         widths = (cell_len(self._format(value)) for value in chain.from_iterable(values))
         return self._field.update(max(widths, default=0), self._now)
 
@@ -474,58 +403,27 @@ class Graph(Widget):
             slices.append(curve.values[first:last])
         return filter(isfinite, chain.from_iterable(slices))
 
-    def _value_range(self) -> tuple[float, float]:
-        """Bottom and top of the axis; for a logarithmic one their exponents."""
-        if self._is_log:
-            return self._log_range()
-        if self._y_max is not None and self._y_max > self._y_min:
-            return self._y_min, self._y_max
-        maximum = max(self._values_in_sight(), default=self._y_min)
+    def _reach(self) -> float:
+        """Where the axis ends."""
+        if self._y_max is not None:
+            return self._y_max
+        maximum = max(self._values_in_sight(), default=0.0)
         limit = nan if self._limit is None else latest_of(self._limit)
-        if maximum <= self._y_min or limit - self._y_min <= _LIMIT_IN_SIGHT * (maximum - self._y_min):
+        if maximum <= 0 or limit <= _LIMIT_IN_SIGHT * maximum:
             # A little more than the limit, or its line would lie on the upper edge.
-            maximum = max(maximum, limit + (limit - self._y_min) * 0.02)  # nan is not more
-        return self._y_min, self._top.update(maximum, self._now)
+            maximum = max(maximum, limit * 1.02)  # nan is not more
+        return self._top.update(maximum, self._now)
 
-    def _log_range(self) -> tuple[float, float]:
-        seen = [value for value in self._values_in_sight() if value > 0]
-        if self._limit is not None and latest_of(self._limit) > 0 and seen:
-            seen.append(latest_of(self._limit))
-        highest = max(log10(max(seen)), _SMALLEST_LOGARITHM) if seen else 0.0
-        lowest = max(log10(min(seen)), _SMALLEST_LOGARITHM) if seen else 0.0
-        self._bottom.bottom = -highest
-        bottom = -self._bottom.update(-lowest, self._now)
-        self._top.bottom = bottom
-        top = self._top.update(highest, self._now)
-        if self._y_max is not None and self._y_max > 0:
-            top = log10(self._y_max)
-        return bottom, max(top, bottom + 1.0)
-
-    def _round_up(self, value: float) -> float:
-        if self._is_log:
-            return log10(round_top(10.0 ** min(value, 300.0), (1, 2, 5, 10)))
-        return self._y_min + round_top(value - self._y_min)
-
-    def _ticks(self, bottom: float, top: float, rows: int) -> list[Tick]:
+    def _ticks(self, top: float, rows: int) -> list[Tick]:
         most = min(max((rows - 1) // _ROWS_PER_TICK + 1, 2), _MOST_TICKS)
-        if self._is_log:
-            return decade_ticks(bottom, top, most, self._format)
-        return value_ticks(bottom, top, most, self._format)
+        return value_ticks(0.0, top, most, self._format)
 
-    def _scaled(self, value: float) -> float:
-        if not self._is_log:
-            return value
-        return log10(value) if value > 0 else -400.0
-
-    def _to_scale(self, curve: Series) -> Series:
-        """The part of a curve that is in sight, in the units of the axis."""
+    def _in_sight(self, curve: Series) -> Series:
+        """The part of a curve that is in sight."""
         first, last = self._in_window(curve.times)
-        values = curve.values[first:last]
-        if self._is_log:
-            values = [nan if value != value else self._scaled(value) for value in values]
-        return Series(curve.label, curve.times[first:last], values)
+        return Series(curve.label, curve.times[first:last], curve.values[first:last])
 
-    def _frame(self, area: Area, bottom: float, top: float) -> PlotScale:
+    def _frame(self, area: Area, top: float) -> PlotScale:
         width, height = area.width * DOTS_X, area.height * DOTS_Y
         per_second = max(width - 1, 1) / self._window
         return PlotScale(
@@ -534,33 +432,10 @@ class Graph(Widget):
             first_column=floor(self._now * per_second) - width + 1,
             columns_per_second=per_second,
             top=top,
-            rows_per_unit=(height - 1) / (top - bottom),
+            rows_per_unit=(height - 1) / top,
         )
-
-    # Styles -----------------------------------------------------------------------------------------------
-
-    def _styles(self) -> list[Style]:
-        """Styles by ink, looked up again only when the style sheet or the background has changed."""
-        background = self.background_colors
-        if not self._ink_styles or background != self._ink_background:
-            self._ink_background = background
-            base = self.rich_style
-            named = [self.get_component_rich_style(f"graph--{part}") for part in _INK_PARTS]
-            self._ink_styles = [base, base, *named]
-        return self._ink_styles
 
 
 def gutter_of_labels() -> Held:
     """Return what remembers the width of the labels of a value axis."""
     return Held(0, WIDTHS_SHRINK_AFTER_S)
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    """Break a text into lines of at most `width` cells, between words where possible."""
-    lines: list[str] = []
-    for word in text.split():
-        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
-            lines[-1] += " " + word
-        else:
-            lines.append(shorten(word, width))
-    return lines

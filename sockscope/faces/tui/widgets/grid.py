@@ -36,6 +36,11 @@ class Ink(IntEnum):
     SERIES_2 = 9
     SERIES_3 = 10
     SERIES_4 = 11
+    HEAT_1 = 12
+    HEAT_2 = 13
+    HEAT_3 = 14
+    HEAT_4 = 15
+    HEAT_5 = 16
 
 
 SERIES_INKS = (Ink.SERIES_1, Ink.SERIES_2, Ink.SERIES_3, Ink.SERIES_4)
@@ -97,6 +102,12 @@ class Grid:
     def tint(self, x: int, y: int, ink: Ink) -> None:
         """Change the ink of a cell and keep what is drawn there."""
         self._ink[y][x] = ink
+
+    def over(self, x: int, y: int, character: str, ink: Ink, *, spare: Ink) -> None:
+        """Draw a character of one cell whatever was there, unless it was drawn with the ink to ``spare``."""
+        if self._ink[y][x] != spare:
+            self._chars[y][x] = character
+            self._ink[y][x] = ink
 
     def is_free(self, x: int, y: int, length: int) -> bool:
         """Whether `length` cells lie on the grid and nothing was drawn on them."""

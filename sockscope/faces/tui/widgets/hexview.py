@@ -1,7 +1,9 @@
 """Bytes to look at, one string or two that are compared.
 
-    view = HexView() view.show([HexPane("written", sent, len(sent), boundaries=(0, 64)), HexPane("read",
-    got, 4096, note="1 read")])
+    view = HexView()
+    view.show([
+        HexPane("written", sent, len(sent), boundaries=(0, 64)), HexPane("read", got, 4096, note="1 read")
+    ])
 
 Two strings stand side by side where the width allows at least eight bytes a row for each, else one under
 the other. Bytes that differ are styled and underlined; where a read or a frame began there is a mark in

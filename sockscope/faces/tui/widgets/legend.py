@@ -18,6 +18,7 @@ from sockscope.faces.tui.widgets.grid import Ink
 from sockscope.faces.tui.widgets.plain import shorten
 
 GAP = "   "
+"""What stands between two entries."""
 _SAMPLE_WIDTHS = (4, 2, 1)
 _SHORTEST_LABEL = 3
 _SHORTEST_TITLE = 5

@@ -18,6 +18,7 @@ should not be read through this function; text that must not lie should.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 from rich.cells import cell_len, get_character_cell_size
@@ -43,6 +44,11 @@ def plain(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_stand_in, text))
+
+
+def plain_lines(lines: Iterable[str]) -> str:
+    """Return the text of several lines, each of them plain: none can look like two."""
+    return "\n".join(map(plain, lines))
 
 
 @lru_cache(maxsize=4096)
@@ -82,3 +88,14 @@ def pad(text: str, width: int, align: str = "left") -> str:
     if missing <= 0:
         return text
     return " " * missing + text if align == "right" else text + " " * missing
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Break a plain text into lines of at most `width` cells, between words where possible."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += " " + word
+        else:
+            lines.append(shorten(word, width))
+    return lines

@@ -176,7 +176,8 @@ def draw_limit(grid: Grid, area: Area, frame: PlotScale, limit: Series) -> None:
         if area.y <= beside < area.y + area.height
         for start in range(area.x + area.width - length - 1, area.x, -1)
     )
-    free = next(((start, beside) for start, beside in places if grid.is_free(start, beside, length)), None)
+    # With a blank at both ends, or it would read as a part of a curve.
+    free = next((place for place in places if grid.is_free(place[0] - 1, place[1], length + 2)), None)
     if free is not None:
         grid.text(*free, text, Ink.LIMIT)
     for place in range(area.x, area.x + area.width):

@@ -13,7 +13,7 @@ its row selected, it belongs to a place, not to a row: to the first row, or to t
 followed.
 
 *Following* means that the view stays at the last row while rows arrive. Whoever moves up stops it, End
-  resumes it.
+resumes it.
 
 A right-aligned cell is a figure: it is shown whole, its column growing as needed, or not at all.
 """
@@ -21,15 +21,12 @@ A right-aligned cell is a figure: it is shown whole, its column growing as neede
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
-from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.cache import LRUCache
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -37,25 +34,13 @@ from textual.scrollbar import ScrollTo, ScrollUp
 from textual.strip import Strip
 from textual.widget import Widget
 
-from sockscope.faces.tui.widgets.columns import ARROW_WIDTH, GAP, Column, Slot, fit, lay_out
-from sockscope.faces.tui.widgets.plain import plain, shorten
+from sockscope.faces.tui.widgets.columns import ARROW_WIDTH, GAP, Column, Slot, lay_out
+from sockscope.faces.tui.widgets.lines import STYLES, Lines, Row
+from sockscope.faces.tui.widgets.plain import plain
 
 __all__ = ["Column", "Row", "Table"]
 
-STYLES = ("error", "muted", "changed", "ok", "warning")
-"""What a row's `style` may be; anything else is drawn like an ordinary row."""
-
 _HEADER_LINES = 1
-_STRIPS_KEPT = 512
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row: what identifies it, a text for each column, and a style of `STYLES`."""
-
-    key: Hashable
-    cells: tuple[str, ...]
-    style: str = ""
 
 
 class Table(ScrollView, can_focus=True):
@@ -171,8 +156,7 @@ class Table(ScrollView, can_focus=True):
         self._needed = [0] * len(columns)
         self._keys_in_view: list[Hashable] = []
         self._drawn: dict[int, Strip] = {}
-        self._strips: LRUCache[tuple[Row, str], Strip] = LRUCache(_STRIPS_KEPT)
-        self._line_styles: dict[str, Style] = {}
+        self._drawing = Lines(self._style)
         self._header: Strip | None = None
 
     # What the caller sets ---------------------------------------------------------------------------------
@@ -278,6 +262,10 @@ class Table(ScrollView, can_focus=True):
             return False
         self._move(found)
         return True
+
+    def show_cursor(self) -> None:
+        """Scroll so far that the row under the cursor is in view."""
+        self._bring_into_view(self._cursor)
 
     # Keys and mouse ---------------------------------------------------------------------------------------
 
@@ -451,7 +439,7 @@ class Table(ScrollView, can_focus=True):
 
     def _put_cursor(self, row: int) -> None:
         key = self._rows[row].key
-        changed = key != self._cursor_key or row >= self._row_count
+        changed = key != self._cursor_key
         self._cursor, self._cursor_key = row, key
         if changed:
             self.post_message(self.RowHighlighted(self, key))
@@ -527,13 +515,13 @@ class Table(ScrollView, can_focus=True):
             for column, need in zip(self._columns, self._needed, strict=True)
         ]
         self._slots = lay_out(self._columns, needed, self._width)
+        self._drawing.lay_out(self._columns, self._slots, self._width)
         self._forget()
         self.refresh()
 
     def _forget(self) -> None:
-        self._strips.clear()
+        self._drawing.forget()
         self._drawn.clear()
-        self._line_styles.clear()
         self._header = None
 
     def _refresh_lines(self) -> None:
@@ -552,81 +540,29 @@ class Table(ScrollView, can_focus=True):
     def _draw_line(self, y: int) -> Strip:
         if y < _HEADER_LINES:
             if self._header is None:
-                self._header = self._draw_header()
+                self._header = self._drawing.header(self._sort_key, reverse=self._sort_reverse)
             return self._header
         row = self._first_row + y - _HEADER_LINES
         if row < self._row_count:
-            return self._draw_row(self._rows[row], is_cursor=row == self._cursor)
+            cursor = "cursor" if self.has_focus else "cursor-blurred"
+            return self._drawing.row(self._rows[row], cursor if row == self._cursor else "")
         if not self._row_count and y == max(self.size.height // 2, _HEADER_LINES):
-            return self._draw_empty()
-        return self._blank()
-
-    def _draw_header(self) -> Strip:
-        titles = []
-        for slot in self._slots:
-            column = self._columns[slot.index]
-            title = column.title
-            if column.key == self._sort_key:
-                title = f"{title} {'▼' if self._sort_reverse else '▲'}"
-            titles.append(fit(title, slot.width, column.align))
-        return self._strip(GAP.join(titles), self._style("header"))
-
-    def _draw_row(self, row: Row, *, is_cursor: bool) -> Strip:
-        state = ("cursor" if self.has_focus else "cursor-blurred") if is_cursor else ""
-        key = (row, state)
-        strip = self._strips.get(key)
-        if strip is None:
-            style = self._style(row.style if row.style in STYLES else "")
-            if state:
-                style += self._style(state)
-            strip = self._strips[key] = self._strip(self._text(row), style)
-        return strip
-
-    def _text(self, row: Row) -> str:
-        cells = row.cells
-        return GAP.join(
-            fit(
-                plain(cells[slot.index]) if slot.index < len(cells) else "",
-                slot.width,
-                self._columns[slot.index].align,
-            )
-            for slot in self._slots
-        )
-
-    def _draw_empty(self) -> Strip:
-        text = shorten(plain(self._empty_text), self._width)
-        return self._strip(" " * ((self._width - cell_len(text)) // 2) + text, self._style("muted"))
-
-    def _blank(self) -> Strip:
-        blank = self._strips.get((_NO_ROW, ""))
-        if blank is None:
-            blank = self._strips[_NO_ROW, ""] = self._strip("", self._style(""))
-        return blank
-
-    def _strip(self, text: str, style: Style) -> Strip:
-        width = self._width
-        return Strip([Segment(text + " " * (width - cell_len(text)), style)], width)
+            return self._drawing.empty(self._empty_text)
+        return self._drawing.blank()
 
     def _style(self, name: str) -> Style:
-        style = self._line_styles.get(name)
-        if style is None:
-            style = self.rich_style
-            if name:
-                # Only what the class itself says: laid over a row it must leave alone what it does not
-                # mention.
-                said = self.get_component_styles(f"table--{name}")
-                full = self.get_component_rich_style(f"table--{name}")
-                part = Style(
-                    color=full.color if said.has_rule("color") else None,
-                    bgcolor=full.bgcolor if said.has_rule("background") else None,
-                )
-                part += said.text_style
-                style = part if name.startswith("cursor") else style + part
-            self._line_styles[name] = style
-        return style
-
-
-_NO_ROW = Row(None, ())
+        style = self.rich_style
+        if not name:
+            return style
+        # Only what the class itself says: laid over a row it must leave alone what it does not mention.
+        said = self.get_component_styles(f"table--{name}")
+        full = self.get_component_rich_style(f"table--{name}")
+        part = Style(
+            color=full.color if said.has_rule("color") else None,
+            bgcolor=full.bgcolor if said.has_rule("background") else None,
+        )
+        part += said.text_style
+        return part if name.startswith("cursor") else style + part
 
 
 def _cleaned(columns: Sequence[Column]) -> tuple[Column, ...]:

@@ -144,25 +144,6 @@ def value_ticks(low: float, high: float, most: int, label: Callable[[float], str
     return [Tick(low, label(low))]
 
 
-def decade_ticks(low: float, high: float, most: int, label: Callable[[float], str]) -> list[Tick]:
-    """Ticks of a logarithmic axis between two exponents: powers of ten, and 2 and 5 times them where there
-    is room.
-
-    The values of the ticks are exponents, the labels those of the numbers they stand for.
-    """
-    first, last = floor(low + 1 - 1e-9), floor(high + 1e-9)
-    digits = [
-        (power + log10(digit), digit * 10.0**power)
-        for power in range(first - 1, last + 1)
-        for digit in (1, 2, 5)
-    ]
-    fine = [Tick(place, label(value)) for place, value in digits if low - 1e-9 <= place <= high + 1e-9]
-    if len(fine) <= most and len({tick.label for tick in fine}) == len(fine):
-        return fine
-    step = max(1, -(-(last - first + 1) // max(most, 1)))
-    return [Tick(power, label(10.0**power)) for power in range(first, last + 1, step)]
-
-
 def age(seconds: float) -> str:
     """Write how long ago something was, for an axis: `-15s`, `-2m`, `-2m30s`, `-1h`; `now` for zero."""
     if seconds <= 0:
@@ -232,14 +213,13 @@ class Held:
 
 
 class Reach:
-    """How far an axis reaches above `bottom`: to the next round number at once, back only after a while.
+    """How far an axis reaches: to the next round number at once, back only after a while.
 
     It shrinks when the data has stayed under `SHRINK_BELOW` of the axis for `SHRINK_AFTER_S`. The seconds
     are those of the data (`now`), so that a frozen graph stands still and a test needs no waiting.
     """
 
-    def __init__(self, round_up: Callable[[float], float], bottom: float = 0.0) -> None:
-        self.bottom = bottom
+    def __init__(self, round_up: Callable[[float], float]) -> None:
         self.top: float | None = None
         self._round_up = round_up
         self._low_since: float | None = None
@@ -249,7 +229,7 @@ class Reach:
         wanted = self._round_up(maximum)
         if self.top is None or wanted > self.top:
             self.top, self._low_since = wanted, None
-        elif maximum - self.bottom >= SHRINK_BELOW * (self.top - self.bottom) or wanted == self.top:
+        elif maximum >= SHRINK_BELOW * self.top or wanted == self.top:
             self._low_since = None
         elif self._low_since is None or now < self._low_since:
             self._low_since = now

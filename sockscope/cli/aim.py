@@ -1,0 +1,75 @@
+"""Clients alone, aimed at a server that runs elsewhere; and a run that is described anew in the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from sockscope.cli.flags import called
+from sockscope.cli.spec import Given, Layer, build
+from sockscope.core.addresses import is_unix, numeric, parse_target
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.fields import Value
+from sockscope.errors import ConfigError
+
+_ANYWHERE = {"ipv4": "127.0.0.1:1", "ipv6": "[::1]:1", "unix": "unix:@1"}
+"""A target of each family, for an experiment that is checked before its own is looked up."""
+_OF_TARGET = ("role", "target", "pid", "service_time", "tls_name")
+"""What a change of the target leaves nothing of."""
+
+
+def aimed(target: Given, given: Layer, draft: Callable[[Mapping[str, Value]], Experiment]) -> Experiment:
+    """Return the experiment of clients alone, aimed at a target that may be a name.
+
+    ``draft`` returns the experiment with the values that it is handed. Raises ConfigError.
+    """
+    # Everything else is checked first: looking a name up can take seconds.
+    wanted = str(given["family"].raw).strip().lower() if "family" in given else None
+    family = "unix" if is_unix(str(target.raw).strip()) else wanted if wanted in _ANYWHERE else "ipv4"
+    drafted = draft({"role": "swarm", "target": _ANYWHERE[family], "family": family})
+    from sockscope.cli.resolve import resolve
+    from sockscope.engine.addresses import check_reach
+
+    address, family = resolve(str(target.raw), wanted or None, target.name)
+    fixed: dict[str, Value] = {"role": "swarm", "target": address, "family": family, "service_time": 0.0}
+    if not drafted.tls_name:
+        fixed["tls_name"] = _certified_name(str(target.raw))
+    experiment = drafted.with_values(fixed).validated()
+    try:
+        check_reach(experiment)
+    except ConfigError as error:
+        raise ConfigError.of(target.name, target.raw, error.faults[0].why) from None
+    return experiment
+
+
+def _certified_name(target: str) -> str:
+    """Return the name that a certificate of the target is to have: its host's, if that is a name, and one."""
+    hosts = {parse_target(one)[0] for one in target.split(",")}
+    host = hosts.pop().rstrip(".")
+    return "" if hosts or numeric(host) is not None or is_unix(host) else host
+
+
+def anew(experiment: Experiment, typed: Mapping[str, str | tuple[str, ...]]) -> Experiment:
+    """Return ``experiment`` with other texts for some of its fields, by key, which are read as flags are.
+
+    An empty one takes a field back to its default, and a run without a target has its own server. Raises
+    ConfigError, whose faults name the fields by key.
+    """
+    kept = _kept(experiment, typed)
+    layer = {key: Given(raw, called(key)) for key, raw in typed.items() if raw not in ("", ())}
+    try:
+        if (target := layer.get("target")) is not None:
+            return aimed(target, layer, lambda fixed: build([layer], kept, fixed))
+        return build([layer], kept, {})
+    except ConfigError as error:
+        keys = {called(key): key for key in FIELDS}
+        raise ConfigError(
+            replace(fault, field=keys.get(fault.field, fault.field)) for fault in error.faults
+        ) from None
+
+
+def _kept(experiment: Experiment, typed: Mapping[str, object]) -> dict[str, Value]:
+    """Return the values of the fields that were not typed, without what followed from those that were."""
+    gone = {*typed, *(_OF_TARGET if "target" in typed else ())}
+    before = experiment.unsettled()
+    return {key: before.value(key) for key in FIELDS if key not in gone}

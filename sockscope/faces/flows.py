@@ -1,0 +1,41 @@
+"""Where the datagrams of a direction went, in words: a sum that a reader can check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sockscope.core.units import format_count
+
+UNBROKEN = "\N{NO-BREAK SPACE}"
+DIRECTIONS = {"to server": "datagrams_to_server", "to clients": "datagrams_to_clients"}
+"""The two directions, and their sections in a report."""
+CAUSES: Mapping[str, str] = {
+    "late": "late",
+    "send_buffer": "send buffer full",
+    "receive_buffer": "receive buffer full",
+    "unread": "unread",
+    "device_queue": "device queue full",
+    "nobody_listened": "nobody listened",
+    "on_the_way": "on the way",
+    "not_explained": "not explained",
+}
+"""What becomes of datagrams besides being received, in the order in which it is told."""
+SURPLUS = {"on_the_way": "sent since", "not_explained": "of others"}
+"""The same where it is below 0: more was received than sent."""
+
+
+def sum_of(flow: Mapping[str, int | None]) -> str:
+    """Return what was sent as the sum of what became of it, without what is 0; nothing where there is none.
+
+    Words that belong together are joined by no-break spaces.
+    """
+    if not (flow.get("sent") or flow.get("received")):
+        return ""
+    told = f"{format_count(flow.get('sent'))} = {format_count(flow.get('received'))} received"
+    for cause, words in CAUSES.items():
+        count = flow.get(cause) or 0
+        if count:
+            words = words if count > 0 else SURPLUS[cause]
+            part = f"{format_count(abs(count))} {words}".replace(" ", UNBROKEN)
+            told += f" {'+' if count > 0 else '−'} {part}"
+    return told
