@@ -39,7 +39,7 @@ class SockscopeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldFault:
     """One field that is wrong: its name, the value that was given, and why it does not do."""
 
     field: str
@@ -99,7 +99,7 @@ class ConfigError(SockscopeError):
 
     exit_code = EXIT_USAGE
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    def __init__(self, faults: Iterable[FieldFault]) -> None:
         self.faults = tuple(faults)
         super().__init__("; ".join(map(str, self.faults)))
 
@@ -109,7 +109,7 @@ class ConfigError(SockscopeError):
     @classmethod
     def of(cls, field: str, value: object, why: str) -> ConfigError:
         """Return the error for a single faulty field."""
-        return cls([Fault(field, value, why)])
+        return cls([FieldFault(field, value, why)])
 
 
 class EngineError(SockscopeError):

@@ -46,7 +46,7 @@ assert [divided(tuning, "server", index, 2).budget for index in range(2)] == [3,
 assert tuning.needs_new_sockets(replace(tuning, jitter_s=1.0))
 assert not tuning.needs_new_sockets(replace(tuning, budget=1))
 assert describe_change(tuning, replace(tuning, jitter_s=1.0)) == "jitter 0 \u2192 1 s"
-assert [fault.field for fault in replace(tuning, budget=10).faults()] == ["budget"]
+assert [fault.field for fault in replace(tuning, budget=10).field_faults()] == ["budget"]
 assert without_effect(Experiment(role="server")).keys() >= {"jitter"}
 assert without_effect(Experiment(handler="a:b")).keys() >= {"budget"}
 assert "budget" in idle_fields(Experiment(), Tuning(transport="udp"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from sockscope.errors import ConfigError, Fault
+from sockscope.errors import ConfigError, FieldFault
 
 T = TypeVar("T")
 
@@ -14,11 +14,11 @@ class Faults:
     """Collects faults while flags are read; :meth:`check` comes when all have been."""
 
     def __init__(self) -> None:
-        self._found: list[Fault] = []
+        self._found: list[FieldFault] = []
 
     def add(self, flag: str, text: str, why: str) -> None:
         """Note what is wrong with the value of a flag."""
-        self._found.append(Fault(flag, text, why))
+        self._found.append(FieldFault(flag, text, why))
 
     def read(self, flag: str, texts: Iterable[str], parse: Callable[[str], T]) -> list[T]:
         """Return what the values of a flag stand for; those that ``parse`` refuses are noted and left out."""

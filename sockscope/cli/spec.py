@@ -22,7 +22,7 @@ from sockscope.core.config.fields import Kind, Value
 from sockscope.core.config.presets import PRESETS
 from sockscope.core.wire.octets import format_octets
 from sockscope.core.wire.requests import MAX_REQUESTS
-from sockscope.errors import ConfigError, Fault, shortened
+from sockscope.errors import ConfigError, FieldFault, shortened
 from sockscope.store.files import files_in, read_file, read_text
 
 ENVIRONMENT_PREFIX = "SOCKSCOPE_"
@@ -122,26 +122,28 @@ def build(layers: Iterable[Layer], default: Mapping[str, Value], fixed: Mapping[
     given: dict[str, Given] = {}
     for layer in layers:
         given.update(layer)
-    faults: list[Fault] = []
+    faults: list[FieldFault] = []
     values = {**default, **_parsed(given, faults), **fixed}
     if "bind" in given and values.get("bind"):
         asked = str(values["family"]) if "family" in values.keys() & {*given, *fixed} else None
         try:
             values |= _bound(str(values["bind"]), asked)
         except ValueError as error:
-            faults.append(Fault(given["bind"].name, given["bind"].raw, str(error)))
+            faults.append(FieldFault(given["bind"].name, given["bind"].raw, str(error)))
             del values["bind"]
     flags = {key: value for key, value in given.items() if value.is_typed}
     # What follows from other fields may stand otherwise in a file, but not be typed beside them.
     typed = {key: value for key, value in values.items() if key in flags}
     experiment = Experiment().with_values(values).settled().with_values(typed)
     names = {key: value.name for key, value in given.items()}
-    faults += [replace(fault, field=names.get(fault.field, fault.field)) for fault in experiment.faults()]
+    faults += [
+        replace(fault, field=names.get(fault.field, fault.field)) for fault in experiment.field_faults()
+    ]
     told = {fault.field for fault in faults}
     faults += [fault for fault in _only_typed(given, values) if fault.field not in told]
     vain = unused_fields(experiment)
     faults += [
-        Fault(flag.name, flag.raw, f"has no effect: {vain[key]}")
+        FieldFault(flag.name, flag.raw, f"has no effect: {vain[key]}")
         for key, flag in flags.items()
         if key in vain and flag.name not in told
     ]
@@ -162,7 +164,7 @@ def _toml_entries(experiment: Experiment) -> Iterator[str]:
         yield f"# {comment}\n{key} = {json.dumps(entry.spec.exact(experiment.value(key)))}"
 
 
-def _only_typed(given: Layer, values: Mapping[str, Value]) -> Iterator[Fault]:
+def _only_typed(given: Layer, values: Mapping[str, Value]) -> Iterator[FieldFault]:
     """Yield what a file or a variable says that only a typed flag may say.
 
     Only what is typed reaches beyond this machine or names a file to send (see ``_parse``).
@@ -171,26 +173,26 @@ def _only_typed(given: Layer, values: Mapping[str, Value]) -> Iterator[Fault]:
     for key, value in given.items():
         flag = FIELDS[key].spec.flag if key in FIELDS and key not in unknown else None
         if flag is not None and not value.is_typed and key in values and flag.only_typed(values[key]):
-            yield Fault(value.name, value.raw, _must_be_typed(key))
+            yield FieldFault(value.name, value.raw, _must_be_typed(key))
 
 
 def _must_be_typed(key: str) -> str:
     return f"can only be given on the command line, as {called(key)}"
 
 
-def _parsed(given: Layer, faults: list[Fault]) -> dict[str, Value]:
+def _parsed(given: Layer, faults: list[FieldFault]) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for key, value in given.items():
         if key not in FIELDS:
             # A hint takes long, and a file may name thousands.
             near = get_close_matches(key.replace("-", "_"), FIELDS, n=1) if len(faults) < MOST_TOLD else []
             hint = f"; did you mean {near[0]}?" if near else ""
-            faults.append(Fault(value.name, value.raw, f"there is no such field{hint}"))
+            faults.append(FieldFault(value.name, value.raw, f"there is no such field{hint}"))
             continue
         try:
             values[key] = _parse(key, value)
         except ValueError as error:
-            faults.append(Fault(value.name, value.raw, str(error)))
+            faults.append(FieldFault(value.name, value.raw, str(error)))
     return values
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sockscope.core.addresses import UNIX, UNNAMED, Address, is_loopback, is_unix, numeric
 from sockscope.core.config.experiment import Experiment
-from sockscope.errors import ConfigError, Fault
+from sockscope.errors import ConfigError, FieldFault
 
 _ANY_PORT = 9
 """Of no account: nothing is sent there."""
@@ -120,4 +120,4 @@ def check_reach(experiment: Experiment) -> None:
     far = [host for host, _ in experiment.targets if not is_here(host)]
     if far:
         why = "is another machine; only with --allow-remote"
-        raise ConfigError([Fault("target", experiment.target, why)])
+        raise ConfigError([FieldFault("target", experiment.target, why)])

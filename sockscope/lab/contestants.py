@@ -15,7 +15,7 @@ from sockscope.core.config.reference import parse_reference
 from sockscope.core.results.contest import Contestant
 from sockscope.engine.loops import loop_factory
 from sockscope.engine.servers.registry import model_for
-from sockscope.errors import ConfigError, Fault
+from sockscope.errors import ConfigError, FieldFault
 
 LOOPS = FIELDS["loop"].spec.choices
 NAMED_BY = ("server", "loop", "client")
@@ -71,14 +71,14 @@ def _own_entry(text: str) -> ContestantSpec:
     return ContestantSpec({"handler": reference, **{key: part.lower() for key, part in rest}}, text)
 
 
-def address_faults(contestants: Sequence[Contestant]) -> Iterator[Fault]:
+def address_faults(contestants: Sequence[Contestant]) -> Iterator[FieldFault]:
     """Yield where several contestants, all of which listen at once, are given one Unix socket."""
     seen: set[str] = set()
     for contestant in contestants:
         experiment = contestant.experiment
         if experiment.bind in seen and experiment.names_address(experiment.tuning):
             why = "is one Unix socket, and each contestant listens at its own; --unix gives it one"
-            yield Fault("bind", experiment.bind, why)
+            yield FieldFault("bind", experiment.bind, why)
             return
         seen.add(experiment.bind)
 
@@ -90,7 +90,7 @@ def _are_named(parts: Sequence[str]) -> bool:
     )
 
 
-def own_code_faults(contestants: Iterable[Contestant], usual: Experiment) -> Iterator[Fault]:
+def own_code_faults(contestants: Iterable[Contestant], usual: Experiment) -> Iterator[FieldFault]:
     """Yield where contestants of own code are asked for what means nothing to it, unlike the ``usual``."""
     for contestant in contestants:
         experiment = contestant.experiment
@@ -98,10 +98,10 @@ def own_code_faults(contestants: Iterable[Contestant], usual: Experiment) -> Ite
             continue
         if experiment.tuning.layout == "loop":
             why = f"leaves {contestant.name} no process of its own; leave it out"
-            yield Fault("place", experiment.tuning.place, why)
+            yield FieldFault("place", experiment.tuning.place, why)
         for key, why in without_effect(experiment).items():
             if experiment.value(key) != usual.value(key):
-                yield Fault(key, experiment.value(key), f"has no effect: {why}")
+                yield FieldFault(key, experiment.value(key), f"has no effect: {why}")
 
 
 def parse_vary(text: str) -> tuple[str, tuple[Value, ...]]:

@@ -15,7 +15,7 @@ from sockscope.core.results.contest import (
     Contest,
     Published,
 )
-from sockscope.errors import ConfigError, Fault
+from sockscope.errors import ConfigError, FieldFault
 from sockscope.lab.contestants import (
     ContestantSpec,
     address_faults,
@@ -195,7 +195,7 @@ def contest_of(
     chosen = preset or _NO_PRESET
     contestants, left_out = contestants_of(varied(entries or chosen.entries(), vary), workload)
     if not contestants:
-        raise ConfigError([Fault("contestant", name, why) for name, why in left_out])
+        raise ConfigError([FieldFault("contestant", name, why) for name, why in left_out])
     faults = [
         *own_code_faults(contestants, Experiment().with_values(WORKLOAD)),
         *address_faults(contestants),

@@ -41,9 +41,9 @@ def test_servers_share_what_they_admit_and_nothing_else() -> None:
 
 
 def test_more_servers_than_they_may_admit_are_refused() -> None:
-    faults = list(Tuning(server_permits=2, server_processes=3).faults())
+    faults = list(Tuning(server_permits=2, server_processes=3).field_faults())
     assert [fault.field for fault in faults] == ["server_permits"]
-    assert not list(Tuning(server_permits=3, server_processes=3).faults())
+    assert not list(Tuning(server_permits=3, server_processes=3).field_faults())
 
 
 @given(st.sampled_from([SERVER, SWARM]), st.integers(1, 64))

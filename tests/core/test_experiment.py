@@ -21,7 +21,7 @@ from sockscope.errors import EXIT_USAGE, ConfigError
 
 
 def faulty(config: Tuning | Experiment) -> dict[str, str]:
-    return {fault.field: fault.why for fault in config.faults()}
+    return {fault.field: fault.why for fault in config.field_faults()}
 
 
 def test_the_defaults_are_valid() -> None:

@@ -41,7 +41,7 @@ def test_each_transport_has_one_default_on_the_event_loop() -> None:
         model = server_model(transport)
         assert model is not None
         assert (model.name, model.default, model.threaded) == (DEFAULT_SERVERS[transport], True, False)
-        assert not list(Tuning(transport=transport).faults())
+        assert not list(Tuning(transport=transport).field_faults())
     assert Tuning().client == DEFAULT_CLIENT in CLIENT_MODELS
     assert server_model("udp", "streams") is None
 
@@ -69,7 +69,7 @@ def test_a_client_that_cannot_is_refused_by_its_name(model: object, key: str) ->
     assert isinstance(model, type(CLIENT_MODELS["protocol"]))
     can = {"depth": model.pipelines, "pool": model.pools}[key]
     tuning = Tuning(client=model.name, clients=8, depth=2 if key == "depth" else 1, pool=2 * (key == "pool"))
-    found = {fault.field: fault.why for fault in tuning.faults()}
+    found = {fault.field: fault.why for fault in tuning.field_faults()}
     assert (key not in found) == can
     if not can:
         assert f"a {model.name} one" in found[key]

@@ -29,7 +29,7 @@ from sockscope.engine.placement.channel import (
 from sockscope.errors import (
     ConfigError,
     EngineError,
-    Fault,
+    FieldFault,
     ListenError,
     ResourceLimitError,
     SockscopeError,
@@ -39,7 +39,7 @@ from tests.waiting import until
 
 ERRORS: list[SockscopeError] = [
     SockscopeError("something"),
-    ConfigError([Fault("clients", 0, "is too few"), Fault("size", "x", "is no number")]),
+    ConfigError([FieldFault("clients", 0, "is too few"), FieldFault("size", "x", "is no number")]),
     EngineError("it cannot be"),
     ListenError("127.0.0.1:80", PermissionError(13, "Permission denied"), "no permission"),
     ResourceLimitError("descriptors", 1024, "too many clients"),

@@ -13,7 +13,7 @@ from sockscope.core.config.experiment import FIELDS, FIELDS_BY_ATTRIBUTE, TLS_FI
 from sockscope.core.config.models import DEFAULT, SERVER_MODELS, ServerModel, server_model
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import SERVER, SWARM
-from sockscope.errors import ConfigError, Fault
+from sockscope.errors import ConfigError, FieldFault
 
 _OF_IP = frozenset(key for key, entry in FIELDS.items() if entry.spec.of_ip)
 _NOT_OF_UNIX = "a Unix socket has no such thing"
@@ -56,7 +56,7 @@ def refuse_vain_changes(experiment: Experiment, before: Tuning, after: Tuning) -
     """Raise ConfigError for changes that would do nothing here, such as a swarm alone turning its server."""
     vain = without_effect(experiment)
     asked = {FIELDS_BY_ATTRIBUTE[name].spec.key: new for name, (_, new) in before.changes_to(after).items()}
-    if faults := [Fault(key, new, vain[key]) for key, new in asked.items() if key in vain]:
+    if faults := [FieldFault(key, new, vain[key]) for key, new in asked.items() if key in vain]:
         raise ConfigError(faults)
 
 

@@ -1,6 +1,7 @@
 """What is run: a :class:`Tuning` can change while the run goes on, the rest of an :class:`Experiment` cannot.
 
-Both are frozen. ``faults()`` collects everything that is wrong; ``validated()`` raises all of it at once.
+Both are frozen. ``field_faults()`` collects everything that is wrong; ``validated()`` raises all of it at
+once.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from sockscope.core.wire.framing import MAX_FRAME_BYTES
 from sockscope.core.wire.octets import parse_octets
 from sockscope.core.wire.patterns import parse_pattern
 from sockscope.core.wire.requests import Requests, parse_weights
-from sockscope.errors import ConfigError, Fault
+from sockscope.errors import ConfigError, FieldFault
 
 FRAMED = "framing"
 """The answer whose end the framing tells."""
@@ -227,9 +228,9 @@ class Experiment:
     checkout: str = ""
     """Where the files of the revision are that own code is of; whoever runs it puts them there."""
 
-    def faults(self) -> Iterator[Fault]:
+    def field_faults(self) -> Iterator[FieldFault]:
         """Yield everything that is wrong with this experiment, its tuning included."""
-        found = [*self.tuning.faults(), *range_faults(self)]
+        found = [*self.tuning.field_faults(), *range_faults(self)]
         yield from found
         faulty = {fault.field for fault in found}
         if not faulty & {"role", "bind", "target"}:
@@ -240,35 +241,37 @@ class Experiment:
             yield from own_server_faults(self)
         yield from tls_faults(self)
         if self.duration_s and self.stall_at_s >= self.duration_s and self.role != "swarm":
-            yield Fault("stall_at", self.stall_at_s, "is not before the end of the run (--duration)")
+            yield FieldFault("stall_at", self.stall_at_s, "is not before the end of the run (--duration)")
         if self.allocator == "tuned" and self.tuning.layout == "loop":
-            yield Fault("allocator", "tuned", "needs a process of its own; place it child, server or apart")
+            yield FieldFault(
+                "allocator", "tuned", "needs a process of its own; place it child, server or apart"
+            )
 
-    def _address_faults(self) -> Iterator[Fault]:
+    def _address_faults(self) -> Iterator[FieldFault]:
         if self.port and self.role != "swarm" and self.tuning.family == "unix":
-            yield Fault("port", self.port, "is for IP; a Unix socket has a path (--bind unix:/path)")
+            yield FieldFault("port", self.port, "is for IP; a Unix socket has a path (--bind unix:/path)")
         if self.bind and self.role != "swarm":
             yield from _address_faults("bind", self.bind, self.bind, self.tuning.family)
             if why := why_not_one_machine(self.bind):
-                yield Fault("bind", self.bind, why)
+                yield FieldFault("bind", self.bind, why)
         if self.role != "swarm":
             if self.pid and self.role == "both":
-                yield Fault("pid", self.pid, "is the process of a server elsewhere: only with --target")
+                yield FieldFault("pid", self.pid, "is the process of a server elsewhere: only with --target")
             return
         try:
             hosts = [host for host, _ in self.targets]
         except ValueError as error:
-            yield Fault("target", self.target, str(error))
+            yield FieldFault("target", self.target, str(error))
             return
         # Those of the other family are tried when this one's lead nowhere.
         near = next((host for host in hosts if family_name(host) == self.tuning.family), hosts[0])
         yield from _address_faults("target", self.target, near, self.tuning.family)
         if why := next(filter(None, map(why_not_one_machine, hosts)), ""):
-            yield Fault("target", self.target, why)
+            yield FieldFault("target", self.target, why)
         if len({family_name(host) == "unix" for host in hosts}) > 1:
-            yield Fault("target", self.target, "has Unix sockets and others; name one sort")
+            yield FieldFault("target", self.target, "has Unix sockets and others; name one sort")
         if unknown := [host for host in hosts if not family_name(host) and host != near]:
-            yield Fault("target", self.target, f"contains a name instead of an address: {unknown[0]}")
+            yield FieldFault("target", self.target, f"contains a name instead of an address: {unknown[0]}")
 
     @property
     def targets(self) -> tuple[Address, ...]:
@@ -362,7 +365,7 @@ class Experiment:
 
     def validated(self) -> Self:
         """Return self, or raise :class:`ConfigError` with every fault."""
-        if faults := list(self.faults()):
+        if faults := list(self.field_faults()):
             raise ConfigError(faults)
         return self
 
@@ -420,14 +423,14 @@ def _is_open(host: str) -> bool:
     return bool(host) and not is_loopback(host)
 
 
-def _address_faults(key: str, shown: str, host: str, family: str) -> Iterator[Fault]:
+def _address_faults(key: str, shown: str, host: str, family: str) -> Iterator[FieldFault]:
     found = family_name(host)
     if not found:
-        yield Fault(key, shown, "is not a numeric IPv4 or IPv6 address, such as 127.0.0.1")
+        yield FieldFault(key, shown, "is not a numeric IPv4 or IPv6 address, such as 127.0.0.1")
     elif found != family:
-        yield Fault(key, shown, f"is not an address of the family {family}")
+        yield FieldFault(key, shown, f"is not an address of the family {family}")
     elif found == "unix" and host != UNIX and (why := _fault_of_unix(host)):
-        yield Fault(key, shown, why)
+        yield FieldFault(key, shown, why)
 
 
 def _fault_of_unix(host: str) -> str:

@@ -17,7 +17,7 @@ from sockscope.core.wire.dialogue import FAULT
 from sockscope.core.wire.ends import Known, Until
 from sockscope.core.wire.requests import MAX_REQUESTS, Requests, parse_weights
 from sockscope.core.wire.sequence import SEQUENCE_BYTES
-from sockscope.errors import Fault
+from sockscope.errors import FieldFault
 
 if TYPE_CHECKING:
     from sockscope.core.config.experiment import Experiment
@@ -41,17 +41,17 @@ _REFERENCE_FORM = {
 }
 
 
-def range_faults(config: Tuning | Experiment) -> Iterator[Fault]:
+def range_faults(config: Tuning | Experiment) -> Iterator[FieldFault]:
     """Yield each field whose value is not of its kind or not in its range."""
     for f in fields(config):
         if "spec" in f.metadata:
             spec = spec_of(f)
             value = getattr(config, f.name)
             if why := spec.check(value):
-                yield Fault(spec.key, value, why)
+                yield FieldFault(spec.key, value, why)
 
 
-def tuning_faults(tuning: Tuning) -> Iterator[Fault]:
+def tuning_faults(tuning: Tuning) -> Iterator[FieldFault]:
     """Yield everything that is wrong with a tuning."""
     out_of_range = list(range_faults(tuning))
     if out_of_range:
@@ -61,58 +61,60 @@ def tuning_faults(tuning: Tuning) -> Iterator[Fault]:
     yield from _pipeline_faults(tuning)
     yield from _pool_faults(tuning)
     if tuning.tls and tuning.transport != "tcp":
-        yield Fault("tls", tuning.tls, "is for TCP: over UDP there is none (DTLS)")
+        yield FieldFault("tls", tuning.tls, "is for TCP: over UDP there is none (DTLS)")
     if tuning.transport == "udp":
         yield from _datagram_faults(tuning)
 
 
-def _datagram_faults(tuning: Tuning) -> Iterator[Fault]:
+def _datagram_faults(tuning: Tuning) -> Iterator[FieldFault]:
     if tuning.request_bytes > MAX_UDP_PAYLOAD_BYTES:
-        yield Fault(
+        yield FieldFault(
             "size", tuning.request_bytes,
             f"a {tuning.carrier.removesuffix(' datagram')} datagram carries at most "
             f"{MAX_UDP_PAYLOAD_BYTES:,} B; make it smaller or use TCP",
         )  # fmt: skip
 
 
-def _model_faults(tuning: Tuning) -> Iterator[Fault]:
+def _model_faults(tuning: Tuning) -> Iterator[FieldFault]:
     serving, shown = SERVERS_OF[tuning.transport], tuning.transport.upper()
     if tuning.server_model not in serving:
-        yield Fault("server", tuning.server, f"does not serve {shown}; over {shown}: {', '.join(serving)}")
+        yield FieldFault(
+            "server", tuning.server, f"does not serve {shown}; over {shown}: {', '.join(serving)}"
+        )
     if tuning.family == "unix" and tuning.server_processes > 1:
         why = "needs SO_REUSEPORT, which Unix sockets have not: one process serves there"
-        yield Fault("server_processes", tuning.server_processes, why)
+        yield FieldFault("server_processes", tuning.server_processes, why)
     if 0 < tuning.server_permits < tuning.server_processes:
-        yield Fault(
+        yield FieldFault(
             "server_permits", tuning.server_permits,
             f"is less than one for each of {tuning.server_processes} server processes",
         )  # fmt: skip
 
 
-def tls_faults(experiment: Experiment) -> Iterator[Fault]:
+def tls_faults(experiment: Experiment) -> Iterator[FieldFault]:
     """Yield what of TLS does not go together."""
     for cert, key in (("tls_cert", "tls_key"), ("tls_client_cert", "tls_client_key")):
         if experiment.value(key) and not experiment.value(cert):
-            yield Fault(key, experiment.value(key), f"needs the certificate, --{_flag(cert)}")
+            yield FieldFault(key, experiment.value(key), f"needs the certificate, --{_flag(cert)}")
     if experiment.role == "swarm" and experiment.tls_cert and experiment.tls_client_cert:
         why = "cannot be combined with --tls-cert, which is that of the clients where there is no server here"
-        yield Fault("tls_client_cert", experiment.tls_client_cert, why)
+        yield FieldFault("tls_client_cert", experiment.tls_client_cert, why)
     if experiment.tls_insecure and experiment.tls_ca and experiment.role != "server":
         why = "cannot be combined with --tls-ca: nothing would be checked by it"
-        yield Fault("tls_insecure", experiment.tls_insecure, why)
+        yield FieldFault("tls_insecure", experiment.tls_insecure, why)
 
 
-def _pool_faults(tuning: Tuning) -> Iterator[Fault]:
+def _pool_faults(tuning: Tuning) -> Iterator[FieldFault]:
     if tuning.pool and tuning.transport == "udp":
-        yield Fault("pool", tuning.pool, "is for TCP: UDP has no connections to share")
+        yield FieldFault("pool", tuning.pool, "is for TCP: UDP has no connections to share")
     if tuning.pool and not CLIENT_MODELS[tuning.client].pools:
         why = f"needs clients on an event loop: a {tuning.client} one has its own connection"
-        yield Fault("pool", tuning.pool, why)
+        yield FieldFault("pool", tuning.pool, why)
 
 
-def _pipeline_faults(tuning: Tuning) -> Iterator[Fault]:
+def _pipeline_faults(tuning: Tuning) -> Iterator[FieldFault]:
     if tuning.batch > tuning.depth:
-        yield Fault(
+        yield FieldFault(
             "batch", tuning.batch,
             f"is more than the depth, {tuning.depth:,}: a client hands over no more before it waits",
         )  # fmt: skip
@@ -120,23 +122,23 @@ def _pipeline_faults(tuning: Tuning) -> Iterator[Fault]:
         return
     if not CLIENT_MODELS[tuning.client].pipelines:
         why = f"needs clients on an event loop: a {tuning.client} one sends and waits"
-        yield Fault("depth", tuning.depth, why)
+        yield FieldFault("depth", tuning.depth, why)
     if tuning.depth * tuning.wire_bytes > MAX_TURN_BYTES:
-        yield Fault(
+        yield FieldFault(
             "depth", tuning.depth,
             f"times {tuning.wire_bytes:,} B is more than a client may send before it waits "
             f"({MAX_TURN_BYTES:,} B)",
         )  # fmt: skip
 
 
-def dialogue_faults(experiment: Experiment) -> Iterator[Fault]:
+def dialogue_faults(experiment: Experiment) -> Iterator[FieldFault]:
     """Yield what is wrong with requests and answers of one's own, each of which can be read."""
     texts = experiment.request.split("\n")
     if any(text.startswith("@") for text in texts):
-        yield Fault("request", experiment.request, "is a file, which only the command line reads")
+        yield FieldFault("request", experiment.request, "is a file, which only the command line reads")
         return
     if experiment.weights and (why := _fault_of_weights(experiment.weights, len(texts))):
-        yield Fault("weights", experiment.weights, why)
+        yield FieldFault("weights", experiment.weights, why)
         return
     dialogue, tuning = experiment.dialogue, experiment.tuning
     ends = experiment.ends
@@ -144,102 +146,106 @@ def dialogue_faults(experiment: Experiment) -> Iterator[Fault]:
         yield from _udp_faults(experiment)
         return
     if dialogue.id_field is not None:
-        yield Fault("id_field", experiment.id_field, "is for UDP: over TCP answers come in order")
+        yield FieldFault("id_field", experiment.id_field, "is for UDP: over TCP answers come in order")
     for key in ends[1:]:
         why = f"cannot be combined with --{_flag(ends[0])}: an answer ends in one way"
-        yield Fault(key, experiment.value(key), why)
+        yield FieldFault(key, experiment.value(key), why)
     if isinstance(dialogue.end, Until) and len(dialogue.end.octets) > MAX_UNTIL_BYTES:
-        yield Fault("until", experiment.until, f"is longer than {MAX_UNTIL_BYTES:,} B")
+        yield FieldFault("until", experiment.until, f"is longer than {MAX_UNTIL_BYTES:,} B")
     if dialogue.tells_ends and tuning.framing != "none":
         why = f"tells how answers end, and so does --{_flag(ends[0])}; leave it out"
-        yield Fault("framing", tuning.framing, why)
+        yield FieldFault("framing", tuning.framing, why)
     if dialogue.end is Known.EOF and tuning.lifetime != 1:
-        yield Fault("lifetime", tuning.lifetime, "is one request: the connection ends with its answer")
+        yield FieldFault("lifetime", tuning.lifetime, "is one request: the connection ends with its answer")
     if dialogue.end is Known.EOF and tuning.depth > 1:
-        yield Fault("depth", tuning.depth, "needs answers that end before their connection does")
+        yield FieldFault("depth", tuning.depth, "needs answers that end before their connection does")
     if tuning.depth > 1 and tuning.framing == "none" and not (dialogue.tells_ends or dialogue.wants_echo):
         why = "needs a framing, --until or the like: without one, answers in one read cannot be told apart"
-        yield Fault("depth", tuning.depth, why)
+        yield FieldFault("depth", tuning.depth, why)
     yield from _prologue_faults(experiment)
     if requests := dialogue.requests:
         yield from _request_faults(requests, experiment)
 
 
-def _udp_faults(experiment: Experiment) -> Iterator[Fault]:
+def _udp_faults(experiment: Experiment) -> Iterator[FieldFault]:
     """Yield what is wrong with datagrams of one's own, of which each is a request or an answer."""
     dialogue, udp = experiment.dialogue, "is for TCP: a datagram is a whole answer"
     for key in (*experiment.ends, "greeting", "preamble", "preamble_until"):
         if experiment.value(key) and not experiment.value("asgi"):
-            yield Fault(key, experiment.value(key), udp)
+            yield FieldFault(key, experiment.value(key), udp)
     if dialogue.unasked != FAULT:
-        yield Fault("unasked", dialogue.unasked, "is for TCP: over UDP what nobody asked for is counted")
+        yield FieldFault("unasked", dialogue.unasked, "is for TCP: over UDP what nobody asked for is counted")
     field, requests, size = dialogue.id_field, dialogue.requests, experiment.tuning.request_bytes
     if requests is None:
         if size < SEQUENCE_BYTES:
             why = f"a UDP request needs {SEQUENCE_BYTES} B for its sequence number; make it larger or use TCP"
-            yield Fault("size", size, why)
+            yield FieldFault("size", size, why)
         if field is not None or dialogue.accept or dialogue.reject:
             key = "id_field" if field else "accept" if dialogue.accept else "reject"
-            yield Fault(key, experiment.value(key), "needs a --request: without one the answer is the filler")
+            yield FieldFault(
+                key, experiment.value(key), "needs a --request: without one the answer is the filler"
+            )
         return
     if experiment.role == "both" and not experiment.own_server:
         why = "needs a --target over UDP: the server models read a number in the first bytes of a request"
-        yield Fault("request", experiment.request, why)
+        yield FieldFault("request", experiment.request, why)
     yield from _request_faults(requests, experiment)
     smallest = min(template.size for template in requests.templates)
     if field is not None and smallest < field.offset + field.size:
         why = f"is beyond the end of a request of {smallest:,} B"
-        yield Fault("id_field", experiment.id_field, why)
+        yield FieldFault("id_field", experiment.id_field, why)
     depth = experiment.tuning.depth
     if field is None and depth > 1:
         why = "needs an --id-field over UDP: nothing else tells which request a datagram answers"
-        yield Fault("depth", depth, why)
+        yield FieldFault("depth", depth, why)
     elif field is not None and depth > field.most // 2:
         why = f"is more than half of the {field.most:,} numbers of the id field, which begin anew then"
-        yield Fault("depth", depth, why)
+        yield FieldFault("depth", depth, why)
 
 
-def _prologue_faults(experiment: Experiment) -> Iterator[Fault]:
+def _prologue_faults(experiment: Experiment) -> Iterator[FieldFault]:
     """Yield what is wrong with what is said before the first request."""
     dialogue, tuning = experiment.dialogue, experiment.tuning
     if experiment.preamble.startswith("@") or "\n@" in experiment.preamble:
-        yield Fault("preamble", experiment.preamble, "is a file, which only the command line reads")
+        yield FieldFault("preamble", experiment.preamble, "is a file, which only the command line reads")
     if experiment.preamble_until and not experiment.preamble:
-        yield Fault("preamble_until", experiment.preamble_until, "needs a --preamble whose answer it ends")
+        yield FieldFault(
+            "preamble_until", experiment.preamble_until, "needs a --preamble whose answer it ends"
+        )
     size = sum(map(len, dialogue.preambles))
     if size > MAX_REQUEST_BYTES:
         why = f"is {size:,} B; at most {MAX_REQUEST_BYTES:,} B are sent"
-        yield Fault("preamble", experiment.preamble, why)
+        yield FieldFault("preamble", experiment.preamble, why)
     # A fixed frame has the size of a request, which a preamble and its answer need not have.
     told = dialogue.tells_ends or tuning.framing not in ("none", "fixed") or dialogue.preamble_until
     if dialogue.preambles and not told:
         why = "needs --preamble-until: nothing tells where its answer ends"
-        yield Fault("preamble", experiment.preamble, why)
+        yield FieldFault("preamble", experiment.preamble, why)
     if dialogue.preambles and dialogue.end is Known.EOF and not dialogue.preamble_until:
         why = "needs --preamble-until: its answer cannot end with the connection"
-        yield Fault("preamble", experiment.preamble, why)
+        yield FieldFault("preamble", experiment.preamble, why)
 
 
-def _request_faults(requests: Requests, experiment: Experiment) -> Iterator[Fault]:
+def _request_faults(requests: Requests, experiment: Experiment) -> Iterator[FieldFault]:
     tuning, count = experiment.tuning, len(requests.templates)
     size = sum(template.size for template in requests.templates)
     what = "is" if count == 1 else "are"
     if count > MAX_REQUESTS:
-        yield Fault(
+        yield FieldFault(
             "request", experiment.request, f"are {count:,} requests; at most {MAX_REQUESTS:,} are asked"
         )
     if size > MAX_REQUEST_BYTES:
         why = f"{what} {size:,} B; at most {MAX_REQUEST_BYTES:,} B are sent"
-        yield Fault("request", experiment.request, why)
+        yield FieldFault("request", experiment.request, why)
     elif requests.size != tuning.request_bytes:
         why = f"is set by the request, which is {requests.size:,} B"
-        yield Fault("size", tuning.request_bytes, why)
+        yield FieldFault("size", tuning.request_bytes, why)
     if tuning.framing == "newline" and any(template.has(b"\n") for template in requests.templates):
         why = "has a newline in it, which would end it there; choose another framing, or none"
-        yield Fault("request", experiment.request, why)
+        yield FieldFault("request", experiment.request, why)
     heads = [template.filled(1, 1).startswith(b"HEAD ") for template in requests.templates]
     if experiment.answer == Known.HTTP.value and tuning.depth > 1 and 0 < sum(heads) < count:
-        yield Fault("depth", tuning.depth, "cannot be combined with HEAD beside other requests")
+        yield FieldFault("depth", tuning.depth, "cannot be combined with HEAD beside other requests")
 
 
 def _fault_of_weights(text: str, count: int) -> str:
@@ -256,28 +262,28 @@ def _flag(key: str) -> str:
     return key.replace("_", "-")
 
 
-def own_server_faults(experiment: Experiment) -> Iterator[Fault]:
+def own_server_faults(experiment: Experiment) -> Iterator[FieldFault]:
     """Yield what is wrong with the names of the user's own server, and with what stands beside them."""
     serving = [key for key in _SERVING if experiment.value(key)]
     for key in serving[1:]:
         why = f"cannot be combined with --{serving[0]}: only one of them can serve"
-        yield Fault(key, experiment.value(key), why)
+        yield FieldFault(key, experiment.value(key), why)
     for key, form in _REFERENCE_FORM.items():
         reference = str(experiment.value(key))
         try:
             parse_reference(reference or "none:none")
         except ValueError as error:
             cure = "; its arguments are --handler-arg" if _CALL.fullmatch(reference) else ""
-            yield Fault(key, reference, str(error) or f"is not {form}{cure}")
+            yield FieldFault(key, reference, str(error) or f"is not {form}{cure}")
     for key in ("startup", "shutdown"):
         if "@" in (reference := str(experiment.value(key))):
-            yield Fault(key, reference, "is of the revision that the server is of; leave the @ out")
+            yield FieldFault(key, reference, "is of the revision that the server is of; leave the @ out")
     for key in ("handler_arg", "startup", "shutdown"):
         if (value := experiment.value(key)) and not serving:
-            yield Fault(key, value, "needs a server of your own: --handler, --protocol or --asgi")
+            yield FieldFault(key, value, "needs a server of your own: --handler, --protocol or --asgi")
     for key in serving:
         if experiment.tuning.transport == "udp" and key == "asgi":
-            yield Fault("transport", "udp", "cannot be combined with --asgi, which serves TCP")
+            yield FieldFault("transport", "udp", "cannot be combined with --asgi, which serves TCP")
         if experiment.tuning.server != "default":
             why = f"cannot be combined with --{key}: only one of them can serve"
-            yield Fault("server", experiment.tuning.server, why)
+            yield FieldFault("server", experiment.tuning.server, why)

@@ -23,7 +23,7 @@ from sockscope.core.config.models import (
 from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.wire.framing import LENGTH_HEADER_BYTES, MAX_FRAME_BYTES
 from sockscope.core.wire.patterns import parse_pattern
-from sockscope.errors import ConfigError, Fault
+from sockscope.errors import ConfigError, FieldFault
 
 MAX_CLIENTS = 10_000
 MAX_SECONDS = 3_600.0
@@ -187,13 +187,13 @@ class Tuning:
         """Name of the server model with ``default`` resolved."""
         return DEFAULT_SERVERS[self.transport] if self.server == "default" else self.server
 
-    def faults(self) -> Iterator[Fault]:
+    def field_faults(self) -> Iterator[FieldFault]:
         """Yield everything that is wrong with this tuning."""
         return tuning_faults(self)
 
     def validated(self) -> Self:
         """Return self, or raise :class:`ConfigError` with every fault."""
-        if faults := list(self.faults()):
+        if faults := list(self.field_faults()):
             raise ConfigError(faults)
         return self
 

@@ -17,7 +17,7 @@ from sockscope.core.run.figures import without_answer, without_response
 from sockscope.core.run.findings import limit_of
 from sockscope.core.run.little import accounted_ratio
 from sockscope.core.run.snapshot import ProcessUse, RunState, Snapshot
-from sockscope.errors import ConfigError, Fault
+from sockscope.errors import ConfigError, FieldFault
 
 MAX_CONTESTANTS = 32
 MAX_ROUNDS = 1_000
@@ -86,28 +86,30 @@ class Contest:
         """Whether more of the figure is better."""
         return not self.requests
 
-    def faults(self) -> Iterator[Fault]:
+    def field_faults(self) -> Iterator[FieldFault]:
         """Yield everything that is wrong with this contest, its experiments included."""
         names = [contestant.name for contestant in self.contestants]
         if not 1 <= len(names) <= MAX_CONTESTANTS:
-            yield Fault("contestants", len(names), f"must be 1 to {MAX_CONTESTANTS}")
+            yield FieldFault("contestants", len(names), f"must be 1 to {MAX_CONTESTANTS}")
         for name in sorted({name for name in names if names.count(name) > 1}):
-            yield Fault("contestants", name, "takes part twice")
+            yield FieldFault("contestants", name, "takes part twice")
         if not 1 <= self.rounds <= MAX_ROUNDS:
-            yield Fault("rounds", self.rounds, f"must be 1 to {MAX_ROUNDS:,}")
+            yield FieldFault("rounds", self.rounds, f"must be 1 to {MAX_ROUNDS:,}")
         if self.slice_s < SHORTEST_SLICE_S:
-            yield Fault("slice", self.slice_s, f"must be at least {SHORTEST_SLICE_S:g} s")
+            yield FieldFault("slice", self.slice_s, f"must be at least {SHORTEST_SLICE_S:g} s")
         if self.baseline and self.baseline not in names:
-            yield Fault("baseline", self.baseline, f"does not take part; these do: {', '.join(names)}")
+            yield FieldFault("baseline", self.baseline, f"does not take part; these do: {', '.join(names)}")
         if at_s := max((one.experiment.stall_at_s for one in self.contestants), default=0.0):
-            yield Fault("stall_at", at_s, "is a moment of a run: a race has none that is the same for all")
+            yield FieldFault(
+                "stall_at", at_s, "is a moment of a run: a race has none that is the same for all"
+            )
         for contestant in self.contestants:
-            for fault in contestant.experiment.faults():
+            for fault in contestant.experiment.field_faults():
                 yield replace(fault, field=f"{contestant.name}: {fault.field}")
 
     def validated(self) -> Self:
         """Return self, or raise :class:`ConfigError` with every fault."""
-        if faults := list(self.faults()):
+        if faults := list(self.field_faults()):
             raise ConfigError(faults)
         return self
 

@@ -22,7 +22,7 @@ from sockscope.core.results.contest import (
 )
 from sockscope.core.results.search import Search
 from sockscope.core.results.thresholds import Threshold
-from sockscope.errors import ConfigError, Fault
+from sockscope.errors import ConfigError, FieldFault
 
 MAX_AXES = 2
 FIND_ROUNDS = 3
@@ -123,46 +123,50 @@ class Design:
             warmup_s=self.warmup_s,
         )
 
-    def faults(self) -> Iterator[Fault]:
+    def field_faults(self) -> Iterator[FieldFault]:
         """Yield everything that is wrong with this sweep."""
         keys = [axis.key for axis in self.axes]
         if not 1 <= len(keys) <= MAX_AXES:
-            yield Fault("--over", ", ".join(keys), f"names {len(keys)} fields; a sweep has 1 or {MAX_AXES}")
+            yield FieldFault(
+                "--over", ", ".join(keys), f"names {len(keys)} fields; a sweep has 1 or {MAX_AXES}"
+            )
             return
         if len(set(keys)) < len(keys):
-            yield Fault("--over", keys[0], "is swept twice")
+            yield FieldFault("--over", keys[0], "is swept twice")
             return
         if not 1 <= self.rounds <= MAX_ROUNDS:
-            yield Fault("--rounds", self.rounds, f"must be 1 to {MAX_ROUNDS:,}")
+            yield FieldFault("--rounds", self.rounds, f"must be 1 to {MAX_ROUNDS:,}")
         if self.slice_s < SHORTEST_SLICE_S:
-            yield Fault("--slice", self.slice_s, f"must be at least {SHORTEST_SLICE_S:g} s")
+            yield FieldFault("--slice", self.slice_s, f"must be at least {SHORTEST_SLICE_S:g} s")
         if self.experiment.requests:
-            yield Fault("-n", self.experiment.requests, "has no effect: a sweep measures rates")
+            yield FieldFault("-n", self.experiment.requests, "has no effect: a sweep measures rates")
         if self.experiment.stall_at_s:
-            yield Fault("--stall-at", self.experiment.stall_at_s, "is a moment of a run: a sweep has many")
+            yield FieldFault(
+                "--stall-at", self.experiment.stall_at_s, "is a moment of a run: a sweep has many"
+            )
         if self.find is not None:
-            yield from self.find.faults()
+            yield from self.find.field_faults()
         if (steps := math.prod(len(axis.values) for axis in self.axes)) > MAX_STEPS:
-            yield Fault("--over", steps, f"are more steps than {MAX_STEPS}")
+            yield FieldFault("--over", steps, f"are more steps than {MAX_STEPS}")
             return
         yield from self._faults_of_steps()
 
-    def _faults_of_steps(self) -> Iterator[Fault]:
+    def _faults_of_steps(self) -> Iterator[FieldFault]:
         seen: set[object] = set()
         for step in self.steps:
             tuning = step.tuned(self.experiment.tuning)
             idle = idle_fields(self.experiment, tuning)
-            found = [Fault("--over", key, idle[key]) for key, _ in step.values if key in idle]
+            found = [FieldFault("--over", key, idle[key]) for key, _ in step.values if key in idle]
             faults = found or [
                 replace(fault, field=f"{step.name}: {fault.field}")
-                for fault in replace(self.experiment, tuning=tuning).faults()
+                for fault in replace(self.experiment, tuning=tuning).field_faults()
             ]
             yield from (fault for fault in faults if fault.why not in seen)
             seen |= {fault.why for fault in faults}
 
     def validated(self) -> Self:
         """Return self, or raise :class:`ConfigError` with every fault."""
-        if faults := list(self.faults()):
+        if faults := list(self.field_faults()):
             raise ConfigError(faults)
         return self
 

@@ -20,7 +20,7 @@ from sockscope.core.results.contest import FIGURES, Lap
 from sockscope.core.results.thresholds import Threshold, format_figure
 from sockscope.core.run.offered import least_answered, most_late_s
 from sockscope.core.units import format_count, format_duration
-from sockscope.errors import Fault
+from sockscope.errors import FieldFault
 
 GROWTH = 4.0
 """The factor from a value that keeps the condition to the next, while none is known that does not."""
@@ -36,14 +36,14 @@ class Search:
     condition: Threshold
     rounds: int
 
-    def faults(self) -> Iterator[Fault]:
+    def field_faults(self) -> Iterator[FieldFault]:
         """Yield what is wrong with this search."""
         if self.axis.values[0] <= 0 or self.axis.values[0] >= self.axis.values[-1]:
-            yield Fault(
+            yield FieldFault(
                 "--over", self.axis.key, "must be a range above 0 for a search, such as clients=1..1000"
             )
         if self.condition.figure not in FIGURES:
-            yield Fault("--find", self.condition.text, "is no condition on a figure of a step")
+            yield FieldFault("--find", self.condition.text, "is no condition on a figure of a step")
 
     def why_not(self, at: Number, lap: Lap) -> str:
         """Return why a round at a value does not keep the condition, or nothing where it does."""

@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 from sockscope.core.config.experiment import CONVERSATION, FIELDS, OWN, TLS_FIELDS, Experiment
 from sockscope.core.config.fields import Kind
 from sockscope.core.config.presets import PRESETS, protocol_of
-from sockscope.errors import ConfigError, Fault, sentence
+from sockscope.errors import ConfigError, FieldFault, sentence
 from sockscope.faces.tui.widgets.form import Form, Line
 from sockscope.faces.tui.widgets.plain import plain
 
@@ -205,7 +205,7 @@ class ConversationScreen(Screen[None]):
             if self._begin(experiment):
                 self.dismiss()
 
-    def _tell(self, faults: Sequence[Fault]) -> None:
+    def _tell(self, faults: Sequence[FieldFault]) -> None:
         """Say what is wrong: below the line of each field, and of other fields below them all."""
         for line in self._lines:
             line.fault = ""
