@@ -24,6 +24,7 @@ from sockscope.cli.aim import aimed, anew
 from sockscope.cli.faults import Faults
 from sockscope.cli.flags import AS, experiment_flags, typed
 from sockscope.cli.history import diff, history, history_flags, history_of
+from sockscope.cli.lessons import lesson, lessons
 from sockscope.cli.look import look_flags, looked_for
 from sockscope.cli.race import (
     contest_of,
@@ -333,6 +334,8 @@ def doctor(ctx: click.Context, /, as_json: bool) -> None:
 
 app.add_command(history)
 app.add_command(diff)
+app.add_command(lesson)
+app.add_command(lessons)
 
 
 def _experiment(params: Params, fixed: Mapping[str, Value] | None = None, timed: bool = False) -> Experiment:

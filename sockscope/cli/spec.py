@@ -7,8 +7,6 @@ is told at once, each by the name that the user gave the field.
 from __future__ import annotations
 
 import json
-import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -23,7 +21,7 @@ from sockscope.core.config.presets import PRESETS
 from sockscope.core.wire.octets import format_octets
 from sockscope.core.wire.requests import MAX_REQUESTS
 from sockscope.errors import ConfigError, FieldFault, shortened
-from sockscope.store.files import files_in, read_file, read_text
+from sockscope.store.files import files_in, read_file, read_toml
 
 ENVIRONMENT_PREFIX = "SOCKSCOPE_"
 """How the environment variable of a field begins."""
@@ -33,9 +31,6 @@ MOST_SPEC_BYTES = 4 << 20
 """Largest TOML file that is read: 4 MiB, which hold a request of the largest size, in any spelling."""
 _AS = "as"
 """The key of the protocol that clients speak: a name for values of fields, no field itself."""
-_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
-_DEEP_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*{_PART}(?:\.[ \t]*{_PART}){{99}}", re.MULTILINE)
-"""A key of a hundred parts (``a.a.a``): tomllib takes minutes for some thousands of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +56,10 @@ def read_spec(path: str) -> dict[str, Given]:
     Raises ConfigError when the file cannot be read or is not TOML.
     """
     try:
-        table = _parsed_toml(read_text(path, MOST_SPEC_BYTES))
+        table = read_toml(path, MOST_SPEC_BYTES)
     except ValueError as error:
         raise ConfigError.of("--spec", path, str(error)) from None
     return {key: Given(raw, f"{shortened(key)} in {path}") for key, raw in table.items()}
-
-
-def _parsed_toml(text: str) -> dict[str, object]:
-    try:
-        if _DEEP_KEY.search(text):
-            raise RecursionError
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        why = str(error)
-    except ValueError:
-        why = "a number has too many digits"
-    except RecursionError:
-        why = "it is nested too deeply"
-    raise ValueError(f"is not TOML: {why}")
 
 
 def read_environment(environ: Mapping[str, str]) -> dict[str, Given]:

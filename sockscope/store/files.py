@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import stat
+import tomllib
 from pathlib import Path
 
 _KINDS = {
@@ -64,6 +66,27 @@ def read_text(path: str, most_bytes: int) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8: byte {error.start:,} is {data[error.start]:#04x}") from None
+
+
+_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
+_DEEP_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*{_PART}(?:\.[ \t]*{_PART}){{99}}", re.MULTILINE)
+"""A key of a hundred parts (``a.a.a``): tomllib takes minutes for some thousands of them."""
+
+
+def read_toml(path: str, most_bytes: int) -> dict[str, object]:
+    """Return the table of a TOML file; raise ValueError with the reason where there is none."""
+    text = read_text(path, most_bytes)
+    try:
+        if _DEEP_KEY.search(text):
+            raise RecursionError
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        why = str(error)
+    except ValueError:
+        why = "a number has too many digits"
+    except RecursionError:
+        why = "it is nested too deeply"
+    raise ValueError(f"is not TOML: {why}")
 
 
 def check_writable(place: Path) -> None:

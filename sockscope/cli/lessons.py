@@ -1,0 +1,65 @@
+"""``sockscope lessons`` and ``sockscope lesson``: what is taught, and a lesson that is gone through."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sockscope.faces.printing import tell
+
+if TYPE_CHECKING:
+    from sockscope.lab.lessons.lesson import Lesson
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+def _directory_flag(command: F) -> F:
+    return click.option(
+        "--lessons", "directory", default="", metavar="DIR",
+        help="Look for lessons in this directory, too (docs/lessons.md).",
+    )(command)  # fmt: skip
+
+
+@click.command(context_settings=_HELP)
+@_directory_flag
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+def lessons(directory: str, as_json: bool) -> None:
+    """List the lessons: what one sees in each, and how long it takes."""
+    from sockscope.faces.lessons import list_report, list_text
+
+    found = _all(directory)
+    tell(json.dumps(list_report(found), indent=2) + "\n" if as_json else list_text(found))
+
+
+@click.command(context_settings=_HELP)
+@click.argument("name", required=False)
+@click.option("--all", "every", is_flag=True, help="Every lesson, with --check.")
+@click.option("--check", is_flag=True, help="Run it without a screen; exit with 1 if an effect is not shown.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object, with --check.")
+@_directory_flag
+@click.pass_context
+def lesson(
+    ctx: click.Context, /, name: str | None, every: bool, check: bool, as_json: bool, directory: str
+) -> None:
+    """Go through a lesson: predict, then see it happen on real sockets."""
+    if every == (name is not None):
+        raise click.UsageError("which lesson? Give its NAME, or --all --check; sockscope lessons lists them")
+    if not check:
+        raise click.UsageError("--check is needed: lessons run without a screen")
+    from sockscope.faces.lessons import check_lessons
+    from sockscope.lab.lessons.shelf import lesson_called
+
+    chosen = _all(directory) if name is None else [lesson_called(name, directory)]
+    ctx.exit(check_lessons(chosen, as_json=as_json))
+
+
+def _all(directory: str) -> list[Lesson]:
+    from sockscope.lab.lessons.format import read_lesson
+    from sockscope.lab.lessons.shelf import shelf
+
+    return [read_lesson(path) for path in shelf(directory).values()]

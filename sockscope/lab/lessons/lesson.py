@@ -1,0 +1,84 @@
+"""What a lesson is: steps that are told, asked about, carried out on real sockets, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.fields import Value
+from sockscope.core.results.checks import Check
+from sockscope.lab.lessons.excerpt import Excerpt
+
+DEFAULT_PATIENCE_S = 20.0
+"""How long a step waits for its conditions unless it says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A coroutine that reports named figures; ``path`` is its file, and it runs in a process of its own."""
+
+    path: str
+    name: str
+    loop: str = "asyncio"
+
+    @property
+    def reference(self) -> str:
+        """``file:coroutine``, for people."""
+        return f"{self.path.rpartition('/')[2]}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: first what is asked, then what is done, then what has to be seen.
+
+    ``run_anew`` are fields of a run that begins for this step, by key; ``tune`` those that are turned in the
+    run that goes on. The figures of the step begin when everything in ``settle`` holds, and end when
+    everything in ``until`` does. ``script`` is carried out instead where the lesson has no experiment.
+    """
+
+    name: str
+    say: str
+    question: str = ""
+    choices: tuple[str, ...] = ()
+    right: int = 0
+    """Number of the right choice, from 1."""
+    then: str = ""
+    """What is told when it has been seen."""
+    run_anew: Mapping[str, Value] = field(default_factory=dict)
+    tune: Mapping[str, Value] = field(default_factory=dict)
+    stall: bool = False
+    settle: tuple[Check, ...] = ()
+    until: tuple[Check, ...] = ()
+    checks: tuple[Check, ...] = ()
+    patience_s: float = DEFAULT_PATIENCE_S
+    script: Script | None = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    code: tuple[Excerpt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A lesson. ``experiment`` is what its first step begins with, None where its steps are scripts."""
+
+    name: str
+    title: str
+    watch: str
+    seconds: float
+    experiment: Experiment | None
+    steps: tuple[Step, ...]
+    path: str
+
+    def experiment_of(self, step: Step) -> Experiment:
+        """Return the experiment of a run that begins with ``step``; raises ConfigError."""
+        assert self.experiment is not None
+        experiment = self.experiment.with_values({**step.run_anew, **step.tune})
+        return experiment.settled().with_values(step.run_anew).validated()
+
+    def begins_anew(self, step: Step) -> bool:
+        """Tell whether a step needs a run of its own: the first one does, and one with other fixed fields."""
+        return step is self.steps[0] or bool(step.run_anew)
+
+
+LIVE = frozenset(key for key, entry in FIELDS.items() if entry.live)
+"""Keys of the fields that a step may tune."""

@@ -1,0 +1,59 @@
+"""Carrying out a script of a lesson in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sockscope.errors import EngineError
+from sockscope.lab.lessons.lesson import Script
+
+MOST_PRINTED_BYTES = 16 << 10
+"""The last of what a script prints that is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """What a script has reported, and the last of what it has printed."""
+
+    figures: Mapping[str, float]
+    printed: str
+
+
+async def perform(script: Script, arguments: Mapping[str, object], patience_s: float) -> Performed:
+    """Carry out a script; raise EngineError where it fails, reports no figures, or takes too long."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sockscope.lab.lessons.performed",
+        script.path, script.name, script.loop, json.dumps(arguments),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(patience_s):
+            told, printed = await asyncio.gather(_last(process.stdout), _last(process.stderr))
+            code = await process.wait()
+    except TimeoutError:
+        raise EngineError(f"{script.reference} has not ended within {patience_s:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if code:
+        last = printed.strip().rpartition("\n")[2] or f"exit code {code}"
+        raise EngineError(f"{script.reference} has failed: {last}")
+    try:
+        return Performed(json.loads(told), printed)
+    except ValueError:
+        raise EngineError(f"{script.reference} has reported no figures") from None
+
+
+async def _last(stream: asyncio.StreamReader) -> str:
+    """Return the last of what comes until the end."""
+    kept = b""
+    while data := await stream.read(1 << 16):
+        kept = (kept + data)[-MOST_PRINTED_BYTES:]
+    return kept.decode(errors="replace")
