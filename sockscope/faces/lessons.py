@@ -40,14 +40,14 @@ def check_lessons(lessons: Sequence[Lesson], *, as_json: bool) -> int:
     Raises SockscopeError when a run cannot start.
     """
     outcomes = [_checked(lesson, quiet=as_json) for lesson in lessons]
-    shown = all(outcome.is_shown for outcome in outcomes)
+    failed = any(outcome.has_failed for outcome in outcomes)
     if as_json:
         reports = [outcome.report() for outcome in outcomes]
-        several = {"schema_version": 1, "type": "lessons", "shown": shown, "lessons": reports}
+        several = {"schema_version": 1, "type": "lessons", "failed": failed, "lessons": reports}
         tell(json.dumps(reports[0] if len(reports) == 1 else several, indent=2) + "\n")
     elif len(outcomes) > 1:
         tell(_sum_text(outcomes))
-    return EXIT_OK if shown else EXIT_FAILED
+    return EXIT_FAILED if failed else EXIT_OK
 
 
 def _checked(lesson: Lesson, *, quiet: bool) -> Outcome:
@@ -55,13 +55,17 @@ def _checked(lesson: Lesson, *, quiet: bool) -> Outcome:
         return go_through(lesson)
     tell(f"{lesson.name}: {lesson.title}\n")
     outcome = go_through(lesson, lambda step, seen: tell("".join(seen_lines(step, seen))))
-    tell(f"  {'shown' if outcome.is_shown else 'NOT SHOWN'} in {format_duration(outcome.took_s)}\n")
+    tell(f"  {_became(outcome)} in {format_duration(outcome.took_s)}\n")
     return outcome
+
+
+def _became(one: Outcome | Seen) -> str:
+    return "shown" if one.is_shown else "cannot be shown here" if one.cannot else "NOT SHOWN"
 
 
 def seen_lines(step: Step, seen: Seen) -> Iterator[str]:
     """Yield the lines that tell what a step has shown."""
-    yield f"  {step.name}: {'shown' if seen.is_shown else 'not shown'} ({format_duration(seen.elapsed_s)})\n"
+    yield f"  {step.name}: {_became(seen)} ({format_duration(seen.elapsed_s)})\n"
     if seen.is_shown:
         yield from (f"    {check.text}: {check.figures}\n" for check in seen.checks)
     else:
@@ -70,8 +74,9 @@ def seen_lines(step: Step, seen: Seen) -> Iterator[str]:
 
 def _sum_text(outcomes: Sequence[Outcome]) -> str:
     shown = sum(outcome.is_shown for outcome in outcomes)
-    missing = ", ".join(outcome.lesson.name for outcome in outcomes if not outcome.is_shown)
+    failed = ", ".join(outcome.lesson.name for outcome in outcomes if outcome.has_failed)
+    cannot = ", ".join(outcome.lesson.name for outcome in outcomes if outcome.cannot)
     took = format_duration(sum(outcome.took_s for outcome in outcomes))
-    return f"{shown} of {len(outcomes)} lessons shown in {took}" + (
-        f"; not: {missing}\n" if missing else "\n"
-    )
+    told = f"{shown} of {len(outcomes)} lessons shown in {took}"
+    told += f"; NOT SHOWN: {failed}" if failed else ""
+    return told + (f"; cannot be shown here: {cannot}\n" if cannot else "\n")

@@ -27,10 +27,10 @@ MOST_CHOICES = 9
 """As many as there are keys for them."""
 ELAPSED = "elapsed_s"
 """The figure that tells how long the figures of a step are of."""
-_HEAD = ("title", "watch", "time", "code", "mark", "experiment", "script", "step")
+_HEAD = ("title", "watch", "time", "code", "mark", "platforms", "experiment", "script", "step")
 _STEP = (
     "name", "say", "question", "choices", "right", "then", "experiment", "tune", "fault", "stall", "settle",
-    "until", "check", "patience", "run", "with", "code", "mark",
+    "until", "check", "patience", "possible", "otherwise", "run", "with", "code", "mark",
 )  # fmt: skip
 _SCRIPT = ("run", "loop")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -67,7 +67,7 @@ class _Reader:
         table = self._table
         self._know(table, _HEAD)
         title, watch = self._text(table, "title", True), self._text(table, "watch", True)
-        seconds = self._duration(table, "time", None)
+        seconds, platforms = self._duration(table, "time", None), self._texts(table, "platforms")
         if ("experiment" in table) == ("script" in table):
             self._fault("the lesson", self.path.name, "needs one of [experiment] and [script]")
             return None
@@ -85,7 +85,9 @@ class _Reader:
         self._place = ""
         if self.faults:
             return None
-        lesson = Lesson(self.path.stem, title, watch, seconds, experiment, tuple(steps), str(self.path))
+        lesson = Lesson(
+            self.path.stem, title, watch, seconds, experiment, tuple(steps), str(self.path), platforms
+        )
         self._check_runs(lesson)
         return lesson
 
@@ -135,6 +137,8 @@ class _Reader:
             until=until,
             checks=self._checks(table, "check", names, earlier),
             patience_s=self._duration(table, "patience", DEFAULT_PATIENCE_S),
+            possible=self._checks(table, "possible", names, earlier),
+            otherwise=self._text(table, "otherwise", "possible" in table),
             script=script,
             arguments=self._arguments(table),
             code=self._code(table, code),

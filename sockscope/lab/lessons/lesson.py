@@ -52,6 +52,9 @@ class Step:
     until: tuple[Check, ...] = ()
     checks: tuple[Check, ...] = ()
     patience_s: float = DEFAULT_PATIENCE_S
+    possible: tuple[Check, ...] = ()
+    """Conditions without which the effect cannot be shown on this machine, for the reason ``otherwise``."""
+    otherwise: str = ""
     script: Script | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
     code: tuple[Excerpt, ...] = ()
@@ -68,6 +71,8 @@ class Lesson:
     experiment: Experiment | None
     steps: tuple[Step, ...]
     path: str
+    platforms: tuple[str, ...] = ()
+    """Values of ``sys.platform`` that it can be shown on; empty: all."""
 
     def experiment_of(self, step: Step) -> Experiment:
         """Return the experiment of a run that begins with ``step``; raises ConfigError."""
@@ -78,6 +83,10 @@ class Lesson:
     def begins_anew(self, step: Step) -> bool:
         """Tell whether a step needs a run of its own: the first one does, and one with other fixed fields."""
         return step is self.steps[0] or bool(step.run_anew)
+
+
+class CannotBeShown(Exception):
+    """Raised by a script, with the reason, where this machine does not show its effect: that is no failure."""
 
 
 LIVE = frozenset(key for key, entry in FIELDS.items() if entry.live)

@@ -21,6 +21,8 @@ class Performed:
 
     figures: Mapping[str, float]
     printed: str
+    cannot: str = ""
+    """Why it cannot be shown here; empty where it could."""
 
 
 async def perform(script: Script, arguments: Mapping[str, object], patience_s: float) -> Performed:
@@ -46,8 +48,9 @@ async def perform(script: Script, arguments: Mapping[str, object], patience_s: f
         last = printed.strip().rpartition("\n")[2] or f"exit code {code}"
         raise EngineError(f"{script.reference} has failed: {last}")
     try:
-        return Performed(json.loads(told), printed)
-    except ValueError:
+        result = json.loads(told)
+        return Performed(result.get("figures", {}), printed, result.get("cannot_be_shown", ""))
+    except (ValueError, AttributeError):
         raise EngineError(f"{script.reference} has reported no figures") from None
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from sockscope.engine.loops import run_on
+from sockscope.lab.lessons.lesson import CannotBeShown
 
 
 def main(path: str, name: str, loop: str, arguments: str) -> None:
@@ -24,8 +25,12 @@ def main(path: str, name: str, loop: str, arguments: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    figures = run_on(loop, _coroutine(path, name)(**json.loads(arguments)))
-    json.dump({one: float(value) for one, value in figures.items()}, results)
+    try:
+        figures = run_on(loop, _coroutine(path, name)(**json.loads(arguments)))
+        told: dict[str, object] = {"figures": {one: float(value) for one, value in figures.items()}}
+    except CannotBeShown as reason:
+        told = {"cannot_be_shown": str(reason)}
+    json.dump(told, results)
     results.close()
     sys.stderr.flush()
     os._exit(0)  # a deadlock among threads is a lesson, too, and would keep the process

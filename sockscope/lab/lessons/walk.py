@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -42,14 +43,25 @@ class Seen:
     elapsed_s: float = 0.0
     figures: Mapping[str, float | None] = field(default_factory=dict)
     printed: str = ""
+    cannot: str = ""
+    """Why this machine cannot show it; empty where it could."""
 
     @property
     def is_shown(self) -> bool:
         """Whether the step has shown its effect."""
-        return not (self.error or self.waits) and all(check.holds for check in self.checks)
+        whole = not (self.error or self.waits or self.cannot)
+        return whole and all(check.holds for check in self.checks)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it should have shown its effect, and has not."""
+        return not (self.is_shown or self.cannot)
 
     def faults(self) -> Iterator[str]:
         """Yield in words what was not shown."""
+        if self.cannot:
+            yield f"cannot be shown here: {self.cannot}"
+            return
         if self.error:
             yield self.error
         yield from (f"did not come: {wait.text} ({wait.figures})" for wait in self.waits)
@@ -70,6 +82,16 @@ class Outcome:
         """Whether every step has shown its effect."""
         return len(self.seen) == len(self.lesson.steps) and all(one.is_shown for one in self.seen)
 
+    @property
+    def cannot(self) -> str:
+        """Why this machine cannot show it; empty where it could."""
+        return next((one.cannot for one in self.seen if one.cannot), "")
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it should have shown its effect, and has not."""
+        return not (self.is_shown or self.cannot) or any(one.has_failed for one in self.seen)
+
     def report(self) -> dict[str, Any]:
         """Return the JSON object of the lesson (docs/json.md)."""
         return {
@@ -78,6 +100,7 @@ class Outcome:
             "lesson": self.lesson.name,
             "title": self.lesson.title,
             "shown": self.is_shown,
+            "cannot_be_shown": self.cannot or None,
             "took_s": self.took_s,
             "steps": [_step_report(one) for one in self.seen],
         }
@@ -98,19 +121,21 @@ class Walk:
         """
         began_s = perf_counter()
         waits: tuple[Judged, ...] = ()
-        error, printed = "", ""
+        error = printed = cannot = ""
         try:
             if step.script is not None:
                 done = await perform(step.script, step.arguments, step.patience_s)
-                printed, self._figures[step.name] = done.printed, done.figures.get
+                printed, cannot, self._figures[step.name] = done.printed, done.cannot, done.figures.get
             else:
                 assert source is not None
                 waits = await self._run(step, source)
         except SockscopeError as failure:
             error = str(failure)
-        checks = () if error else tuple(check.judged(self._readers(step)) for check in step.checks)
+        checks = () if error or cannot else self._judged(step.checks, step)
+        if not error and not all(one.holds for one in self._judged(step.possible, step)):
+            cannot = step.otherwise
         elapsed_s = perf_counter() - began_s
-        return Seen(step.name, checks, waits, error, elapsed_s, self._told(step), printed)
+        return Seen(step.name, checks, waits, error, elapsed_s, self._told(step), printed, cannot)
 
     async def _run(self, step: Step, source: RunSource) -> tuple[Judged, ...]:
         """Act on a run until the conditions hold; return those that did not come."""
@@ -139,13 +164,15 @@ class Walk:
         while True:
             now = await _now(source)
             self._figures[step.name] = _reader(now if before is None else window(before, now))
-            readers = self._readers(step)
-            missing = tuple(judged for one in conditions if not (judged := one.judged(readers)).holds)
+            missing = tuple(one for one in self._judged(conditions, step) if not one.holds)
             if not missing or perf_counter() > deadline_s:
                 return missing
             if source.state is RunState.FAILED:
                 raise EngineError(f"the run failed: {source.error}")
             await asyncio.sleep(WATCH_S)
+
+    def _judged(self, checks: Sequence[Check], step: Step) -> tuple[Judged, ...]:
+        return tuple(check.judged(self._readers(step)) for check in checks)
 
     def _readers(self, step: Step) -> dict[str, Read]:
         return {**self._figures, "": self._figures[step.name]}
@@ -163,10 +190,13 @@ def go_through(lesson: Lesson, on_seen: Callable[[Step, Seen], None] = lambda *_
     """
     began_s = perf_counter()
     walk, seen = Walk(lesson), list[Seen]()
+    if lesson.platforms and sys.platform not in lesson.platforms:
+        why = f"it needs {' or '.join(lesson.platforms)}, this is {sys.platform}"
+        return Outcome(lesson, (Seen(lesson.steps[0].name, cannot=why),), 0.0)
     for steps in _runs(lesson):
         loop = "asyncio" if lesson.experiment is None else lesson.experiment_of(steps[0]).loop
         seen += run_on(loop, _one_run(walk, steps, on_seen))
-        if seen[-1].error:
+        if seen[-1].error or seen[-1].cannot:
             break
     return Outcome(lesson, tuple(seen), perf_counter() - began_s)
 
@@ -190,7 +220,7 @@ async def _one_run(walk: Walk, steps: Sequence[Step], on_seen: Callable[[Step, S
         for step in steps:
             seen.append(await walk.take(step, source))
             on_seen(step, seen[-1])
-            if seen[-1].error:
+            if seen[-1].error or seen[-1].cannot:
                 break
     return seen
 
@@ -224,4 +254,5 @@ def _step_report(seen: Seen) -> dict[str, Any]:
         "waits": [{"until": one.text, "figures": one.figures} for one in seen.waits],
         "figures": dict(seen.figures),
         "error": seen.error or None,
+        "cannot_be_shown": seen.cannot or None,
     }
