@@ -86,7 +86,7 @@ class Lesson:
 
 
 class CannotBeShown(Exception):
-    """Raised by a script, with the reason, where this machine does not show its effect: that is no failure."""
+    """Raised by a script, with the reason, if this machine cannot show its effect: that is no failure."""
 
 
 LIVE = frozenset(key for key, entry in FIELDS.items() if entry.live)
