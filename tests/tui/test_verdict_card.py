@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sockscope.core.config.experiment import FIELDS
+from sockscope.core.config.experiment import FIELDS, Experiment
+from sockscope.core.config.tuning import Tuning
+from sockscope.core.run.advice import again, turns
 from sockscope.core.run.evidence import Evidence
 from sockscope.core.run.findings import Finding, Kind, verdict_of
 from sockscope.errors import ConfigError
@@ -16,7 +18,7 @@ from tests.tui.still import running
 
 async def card(driver: FakeDriver) -> VerdictText:
     await driver.until(lambda: isinstance(driver.app.screen, VerdictScreen), "the card")
-    await driver.sees("What it stands on", "live: the last")
+    await driver.sees("What it stands on", "of the run; r judges anew")
     return driver.app.screen.query_one(VerdictText)
 
 
@@ -55,6 +57,36 @@ async def test_enter_and_a_click_on_the_limit_open_the_card() -> None:
         await card(driver)
         await driver.press("escape", "1", "enter")
         assert driver.app.screen is driver.app.dashboard, "in the knobs it types a value"
+
+
+async def test_a_digit_does_what_stands_beside_it_whatever_the_limit_is_meanwhile() -> None:
+    async with dashboard() as driver:
+
+        def limit() -> Kind:
+            assert driver.session.shown is not None
+            return driver.session.shown.finding.kind
+
+        await driver.press("i")
+        shown, held = await card(driver), limit()
+        turn = shown.advised[0]
+        await driver.sees(f"{held}: ")
+        driver.source.pause()
+        await driver.until(lambda: limit() is Kind.PAUSED, "another limit")
+        await driver.sees(f"{held}: ", "now: paused: ", "r shows that")
+        await driver.press("1")
+        await driver.tunes(**{FIELDS[turn.field].attribute: turn.after})
+        await driver.press("r")
+        await driver.sees("paused: the traffic is paused")
+        assert "now: " not in driver.screen
+        assert not shown.advised
+
+
+def test_a_turn_that_has_come_to_its_end_keeps_its_digit() -> None:
+    experiment, tuning = Experiment(), replace(Tuning(), permits=50)
+    before = turns(Kind.SEMAPHORE, experiment, tuning)
+    after = again(before, Kind.SEMAPHORE, experiment, replace(tuning, permits=0))
+    assert [turn.field for turn in after] == [turn.field for turn in before]
+    assert [turn.is_one for turn in after] == [False, *(True for _ in before[1:])]
 
 
 def test_the_card_fits_and_shows_nothing_of_a_peer_raw() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from sockscope.core.config.applicability import idle_fields
 from sockscope.core.config.experiment import FIELDS, Experiment
@@ -29,12 +29,17 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn of a knob that can be made as the tuning is."""
+    """A turn of a knob; one that cannot be made, or no longer, leaves it as it is."""
 
     field: str
     before: Value
     after: Value
     why: str
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it can be made."""
+        return self.before != self.after
 
 
 def _up(field: str, why: str) -> Advice:
@@ -169,22 +174,29 @@ def turns(kind: Kind, experiment: Experiment, tuning: Tuning) -> list[Turn]:
     A limit that is off cannot be raised.
     """
     idle = idle_fields(experiment, tuning)
-    found = []
-    for advice in ADVICE[kind]:
-        if not advice.field or advice.field in idle:
-            continue
-        spec = FIELDS[advice.field].spec
-        before = getattr(tuning, FIELDS[advice.field].attribute)
-        if advice.to is not None:
-            large = isinstance(advice.to, int) and advice.to > 1 and before >= advice.to
-            after = before if large else advice.to
-        elif advice.way == UP and not before and spec.zero_word:
-            continue
-        else:
-            after = spec.step(before, advice.way)
-        if after != before and not (advice.way == DOWN and not after and spec.zero_word):
-            found.append(Turn(advice.field, before, after, advice.why))
-    return found
+    fields = (advice for advice in ADVICE[kind] if advice.field and advice.field not in idle)
+    return [turn for advice in fields if (turn := _turn(advice, tuning)).is_one]
+
+
+def again(before: Iterable[Turn], kind: Kind, experiment: Experiment, tuning: Tuning) -> list[Turn]:
+    """Return the same turns from another tuning on, in the same order, with those that cannot be made now."""
+    idle = idle_fields(experiment, tuning)
+    advised = {advice.field: advice for advice in ADVICE[kind]}
+    turns = [_turn(advised[turn.field], tuning) for turn in before]
+    return [replace(turn, after=turn.before) if turn.field in idle else turn for turn in turns]
+
+
+def _turn(advice: Advice, tuning: Tuning) -> Turn:
+    spec = FIELDS[advice.field].spec
+    before = after = getattr(tuning, FIELDS[advice.field].attribute)
+    if advice.to is not None:
+        large = isinstance(advice.to, int) and advice.to > 1 and before >= advice.to
+        after = before if large else advice.to
+    elif before or not spec.zero_word or advice.way == DOWN:  # a limit that is off cannot be raised
+        after = spec.step(before, advice.way)
+    if advice.way == DOWN and not after and spec.zero_word:
+        after = before
+    return Turn(advice.field, before, after, advice.why)
 
 
 def besides(kind: Kind) -> list[str]:

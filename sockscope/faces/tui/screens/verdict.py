@@ -18,7 +18,7 @@ from textual.widgets import Static
 
 from sockscope.core import units
 from sockscope.core.config.experiment import FIELDS
-from sockscope.core.run.advice import Turn, besides, turns
+from sockscope.core.run.advice import Turn, again, besides, turns
 from sockscope.core.run.evidence import Evidence, Looked, weighed
 from sockscope.core.run.findings import Finding, Verdict, verdict_of
 from sockscope.faces.tui.screen_state import ScreenState
@@ -36,9 +36,10 @@ _HEAD, _QUIET, _KEY, _NO = "bold", "$foreground 60%", "bold $text-accent", "$tex
 
 
 class VerdictScreen(ModalScreen[None]):
-    """A sheet over the dashboard that follows it: each picture of the run is judged anew.
+    """A sheet over the dashboard with the limit as it was when it was opened, or last asked for with ``r``.
 
-    A digit makes one of the turns that are advised; the card stays, and shows what comes of it.
+    A digit makes the turn that stands beside it, however the run is judged meanwhile; that another limit has
+    come is told.
     """
 
     CSS_PATH = "verdict.tcss"
@@ -46,6 +47,7 @@ class VerdictScreen(ModalScreen[None]):
         Binding("escape,q,i,enter", "dismiss", "close", show=False),
         *(Binding(str(digit), f"turn({digit})", show=False) for digit in range(1, 10)),
         Binding("u", "undo", show=False),
+        Binding("r", "judge", show=False),
     ]
 
     def __init__(self, session: Session, dashboard: DashboardScreen) -> None:
@@ -57,7 +59,7 @@ class VerdictScreen(ModalScreen[None]):
         """Put the text on a sheet that scrolls."""
         with VerticalScroll(id="sheet") as sheet:
             sheet.border_title = "Limit"
-            sheet.border_subtitle = "digits turn, u undoes, Esc closes"
+            sheet.border_subtitle = "digits turn, u undoes, r judges anew, Esc closes"
             yield VerdictText()
 
     def on_mount(self) -> None:
@@ -70,8 +72,8 @@ class VerdictScreen(ModalScreen[None]):
 
     def action_turn(self, number: int) -> None:
         """Make the turn with this number."""
-        if 0 < number <= len(advised := self.query_one(VerdictText).advised):
-            turn = advised[number - 1]
+        advised = self.query_one(VerdictText).advised
+        if 0 < number <= len(advised) and (turn := advised[number - 1]).is_one:
             self._session.tuner.set({turn.field: turn.after})
             self._show_request()
 
@@ -79,6 +81,11 @@ class VerdictScreen(ModalScreen[None]):
         """Take the last turn back."""
         self._session.undo()
         self._show_request()
+
+    def action_judge(self) -> None:
+        """Show the limit as it is now."""
+        if (state := self._dashboard.state) is not None:
+            self.query_one(VerdictText).judge(replace(state, requested=self._session.tuner.requested))
 
     def _show_request(self) -> None:
         """Let the next press of a digit turn on from what has just been requested."""
@@ -92,12 +99,26 @@ class VerdictText(Static):
     def __init__(self) -> None:
         super().__init__()
         self.advised: list[Turn] = []
-        self._state: ScreenState | None = None
+        """By their digits, from 1 on: these stay until it is judged anew."""
+        self._judged: ScreenState | None = None
         self._verdict: Verdict | None = None
+        self._now: ScreenState | None = None
 
     def show(self, state: ScreenState) -> None:
+        """Follow the dashboard: judge at first; then tell whether the limit is another one now."""
+        if self._judged is None:
+            self.judge(state)
+            return
+        self._now = state
+        self.advised = again(
+            self.advised, self._judged.finding.kind, state.snapshot.experiment, state.requested
+        )
+        self.refresh(layout=True)
+
+    def judge(self, state: ScreenState) -> None:
         """Show the verdict of what the dashboard shows."""
-        self._state, self._verdict = state, verdict_of(state.headline)
+        self._judged = self._now = state
+        self._verdict = verdict_of(state.headline)
         self.advised = turns(state.finding.kind, state.snapshot.experiment, state.requested)
         self.refresh(layout=True)
 
@@ -110,17 +131,26 @@ class VerdictText(Static):
         return Content("\n").join(self._lines(self.content_size.width))
 
     def _lines(self, width: int) -> list[Content]:
-        if self._state is None or self._verdict is None:
+        if self._judged is None or self._verdict is None:
             return [Content("nothing has been judged yet: the run begins")]
-        return card_lines(self._state, self._verdict, self.advised, width)
+        return card_lines(self._judged, self._verdict, self.advised, width, self._now)
 
 
-def card_lines(state: ScreenState, verdict: Verdict, advised: Iterable[Turn], width: int) -> list[Content]:
-    """Return the lines of the card at a width."""
+def card_lines(
+    state: ScreenState,
+    verdict: Verdict,
+    advised: Iterable[Turn],
+    width: int,
+    now: ScreenState | None = None,
+) -> list[Content]:
+    """Return the lines of the card at a width; ``now`` is what the dashboard has come to since."""
     finding = state.finding
     told = f"{finding.kind}: {finding.sentence}"
     lines = [Content.styled(line, "bold") for line in wrap(plain(told), width)]
     lines += [Content.styled(line, _QUIET) for line in wrap(_when(state), width)]
+    if now is not None and now.finding.kind != finding.kind:
+        since = f"now: {now.finding.kind}: {now.finding.sentence} (r shows that)"
+        lines += [Content.styled(line, _NO) for line in wrap(plain(since), width)]
     lines += _section("What it stands on", _table(finding.evidence, width))
     lines += _section("What to turn next", _turns(finding, advised, width))
     lines += _section("Asked later, holds too", _held(finding, verdict.after, width))
@@ -135,7 +165,7 @@ def _when(state: ScreenState) -> str:
     length = units.format_duration(state.headline.measured_s)
     if state.frozen:
         return f"frozen with the view: the last {length} until then"
-    return f"live: the last {length}, judged anew every second"
+    return f"the {length} until {units.format_elapsed(state.now_s)} of the run; r judges anew"
 
 
 def _section(title: str, rows: Iterable[Content]) -> list[Content]:
@@ -150,10 +180,13 @@ def _indented(text: str, width: int, indent: str = "  ") -> list[str]:
 def _turns(finding: Finding, advised: Iterable[Turn], width: int) -> Iterator[Content]:
     for number, turn in enumerate(advised, start=1):
         spec = FIELDS[turn.field].spec
-        change = f"{spec.label} {spec.format(turn.before)} → {spec.format(turn.after)}"
-        first, *rest = wrap(f"{change}: {turn.why}", max(20, width - 5))
-        yield Content.styled(f"  {number}  ", _KEY) + Content(first)
-        yield from (Content(" " * 5 + line) for line in rest)
+        change = f"{spec.label} {spec.format(turn.before)} → {spec.format(turn.after)}: {turn.why}"
+        if not turn.is_one:
+            change = f"{spec.label} {spec.format(turn.before)}: no further"
+        first, *rest = wrap(change, max(20, width - 5))
+        style = "" if turn.is_one else _QUIET
+        yield Content.styled(f"  {number}  ", _KEY if turn.is_one else _QUIET) + Content.styled(first, style)
+        yield from (Content.styled(" " * 5 + line, style) for line in rest)
     for told in besides(finding.kind):
         first, *rest = wrap(told, max(20, width - 5))
         yield Content.styled("  -  ", _QUIET) + Content(first)
