@@ -28,6 +28,7 @@ _FORM = {
     Kind.TEXT: "TEXT",
     Kind.OCTETS: "TEXT",
     Kind.ARGUMENTS: "NAME=VALUE",
+    Kind.FAULTS: "FAULT",
 }
 
 
@@ -95,7 +96,7 @@ def allowed(spec: FieldSpec) -> str:
     """Return the range of a field in words, or nothing when it has none."""
     if spec.kind is Kind.CHOICE:
         return ", ".join(spec.choices)
-    if spec.kind in (Kind.FLAG, Kind.TEXT, Kind.OCTETS, Kind.ARGUMENTS) or math.isinf(spec.high):
+    if math.isinf(spec.high) or spec.kind not in (Kind.COUNT, Kind.BYTES, Kind.DURATION):
         return ""
     return f"{spec.format(spec.low)} to {spec.format(spec.high)}"
 

@@ -212,3 +212,52 @@ def exact_duration(seconds: float) -> str:
         if seconds >= size and parse_duration(text) == seconds:
             return text
     return f"{seconds:.12f}".rstrip("0").rstrip(".") + "s"
+
+
+def next_step(value: float, direction: int, smallest: float) -> float:
+    """Return the neighbour of ``value`` on the 1-2-5 scale; ``smallest`` is the first one above zero."""
+    if direction > 0:
+        if value < smallest:
+            return smallest
+        exponent = math.floor(math.log10(value) + 1e-9)
+        for mantissa in (1.0, 2.0, 5.0, 10.0):
+            candidate = mantissa * 10.0**exponent
+            if candidate > value * (1 + 1e-9):
+                return round(candidate, 12)
+    if value <= smallest:
+        return 0
+    exponent = math.floor(math.log10(value) + 1e-9)
+    for mantissa in (5.0, 2.0, 1.0, 0.5):
+        candidate = mantissa * 10.0**exponent
+        if candidate < value * (1 - 1e-9):
+            return round(max(candidate, smallest), 12)
+    return smallest
+
+
+_BYTE_UNITS = (
+    (1 << 30, "GiB"),
+    (10**9, "GB"),
+    (1 << 20, "MiB"),
+    (10**6, "MB"),
+    (1 << 10, "KiB"),
+    (10**3, "kB"),
+)
+
+
+def tidy_bytes(value: int) -> str:
+    """Return a byte count as it was typed (``64 KiB``, ``1,500 B``), nothing rounded."""
+    for size, unit in _BYTE_UNITS:
+        if value >= size and value % size == 0:
+            return f"{value // size:,} {unit}"
+    return f"{value:,} B"
+
+
+def tidy_duration(seconds: float) -> str:
+    """Return a duration as it was typed (``250 ms``, ``1.5 min``), to six digits."""
+    for size, unit in ((60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        text = f"{seconds / size:.6g}"
+        # 100 s, not 1.66667 min.
+        crooked = unit == "min" and seconds < 600 and len(text) > len("1.25")
+        if seconds >= size * (1 - 1e-9) and not crooked:
+            return f"{text} {unit}"
+    return "0" if seconds == 0 else f"{seconds * 1e9:.6g} ns"

@@ -15,6 +15,7 @@ from sockscope.core.config.models import TRANSPORTS
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM
 from sockscope.core.wire.octets import format_octets
+from tests.core.drawn_faults import texts
 
 SPECS = [entry.spec for entry in FIELDS.values()]
 NUMBERS = [spec for spec in SPECS if spec.kind in (Kind.COUNT, Kind.BYTES, Kind.DURATION)]
@@ -50,6 +51,8 @@ def values_of(spec: FieldSpec) -> st.SearchStrategy[Value]:
             return st.dictionaries(names, scalars.filter(lambda value: value not in (math.inf, -math.inf))
                                    | st.lists(scalars.filter(lambda value: not isinstance(value, float)))
                                    ).map(format_arguments)  # fmt: skip
+        case Kind.FAULTS:
+            return texts()
         case Kind.OCTETS:
             return st.just("") | st.binary(min_size=1, max_size=20).map(format_octets)
         case _:
@@ -142,7 +145,7 @@ def test_any_text_is_a_value_or_a_sentence(spec: FieldSpec, text: str) -> None:
         value = spec.parse(text)
     except ValueError as error:
         why = str(error)
-        assert why.startswith(("is n", "must not be negative", "is far too large"))
+        assert why.startswith(("is n", "must not be negative", "is far too large", "names ", "has "))
     else:
         why = spec.check(value)
         assert why is None or why.startswith("is " if spec.reads else "must be")

@@ -23,6 +23,7 @@ from sockscope.core.config.arguments import read_arguments
 from sockscope.core.config.faults import (
     dialogue_faults,
     own_server_faults,
+    placed_faults,
     range_faults,
     tls_faults,
 )
@@ -240,6 +241,8 @@ class Experiment:
         if self.role != "swarm" and faulty.isdisjoint({*OWN, "handler_arg"}):
             yield from own_server_faults(self)
         yield from tls_faults(self)
+        if "fault" not in faulty:
+            yield from placed_faults(self)
         if self.duration_s and self.stall_at_s >= self.duration_s and self.role != "swarm":
             yield FieldFault("stall_at", self.stall_at_s, "is not before the end of the run (--duration)")
         if self.allocator == "tuned" and self.tuning.layout == "loop":

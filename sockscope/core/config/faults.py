@@ -5,14 +5,20 @@ Addresses are checked in :mod:`sockscope.core.config.experiment`.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from sockscope.core.config.fields import spec_of
-from sockscope.core.config.models import CLIENT_MODELS, SERVERS_OF
+from sockscope.core.config.models import CLIENT_MODELS, SERVERS_OF, server_model
 from sockscope.core.config.reference import parse_reference
+from sockscope.core.impairment.fault import BOTH, DOWN, UP, Fault, default_of
+from sockscope.core.impairment.kinds import FAULTS, LINK, faults_of
+from sockscope.core.impairment.kinds import SERVER as IN_SERVER
+from sockscope.core.impairment.link import link_faults
+from sockscope.core.impairment.quantity import Quantity, format_quantity
 from sockscope.core.wire.dialogue import FAULT
 from sockscope.core.wire.ends import Known, Until
 from sockscope.core.wire.requests import MAX_REQUESTS, Requests, parse_weights
@@ -60,10 +66,44 @@ def tuning_faults(tuning: Tuning) -> Iterator[FieldFault]:
     yield from _model_faults(tuning)
     yield from _pipeline_faults(tuning)
     yield from _pool_faults(tuning)
+    yield from _injected_faults(tuning)
     if tuning.tls and tuning.transport != "tcp":
         yield FieldFault("tls", tuning.tls, "is for TCP: over UDP there is none (DTLS)")
     if tuning.transport == "udp":
         yield from _datagram_faults(tuning)
+
+
+def _injected_faults(tuning: Tuning) -> Iterator[FieldFault]:
+    """Yield what is wrong with faults on demand, each by its own part of the text."""
+    on = tuning.faults
+    for fault in on:
+        kind, shown = fault.about, tuning.transport.upper()
+        if tuning.transport not in kind.transports:
+            others = ", ".join(k.name for k in faults_of(tuning.transport) if k.where == kind.where)
+            why = f"is for {kind.transports[0].upper()}; over {shown} there are {others}"
+            yield FieldFault("fault", fault.text, why)
+        elif kind.modifies and not any(
+            other.kind == kind.modifies and other.direction in (BOTH, fault.direction) for other in on
+        ):
+            lacking = default_of(FAULTS[kind.modifies], fault.direction).text
+            yield FieldFault("fault", fault.text, f"needs {kind.modifies}: add {lacking}")
+        elif kind.of_loop and (model := server_model(tuning.transport, tuning.server)) and model.threaded:
+            why = f"needs an event loop that serves, and the {model.name} server has threads"
+            yield FieldFault("fault", fault.text, why)
+    yield from _burst_faults(on)
+
+
+def _burst_faults(on: Iterable[Fault]) -> Iterator[FieldFault]:
+    """Yield bursts that are too short for a loss: in between, at least one datagram has to pass."""
+    for direction in (UP, DOWN):
+        link = link_faults(on, direction, "udp")
+        if link.loss_burst and link.loss_ratio < 1:
+            shortest = math.ceil(link.loss_ratio / (1 - link.loss_ratio) - 1e-9)
+            if link.loss_burst < shortest:
+                loss = format_quantity(Quantity.RATIO, link.loss_ratio)
+                why = f"is too short: a loss of {loss} needs bursts of {shortest}"
+                yield FieldFault("fault", f"loss-burst={link.loss_burst:.0f}", why)
+                return
 
 
 def _datagram_faults(tuning: Tuning) -> Iterator[FieldFault]:
@@ -89,6 +129,23 @@ def _model_faults(tuning: Tuning) -> Iterator[FieldFault]:
             "server_permits", tuning.server_permits,
             f"is less than one for each of {tuning.server_processes} server processes",
         )  # fmt: skip
+
+
+def placed_faults(experiment: Experiment) -> Iterator[FieldFault]:
+    """Yield faults on demand that nobody here can make."""
+    for fault in experiment.tuning.faults:
+        kind = fault.about
+        if kind.where == LINK and experiment.role == "server":
+            yield FieldFault(
+                "fault", fault.text, "needs clients here: it is made between them and the server"
+            )
+        if kind.where != IN_SERVER:
+            continue
+        if experiment.role == "swarm":
+            yield FieldFault("fault", fault.text, "is made in a server here, and the server is elsewhere")
+        elif kind.of_model and experiment.own_server:
+            why = f"is made in the handler of a server model, and {experiment.own_server} serves"
+            yield FieldFault("fault", fault.text, why)
 
 
 def tls_faults(experiment: Experiment) -> Iterator[FieldFault]:

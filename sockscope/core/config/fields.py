@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from sockscope.core import units
 from sockscope.core.config.arguments import format_arguments, read_arguments
+from sockscope.core.impairment.fault import read_faults, shown, text_of
 from sockscope.core.wire.octets import format_octets, parse_octets
 
 Value = int | float | bool | str
@@ -34,6 +35,8 @@ class Kind(Enum):
     """Bytes, written as :mod:`sockscope.core.wire.octets` reads them."""
     ARGUMENTS = "arguments"
     """Arguments by name, a line each, as :mod:`sockscope.core.config.arguments` reads them."""
+    FAULTS = "faults"
+    """Faults on demand in one text, as :mod:`sockscope.core.impairment.fault` reads them."""
 
 
 class Subject(Enum):
@@ -141,6 +144,8 @@ class FieldSpec:
         """
         if self.kind is Kind.ARGUMENTS:
             return format_arguments(raw) if raw else ""
+        if self.kind is Kind.FAULTS:
+            return _written_faults(raw)
         if self.several and isinstance(raw, list | tuple):
             return "\n".join(str(self._parse_one_of(raw, place)) for place in range(len(raw)))
         if isinstance(raw, str):
@@ -204,7 +209,7 @@ class FieldSpec:
                 return "a size (for example 64K)"
             case Kind.COUNT:
                 return "a whole number"
-            case Kind.TEXT | Kind.OCTETS:
+            case Kind.TEXT | Kind.OCTETS | Kind.FAULTS:
                 return "text"
             case Kind.ARGUMENTS:
                 return "name=value, or a table of them"
@@ -214,7 +219,7 @@ class FieldSpec:
         if not self._fits(value):
             return f"must be {self._wanted()}"
         if reads := _READERS.get(self.kind, self.reads):
-            whole = self.kind is Kind.ARGUMENTS or not self.several
+            whole = self.kind in (Kind.ARGUMENTS, Kind.FAULTS) or not self.several
             texts = [str(value)] if whole else str(value).split("\n")
             faults = (_fault_of(reads, text) for text in texts) if value else ()
             return next(filter(None, faults), None)
@@ -236,7 +241,7 @@ class FieldSpec:
         match self.kind:
             case Kind.CHOICE:
                 return value in self.choices
-            case Kind.TEXT | Kind.OCTETS | Kind.ARGUMENTS:
+            case Kind.TEXT | Kind.OCTETS | Kind.ARGUMENTS | Kind.FAULTS:
                 return isinstance(value, str)
             case Kind.FLAG:
                 return isinstance(value, bool)
@@ -258,14 +263,18 @@ class FieldSpec:
             case Kind.COUNT:
                 return units.format_count(float(value))
             case Kind.BYTES:
-                return _tidy_bytes(int(value))
+                return units.tidy_bytes(int(value))
             case Kind.DURATION:
-                return _tidy_duration(float(value))
+                return units.tidy_duration(float(value))
+            case Kind.FAULTS:
+                return shown(read_faults(str(value)))
             case _:
                 return str(value)
 
     def exact(self, value: Value) -> Value | list[str]:
         """Return ``value`` as TOML would hold it, such that :meth:`parse` reads the same value back."""
+        if self.kind is Kind.FAULTS:
+            return [fault.text for fault in read_faults(str(value))]
         if self.several and "\n" in str(value):
             return str(value).split("\n")
         if self.kind is Kind.BYTES and not isinstance(value, str):
@@ -290,7 +299,7 @@ class FieldSpec:
             return value
         stepped = float(value)
         for _ in range(3 if coarse else 1):
-            stepped = _one_step(stepped, direction, self.smallest_step)
+            stepped = units.next_step(stepped, direction, self.smallest_step)
         bounded = min(max(stepped, self.low), self.high)
         return bounded if self.kind is Kind.DURATION else round(bounded)
 
@@ -298,7 +307,17 @@ class FieldSpec:
 _READERS: Mapping[Kind, Callable[[str], object]] = {
     Kind.OCTETS: parse_octets,
     Kind.ARGUMENTS: read_arguments,
+    Kind.FAULTS: read_faults,
 }
+
+
+def _written_faults(raw: object) -> str:
+    """Return faults as a field holds them: those of a text, or of a list of them; raises ValueError."""
+    given = raw if isinstance(raw, list | tuple) else [raw]
+    texts = [text for text in given if isinstance(text, str)]
+    if len(texts) < len(given):
+        raise ValueError("is not text, such as loss=2%")
+    return text_of(read_faults(", ".join(texts)))
 
 
 def _fault_of(reads: Callable[[str], object], text: str) -> str | None:
@@ -307,52 +326,6 @@ def _fault_of(reads: Callable[[str], object], text: str) -> str | None:
     except ValueError as error:
         return str(error)
     return None
-
-
-def _one_step(value: float, direction: int, smallest: float) -> float:
-    if direction > 0:
-        if value < smallest:
-            return smallest
-        exponent = math.floor(math.log10(value) + 1e-9)
-        for mantissa in (1.0, 2.0, 5.0, 10.0):
-            candidate = mantissa * 10.0**exponent
-            if candidate > value * (1 + 1e-9):
-                return round(candidate, 12)
-    if value <= smallest:
-        return 0
-    exponent = math.floor(math.log10(value) + 1e-9)
-    for mantissa in (5.0, 2.0, 1.0, 0.5):
-        candidate = mantissa * 10.0**exponent
-        if candidate < value * (1 - 1e-9):
-            return round(max(candidate, smallest), 12)
-    return smallest
-
-
-_BYTE_UNITS = (
-    (1 << 30, "GiB"),
-    (10**9, "GB"),
-    (1 << 20, "MiB"),
-    (10**6, "MB"),
-    (1 << 10, "KiB"),
-    (10**3, "kB"),
-)
-
-
-def _tidy_bytes(value: int) -> str:
-    for size, unit in _BYTE_UNITS:
-        if value >= size and value % size == 0:
-            return f"{value // size:,} {unit}"
-    return f"{value:,} B"
-
-
-def _tidy_duration(seconds: float) -> str:
-    for size, unit in ((60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        text = f"{seconds / size:.6g}"
-        # 100 s, not 1.66667 min.
-        crooked = unit == "min" and seconds < 600 and len(text) > len("1.25")
-        if seconds >= size * (1 - 1e-9) and not crooked:
-            return f"{text} {unit}"
-    return "0" if seconds == 0 else f"{seconds * 1e9:.6g} ns"
 
 
 def spec_of(field: Field[Any]) -> FieldSpec:

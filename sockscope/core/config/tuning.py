@@ -20,6 +20,7 @@ from sockscope.core.config.models import (
     TRANSPORTS,
     carrier,
 )
+from sockscope.core.impairment.fault import Fault, read_faults
 from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.wire.framing import LENGTH_HEADER_BYTES, MAX_FRAME_BYTES
 from sockscope.core.wire.patterns import parse_pattern
@@ -166,6 +167,15 @@ class Tuning:
     reject: str = declared("", "reject", "reject", Kind.TEXT,
         "pattern that a good answer has not in it, such as /^-ERR/; an answer that has is an error",
         role=SWARM, subject=Subject.WORKLOAD, reads=parse_pattern, flag=Flag(metavar="/RE/"))  # fmt: skip
+
+    fault: str = declared("", "fault", "faults", Kind.FAULTS,
+        "fault on demand, such as 'loss=2%' or 'delay=20ms up': on the link by a relay, or in the server",
+        subject=Subject.SETUP, several=True, knob=Knob(290), flag=Flag(metavar="FAULT"))  # fmt: skip
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults that are on; raises ValueError where their text is faulty."""
+        return read_faults(self.fault)
 
     @property
     def layout(self) -> str:
