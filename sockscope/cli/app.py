@@ -49,6 +49,7 @@ from sockscope.cli.spec import (
     with_protocol,
 )
 from sockscope.cli.sweep import NOT_SWEPT, design_of, sweep_flags, sweep_plan
+from sockscope.cli.terminal import need_terminal
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.roles import SERVER
@@ -171,7 +172,7 @@ def app(ctx: click.Context, /, **params: Any) -> None:
     if params["print_spec"]:
         tell(to_toml(experiment))
         return
-    _need_terminal()
+    need_terminal()
     from sockscope.faces.tui.run import run_dashboard
     from sockscope.lab.environment import environment
 
@@ -451,20 +452,6 @@ def _parse_interval(text: str) -> float:
     if interval_s < SHORTEST_INTERVAL_S:
         raise ValueError(f"must be at least {format_duration(SHORTEST_INTERVAL_S)}")
     return interval_s
-
-
-def _need_terminal() -> None:
-    """Say what is missing and exit, unless the dashboard has a terminal."""
-    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
-        say("the dashboard needs a terminal; without one, use: sockscope run")
-        click.get_current_context().exit(EXIT_USAGE)
-    if not sys.stderr.isatty():
-        # Told on stdout, as nobody may look into the file.
-        tell(
-            "sockscope: the dashboard is drawn on standard error, which must be a terminal: "
-            "do not redirect it (2>)\n"
-        )
-        click.get_current_context().exit(EXIT_USAGE)
 
 
 def _refuse_flags_before(command: str, params: Params) -> None:

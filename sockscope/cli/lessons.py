@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sockscope.cli.aim import anew
+from sockscope.cli.history import history_flags, history_of
+from sockscope.cli.look import look_flags, looked_for
+from sockscope.cli.terminal import need_terminal
 from sockscope.faces.printing import tell
 
 if TYPE_CHECKING:
@@ -42,20 +46,43 @@ def lessons(directory: str, as_json: bool) -> None:
 @click.option("--check", is_flag=True, help="Run it without a screen; exit with 1 if an effect is not shown.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object, with --check.")
 @_directory_flag
+@history_flags
+@look_flags
 @click.pass_context
 def lesson(
-    ctx: click.Context, /, name: str | None, every: bool, check: bool, as_json: bool, directory: str
+    ctx: click.Context,
+    /,
+    name: str | None,
+    every: bool,
+    check: bool,
+    as_json: bool,
+    directory: str,
+    **params: Any,
 ) -> None:
     """Go through a lesson: predict, then see it happen on real sockets."""
     if every == (name is not None):
         raise click.UsageError("which lesson? Give its NAME, or --all --check; sockscope lessons lists them")
-    if not check:
-        raise click.UsageError("--check is needed: lessons run without a screen")
     from sockscope.faces.lessons import check_lessons
     from sockscope.lab.lessons.shelf import lesson_called
 
+    if not check:
+        if name is None or as_json:
+            raise click.UsageError(f"{'--all' if every else '--json'} needs --check")
+        ctx.exit(_taught(lesson_called(name, directory), params))
     chosen = _all(directory) if name is None else [lesson_called(name, directory)]
     ctx.exit(check_lessons(chosen, as_json=as_json))
+
+
+def _taught(lesson: Lesson, params: Mapping[str, Any]) -> int:
+    """Show a lesson in the dashboard, and return the exit code."""
+    need_terminal()
+    from sockscope.faces.tui.run import run_dashboard
+    from sockscope.lab.environment import environment
+    from sockscope.lab.lessons.telling import Telling
+
+    return run_dashboard(
+        lesson.waiting, environment(), history_of(params), looked_for(params), anew, Telling(lesson)
+    )
 
 
 def _all(directory: str) -> list[Lesson]:

@@ -14,7 +14,7 @@ from sockscope.lab.lessons.walk import Outcome, Seen, go_through
 
 _COLUMNS: tuple[TextColumn[Lesson], ...] = (
     TextColumn("lesson", lambda lesson: lesson.name, left=True),
-    TextColumn("takes", lambda lesson: format_duration(lesson.seconds)),
+    TextColumn("takes", lambda lesson: f"{lesson.seconds:.0f} s"),
     TextColumn("what one sees", lambda lesson: lesson.watch, left=True),
 )
 

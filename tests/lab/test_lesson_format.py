@@ -90,6 +90,7 @@ def test_a_lesson_is_its_file(tmp_path: Path) -> None:
         ('"p50 > 1ms"', '"p5 > 1ms"', "check of step first in mine.toml = 'p5 > 1ms' names p5, which is no"),
         ("step.first", "step.third", "names third, which is no earlier step; there is first"),
         ('until = "responses >= 10"', "", "until of step first in mine.toml = '' is needed"),
+        ("clients = 5", "requests = 5", "requests in mine.toml = '' has no place in a lesson"),
         (":converse", ":gone", "code in mine.toml = "),
         (":converse", ":gone", " names gone, which is not in blocking.py"),
         ("servers.threads.", "gone.", "which is no module here"),

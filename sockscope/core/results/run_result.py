@@ -462,6 +462,9 @@ _SUMMARY: tuple[_Field, ...] = (
 )
 
 
+_SECTIONS: Mapping[str, _Field] = {field.name: field for field in _SUMMARY if field.name in SECTIONS}
+
+
 def report(
     snapshot: Snapshot, environment: Mapping[str, object], windows: Sequence[Snapshot] = ()
 ) -> dict[str, Any]:
@@ -470,6 +473,24 @@ def report(
     ``windows`` are the seconds of the run, in order; from them is told how sure the figures are.
     """
     return written(_SUMMARY, _Source(snapshot, environment, windows))
+
+
+def reading(snapshot: Snapshot) -> Callable[[str], float | None]:
+    """Return what reads single figures of a window by their dotted names; None: not known.
+
+    Sections are worked out when something in them is read, and nothing else of the object is.
+    """
+    source = _Source(snapshot, {})
+    sections: dict[str, Mapping[str, Any]] = {}
+
+    def read(name: str) -> float | None:
+        section, _, figure = name.rpartition(".")
+        if section not in sections:
+            sections[section] = _SECTIONS[section].write(source)
+        value: float | None = sections[section][figure]
+        return value
+
+    return read
 
 
 def interval(snapshot: Snapshot) -> dict[str, Any]:

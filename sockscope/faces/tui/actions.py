@@ -58,6 +58,9 @@ class Controls(Protocol):
     def open_loops(self) -> None:
         """Show what a closed loop leaves out, and go over to an open one."""
 
+    def open_lessons(self) -> None:
+        """Show the lessons, or give the keys to the one that goes on."""
+
     def open_verdict(self) -> None:
         """Show what the limit stands on."""
 
@@ -293,6 +296,8 @@ ACTIONS: tuple[Action, ...] = (
            lambda on: on.open_race(), 48),
     Action("sweep", "W", "W", "sweep", "Step through a knob: its curve, where it bends, and its law", KEEP,
            lambda on: on.open_sweep(), 28),
+    Action("lessons", "L", "L", "lessons", "Lessons: predict, then see it happen on real sockets", GO,
+           lambda on: on.open_lessons(), 46),
     Action("history", "h", "h", "history", "Finished runs, and two of them overlaid", KEEP,
            lambda on: on.open_history(), 45),
     Action("help", "question_mark,f1", "?", "help", "Keys, and what each figure means", APP,

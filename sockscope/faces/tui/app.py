@@ -15,6 +15,7 @@ from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import RunState
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, SockscopeError
 from sockscope.faces.tui.actions import ACTIONS, BY_ID, Action
+from sockscope.faces.tui.lessons import Teaching
 from sockscope.faces.tui.look import Look, LookApp
 from sockscope.faces.tui.offer import Offering
 from sockscope.faces.tui.paced import PacedApp
@@ -22,12 +23,15 @@ from sockscope.faces.tui.screens.conversation import ConversationScreen, Reader
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.screens.help import HelpScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
+from sockscope.faces.tui.screens.lessons import LessonsScreen
 from sockscope.faces.tui.screens.open_loop import OpenLoopScreen
 from sockscope.faces.tui.screens.race import RaceScreen
 from sockscope.faces.tui.screens.sweep import SweepScreen
 from sockscope.faces.tui.screens.verdict import VerdictScreen
 from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.terminal import TerminalEnding
+from sockscope.lab.lessons.shelf import shelf
+from sockscope.lab.lessons.telling import Telling
 from sockscope.store.history import History
 
 
@@ -51,6 +55,7 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         on_started: Callable[[], None] = lambda: None,
         look: Look = Look(),  # noqa: B008
         ending: TerminalEnding | None = None,
+        telling: Telling | None = None,
     ) -> None:
         super().__init__(ending, look)
         self.session = session
@@ -58,6 +63,8 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         self.read = read
         self.restart: Experiment | None = None
         self.notice = ""
+        self.telling = telling
+        """The lesson that goes on, here or in the run that begins next."""
         self.start_error: SockscopeError | None = None
         self._on_started = on_started
         self._starting: asyncio.Future[None] | None = None
@@ -87,6 +94,8 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
             self.set_interval(self.session.tick_s, self.session.tick_in_turns)
         self.run_worker(self._leave_at_the_end())
         self.call_after_refresh(self._on_started)
+        if self.telling is not None:
+            self.begin_lesson(self.telling)
 
     async def _leave_at_the_end(self) -> None:
         if await self.session.wait() and self._leaving is None:
@@ -166,6 +175,18 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
             self.session.say("no history: this run was started with --no-history")
         else:
             self.push_screen(HistoryScreen(self.history))
+
+    def open_lessons(self) -> None:
+        """Show the lessons, or give the keys to the one that goes on."""
+        if self.dashboard.teaches:
+            self.dashboard.focus_lesson()
+        else:
+            self.push_screen(LessonsScreen(shelf(), lambda lesson: self.begin_lesson(Telling(lesson))))
+
+    def begin_lesson(self, telling: Telling) -> None:
+        """Show a lesson, or go on with it in the run that has begun for it."""
+        self.telling = telling
+        self.dashboard.teach(Teaching(telling, self.session, self.leave))
 
     def open_verdict(self) -> None:
         """Show what the limit stands on."""

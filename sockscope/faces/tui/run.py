@@ -23,6 +23,7 @@ from sockscope.faces.tui.look import Look, LookFlags, keep_look, look_of
 from sockscope.faces.tui.screens.conversation import Reader
 from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.terminal import TerminalEnding, adapt_textual
+from sockscope.lab.lessons.telling import Telling
 from sockscope.store.history import History
 
 
@@ -32,14 +33,16 @@ def run_dashboard(
     history: History | None = None,
     flags: LookFlags = LookFlags(),  # noqa: B008
     read: Reader = lambda experiment, _: experiment,
+    telling: Telling | None = None,
 ) -> int:
     """Run the dashboard until it is left, and keep its runs in ``history``; return the exit code.
 
-    ``read`` makes an experiment of what is typed there. Raises SockscopeError before it starts.
+    ``read`` makes an experiment of what is typed there, ``telling`` is a lesson to begin with.
+    Raises SockscopeError before it starts.
     """
     adapt_textual()
     with TerminalEnding(bool(experiment.own_server)) as ending:
-        return _run_until_left(experiment, environment, history, flags, read, ending)
+        return _run_until_left(experiment, environment, history, flags, read, ending, telling)
 
 
 def _run_until_left(
@@ -49,6 +52,7 @@ def _run_until_left(
     flags: LookFlags,
     read: Reader,
     ending: TerminalEnding,
+    telling: Telling | None,
 ) -> int:
     look = look_of(flags, os.environ)
     notice = ""
@@ -65,12 +69,16 @@ def _run_until_left(
             on_started=partial(_started, session, look, notice),
             look=look,
             ending=ending,
+            telling=telling,
         )
         began_at = datetime.now(UTC)
         code = ending.run(experiment.loop, _shown(app, engine, ending))
+        telling = app.telling
         if app.start_error is not None:
             if before is None:
                 raise app.start_error
+            if telling is not None:
+                telling.has_no_run()
             experiment, before, notice = before, None, f"no new run, it goes on as before: {app.start_error}"
             continue
         if code == EXIT_INTERRUPTED and session.shown is None:  # it was left before it began

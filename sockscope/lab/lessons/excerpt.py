@@ -76,10 +76,15 @@ def _found(body: list[ast.stmt], names: list[str]) -> _Node | None:
 
 
 def _body(node: _Node, lines: list[str]) -> tuple[int, list[str]]:
-    """Return the number of the first line and the lines, moved to the left, without the docstring."""
-    left_out = set(_docstring(node))
+    """Return the number of the first line and the lines, moved to the left, without docstrings."""
+    left_out = {
+        number for inner in ast.walk(node) if isinstance(inner, _Node) for number in _docstring(inner)
+    }
     numbers = [n for n in range(node.lineno, (node.end_lineno or node.lineno) + 1) if n not in left_out]
     kept = [lines[number - 1] for number in numbers]
+    kept = [
+        line for before, line in zip(["x:", *kept], kept, strict=False) if line.strip() or before[-1:] != ":"
+    ]
     indent = min((len(line) - len(line.lstrip()) for line in kept if line.strip()), default=0)
     return node.lineno, [line[indent:].rstrip() for line in kept]
 

@@ -85,6 +85,10 @@ class _Reader:
         self._place = ""
         if self.faults:
             return None
+        if experiment is not None and (experiment.requests or experiment.duration_s):
+            why = "has no place in a lesson, whose run goes on: let clients think for long instead"
+            self._fault("requests" if experiment.requests else "duration", "", why)
+            return None
         lesson = Lesson(
             self.path.stem, title, watch, seconds, experiment, tuple(steps), str(self.path), platforms
         )

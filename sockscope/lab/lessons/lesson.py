@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.results.checks import Check
+from sockscope.core.roles import SERVER
 from sockscope.lab.lessons.excerpt import Excerpt
 
 DEFAULT_PATIENCE_S = 20.0
@@ -79,6 +81,27 @@ class Lesson:
         assert self.experiment is not None
         experiment = self.experiment.with_values({**step.run_anew, **step.tune})
         return experiment.settled().with_values(step.run_anew).validated()
+
+    @property
+    def waiting(self) -> Experiment:
+        """A run in which nothing happens yet, for the time until the first question is answered."""
+        experiment = self.experiment or Experiment()
+        tuning = replace(Tuning(), transport=experiment.tuning.transport, family=experiment.tuning.family)
+        return Experiment(tuning=tuning, role=SERVER, loop=experiment.loop)
+
+    def values_at(self, step: Step) -> dict[str, Value]:
+        """Return the fields that the steps of a run have set until ``step``, by key."""
+        values: dict[str, Value] = {}
+        for one in self.steps:
+            values = {**({} if self.begins_anew(one) else values), **one.run_anew, **one.tune}
+            if one is step:
+                break
+        return values
+
+    def run_of(self, step: Step) -> Step:
+        """Return the step whose run ``step`` acts on: itself where it begins anew."""
+        before = self.steps[: self.steps.index(step) + 1]
+        return next(one for one in reversed(before) if self.begins_anew(one))
 
     def begins_anew(self, step: Step) -> bool:
         """Tell whether a step needs a run of its own: the first one does, and one with other fixed fields."""

@@ -8,24 +8,56 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.results.checks import Check, Judged
-from sockscope.core.results.run_result import report
-from sockscope.core.results.schema import Report, known
+from sockscope.core.results.run_result import reading
 from sockscope.core.run.snapshot import RunState, Snapshot
-from sockscope.core.run.source import RunSource
 from sockscope.core.run.window import window
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import run_on
 from sockscope.errors import EngineError, SockscopeError
 from sockscope.lab.lessons.format import ELAPSED
-from sockscope.lab.lessons.lesson import Lesson, Step
+from sockscope.lab.lessons.lesson import LIVE, Lesson, Step
 from sockscope.lab.lessons.perform import perform
 
 WATCH_S = 0.05
 """How often the conditions of a step are looked at."""
 Read = Callable[[str], float | None]
+
+
+class Stage(Protocol):
+    """What a step acts on: a run, as :class:`~sockscope.core.run.source.RunSource` describes it."""
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was fixed before the run began."""
+
+    @property
+    def tuning(self) -> Tuning:
+        """The tuning in force."""
+
+    @property
+    def state(self) -> RunState:
+        """Where in its life the run is."""
+
+    @property
+    def error(self) -> str:
+        """Why the run has failed; empty otherwise."""
+
+    async def apply(self, tuning: Tuning) -> None:
+        """Change to ``tuning``; raises SockscopeError."""
+
+    def stall(self) -> None:
+        """Let the server stand still for a while; raises SockscopeError."""
+
+    async def settle(self) -> None:
+        """Bring what is known up to this moment."""
+
+    def snapshot(self) -> Snapshot:
+        """Return everything at this moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +143,11 @@ class Walk:
 
     def __init__(self, lesson: Lesson) -> None:
         self.lesson = lesson
+        self.missing: tuple[Judged, ...] = ()
+        """The conditions that the step which goes on is still waiting for."""
         self._figures: dict[str, Read] = {}
 
-    async def take(self, step: Step, source: RunSource | None) -> Seen:
+    async def take(self, step: Step, source: Stage | None) -> Seen:
         """Carry out one step, and judge it.
 
         ``source`` is the run that it acts on, which has been started: with the experiment of this step where
@@ -137,12 +171,13 @@ class Walk:
         elapsed_s = perf_counter() - began_s
         return Seen(step.name, checks, waits, error, elapsed_s, self._told(step), printed, cannot)
 
-    async def _run(self, step: Step, source: RunSource) -> tuple[Judged, ...]:
+    async def _run(self, step: Step, source: Stage) -> tuple[Judged, ...]:
         """Act on a run until the conditions hold; return those that did not come."""
         deadline_s = perf_counter() + step.patience_s
-        if not self.lesson.begins_anew(step) and step.tune:
-            tuned = replace(source.experiment, tuning=source.tuning).with_values(step.tune)
-            await source.apply(tuned.tuning)
+        if not self.lesson.begins_anew(step):
+            tuned = replace(source.experiment, tuning=source.tuning)
+            live = {key: value for key, value in self.lesson.values_at(step).items() if key in LIVE}
+            await source.apply(tuned.with_values(live).tuning)
         before = None if self.lesson.begins_anew(step) else await _now(source)
         if missing := await self._until(step, step.settle, source, before, deadline_s):
             return missing
@@ -156,7 +191,7 @@ class Walk:
         self,
         step: Step,
         conditions: Sequence[Check],
-        source: RunSource,
+        source: Stage,
         before: Snapshot | None,
         deadline_s: float,
     ) -> tuple[Judged, ...]:
@@ -164,7 +199,7 @@ class Walk:
         while True:
             now = await _now(source)
             self._figures[step.name] = _reader(now if before is None else window(before, now))
-            missing = tuple(one for one in self._judged(conditions, step) if not one.holds)
+            self.missing = missing = tuple(one for one in self._judged(conditions, step) if not one.holds)
             if not missing or perf_counter() > deadline_s:
                 return missing
             if source.state is RunState.FAILED:
@@ -225,24 +260,15 @@ async def _one_run(walk: Walk, steps: Sequence[Step], on_seen: Callable[[Step, S
     return seen
 
 
-async def _now(source: RunSource) -> Snapshot:
+async def _now(source: Stage) -> Snapshot:
     await source.settle()
     return source.snapshot()
 
 
 def _reader(seen: Snapshot) -> Read:
-    """Return what reads the figures of a window; they are worked out when the first is read."""
-    made: list[Report] = []
-
-    def read(name: str) -> float | None:
-        if name == ELAPSED:
-            return seen.measured_s
-        if not made:
-            made.append(report(seen, {}))
-        value: float | None = known(made[0], name)
-        return value
-
-    return read
+    """Return what reads the figures of a window."""
+    read = reading(seen)
+    return lambda name: seen.measured_s if name == ELAPSED else read(name)
 
 
 def _step_report(seen: Seen) -> dict[str, Any]:

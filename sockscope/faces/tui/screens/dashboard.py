@@ -23,6 +23,7 @@ from sockscope.faces.tui import messages
 from sockscope.faces.tui.actions import labels_now
 from sockscope.faces.tui.compositor import FrugalCompositor
 from sockscope.faces.tui.exports import files_of
+from sockscope.faces.tui.lessons import Teaching
 from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.paced import PacedApp
 from sockscope.faces.tui.panels.header import HeaderPanel
@@ -32,6 +33,7 @@ from sockscope.faces.tui.panels.panel import Kind, Panel, Place
 from sockscope.faces.tui.panels.table import PANELS
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.screens.footer import FooterBar
+from sockscope.faces.tui.screens.lesson_pane import LessonPane
 from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.viewer import Severity
 from sockscope.faces.tui.widgets.plain import plain
@@ -100,6 +102,7 @@ class DashboardScreen(Screen[None]):
         with Container(id="body"):
             for entry in PANELS:
                 yield entry.make(entry).data_bind(DashboardScreen.state)
+        yield LessonPane()
         yield FooterBar(id="footer")
         yield Static(
             f"This terminal is too small: SockScope needs {SMALLEST[0]}×{SMALLEST[1]}.\nq quits.",
@@ -242,6 +245,27 @@ class DashboardScreen(Screen[None]):
         """Cancel a task."""
         self.run_worker(self._session.cancel_task(message.pid, message.number))
 
+    # A lesson.
+
+    def teach(self, teaching: Teaching) -> None:
+        """Show a lesson below the panels, or in their place where it has no run."""
+        self.query_one(LessonPane).teach(teaching)
+        self._arrange()
+
+    @property
+    def teaches(self) -> bool:
+        """Whether a lesson is shown."""
+        return self.query_one(LessonPane).display
+
+    def focus_lesson(self) -> None:
+        """Give the keys to the lesson."""
+        self.query_one(LessonPane).focus_told()
+
+    def on_lesson_pane_ended(self) -> None:
+        """Give its room back."""
+        self._arrange()
+        self.focus_panel(self._chosen[Kind.LISTING].entry.id)
+
     # What can be kept.
 
     def clipping(self) -> Clipping:
@@ -257,6 +281,12 @@ class DashboardScreen(Screen[None]):
     def _arrange(self) -> None:
         self._arranged_for = self.app.size
         width, height = self.app.size
+        lesson = self.query_one(LessonPane)
+        lesson.set_class(lesson.fills_screen, "-whole")
+        self.query_one("#body").set_class(lesson.fills_screen and lesson.display, "-hidden")
+        if not lesson.fills_screen:
+            lesson.styles.height = rows = lesson.rows_of(height)
+            height -= rows
         narrow = width < NARROW[0] or height < NARROW[1]
         wide = not narrow and width >= WIDE[0] and height >= WIDE[1]
         self.update_classes(

@@ -1,0 +1,249 @@
+"""The pane of a lesson in the dashboard: what is told, asked and seen, and beside it the code that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container, VerticalScroll
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import Input, Static
+
+from sockscope.errors import SockscopeError
+from sockscope.faces.tui.lessons import Teaching
+from sockscope.faces.tui.screens.lesson_text import code_lines, keys_now, told_lines
+from sockscope.faces.tui.widgets.plain import plain
+from sockscope.lab.lessons.telling import Phase
+
+LOOK_S = 0.25
+"""How often it is told what a step is still waiting for."""
+SHARE = 0.42
+"""Share of the height that the pane has beside a run."""
+LEAST_ROWS, MOST_ROWS = 9, 18
+TWO_COLUMNS = 90
+"""From this width on the code stands beside what is told."""
+
+
+class LessonPane(Container):
+    """Shows a lesson, and takes the keys of those who go through it while it has the focus.
+
+    Digits predict, Enter goes on. It is not there until :meth:`teach`.
+    """
+
+    class Ended(Message):
+        """The lesson is closed."""
+
+    BINDINGS: ClassVar = [
+        *(Binding(str(digit), f"choose({digit})", show=False) for digit in range(1, 10)),
+        Binding("enter", "go_on", show=False),
+        Binding("b,backspace", "go_back", show=False),
+        Binding("a", "again", show=False),
+        Binding("v", "vote", show=False),
+        Binding("c", "code", show=False),
+        Binding("escape", "end", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="lesson")
+        self.teaching: Teaching | None = None
+        self._looking: Timer | None = None
+        self._told = _Lines(id="lesson-text")
+        self._code = _Lines(id="lesson-code-text")
+        self._votes = VoteLine(id="lesson-votes")
+        self._scroll = VerticalScroll(id="lesson-told")
+        self.display = False
+
+    def compose(self) -> ComposeResult:
+        """What is told to the left, the code to the right, and a line for the votes."""
+        with self._scroll:
+            yield self._told
+        with VerticalScroll(id="lesson-code", can_focus=False):
+            yield self._code
+        self._votes.display = False
+        yield self._votes
+
+    # Life.
+
+    def teach(self, teaching: Teaching) -> None:
+        """Show a lesson; where its run has just begun for a step, carry that step out."""
+        self.teaching = teaching
+        self.display = True
+        self.remove_class("-code")
+        self._looking = self._looking or self.set_interval(LOOK_S, self._look)
+        self.focus_told()
+        self.tell()
+        if teaching.telling.phase is Phase.DOING:
+            self.run_worker(self._carry_on(), group="lesson")
+
+    def focus_told(self) -> None:
+        """Take the keys."""
+        self._scroll.focus()
+
+    @property
+    def fills_screen(self) -> bool:
+        """Whether nothing else of the dashboard is of interest: the lesson has no run."""
+        return self.teaching is not None and self.teaching.telling.lesson.experiment is None
+
+    def rows_of(self, height: int) -> int:
+        """Return how many rows of a screen of this height the pane takes beside a run."""
+        return max(LEAST_ROWS, min(MOST_ROWS, round(height * SHARE))) if self.display else 0
+
+    def _look(self) -> None:
+        if self.teaching is not None and self.teaching.telling.phase is Phase.DOING:
+            self.tell()
+
+    def tell(self) -> None:
+        """Show how the lesson stands."""
+        if self.teaching is None:
+            return
+        telling = self.teaching.telling
+        title = plain(f"Lesson  {telling.lesson.title}  {telling.index + 1} of {len(telling.lesson.steps)}")
+        self.border_title, self.border_subtitle = Content(title), keys_now(telling)
+        if telling.phase is Phase.SEEN:
+            self.call_after_refresh(self._scroll.scroll_end, animate=False)
+        self._told.show(lambda width: list(told_lines(telling, width)))
+        self._code.show(lambda width: list(code_lines(telling.step.code, width)))
+
+    # Keys.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Leave keys that mean nothing at the moment to the dashboard."""
+        if self.teaching is None or self._votes.display:
+            return False
+        telling = self.teaching.telling
+        if action == "choose":
+            return telling.phase is Phase.ASKED and parameters[0] in range(1, len(telling.step.choices) + 1)
+        if action == "vote":
+            return telling.phase is Phase.ASKED and bool(telling.step.choices)
+        return True
+
+    def action_choose(self, number: int) -> None:
+        """Predict."""
+        if self.teaching is not None:
+            self.teaching.telling.choose(number)
+            self.tell()
+
+    def action_go_on(self) -> None:
+        """Carry out the step, or go to the next one."""
+        if self.teaching is None or self.teaching.telling.phase is Phase.DOING:
+            return
+        if self.teaching.telling.phase is Phase.SEEN:
+            self._go(1)
+        else:
+            self.run_worker(self._perform(), group="lesson")
+
+    def action_go_back(self) -> None:
+        """Go to the step before."""
+        self._go(-1)
+
+    def _go(self, by: int) -> None:
+        if self.teaching is not None and self.teaching.telling.go(by):
+            self._scroll.scroll_home(animate=False)
+            self.tell()
+
+    def action_again(self) -> None:
+        """Ask about the step once more."""
+        if self.teaching is not None:
+            self.teaching.telling.again()
+            self.tell()
+
+    def action_code(self) -> None:
+        """Show the code instead of what is told, where there is room for one of them, or go back."""
+        self.toggle_class("-code")
+
+    def action_vote(self) -> None:
+        """Type the votes of the room."""
+        self._votes.value, self._votes.placeholder = "", _VOTES
+        self._votes.display = True
+        self._votes.focus()
+
+    def on_resize(self) -> None:
+        """Put the code beside what is told where both fit."""
+        self.set_class(self.size.width < TWO_COLUMNS, "-one")
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Take the votes."""
+        message.stop()
+        if self.teaching is None:
+            return
+        try:
+            self.teaching.telling.vote(message.value)
+        except ValueError as error:
+            self._votes.placeholder, self._votes.value = str(error), ""
+            return
+        self._leave_votes()
+
+    def on_vote_line_left(self, message: VoteLine.Left) -> None:
+        """Go without votes."""
+        message.stop()
+        self._leave_votes()
+
+    def _leave_votes(self) -> None:
+        self._votes.display = False
+        self.focus_told()
+        self.tell()
+
+    def action_end(self) -> None:
+        """Close the lesson; the run goes on."""
+        self.teaching = None
+        self.display = False
+        if self._looking is not None:
+            self._looking.stop()
+            self._looking = None
+        self.post_message(self.Ended())
+
+    # Work.
+
+    async def _perform(self) -> None:
+        teaching = self.teaching
+        if teaching is not None:
+            try:
+                await teaching.perform()
+            except SockscopeError as error:
+                teaching.say(error)
+            self.tell()
+
+    async def _carry_on(self) -> None:
+        if self.teaching is not None:
+            await self.teaching.carry_on()
+            self.tell()
+
+
+class VoteLine(Input):
+    """Where the votes of a room are typed."""
+
+    class Left(Message):
+        """Escape was pressed."""
+
+    BINDINGS: ClassVar = [Binding("escape", "leave", show=False)]
+
+    def action_leave(self) -> None:
+        """Leave the line as it is."""
+        self.post_message(self.Left())
+
+
+class _Lines(Static):
+    """Lines of text, as many as there are at their width."""
+
+    _lines: Callable[[int], list[Content]] = staticmethod(lambda _: [])
+
+    def show(self, lines: Callable[[int], list[Content]]) -> None:
+        """Show what ``lines`` returns for a width."""
+        self._lines = lines
+        self.refresh(layout=True)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Return how many lines there are."""
+        return len(self._lines(width))
+
+    def render(self) -> Content:
+        """Draw them."""
+        return Content("\n").join(self._lines(self.content_size.width))
+
+
+_VOTES = "votes for each choice, such as 12 3 5"

@@ -1,0 +1,78 @@
+"""The Lessons screen: what there is to see, and Enter begins one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Static
+
+from sockscope.errors import ConfigError
+from sockscope.faces.tui.offer import Clipping
+from sockscope.faces.tui.widgets.plain import plain
+from sockscope.faces.tui.widgets.table import Column, Row, Table
+from sockscope.lab.lessons.format import read_lesson
+from sockscope.lab.lessons.lesson import Lesson
+
+COLUMNS = (
+    Column("name", "lesson", 17, priority=9),
+    Column("time", "takes", 7, "right", priority=6),
+    Column("watch", "what one sees", 20, flexible=True, priority=8),
+)
+
+
+class LessonsScreen(Screen[None]):
+    """A list of lessons; ``begin`` begins the one that is chosen."""
+
+    CSS_PATH = "lessons.tcss"
+    BINDINGS: ClassVar = [Binding("escape,q,L", "dismiss", "close", show=False)]
+
+    def __init__(self, paths: dict[str, Path], begin: Callable[[Lesson], None]) -> None:
+        super().__init__()
+        self._begin = begin
+        self._lessons: dict[str, Lesson] = {}
+        self._faults: list[str] = []
+        for name, path in paths.items():
+            try:
+                self._lessons[name] = read_lesson(path)
+            except ConfigError as error:
+                self._faults.append(str(error))
+
+    def compose(self) -> ComposeResult:
+        """The list, what is wrong with other files, and the keys."""
+        yield Static(" Lessons  predict, then see it happen on real sockets", id="lessons-head", markup=False)
+        yield Table(COLUMNS, empty_text="there are no lessons here", id="lessons-list")
+        yield Static(Content(plain("; ".join(self._faults))), id="lessons-faults")
+        yield Static(" ↑ ↓ choose   Enter begin   Esc dashboard", id="lessons-foot", markup=False)
+
+    def on_mount(self) -> None:
+        """List the lessons."""
+        self.query_one("#lessons-faults").display = bool(self._faults)
+        table = self.query_one(Table)
+        table.show([Row(name, _cells(lesson)) for name, lesson in self._lessons.items()])
+        table.focus()
+
+    def on_table_row_selected(self, message: Table.RowSelected) -> None:
+        """Begin the lesson."""
+        message.stop()
+        lesson = self._lessons[str(message.key)]
+        self.dismiss()
+        self._begin(lesson)
+
+    def clipping(self) -> Clipping:
+        """Return the list."""
+        rows = ("\t".join(_cells(lesson)) for lesson in self._lessons.values())
+        return Clipping("\n".join(rows), "lessons")
+
+    def files(self) -> dict[str, str]:
+        """Return the list."""
+        return {"txt": self.clipping().text + "\n"}
+
+
+def _cells(lesson: Lesson) -> tuple[str, str, str]:
+    return lesson.name, f"{lesson.seconds:.0f} s", plain(f"{lesson.title}: {lesson.watch}")
