@@ -81,7 +81,7 @@ async def test_the_footer_can_be_clicked() -> None:
 
 
 async def test_the_footer_says_what_a_key_will_do_now() -> None:
-    async with dashboard(size=(200, 40)) as driver:
+    async with dashboard(size=(220, 40)) as driver:
         await driver.sees("t to UDP", "v to IPv6", "p pause", "space freeze", "\\ maximise", ", all knobs")
         assert "earlier" not in driver.part("footer")
         assert "Esc" not in driver.part("footer")
