@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from sockscope.faces.tui.panels.latency import LatencyPanel
 from sockscope.faces.tui.panels.listing import ListingPanel
 from sockscope.faces.tui.panels.log import LINES, LogPanel
 from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.session import DEFAULT_WINDOW_S, WINDOWS_S
 from sockscope.faces.tui.widgets.graph import Graph
 from sockscope.faces.tui.widgets.heatmap import HeatMap
@@ -408,6 +410,20 @@ async def test_a_frozen_view_has_the_rows_of_every_table() -> None:
             await driver.until(lambda: rows(connections) == held)
             await driver.press("space")
             await driver.until(lambda: "FROZEN" not in driver.header)
+
+
+async def test_in_a_frozen_view_a_panel_is_drawn_though_the_refresh_came_before_its_layout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refreshed_before(screen: DashboardScreen, call: Callable[..., object], *args: object) -> bool:
+        call(*args)
+        return True
+
+    async with dashboard() as driver:
+        await driver.press("space")
+        monkeypatch.setattr(DashboardScreen, "call_after_refresh", refreshed_before)
+        for digit in LISTINGS:
+            await listing_at(driver, digit)
 
 
 async def test_after_a_freeze_the_focus_is_where_it_was_or_where_it_was_sent() -> None:

@@ -118,10 +118,12 @@ class DashboardScreen(Screen[None]):
         self._place_of: dict[Panel, Place | None] = {}
         self._maximised: Panel | None = None
         self._detail_has_screen = False
-        self._shown: set[Panel] = set()
+        self._laid_out: dict[Panel, Size] = {}
+        self._must_redraw = False
         self._heading_for: Panel | None = None
         self._focus_before_freeze: Widget | None = None
         self._focus_frozen: Widget | None = None
+        self.screen_layout_refresh_signal.subscribe(self, lambda _: self._redraw())
         self._arrange()
 
     def on_resize(self) -> None:
@@ -308,6 +310,7 @@ class DashboardScreen(Screen[None]):
             self._put(panel, place, narrow=narrow, wide=wide)
         self._name_tabs()
         self._name_keys()
+        self._must_redraw = True
         self.call_after_refresh(self._redraw)
 
     def _bring_to_front(self, panel: Panel) -> None:
@@ -365,13 +368,21 @@ class DashboardScreen(Screen[None]):
         self.query_one(FooterBar).show(labels_now(self))
 
     def _redraw(self) -> None:
+        """Draw what was arranged anew, and what the layout has shown or resized since.
+
+        A refresh may come before the layout that it was to follow, and no later state is drawn while the view
+        is frozen.
+        """
+        laid_out = {panel: panel.size for panel in self._panels.values() if panel.is_on_screen}
+        if not self._must_redraw and laid_out == self._laid_out:
+            return
+        appeared = laid_out.keys() - self._laid_out.keys()
+        self._must_redraw, self._laid_out = False, laid_out
         self.query_one(HeaderPanel).redraw()
-        shown = {panel for panel in self._panels.values() if panel.is_on_screen}
-        for panel in shown:
+        for panel in laid_out:
             panel.redraw()
-        if any(panel.entry.kind is Kind.LISTING for panel in shown - self._shown):
+        if any(panel.entry.kind is Kind.LISTING for panel in appeared):
             self._session.show_other_rows()  # nobody asked for its rows while it was hidden
-        self._shown = shown
 
     @property
     def is_maximised(self) -> bool:
