@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SERVER = "server"
+RELAY = "relay"
 SWARM = "swarm"
 
 
@@ -28,6 +29,7 @@ ROLE_NAMES: Mapping[str, RoleName] = {
     role.name: role
     for role in (
         RoleName(SERVER, "server", "s", "server's side"),
+        RoleName(RELAY, "relay", "r", "relay's side"),
         RoleName(SWARM, "clients", "c", "clients' side"),
     )
 }

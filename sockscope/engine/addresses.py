@@ -100,6 +100,12 @@ def aim(address: Address) -> Address:
     return _WILDCARDS.get(host, host), port
 
 
+def targets_of(experiment: Experiment, address: Address) -> tuple[Address, ...]:
+    """Return where who is aimed at ``address`` connects: a server elsewhere may have several addresses."""
+    elsewhere = experiment.targets if experiment.role == "swarm" else ()
+    return elsewhere if address in map(aim, elsewhere) else (address,)
+
+
 def is_here(host: str) -> bool:
     """Tell whether an address is this machine's own: the loopback, or that of one of its interfaces."""
     if is_loopback(aim((host, 0))[0]):

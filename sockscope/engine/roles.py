@@ -8,7 +8,9 @@ from operator import attrgetter
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
-from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM
+from sockscope.core.impairment.link import needs_relay
+from sockscope.core.roles import RELAY, ROLE_NAMES, SERVER, SWARM
+from sockscope.engine.relay.relay import Relay
 from sockscope.engine.role import Role
 from sockscope.engine.servers.server import Server
 from sockscope.engine.swarm.swarm import Swarm
@@ -23,7 +25,7 @@ class RoleKind:
     """One kind of role.
 
     ``make`` returns a new one for an experiment, on the loop on which it is to run, and ``present`` tells
-    whether a run of the experiment has it at all.
+    whether a run of the experiment has it while the tuning is in force: some come and go.
 
     A role that is ``aimed`` is assigned the address of the role that started before it, any other the
     address of the experiment. One that ``listens`` accepts connections: it is drained before it is stopped
@@ -31,17 +33,20 @@ class RoleKind:
     resumed, has the budget of requests, and is quiet while roles move; the exchanges that it sees are those
     of the run. Without a process of a ``vital`` role the run has failed.
 
+    One that is ``apart`` has a process to itself where roles are not on this loop.
+
     ``processes`` is how many processes it has when each role has its own; what of the tuning is divided among
     them is said by its fields (:mod:`sockscope.core.config.division`).
     """
 
     name: str
     make: Callable[[Experiment], Role]
-    present: Callable[[Experiment], bool]
+    present: Callable[[Experiment, Tuning], bool]
     aimed: bool = False
     listens: bool = False
     generates: bool = False
     vital: bool = False
+    apart: bool = False
     processes: Callable[[Tuning], int] = _one
 
     @property
@@ -56,14 +61,22 @@ ROLE_KINDS: dict[str, RoleKind] = {
         RoleKind(
             SERVER,
             make=Server,
-            present=lambda experiment: experiment.role != SWARM,
+            present=lambda experiment, _: experiment.role != SWARM,
             listens=True,
             processes=attrgetter("server_processes"),
         ),
         RoleKind(
+            RELAY,
+            make=Relay,
+            present=lambda experiment, tuning: experiment.role != SERVER and needs_relay(tuning),
+            aimed=True,
+            listens=True,
+            apart=True,
+        ),
+        RoleKind(
             SWARM,
             make=Swarm,
-            present=lambda experiment: experiment.role != SERVER,
+            present=lambda experiment, _: experiment.role != SERVER,
             aimed=True,
             generates=True,
             vital=True,
@@ -74,9 +87,9 @@ ROLE_KINDS: dict[str, RoleKind] = {
 """Every kind of role by its name, in the order in which they start; they stop in the opposite one."""
 
 
-def kinds_in(experiment: Experiment) -> tuple[RoleKind, ...]:
-    """Return the roles that a run of ``experiment`` has, in the order in which they start."""
-    return tuple(kind for kind in ROLE_KINDS.values() if kind.present(experiment))
+def kinds_in(experiment: Experiment, tuning: Tuning) -> tuple[RoleKind, ...]:
+    """Return the roles that a run of ``experiment`` has under ``tuning``, in the order in which they start."""
+    return tuple(kind for kind in ROLE_KINDS.values() if kind.present(experiment, tuning))
 
 
 def title_of(roles: tuple[str, ...], index: int = 0) -> str:

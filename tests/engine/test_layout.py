@@ -36,7 +36,7 @@ def test_every_place_that_can_be_chosen_is_in_the_table() -> None:
 
 def test_roles_and_titles() -> None:
     names = {
-        role: [kind.name for kind in kinds_in(Experiment(role=role))] for role in ("both", "server", "swarm")
+        role: [kind.name for kind in kinds_in(Experiment(role=role), tuning)] for role in ("both", "server", "swarm")
     }
     assert names == {"both": ["server", "swarm"], "server": ["server"], "swarm": ["swarm"]}
     assert title_of(("server", "swarm")) == "server and clients"

@@ -99,7 +99,7 @@ def register() -> None:
     """Put the role into the tables, between the two that there are."""
     ROLE_NAMES[PASSAGE] = RoleName(PASSAGE, "passage", "p", "passage's side")  # type: ignore[index]
     swarm = ROLE_KINDS.pop(SWARM)
-    ROLE_KINDS[PASSAGE] = RoleKind(PASSAGE, Passage, present=lambda _: True, aimed=True, listens=True)
+    ROLE_KINDS[PASSAGE] = RoleKind(PASSAGE, Passage, present=lambda *_: True, aimed=True, listens=True)
     ROLE_KINDS[SWARM] = swarm
 
 

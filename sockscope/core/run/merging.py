@@ -9,7 +9,7 @@ from typing import Any
 
 from sockscope.core.addresses import split_address
 from sockscope.core.connection import TCP_COLUMNS, ConnectionView, tcp_figure
-from sockscope.core.roles import SERVER
+from sockscope.core.roles import SWARM
 from sockscope.core.run.adding import ended, total
 from sockscope.core.run.snapshot import ConnectionQuery, RoleSnapshot
 
@@ -51,7 +51,7 @@ def leaving(part: RoleSnapshot) -> RoleSnapshot:
 
     Its clients and permits are no longer those that there are to be; its exchanges cannot be asked for.
     """
-    serves = part.role == SERVER
+    serves = part.role != SWARM
     return replace(
         past(part),
         connections_open=part.connections_open,

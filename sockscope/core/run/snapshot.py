@@ -17,7 +17,7 @@ from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionView
 from sockscope.core.events import Event
 from sockscope.core.histogram import Histogram
-from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.roles import RELAY, SERVER, SWARM
 from sockscope.core.run.adding import (
     ByName,
     Cumulative,
@@ -38,6 +38,7 @@ from sockscope.core.run.adding import (
 )
 from sockscope.core.run.lens import LensView
 from sockscope.core.run.raised import Raised
+from sockscope.core.run.relay import RelayFigures
 
 
 class RunState(Enum):
@@ -268,7 +269,7 @@ class TcpSample:
 
 @dataclass(frozen=True, eq=False)
 class RoleSnapshot:
-    """One role (``server`` or ``swarm``) at one moment, ``time_s``: a little ago when it runs elsewhere.
+    """One role (``server``, ``relay`` or ``swarm``) at one moment, ``time_s``: a little ago when it runs elsewhere.
 
     ``clients_*`` are the swarm's. ``limiter`` is the semaphore before the clients' requests, or the one that
     admits requests to service at the server. ``pool`` are the connections that the clients share, as permits
@@ -303,7 +304,9 @@ class RoleSnapshot:
     seconds, 0 = not yet, or none is.
     ``jitter`` has the interarrival jitter of a client's answers over UDP (RFC 3550), once for each answer
     that was looked at. ``handshake_time`` is that of TLS, from the connection until it can be used, and
-    ``tls`` what the last handshake agreed on (``TLSv1.3 TLS_AES_256_GCM_SHA384``).
+    ``tls`` what the last handshake agreed on (``TLSv1.3 TLS_AES_256_GCM_SHA384``). ``relay`` is what only a
+    relay has; its ``bytes_in`` and ``datagrams_received`` came from clients, its ``bytes_out`` and
+    ``datagrams_sent`` went to them.
     """
 
     role: Current[str]
@@ -360,6 +363,7 @@ class RoleSnapshot:
     jitter: Cumulative[Histogram] = field(default_factory=Histogram)
     tls: FirstKnown[str] = ""
     tcp: Nested[TcpSample] = field(default_factory=TcpSample)
+    relay: Nested[RelayFigures | None] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -521,8 +525,13 @@ class Snapshot:
         return self.roles.get(SWARM)
 
     @property
+    def relay(self) -> RoleSnapshot | None:
+        """The role between these two, or None when there has been none in this run."""
+        return self.roles.get(RELAY)
+
+    @property
     def main(self) -> RoleSnapshot:
         """The role whose counts are the run's: the swarm when there is one, else the server."""
-        role = self.swarm or self.server
+        role = self.swarm or self.server or self.relay
         assert role is not None
         return role

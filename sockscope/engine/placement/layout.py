@@ -28,7 +28,7 @@ HERE = Place(LoopHost, shared=True)
 
 PLACES: Mapping[str, Callable[[RoleKind, Tuning], Place]] = {
     "loop": lambda kind, tuning: HERE,
-    "child": lambda kind, tuning: Place(ChildHost, shared=True),
+    "child": lambda kind, tuning: Place(ChildHost, shared=not kind.apart),
     "server": lambda kind, tuning: HERE if kind.aimed else Place(ChildHost),
     "apart": lambda kind, tuning: Place(ChildHost, kind.processes(tuning)),
 }

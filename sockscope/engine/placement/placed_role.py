@@ -21,20 +21,39 @@ NOTHING = Cursors(most_events=0, most_exchanges=0)
 
 
 class PlacedRole:
-    """One role of a run: the place and the hosts it has now, and what it has counted in earlier ones."""
+    """One role of a run: the place and the hosts it has now, and what it has counted in earlier ones.
 
-    def __init__(self, kind: RoleKind, place: Place, role: HostedRole) -> None:
+    Some roles come and go while the run goes on: :attr:`present` tells whether it is there now.
+    """
+
+    def __init__(self, kind: RoleKind, paused: bool = False) -> None:
         self.kind = kind
-        self.place = place
-        self.role = role
-        self.paused = False
+        self.place: Place | None = None
+        self.paused = paused
+        self._role: HostedRole | None = None
         self._quiet = False
         self._retiring: list[HostedRole] = []
         self._past: RoleSnapshot | None = None
         self._ready_s = 0.0
-        self._events_cursors: dict[HostedRole, int] = {role: 0}
+        self._events_cursors: dict[HostedRole, int] = {}
         self._unread: list[Event] = []
         self._unread_missed = 0
+
+    @property
+    def present(self) -> bool:
+        """Whether it is there at the moment."""
+        return self._role is not None
+
+    @property
+    def known(self) -> bool:
+        """Whether it is there, or has been."""
+        return self.present or bool(self._retiring) or self._past is not None
+
+    @property
+    def role(self) -> HostedRole:
+        """The role where it runs now; only while it is present."""
+        assert self._role is not None
+        return self._role
 
     @property
     def intact(self) -> bool:
@@ -49,7 +68,7 @@ class PlacedRole:
     @property
     def hosted(self) -> Sequence[HostedRole]:
         """The role where it runs now, and wherever it is about to end."""
-        return [self.role, *self._retiring]
+        return [*([self._role] if self._role is not None else []), *self._retiring]
 
     def hosts(self) -> list[Host]:
         """Return the hosts of all of these."""
@@ -58,7 +77,8 @@ class PlacedRole:
     def pause(self, paused: bool) -> None:
         """Stop or resume making requests, here and wherever it runs later."""
         self.paused = paused
-        self.role.pause(paused or self._quiet)
+        if self._role is not None:
+            self._role.pause(paused or self._quiet)
 
     def be_quiet(self, quiet: bool) -> None:
         """Make no requests until it is handed over, or no longer, whether the run is paused or not."""
@@ -69,23 +89,33 @@ class PlacedRole:
 
     def share_after(self, clients: int, budget: int | None) -> Share:
         """Return where a successor goes on to count; ``clients`` may still be connecting here."""
+        if not self.known:
+            return Share(budget=budget)
         now = self.snapshot(NOTHING)
+        first_record = self._role.first_record if self._role is not None else 0
         return Share(
             first_turn=now.last_conn_id + 2 * clients + MOST_NEW_CONNECTIONS,
-            first_record=max(now.exchanges_cursor, self.role.first_record),
+            first_record=max(now.exchanges_cursor, first_record),
             budget=budget,
         )
 
-    def hand_over(self, role: HostedRole, place: Place) -> HostedRole:
-        """Go on as ``role`` from now on; return the one before, which is to be retired."""
-        before = self.role
-        self._ready_s = self._ready_s or before.snapshot(NOTHING).ready_s
-        self._retiring.append(before)
-        self.role, self.place = role, place
+    def take(self, role: HostedRole, place: Place) -> HostedRole | None:
+        """Go on as ``role`` from now on; return the one before, if any, which is to be retired."""
+        before = self.leave()
+        self._role, self.place = role, place
         # The run may have been paused, or resumed, while the new one was started.
         self._quiet = False
         role.pause(self.paused)
         self._events_cursors[role] = 0
+        return before
+
+    def leave(self) -> HostedRole | None:
+        """Be there no longer; return what is to be retired, if it was."""
+        before = self._role
+        if before is not None:
+            self._ready_s = self._ready_s or before.snapshot(NOTHING).ready_s
+            self._retiring.append(before)
+        self._role = self.place = None
         return before
 
     async def retire(self, role: HostedRole, grace_s: float, reason: CloseReason) -> None:
@@ -116,8 +146,10 @@ class PlacedRole:
 
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
         """Return the figures of the whole run so far; only the first time that all were ready counts."""
-        exchanges = max(cursors.exchanges, self.role.first_record)
-        parts = [self._take(self.role, replace(cursors, exchanges=exchanges))]
+        parts = []
+        if self._role is not None:
+            exchanges = max(cursors.exchanges, self._role.first_record)
+            parts.append(self._take(self._role, replace(cursors, exchanges=exchanges)))
         parts += [leaving(self._take(role, replace(cursors, most_exchanges=0))) for role in self._retiring]
         if self._past is not None:
             parts.append(self._past)

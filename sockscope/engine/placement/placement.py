@@ -42,6 +42,7 @@ class Placement:
         self._tuning = experiment.tuning
         self._requests = experiment.requests
         self._roles: dict[str, PlacedRole] = {}
+        self._paused = False
         self._beating = True
         self._lens = False
         self._code = 0
@@ -64,17 +65,21 @@ class Placement:
 
     @property
     def roles(self) -> Sequence[str]:
-        """The names of the roles that run, in the order in which they started."""
-        return list(self._roles)
+        """The names of the roles that run or have run, in the order of their table."""
+        return [name for name, placed in self._roles.items() if placed.known]
 
     @property
     def main(self) -> str:
         """The role whose exchanges are those of the run: the one that makes the requests, or the first."""
-        names = [placed.kind.name for placed in self._generating()] or list(self._roles)
+        names = [placed.kind.name for placed in self._generating()] or self.roles
         return names[0] if names else ""
 
     def _generating(self) -> list[PlacedRole]:
-        return [placed for placed in self._roles.values() if placed.kind.generates]
+        return [placed for placed in self._present() if placed.kind.generates]
+
+    def _present(self) -> list[PlacedRole]:
+        """Return the roles that are there at the moment, in the order in which they start."""
+        return [placed for placed in self._roles.values() if placed.present]
 
     # Control.
 
@@ -88,13 +93,14 @@ class Placement:
         Raises EngineError or ListenError; nothing is left behind then.
         """
         self._certify(tuning)
-        kinds = kinds_in(self._experiment)
-        places = {kind.name: place_of(kind, tuning) for kind in kinds}
+        places = {kind.name: place_of(kind, tuning) for kind in kinds_in(self._experiment, tuning)}
         roles = await self._build(places)
-        self._roles = {kind.name: PlacedRole(kind, places[kind.name], roles[kind.name]) for kind in kinds}
+        self._roles = {kind.name: PlacedRole(kind) for kind in ROLE_KINDS.values()}
+        for name, role in roles.items():
+            self._roles[name].take(role, places[name])
         previous = address
         try:
-            for placed in self._roles.values():
+            for placed in self._present():
                 self.began_s = perf_counter()
                 aim_at = _address_for(placed.kind, address, previous)
                 assignment = Assignment(tuning, 0, aim_at, certificate=self.certificate)
@@ -116,14 +122,16 @@ class Placement:
         Raises EngineError or ListenError; everything is as before then.
         """
         self._certify(tuning)
+        wanted = {kind.name for kind in kinds_in(self._experiment, tuning)}
         places = {
             name: place_of(placed.kind, tuning)
             for name, placed in self._roles.items()
-            if self._must_move(placed, tuning)
+            if name in wanted and self._must_move(placed, tuning)
         }
+        leaving = [placed for placed in self._present() if placed.kind.name not in wanted]
         assignment = Assignment(tuning, generation, address, self._code, self.certificate)
-        if places:
-            found = await self._move(places, assignment)
+        if places or leaving:
+            found = await self._move(places, assignment, leaving)
         elif tuning.frames_alike(self._tuning):
             found = await self._change({}, assignment)
         else:
@@ -136,11 +144,11 @@ class Placement:
         Return what was done: nothing where no file was edited. A role whose process has ended begins anew.
         Raises EngineError or ConfigError when the code will not do; everything is as before then.
         """
-        if gone := [placed.kind.title for placed in self._roles.values() if not placed.intact]:
+        if gone := [placed.kind.title for placed in self._present() if not placed.intact]:
             await self.apply(tuning, generation, address)
             return f"{' and '.join(gone)} begun anew"
         number = self._code + 1
-        edited = [await placed.role.reload(number) for placed in self._roles.values()]
+        edited = [await placed.role.reload(number) for placed in self._present()]
         if any(edited):
             await self._change({}, Assignment(tuning, generation, address, number, self.certificate))
             self._code = number
@@ -153,17 +161,23 @@ class Placement:
 
     def _must_move(self, placed: PlacedRole, tuning: Tuning) -> bool:
         if placed.place != place_of(placed.kind, tuning) or not placed.intact:
-            return True
+            return True  # or it comes only now
         if not placed.kind.generates or not self._requests:
             return False
         # The requests that are left were divided among those processes that had clients.
         name, of = placed.kind.name, placed.place.processes
         return busy_processes(self._tuning, of, name) != busy_processes(tuning, of, name)
 
-    async def _change(self, new: Mapping[str, HostedRole], assignment: Assignment) -> Address:
+    async def _change(
+        self,
+        new: Mapping[str, HostedRole],
+        assignment: Assignment,
+        leaving: Sequence[PlacedRole] = (),
+    ) -> Address:
         """Start the ``new`` roles, and let those that stay where they are take over the assignment.
 
-        Return the address in use. Those that took it over go back if one of the roles cannot.
+        Those that are ``leaving`` take it over, too, but nobody is aimed at them any more. Return the address
+        in use. Those that took it over go back if one of the roles cannot.
         """
         previous = assignment.address
         undo: list[tuple[HostedRole, Assignment]] = []
@@ -173,12 +187,13 @@ class Placement:
                 assigned = replace(assignment, address=address)
                 if name in new:
                     share = await self._share_after(placed, assignment.tuning)
-                    if placed.paused:
+                    if self._paused:
                         new[name].pause(True)
                     previous = await new[name].start(assigned, share)
-                else:
+                elif placed.present and (placed.intact or placed not in leaving):
                     in_force = placed.role.in_force
-                    previous = await placed.role.apply(assigned)
+                    found = await placed.role.apply(assigned)
+                    previous = previous if placed in leaving else found
                     undo.append((placed.role, in_force))
         except SockscopeError:
             for role, in_force in undo:
@@ -204,7 +219,8 @@ class Placement:
                 placed.be_quiet(False)
 
     async def _share_after(self, placed: PlacedRole, tuning: Tuning) -> Share:
-        await placed.role.refresh()
+        if placed.present:
+            await placed.role.refresh()
         return placed.share_after(max(self._tuning.clients, tuning.clients), self._budget(placed))
 
     def _budget(self, placed: PlacedRole) -> int | None:
@@ -220,12 +236,14 @@ class Placement:
         if self._winding_up:
             await asyncio.wait(self._winding_up)
         for placed in reversed(self._roles.values()):
-            await placed.role.stop(grace_s)
+            if placed.present:
+                await placed.role.stop(grace_s)
             for role in list(placed.retiring):
                 await placed.retire(role, 0.0, CloseReason.STOPPED)
 
     def pause(self, paused: bool) -> None:
         """Stop making requests, or go on."""
+        self._paused = paused
         for placed in self._roles.values():
             placed.pause(paused)
 
@@ -264,7 +282,7 @@ class Placement:
 
     def hold(self, held: bool) -> None:
         """Keep the captures of this moment, or let them go."""
-        for placed in self._roles.values():
+        for placed in self._present():
             placed.role.hold(held)
 
     @property
@@ -301,12 +319,14 @@ class Placement:
             experiment = replace(experiment, reuse_port=True)
         return place.host(experiment, roles, index, self._on_trouble, self._host_died)
 
-    async def _move(self, places: Mapping[str, Place], assignment: Assignment) -> Address:
-        """Let the roles in ``places`` go on there, and all of them take over the assignment.
+    async def _move(
+        self, places: Mapping[str, Place], assignment: Assignment, leaving: Sequence[PlacedRole] = ()
+    ) -> Address:
+        """Let the roles in ``places`` go on there, or begin, and all of them take over the assignment.
 
         The new places come up first. Whoever made requests is quiet before its successor makes any, so that
         none is made twice or forgotten and the permits hold; whoever listened serves until its connections
-        are gone.
+        are gone, and so does who is ``leaving``, which nobody is aimed at any more.
         """
         new = await self._build(places)
         vacated = [name for name in new if self._must_vacate(self._roles[name], assignment.tuning)]
@@ -314,7 +334,7 @@ class Placement:
         quieted = generating if vacated or any(p.kind.name in new for p in generating) else []
         try:
             await self._quiet(quieted)
-            address = await self._begin(new, assignment, vacated)
+            address = await self._begin(new, assignment, vacated, leaving)
         except BaseException:
             for role in new.values():
                 await role.stop(0.0)
@@ -324,20 +344,27 @@ class Placement:
         for placed in quieted:
             if placed.kind.name not in new:
                 placed.be_quiet(False)
-        before = {n: self._roles[n].hand_over(role, places[n]) for n, role in new.items()}
-        task = asyncio.create_task(self._wind_up(before))
+        before = {name: self._roles[name].take(role, places[name]) for name, role in new.items()}
+        before |= {placed.kind.name: placed.leave() for placed in leaving}
+        # Whoever is still asked through a role that leaves gives up by then.
+        patience_s = max(DRAIN_S, self._tuning.request_timeout_s) if leaving else DRAIN_S
+        task = asyncio.create_task(self._wind_up(before, patience_s))
         self._winding_up.add(task)
         task.add_done_callback(self._winding_up.discard)
         return address
 
     async def _begin(
-        self, new: Mapping[str, HostedRole], assignment: Assignment, vacated: Sequence[str]
+        self,
+        new: Mapping[str, HostedRole],
+        assignment: Assignment,
+        vacated: Sequence[str],
+        leaving: Sequence[PlacedRole],
     ) -> Address:
         try:
             # One that has not answered may still do it: from here on the address is not to be counted on.
             for name in vacated:
                 await self._vacate(self._roles[name].role)
-            return await self._change(new, assignment)
+            return await self._change(new, assignment, leaving)
         except SockscopeError as error:
             for name in vacated:
                 title = self._roles[name].kind.title
@@ -363,7 +390,11 @@ class Placement:
             before.transport == tuning.transport or tuning.family == "unix"
         )
         return (
-            placed.kind.listens and not placed.kind.aimed and self._experiment.names_address(tuning) and same
+            placed.present
+            and placed.kind.listens
+            and not placed.kind.aimed
+            and self._experiment.names_address(tuning)
+            and same
         )
 
     async def _vacate(self, role: HostedRole) -> None:
@@ -373,7 +404,7 @@ class Placement:
         else:
             await role.stop(0.0, CloseReason.REPLACED)
 
-    async def _wind_up(self, before: Mapping[str, HostedRole]) -> None:
+    async def _wind_up(self, before: Mapping[str, HostedRole | None], patience_s: float) -> None:
         """End roles that have handed over: who asks first, and who listens when all are served."""
         for name in reversed(self._roles):
             if (role := before.get(name)) is None:
@@ -383,7 +414,7 @@ class Placement:
             if placed.kind.listens:
                 with contextlib.suppress(EngineError):
                     # A host that does not answer is ended by retiring the role.
-                    await role.drain(DRAIN_S)
+                    await role.drain(patience_s)
                 grace_s = 0.0
             # What took too long to wait for is still answered.
             await placed.retire(role, grace_s, CloseReason.REPLACED)
@@ -392,9 +423,9 @@ class Placement:
         """A host ended by itself: the run goes on if nothing vital was in it, and something is left."""
         if not any(host in placed.hosts() for placed in self._roles.values()):
             return  # whoever has just started it hears of it
-        here = [placed for placed in self._roles.values() if host in placed.role.hosts]
+        here = [placed for placed in self._present() if host in placed.role.hosts]
         vital = any(placed.kind.vital for placed in here)
-        left = any(other.alive for placed in self._roles.values() for other in placed.role.hosts)
+        left = any(other.alive for placed in self._present() for other in placed.role.hosts)
         self._on_trouble(outcome, bool(here) and (vital or not left))
 
     # Readings.
@@ -413,7 +444,7 @@ class Placement:
 
     def processes(self) -> list[ProcessUse]:
         """Return what the process of each host uses, as it reported last."""
-        current = {host for placed in self._roles.values() for host in placed.role.hosts}
+        current = {host for placed in self._present() for host in placed.role.hosts}
         found: list[ProcessUse] = []
         for host in self._hosts():
             if (use := host.use()) is not None:

@@ -19,6 +19,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.roles import SWARM
 from sockscope.core.run.snapshot import LimiterStatistics, RoleSnapshot, SocketOption, Totals
 from sockscope.engine.accept_queue import accept_queue
+from sockscope.engine.addresses import targets_of
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.listen_diag import drops_at
 from sockscope.engine.recorded_role import RecordedRole
@@ -105,8 +106,6 @@ class Swarm(RecordedRole):
         self._found: dict[int, Client] = {}
         self._next_number = self._number_step = 1
         self._budget: int | None = None
-        # Of a server elsewhere, which may have several.
-        self._targets = experiment.targets if experiment.role == SWARM else ()
         self._seed = experiment.seed
         self._knows_server = experiment.role == "both" and not experiment.own_server
         self._aims_elsewhere = experiment.role == SWARM
@@ -195,7 +194,7 @@ class Swarm(RecordedRole):
         self.generation = assignment.generation
         self.pacing = OpenLoop if tuning.rate else ClosedLoop
         self._turn = assignment.turn
-        self._dialler.aim(self._targets or (assignment.address,))
+        self._dialler.aim(targets_of(self._experiment, assignment.address))
         self.numbered = tuning.depth > 1 and not self.dialogue.requests
         size = tuning.request_bytes
         shared = [self._filled(b"%s " % name) if size >= SHARED_PAYLOAD_BYTES else b"" for name in _NAMES]

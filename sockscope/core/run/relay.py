@@ -1,0 +1,50 @@
+"""What a relay has done with what came from either side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sockscope.core.histogram import Histogram
+from sockscope.core.run.adding import Cumulative, Gauge, Nested
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """One direction of a relay: what it has read from one side, and what it has written to the other.
+
+    ``reads`` and ``writes`` are calls over TCP and datagrams over UDP, in events; over UDP a datagram that
+    the kernel did not take is no write. ``held`` are those that wait for the moment at which they are due, or
+    for room, and ``held_bytes`` what they hold. Over UDP ``declined`` came from peers for whom there was no
+    room, ``overflowed`` found the queue of those that wait full, ``unsent`` were not taken by the kernel
+    (EAGAIN, ENOBUFS, ECONNREFUSED), ``dropped`` came to a full receive buffer of the relay, and ``unread``
+    were in one when its socket was closed. ``undelivered`` could not be sent any more, for the peer that they
+    were for had been forgotten.
+    """
+
+    reads: Cumulative[int] = 0
+    bytes_in: Cumulative[int] = 0
+    writes: Cumulative[int] = 0
+    bytes_out: Cumulative[int] = 0
+    held: Gauge[int] = 0
+    held_bytes: Gauge[int] = 0
+    declined: Cumulative[int] = 0
+    overflowed: Cumulative[int] = 0
+    unsent: Cumulative[int] = 0
+    undelivered: Cumulative[int] = 0
+    dropped: Cumulative[int] = 0
+    unread: Cumulative[int] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RelayFigures:
+    """What a relay adds to what it passes on.
+
+    ``up`` is the direction from the clients to the server, ``down`` the other one. ``delay`` has the time
+    that the relay itself takes for each read or datagram, in seconds: from the turn of its readiness set in
+    which it was found, or the moment at which a fault lets it go, until the kernel has taken all of it for
+    the other side. What waited because a receiver does not read is not in it.
+    """
+
+    up: Nested[Passed] = field(default_factory=Passed)
+    down: Nested[Passed] = field(default_factory=Passed)
+    delay: Cumulative[Histogram] = field(default_factory=Histogram)

@@ -1,0 +1,94 @@
+"""What the passages of a relay share: the sockets that are watched, what is counted, where it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from time import perf_counter
+from typing import Protocol
+
+from sockscope.core.addresses import Address
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.events import CloseReason
+from sockscope.engine.recorder import Recorder
+from sockscope.engine.relay.direction import Direction
+from sockscope.engine.relay.schedule import Schedule
+from sockscope.engine.swarm.readiness import ReadinessSet
+from sockscope.engine.unix_sockets import SocketFiles
+
+
+class TimedSet(ReadinessSet):
+    """A readiness set that remembers when its turn began: what is found ready then has waited since."""
+
+    turn_s = 0.0
+
+    def _turn(self) -> None:
+        self.turn_s = perf_counter()
+        super()._turn()
+
+
+class Common:
+    """What belongs to all passages of one relay."""
+
+    def __init__(self, experiment: Experiment, recorder: Recorder) -> None:
+        self.experiment = experiment
+        self.recorder = recorder
+        self.loop = asyncio.get_running_loop()
+        self.readiness = TimedSet(self.loop)
+        self.view = memoryview(self.readiness.buffer)
+        self.schedule = Schedule(self.loop)
+        self.files = SocketFiles()
+        self.up, self.down = Direction("up"), Direction("down")
+        self.generation = 0
+        self.targets: tuple[Address, ...] = ()
+        """Where what comes from clients goes; of several the first that answers."""
+        self.connect_timeout_s = 0.0
+        self.answer_s = 0.0
+        """How long an answer over UDP is waited for at the most."""
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self.schedule.close()
+        self.readiness.close()
+        self.files.remove()
+
+
+class Passage(Protocol):
+    """One address of a relay, and everything that came in there."""
+
+    address: Address
+
+    def drain(self) -> None:
+        """Take nobody new; who is here is served."""
+        ...
+
+    @property
+    def drained(self) -> bool:
+        """Whether nobody is here any more, and nothing is on its way."""
+        ...
+
+    @property
+    def open_connections(self) -> int:
+        """Connections (peers) that are here."""
+        ...
+
+    @property
+    def not_accepting(self) -> str:
+        """Why nobody new is taken at the moment; empty while somebody may be."""
+        ...
+
+    def socket_of(self, conn_id: int) -> socket.socket | None:
+        """Return the socket of a connection on the side of its client, or None."""
+        ...
+
+    def close_connection(self, conn_id: int, reason: CloseReason) -> bool:
+        """Close one connection, on both sides; False when it is not one of these."""
+        ...
+
+    def look_at_buffers(self) -> int:
+        """Take up what the kernel has dropped at the sockets; return the memory of what is unread there."""
+        ...
+
+    def close(self, reason: CloseReason) -> None:
+        """Close everything now."""
+        ...

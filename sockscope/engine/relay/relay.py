@@ -1,0 +1,159 @@
+"""The relay as a role: the passage in use, and those that are being drained after a change."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+from time import perf_counter
+
+from sockscope.core.addresses import Address, format_address
+from sockscope.core.config.experiment import LOOPBACK, Experiment
+from sockscope.core.config.tuning import Tuning
+from sockscope.core.events import CloseReason
+from sockscope.core.roles import RELAY
+from sockscope.core.run.relay import RelayFigures
+from sockscope.core.run.snapshot import RoleSnapshot
+from sockscope.engine.addresses import targets_of
+from sockscope.engine.recorded_role import RecordedRole
+from sockscope.engine.relay.passage import Common, Passage
+from sockscope.engine.relay.tcp import TcpPassage
+from sockscope.engine.relay.udp import UdpPassage
+from sockscope.engine.role import DRAIN_S, WHOLE, Assignment, Share
+
+_PASSAGES: dict[str, type[TcpPassage | UdpPassage]] = {"tcp": TcpPassage, "udp": UdpPassage}
+LATE_S = 0.25
+"""How much longer than its timeout an answer over UDP may take until nobody waits for it any more."""
+
+
+class Relay(RecordedRole):
+    """Listens at an address of its own, and passes on what comes to where it is aimed, both ways."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__(RELAY)
+        self.recorder.count_no_frames()
+        self._experiment = experiment
+        self._common = Common(experiment, self.recorder)
+        self._passage: Passage | None = None
+        self._tuning: Tuning | None = None
+        self._draining: dict[Passage, asyncio.Task[None]] = {}
+
+    async def start(self, assignment: Assignment, share: Share = WHOLE) -> Address:
+        """Listen; raises ListenError."""
+        self.recorder.number_as(share)
+        self._take(assignment)
+        try:
+            self._passage = self._open(assignment.tuning)
+        except BaseException:
+            self._common.close()
+            raise
+        self.recorder.start()
+        return self._passage.address
+
+    async def apply(self, assignment: Assignment) -> Address:
+        """Take over a tuning. Another transport or family gets an address of its own; the old one drains."""
+        before, passage = self._tuning, self._passage
+        assert before is not None
+        assert passage is not None
+        if (before.transport, before.family) != (assignment.tuning.transport, assignment.tuning.family):
+            self._passage = self._open(assignment.tuning)
+            passage.drain()
+            self._draining[passage] = asyncio.create_task(self._finish(passage))
+        self._take(assignment)
+        return self._passage.address if self._passage is not None else passage.address
+
+    def _take(self, assignment: Assignment) -> None:
+        common, tuning = self._common, assignment.tuning
+        self._tuning = tuning
+        common.generation = assignment.generation
+        common.targets = targets_of(self._experiment, assignment.address)
+        common.connect_timeout_s = tuning.connect_timeout_s
+        common.answer_s = tuning.request_timeout_s + LATE_S
+
+    def _open(self, tuning: Tuning) -> Passage:
+        address = LOOPBACK[tuning.family], 0
+        return _PASSAGES[tuning.transport](self._common, address, self._experiment.max_connections)
+
+    async def _finish(self, passage: Passage) -> None:
+        try:
+            await _until_drained([passage], DRAIN_S)
+        finally:
+            passage.close(CloseReason.REPLACED)
+            self._draining.pop(passage, None)
+
+    def _passages(self) -> list[Passage]:
+        return [*([self._passage] if self._passage is not None else []), *self._draining]
+
+    async def drain(self, grace_s: float) -> None:
+        """Accept nobody new; return when nothing is on its way, after ``grace_s`` seconds at the latest."""
+        passages = self._passages()
+        for passage in passages:
+            passage.drain()
+        await _until_drained(passages, grace_s)
+
+    async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
+        """Let what is on its way arrive for at most ``grace_s`` seconds, then close everything."""
+        passages, finishing = self._passages(), list(self._draining.values())
+        for task in finishing:
+            task.cancel()
+        if finishing:
+            await asyncio.wait(finishing)
+        # Clients have hung up by now; what they and the server have said last is on its way.
+        for passage in passages:
+            passage.drain()
+        await _until_drained([p for p in passages if isinstance(p, TcpPassage)], grace_s)
+        for passage in passages:
+            passage.close(reason)
+        self._passage = None
+        self._common.close()
+        self.recorder.stop()
+        self.recorder.fold()
+
+    # For readers.
+
+    def own_figures(self) -> RoleSnapshot:
+        """Return the figures that only a relay has."""
+        recorder, common, now_s = self.recorder, self._common, perf_counter()
+        unread_bytes = sum(passage.look_at_buffers() for passage in self._passages())
+        up, down = common.up.passed(), common.down.passed()
+        datagrams = self._tuning is not None and self._tuning.transport == "udp"
+        totals = replace(
+            recorder.totals(),
+            datagrams_unsent=up.unsent + down.unsent if datagrams else 0,
+            datagrams_dropped=up.dropped + down.dropped,
+            datagrams_unread=up.unread + down.unread,
+        )
+        current = self._passage
+        return RoleSnapshot(
+            role=RELAY,
+            transport=self._tuning.transport if self._tuning is not None else "",
+            address=format_address(current.address) if current is not None else "",
+            totals=totals,
+            connections_open=len(recorder.live),
+            draining=sum(passage.open_connections for passage in self._draining),
+            unread_bytes=unread_bytes,
+            not_accepting=current.not_accepting if current is not None else "",
+            connected_s=recorder.connected.total_s(now_s),
+            unwritable_s=recorder.unwritable.total_s(now_s),
+            # The recorder calls it lateness: how late the relay is with what it passes on.
+            relay=RelayFigures(up, down, recorder.schedule_lateness.copy()),
+        )
+
+    @property
+    def framing(self) -> str:
+        """The framing of the tuning."""
+        return self._tuning.framing if self._tuning is not None else ""
+
+    def socket_of(self, conn_id: int) -> socket.socket | None:
+        """Return the socket of the client's side of a connection, or None."""
+        return next((sock for p in self._passages() if (sock := p.socket_of(conn_id))), None)
+
+    async def close_connection(self, conn_id: int) -> bool:
+        """Close one connection on both sides."""
+        return any(p.close_connection(conn_id, CloseReason.CLOSED) for p in self._passages())
+
+
+async def _until_drained(passages: list[Passage] | list[TcpPassage], within_s: float) -> None:
+    deadline = perf_counter() + within_s
+    while perf_counter() < deadline and not all(passage.drained for passage in passages):
+        await asyncio.sleep(0.01)
