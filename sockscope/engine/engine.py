@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -16,7 +16,7 @@ from sockscope.core.config.experiment import LOOPBACK, READY, Experiment
 from sockscope.core.config.tls import Certificate
 from sockscope.core.config.tuning import Tuning, describe_change
 from sockscope.core.events import EventKind
-from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM
 from sockscope.core.run.adding import difference
 from sockscope.core.run.datagrams import flows
 from sockscope.core.run.figures import Figures, figures
@@ -225,11 +225,20 @@ class Engine:
             replace(self.experiment, tuning=tuning).validated()
             check_descriptors(self.experiment, tuning)
             refuse_vain_changes(self.experiment, before, tuning)
-            generation = self.generation + 1
+            generation, present = self.generation + 1, self._placement.present
             await self._placement.apply(tuning, generation, self._listen_address(tuning))
             self._look(tuning.lens)
             self.tuning, self.generation = tuning, generation
             self._note(EventKind.TUNING, describe_change(before, tuning))
+            self._note_coming(present, self._placement.present)
+
+    def _note_coming(self, before: Collection[str], now: Collection[str]) -> None:
+        """Write into the log which roles have come and which have gone."""
+        for name in [name for name in now if name not in before]:
+            address = self._placement.read(name, NOTHING).address
+            self._note(EventKind.RUN, f"{ROLE_NAMES[name].title} begins: {address}")
+        for name in [name for name in before if name not in now]:
+            self._note(EventKind.RUN, f"{ROLE_NAMES[name].title} leaves when nothing passes it any more")
 
     async def reload(self) -> str:
         """Let the user's own code serve as it is in its files by now, on new connections.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
+from sockscope.core.impairment.link import needs_relay
 from sockscope.core.units import counted
 from sockscope.errors import ResourceLimitError
 
@@ -56,17 +57,23 @@ def open_descriptors() -> int | None:
 def descriptors_needed(role: str, tuning: Tuning) -> int:
     """Return how many sockets the experiment opens in that process which opens the most.
 
-    Where both roles share a process, each TCP connection has two ends there and each UDP client one.
+    Where both roles share a process, each TCP connection has two ends there and each UDP client one. A relay
+    has as many more.
     """
     if role == "server":
         return RESERVED_DESCRIPTORS
     ends = 2 if tuning.transport == "tcp" else 1
+    relayed = tuning.connections * ends if needs_relay(tuning) else 0
     if role == "both" and tuning.layout in ("loop", "child"):
-        return tuning.connections * ends + RESERVED_DESCRIPTORS
+        together = tuning.connections * ends
+        most = together + relayed if tuning.layout == "loop" else max(together, relayed)
+        return most + RESERVED_DESCRIPTORS
     most = -(-tuning.connections // tuning.swarm_processes)
     if role == "both" and tuning.transport == "tcp":
         most = max(most, _most_accepted(tuning.connections, tuning.server_processes))
-    return most + RESERVED_DESCRIPTORS
+    # A relay is where the clients are, or in a process of its own.
+    with_clients = tuning.layout in ("loop", "server")
+    return (most + relayed if with_clients else max(most, relayed)) + RESERVED_DESCRIPTORS
 
 
 def _most_accepted(clients: int, servers: int) -> int:

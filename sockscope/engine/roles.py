@@ -88,7 +88,7 @@ ROLE_KINDS: dict[str, RoleKind] = {
 
 
 def kinds_in(experiment: Experiment, tuning: Tuning) -> tuple[RoleKind, ...]:
-    """Return the roles that a run of ``experiment`` has under ``tuning``, in the order in which they start."""
+    """Return the roles that a run has while ``tuning`` is in force, in the order in which they start."""
     return tuple(kind for kind in ROLE_KINDS.values() if kind.present(experiment, tuning))
 
 

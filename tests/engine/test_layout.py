@@ -28,6 +28,7 @@ SHARED, OWN = Place(ChildHost, shared=True), Place(ChildHost)
 def test_places(values: dict[str, object], server: Place, clients: Place) -> None:
     tuning = replace(Tuning(), **values)  # type: ignore[arg-type]
     assert [place_of(ROLE_KINDS[name], tuning) for name in ("server", "swarm")] == [server, clients]
+    assert place_of(ROLE_KINDS["relay"], tuning) in (HERE, OWN)
 
 
 def test_every_place_that_can_be_chosen_is_in_the_table() -> None:
@@ -36,9 +37,13 @@ def test_every_place_that_can_be_chosen_is_in_the_table() -> None:
 
 def test_roles_and_titles() -> None:
     names = {
-        role: [kind.name for kind in kinds_in(Experiment(role=role), tuning)] for role in ("both", "server", "swarm")
+        role: [kind.name for kind in kinds_in(Experiment(role=role), Tuning())]
+        for role in ("both", "server", "swarm")
     }
     assert names == {"both": ["server", "swarm"], "server": ["server"], "swarm": ["swarm"]}
+    relayed = Tuning(fault="delay=1ms")
+    assert [kind.name for kind in kinds_in(Experiment(), relayed)] == ["server", "relay", "swarm"]
+    assert [kind.name for kind in kinds_in(Experiment(role="server"), relayed)] == ["server"]
     assert title_of(("server", "swarm")) == "server and clients"
     assert (title_of(("swarm",)), title_of(("server",), 1)) == ("clients", "server 2")
     assert list(ROLE_KINDS) == list(ROLE_NAMES)

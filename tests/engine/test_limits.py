@@ -31,6 +31,13 @@ from sockscope.engine.sampler import Sampler, kernel_tcp, kernel_udp
         # A hash spreads connections over servers: half of them, and some more by chance.
         ("both", {"server_processes": 2, "swarm_processes": 2}, 86),
         ("both", {"server_processes": 64, "swarm_processes": 64}, 8),
+        ("both", {"fault": "delay=1ms"}, 400),
+        ("both", {"fault": "delay=1ms", "transport": "udp"}, 200),
+        ("both", {"fault": "delay=1ms", "place": "child"}, 200),
+        ("both", {"fault": "delay=1ms", "place": "server"}, 300),
+        ("both", {"fault": "delay=1ms", "place": "apart"}, 200),
+        ("swarm", {"fault": "delay=1ms"}, 300),
+        ("both", {"fault": "block=1ms"}, 200),
     ],
 )
 def test_sockets_of_the_process_that_opens_the_most(role: str, values: dict[str, Any], sockets: int) -> None:

@@ -121,7 +121,7 @@ class DatagramImpairer:
     def release(self, now_s: float) -> list[tuple[Hashable, Copies]]:
         """Return, by flow, what has been held long enough: no successor came in :data:`HOLD_S`."""
         found: list[tuple[Hashable, Copies]] = []
-        while self.release_at_s <= now_s:
+        while self._held and self.release_at_s <= now_s:
             flow = next(iter(self._held))
             _, copies = self._held.pop(flow)
             found.append((flow, copies))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sockscope.core.run.adding import Cumulative
+
 
 @dataclass(slots=True)
 class Impaired:
@@ -16,12 +18,12 @@ class Impaired:
     those that came.
     """
 
-    admitted: int = 0
-    lost: int = 0
-    full: int = 0
-    duplicated: int = 0
-    reordered: int = 0
-    corrupted: int = 0
-    delayed: int = 0
-    sliced: int = 0
-    stalled: int = 0
+    admitted: Cumulative[int] = 0
+    lost: Cumulative[int] = 0
+    full: Cumulative[int] = 0
+    duplicated: Cumulative[int] = 0
+    reordered: Cumulative[int] = 0
+    corrupted: Cumulative[int] = 0
+    delayed: Cumulative[int] = 0
+    sliced: Cumulative[int] = 0
+    stalled: Cumulative[int] = 0

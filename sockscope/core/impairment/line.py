@@ -19,6 +19,12 @@ class Line:
         self.rate_bytes_per_s = rate_bytes_per_s
         self._free_at_s = 0.0
 
+    def turn(self, rate_bytes_per_s: float) -> None:
+        """Go on with another rate; whatever waits for its turn has had it."""
+        if rate_bytes_per_s != self.rate_bytes_per_s:
+            self.rate_bytes_per_s = rate_bytes_per_s
+            self._free_at_s = 0.0
+
     def wait_s(self, now_s: float) -> float:
         """Return how long what comes now waits for its turn."""
         return max(0.0, self._free_at_s - now_s) if self.rate_bytes_per_s else 0.0

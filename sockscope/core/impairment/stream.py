@@ -60,6 +60,10 @@ class StreamImpairer:
         if not self._is_shared:
             self._line.rate_bytes_per_s = faults.rate_bytes_per_s
 
+    def let_go(self) -> None:
+        """Whatever is on its way is handed on at once: what comes now need not wait for it."""
+        self._last_due_s = 0.0
+
     def behind_s(self, now_s: float) -> float:
         """Return how long what comes now has to wait for what came before it."""
         return max(self._last_due_s - now_s, 0.0)

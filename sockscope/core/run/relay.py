@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sockscope.core.histogram import Histogram
+from sockscope.core.impairment.impaired import Impaired
 from sockscope.core.run.adding import Cumulative, Gauge, Nested
 
 
@@ -18,7 +19,8 @@ class Passed:
     room, ``overflowed`` found the queue of those that wait full, ``unsent`` were not taken by the kernel
     (EAGAIN, ENOBUFS, ECONNREFUSED), ``dropped`` came to a full receive buffer of the relay, and ``unread``
     were in one when its socket was closed. ``undelivered`` could not be sent any more, for the peer that they
-    were for had been forgotten.
+    were for had been forgotten. ``impaired`` is what faults have done; ``half_closed`` and ``black_holed``
+    are connections that they have ended, or swallowed, in this direction.
     """
 
     reads: Cumulative[int] = 0
@@ -33,6 +35,15 @@ class Passed:
     undelivered: Cumulative[int] = 0
     dropped: Cumulative[int] = 0
     unread: Cumulative[int] = 0
+    half_closed: Cumulative[int] = 0
+    black_holed: Cumulative[int] = 0
+    impaired: Nested[Impaired] = field(default_factory=Impaired)
+
+    @property
+    def copies(self) -> int:
+        """How many datagrams were to be sent on, of those that came: none that a fault has lost, and twice
+        what a fault has doubled."""
+        return self.reads - self.declined - self.impaired.lost + self.impaired.duplicated
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +53,12 @@ class RelayFigures:
     ``up`` is the direction from the clients to the server, ``down`` the other one. ``delay`` has the time
     that the relay itself takes for each read or datagram, in seconds: from the turn of its readiness set in
     which it was found, or the moment at which a fault lets it go, until the kernel has taken all of it for
-    the other side. What waited because a receiver does not read is not in it.
+    the other side. What waited because a receiver does not read is not in it. ``refused`` and ``reset`` are
+    connections that faults have ended so.
     """
 
     up: Nested[Passed] = field(default_factory=Passed)
     down: Nested[Passed] = field(default_factory=Passed)
     delay: Cumulative[Histogram] = field(default_factory=Histogram)
+    refused: Cumulative[int] = 0
+    reset: Cumulative[int] = 0

@@ -269,7 +269,7 @@ class TcpSample:
 
 @dataclass(frozen=True, eq=False)
 class RoleSnapshot:
-    """One role (``server``, ``relay`` or ``swarm``) at one moment, ``time_s``: a little ago when it runs elsewhere.
+    """One role (``server``, ``relay``, ``swarm``) at ``time_s``: a little ago when it runs elsewhere.
 
     ``clients_*`` are the swarm's. ``limiter`` is the semaphore before the clients' requests, or the one that
     admits requests to service at the server. ``pool`` are the connections that the clients share, as permits

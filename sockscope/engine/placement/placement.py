@@ -69,6 +69,11 @@ class Placement:
         return [name for name, placed in self._roles.items() if placed.known]
 
     @property
+    def present(self) -> Sequence[str]:
+        """The names of the roles that are there at the moment."""
+        return [placed.kind.name for placed in self._present()]
+
+    @property
     def main(self) -> str:
         """The role whose exchanges are those of the run: the one that makes the requests, or the first."""
         names = [placed.kind.name for placed in self._generating()] or self.roles

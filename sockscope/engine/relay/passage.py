@@ -11,7 +11,7 @@ from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.events import CloseReason
 from sockscope.engine.recorder import Recorder
-from sockscope.engine.relay.direction import Direction
+from sockscope.engine.relay.direction import DOWN, UP, Direction
 from sockscope.engine.relay.schedule import Schedule
 from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.unix_sockets import SocketFiles
@@ -38,7 +38,11 @@ class Common:
         self.view = memoryview(self.readiness.buffer)
         self.schedule = Schedule(self.loop)
         self.files = SocketFiles()
-        self.up, self.down = Direction("up"), Direction("down")
+        self.up, self.down = Direction(UP, experiment.seed), Direction(DOWN, experiment.seed)
+        self.is_impaired = False
+        """Whether any fault is on."""
+        self.refused = self.reset = 0
+        """Connections that faults have ended so."""
         self.generation = 0
         self.targets: tuple[Address, ...] = ()
         """Where what comes from clients goes; of several the first that answers."""
@@ -57,6 +61,10 @@ class Passage(Protocol):
     """One address of a relay, and everything that came in there."""
 
     address: Address
+
+    async def turn(self) -> None:
+        """Go over to the faults that the directions have now."""
+        ...
 
     def drain(self) -> None:
         """Take nobody new; who is here is served."""

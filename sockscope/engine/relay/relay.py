@@ -11,6 +11,7 @@ from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.experiment import LOOPBACK, Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
+from sockscope.core.impairment.link import link_faults
 from sockscope.core.roles import RELAY
 from sockscope.core.run.relay import RelayFigures
 from sockscope.core.run.snapshot import RoleSnapshot
@@ -42,6 +43,7 @@ class Relay(RecordedRole):
         """Listen; raises ListenError."""
         self.recorder.number_as(share)
         self._take(assignment)
+        await self._turn(assignment.tuning)
         try:
             self._passage = self._open(assignment.tuning)
         except BaseException:
@@ -60,6 +62,7 @@ class Relay(RecordedRole):
             passage.drain()
             self._draining[passage] = asyncio.create_task(self._finish(passage))
         self._take(assignment)
+        await self._turn(assignment.tuning)
         return self._passage.address if self._passage is not None else passage.address
 
     def _take(self, assignment: Assignment) -> None:
@@ -69,6 +72,18 @@ class Relay(RecordedRole):
         common.targets = targets_of(self._experiment, assignment.address)
         common.connect_timeout_s = tuning.connect_timeout_s
         common.answer_s = tuning.request_timeout_s + LATE_S
+
+    async def _turn(self, tuning: Tuning) -> None:
+        """Go over to the faults of a tuning, where they are others."""
+        common = self._common
+        found = [link_faults(tuning.faults, way.name, tuning.transport) for way in (common.up, common.down)]
+        if found == [common.up.faults, common.down.faults]:
+            return
+        common.up.turn(found[0])
+        common.down.turn(found[1])
+        common.is_impaired = any(found)
+        for passage in self._passages():
+            await passage.turn()
 
     def _open(self, tuning: Tuning) -> Passage:
         address = LOOPBACK[tuning.family], 0
@@ -105,6 +120,10 @@ class Relay(RecordedRole):
         for passage in passages:
             passage.close(reason)
         self._passage = None
+        for direction in (self._common.up, self._common.down):
+            # Streams have let go of theirs: these are datagrams that are due later.
+            direction.undelivered += direction.held
+            direction.held = direction.held_bytes = 0
         self._common.close()
         self.recorder.stop()
         self.recorder.fold()
@@ -136,7 +155,7 @@ class Relay(RecordedRole):
             connected_s=recorder.connected.total_s(now_s),
             unwritable_s=recorder.unwritable.total_s(now_s),
             # The recorder calls it lateness: how late the relay is with what it passes on.
-            relay=RelayFigures(up, down, recorder.schedule_lateness.copy()),
+            relay=RelayFigures(up, down, recorder.schedule_lateness.copy(), common.refused, common.reset),
         )
 
     @property

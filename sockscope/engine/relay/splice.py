@@ -1,9 +1,6 @@
 """A spliced connection: a client's and the relay's own to the server, and the two ways between them.
 
-What is read from one side is written to the other at once, from one buffer. What a side does not take is
-kept, at most one read of it, and no more is read from the other side until it has gone: that is how a slow
-reader is felt at the far end. EOF is passed on as a half-close when everything before it has gone, and a
-reset as a reset.
+Whichever side breaks its connection, the other one sees a reset.
 """
 
 from __future__ import annotations
@@ -13,194 +10,32 @@ import errno
 import os
 import socket
 import struct
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from sockscope.core.addresses import Address
-from sockscope.core.connection import ConnectionRecord, ConnectionState
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
+from sockscope.core.impairment.stream import NONE, Fate
 from sockscope.engine.addresses import both_ends, family_of, socket_address
 from sockscope.engine.options import set_no_delay
 from sockscope.engine.os_errors import close_reason, describe
-from sockscope.engine.relay.direction import Direction
 from sockscope.engine.relay.passage import Common
-from sockscope.engine.swarm.readiness import BUFFER_BYTES, READ, READ_ONCE, WRITE
+from sockscope.engine.relay.way import BROKEN, Way
+from sockscope.engine.swarm.readiness import READ, READ_ONCE, WRITE
 from sockscope.engine.unix_sockets import name_client
 
 if TYPE_CHECKING:
     from sockscope.engine.relay.tcp import TcpPassage
 
-_BROKEN = 0x8
-"""EPOLLERR: the peer has reset the connection, or it broke otherwise."""
-_PEER_ENDED = 0x2000 | 0x10 | _BROKEN
-"""With EPOLLRDHUP and EPOLLHUP: there is an end to be read behind the last bytes, which is not told again."""
 FULL_BACKLOG_S = 0.01
 """How often a Unix socket asks again that finds the backlog full: nothing tells when that has room."""
+BY_FAULT = "by a fault"
+"""What a connection says of its end that was made on purpose."""
 _ABORT = struct.pack("ii", 1, 0)
 KEEP_ALIVE_S = 15
 """A peer that is silent for so long is probed (SO_KEEPALIVE), so that one that has vanished is told of."""
-
-
-class Way:
-    """One direction of a splice, from ``source`` to ``target``."""
-
-    __slots__ = (
-        "_common", "_direction", "_recv_into", "_record", "_send", "_splice", "back", "ended", "is_up",
-        "passed", "pending", "source", "target", "watched",
-    )  # fmt: skip
-
-    back: Way
-    """The other direction, which writes to the source of this one."""
-
-    def __init__(self, splice: Splice, direction: Direction, source: socket.socket, target: socket.socket):
-        self._splice = splice
-        self._common = splice.common
-        self._record = splice.record
-        self._direction = direction
-        self.is_up = direction.name == "up"
-        self.source, self.target = source, target
-        self._recv_into, self._send = source.recv_into, target.send
-        self.pending = b""
-        """What has been read and the target has not taken yet."""
-        self.ended = False
-        """Whether EOF was read."""
-        self.passed = False
-        """Whether EOF was passed on, or nothing more can be."""
-        self.watched = 0
-
-    def ready(self, events: int) -> None:
-        """The source is ready for ``events``: there is something to read, or room to write."""
-        if events & WRITE:
-            self.back.flush()
-        if not (self.pending or self.ended):
-            if events != WRITE:
-                self._read(events)
-        elif events & _BROKEN:
-            # What cannot be read now will not be read any more.
-            self._splice.break_off(_error_of(self.source))
-
-    def _read(self, events: int) -> None:
-        common, direction, record = self._common, self._direction, self._record
-        try:
-            size = self._recv_into(common.readiness.buffer)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._splice.break_off(error)
-            return
-        if not size:
-            self.ended = True
-            self.finish()
-            return
-        direction.reads += 1
-        direction.bytes_in += size
-        if self.is_up:
-            record.odd_reads += 1
-            record.odd_bytes_in += size
-            record.tally.changed = True
-        self._write(size)
-        if size == BUFFER_BYTES or events & _PEER_ENDED:
-            self.watch_again()
-
-    def _write(self, size: int) -> None:
-        """Write what was read; what is not taken waits, and so does the source."""
-        common = self._common
-        try:
-            sent = self._send(common.view[:size])
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self._splice.break_off(error, unwritable=self)
-            return
-        if sent:
-            self._count(sent)
-        if sent == size:
-            common.recorder.on_late((perf_counter() - common.readiness.turn_s,))
-        else:
-            self.pending = bytes(common.view[sent:size])
-            self._stopped()
-
-    def _count(self, sent: int) -> None:
-        direction = self._direction
-        direction.writes += 1
-        direction.bytes_out += sent
-        if not self.is_up:
-            record = self._record
-            record.odd_writes += 1
-            record.odd_bytes_out += sent
-            record.tally.changed = True
-
-    def _stopped(self) -> None:
-        """The target does not read: wait until it does."""
-        if not self.is_up:
-            self._common.recorder.on_paused(self._record)
-        self._direction.held += 1
-        self._direction.held_bytes += len(self.pending)
-        self.watch_again()
-        self.back.watch_again()
-
-    def flush(self) -> None:
-        """The target may have room again."""
-        if not self.pending:
-            return
-        try:
-            sent = self._send(self.pending)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._splice.break_off(error, unwritable=self)
-            return
-        self._count(sent)
-        self._direction.held_bytes -= sent
-        self.pending = self.pending[sent:]
-        if self.pending:
-            return
-        self._direction.held -= 1
-        if not self.is_up:
-            self._common.recorder.on_resumed(self._record)
-        self.back.watch_again()
-        if self.ended:
-            self.finish()
-        else:
-            self.watch_again()
-
-    def finish(self) -> None:
-        """Pass EOF on, when everything before it has gone."""
-        if self.pending or self.passed:
-            return
-        self.passed = True
-        if self.back.passed:
-            self._splice.close(CloseReason.EOF)
-            return
-        self._record.state = ConnectionState.HALF_CLOSED
-        try:
-            self.target.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            self._splice.break_off(error)
-
-    def watch_again(self) -> None:
-        """Watch the source for what matters now, and hear anew what it is ready for already."""
-        if self._splice.closed:
-            return
-        events = READ_ONCE if not (self.pending or self.ended) else READ_ONCE & ~READ
-        if self.back.pending:
-            events |= WRITE
-        self._common.readiness.watch(self.source, events)
-
-    def forget(self) -> None:
-        """Nothing waits any more."""
-        if self.pending:
-            self._direction.held -= 1
-            self._direction.held_bytes -= len(self.pending)
-            self.pending = b""
-
-    def drain(self) -> None:
-        """Pass on what has come before the end of the connection, as far as it is taken at once."""
-        while not (self.pending or self.ended or self._splice.closed):
-            before = self._direction.reads
-            self._read(0)
-            if self._direction.reads == before:
-                return
 
 
 class Splice:
@@ -219,15 +54,23 @@ class Splice:
         self._give_up_s = perf_counter() + common.connect_timeout_s
         self._up: Way | None = None
         self._breaking = False
+        self.counts_from_s = record.opened_s
+        """Since when the ages count at which faults do something to it, monotonic."""
+        self._fate = NONE
         client.setblocking(False)
         _keep(client)
         common.readiness.add(client, READ_ONCE & ~READ, self._client_waits)
+        self._meet()
 
     # The connection to the server.
 
     def connect(self, _: float = 0.0) -> None:
         """Begin to connect to the server, or try again."""
         if self.closed:
+            return
+        if self._fate.refused:
+            self.common.refused += 1
+            self.abort(CloseReason.REFUSED, BY_FAULT)
             return
         target = self._untried[0]
         try:
@@ -284,13 +127,17 @@ class Splice:
         up = self._up = Way(self, common.up, self.client, server)
         down = Way(self, common.down, server, self.client)
         up.back, down.back = down, up
+        number = self.record.conn_id
+        if common.is_impaired:
+            for way, direction in (up, common.up), (down, common.down):
+                way.turn(direction.stream(number))
         common.readiness.add(server, READ_ONCE, down.ready)
         common.readiness.remove(self.client)
         common.readiness.add(self.client, READ_ONCE, up.ready)
 
     def _client_waits(self, events: int) -> None:
         """The client has ended while there is no server yet; what it has sent may still be meant."""
-        if events & _BROKEN:
+        if events & BROKEN:
             self.abort(CloseReason.RESET, "the client has gone before the server was reached")
 
     def _drop_server(self) -> None:
@@ -298,6 +145,31 @@ class Splice:
             self.common.readiness.remove(self.server)
             self.server.close()
             self.server = None
+
+    # Faults.
+
+    def turn(self) -> None:
+        """Go over to the faults that are on now; ages count from now on."""
+        if self.closed:
+            return
+        self.counts_from_s = perf_counter()
+        self._meet()
+        if self._up is not None:
+            for way, direction in (self._up, self.common.up), (self._up.back, self.common.down):
+                way.turn(direction.stream(self.record.conn_id))
+
+    def _meet(self) -> None:
+        """Plan what is to become of the connection, where that is something else than before."""
+        number, impairer = self.record.conn_id, self.common.up.stream(self.record.conn_id)
+        before, self._fate = self._fate, impairer.fate(number) if impairer is not None else NONE
+        after_s = self._fate.reset_after_s
+        if after_s not in (None, before.reset_after_s):
+            self.common.schedule.at(self.counts_from_s + after_s, partial(self._reset, self._fate))
+
+    def _reset(self, fate: Fate, _: float) -> None:
+        if self._fate.reset_after_s == fate.reset_after_s and not self.closed:
+            self.common.reset += 1
+            self.abort(CloseReason.RESET, BY_FAULT)
 
     # Its end.
 
@@ -359,8 +231,3 @@ def _keep(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if (idle := getattr(socket, "TCP_KEEPIDLE", None)) is not None:
         sock.setsockopt(socket.IPPROTO_TCP, idle, KEEP_ALIVE_S)
-
-
-def _error_of(sock: socket.socket) -> OSError:
-    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
-    return OSError(number, os.strerror(number))

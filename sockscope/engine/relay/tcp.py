@@ -12,6 +12,7 @@ from sockscope.engine.os_errors import listen_error
 from sockscope.engine.relay.passage import Common
 from sockscope.engine.relay.splice import Splice
 from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S, AcceptGate
+from sockscope.engine.turns import in_turns
 
 ACCEPTS_PER_TURN = 64
 """Connections accepted in one turn of the loop."""
@@ -88,6 +89,10 @@ class TcpPassage:
         self._common.recorder.on_close(splice.record, reason, text)
 
     # From the relay.
+
+    async def turn(self) -> None:
+        """Go over to the faults that are on now."""
+        await in_turns(self._splices.values(), Splice.turn)
 
     def drain(self) -> None:
         """Accept who has connected by now, and nobody else."""

@@ -6,14 +6,18 @@ Boundaries are kept, and so is who asked: what comes back to the socket of a cli
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from time import perf_counter
+from typing import cast
 
 from sockscope.core.addresses import Address, format_address
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
+from sockscope.core.impairment.datagrams import Copies
 from sockscope.engine.addresses import both_ends, family_of, plain_address, socket_address
 from sockscope.engine.options import receive_buffer, take_unread
 from sockscope.engine.os_errors import close_reason, describe, has_no_room, listen_error
@@ -38,6 +42,9 @@ LOOKED_AT_ONCE = 512
 """Clients whose receive buffers are looked at for one snapshot, with a system call each."""
 FULL_QUEUE_S = 1e-3
 """How often a Unix socket is tried again whose queue is full: nothing tells when that has room."""
+MOST_HELD = 65_536
+MOST_HELD_BYTES = 64 << 20
+"""Datagrams, and bytes of them, that wait in one direction until they are due; any more are lost."""
 MOST_WAIT_S = 1.0
 """How long that may take; then its owner does not read."""
 
@@ -87,6 +94,8 @@ class UdpPassage:
         self._draining = self._closed = False
         # Datagrams that wait for room in the queue of a Unix socket.
         self._waiting = 0
+        # When what a fault holds back is to be looked at next.
+        self._release_s = {common.up: math.inf, common.down: math.inf}
         self.address: Address = plain_address(self._sock.getsockname())
         common.readiness.add(self._sock, READ, self._asked)
         self._timer = common.loop.call_later(LOOK_S, self._look)
@@ -116,7 +125,10 @@ class UdpPassage:
             record.odd_bytes_in += size
             record.tally.changed = True
             peer.owed += 1
-            self._pass_up(peer, common.view[:size], common.readiness.turn_s)
+            if common.is_impaired:
+                self._impair(up, peer, bytes(common.view[:size]))
+            else:
+                self._pass_up(peer, common.view[:size], common.readiness.turn_s)
             if self._closed:
                 return
 
@@ -153,7 +165,10 @@ class UdpPassage:
         down.bytes_in += size
         self._last_s = peer.heard_s = common.readiness.turn_s
         peer.owed -= 1
-        self._pass_down(peer, common.view[:size], common.readiness.turn_s)
+        if common.is_impaired:
+            self._impair(down, peer, bytes(common.view[:size]))
+        else:
+            self._pass_down(peer, common.view[:size], common.readiness.turn_s)
 
     def _pass_down(self, peer: Peer, data: bytes | memoryview, since_s: float) -> None:
         """Send a datagram on to a client; ``since_s`` is when it was ready to go."""
@@ -171,6 +186,62 @@ class UdpPassage:
         record.odd_bytes_out += len(data)
         record.tally.changed = True
         common.recorder.on_late((perf_counter() - since_s,))
+
+    # Faults.
+
+    async def turn(self) -> None:
+        """Go over to the faults that are on now; without any nothing is held back any longer."""
+        for direction in (self._common.up, self._common.down):
+            if not direction.faults:
+                self._release(direction, math.inf)
+        if not self._common.is_impaired:
+            self._common.schedule.hasten()
+
+    def _impair(self, direction: Direction, peer: Peer, data: bytes) -> None:
+        """Let a datagram meet the faults of a direction."""
+        now_s, impairer = perf_counter(), direction.datagrams
+        self._hold(direction, peer, impairer.admit(now_s, data, peer), now_s)
+        if (release_s := impairer.release_at_s) < self._release_s[direction]:
+            self._release_s[direction] = release_s
+            self._common.schedule.at(release_s, partial(self._release_due, direction))
+
+    def _release_due(self, direction: Direction, _: float) -> None:
+        self._release_s[direction] = math.inf
+        self._release(direction, perf_counter())
+        if (release_s := direction.datagrams.release_at_s) < math.inf:
+            self._release_s[direction] = release_s
+            self._common.schedule.at(release_s, partial(self._release_due, direction))
+
+    def _release(self, direction: Direction, now_s: float) -> None:
+        """Let go what no later datagram has overtaken."""
+        for peer, copies in direction.datagrams.release(now_s):
+            self._hold(direction, cast(Peer, peer), copies, perf_counter())
+
+    def _hold(self, direction: Direction, peer: Peer, copies: Copies, now_s: float) -> None:
+        """Send each copy when it is due."""
+        for due_s, data in copies:
+            if due_s <= now_s:
+                self._pass(direction, peer, data, now_s)
+            elif direction.held >= MOST_HELD or direction.held_bytes >= MOST_HELD_BYTES:
+                direction.overflowed += 1
+            else:
+                direction.held += 1
+                direction.held_bytes += len(data)
+                self._common.schedule.at(due_s, partial(self._let_go, direction, peer, data))
+
+    def _let_go(self, direction: Direction, peer: Peer, data: bytes, due_s: float) -> None:
+        direction.held -= 1
+        direction.held_bytes -= len(data)
+        self._pass(direction, peer, data, due_s)
+
+    def _pass(self, direction: Direction, peer: Peer, data: bytes, since_s: float) -> None:
+        self._last_s = perf_counter()
+        if peer.gone or self._closed:
+            direction.undelivered += 1
+        elif direction is self._common.up:
+            self._pass_up(peer, data, since_s)
+        else:
+            self._pass_down(peer, data, since_s)
 
     # What cannot be sent.
 
@@ -332,7 +403,7 @@ class UdpPassage:
         return found is not None
 
     def look_at_buffers(self) -> int:
-        """Take up what the kernel has dropped at the sockets, of many at some; return what is unread there."""
+        """Take up what the kernel has dropped at the sockets, of many at some; return what is unread."""
         if self._closed:
             return 0
         here = receive_buffer(self._sock)
@@ -355,6 +426,8 @@ class UdpPassage:
         if self._closed:
             return
         self.look_at_buffers()
+        for direction in (self._common.up, self._common.down):
+            self._release(direction, math.inf)
         self._timer.cancel()
         self._closed = True
         for peer in list(self._peers.values()):
