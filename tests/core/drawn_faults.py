@@ -14,8 +14,9 @@ _WHOLE = (Quantity.SIZE, Quantity.COUNT, Quantity.PER_S, Quantity.RATE, Quantity
 def values_of(kind: FaultKind) -> st.SearchStrategy[float]:
     if kind.quantity in _WHOLE:
         return st.integers(int(kind.low), int(kind.high)).map(float)
-    # As many digits as the screen shows.
-    return st.floats(kind.low, kind.high).map(lambda value: max(kind.low, float(f"{value:.6g}")))
+    # As many digits as the screen shows, and as a duration has.
+    shown = st.floats(kind.low, kind.high).map(lambda value: round(float(f"{value:.6g}"), 12))
+    return shown.map(lambda value: max(kind.low, value))
 
 
 @st.composite
