@@ -9,6 +9,7 @@ import pytest
 
 from sockscope.lab.lessons.format import read_lesson
 from sockscope.lab.lessons.lesson import Lesson
+from sockscope.lab.lessons.shelf import lesson_called
 from sockscope.lab.lessons.walk import Outcome, Walk, go_through
 from tests.tui.fake_source import FakeSource
 
@@ -160,3 +161,8 @@ def test_a_script_that_does_not_do_is_told_about(made: Made, how: str, fault: st
 def test_a_script_without_an_end_is_killed(made: Made) -> None:
     outcome = _scripted(made, "hangs", "count > 0", patience="50ms")
     assert [*outcome.seen[0].faults()] == ["mine.py:act has not ended within 0.05 s"]
+
+
+def test_a_short_lesson_of_those_that_are_shipped_holds() -> None:
+    outcome = go_through(lesson_called("sticky"))
+    assert outcome.is_shown, [[*seen.faults()] for seen in outcome.seen]

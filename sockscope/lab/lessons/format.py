@@ -14,10 +14,10 @@ from typing import Any
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.results.checks import Check
-from sockscope.core.results.run_figures import NAMES
 from sockscope.core.units import parse_duration
 from sockscope.errors import ConfigError, FieldFault
 from sockscope.lab.lessons.excerpt import Excerpt, excerpt_of, file_of
+from sockscope.lab.lessons.figures import FIGURES
 from sockscope.lab.lessons.lesson import DEFAULT_PATIENCE_S, LIVE, Lesson, Script, Step
 from sockscope.store.files import read_toml
 
@@ -25,8 +25,6 @@ MOST_BYTES = 1 << 18
 """Largest file of a lesson: 256 KiB."""
 MOST_CHOICES = 9
 """As many as there are keys for them."""
-ELAPSED = "elapsed_s"
-"""The figure that tells how long the figures of a step are of."""
 _HEAD = ("title", "watch", "time", "code", "mark", "platforms", "experiment", "script", "step")
 _STEP = (
     "name", "say", "question", "choices", "right", "then", "experiment", "tune", "fault", "stall", "settle",
@@ -48,11 +46,6 @@ def read_lesson(path: Path) -> Lesson:
         raise ConfigError(reader.faults)
     assert lesson is not None
     return lesson
-
-
-def figure_names(lesson_has_experiment: bool) -> Mapping[str, str] | None:
-    """Return what a lesson may call figures, with their full names; None: a script names its own."""
-    return {**NAMES, ELAPSED: ELAPSED, "elapsed": ELAPSED} if lesson_has_experiment else None
 
 
 class _Reader:
@@ -118,7 +111,7 @@ class _Reader:
         if name and (not _NAME.fullmatch(name) or name in earlier):
             self._fault("name", name, "is not a name of its own in small letters, digits and _")
         is_run = "experiment" in self._table
-        names = figure_names(is_run)
+        names = FIGURES if is_run else None
         tune = self._values(table, "tune", LIVE)
         if "fault" in table:
             tune |= self._parsed("fault", {"fault": table["fault"]}, LIVE)

@@ -13,19 +13,17 @@ from typing import Any, Protocol
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.results.checks import Check, Judged
-from sockscope.core.results.run_result import reading
 from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.core.run.window import window
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import run_on
 from sockscope.errors import EngineError, SockscopeError
-from sockscope.lab.lessons.format import ELAPSED
+from sockscope.lab.lessons.figures import Read, reader
 from sockscope.lab.lessons.lesson import LIVE, Lesson, Step
 from sockscope.lab.lessons.perform import perform
 
 WATCH_S = 0.05
 """How often the conditions of a step are looked at."""
-Read = Callable[[str], float | None]
 
 
 class Stage(Protocol):
@@ -198,7 +196,7 @@ class Walk:
         """Wait for conditions on the figures since ``before``; return those that did not come."""
         while True:
             now = await _now(source)
-            self._figures[step.name] = _reader(now if before is None else window(before, now))
+            self._figures[step.name] = reader(now if before is None else window(before, now))
             self.missing = missing = tuple(one for one in self._judged(conditions, step) if not one.holds)
             if not missing or perf_counter() > deadline_s:
                 return missing
@@ -263,12 +261,6 @@ async def _one_run(walk: Walk, steps: Sequence[Step], on_seen: Callable[[Step, S
 async def _now(source: Stage) -> Snapshot:
     await source.settle()
     return source.snapshot()
-
-
-def _reader(seen: Snapshot) -> Read:
-    """Return what reads the figures of a window."""
-    read = reading(seen)
-    return lambda name: seen.measured_s if name == ELAPSED else read(name)
 
 
 def _step_report(seen: Seen) -> dict[str, Any]:
