@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from sockscope.core.results.schema import SCHEMA_VERSION
 from sockscope.core.units import format_duration
 from sockscope.errors import EXIT_FAILED, EXIT_OK
 from sockscope.faces.columns import TextColumn, aligned
@@ -31,7 +32,7 @@ def list_report(lessons: Sequence[Lesson]) -> dict[str, object]:
         {"lesson": one.name, "title": one.title, "watch": one.watch, "time_s": one.seconds, "file": one.path}
         for one in lessons
     ]
-    return {"schema_version": 1, "type": "lesson_list", "lessons": rows}
+    return {"schema_version": SCHEMA_VERSION, "type": "lesson_list", "lessons": rows}
 
 
 def check_lessons(lessons: Sequence[Lesson], *, as_json: bool) -> int:
@@ -43,7 +44,7 @@ def check_lessons(lessons: Sequence[Lesson], *, as_json: bool) -> int:
     failed = any(outcome.has_failed for outcome in outcomes)
     if as_json:
         reports = [outcome.report() for outcome in outcomes]
-        several = {"schema_version": 1, "type": "lessons", "failed": failed, "lessons": reports}
+        several = {"schema_version": SCHEMA_VERSION, "type": "lessons", "failed": failed, "lessons": reports}
         tell(json.dumps(reports[0] if len(reports) == 1 else several, indent=2) + "\n")
     elif len(outcomes) > 1:
         tell(_sum_text(outcomes))

@@ -7,6 +7,7 @@ import pytest
 from sockscope.faces.tui.screens.lesson_pane import LessonPane
 from sockscope.lab.lessons.format import read_lesson
 from sockscope.lab.lessons.lesson import Lesson
+from sockscope.lab.lessons.shelf import lesson_called
 from sockscope.lab.lessons.telling import Phase, Telling
 from sockscope.lab.lessons.walk import Seen
 from tests.tui.driving import FakeDriver, dashboard
@@ -110,10 +111,24 @@ async def test_keys_that_mean_nothing_to_a_lesson_are_those_of_the_dashboard(les
         await driver.sees("blocking.py:17")
 
 
+async def test_where_nothing_else_runs_the_end_of_a_lesson_leads_to_the_list(lesson: Lesson) -> None:
+    async with dashboard(lesson.waiting) as driver:
+        driver.app.begin_lesson(Telling(lesson))
+        await driver.press("escape")
+        await driver.sees("what one sees", "sync-vs-async")
+
+
+async def test_a_lesson_without_a_run_has_the_whole_body() -> None:
+    async with dashboard(size=(80, 24)) as driver:
+        driver.app.begin_lesson(Telling(lesson_called("sticky")))
+        await driver.sees("A client writes 200 messages", "How many of the 200")
+        assert driver.app.dashboard.query_one(LessonPane).size.height > 12
+
+
 async def test_the_list_begins_a_lesson() -> None:
     async with dashboard() as driver:
         await driver.press("L")
-        await driver.sees("blocking", "One at a time")
+        await driver.sees("blocking", "the second client waits")
         await driver.press("enter")
         await driver.until(lambda: driver.app.dashboard.teaches)
 

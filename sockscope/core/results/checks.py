@@ -255,4 +255,6 @@ def _holds(comparison: str, left: Bounds, right: Bounds) -> bool:
 def _shown(figure: str, value: float | None) -> str:
     if value is None:
         return "not known"
-    return units.bounded(value, format_figure(figure, float(value)))
+    whole = round(value) if abs(value) >= 100 else float(f"{value:.3g}")
+    has_unit = not format_figure(figure, 1.0).isdigit()
+    return units.bounded(value, format_figure(figure, float(value) if has_unit else whole))

@@ -188,6 +188,12 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         self.telling = telling
         self.dashboard.teach(Teaching(telling, self.session, self.leave))
 
+    def on_lesson_pane_ended(self) -> None:
+        """Go on without the lesson; where nothing runs but what has waited for it, offer others."""
+        telling, self.telling = self.telling, None
+        if telling is not None and self.session.experiment == telling.lesson.waiting:
+            self.open_lessons()
+
     def open_verdict(self) -> None:
         """Show what the limit stands on."""
         self.push_screen(VerdictScreen(self.session, self.dashboard))

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.results.checks import Check, Judged
+from sockscope.core.results.schema import SCHEMA_VERSION
 from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.core.run.window import window
 from sockscope.engine.engine import Engine
@@ -125,7 +126,7 @@ class Outcome:
     def report(self) -> dict[str, Any]:
         """Return the JSON object of the lesson (docs/json.md)."""
         return {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "type": "lesson",
             "lesson": self.lesson.name,
             "title": self.lesson.title,

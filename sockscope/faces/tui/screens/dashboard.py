@@ -287,8 +287,8 @@ class DashboardScreen(Screen[None]):
         lesson.set_class(lesson.fills_screen, "-whole")
         self.query_one("#body").set_class(lesson.fills_screen and lesson.display, "-hidden")
         if not lesson.fills_screen:
-            lesson.styles.height = rows = lesson.rows_of(height)
-            height -= rows
+            height -= lesson.rows_of(height)
+        lesson.styles.height = "1fr" if lesson.fills_screen else lesson.rows_of(self.app.size.height)
         narrow = width < NARROW[0] or height < NARROW[1]
         wide = not narrow and width >= WIDE[0] and height >= WIDE[1]
         self.update_classes(

@@ -66,6 +66,15 @@ _ON_THE_CARD = (
     ("↑ ↓ PgDn", "scroll: the rules that do not hold come last"),
 )
 
+_IN_A_LESSON = (
+    ("1 … 9", "predict"),
+    ("v", "type the votes of the room: a number for each choice, such as 12 3 5"),
+    ("Enter", "carry the step out; then the next one"),
+    ("b  a", "back to the step before; ask about this one again"),
+    ("c", "more of the code that runs"),
+    ("Esc", "end the lesson; the run goes on"),
+)
+
 
 class HelpScreen(ModalScreen[None]):
     """A sheet over the dashboard."""
@@ -103,6 +112,7 @@ def help_lines(width: int) -> list[Content]:
         )
     lines += _section("In the knobs", _IN_THE_KNOBS, "bold $text-accent", width)
     lines += _section("On the card of the limit", _ON_THE_CARD, "bold $text-accent", width)
+    lines += _section("In a lesson", _IN_A_LESSON, "bold $text-accent", width)
     lines += _section("What the figures mean", FIGURES, "bold", width)
     return lines[1:]
 

@@ -36,7 +36,7 @@ def told_lines(telling: Telling, width: int) -> Iterator[Content]:
         yield from _waiting(telling.walk.missing, width)
     elif (seen := telling.outcome) is not None:
         yield Content("")
-        yield from _seen(step, seen, width)
+        yield from _seen(step, seen, width, is_last=telling.is_last)
 
 
 def keys_now(telling: Telling) -> Content:
@@ -74,7 +74,7 @@ def _waiting(missing: Sequence[Judged], width: int) -> Iterator[Content]:
         yield from _wrapped(f"until {one.text}: {one.figures}", width, QUIET)
 
 
-def _seen(step: Step, seen: Seen, width: int) -> Iterator[Content]:
+def _seen(step: Step, seen: Seen, width: int, *, is_last: bool) -> Iterator[Content]:
     for check in seen.checks:
         mark, style = ("✓", GOOD) if check.holds else ("✗", BAD)
         first, *rest = wrapped(plain(f"{check.text}: {check.figures}"), max(16, width - 2))
@@ -96,6 +96,8 @@ def _seen(step: Step, seen: Seen, width: int) -> Iterator[Content]:
         yield Content("")
         yield from _wrapped(step.then, width)
     yield Content.styled(f"({format_duration(seen.elapsed_s)})", QUIET)
+    if is_last:
+        yield from _wrapped("That was the last step: Esc ends the lesson, then L has others.", width, HEAD)
 
 
 def code_lines(code: Sequence[Excerpt], width: int) -> Iterator[Content]:

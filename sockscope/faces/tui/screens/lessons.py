@@ -75,4 +75,4 @@ class LessonsScreen(Screen[None]):
 
 
 def _cells(lesson: Lesson) -> tuple[str, str, str]:
-    return lesson.name, f"{lesson.seconds:.0f} s", plain(f"{lesson.title}: {lesson.watch}")
+    return lesson.name, f"{lesson.seconds:.0f} s", plain(lesson.watch)
