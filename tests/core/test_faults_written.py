@@ -148,6 +148,9 @@ def test_the_facts_of_each_kind_fit_together(kind: FaultKind) -> None:
 
 
 def test_a_change_of_faults_is_told_in_words() -> None:
-    assert (
-        describe_change(Tuning(), tuned("loss=2% up, block=10ms")) == "faults none → loss 2 % up, block 10 ms"
+    both = tuned("loss=2% up, block=10ms")
+    assert describe_change(Tuning(), both) == "fault loss 2 % up on, fault block 10 ms on"
+    other = tuned("loss=5%", server="threaded")
+    assert describe_change(both, other) == (
+        "server default → threaded, fault loss 2 % up → 5 %, fault block 10 ms off"
     )

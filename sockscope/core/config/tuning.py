@@ -21,6 +21,7 @@ from sockscope.core.config.models import (
     carrier,
 )
 from sockscope.core.impairment.fault import Fault, read_faults
+from sockscope.core.impairment.turning import changes as fault_changes
 from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.wire.framing import LENGTH_HEADER_BYTES, MAX_FRAME_BYTES
 from sockscope.core.wire.patterns import parse_pattern
@@ -170,7 +171,7 @@ class Tuning:
 
     fault: str = declared("", "fault", "faults", Kind.FAULTS,
         "fault on demand, such as 'loss=2%' or 'delay=20ms up': on the link by a relay, or in the server",
-        subject=Subject.SETUP, several=True, knob=Knob(290), flag=Flag(metavar="FAULT"))  # fmt: skip
+        subject=Subject.SETUP, several=True, knob=Knob(290, "F"), flag=Flag(metavar="FAULT"))  # fmt: skip
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -239,7 +240,13 @@ SPECS: Mapping[str, FieldSpec] = {f.name: spec_of(f) for f in fields(Tuning)}
 
 
 def describe_change(before: Tuning, after: Tuning) -> str:
-    """Return what changed in words: ``permits 50 → 100``."""
-    changes = before.changes_to(after).items()
-    described = ((SPECS[name], old, new) for name, (old, new) in changes)
-    return ", ".join(f"{spec.label} {spec.format(old)} → {spec.format(new)}" for spec, old, new in described)
+    """Return what changed in words: ``permits 50 → 100``, ``fault loss 2 % on``."""
+    changes = before.changes_to(after)
+    told = [
+        f"{spec.label} {spec.format(old)} → {spec.format(new)}"
+        for spec, (old, new) in ((SPECS[name], values) for name, values in changes.items())
+        if spec.kind is not Kind.FAULTS
+    ]
+    if "fault" in changes:
+        told.append(fault_changes(before.faults, after.faults))
+    return ", ".join(told)
