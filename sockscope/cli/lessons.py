@@ -12,7 +12,8 @@ from sockscope.cli.aim import anew
 from sockscope.cli.history import history_flags, history_of
 from sockscope.cli.look import look_flags, looked_for
 from sockscope.cli.terminal import need_terminal
-from sockscope.faces.printing import tell
+from sockscope.errors import EXIT_OK, EXIT_USAGE
+from sockscope.faces.printing import say, tell
 
 if TYPE_CHECKING:
     from sockscope.lab.lessons.lesson import Lesson
@@ -32,12 +33,17 @@ def _directory_flag(command: F) -> F:
 @click.command(context_settings=_HELP)
 @_directory_flag
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
-def lessons(directory: str, as_json: bool) -> None:
+@click.pass_context
+def lessons(ctx: click.Context, /, directory: str, as_json: bool) -> None:
     """List the lessons: what one sees in each, and how long it takes."""
     from sockscope.faces.lessons import list_report, list_text
+    from sockscope.lab.lessons.shelf import read_lessons, shelf
 
-    found = _all(directory)
+    found, faults = read_lessons(shelf(directory))
     tell(json.dumps(list_report(found), indent=2) + "\n" if as_json else list_text(found))
+    for fault in faults:
+        say(str(fault))
+    ctx.exit(EXIT_USAGE if faults else EXIT_OK)
 
 
 @click.command(context_settings=_HELP)
@@ -86,7 +92,9 @@ def _taught(lesson: Lesson, params: Mapping[str, Any]) -> int:
 
 
 def _all(directory: str) -> list[Lesson]:
-    from sockscope.lab.lessons.format import read_lesson
-    from sockscope.lab.lessons.shelf import shelf
+    from sockscope.lab.lessons.shelf import read_lessons, shelf
 
-    return [read_lesson(path) for path in shelf(directory).values()]
+    found, faults = read_lessons(shelf(directory))
+    if faults:
+        raise faults[0]
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -31,6 +32,17 @@ def shelf(directory: str = "") -> dict[str, Path]:
         if place.is_dir():
             found |= {path.stem: path for path in sorted(place.glob("*.toml"))}
     return dict(sorted(found.items()))
+
+
+def read_lessons(paths: Mapping[str, Path]) -> tuple[list[Lesson], list[ConfigError]]:
+    """Return the lessons of some files, and what is wrong with those that are none."""
+    found, faults = list[Lesson](), list[ConfigError]()
+    for path in paths.values():
+        try:
+            found.append(read_lesson(path))
+        except ConfigError as error:
+            faults.append(error)
+    return found, faults
 
 
 def lesson_called(name: str, directory: str = "") -> Lesson:

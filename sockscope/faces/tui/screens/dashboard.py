@@ -263,6 +263,10 @@ class DashboardScreen(Screen[None]):
         """Give the keys to the lesson."""
         self.query_one(LessonPane).focus_told()
 
+    def on_lesson_pane_phase_changed(self) -> None:
+        """Give the lesson the height that it needs now."""
+        self._arrange()
+
     def on_lesson_pane_ended(self) -> None:
         """Give its room back."""
         self._arrange()
@@ -293,7 +297,7 @@ class DashboardScreen(Screen[None]):
         wide = not narrow and width >= WIDE[0] and height >= WIDE[1]
         self.update_classes(
             {
-                "-too-small": width < SMALLEST[0] or height < SMALLEST[1],
+                "-too-small": width < SMALLEST[0] or self.app.size.height < SMALLEST[1],
                 "-narrow": narrow,
                 "-wide": wide,
                 "-short": height < SHORT,

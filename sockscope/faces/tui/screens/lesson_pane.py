@@ -22,9 +22,11 @@ from sockscope.lab.lessons.telling import Phase
 
 LOOK_S = 0.25
 """How often it is told what a step is still waiting for."""
-SHARE = 0.42
-"""Share of the height that the pane has beside a run."""
+SHARE, SHARE_ASKED = 0.42, 0.62
+"""Shares of the height that the pane has beside a run: while something happens, and while one is asked."""
 LEAST_ROWS, MOST_ROWS = 9, 18
+ROWS_LEFT = 12
+"""What the rest of the dashboard keeps, if there is so much."""
 TWO_COLUMNS = 90
 """From this width on the code stands beside what is told."""
 
@@ -37,6 +39,9 @@ class LessonPane(Container):
 
     class Ended(Message):
         """The lesson is closed."""
+
+    class PhaseChanged(Message):
+        """Something is asked now, or happens: the pane is to have another height."""
 
     BINDINGS: ClassVar = [
         *(Binding(str(digit), f"choose({digit})", show=False) for digit in range(1, 10)),
@@ -52,6 +57,7 @@ class LessonPane(Container):
         super().__init__(id="lesson")
         self.teaching: Teaching | None = None
         self._looking: Timer | None = None
+        self._phase: Phase | None = None
         self._told = _Lines(id="lesson-text")
         self._code = _Lines(id="lesson-code-text")
         self._votes = VoteLine(id="lesson-votes")
@@ -91,7 +97,10 @@ class LessonPane(Container):
 
     def rows_of(self, height: int) -> int:
         """Return how many rows of a screen of this height the pane takes beside a run."""
-        return max(LEAST_ROWS, min(MOST_ROWS, round(height * SHARE))) if self.display else 0
+        if not self.display or self.teaching is None:
+            return 0
+        share = SHARE_ASKED if self.teaching.telling.phase is Phase.ASKED else SHARE
+        return max(LEAST_ROWS, min(MOST_ROWS, round(height * share), height - ROWS_LEFT))
 
     def _look(self) -> None:
         if self.teaching is not None and self.teaching.telling.phase is Phase.DOING:
@@ -104,6 +113,9 @@ class LessonPane(Container):
         telling = self.teaching.telling
         title = plain(f"Lesson  {telling.lesson.title}  {telling.index + 1} of {len(telling.lesson.steps)}")
         self.border_title, self.border_subtitle = Content(title), keys_now(telling)
+        if telling.phase is not self._phase:
+            self._phase = telling.phase
+            self.post_message(self.PhaseChanged())
         if telling.phase is Phase.SEEN:
             self.call_after_refresh(self._scroll.scroll_end, animate=False)
         self._told.show(lambda width: list(told_lines(telling, width)))

@@ -12,12 +12,11 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from sockscope.errors import ConfigError
 from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.faces.tui.widgets.table import Column, Row, Table
-from sockscope.lab.lessons.format import read_lesson
 from sockscope.lab.lessons.lesson import Lesson
+from sockscope.lab.lessons.shelf import read_lessons
 
 COLUMNS = (
     Column("name", "lesson", 17, priority=9),
@@ -35,19 +34,14 @@ class LessonsScreen(Screen[None]):
     def __init__(self, paths: dict[str, Path], begin: Callable[[Lesson], None]) -> None:
         super().__init__()
         self._begin = begin
-        self._lessons: dict[str, Lesson] = {}
-        self._faults: list[str] = []
-        for name, path in paths.items():
-            try:
-                self._lessons[name] = read_lesson(path)
-            except ConfigError as error:
-                self._faults.append(str(error))
+        found, self._faults = read_lessons(paths)
+        self._lessons = {lesson.name: lesson for lesson in found}
 
     def compose(self) -> ComposeResult:
         """The list, what is wrong with other files, and the keys."""
         yield Static(" Lessons  predict, then see it happen on real sockets", id="lessons-head", markup=False)
         yield Table(COLUMNS, empty_text="there are no lessons here", id="lessons-list")
-        yield Static(Content(plain("; ".join(self._faults))), id="lessons-faults")
+        yield Static(Content(plain("; ".join(map(str, self._faults)))), id="lessons-faults")
         yield Static(" ↑ ↓ choose   Enter begin   Esc dashboard", id="lessons-foot", markup=False)
 
     def on_mount(self) -> None:
