@@ -297,7 +297,15 @@ def _tasks(report: Report) -> str:
 
 def _call_at(hold: Mapping[str, Any]) -> str:
     return call_at(
-        Hold(0.0, 0.0, hold["kind"], hold["call"] or "", hold["file"] or "", int(hold["line"] or 0))
+        Hold(
+            0.0,
+            hold["duration_s"],
+            hold["kind"],
+            hold["call"] or "",
+            hold["file"] or "",
+            int(hold["line"] or 0),
+            core_wait_s=hold["core_wait_s"] or 0.0,
+        )
     )
 
 

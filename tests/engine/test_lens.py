@@ -98,7 +98,7 @@ async def test_the_garbage_collector_is_told_from_calls() -> None:
     for _ in range(300_000):
         many.append([many])
     hold = await held_by(gc.collect, "collection")
-    assert call_at(hold) == "garbage collection of generation 2"
+    assert call_at(hold).startswith("garbage collection of generation 2")
 
 
 async def test_who_waited_for_the_end_of_a_hold_is_counted_and_it_gets_a_line_of_the_log() -> None:
@@ -160,6 +160,7 @@ def looks(*callbacks: int | None, late_s: float = 0.0) -> list[Look]:
         ("callbacks", looks(0, 1, 0), {"thread_s": 0.9, "process_s": 0.9}),
         ("step", looks(0, late_s=0.8), {"thread_s": 0.9, "process_s": 0.9}),
         ("core", looks(0), {"thread_s": 0.01, "process_s": 0.01, "core_wait_s": 0.9}),
+        ("computing", looks(0, late_s=0.8), {"thread_s": 0.3, "process_s": 0.3, "core_wait_s": 0.6}),
         ("interpreter", looks(None), {"process_s": 0.9}),
         ("interpreter", looks(0, late_s=0.9), {"process_s": 0.4, "core_wait_s": 0.6}),
         ("interpreter", looks(0, 0), {"process_s": 0.9, "switches": 200}),
@@ -174,6 +175,34 @@ def test_what_held_up_a_loop_follows_from_what_was_used(
     hold = judge(Evidence(before, replace(before, time_s=2.0, **used), 1.01, seen, 0.0, 0))
     assert hold.kind == kind
     assert judge(Evidence(before, replace(before, time_s=2.0), 1.01, seen, 0.9, 1)).kind == "collection"
+
+
+@pytest.mark.parametrize(
+    ("thread_s", "core_wait_s", "kind", "told"),
+    [
+        (0.9, 0.05, "collection", "garbage collection of generation 2"),
+        (
+            0.4,
+            0.55,
+            "collection",
+            "garbage collection of generation 2, which waited for a core most of the time",
+        ),
+        (0.1, 0.9, "core", "other programs that have the cores"),
+    ],
+)
+def test_a_collector_that_lacks_a_core_is_not_to_blame(
+    thread_s: float, core_wait_s: float, kind: str, told: str
+) -> None:
+    before = Stand(1.0, 0.0, 0.0, 0.0, 0)
+    after = Stand(2.0, thread_s, thread_s, core_wait_s, 0)
+    hold = judge(Evidence(before, after, 1.01, looks(0, 0), 0.95, 2))
+    assert (hold.kind, call_at(hold)) == (kind, told)
+
+
+def test_a_hold_has_not_waited_for_a_core_for_longer_than_it_took() -> None:
+    before = Stand(1.0, 0.0, 0.0, 0.0, 0)
+    hold = judge(Evidence(before, Stand(2.0, 0.5, 0.5, 0.5, 0), 1.9, looks(0, 0), 0.0, 0))
+    assert hold.core_wait_s <= hold.duration_s
 
 
 def here(*_: object) -> Spot:

@@ -61,6 +61,11 @@ class Hold:
         """When the loop went on."""
         return self.begin_s + self.duration_s
 
+    @property
+    def mostly_waited(self) -> bool:
+        """Whether the loop's thread waited for a core most of the time, whatever it was at."""
+        return 0 < HALF * self.duration_s <= self.core_wait_s
+
     def held_up(self, sent_s: float, answered_s: float) -> bool:
         """Tell whether a request waited for its end, for most of the time until its answer.
 
@@ -126,9 +131,10 @@ def call_at(hold: Hold) -> str:
         return _NAMELESS[hold.kind]
     where = f"{hold.call} at {hold.file}:{hold.line}" if hold.file else hold.call
     before, after = _AROUND.get(hold.kind, ("", ""))
-    return f"{before}{where}{after}"
+    return f"{before}{where}{after}{_OF_ITS_WAIT if hold.mostly_waited else ''}"
 
 
+_OF_ITS_WAIT = ", which waited for a core most of the time"
 _NAMELESS = {
     **dict.fromkeys(OF_ONE_CALLBACK, "one callback"),
     "callbacks": "many callbacks",

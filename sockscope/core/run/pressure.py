@@ -29,7 +29,7 @@ def pressure(lens: LensView, figures: ProcessFigures) -> Pressure:
     most_late = f"the loop was at most {units.format_duration(lag_s)} late"
     if longest is not None and longest.duration_s >= HALF * lag_s:
         length = units.format_duration(longest.duration_s)
-        if longest.kind in OF_ONE_CALLBACK:
+        if longest.kind in OF_ONE_CALLBACK and not longest.mostly_waited:
             return Pressure("blocked", f"blocked: one callback took {length}: {call_at(longest)}")
         if longest.kind != "callbacks":
             return Pressure("blocked", f"held up for {length} by {call_at(longest)}")

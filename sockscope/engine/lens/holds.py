@@ -85,7 +85,7 @@ def judge(seen: Evidence) -> Hold:
         line=line,
         looks=len(seen.looks),
         alike=alike,
-        core_wait_s=seen.core_wait_s,
+        core_wait_s=min(seen.core_wait_s, seen.duration_s),
     )
 
 
@@ -98,14 +98,21 @@ def _kind(seen: Evidence) -> str:
     if wanted_s >= HALF * length_s and seen.computed_s < min(LITTLE_S, MUCH_RATIO * wanted_s):
         return "core"
     if seen.collecting_s >= HALF * length_s:
-        return "collection"
+        return "core" if _lacks_core(seen) else "collection"
     if not _callbacks(looks):
         return "core" if seen.core_wait_s >= HALF * length_s else "unseen"
     if wanted_s >= HALF * length_s:
-        if max(look.late_s for look in looks) >= HALF * length_s:
+        # The watchdog waits for a core, too, where the loop's thread does.
+        if max(look.late_s for look in looks) - seen.core_wait_s >= HALF * length_s:
             return "step"
         return "computing" if _is_one(looks) else "callbacks"
     return "call" if _is_one(looks) else "callbacks"
+
+
+def _lacks_core(seen: Evidence) -> bool:
+    """Tell whether the loop's thread waited for a core most of the time, and the process computed little."""
+    computed_s = seen.computed_s + seen.others_s
+    return seen.core_wait_s >= HALF * seen.duration_s and computed_s < MUCH_RATIO * seen.duration_s
 
 
 def _lacks_interpreter(seen: Evidence) -> bool:
