@@ -8,7 +8,7 @@ from collections.abc import Callable
 POLL_S = 0.002
 
 
-async def until(predicate: Callable[[], object], timeout_s: float = 30.0, what: str = "") -> None:
+async def until(predicate: Callable[[], object], timeout_s: float = 60.0, what: str = "") -> None:
     """Return as soon as ``predicate`` holds; fail the test when it does not within ``timeout_s``."""
     try:
         async with asyncio.timeout(timeout_s):

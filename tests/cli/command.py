@@ -12,7 +12,7 @@ from typing import Any
 from tests.cli.warm import WarmInterpreter
 
 COMMAND = str(Path(sys.executable).with_name("sockscope"))
-PATIENCE_S = 60
+PATIENCE_S = 90
 """A child that takes longer hangs."""
 WARM = WarmInterpreter()
 

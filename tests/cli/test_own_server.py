@@ -166,7 +166,7 @@ def test_what_it_does_to_the_standard_streams_changes_nothing(here: Path) -> Non
 def test_it_serves_alone_for_any_client(here: Path) -> None:
     with running("serve", "--handler", "mine:shout", "--framing", "newline", cwd=here) as child:
         host, port = next_line(child).strip().rsplit(":", 1)
-        with socket.create_connection((host, int(port)), timeout=20) as peer:
+        with socket.create_connection((host, int(port)), timeout=60) as peer:
             peer.sendall(b"hello\n")
             assert peer.recv(100) == b"HELLO\n"
             child.send_signal(signal.SIGINT)

@@ -23,7 +23,7 @@ import pyte
 
 from tests.cli.command import COMMAND, clean_environment
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 """Nothing here takes that long; what does, hangs."""
 _LAUNCH = (
     "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "

@@ -338,7 +338,7 @@ async def test_a_faulty_experiment_does_not_start() -> None:
 
 async def test_the_run_ends_after_its_duration() -> None:
     async with running(duration_s=0.1) as engine:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await engine.wait()
         snapshot = engine.snapshot()
         assert snapshot.elapsed_s >= 0.1
@@ -411,7 +411,7 @@ async def test_an_exception_in_a_callback_ends_the_run_as_failed() -> None:
             raise ZeroDivisionError("a bug")
 
         asyncio.get_running_loop().call_soon(broken)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await engine.wait()
         assert state_of(engine) is RunState.FAILED
         assert engine.snapshot().error == "internal error: ZeroDivisionError('a bug')"
@@ -426,7 +426,7 @@ async def test_an_exception_in_a_callback_ends_the_run_as_failed() -> None:
 @pytest.mark.parametrize("client", ["selector", "protocol", "streams"])
 async def test_a_run_that_is_stopped_while_a_client_connects_can_still_be_read(client: str) -> None:
     """Whatever turn of the loop it is: a transport may be about to be made of the socket, or just made."""
-    for turns in range(25):
+    for turns in range(14):
         engine = Engine(experiment(clients=1, client=client))
         await engine.start()
         await answered(engine)
@@ -522,7 +522,7 @@ async def test_hold_keeps_captures_that_would_be_overwritten() -> None:
         engine.hold(True)
         held = await engine.capture(first)
         assert held is not None
-        await until(lambda: swarm_of(engine).captures_overwritten > first, timeout_s=30)
+        await until(lambda: swarm_of(engine).captures_overwritten > first)
         assert await engine.capture(first) == held
         assert held.server is not None
         engine.hold(False)
@@ -560,7 +560,7 @@ async def test_a_server_alone_serves_whoever_comes() -> None:
         assert engine.snapshot().swarm is None
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(engine))
         writer.write(b"\0\0\0\2hi")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await reader.readexactly(6) == b"\0\0\0\2hi"
         view = connections_of(engine, "server").main.connections[0]
         assert (view.requests, view.responses, view.bytes_in, view.bytes_out) == (1, 1, 6, 6)
@@ -670,13 +670,13 @@ def test_what_a_stall_takes_of_a_loop_is_known_afterwards() -> None:
 
 
 async def test_readers_with_cursors_get_every_event_and_exchange_once() -> None:
-    async with running(lifetime=3, requests=900) as engine:
+    async with running(lifetime=3, requests=300) as engine:
         cursors = replace(EVERYTHING)
         exchanges: list[int] = []
         events = 0
         opened = 0
         over = asyncio.create_task(engine.wait())
-        while not over.done() or len(exchanges) < 900:
+        while not over.done() or len(exchanges) < 300:
             snapshot = engine.snapshot(cursors)
             assert snapshot.swarm is not None
             assert snapshot.swarm.exchanges_missed == snapshot.events_missed == 0
@@ -687,8 +687,8 @@ async def test_readers_with_cursors_get_every_event_and_exchange_once() -> None:
                 cursors, events=snapshot.events_cursor, exchanges=snapshot.swarm.exchanges_cursor
             )
             await asyncio.sleep(0)
-        assert exchanges == list(range(900))
-        assert opened >= 300
+        assert exchanges == list(range(300))
+        assert opened >= 100
         assert events == cursors.events
 
 

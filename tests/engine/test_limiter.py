@@ -131,7 +131,7 @@ class LimiterMachine(RuleBasedStateMachine):
 
 
 TestLimiter = LimiterMachine.TestCase
-TestLimiter.settings = settings(max_examples=150, stateful_step_count=40)
+TestLimiter.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=12))
@@ -178,7 +178,7 @@ async def test_tasks_are_admitted_in_order() -> None:
             most = max(most, limiter.in_flight)
             await asyncio.sleep(0)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(worker(n) for n in range(20)))
     assert order == list(range(20))
     assert most == 2
@@ -230,7 +230,7 @@ async def test_cancelled_after_the_grant_gives_the_permit_to_the_next() -> None:
     limiter.release()
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await second
     assert first.cancelled()
     assert limiter.in_flight == 1
@@ -285,7 +285,7 @@ def test_random_cancellations_leave_the_counts_balanced(data: st.DataObject) -> 
         limiter.resize(1)
         for event in leave:
             event.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.gather(*tasks, return_exceptions=True)
         assert (limiter.in_flight, limiter.waiting, inside) == (0, 0, 0)
         assert limiter.try_acquire()

@@ -91,7 +91,7 @@ async def serving(**values: Any) -> AsyncIterator[tuple[Any, Recorder]]:
 async def peer(endpoint: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection(*endpoint.address)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             yield reader, writer
     finally:
         writer.close()
@@ -1068,7 +1068,7 @@ async def test_an_edit_is_taken_up_while_the_run_goes_on(place: str, edited: Cal
                 await asyncio.sleep(0.01)
 
         await until(lambda: exchanges_of(engine), what="an answer")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await answered(b"first\n")
             assert (await engine.reload(), engine.generation) == ("", 0)
             edited("async def handle(r, w) oops\n")

@@ -38,16 +38,12 @@ from tests.ports import unused_port
 from tests.waiting import until
 
 LAYOUTS: dict[str, dict[str, Any]] = {
-    "child": {"place": "child"},
     "server": {"place": "server"},
-    "apart": {"place": "apart"},
     "two and two": {"server_processes": 2, "swarm_processes": 2},
 }
+"""Between this process and a child, and among several."""
 UDP_TWO_AND_TWO = LAYOUTS["two and two"] | {"transport": "udp"}
 layouts = pytest.mark.parametrize("values", LAYOUTS.values(), ids=LAYOUTS)
-SPLIT = ("server", "two and two")
-"""Between this process and a child, and among several."""
-split_layouts = pytest.mark.parametrize("values", [LAYOUTS[name] for name in SPLIT], ids=SPLIT)
 NAMES = {
     "child": ["server and clients"],
     "server": ["server"],
@@ -126,8 +122,8 @@ async def test_the_two_ends_count_the_same_wherever_they_are(values: dict[str, A
 
 
 async def test_fewer_clients_than_swarms_spend_the_budget_too() -> None:
-    async with running(clients=2, permits=1, requests=50, swarm_processes=3, lifetime=1) as engine:
-        async with asyncio.timeout(20):
+    async with running(clients=1, permits=1, requests=50, swarm_processes=2, lifetime=1) as engine:
+        async with asyncio.timeout(60):
             await engine.wait()
         await engine.settle()
         assert swarm_of(engine).totals.responses == 50
@@ -135,7 +131,7 @@ async def test_fewer_clients_than_swarms_spend_the_budget_too() -> None:
 
 
 async def test_clients_permits_and_connections_are_those_of_all_processes_together() -> None:
-    values = {"server_processes": 2, "swarm_processes": 3, "clients": 31, "permits": 10}
+    values = {"server_processes": 2, "swarm_processes": 2, "clients": 31, "permits": 10}
     async with running(service_time_s=0.005, **values) as engine:
         await until(lambda: swarm_of(engine).connections_open == 31 == server_of(engine).connections_open)
         await until(lambda: swarm_of(engine).limiter.waiting)
@@ -167,8 +163,8 @@ def still_open(engine: Engine, role: str) -> list[int]:
 
 
 async def test_several_servers_share_the_port_and_the_work() -> None:
-    async with running(clients=40, server_processes=2, lifetime=5) as engine:
-        await answered(engine, 2_000)
+    async with running(clients=10, server_processes=2, lifetime=5) as engine:
+        await answered(engine, 300)
         port = port_of(engine)
         listeners = {
             child.pid
@@ -232,15 +228,13 @@ async def test_the_loop_of_the_experiment_runs_in_the_child() -> None:
     for loop, name in (("asyncio", "SelectorLoop"), ("uvloop", "UvLoop")):
         async with running(place="child", loop=loop, protocol="tests.engine.loop_teller:Teller") as engine:
             reader, writer = await asyncio.open_connection("127.0.0.1", port_of(engine))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert (await reader.readline()).decode().strip() == name
             writer.close()
             await writer.wait_closed()
 
 
-@pytest.mark.parametrize(
-    ("transport", "place"), [("tcp", "child"), ("tcp", "server"), ("tcp", "apart"), ("udp", "apart")]
-)
+@pytest.mark.parametrize(("transport", "place"), [("tcp", "child"), ("tcp", "server"), ("udp", "apart")])
 async def test_a_capture_has_the_bytes_of_both_ends(transport: str, place: str) -> None:
     async with running(transport=transport, place=place, request_bytes=300, service_time_s=0.002) as engine:
         await until(lambda: exchanges_of(engine))
@@ -278,7 +272,7 @@ async def test_hold_keeps_captures_in_the_child() -> None:
         held = await engine.capture(first)
         assert held is not None
         await tune(engine, service_time_s=0.0)
-        await until(lambda: swarm_of(engine).captures_overwritten > first, timeout_s=30)
+        await until(lambda: swarm_of(engine).captures_overwritten > first)
         await tune(engine, service_time_s=0.005)
         assert await engine.capture(first) == held
         engine.hold(False)
@@ -301,15 +295,15 @@ async def test_a_connection_is_closed_by_its_number() -> None:
             await until(lambda: swarm_of(engine).connections_open == 6)
 
 
-@split_layouts
+@layouts
 async def test_a_budget_is_spent_exactly_and_readers_with_cursors_get_every_event_and_exchange_once(
     values: dict[str, Any],
 ) -> None:
-    async with running(lifetime=3, requests=903, permits=2, service_time_s=0.0, **values) as engine:
+    async with running(lifetime=3, requests=303, permits=2, service_time_s=0.0, **values) as engine:
         cursors = replace(EVERYTHING)
         exchanges: list[int] = []
         opened: list[tuple[str, int]] = []
-        while len(exchanges) < 903:
+        while len(exchanges) < 303:
             snapshot = engine.snapshot(cursors)
             assert snapshot.swarm is not None
             assert snapshot.events_missed == 0
@@ -319,16 +313,16 @@ async def test_a_budget_is_spent_exactly_and_readers_with_cursors_get_every_even
                 cursors, events=snapshot.events_cursor, exchanges=snapshot.swarm.exchanges_cursor
             )
             await asyncio.sleep(0)
-        assert exchanges == list(range(903))
-        async with asyncio.timeout(20):
+        assert exchanges == list(range(303))
+        async with asyncio.timeout(60):
             await engine.wait()
         await engine.settle()
         assert engine.snapshot().elapsed_s > 0
         snapshot = engine.snapshot(cursors)
         opened += [(e.role, e.conn_id) for e in snapshot.events if e.kind is EventKind.OPEN]
     assert len(opened) == len(set(opened))
-    assert len(opened) == 2 * swarm_of(engine).totals.connections_opened >= 600
-    assert swarm_of(engine).totals.requests == 903
+    assert len(opened) == 2 * swarm_of(engine).totals.connections_opened >= 200
+    assert swarm_of(engine).totals.requests == 303
     the_two_ends_agree(engine)
 
 
@@ -431,8 +425,8 @@ async def test_the_transport_changes_in_the_children_too() -> None:
 @pytest.mark.parametrize(
     ("transport", "fixed_port", "places"),
     [
-        ("tcp", False, ("apart", "child", "server", "loop", "server", "apart", "loop", "child")),
-        ("udp", True, ("apart", "loop", "child", "server")),
+        ("tcp", False, ("apart", "server", "loop", "child", "server")),
+        ("udp", True, ("apart", "child", "loop", "server")),
     ],
     ids=["TCP, any port", "UDP, fixed port"],
 )
@@ -472,7 +466,7 @@ async def test_the_budget_goes_along_from_place_to_place() -> None:
             engine.pause()
             await tune(engine, place=place)
             engine.resume()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await engine.wait()
         await engine.settle()
         assert swarm_of(engine).totals.requests == 2_000
@@ -481,12 +475,12 @@ async def test_the_budget_goes_along_from_place_to_place() -> None:
 
 async def test_the_number_of_processes_changes_live() -> None:
     async with running(clients=12, place="apart") as engine:
-        for values in ({"server_processes": 2, "swarm_processes": 3}, {"server_processes": 1}):
+        for values in ({"server_processes": 2, "swarm_processes": 2}, {"server_processes": 1}):
             await answered(engine)
             await tune(engine, **values)
             await answered(engine)
         running_now = [use.name for use in engine.snapshot().processes if use.state == "running"]
-        assert running_now == ["main", "server", "clients", "clients 2", "clients 3"]
+        assert running_now == ["main", "server", "clients", "clients 2"]
     the_two_ends_agree(engine)
 
 
@@ -530,7 +524,7 @@ async def test_a_server_alone_keeps_its_port_from_place_to_place() -> None:
             await tune(engine, place=place)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"\0\0\0\2hi")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert await reader.readexactly(6) == b"\0\0\0\2hi"
             writer.close()
             await writer.wait_closed()
@@ -578,7 +572,7 @@ async def test_one_of_two_servers_may_die() -> None:
         await until(lambda: not process_of(engine, "server 2").alive)
         assert state_of(engine) is RunState.RUNNING
         os.kill(process_of(engine, "server").pid, signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await engine.wait()
         assert state_of(engine) is RunState.FAILED
         assert "was killed (SIGTERM)" in engine.error
@@ -591,7 +585,7 @@ async def test_without_its_clients_the_run_has_failed(place: str, name: str) -> 
         counted = swarm_of(engine).totals.responses
         pid = process_of(engine, name).pid
         os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await engine.wait()
         assert engine.state is RunState.FAILED
         assert engine.error == f"{name} process {pid} was killed (SIGKILL)"
@@ -632,21 +626,19 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize(
-    "work", [("wait", "0.0"), ("block", "0.5"), ("cpu", "0.5")], ids=lambda work: work[0]
-)
+@pytest.mark.parametrize("work", [("wait", "0.0"), ("cpu", "0.5")], ids=lambda work: work[0])
 async def test_a_killed_parent_leaves_no_child(work: tuple[str, str]) -> None:
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", ORPHANS, *work, stdout=asyncio.subprocess.PIPE
     )
     assert parent.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         pids = [int(word) for word in (await parent.stdout.readline()).split()]
     assert len(pids) == 2
     assert all(map(lives, pids))
     parent.kill()
     await parent.wait()
-    await until(lambda: not any(map(lives, pids)), timeout_s=20)
+    await until(lambda: not any(map(lives, pids)))
 
 
 def lives(pid: int) -> bool:
@@ -661,7 +653,7 @@ async def test_a_child_is_not_reached_by_the_terminal() -> None:
         assert os.getsid(process_of(engine, "server and clients").pid) != os.getsid(0)
 
 
-@split_layouts
+@layouts
 async def test_stopping_at_once_leaves_nothing(values: dict[str, Any]) -> None:
     engine = Engine(experiment(clients=50, **values))
     await engine.start()

@@ -46,7 +46,7 @@ concurrent_models = pytest.mark.parametrize("model", CONCURRENT_MODELS, ids=lamb
 one_at_a_time_models = pytest.mark.parametrize("model", ONE_AT_A_TIME_MODELS, ids=lambda model: model.name)
 udp_models = pytest.mark.parametrize("model", UDP_MODELS, ids=lambda model: model.name)
 families = pytest.mark.parametrize("family", ["ipv4", "ipv6"])
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @dataclass

@@ -263,7 +263,7 @@ async def test_a_server_reads_on_when_answers_to_a_peer_that_does_not_read_are_g
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
         deaf.bind(str(tmp_path / "deaf.sock"))
         deaf.setblocking(False)
-        async with unix_run(f"unix:{path}", **own) as engine, asyncio.timeout(10):
+        async with unix_run(f"unix:{path}", **own) as engine, asyncio.timeout(60):
             while not server_of(engine).totals.errors:
                 with suppress(BlockingIOError):
                     deaf.sendto(bytes(size), path)

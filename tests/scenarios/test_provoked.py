@@ -61,7 +61,7 @@ async def until_found(engine: Engine, kind: str, word: str) -> Finding:
         return found[-1].kind == kind and word in found[-1].sentence
 
     try:
-        await until(named, timeout_s=15.0)
+        await until(named, timeout_s=60.0)
     except AssertionError:
         raise AssertionError(f"not {kind} ({word}) but {found}") from None
     return found[-1]

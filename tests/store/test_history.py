@@ -34,7 +34,7 @@ from sockscope.store.preferences import preferences_path
 from tests.core.reread import damaged, races, reread, runs
 from tests.core.runs import both, role, run
 
-PATIENCE_S = 60
+PATIENCE_S = 90
 NOW = datetime(2026, 5, 4, 13, 30, 15, 250_000, tzinfo=UTC)
 REPORT = report(both(), {"python": "3.11"})
 RACE = races()[1]

@@ -37,7 +37,7 @@ from tests.tui.fake_source import FakeSource
 S = TypeVar("S", bound=RunSource)
 P = TypeVar("P", bound=Panel)
 LARGE = (120, 40)
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 POLL_S = 0.02
 """Reading the screen costs milliseconds, which a real run needs itself."""
 MOST_STEPS = 25

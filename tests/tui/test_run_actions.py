@@ -77,7 +77,7 @@ async def test_t_serves_udp_and_goes_back() -> None:
         await driver.sees("TCP · 127.0.0.1:", "protocol")
         reader, writer = await asyncio.open_connection("127.0.0.1", driver.port)
         writer.write(b"\x00\x00\x00\x02hi")
-        assert await asyncio.wait_for(reader.readexactly(6), 10) == b"\x00\x00\x00\x02hi"
+        assert await asyncio.wait_for(reader.readexactly(6), 60) == b"\x00\x00\x00\x02hi"
         writer.close()
         await writer.wait_closed()
         await driver.until(lambda: "transport udp → tcp" in driver.part("changes"))

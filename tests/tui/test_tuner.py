@@ -58,7 +58,7 @@ class SlowSource(FakeSource):
 
     async def begun(self) -> None:
         """Return when a tuning is being applied."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not self.is_applying:
                 await asyncio.sleep(0)
 
