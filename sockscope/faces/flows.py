@@ -11,6 +11,9 @@ DIRECTIONS = {"to server": "datagrams_to_server", "to clients": "datagrams_to_cl
 """The two directions, and their sections in a report."""
 CAUSES: Mapping[str, str] = {
     "late": "late",
+    "impaired": "dropped by a fault",
+    "doubled": "doubled by a fault",
+    "relay_full": "without room in the relay",
     "send_buffer": "send buffer full",
     "receive_buffer": "receive buffer full",
     "unread": "unread",
@@ -20,7 +23,7 @@ CAUSES: Mapping[str, str] = {
     "not_explained": "not explained",
 }
 """What becomes of datagrams besides being received, in the order in which it is told."""
-SURPLUS = {"on_the_way": "sent since", "not_explained": "of others"}
+SURPLUS = {"doubled": CAUSES["doubled"], "on_the_way": "sent since", "not_explained": "of others"}
 """The same where it is below 0: more was received than sent."""
 
 

@@ -238,6 +238,12 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     if (jitter_s := known(report, "jitter_s.p50")) is not None:
         p99 = format_duration(known(report, "jitter_s.p99"))
         yield "jitter", f"p50 {format_duration(jitter_s)}  p99 {p99} (RFC 3550, of the round trip)"
+    if (delay_s := known(report, "relay_delay_s.p50")) is not None:
+        p99 = format_duration(known(report, "relay_delay_s.p99"))
+        yield (
+            "relay",
+            f"adds p50 {format_duration(delay_s)}  p99 {p99} to each read, besides faults",
+        )
     for label, section in DIRECTIONS.items():
         if flow := sum_of(report.get(section) or {}):
             yield label, flow

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from sockscope.core.config.tuning import Tuning
+from sockscope.core.impairment.impaired import Impaired
 from sockscope.core.run.datagrams import LEAST_UNREAD_BYTES, Flow, flows
+from sockscope.core.run.relay import Passed, RelayFigures
 from sockscope.core.run.snapshot import KernelUdp, Snapshot, Totals
 from tests.core.runs import changed, role, run
 
@@ -74,6 +76,22 @@ def test_what_the_other_end_of_the_run_would_know_is_not_known() -> None:
         Flow(1_000, None, None, 10, None, None),
         Flow(None, 450, 20, None, 25, 1),
     )
+
+
+def test_of_a_relay_between_the_ends_every_datagram_is_told_too() -> None:
+    up = Passed(datagrams_in=990, datagrams_out=700, declined=2, overflowed=3, unsent=4, undelivered=5,
+                dropped=6, unread=7, impaired=Impaired(admitted=988, lost=300, duplicated=50))  # fmt: skip
+    inside = 990 - 2 - 300 + 50 - 700 - 3 - 4 - 5
+    relay = role("relay", Totals(datagrams_received=990), relay=RelayFigures(up, Passed()))
+    to_server, to_clients = flows(replace(LOSSES, roles={**LOSSES.roles, "relay": relay}))
+    assert to_server is not None
+    assert to_server == Flow(
+        1_000, 600, 0, 10 + 4, 380 + 6, 3 + 7, 0, 0, on_the_way=inside,
+        not_explained=to_server.not_explained, impaired=300, relay_full=2 + 3 + 5, doubled=-50,
+    )  # fmt: skip
+    assert to_clients is not None
+    for flow in (to_server, to_clients):
+        assert flow.sent == sum(filter(None, (getattr(flow, f.name) for f in fields(Flow)[1:])))
 
 
 def test_there_are_none_over_tcp_and_none_are_lost_over_unix_sockets() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 
+from sockscope.core.impairment.impaired import Impaired
 from sockscope.core.results.batch_means import PERCENTILE_FLOOR_RATIO
 from sockscope.core.results.schema import Better, Figure, short_names
 from sockscope.core.run.datagrams import Flow
+from sockscope.core.run.relay import Passed
 from sockscope.core.run.snapshot import KernelTcp, KernelUdp, LimiterStatistics, Totals
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
@@ -45,10 +47,20 @@ def _counts(statistics: type) -> tuple[Figure, ...]:
 
 def _flow() -> tuple[Figure, ...]:
     """Return the figures of one direction of datagrams."""
-    done = ("sent", "received")
+    done = ("sent", "received", "doubled")
     return tuple(
         Figure(f.name, Better.NEITHER if f.name in done else Better.LOWER, per_request=True)
         for f in fields(Flow)
+    )
+
+
+def _passed() -> tuple[Figure, ...]:
+    """Return the figures of one direction of a relay, with what faults have done."""
+    of_a_moment = ("held", "held_bytes")
+    return tuple(
+        Figure(f.name, per_request=f.name not in of_a_moment)
+        for f in (*fields(Passed), *fields(Impaired))
+        if f.name != "impaired"
     )
 
 
@@ -134,6 +146,9 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
     "kernel_udp": _counts(KernelUdp),
     "kernel_tcp": _counts(KernelTcp),
     "jitter_s": (*_latencies("p50", "p99"), Figure("count", extent=True)),
+    "relay_delay_s": (*_latencies("p50", "p99"), Figure("count", extent=True)),
+    "relay_up": _passed(),
+    "relay_down": _passed(),
     "tcp": _tcp(),
     "server_tcp": _tcp(),
     "datagrams_to_server": _flow(),

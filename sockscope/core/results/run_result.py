@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, reduce
 from typing import Any
 
@@ -162,6 +162,22 @@ def _schedule_lateness(source: _Source) -> dict[str, Any] | None:
 
 def _tls_handshake(source: _Source) -> dict[str, Any]:
     return _times(source.snapshot.main.handshake_time, Ages())
+
+
+def _relay_delay(relay: RoleSnapshot | None) -> dict[str, Any] | None:
+    if relay is None or relay.relay is None or not relay.relay.delay.total:
+        return None
+    p50_s, p99_s = relay.relay.delay.percentiles((0.5, 0.99))
+    return {"p50": p50_s, "p99": p99_s, "count": relay.relay.delay.total}
+
+
+def _passed(relay: RoleSnapshot | None, direction: str) -> dict[str, Any] | None:
+    """Return what a direction of the relay has counted, with what faults have done there."""
+    if relay is None or relay.relay is None:
+        return None
+    passed = asdict(getattr(relay.relay, direction))
+    impaired: dict[str, Any] = passed.pop("impaired")
+    return passed | impaired
 
 
 def _jitter(swarm: RoleSnapshot | None) -> dict[str, Any] | None:
@@ -429,6 +445,9 @@ _SUMMARY: tuple[_Field, ...] = (
     ResultField("changes", optional(list_of(record({"at_s": NUMBER, "text": TEXT}))), _changes),
     *_MEASURED,
     _later(_section("jitter_s", lambda source: _jitter(source.swarm))),
+    _later(_section("relay_delay_s", lambda source: _relay_delay(source.snapshot.relay))),
+    _later(_section("relay_up", lambda source: _passed(source.snapshot.relay, "up"))),
+    _later(_section("relay_down", lambda source: _passed(source.snapshot.relay, "down"))),
     _later(_section("tcp", lambda source: _tcp(source.swarm))),
     _later(_section("server_tcp", lambda source: _tcp(source.server))),
     _later(_statistics("datagrams_to_server", lambda source: flows(source.snapshot)[0])),

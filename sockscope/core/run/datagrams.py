@@ -7,8 +7,9 @@ are what is left, so the sum holds at any moment.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sockscope.core.run.relay import Passed
 from sockscope.core.run.snapshot import RoleSnapshot, Snapshot
 
 LEAST_UNREAD_BYTES = 512
@@ -27,7 +28,9 @@ class Flow:
     socket was given up. ``device_queue``: the queue of the network device dropped them, which the sender is
     not told (``SndbufErrors`` of the machine beyond what senders were told). ``nobody_listened``: their
     socket had been closed when they came, or there was none (``NoPorts`` of the machine, as far as requests
-    were abandoned or refused). ``on_the_way``: they may be in a receive buffer, or were counted by one end
+    were abandoned or refused). Where a relay is between the two ends, its sockets count as well, ``impaired``
+    were lost by a fault, ``relay_full`` found no room in the relay, and ``doubled`` is below 0: so many were
+    sent twice by a fault. ``on_the_way``: they may be in a receive buffer, or were counted by one end
     only as yet; it is below 0 where the receiver was asked later than the sender, and has read what was sent
     meanwhile. ``not_explained`` is the rest: lost in the network; below 0 it is
     datagrams of others that came to the receiver.
@@ -43,6 +46,9 @@ class Flow:
     nobody_listened: int | None = None
     on_the_way: int | None = None
     not_explained: int | None = None
+    impaired: int | None = None
+    relay_full: int | None = None
+    doubled: int | None = None
 
 
 def flows(snapshot: Snapshot) -> tuple[Flow | None, Flow | None]:
@@ -59,22 +65,36 @@ def flows(snapshot: Snapshot) -> tuple[Flow | None, Flow | None]:
     kernel = snapshot.resources.kernel_udp
     no_ports = kernel.no_ports if kernel is not None else 0
     abandoned = min(swarm.abandoned, no_ports) if swarm is not None else 0
-    refused = no_ports if swarm is not None and swarm.totals.connections_refused else 0
+    refused = no_ports if any(one.totals.connections_refused for one in snapshot.roles.values()) else 0
 
     told = sum(role.totals.datagrams_unsent for role in snapshot.roles.values())
     # Of those that went out with one call the kernel counts one.
     queue_dropped = max(0, kernel.sndbuf_errors - told) * tuning.batch if kernel is not None else 0
 
-    def flow(sender: RoleSnapshot | None, receiver: RoleSnapshot | None, queued: int, unheard: int) -> Flow:
-        counted = _counted(sender, receiver)
+    relay = snapshot.relay
+    if relay is not None and server is not None and swarm is not None:
+        skew_s += max(abs(relay.time_s - server.time_s), abs(relay.time_s - swarm.time_s))
+    up, down = (relay.relay.up, relay.relay.down) if relay is not None and relay.relay else (None, None)
+
+    def flow(
+        sender: RoleSnapshot | None,
+        receiver: RoleSnapshot | None,
+        passed: Passed | None,
+        queued: int,
+        unheard: int,
+    ) -> Flow:
+        counted = _relayed(_counted(sender, receiver), passed)
         if sender is None or receiver is None:
             return counted
         most_since = _most_since(sender, skew_s, snapshot.measured_s)
-        most = receiver.unread_bytes // LEAST_UNREAD_BYTES + under_way + most_since
-        return _with_rest(counted, queued, unheard, least=-most_since, most=most)
+        unread_bytes = receiver.unread_bytes + (relay.unread_bytes if relay is not None else 0)
+        most = unread_bytes // LEAST_UNREAD_BYTES + under_way + most_since
+        inside = passed.inside if passed is not None else 0
+        return _with_rest(counted, queued, unheard, inside, least=-most_since, most=most)
 
-    to_server = flow(swarm, server, queue_dropped, refused)
-    return to_server, flow(server, swarm, queue_dropped - (to_server.device_queue or 0), abandoned)
+    to_server = flow(swarm, server, up, queue_dropped, refused)
+    left = queue_dropped - (to_server.device_queue or 0)
+    return to_server, flow(server, swarm, down, left, abandoned)
 
 
 def _counted(sender: RoleSnapshot | None, receiver: RoleSnapshot | None) -> Flow:
@@ -96,13 +116,40 @@ def _most_since(sender: RoleSnapshot, skew_s: float, measured_s: float) -> int:
     return math.ceil(_SKEW * per_s * skew_s)
 
 
-def _with_rest(flow: Flow, queued: int, unheard: int, least: int, most: int) -> Flow:
-    """Add what is left of the sent ones: each cause as far as it can be, and what is not explained."""
-    parts = (flow.received, flow.late, flow.send_buffer, flow.receive_buffer, flow.unread)
-    rest = (flow.sent or 0) - sum(part or 0 for part in parts)
+def _relayed(flow: Flow, passed: Passed | None) -> Flow:
+    """Add what became of them in a relay between the two ends, if there has been one."""
+    if passed is None:
+        return flow
+    return replace(
+        flow,
+        send_buffer=(flow.send_buffer or 0) + passed.unsent,
+        receive_buffer=(flow.receive_buffer or 0) + passed.dropped,
+        unread=(flow.unread or 0) + passed.unread,
+        impaired=passed.impaired.lost,
+        relay_full=passed.declined + passed.overflowed + passed.undelivered,
+        doubled=-passed.impaired.duplicated,
+    )
+
+
+def _with_rest(flow: Flow, queued: int, unheard: int, inside: int, least: int, most: int) -> Flow:
+    """Add what is left of the sent ones: each cause as far as it can be, and what is not explained.
+
+    ``inside`` are in a relay, beside those that are on their way to or from it.
+    """
+    parts = (
+        flow.received, flow.late, flow.send_buffer, flow.receive_buffer, flow.unread,
+        flow.impaired, flow.relay_full, flow.doubled,
+    )  # fmt: skip
+    rest = (flow.sent or 0) - sum(part or 0 for part in parts) - inside
     device_queue = max(0, min(rest, queued))
     rest -= device_queue
     nobody_listened = max(0, min(rest, unheard))
     rest -= nobody_listened
     on_the_way = min(max(rest, least), most)
-    return Flow(flow.sent, *parts, device_queue, nobody_listened, on_the_way, not_explained=rest - on_the_way)
+    return replace(
+        flow,
+        device_queue=device_queue,
+        nobody_listened=nobody_listened,
+        on_the_way=on_the_way + inside,
+        not_explained=rest - on_the_way,
+    )

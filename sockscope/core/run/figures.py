@@ -59,6 +59,7 @@ class Figures:
     lateness_p99_s: float | None = None
     dropped_per_s: float | None = None
     waiting_ratio: float | None = None
+    relay_delay_s: float | None = None
     fared: Fared = field(default_factory=Fared)
 
     def __repr__(self) -> str:
@@ -197,8 +198,14 @@ def figures(window: Snapshot) -> Figures:
         lateness_p99_s=role.schedule_lateness.percentile(0.99),
         dropped_per_s=rate(totals.requests_dropped),
         waiting_ratio=_waiting_ratio(window),
+        relay_delay_s=_relay_delay_s(window),
         fared=_fared(window),
     )
+
+
+def _relay_delay_s(window: Snapshot) -> float | None:
+    relay = window.relay
+    return relay.relay.delay.percentile(0.5) if relay is not None and relay.relay is not None else None
 
 
 def _waiting_ratio(window: Snapshot) -> float | None:

@@ -13,20 +13,23 @@ from sockscope.core.run.adding import Cumulative, Gauge, Nested
 class Passed:
     """One direction of a relay: what it has read from one side, and what it has written to the other.
 
-    ``reads`` and ``writes`` are calls over TCP and datagrams over UDP, in events; over UDP a datagram that
-    the kernel did not take is no write. ``held`` are those that wait for the moment at which they are due, or
-    for room, and ``held_bytes`` what they hold. Over UDP ``declined`` came from peers for whom there was no
+    ``reads`` and ``writes`` are calls over TCP; ``datagrams_in`` and ``datagrams_out`` are over UDP, and what
+    the kernel did not take is not among the latter. ``held`` are those that wait until they are due, or for
+    room, and ``held_bytes`` what they hold. Over UDP ``declined`` came from peers for whom there was no
     room, ``overflowed`` found the queue of those that wait full, ``unsent`` were not taken by the kernel
     (EAGAIN, ENOBUFS, ECONNREFUSED), ``dropped`` came to a full receive buffer of the relay, and ``unread``
     were in one when its socket was closed. ``undelivered`` could not be sent any more, for the peer that they
     were for had been forgotten. ``impaired`` is what faults have done; ``half_closed`` and ``black_holed``
-    are connections that they have ended, or swallowed, in this direction.
+    are connections that they have ended, or swallowed, in this direction; those that they have ``refused``
+    and ``reset`` are counted ``up``.
     """
 
     reads: Cumulative[int] = 0
     bytes_in: Cumulative[int] = 0
     writes: Cumulative[int] = 0
     bytes_out: Cumulative[int] = 0
+    datagrams_in: Cumulative[int] = 0
+    datagrams_out: Cumulative[int] = 0
     held: Gauge[int] = 0
     held_bytes: Gauge[int] = 0
     declined: Cumulative[int] = 0
@@ -35,15 +38,23 @@ class Passed:
     undelivered: Cumulative[int] = 0
     dropped: Cumulative[int] = 0
     unread: Cumulative[int] = 0
+    refused: Cumulative[int] = 0
+    reset: Cumulative[int] = 0
     half_closed: Cumulative[int] = 0
     black_holed: Cumulative[int] = 0
     impaired: Nested[Impaired] = field(default_factory=Impaired)
 
     @property
+    def inside(self) -> int:
+        """How many datagrams are in the relay: those that are due later, and those that a fault holds back
+        until another has overtaken them."""
+        return self.copies - self.datagrams_out - self.unsent - self.overflowed - self.undelivered
+
+    @property
     def copies(self) -> int:
         """How many datagrams were to be sent on, of those that came: none that a fault has lost, and twice
         what a fault has doubled."""
-        return self.reads - self.declined - self.impaired.lost + self.impaired.duplicated
+        return self.datagrams_in - self.declined - self.impaired.lost + self.impaired.duplicated
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +64,9 @@ class RelayFigures:
     ``up`` is the direction from the clients to the server, ``down`` the other one. ``delay`` has the time
     that the relay itself takes for each read or datagram, in seconds: from the turn of its readiness set in
     which it was found, or the moment at which a fault lets it go, until the kernel has taken all of it for
-    the other side. What waited because a receiver does not read is not in it. ``refused`` and ``reset`` are
-    connections that faults have ended so.
+    the other side. What waited because a receiver does not read is not in it.
     """
 
     up: Nested[Passed] = field(default_factory=Passed)
     down: Nested[Passed] = field(default_factory=Passed)
     delay: Cumulative[Histogram] = field(default_factory=Histogram)
-    refused: Cumulative[int] = 0
-    reset: Cumulative[int] = 0

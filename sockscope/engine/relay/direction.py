@@ -14,8 +14,9 @@ from sockscope.core.run.relay import Passed
 
 UP, DOWN = "up", "down"
 _COUNTED = (
-    "reads", "bytes_in", "writes", "bytes_out", "held", "held_bytes", "declined", "overflowed", "unsent",
-    "undelivered", "dropped", "unread", "half_closed", "black_holed",
+    "reads", "bytes_in", "writes", "bytes_out", "datagrams_in", "datagrams_out", "held", "held_bytes",
+    "declined", "overflowed", "unsent", "undelivered", "dropped", "unread", "refused", "reset", "half_closed",
+    "black_holed",
 )  # fmt: skip
 _counts_of = attrgetter(*_COUNTED)
 _MOST_CONNECTIONS = 1 << 40
@@ -34,9 +35,11 @@ class Direction:
         """``up``: from the clients to the server, or ``down``."""
         self._seed = 2 * seed + (name == DOWN)
         self.reads = self.bytes_in = self.writes = self.bytes_out = 0
+        self.datagrams_in = self.datagrams_out = 0
         self.held = self.held_bytes = 0
         self.declined = self.overflowed = self.unsent = self.undelivered = 0
-        self.dropped = self.unread = self.half_closed = self.black_holed = 0
+        self.dropped = self.unread = 0
+        self.refused = self.reset = self.half_closed = self.black_holed = 0
         self.faults = NO_FAULTS
         self.impaired = Impaired()
         """What all impairers of this direction count."""

@@ -41,8 +41,6 @@ class Common:
         self.up, self.down = Direction(UP, experiment.seed), Direction(DOWN, experiment.seed)
         self.is_impaired = False
         """Whether any fault is on."""
-        self.refused = self.reset = 0
-        """Connections that faults have ended so."""
         self.generation = 0
         self.targets: tuple[Address, ...] = ()
         """Where what comes from clients goes; of several the first that answers."""

@@ -155,7 +155,7 @@ class Relay(RecordedRole):
             connected_s=recorder.connected.total_s(now_s),
             unwritable_s=recorder.unwritable.total_s(now_s),
             # The recorder calls it lateness: how late the relay is with what it passes on.
-            relay=RelayFigures(up, down, recorder.schedule_lateness.copy(), common.refused, common.reset),
+            relay=RelayFigures(up, down, recorder.schedule_lateness.copy()),
         )
 
     @property

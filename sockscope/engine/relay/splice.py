@@ -69,7 +69,7 @@ class Splice:
         if self.closed:
             return
         if self._fate.refused:
-            self.common.refused += 1
+            self.common.up.refused += 1
             self.abort(CloseReason.REFUSED, BY_FAULT)
             return
         target = self._untried[0]
@@ -168,7 +168,7 @@ class Splice:
 
     def _reset(self, fate: Fate, _: float) -> None:
         if self._fate.reset_after_s == fate.reset_after_s and not self.closed:
-            self.common.reset += 1
+            self.common.up.reset += 1
             self.abort(CloseReason.RESET, BY_FAULT)
 
     # Its end.

@@ -113,7 +113,7 @@ class UdpPassage:
             except OSError as error:
                 self._tell(f"cannot read: {describe(error)}")
                 return
-            up.reads += 1
+            up.datagrams_in += 1
             up.bytes_in += size
             peer = peers.get(remote) or self._new(remote)
             if peer is None:
@@ -145,7 +145,7 @@ class UdpPassage:
         except OSError as error:
             self._not_sent(peer, data, error, up)
             return
-        up.writes += 1
+        up.datagrams_out += 1
         up.bytes_out += len(data)
         self._common.recorder.on_late((perf_counter() - since_s,))
 
@@ -161,7 +161,7 @@ class UdpPassage:
         except OSError as error:
             common.recorder.refused += isinstance(error, ConnectionRefusedError)
             return
-        down.reads += 1
+        down.datagrams_in += 1
         down.bytes_in += size
         self._last_s = peer.heard_s = common.readiness.turn_s
         peer.owed -= 1
@@ -179,7 +179,7 @@ class UdpPassage:
             # TypeError: a client without a name, to which nothing can be sent.
             self._not_sent(peer, data, error, down)
             return
-        down.writes += 1
+        down.datagrams_out += 1
         down.bytes_out += len(data)
         record = peer.record
         record.odd_writes += 1
@@ -286,7 +286,7 @@ class UdpPassage:
         def over(*, sent: bool) -> None:
             direction.held -= 1
             direction.held_bytes -= len(data)
-            direction.writes += sent
+            direction.datagrams_out += sent
             direction.bytes_out += len(data) * sent
             direction.unsent += not sent
             if sent and direction is self._common.down:
