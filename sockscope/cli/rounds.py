@@ -70,5 +70,6 @@ def rounds_plan(params: Mapping[str, Any], condition: Callable[[str], RaceThresh
         svg=params["svg"],
         quiet=params["quiet"],
         strict=params["strict"],
+        allow_invalid=params.get("allow_invalid", False),
         thresholds=tuple(thresholds),
     )

@@ -42,7 +42,8 @@ class RoundsForm(Enum):
 class RoundsPlan:
     """What is written, and where (``path`` None = stdout; ``svg`` a file for the chart).
 
-    ``strict`` lets it end with 4 when its result is not valid.
+    ``strict`` lets it end with 4 when its result is not valid, ``allow_invalid`` a search end well although
+    its generator was the limit.
     """
 
     form: RoundsForm = RoundsForm.TEXT
@@ -50,6 +51,7 @@ class RoundsPlan:
     svg: str | None = None
     quiet: bool = False
     strict: bool = False
+    allow_invalid: bool = False
     thresholds: tuple[RaceThreshold, ...] = ()
 
 

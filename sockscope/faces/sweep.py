@@ -73,6 +73,11 @@ class SweepFace(RoundsFace):
         if plan.strict and not is_valid(found):
             say(INVALID)
             return EXIT_INVALID
+        late = [one.found for one in found if one.found is not None and one.found.generator_bound]
+        if late and not plan.allow_invalid:
+            why = f"the search ended at its generator: {late[0].why_not}"
+            say(f"the result is not valid: {why} (--allow-invalid)")
+            return EXIT_INVALID
         told = [*subjects(found)]
         misses = [miss for threshold in plan.thresholds for miss in threshold.missed(told)]
         for miss in misses:

@@ -25,7 +25,10 @@ from sockscope.core.results.thresholds import Threshold
 from sockscope.core.results.usl import Law
 from sockscope.core.run.evidence import Finding
 from sockscope.core.run.kinds import Kind
-from sockscope.errors import ConfigError
+from sockscope.errors import EXIT_INVALID, EXIT_OK, ConfigError
+from sockscope.faces.rounds import RoundsPlan
+from sockscope.faces.sweep import SweepFace
+from sockscope.lab.find import Find
 from tests.core.races import lap
 from tests.core.reread import reread
 from tests.core.sweeps import SCATTER, design, standing
@@ -240,6 +243,33 @@ def test_a_rate_that_is_not_reached_keeps_no_condition() -> None:
     looked = search("rate=10..1M")
     assert looked.why_not(1_000, lap(requests_per_s=930.0)) == ""
     assert looked.why_not(10_000, lap(requests_per_s=9_000.0)) == "only 9,000/s of it were answered"
+
+
+@pytest.mark.parametrize(
+    ("condition", "kept"),
+    [("p99>20ms", "< or <="), ("p99==20ms", "< or <="), ("requests_per_s<100", "> or >=")],
+)
+def test_a_bound_from_the_wrong_side_is_refused(condition: str, kept: str) -> None:
+    with pytest.raises(ConfigError, match=f"from the wrong side: what is to be kept is {kept} a value"):
+        Design.finding(Experiment(), search(condition=condition), slice_s=1.0, warmup_s=0.0).validated()
+
+
+@pytest.mark.parametrize(
+    ("late_s", "latency_s", "bound"), [(0.5, 0.001, True), (0.0, 0.05, False), (None, 0.05, False)]
+)
+def test_a_search_that_ends_where_its_generator_is_late_is_generator_bound(
+    late_s: float | None, latency_s: float, bound: bool
+) -> None:
+    begun = Design.finding(Experiment(), search("rate=10..1k", rounds=1), slice_s=1.0, warmup_s=0.0)
+    swept = begun.trying([10, 40])
+    broken = (lap(requests_per_s=40.0, schedule_lateness_p99_s=late_s, response_time_p99_s=latency_s),)
+    standing = Standing(swept.contest, laps={"rate=10": (lap(requests_per_s=10.0),), "rate=40": broken})
+    (curve,) = curves(swept, standing)
+    assert curve.found is not None
+    assert (curve.found.value, curve.found.broken, curve.found.generator_bound) == (10, 40, bound)
+    face = SweepFace(Find(swept), {})
+    assert face.exit_code(standing, RoundsPlan()) == (EXIT_INVALID if bound else EXIT_OK)
+    assert face.exit_code(standing, RoundsPlan(allow_invalid=True)) == EXIT_OK
 
 
 def test_a_search_tells_what_it_has_found_so_far() -> None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from sockscope.core.config.fields import Kind
 from sockscope.core.results.axis import Axis, Number
 from sockscope.core.results.contest import FIGURES, Lap
+from sockscope.core.results.lap_figures import LAP_FIGURES
+from sockscope.core.results.schema import Better
 from sockscope.core.results.thresholds import Threshold, format_figure
 from sockscope.core.run.offered import least_answered, most_late_s
 from sockscope.core.units import format_count, format_duration
@@ -24,6 +26,12 @@ from sockscope.errors import FieldFault
 
 GROWTH = 4.0
 """The factor from a value that keeps the condition to the next, while none is known that does not."""
+_KEEPS: Mapping[Better, tuple[str, ...]] = {
+    Better.LOWER: ("<", "<="),
+    Better.HIGHER: (">", ">="),
+    Better.NEITHER: ("<", "<=", ">", ">="),
+}
+"""How a figure is bounded from the side that is worse."""
 CLOSE_RATIO = 1.05
 """Two values that lie closer are as good as one."""
 
@@ -44,6 +52,10 @@ class Search:
             )
         if self.condition.figure not in FIGURES:
             yield FieldFault("--find", self.condition.text, "is no condition on a figure of a step")
+        elif self.condition.comparison not in _KEEPS.get(LAP_FIGURES[self.condition.figure].better, ()):
+            kept = " or ".join(_KEEPS.get(LAP_FIGURES[self.condition.figure].better, ()))
+            why = f"bounds {self.condition.figure} from the wrong side: what is to be kept is {kept} a value"
+            yield FieldFault("--find", self.condition.text, why)
 
     def why_not(self, at: Number, lap: Lap) -> str:
         """Return why a round at a value does not keep the condition, or nothing where it does."""
@@ -127,17 +139,20 @@ class Found:
     broken: Number | None
     why_not: str
     complete: bool
+    generator_bound: bool = False
+    """Whether it ended where the generator itself was late, in most of the rounds that did not keep it."""
 
 
 def found(search: Search, laps: Mapping[Number, Sequence[Lap]], faults: Mapping[Number, str]) -> Found:
     """Return what a search found from the rounds of each value, and from why one could not be measured."""
     votes = votes_of(search, laps, faults)
     value, broken = search.bracket(votes)
-    why_not = ""
+    why_not, late = "", False
     if broken is not None:
-        told = [why for lap in laps.get(broken, ()) if (why := search.why_not(broken, lap))]
-        why_not = faults.get(broken) or told[-1]
-    return Found(search, value, broken, why_not, search.next(votes) is None)
+        missed = [lap for lap in laps.get(broken, ()) if search.why_not(broken, lap)]
+        why_not = faults.get(broken) or search.why_not(broken, missed[-1])
+        late = broken not in faults and 2 * sum(map(is_late, missed)) > len(missed)
+    return Found(search, value, broken, why_not, search.next(votes) is None, late)
 
 
 def votes_of(
