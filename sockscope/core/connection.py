@@ -63,6 +63,7 @@ class ConnectionRecord:
     """
 
     __slots__ = (
+        "client_end",
         "close_reason",
         "close_text",
         "closed_s",
@@ -107,6 +108,8 @@ class ConnectionRecord:
         """Whether TLS is spoken on it."""
         self.local_address = local
         self.remote_address = remote
+        self.client_end = 0
+        """The number of its client's end (``core.run.client_states.end_of``); 0: nobody has asked for it."""
         self.opened_s = opened_s
         self.closed_s: float | None = None
         self.close_reason: CloseReason | None = None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from sockscope.core.connection import ConnectionView
+from sockscope.core.run.client_states import ClientSample, ServiceSample
 from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
 from sockscope.engine.captures import CaptureRing
@@ -104,7 +105,17 @@ class RecordedRole(Role):
             tcp=self._tcp_looks.sample(),
             connections=views,
             connections_matching=matching,
+            client_samples=self.client_samples(now_s) if cursors.clients else (),
+            service_samples=self.service_samples(now_s) if cursors.clients else (),
         )
+
+    def client_samples(self, now_s: float) -> tuple[ClientSample, ...]:
+        """Return what its clients are doing: it has none."""
+        return ()
+
+    def service_samples(self, now_s: float) -> tuple[ServiceSample, ...]:
+        """Return which connections it has accepted and serves: none."""
+        return ()
 
     def socket_of(self, conn_id: int) -> socket.socket | None:
         """Return the socket of a connection that the kernel is to be asked about, or None."""

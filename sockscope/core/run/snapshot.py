@@ -36,6 +36,7 @@ from sockscope.core.run.adding import (
     listed,
     since,
 )
+from sockscope.core.run.client_states import ClientSample, ServiceSample
 from sockscope.core.run.lens import LensView
 from sockscope.core.run.raised import Raised
 from sockscope.core.run.relay import RelayFigures
@@ -240,13 +241,15 @@ class ConnectionQuery:
 @dataclass(frozen=True, slots=True)
 class Cursors:
     """How far a reader has read (numbers of the next event and exchange), how much it takes at once (the
-    newest; events of the run, such as tunings, in any case), and which connections it looks at."""
+    newest; events of the run, such as tunings, in any case), which connections it looks at, and whether it
+    wants to know what every client is doing."""
 
     events: int = 0
     exchanges: int = 0
     most_events: int = 1_000
     most_exchanges: int = 200
     connections: ConnectionQuery | None = None
+    clients: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +309,9 @@ class RoleSnapshot:
     that was looked at. ``handshake_time`` is that of TLS, from the connection until it can be used, and
     ``tls`` what the last handshake agreed on (``TLSv1.3 TLS_AES_256_GCM_SHA384``). ``relay`` is what only a
     relay has; its ``bytes_in`` and ``datagrams_received`` came from clients, its ``bytes_out`` and
-    ``datagrams_sent`` went to them.
+    ``datagrams_sent`` went to them. ``client_samples`` tell
+    what each client of the swarm is doing, and ``service_samples`` which connections the server has accepted
+    and serves: one for each process, where the reader asks for it (:mod:`sockscope.core.run.client_states`).
     """
 
     role: Current[str]
@@ -364,6 +369,8 @@ class RoleSnapshot:
     tls: FirstKnown[str] = ""
     tcp: Nested[TcpSample] = field(default_factory=TcpSample)
     relay: Nested[RelayFigures | None] = None
+    client_samples: Rows[tuple[ClientSample, ...]] = ()
+    service_samples: Rows[tuple[ServiceSample, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,14 @@ class Part:
         self.events_cursor = 0
         self.exchanges_cursor = 0
 
+    def now(self) -> RoleSnapshot:
+        """Return its newest snapshot, which there is; the clients of a process that is dead are gone."""
+        snapshot = self.snapshot
+        assert snapshot is not None
+        if self.host.alive or not snapshot.client_samples:
+            return snapshot
+        return replace(snapshot, client_samples=tuple(one.gone() for one in snapshot.client_samples))
+
 
 class Reports:
     """The reports about one role from all of its hosts, as one snapshot.
@@ -65,6 +73,7 @@ class Reports:
         self._events_interest = Interest(0)
         self._exchanges_interest = Interest(0)
         self._connections_interest: Interest[ConnectionQuery | None] = Interest(None)
+        self._clients_interest = Interest(False)
         self._all_events = False
 
     def begin(self, first_record: int) -> None:
@@ -85,6 +94,7 @@ class Reports:
             most_events=EVENTS if self._all_events else min(self._events_interest.now(), EVENTS),
             most_exchanges=min(self._exchanges_interest.now(), CAPTURES),
             connections=self._connections_interest.now(),
+            clients=self._clients_interest.now(),
         )
 
     def _take(self, part: Part, asked: Cursors, reported: RoleSnapshot) -> None:
@@ -106,7 +116,8 @@ class Reports:
         self._exchanges_interest.note(cursors.most_exchanges)
         if cursors.connections is not None and cursors.connections.role == self._role:
             self._connections_interest.note(cursors.connections)
-        reported = [part.snapshot for part in self._parts if part.snapshot is not None]
+        self._clients_interest.note(cursors.clients)
+        reported = [part.now() for part in self._parts if part.snapshot is not None]
         if not reported:
             return RoleSnapshot(self._role, "", "", Totals(), 0, time_s=perf_counter())
         events = self._events.since(cursors.events, cursors.most_events)

@@ -29,6 +29,11 @@ class OpenConnection(Protocol):
         """A number that grows with whatever the peer sends."""
         ...
 
+    @property
+    def is_admitted(self) -> bool:
+        """Whether a request of it is in service, if one was read and is not answered."""
+        ...
+
     def finish(self, reason: CloseReason) -> None:
         """Hear nothing more, answer what was read, then close. It need not be done on return."""
         ...
@@ -82,6 +87,16 @@ class ConnectionsEndpoint:
     def owes_answer(self, record: ConnectionRecord) -> bool:
         """Whether a connection is silent because its peer waits for an answer, which it is there to read."""
         return record.frames_in > record.frames_out and record.state is not ConnectionState.PAUSED
+
+    def in_service(self) -> list[ConnectionRecord]:
+        """Return the connections with a request that was read and admitted, and is not answered."""
+        # What was read and answered at once is in neither count.
+        owing = [
+            connection
+            for connection in list(self.connections.values())
+            if connection.record.odd_frames_in > connection.record.odd_frames_out
+        ]
+        return [connection.record for connection in owing if connection.is_admitted]
 
     def finish(self, reason: CloseReason) -> None:
         """Close the listener, and each connection as soon as it owes no answer."""

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import family_of, socket_address
@@ -110,6 +111,10 @@ class Endpoint(Protocol):
     @property
     def open_connections(self) -> int:
         """Connections that are open here."""
+        ...
+
+    def in_service(self) -> list[ConnectionRecord]:
+        """Return the connections with a request that was read and admitted, and is not answered."""
         ...
 
     def socket_of(self, conn_id: int) -> socket.socket | None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain, takewhile
 from time import perf_counter
 
 from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SERVER
+from sockscope.core.run.client_states import ServiceSample, end_of
 from sockscope.core.run.snapshot import Capture, RoleSnapshot, ServerSide
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorded_role import RecordedRole, until_closed
@@ -25,6 +29,8 @@ from sockscope.engine.servers.sync_tcp import SyncTcpEndpoint
 from sockscope.engine.servers.sync_udp import SyncUdpEndpoint
 from sockscope.engine.views import find_answer
 
+CLOSED_LATELY_S = 0.25
+"""Whose connection is closed no longer than this may not know of it yet, and was accepted."""
 CLOSE_S = 2.0
 """How long it may take until closed connections are recorded; threads need a moment to end."""
 
@@ -203,6 +209,15 @@ class Server(RecordedRole):
             raised=self._own.raised.rows() if self._own is not None else (),
         )
 
+    def service_samples(self, now_s: float) -> tuple[ServiceSample, ...]:
+        """Return which connections it has accepted, a moment ago still, and with which it is busy."""
+        recorder, counts_frames = self.recorder, self.recorder.counts_frames
+        before_s = now_s - CLOSED_LATELY_S
+        lately = takewhile(lambda record: (record.closed_s or 0.0) >= before_s, reversed(recorder.closed))
+        accepted = _client_ends(chain(recorder.live.values(), lately))
+        served = _client_ends(record for endpoint in self._endpoints() for record in endpoint.in_service())
+        return (ServiceSample(now_s, accepted, served if counts_frames else None),)
+
     def _listen_drops(self) -> int | None:
         """Return how many connections the kernel has dropped at the listeners of this server, if it tells."""
         known = [drops for endpoint in self._endpoints() if (drops := endpoint.listen_drops) is not None]
@@ -274,6 +289,15 @@ class Server(RecordedRole):
 async def _closed(endpoints: Sequence[Endpoint]) -> None:
     """Return when the connections of closed endpoints are recorded as closed."""
     await until_closed(lambda: all(endpoint.drained for endpoint in endpoints), CLOSE_S)
+
+
+def _client_ends(records: Iterable[ConnectionRecord]) -> array[int]:
+    return array("Q", [record.client_end or _name(record) for record in records])
+
+
+def _name(record: ConnectionRecord) -> int:
+    record.client_end = end_of(record.remote_address)
+    return record.client_end
 
 
 def _served_alike(before: Assignment, after: Assignment) -> bool:

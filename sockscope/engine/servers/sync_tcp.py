@@ -80,6 +80,11 @@ class SyncConnection:
         """A number that grows with whatever the peer sends."""
         return self.record.reads
 
+    @property
+    def is_admitted(self) -> bool:
+        """Whether a request of it is in service: threads have no permits to wait for."""
+        return True
+
     def finish(self, reason: CloseReason) -> None:
         """Hear nothing more, answer what was read, then close."""
         raise NotImplementedError

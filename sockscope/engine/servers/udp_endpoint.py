@@ -13,6 +13,7 @@ from typing import Any
 
 from sockscope.core.addresses import Address
 from sockscope.core.config.tuning import Tuning
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.run.snapshot import SocketOption
 from sockscope.engine.addresses import plain_address
@@ -225,6 +226,11 @@ class UdpEndpoint:
     def not_accepting(self) -> str:
         """Nobody is accepted over UDP, and nobody is refused."""
         return ""
+
+    def in_service(self) -> list[ConnectionRecord]:
+        """Return the peers with a request that was read and is not answered."""
+        with self.lock:
+            return [peer.record for peer in self.peers.known.values() if peer.in_service]
 
     def socket_of(self, conn_id: int) -> socket.socket | None:
         """Return None: UDP peers share one socket, which has no counters of its own."""

@@ -16,6 +16,7 @@ from sockscope.core.addresses import Address
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import ENDED_BY_SERVER, CloseReason
+from sockscope.core.run.client_states import Doing
 from sockscope.core.wire.dialogue import Dialogue
 from sockscope.engine.limiter import Limiter
 from sockscope.engine.recorder import Recorder
@@ -39,28 +40,33 @@ if TYPE_CHECKING:
 
 
 class ClientState(Enum):
-    """What a client is doing."""
+    """What a client is doing, and what of it those see who look at all of them."""
 
-    IDLE = "idle"
+    def __init__(self, title: str, doing: Doing) -> None:
+        self.title = title
+        self.doing = doing
+
+    IDLE = "idle", Doing.CONNECTING
     """Without a connection, until it is its turn to connect."""
-    AWAY = "away"
+    AWAY = "away", Doing.THINKING
     """Thinking without a connection."""
-    CONNECTING = "connecting"
-    LISTENING = "listening"
+    CONNECTING = "connecting", Doing.CONNECTING
+    LISTENING = "listening", Doing.CONNECTING
     """Hearing whether the server speaks unasked."""
-    PROLOGUE = "prologue"
+    PROLOGUE = "prologue", Doing.CONNECTING
     """Hearing the greeting, or saying the preamble."""
-    FREE = "free"
+    FREE = "free", Doing.IDLE
     """In a pool, until a client takes it."""
-    WAITING = "waiting"
+    WAITING = "waiting", Doing.WAITING
     """For a permit, or for the server to serve its connection."""
-    IN_FLIGHT = "in flight"
-    THINKING = "thinking"
-    PARKED = "parked"
+    IN_FLIGHT = "in flight", Doing.IN_FLIGHT
+    THINKING = "thinking", Doing.THINKING
+    PARKED = "parked", Doing.IDLE
     """The traffic is paused, or the budget of requests is spent."""
-    BACKING_OFF = "backing off"
-    CLOSING = "closing"
-    GONE = "gone"
+    BACKING_OFF = "backing off", Doing.BACKING_OFF
+    CLOSING = "closing", Doing.CONNECTING
+    """Its connection is about to end, and another one to come."""
+    GONE = "gone", Doing.GONE
 
 
 _BY_SERVER = (CloseReason.EOF, CloseReason.RESET)
@@ -159,7 +165,7 @@ class Client:
     __slots__ = (
         "_absence", "_backoff", "_closing_since_s", "_cut_off", "_failures", "_listening", "_reason",
         "_reason_text", "_socket_generation", "_swarm", "asks_at_s", "link", "number", "pacer", "retiring",
-        "state", "variant",
+        "state", "timed_out", "variant",
     )  # fmt: skip
 
     link: Link
@@ -177,6 +183,8 @@ class Client:
         """Which of the two requests it sends that are told apart, where they are."""
         self.asks_at_s = 0.0
         """Until when it thinks, if it does."""
+        self.timed_out = False
+        """Whether it backs off, if it does, because something was not answered in time."""
         self.link = link(swarm, self)
         self._absence: asyncio.TimerHandle | None = None
         self._backoff: asyncio.TimerHandle | None = None
@@ -367,6 +375,7 @@ class Client:
         """Try again after a while, longer after each failure in a row."""
         self._failures += 1
         self.state = ClientState.BACKING_OFF
+        self.timed_out = reason is CloseReason.TIMEOUT
         self._swarm.note_trouble(reason, text)
         self._swarm.retrying += 1
         self._backoff = self._swarm.loop.call_later(self._swarm.backoff_s(self._failures), self._retry)

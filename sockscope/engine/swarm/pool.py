@@ -143,6 +143,20 @@ class Pool:
         self._turns[connection] = waited_s > 0
         connection.take(waited_s)
 
+    def has_turn(self, connection: object) -> bool:
+        """Whether a client has this connection."""
+        return connection in self._turns
+
+    @property
+    def waiting(self) -> int:
+        """How many clients wait for a connection."""
+        return len(self._waiting)
+
+    @property
+    def thinking(self) -> int:
+        """How many clients think."""
+        return len(self._thinking)
+
     def statistics(self) -> LimiterStatistics:
         """Return the figures of this moment: connections are the permits, and clients wait for them."""
         now_s = perf_counter()

@@ -17,6 +17,7 @@ from sockscope.core.config.models import server_model
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SWARM
+from sockscope.core.run.client_states import ClientSample
 from sockscope.core.run.snapshot import LimiterStatistics, RoleSnapshot, SocketOption, Totals
 from sockscope.engine.accept_queue import accept_queue
 from sockscope.engine.addresses import targets_of
@@ -27,6 +28,7 @@ from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.stops import IDLE_STEP_S, STEP_S, STOPS
 from sockscope.engine.stopwatch import PausedTime, Stopwatch
 from sockscope.engine.swarm.client import Client, ClientState
+from sockscope.engine.swarm.client_sample import sample_of, sample_of_pool
 from sockscope.engine.swarm.closings import Closings
 from sockscope.engine.swarm.dialler import Dialler
 from sockscope.engine.swarm.held import HeldDatagrams
@@ -481,6 +483,13 @@ class Swarm(RecordedRole):
             last_answer_s=recorder.last_answer_s,
             awaited_since_s=self._awaited_since_s(),
         )
+
+    def client_samples(self, now_s: float) -> tuple[ClientSample, ...]:
+        """Return what its clients are doing, those of a pool or those that are connections."""
+        clients, target = self._clients.values(), self._dialler.target
+        if self.tuning.pool and not self.tuning.rate:
+            return (sample_of_pool(clients, self.pool, target, now_s, self._index, self._processes),)
+        return (sample_of(clients, target, now_s, has_budget=self._budget != 0),)
 
     def _look_at_buffers(self) -> tuple[int, int]:
         """Look at the receive buffers of some clients, of all when the traffic comes to rest.

@@ -256,6 +256,11 @@ class CallbackConnection(TcpConnection):
 
     # From the endpoint.
 
+    @property
+    def is_admitted(self) -> bool:
+        """Whether a request of it is in service, if one was read and is not answered."""
+        return self._holds_permit or not self._paced
+
     def retune(self, tuning: Tuning) -> None:
         """Take over what can change on an open connection."""
         self._delay_s = tuning.service_time_s

