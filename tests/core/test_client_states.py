@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.run.client_states import (
-    NOT_SEEN,
+    NOT_SEEN_S,
     ClientSample,
     Doing,
     Reception,
@@ -35,21 +35,21 @@ def seen(
     return run(server=of_server, swarm=of_swarm)
 
 
-def asking(states: bytes, ages_s: list[float], time_s: float = 10.0) -> ClientSample:
+def asking(states: bytes, opened_s: list[float]) -> ClientSample:
     """Return clients 1, 2, ... whose connections are called 101, 102, ..."""
     places = range(len(states))
-    return ClientSample(time_s, [p + 1 for p in places], states, places, [101 + p for p in places], ages_s)
+    return ClientSample(10.1, [p + 1 for p in places], states, places, [101 + p for p in places], opened_s)
 
 
 def test_who_is_not_accepted_is_in_the_backlog_and_who_is_read_is_served() -> None:
-    clients = asking(IN_FLIGHT * 3 + WAITING, [NOT_SEEN, 1.0, 1.0, 1.0])
+    clients = asking(IN_FLIGHT * 3 + WAITING, [NOT_SEEN_S, 1.0, 1.0, 1.0])
     states = client_states(seen((clients,), (ServiceSample(10.0, [101, 102], [101]),)))
     assert list(states.states) == [Doing.SERVED, Doing.IN_FLIGHT, Doing.IN_BACKLOG, Doing.IN_BACKLOG]
     assert states.is_whole
 
 
 def test_a_connection_younger_than_what_the_server_told_is_not_judged() -> None:
-    clients = asking(IN_FLIGHT * 2, [0.05, 0.2], time_s=10.1)
+    clients = asking(IN_FLIGHT * 2, [10.05, 9.9])
     states = client_states(seen((clients,), (ServiceSample(10.0, [], []),)))
     assert list(states.states) == [Doing.IN_FLIGHT, Doing.IN_BACKLOG]
 
@@ -65,7 +65,7 @@ def test_without_the_server_or_behind_something_else_nothing_is_claimed() -> Non
 
 
 def test_requests_that_cannot_be_told_apart_are_in_flight_only() -> None:
-    clients = asking(IN_FLIGHT, [NOT_SEEN])
+    clients = asking(IN_FLIGHT, [NOT_SEEN_S])
     snapshot = seen((clients,), (ServiceSample(10.0, [101], None),))
     assert client_states(snapshot).states == IN_FLIGHT
     assert reception(snapshot) == Reception(backlog=3, accepted=2, in_service=None)
@@ -109,8 +109,8 @@ def test_states_sum_to_the_clients_and_come_in_the_order_of_their_numbers(
     for index, doing in enumerate(parts):
         numbers = [index + 1 + len(parts) * n for n in range(len(doing))]
         places = [place for place, one in enumerate(doing) if one in (Doing.IN_FLIGHT, Doing.WAITING)]
-        ends, ages_s = [101 + place for place in places], [float(place % 3 - 1) for place in places]
-        samples.append(ClientSample(10.0, numbers, bytes(doing), places, ends, ages_s))
+        ends, opened_s = [101 + place for place in places], [place % 3 * 6.0 for place in places]
+        samples.append(ClientSample(10.0, numbers, bytes(doing), places, ends, opened_s))
     found = client_states(seen(tuple(samples), (ServiceSample(10.0, sorted(accepted), sorted(in_service)),)))
     assert sum(found.counts().values()) == len(found.states) == sum(map(len, parts))
     assert list(found.numbers) == sorted(number for sample in samples for number in sample.numbers)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MOST_CLIENTS = 9_000
 """Clients that a map of them is made for."""
-NOT_SEEN = -1.0
-"""Stands for the age of a connection that the server has accepted for sure, or that is not its own."""
+NOT_SEEN_S = 0.0
+"""Stands for the time since which a connection may be in the backlog, where it is not for sure."""
 _HOSTS_KEPT = 1_024
 
 
@@ -84,8 +84,8 @@ class ClientSample:
     """The clients of one process of the swarm at ``time_s``: their ``numbers``, ascending, and ``states``.
 
     ``places`` are the positions in these of the clients about which the server knows more: ``ends`` names
-    their connections (:func:`end_of`), and ``ages_s`` tells for how long those have been open that may be in
-    the backlog still; :data:`NOT_SEEN` for the others.
+    their connections (:func:`end_of`), and ``opened_s`` tells since when those have been open that may be in
+    the backlog still; :data:`NOT_SEEN_S` for those that are not for sure.
     """
 
     time_s: float
@@ -93,11 +93,16 @@ class ClientSample:
     states: bytes
     places: Sequence[int] = ()
     ends: Sequence[int] = ()
-    ages_s: Sequence[float] = ()
+    opened_s: Sequence[float] = ()
+
+    def later(self, by_s: float) -> ClientSample:
+        """Return the same with every moment later by so much."""
+        opened_s = [moment_s and moment_s + by_s for moment_s in self.opened_s]
+        return replace(self, time_s=self.time_s + by_s, opened_s=opened_s)
 
     def gone(self) -> ClientSample:
         """Return the same clients when their process has ended."""
-        return replace(self, states=bytes([Doing.GONE]) * len(self.states), places=(), ends=(), ages_s=())
+        return replace(self, states=bytes([Doing.GONE]) * len(self.states), places=(), ends=(), opened_s=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +228,9 @@ def _judged(sample: ClientSample, known: _Known | None) -> bytes:
         return sample.states
     states = bytearray(sample.states)
     accepted, in_service = known.accepted, known.in_service or frozenset()
-    # What is younger than what the server has told may be accepted by now.
-    least_s = sample.time_s - known.time_s
-    for place, end, age_s in zip(sample.places, sample.ends, sample.ages_s, strict=True):
-        if age_s > least_s and age_s >= 0 and end not in accepted:
+    for place, end, opened_s in zip(sample.places, sample.ends, sample.opened_s, strict=True):
+        # What is younger than what the server has told may be accepted by now.
+        if 0 < opened_s < known.time_s and end not in accepted:
             states[place] = Doing.IN_BACKLOG
         elif end in in_service and states[place] == Doing.IN_FLIGHT:
             states[place] = Doing.SERVED

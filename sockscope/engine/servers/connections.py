@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
+from itertools import islice
 from time import perf_counter
 from typing import Protocol
 
@@ -88,12 +89,15 @@ class ConnectionsEndpoint:
         """Whether a connection is silent because its peer waits for an answer, which it is there to read."""
         return record.frames_in > record.frames_out and record.state is not ConnectionState.PAUSED
 
-    def in_service(self) -> list[ConnectionRecord]:
-        """Return the connections with a request that was read and admitted, and is not answered."""
+    def in_service(self, start: int, most: int) -> list[ConnectionRecord]:
+        """Return the connections with a request that was read and admitted, and is not answered.
+
+        ``most`` of them are looked at, from ``start`` on in the order in which they came.
+        """
         # What was read and answered at once is in neither count.
         owing = [
             connection
-            for connection in list(self.connections.values())
+            for connection in list(islice(self.connections.values(), start, start + most))
             if connection.record.odd_frames_in > connection.record.odd_frames_out
         ]
         return [connection.record for connection in owing if connection.is_admitted]

@@ -113,8 +113,11 @@ class Endpoint(Protocol):
         """Connections that are open here."""
         ...
 
-    def in_service(self) -> list[ConnectionRecord]:
-        """Return the connections with a request that was read and admitted, and is not answered."""
+    def in_service(self, start: int, most: int) -> list[ConnectionRecord]:
+        """Return the connections with a request that was read and admitted, and is not answered.
+
+        ``most`` of them are looked at, from ``start`` on in the order in which they came.
+        """
         ...
 
     def socket_of(self, conn_id: int) -> socket.socket | None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain, takewhile
 from time import perf_counter
 
 from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
-from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SERVER
-from sockscope.core.run.client_states import ServiceSample, end_of
+from sockscope.core.run.client_states import ServiceSample
 from sockscope.core.run.snapshot import Capture, RoleSnapshot, ServerSide
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorded_role import RecordedRole, until_closed
@@ -25,12 +22,11 @@ from sockscope.engine.servers.asyncio.own_guard import OwnGuard
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.own_server import OWN_ENDPOINTS, OwnServer
 from sockscope.engine.servers.registry import open_endpoint
+from sockscope.engine.servers.service_sample import ServiceLooks
 from sockscope.engine.servers.sync_tcp import SyncTcpEndpoint
 from sockscope.engine.servers.sync_udp import SyncUdpEndpoint
 from sockscope.engine.views import find_answer
 
-CLOSED_LATELY_S = 0.25
-"""Whose connection is closed no longer than this may not know of it yet, and was accepted."""
 CLOSE_S = 2.0
 """How long it may take until closed connections are recorded; threads need a moment to end."""
 
@@ -41,6 +37,7 @@ class Server(RecordedRole):
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(SERVER)
         self._context = ServerContext(experiment, self.recorder)
+        self._looks = ServiceLooks()
         self._own: OwnServer | None = None
         self._guard: OwnGuard | None = None
         self._endpoint: Endpoint | None = None
@@ -210,13 +207,8 @@ class Server(RecordedRole):
         )
 
     def service_samples(self, now_s: float) -> tuple[ServiceSample, ...]:
-        """Return which connections it has accepted, a moment ago still, and with which it is busy."""
-        recorder, counts_frames = self.recorder, self.recorder.counts_frames
-        before_s = now_s - CLOSED_LATELY_S
-        lately = takewhile(lambda record: (record.closed_s or 0.0) >= before_s, reversed(recorder.closed))
-        accepted = _client_ends(chain(recorder.live.values(), lately))
-        served = _client_ends(record for endpoint in self._endpoints() for record in endpoint.in_service())
-        return (ServiceSample(now_s, accepted, served if counts_frames else None),)
+        """Return which connections it has accepted, and with which it is busy."""
+        return (self._looks.sample(self.recorder, self._endpoints(), now_s),)
 
     def _listen_drops(self) -> int | None:
         """Return how many connections the kernel has dropped at the listeners of this server, if it tells."""
@@ -289,15 +281,6 @@ class Server(RecordedRole):
 async def _closed(endpoints: Sequence[Endpoint]) -> None:
     """Return when the connections of closed endpoints are recorded as closed."""
     await until_closed(lambda: all(endpoint.drained for endpoint in endpoints), CLOSE_S)
-
-
-def _client_ends(records: Iterable[ConnectionRecord]) -> array[int]:
-    return array("Q", [record.client_end or _name(record) for record in records])
-
-
-def _name(record: ConnectionRecord) -> int:
-    record.client_end = end_of(record.remote_address)
-    return record.client_end
 
 
 def _served_alike(before: Assignment, after: Assignment) -> bool:

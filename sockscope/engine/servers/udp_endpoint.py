@@ -8,6 +8,7 @@ import select
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -227,10 +228,11 @@ class UdpEndpoint:
         """Nobody is accepted over UDP, and nobody is refused."""
         return ""
 
-    def in_service(self) -> list[ConnectionRecord]:
-        """Return the peers with a request that was read and is not answered."""
+    def in_service(self, start: int, most: int) -> list[ConnectionRecord]:
+        """Return the peers with a request that was read and is not answered; ``most`` from ``start`` on."""
         with self.lock:
-            return [peer.record for peer in self.peers.known.values() if peer.in_service]
+            looked = islice(self.peers.known.values(), start, start + most)
+            return [peer.record for peer in looked if peer.in_service]
 
     def socket_of(self, conn_id: int) -> socket.socket | None:
         """Return None: UDP peers share one socket, which has no counters of its own."""

@@ -1,20 +1,25 @@
-"""Looks at all clients of a swarm and tells what each is doing, when a reader asks for it.
+"""Looks at the clients of a swarm and tells what each is doing, when a reader asks for it.
 
-Nothing is kept for it: everything follows from what clients, links and the pool know anyway. Thousands of
-clients are looked at in one turn of the loop, so the steps that concern all of them are short.
+Everything follows from what clients, links and the pool know anyway. To go through thousands of clients,
+which lie all over the memory, takes a loop tens of milliseconds: a large swarm is looked at in turns, a part
+for each reading.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable
-from itertools import compress
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress, islice
+from typing import NamedTuple
 
 from sockscope.core.addresses import Address, is_unix
 from sockscope.core.connection import ConnectionRecord
-from sockscope.core.run.client_states import NOT_SEEN, ClientSample, Doing, end_of
+from sockscope.core.run.client_states import NOT_SEEN_S, ClientSample, Doing, end_of
 from sockscope.engine.swarm.client import Client, ClientState
 from sockscope.engine.swarm.pool import Pool
+
+LOOKED_AT_ONCE = 1_024
+"""Clients that are looked at for one reading."""
 
 
 def _mask(*states: Doing) -> bytes:
@@ -27,35 +32,54 @@ _UNCERTAIN = _mask(Doing.CONNECTING, Doing.BACKING_OFF)
 """What the state of a client alone does not tell."""
 
 
-def sample_of(
-    clients: Collection[Client], target: Address, now_s: float, *, has_budget: bool = True
-) -> ClientSample:
-    """Return what these clients of a server at ``target`` are doing.
+class _Part(NamedTuple):
+    """What was seen of clients that were looked at together: as in :class:`ClientSample`."""
 
-    Without a budget, who has no connection has nothing to ask any more.
-    """
-    states = bytearray([client.state.doing for client in clients])
-    everybody = range(len(states))
-    uncertain = states.translate(_UNCERTAIN)
-    for place, client in zip(compress(everybody, uncertain), compress(clients, uncertain), strict=True):
-        states[place] = _doing(client, has_budget=has_budget)
-    asks = states.translate(_ASKS)
-    asking = [
-        (place, record)
-        for place, client in zip(compress(everybody, asks), compress(clients, asks), strict=True)
-        if (record := client.link.record) is not None
-    ]
-    _note_timeouts(states, clients, asking)
-    if is_unix(target[0]):
-        asking = []  # the clients' ends have no names there
-    return ClientSample(
-        now_s,
-        array("I", [client.number for client in clients]),
-        bytes(states),
-        array("I", [place for place, _ in asking]),
-        array("Q", [record.client_end or _name(record) for _, record in asking]),
-        array("d", [_unheard_s(record, target, now_s) for _, record in asking]),
-    )
+    places: array[int]
+    ends: array[int]
+    opened_s: array[float]
+
+
+class ClientLooks:
+    """The clients as they were when they were looked at last."""
+
+    def __init__(self) -> None:
+        self._numbers = array("I")
+        self._states = bytearray()
+        self._parts: dict[int, _Part] = {}
+        self._next = 0
+
+    def sample(
+        self, clients: Mapping[int, Client], target: Address, now_s: float, *, has_budget: bool
+    ) -> ClientSample:
+        """Look at the next of these clients of a server at ``target``; return what all of them are doing.
+
+        ``clients`` are there by their numbers. Without a budget who has no connection has nothing to ask.
+        """
+        self._take_over(clients)
+        count = len(self._states)
+        start = self._next if self._next < count else 0
+        self._next = start + LOOKED_AT_ONCE
+        looked = list(islice(clients.values(), start, self._next))
+        states = _states_of(looked, has_budget=has_budget)
+        self._states[start : start + len(looked)] = states
+        self._parts[start] = _asking(looked, states, target, start)
+        parts = [part for at, part in self._parts.items() if at < count]
+        return ClientSample(
+            now_s,
+            self._numbers,
+            bytes(self._states),
+            *(sum((column for column in columns[1:]), columns[0]) for columns in zip(*parts, strict=True)),
+        )
+
+    def _take_over(self, clients: Mapping[int, Client]) -> None:
+        """Have a state for each client, and for no other; who is new is connecting."""
+        numbers = array("I", clients)
+        if numbers != self._numbers:
+            before = dict(zip(self._numbers, self._states, strict=True))
+            self._states = bytearray([before.get(number, Doing.CONNECTING) for number in numbers])
+            self._numbers = numbers
+            self._parts.clear()
 
 
 def sample_of_pool(
@@ -66,10 +90,23 @@ def sample_of_pool(
     They have no numbers of their own: those with a connection come first, then who waits, then who thinks.
     """
     held = [connection for connection in connections if pool.has_turn(connection.pacer)]
-    sample = sample_of(held, target, now_s)
-    states = sample.states + bytes([Doing.WAITING]) * pool.waiting + bytes([Doing.THINKING]) * pool.thinking
+    having = _states_of(held, has_budget=True)
+    states = having + bytes([Doing.WAITING]) * pool.waiting + bytes([Doing.THINKING]) * pool.thinking
     numbers = array("I", range(index + 1, index + 1 + of * len(states), of))
-    return ClientSample(now_s, numbers, states, sample.places, sample.ends, sample.ages_s)
+    return ClientSample(now_s, numbers, bytes(states), *_asking(held, having, target, 0))
+
+
+def _states_of(clients: Sequence[Client], *, has_budget: bool) -> bytearray:
+    states = bytearray([client.state.doing for client in clients])
+    for place in compress(range(len(clients)), states.translate(_UNCERTAIN)):
+        states[place] = _doing(clients[place], has_budget=has_budget)
+    record = next((client.link.record for client in clients if client.link.record is not None), None)
+    if record is not None and record.transport == "udp":
+        # A client goes on at once when a request has timed out, which is seen while it may be late.
+        for place, client in enumerate(clients):
+            if client.link.undecided:
+                states[place] = Doing.TIMED_OUT
+    return states
 
 
 def _doing(client: Client, *, has_budget: bool) -> Doing:
@@ -82,23 +119,28 @@ def _doing(client: Client, *, has_budget: bool) -> Doing:
     return client.state.doing
 
 
-def _note_timeouts(
-    states: bytearray, clients: Iterable[Client], asking: list[tuple[int, ConnectionRecord]]
-) -> None:
-    """Over UDP a client goes on at once when a request has timed out, which is seen while it may be late."""
-    if asking and asking[0][1].transport == "udp":
-        for place, client in enumerate(clients):
-            if client.link.undecided:
-                states[place] = Doing.TIMED_OUT
+def _asking(clients: Sequence[Client], states: bytearray, target: Address, start: int) -> _Part:
+    """Return of which clients the server knows more: who asks, or has had no answer on its connection."""
+    found: list[tuple[int, ConnectionRecord, float]] = []
+    # The clients' ends of Unix sockets have no names.
+    asks = states.translate(_ASKS) if not is_unix(target[0]) else b""
+    for place in compress(range(len(clients)), asks):
+        record = clients[place].link.record
+        if record is None:
+            continue
+        opened_s = NOT_SEEN_S
+        heard = record.exchanges or record.odd_frames_in
+        if not (heard or record.tls) and record.transport == "tcp" and record.remote_address == target:
+            opened_s = record.opened_s
+        if opened_s or states[place] == Doing.IN_FLIGHT:
+            found.append((start + place, record, opened_s))
+    return _Part(
+        array("I", [place for place, _, _ in found]),
+        array("Q", [record.client_end or _name(record) for _, record, _ in found]),
+        array("d", [opened_s for _, _, opened_s in found]),
+    )
 
 
 def _name(record: ConnectionRecord) -> int:
     record.client_end = end_of(record.local_address)
     return record.client_end
-
-
-def _unheard_s(record: ConnectionRecord, target: Address, now_s: float) -> float:
-    """Return how long a connection has been open that may be in the backlog, else :data:`NOT_SEEN`."""
-    if record.exchanges or record.odd_frames_in or record.transport != "tcp" or record.tls:
-        return NOT_SEEN  # the server has answered on it, or has shaken hands
-    return now_s - record.opened_s if record.remote_address == target else NOT_SEEN

@@ -28,7 +28,7 @@ from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.stops import IDLE_STEP_S, STEP_S, STOPS
 from sockscope.engine.stopwatch import PausedTime, Stopwatch
 from sockscope.engine.swarm.client import Client, ClientState
-from sockscope.engine.swarm.client_sample import sample_of, sample_of_pool
+from sockscope.engine.swarm.client_sample import ClientLooks, sample_of_pool
 from sockscope.engine.swarm.closings import Closings
 from sockscope.engine.swarm.dialler import Dialler
 from sockscope.engine.swarm.held import HeldDatagrams
@@ -104,6 +104,7 @@ class Swarm(RecordedRole):
         self._active: list[Client] = []
         self._unchecked: Iterator[Client] = iter(())
         self._unseen: Iterator[Client] = iter(())
+        self._looks = ClientLooks()
         # The clients by the numbers of their connections, as they were when one was looked for in vain.
         self._found: dict[int, Client] = {}
         self._next_number = self._number_step = 1
@@ -485,11 +486,12 @@ class Swarm(RecordedRole):
         )
 
     def client_samples(self, now_s: float) -> tuple[ClientSample, ...]:
-        """Return what its clients are doing, those of a pool or those that are connections."""
-        clients, target = self._clients.values(), self._dialler.target
+        """Return what its clients are doing: those of a pool, or those that are connections."""
+        clients, target = self._clients, self._dialler.target
         if self.tuning.pool and not self.tuning.rate:
-            return (sample_of_pool(clients, self.pool, target, now_s, self._index, self._processes),)
-        return (sample_of(clients, target, now_s, has_budget=self._budget != 0),)
+            here = self._index, self._processes
+            return (sample_of_pool(clients.values(), self.pool, target, now_s, *here),)
+        return (self._looks.sample(clients, target, now_s, has_budget=self._budget != 0),)
 
     def _look_at_buffers(self) -> tuple[int, int]:
         """Look at the receive buffers of some clients, of all when the traffic comes to rest.
