@@ -61,7 +61,14 @@ async def test_the_first_step_asks_and_begins_a_run_of_its_own(lesson: Lesson) -
     async with dashboard() as driver:
         driver.app.begin_lesson(Telling(lesson))
         await driver.sees("Lesson  Permits  1 of 2", "Two permits.", "What now?", "▶     ")
-        await driver.press("2")
+        await driver.press("v")
+        await driver.type("12")
+        await driver.press("enter")
+        await driver.sees("type 2 numbers, one for each choice, such as 12 3")
+        await driver.type("3 12")
+        await driver.press("enter")
+        await driver.sees("████ 3", "████████████████ 12")
+        await driver.press("v", "escape", "2")
         await driver.sees("▸2  that")
         await driver.press("enter")
         await driver.until(lambda: driver.has_left)
@@ -85,52 +92,25 @@ async def test_a_step_is_carried_out_judged_and_followed_by_the_next(lesson: Les
         await driver.sees("Two permits.", "✓ elapsed >= 0s")
 
 
-async def test_a_room_votes(lesson: Lesson) -> None:
-    async with dashboard() as driver:
+async def test_keys_are_those_of_the_lesson_or_of_the_dashboard_and_lead_to_other_lessons(
+    lesson: Lesson,
+) -> None:
+    async with dashboard(lesson.waiting, size=(80, 24)) as driver:
         driver.app.begin_lesson(Telling(lesson))
-        await driver.press("v")
-        await driver.type("12")
-        await driver.press("enter")
-        await driver.sees("type 2 numbers, one for each choice, such as 12 3")
-        await driver.type("3 12")
-        await driver.press("enter")
-        await driver.sees("████ 3", "████████████████ 12")
-        await driver.press("v", "escape")
-        await driver.press("escape")
-        assert not driver.app.dashboard.teaches
-
-
-async def test_keys_that_mean_nothing_to_a_lesson_are_those_of_the_dashboard(lesson: Lesson) -> None:
-    async with dashboard(size=(80, 24)) as driver:
-        driver.app.begin_lesson(Telling(lesson))
+        pane = driver.app.dashboard.query_one(LessonPane)
         await driver.press("7")
         await driver.until(lambda: driver.app.dashboard.focused_panel().id == "log")
         await driver.press("L")
-        await driver.until(lambda: driver.app.dashboard.query_one(LessonPane).has_focus_within)
+        await driver.until(lambda: pane.has_focus_within)
         await driver.press("c")
         await driver.sees("blocking.py:17")
-
-
-async def test_where_nothing_else_runs_the_end_of_a_lesson_leads_to_the_list(lesson: Lesson) -> None:
-    async with dashboard(lesson.waiting) as driver:
-        driver.app.begin_lesson(Telling(lesson))
-        await driver.press("escape")
+        await driver.press("escape")  # where nothing else runs, the end leads to the list
         await driver.sees("what one sees", "sync-vs-async")
-
-
-async def test_a_lesson_without_a_run_has_the_whole_body() -> None:
-    async with dashboard(size=(80, 24)) as driver:
-        driver.app.begin_lesson(Telling(lesson_called("sticky")))
-        await driver.sees("A client writes 200 messages", "How many of the 200")
-        assert driver.app.dashboard.query_one(LessonPane).size.height > 12
-
-
-async def test_the_list_begins_a_lesson() -> None:
-    async with dashboard() as driver:
-        await driver.press("L")
-        await driver.sees("blocking", "the second client waits")
         await driver.press("enter")
-        await driver.until(lambda: driver.app.dashboard.teaches)
+        await driver.until(lambda: pane.teaching is not None)
+        driver.app.begin_lesson(Telling(lesson_called("sticky")))  # one that has no run
+        await driver.sees("A client writes 200 messages", "How many of the 200")
+        await driver.until(lambda: pane.size.height > 12)
 
 
 def test_nobody_goes_on_while_a_step_is_carried_out(lesson: Lesson) -> None:
