@@ -16,6 +16,7 @@ from sockscope.core.run.figures import process_figures
 from sockscope.core.run.findings import Evidence, Kind, limit_of, limit_of_run, or_screen
 from sockscope.core.run.lens import Hold, LensView
 from sockscope.core.run.pressure import pressure
+from sockscope.core.run.raised import Raised
 from sockscope.core.run.snapshot import (
     TARGET,
     LimiterStatistics,
@@ -63,6 +64,19 @@ def test_a_screen_that_takes_half_of_the_core_that_it_shares_is_the_limit() -> N
     assert screen.evidence[0].threshold == pytest.approx(0.49)
     idle = busy(limiter=FULL)
     assert or_screen(limit_of(idle), idle, 0.9).kind is Kind.SEMAPHORE
+
+
+@pytest.mark.parametrize(
+    ("count", "failed", "responses", "kind"),
+    [(1, 0, 5, False), (1, 1, 5, True), (1, 0, 0, True), (2, 0, 5, True)],
+)
+def test_an_exception_that_cost_no_request_is_not_the_limit(
+    count: int, failed: int, responses: int, kind: bool
+) -> None:
+    row = Raised("ValueError", "mine.py:3", "no such", count)
+    totals = Totals(requests=responses + failed, responses=responses, errors=failed)
+    seen = changed(changed(busy(), SWARM, totals=totals), SERVER, raised=(row,))
+    assert (limit_of(seen).kind is Kind.OWN_CODE) == kind
 
 
 def test_littles_law_is_in_the_evidence_of_the_permits() -> None:

@@ -142,6 +142,12 @@ async def test_a_number_of_requests_is_due_and_no_more() -> None:
     assert swarm.totals.requests_due == swarm.totals.responses == 50
 
 
+async def test_a_rate_beyond_what_a_turn_takes_makes_no_more_requests_due_than_asked_for() -> None:
+    async with running(rate=1_000_000, requests=10) as engine:
+        await engine.wait()
+        assert swarm_of(engine).totals.requests_due == 10
+
+
 async def test_nothing_is_due_while_the_traffic_is_paused() -> None:
     async with running(rate=100_000) as engine:
         await until_adding_up(engine, lambda swarm: swarm.totals.responses >= 10)
