@@ -37,6 +37,8 @@ from tests.ports import unused_port
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
 RECIPES = dict(re.findall(r"^## (\d+\. .+?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
 BRIEF = {"SOCKSCOPE_DURATION": "200ms", "SOCKSCOPE_CLIENTS": "20"}
+COMPARED = {"SOCKSCOPE_DURATION": "1s"}
+"""Where runs are compared none may be so short that a busy machine decides what comes out."""
 BRIEF_RACE = ("--quiet", "--rounds", "1", "--slice", "100ms", "--warmup", "50ms")
 PROGRAMS = {"curl", "git", "jq", "memcached", "mosquitto", "openssl", "redis-server"}
 """What a recipe may start besides Python and SockScope."""
@@ -111,8 +113,9 @@ SERVERS: Mapping[int, Callable[[int], BaseServer]] = {
 class Terminal:
     """Where a recipe is typed: ``seen`` is what it writes."""
 
-    def __init__(self, directory: Path, place: str) -> None:
+    def __init__(self, directory: Path, place: str, brief: Mapping[str, str]) -> None:
         self._directory = directory
+        self._brief = brief
         self._place = place
         self._code = 0
         self._child: subprocess.Popen[bytes] | None = None
@@ -132,13 +135,13 @@ class Terminal:
             self.end()
             self.seen += (self._directory / "written").read_text()
         elif name != "sockscope" or not {"|", ">", ";"}.isdisjoint(arguments):
-            self._take(self._shell(f"(exit {self._code}); {command}", **BRIEF))
+            self._take(self._shell(f"(exit {self._code}); {command}", **self._brief))
         else:
             if arguments[0] == "sweep":
                 arguments += [*BRIEF_RACE, "--place", "loop"]
             if arguments[0] == "race":
                 arguments += [*BRIEF_RACE, *(("--service-time", "5ms") if "guide" in arguments else ())]
-            self._take(sockscope(*arguments, env={**self._env, **BRIEF}, cwd=self._directory))
+            self._take(sockscope(*arguments, env={**self._env, **self._brief}, cwd=self._directory))
 
     def _shell(self, command: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -242,7 +245,9 @@ def test_a_recipe_shows_what_the_page_says(title: str, tmp_path: Path) -> None:
         for text, name in re.findall(r"```python\n(# (\w+\.py).*?)```", recipe, re.S):
             (tmp_path / name).write_text(text)
         [place, *_] = re.findall(r"unix:([\w./]+)|127\.0\.0\.1:(\d+)", recipe) or [("", "")]
-        terminal = Terminal(tmp_path, "".join(place))
+        terminal = Terminal(
+            tmp_path, "".join(place), BRIEF | (COMPARED if "sockscope diff" in recipe else {})
+        )
         try:
             for line in lines_of(recipe):
                 if line.startswith("$ "):

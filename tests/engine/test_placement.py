@@ -202,8 +202,9 @@ async def test_figures_begin_with_the_run_and_anew_after_a_warm_up() -> None:
 async def test_the_processes_are_told_with_what_they_use(values: dict[str, Any]) -> None:
     async with running(**values) as engine:
         await answered(engine)
-        before = engine.snapshot()
+        before, beats = engine.snapshot(), heartbeats(engine)
         await answered(engine, 500)
+        await until(lambda: all(map(int.__lt__, beats, heartbeats(engine))), what="heartbeats")
         await engine.settle()
         between = window(before, engine.snapshot())
         main, *others = between.processes
