@@ -72,6 +72,7 @@ def _run_until_left(
             telling=telling,
         )
         began_at = datetime.now(UTC)
+        waits = telling is not None and experiment == telling.lesson.waiting
         code = ending.run(experiment.loop, _shown(app, engine, ending))
         telling = app.telling
         if app.start_error is not None:
@@ -83,7 +84,7 @@ def _run_until_left(
             continue
         if code == EXIT_INTERRUPTED and session.shown is None:  # it was left before it began
             return code
-        summary = _keep(session, history, began_at)
+        summary = "" if waits else _keep(session, history, began_at)
         if complaint := keep_look(flags, look, app.theme):
             say(complaint)
         look = Look(app.theme, look.ascii)
