@@ -128,7 +128,7 @@ def test_every_client_takes_such_answers(client: str, here: Path) -> None:
 @HERE_AND_ELSEWHERE
 def test_a_handler_that_raises_is_told_and_the_run_goes_on(place: str, here: Path) -> None:
     done = sockscope(
-        "run", "--handler", "mine:sometimes", *LINES, "--place", place, "-d", "0.5", "--json", cwd=here
+        "run", "--handler", "mine:sometimes", *LINES, "--place", place, "-d", "1", "--json", cwd=here
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)

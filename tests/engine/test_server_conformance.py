@@ -604,7 +604,7 @@ async def test_who_waits_for_an_answer_is_not_idle(model: ServerModel) -> None:
 async def test_a_silent_connection_is_closed_and_a_busy_one_is_not(model: ServerModel) -> None:
     wire = encode("length", b"x")
     async with (
-        serving(model, idle_timeout_s=0.5) as served,
+        serving(model, idle_timeout_s=1.0) as served,
         connected(served) as silent,
         connected(served) as busy,
     ):
@@ -613,7 +613,7 @@ async def test_a_silent_connection_is_closed_and_a_busy_one_is_not(model: Server
         while not waiting.done():
             await busy.send(wire)
             assert await busy.recv_exactly(len(wire)) == wire
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
         assert waiting.result() == b""
         record = await served.closed()
         assert record.close_reason is CloseReason.IDLE
