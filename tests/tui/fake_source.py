@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from sockscope.core.config.experiment import FIELDS, Experiment
-from sockscope.core.config.tuning import Tuning
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning, describe_change
 from sockscope.core.connection import TCP_COLUMNS, ConnectionState, ConnectionView, TcpInfo, tcp_figure
 from sockscope.core.events import CloseReason, Event, EventKind, EventLog
 from sockscope.core.histogram import Histogram
@@ -171,7 +171,7 @@ class FakeSource:
         if self.refusals:
             raise self.refusals.pop(0)
         replace(self.experiment, tuning=tuning).validated()
-        text = _change(self.tuning, tuning)
+        text = describe_change(self.tuning, tuning)
         self.tuning, self.generation = tuning, self.generation + 1
         self._note(EventKind.TUNING, text)
         self._connect()
@@ -424,11 +424,3 @@ class FakeSource:
 def _searchable(view: ConnectionView) -> str:
     ends = f"{view.remote_address} {view.local_address}"
     return f"{numbered(view.role, view.conn_id)} {ends} {view.state.value}".lower()
-
-
-def _change(before: Tuning, after: Tuning) -> str:
-    specs = {entry.attribute: entry.spec for entry in FIELDS.values() if entry.live}
-    return ", ".join(
-        f"{specs[name].label} {specs[name].format(old)} → {specs[name].format(new)}"
-        for name, (old, new) in before.changes_to(after).items()
-    )

@@ -7,11 +7,16 @@ only the platform knows is handed in.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from sockscope.core.addresses import family_name, is_unix
 from sockscope.core.config.experiment import FIELDS, FIELDS_BY_ATTRIBUTE, TLS_FIELDS, Experiment
+from sockscope.core.config.faults import injected_faults, placed_faults
 from sockscope.core.config.models import DEFAULT, SERVER_MODELS, ServerModel, server_model
 from sockscope.core.config.tuning import Tuning
+from sockscope.core.impairment.fault import text_of
+from sockscope.core.impairment.kinds import FaultKind, faults_of
+from sockscope.core.impairment.turning import toggled
 from sockscope.core.roles import SERVER, SWARM
 from sockscope.errors import ConfigError, FieldFault
 
@@ -124,3 +129,14 @@ def offered(transport: str, lacking: Collection[str] = ()) -> tuple[str, ...]:
         *(name for (served, name), model in SERVER_MODELS.items()
           if served == transport and model.mechanism not in lacking),
     )  # fmt: skip
+
+
+def faults_offered(experiment: Experiment, tuning: Tuning) -> list[FaultKind]:
+    """Return the kinds of faults that can be made in this run as it is tuned, those of the link first."""
+
+    def is_possible(kind: FaultKind) -> bool:
+        alone = replace(tuning, fault=text_of(toggled((), kind)))
+        refused = [*injected_faults(alone), *placed_faults(replace(experiment, tuning=alone))]
+        return not refused
+
+    return [kind for kind in faults_of(tuning.transport) if is_possible(kind)]

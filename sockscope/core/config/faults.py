@@ -66,14 +66,14 @@ def tuning_faults(tuning: Tuning) -> Iterator[FieldFault]:
     yield from _model_faults(tuning)
     yield from _pipeline_faults(tuning)
     yield from _pool_faults(tuning)
-    yield from _injected_faults(tuning)
+    yield from injected_faults(tuning)
     if tuning.tls and tuning.transport != "tcp":
         yield FieldFault("tls", tuning.tls, "is for TCP: over UDP there is none (DTLS)")
     if tuning.transport == "udp":
         yield from _datagram_faults(tuning)
 
 
-def _injected_faults(tuning: Tuning) -> Iterator[FieldFault]:
+def injected_faults(tuning: Tuning) -> Iterator[FieldFault]:
     """Yield what is wrong with faults on demand, each by its own part of the text."""
     on = tuning.faults
     for fault in on:

@@ -58,6 +58,9 @@ class Controls(Protocol):
     def open_loops(self) -> None:
         """Show what a closed loop leaves out, and go over to an open one."""
 
+    def open_faults(self) -> None:
+        """Show the faults that can be made, and switch them."""
+
     def open_lessons(self) -> None:
         """Show the lessons, or give the keys to the one that goes on."""
 
@@ -232,6 +235,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("stall", "k", "k", "stall",
            "Let the server stand still for a second (--stall), as in a call that blocks",
            RUN, lambda on: on.session.stall(), 42),
+    Action("faults", "F", "F", "faults",
+           "Faults on demand: delay, loss, resets, a blocked loop and more, live and undone by the same key",
+           RUN, lambda on: on.open_faults(), 47),
     Action("reload", "l", "l", "load edit",
            "Let your own code serve new connections as it is in its files now; the run goes on", RUN,
            lambda on: on.dashboard.run_worker(on.session.reload()), 63,

@@ -14,6 +14,7 @@ from textual.screen import Screen
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import RunState
 from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, SockscopeError
+from sockscope.faces.tui import faults
 from sockscope.faces.tui.actions import ACTIONS, BY_ID, Action
 from sockscope.faces.tui.lessons import Teaching
 from sockscope.faces.tui.look import Look, LookApp
@@ -21,6 +22,7 @@ from sockscope.faces.tui.offer import Offering
 from sockscope.faces.tui.paced import PacedApp
 from sockscope.faces.tui.screens.conversation import ConversationScreen, Reader
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
+from sockscope.faces.tui.screens.faults import FaultsScreen
 from sockscope.faces.tui.screens.help import HelpScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
 from sockscope.faces.tui.screens.lessons import LessonsScreen
@@ -155,6 +157,8 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         for action in filter(self._works_here, ACTIONS):
             name = f"{action.label}  ({action.shown})"
             yield SystemCommand(name, action.tooltip, lambda a=action: self.perform(a))
+        if not self.dashboard.is_covered:
+            yield from (SystemCommand(*command) for command in faults.commands(self.session))
 
     def open_race(self) -> None:
         """Show the screen of races; the run rests while one goes on."""
@@ -175,6 +179,10 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
             self.session.say("no history: this run was started with --no-history")
         else:
             self.push_screen(HistoryScreen(self.history))
+
+    def open_faults(self) -> None:
+        """Show the faults that can be made, and switch them."""
+        self.push_screen(FaultsScreen(self.session, self.dashboard))
 
     def open_lessons(self) -> None:
         """Show the lessons, or give the keys to the one that goes on."""

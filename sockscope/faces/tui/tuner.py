@@ -11,6 +11,8 @@ from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Value
 from sockscope.core.config.models import SERVERS_OF
 from sockscope.core.config.tuning import Tuning
+from sockscope.core.impairment.fault import text_of
+from sockscope.core.impairment.turning import for_transport
 from sockscope.core.run.source import RunSource
 from sockscope.errors import ConfigError, EngineError, SockscopeError
 
@@ -90,11 +92,13 @@ class Tuner:
         self.set({key: entry.spec.step(getattr(self.requested, entry.attribute), direction)})
 
     def toggle_transport(self) -> None:
-        """TCP to UDP and back; a server model that does not serve the other one goes to the default."""
+        """TCP to UDP and back; a server model or a fault that is not for the other one is left behind."""
         requested = self.requested
         transport = str(FIELDS["transport"].spec.step(requested.transport, 1))
         serves = requested.server == "default" or requested.server in SERVERS_OF[transport]
-        self.set({"transport": transport, "server": requested.server if serves else "default"})
+        fault = text_of(for_transport(requested.faults, transport))
+        server = requested.server if serves else "default"
+        self.set({"transport": transport, "server": server, "fault": fault})
 
     def undo(self) -> bool:
         """Go back to the tuning before the last change; False when there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.binding import Binding
@@ -12,6 +13,7 @@ from textual.widget import Widget
 
 from sockscope.core import units
 from sockscope.core.config.presets import protocol_of
+from sockscope.core.impairment.fault import Fault, shown
 from sockscope.core.run import little, schedule
 from sockscope.core.run.figures import Figures
 from sockscope.core.run.kinds import Kind
@@ -35,6 +37,8 @@ CLAUSE = "; "
 """Between the clauses of a limit's sentence; its first ones are a sentence by themselves."""
 MOST_LIMIT_ROWS = 2
 """Rows that the limit may take, but for the lowest terminals."""
+LONGEST_FAULTS = 40
+"""Cells of the faults that are on; where they need more, only their number is told."""
 LIMIT_SHRINKS_AFTER_S = 10.0
 """The second row of the limit stays so long after it was needed: nothing below it is to jump."""
 _COLOURS = {
@@ -121,6 +125,8 @@ def _what(state: ScreenState, most: int, *, clock: bool = True) -> Content:
         at = "" if state.cursor_s is None else f" {state.cursor_s - state.now_s:+.1f} s"
         pieces.append(Content.styled(f" ❄ FROZEN{at} ", "reverse bold"))
     pieces.append(Content.styled(f"{sign} {word}", f"bold {_COLOURS[mood]}"))
+    if faults := snapshot.tuning.faults:
+        pieces.append(Content.styled(_injected(faults, short=most <= 2), "bold $text-warning"))
     role = snapshot.main
     carrier, cipher = _carrier(snapshot, role.tls)
     serving = snapshot.experiment.own_server or snapshot.tuning.server_model
@@ -142,6 +148,14 @@ def _what(state: ScreenState, most: int, *, clock: bool = True) -> Content:
     if snapshot.warming_up:
         pieces.append(Content.styled("warming up", "$text-warning"))
     return Content("  ").join(pieces)
+
+
+def _injected(faults: Sequence[Fault], *, short: bool) -> str:
+    """Return the faults that are on, or how many there are."""
+    told = shown(faults)
+    if short or len(told) > LONGEST_FAULTS:
+        return units.counted(len(faults), "fault")
+    return f"faults: {told}"
 
 
 def _carrier(snapshot: Snapshot, agreed: str) -> tuple[str, str]:

@@ -26,7 +26,15 @@ _LABEL = 10
 _KEY = 3
 _CARET = "█"
 MOST_TYPED = 16
-"""Characters that a value may have."""
+"""Characters that a value may have, but for faults."""
+MOST_FAULTS = 200
+
+
+_HINTS = {
+    Kind.CHOICE: "◂ ▸ turn  Enter next",
+    Kind.FLAG: "◂ ▸ turn  Enter next",
+    Kind.FAULTS: "F one by one  Enter type",
+}
 
 
 @dataclass(slots=True)
@@ -256,7 +264,7 @@ class KnobList(Widget, can_focus=True):
             return
         if event.key == "backspace":
             entry.text = entry.text[:-1]
-        elif event.character and event.character.isprintable() and len(entry.text) < MOST_TYPED:
+        elif event.character and event.character.isprintable() and len(entry.text) < _most(entry):
             entry.text += event.character
         else:
             return
@@ -277,7 +285,7 @@ class KnobList(Widget, can_focus=True):
     def on_paste(self, event: events.Paste) -> None:
         """Type what is pasted, as far as it is one short line."""
         if self._entry is not None:
-            self._entry.text = (self._entry.text + plain(event.text.strip()))[:MOST_TYPED]
+            self._entry.text = (self._entry.text + plain(event.text.strip()))[: _most(self._entry)]
             self.refresh()
             event.stop()
 
@@ -363,6 +371,8 @@ class KnobList(Widget, can_focus=True):
             return f"{self._entry.text}{_CARET}", self._piece("changed")
         value = self._values.get(key)
         text = units.DASH if value is None else _spec(key).format(value)
+        if _spec(key).kind is Kind.FAULTS and "," in text:
+            text = f"{text.count(', ') + 1} on"
         return text, self._piece("changed" if key in self._flashing else "value")
 
     def _short_line(self, width: int) -> Strip:
@@ -391,8 +401,7 @@ class KnobList(Widget, can_focus=True):
         if not self.has_focus:
             return [(", all knobs" if self._places.is_short else "1 then ↑ ↓ choose, ◂ ▸ turn", "key")]
         chosen = self.chosen
-        choices = _spec(chosen).kind in (Kind.CHOICE, Kind.FLAG)
-        hint = ("◂ ▸ turn  Enter next" if choices else "◂ ▸ turn  Shift ×10  Enter type", "key")
+        hint = (_HINTS.get(_spec(chosen).kind, "◂ ▸ turn  Shift ×10  Enter type"), "key")
         if self._places.is_short:
             return [(f"{hint[0]}  , all knobs", "key")]
         if rows == 1:
@@ -415,6 +424,10 @@ class KnobList(Widget, can_focus=True):
         lines = self._about(max(width - 1, 1), rows)
         text, style = lines[row - (rows - len(lines))] if row >= rows - len(lines) else ("", "key")
         return self._strip(Content.assemble((text, self._piece(style))), width, self.visual_style)
+
+
+def _most(entry: KnobEdit) -> int:
+    return MOST_FAULTS if _spec(entry.key).kind is Kind.FAULTS else MOST_TYPED
 
 
 def _refusal(key: str, why: str, width: int) -> list[str]:
