@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter, sleep
 
 
 class Standstill:
     """Holds up the threads that come by, as if all of them were in one call that blocks.
 
-    A thread looks at ``until_s`` wherever it is about to touch a socket, and calls :meth:`wait` if it is set:
-    without a standstill that costs a comparison.
+    A thread looks at ``holds`` wherever it is about to touch a socket, and calls :meth:`wait` if it is set, or
+    :meth:`at_request` before it answers: without a standstill that costs a comparison.
     """
 
     def __init__(self) -> None:
-        self.until_s = 0.0
-        """When it ends, or the last one ended (monotonic); 0 when there was none."""
+        self.holds = False
+        """Whether there is, or was, anything that holds up who comes by."""
+        self._until_s = 0.0
         self._lifted = threading.Event()
+        self._strike: Callable[[], object] | None = None
 
     def begin(self, seconds: float) -> None:
         """Hold up, from now on and for so long, whoever comes by."""
         self._lifted.clear()
-        self.until_s = perf_counter() + seconds
+        self._until_s = perf_counter() + seconds
+        self.holds = True
+
+    def strike_with(self, strike: Callable[[], object] | None) -> None:
+        """Call ``strike`` at every request from now on; None: do so no more."""
+        self._strike = strike
+        self.holds = strike is not None or self._until_s > 0
 
     def wait(self) -> None:
         """Return when it is over; in a thread."""
-        while (left_s := self.until_s - perf_counter()) > 0:
+        while (left_s := self._until_s - perf_counter()) > 0:
             self._lifted.wait(left_s)
+
+    def at_request(self) -> None:
+        """Wait, and do to a request that is to be answered what is to be done; raises what that raises."""
+        self.wait()
+        if (strike := self._strike) is not None:
+            strike()
 
     def lift(self) -> None:
         """End it: the server stops."""
-        self.until_s = 0.0
+        self._until_s = 0.0
         self._lifted.set()
 
 
@@ -43,8 +59,14 @@ class LoopStandstill:
 
     def hold(self, seconds: float) -> None:
         """Block, as a call on the loop that takes so long."""
+        with self.noted():
+            sleep(seconds)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note that the loop is blocked meanwhile."""
         self.began_s = perf_counter()
-        sleep(seconds)
+        yield
         self.ended_s = perf_counter()
 
     def within_s(self, since_s: float, until_s: float) -> float:

@@ -37,6 +37,7 @@ from sockscope.core.run.adding import (
     since,
 )
 from sockscope.core.run.client_states import ClientSample, ServiceSample
+from sockscope.core.run.injected import NOTHING_INJECTED, Injected
 from sockscope.core.run.lens import LensView
 from sockscope.core.run.raised import Raised
 from sockscope.core.run.relay import RelayFigures
@@ -287,7 +288,8 @@ class RoleSnapshot:
     user's own speaks what the framing does not tell. ``last_trouble`` is what last kept a client from going
     on, or what the user's own server raised last; ``serves_as`` is what that is
     (``coroutines``, ``threads``), and ``raised`` all that it raised, by place (in a window
-    also what it raised before, 0 times).
+    also what it raised before, 0 times). ``injected`` is what faults in the server have done that are made on
+    purpose.
     ``backlog`` are connections that the kernel has made and the server has not accepted yet (0 where it does
     not tell; told by the clients of a server elsewhere), ``listen_drops`` those that it has dropped at the
     listeners of the server because their backlog was full (``sk_drops``; None where it does not tell), and
@@ -345,6 +347,7 @@ class RoleSnapshot:
     last_trouble: FirstKnown[str] = ""
     serves_as: Current[str] = ""
     raised: Annotated[tuple[Raised, ...], listed("key")] = ()
+    injected: Nested[Injected] = NOTHING_INJECTED
     backlog: Gauge[int] = 0
     not_accepting: FirstKnown[str] = ""
     listen_drops: Cumulative[int | None] = None

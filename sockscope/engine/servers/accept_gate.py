@@ -24,13 +24,19 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 """The process or the system has nothing left to make a connection of."""
 
 
+def spare_descriptors() -> range:
+    """Return the numbers of those descriptors that peers do not get."""
+    most = descriptor_limit()
+    return range(most - min(SPARE_DESCRIPTORS, most // 8), most)
+
+
 class AcceptGate:
     """Whether an endpoint accepts. Its episodes are counted and logged once each, however long they last."""
 
     def __init__(self, recorder: Recorder | ThreadRecorder) -> None:
         self._recorder = recorder
-        self._most = descriptor_limit()
-        self._spare = min(SPARE_DESCRIPTORS, self._most // 8)
+        spared = spare_descriptors()
+        self._most, self._spare = spared.stop, len(spared)
         self.why_not = ""
         """Why nobody is accepted at the moment, in words; empty while somebody may be."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from time import perf_counter
 from typing import Protocol
@@ -69,6 +69,17 @@ class ConnectionsEndpoint:
     def drain(self) -> None:
         """Close the listener; connections go on, those too that the kernel has made already."""
         raise NotImplementedError
+
+    async def take_faults(self) -> None:
+        """Nothing to do: who serves in threads meets them at each request."""
+
+    def transports(self) -> Iterable[asyncio.Transport]:
+        """Return none: threads have sockets."""
+        return ()
+
+    def cancels(self) -> Iterable[Callable[[], object]]:
+        """Return nothing: by default no handler is a task."""
+        return ()
 
     def watch_idle(self) -> None:
         """Close, every now and then, who has been silent for too long."""

@@ -60,7 +60,7 @@ class Conversation:
 
     def requests_in(self, data: bytes) -> list[Request]:
         """Count one read and return requests that it completes, perhaps not all. Raises FramingError."""
-        if self._standstill.until_s:
+        if self._standstill.holds:
             self._standstill.wait()
         now = perf_counter()
         if data == self._repeat:
@@ -93,9 +93,9 @@ class Conversation:
         return requests
 
     def answer(self, request: Request) -> bytes:
-        """Count and record the answer to ``request``; return the bytes to write."""
-        if self._standstill.until_s:
-            self._standstill.wait()
+        """Count and record the answer to ``request``; return the bytes to write. Raises InjectedFault."""
+        if self._standstill.holds:
+            self._standstill.at_request()
         read_s, wire, kept = request
         self.record.odd_write(len(wire))
         self._on_exchange((read_s, perf_counter(), self.record, kept, kept))

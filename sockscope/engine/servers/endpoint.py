@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -19,6 +20,7 @@ from sockscope.engine.options import change_buffers, set_buffers, set_reuse_port
 from sockscope.engine.os_errors import listen_error
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Assignment
+from sockscope.engine.servers.faults.faults import Faults
 from sockscope.engine.standstill import Standstill
 from sockscope.engine.tls.contexts import ServerTls
 from sockscope.engine.unix_sockets import SocketFiles
@@ -58,7 +60,7 @@ class ServerContext:
 
     The admission limit is one for all endpoints of a server; models that serve on an event loop keep it.
     With an ``inheritance`` the model goes on at another's address. ``files`` binds to Unix sockets. A
-    ``standstill`` holds up models in threads.
+    ``standstill`` holds up models in threads, and ``faults`` are those that are made on purpose.
     """
 
     experiment: Experiment
@@ -66,6 +68,7 @@ class ServerContext:
     admission: Limiter = field(default_factory=lambda: Limiter(0))
     inheritance: Inheritance | None = None
     standstill: Standstill = field(default_factory=Standstill)
+    faults: Faults = field(default_factory=Faults)
     files: SocketFiles = field(default_factory=SocketFiles)
     tls: ServerTls = field(default_factory=ServerTls)
 
@@ -77,6 +80,18 @@ class Endpoint(Protocol):
 
     async def apply(self, tuning: Tuning, generation: int) -> None:
         """Take over a tuning that needs no new endpoint; it is in force at every connection on return."""
+        ...
+
+    async def take_faults(self) -> None:
+        """Serve requests by way of the context's faults while these strike, and else without them."""
+        ...
+
+    def transports(self) -> Iterable[asyncio.Transport]:
+        """Return the transports of its connections; none over UDP and in threads."""
+        ...
+
+    def cancels(self) -> Iterable[Callable[[], object]]:
+        """Return what cancels each handler that is a task."""
         ...
 
     def share(self) -> Inheritance | None:

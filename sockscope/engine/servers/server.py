@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -12,6 +12,7 @@ from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
+from sockscope.core.impairment.server import server_faults
 from sockscope.core.roles import SERVER
 from sockscope.core.run.client_states import ServiceSample
 from sockscope.core.run.snapshot import Capture, RoleSnapshot, ServerSide
@@ -20,6 +21,8 @@ from sockscope.engine.recorded_role import RecordedRole, until_closed
 from sockscope.engine.role import DRAIN_S, WHOLE, Assignment, Share
 from sockscope.engine.servers.asyncio.own_guard import OwnGuard
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.faults.faults import Faults
+from sockscope.engine.servers.faults.refusing import refuse_faults
 from sockscope.engine.servers.own_server import OWN_ENDPOINTS, OwnServer
 from sockscope.engine.servers.registry import open_endpoint
 from sockscope.engine.servers.service_sample import ServiceLooks
@@ -36,8 +39,8 @@ class Server(RecordedRole):
 
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(SERVER)
-        self._context = ServerContext(experiment, self.recorder)
         self._looks = ServiceLooks()
+        self._context = ServerContext(experiment, self.recorder, faults=Faults(experiment.seed))
         self._own: OwnServer | None = None
         self._guard: OwnGuard | None = None
         self._endpoint: Endpoint | None = None
@@ -57,6 +60,7 @@ class Server(RecordedRole):
         assert self._endpoint is not None
         self._assignment = assignment
         self.recorder.start()
+        await self._context.faults.apply(server_faults(assignment.tuning), self)
         return self._endpoint.address
 
     async def _begin_own(self, assignment: Assignment) -> None:
@@ -66,6 +70,7 @@ class Server(RecordedRole):
         guard.begin()
         try:
             await own.begin()
+            self._refuse_faults(assignment.tuning)
             self._endpoint = self._open(assignment)
         except BaseException:
             await own.end()
@@ -75,6 +80,7 @@ class Server(RecordedRole):
     async def apply(self, assignment: Assignment) -> Address:
         """Take over a tuning. New code, transport, family or model get a new endpoint; the old one drains."""
         endpoint, before = self._endpoint, self._assignment
+        self._refuse_faults(assignment.tuning)
         self._context.tls.certificate = assignment.certificate
         assert endpoint is not None
         assert before is not None
@@ -94,11 +100,17 @@ class Server(RecordedRole):
                 assignment.generation,
             )
         self._assignment = assignment
+        await self._context.faults.apply(server_faults(assignment.tuning), self)
         return self._endpoint.address if self._endpoint else endpoint.address
 
     async def reload(self, number: int) -> str:
         """Read the user's own code anew; return what was edited."""
         return await self._own.reload(number) if self._own is not None else ""
+
+    def _refuse_faults(self, tuning: Tuning) -> None:
+        """Raise ConfigError for faults that the user's own server cannot have, as what it is."""
+        if self._own is not None:
+            refuse_faults(tuning.faults, self._own.name, self._own.form)
 
     def _open(self, assignment: Assignment) -> Endpoint:
         """Serve with the user's own server or the model that is called for.
@@ -203,12 +215,35 @@ class Server(RecordedRole):
             socket_options=tuple(self._endpoint.socket_options()) if self._endpoint else (),
             last_trouble=self._own.last_trouble if self._own is not None else "",
             serves_as=self._own.form.value if self._own is not None and self._endpoint is not None else "",
-            raised=self._own.raised.rows() if self._own is not None else (),
+            raised=self._own.raised.rows() if self._own is not None else self._context.faults.raised(),
+            injected=self._context.faults.figures(),
         )
 
     def service_samples(self, now_s: float) -> tuple[ServiceSample, ...]:
         """Return which connections it has accepted, and with which it is busy."""
         return (self._looks.sample(self.recorder, self._endpoints(), now_s),)
+
+    # For the faults that are made here.
+
+    @property
+    def serves_on_loop(self) -> bool:
+        """Whether somebody is served on the event loop."""
+        return not all(isinstance(e, SyncTcpEndpoint | SyncUdpEndpoint) for e in self._endpoints())
+
+    def transports(self) -> Iterable[asyncio.Transport]:
+        """Return the transports of the connections that are served on the loop."""
+        return [transport for endpoint in self._endpoints() for transport in endpoint.transports()]
+
+    def cancels(self) -> Iterable[Callable[[], object]]:
+        """Return what cancels each handler that is a task."""
+        return [cancel for endpoint in self._endpoints() for cancel in endpoint.cancels()]
+
+    async def take_faults(self) -> None:
+        """Serve requests by way of the faults while these strike, and else without them."""
+        faults = self._context.faults
+        self._context.standstill.strike_with(faults.strike_in_thread if faults.strikes_in_threads else None)
+        for endpoint in self._endpoints():
+            await endpoint.take_faults()
 
     def _listen_drops(self) -> int | None:
         """Return how many connections the kernel has dropped at the listeners of this server, if it tells."""
@@ -231,10 +266,9 @@ class Server(RecordedRole):
 
     def stall(self, seconds: float) -> None:
         """Stand still: the threads of models that serve in threads, for the others the loop."""
-        in_threads = [isinstance(e, SyncTcpEndpoint | SyncUdpEndpoint) for e in self._endpoints()]
-        if any(in_threads):
+        if any(isinstance(e, SyncTcpEndpoint | SyncUdpEndpoint) for e in self._endpoints()):
             self._context.standstill.begin(seconds)
-        if not all(in_threads):
+        if self.serves_on_loop:
             super().stall(seconds)
 
     async def drain(self, grace_s: float) -> None:
@@ -250,6 +284,7 @@ class Server(RecordedRole):
     async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
         """Stop accepting, answer what was asked, and close; after ``grace_s`` close what is left."""
         self._context.standstill.lift()
+        await self._context.faults.end()
         endpoints = self._endpoints()
         finishing = list(self._draining.values())
         for task in finishing:

@@ -165,6 +165,11 @@ class SyncTcpEndpoint(ConnectionsEndpoint):
         self.recorder.on_error(f"not accepted: {why}", address=address, reason=CloseReason.LIMIT)
         arrival.sock.close()
 
+    def count_raised(self, record: ConnectionRecord, text: str) -> None:
+        """Count and tell that the handler of a connection has raised."""
+        self.recorder.count("errors")
+        self.recorder.on_error(text, record, reason=CloseReason.RAISED)
+
     def opened(self, arrival: Arrival) -> ConnectionRecord:
         """Register an accepted connection."""
         set_no_delay(arrival.sock, self.tuning.no_delay)

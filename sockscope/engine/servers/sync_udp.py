@@ -14,8 +14,10 @@ from sockscope.core.config.models import SERVER_MODELS
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.sequence import number_of
 from sockscope.engine.captures import clip
+from sockscope.engine.own_errors import told
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Remote, ServerContext
+from sockscope.engine.servers.faults.requests import EXCEPTION, InjectedFault
 from sockscope.engine.servers.peers import UdpPeer
 from sockscope.engine.servers.udp_endpoint import (
     HELD_S,
@@ -100,11 +102,24 @@ class SyncUdpEndpoint(UdpEndpoint):
 
     def answer(self, request: Datagram) -> None:
         """Send the answer, unless its peer has been forgotten, and count it; it may have to wait for room."""
-        self._standstill.wait()
+        try:
+            self._standstill.at_request()
+        except InjectedFault as error:
+            self._raised(error, request)
+            return
         until_s = perf_counter() + MOST_HELD_S if self.holds else 0.0
         while not self._answer(request, until_s):
             if is_writable(self.sock, HELD_S):
                 sleep(HELD_S)  # it is the peer's buffer that has no room
+
+    def _raised(self, error: InjectedFault, request: Datagram) -> None:
+        """Count and tell that a handler has raised: there will be no answer."""
+        with self.lock:
+            self.owe_no_more(request.peer, len(request.data))
+            self.recorder.count("errors")
+            self.recorder.on_error(
+                told(error, EXCEPTION), request.peer.record, reason=CloseReason.RAISED
+            )
 
     def _answer(self, request: Datagram, until_s: float) -> bool:
         """Answer if there is room; return False when there may be later, until ``until_s``."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from itertools import islice
 from time import perf_counter
@@ -139,6 +139,17 @@ class UdpEndpoint:
             self._loop.add_writer(self.sock, send)
 
     # From the role.
+
+    async def take_faults(self) -> None:
+        """Nothing to do: who serves in threads meets them at each request."""
+
+    def transports(self) -> Iterable[asyncio.Transport]:
+        """Return none: a datagram socket has no write buffer of ours."""
+        return ()
+
+    def cancels(self) -> Iterable[Callable[[], object]]:
+        """Return nothing: no handler is a task."""
+        return ()
 
     def watch_idle(self) -> None:
         """Forget, every now and then, who has been silent for too long."""

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from sockscope.core.config.tuning import Tuning
 from sockscope.engine.role import Assignment
-from sockscope.engine.servers.asyncio.protocol import CallbackConnection
+from sockscope.engine.servers.asyncio.protocol import CallbackConnection, Struck
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpEndpoint
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 
@@ -47,6 +47,15 @@ class BufferedConnection(CallbackConnection, asyncio.BufferedProtocol):
             on_exchange((now, now, record, kept, kept))
             return
         self._cut(bytes(self.endpoint.view[:nbytes]))
+
+
+class StruckBuffered(Struck, BufferedConnection):
+    """A connection of the ``buffered`` model whose requests meet the faults of the server."""
+
+    __slots__ = ()
+
+
+BufferedConnection.sound, BufferedConnection.struck = BufferedConnection, StruckBuffered
 
 
 class BufferedEndpoint(TcpEndpoint):

@@ -17,8 +17,10 @@ from sockscope.core.wire.sequence import SEQUENCE_BYTES
 from sockscope.engine.captures import CAPTURE_BYTES, clip
 from sockscope.engine.limiter import Waiter
 from sockscope.engine.os_errors import describe
+from sockscope.engine.own_errors import told
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, Inheritance, Remote, ServerContext
+from sockscope.engine.servers.faults.requests import EXCEPTION, InjectedFault
 from sockscope.engine.servers.peers import UdpPeer
 from sockscope.engine.servers.udp_endpoint import (
     LARGEST_DATAGRAM_BYTES,
@@ -67,7 +69,7 @@ class UdpRequest:
     def _serve(self) -> None:
         endpoint = self._endpoint
         if endpoint.tuning.work == "wait":
-            self._timer = endpoint.call_later(endpoint.tuning.service_time_s, endpoint.answer, self)
+            self._timer = endpoint.call_later(endpoint.tuning.service_time_s, self.answer)
         else:
             # In a turn of its own: a burst must not keep the loop for all its service times at once.
             self._timer = endpoint.call_soon(self._work)
@@ -75,7 +77,18 @@ class UdpRequest:
     def _work(self) -> None:
         tuning = self._endpoint.tuning
         spend(tuning.work, tuning.service_time_s)
+        self.answer()
+
+    def answer(self) -> None:
+        """Send the answer: the service time is over."""
         self._endpoint.answer(self)
+
+    def _raised(self, error: InjectedFault) -> None:
+        """The handler has raised: there is no answer."""
+        recorder = self._endpoint.context.recorder
+        recorder.errors += 1
+        recorder.on_error(told(error, EXCEPTION), self.peer.record, reason=CloseReason.RAISED)
+        self._endpoint.end(self)
 
     def limit_begun(self) -> None:
         """There is an admission limit from now on: who is served already counts."""
@@ -91,6 +104,21 @@ class UdpRequest:
             self._endpoint.context.admission.forget(self._waiter)
         if self._holds_permit:
             self._endpoint.context.admission.release()
+
+
+class StruckUdpRequest(UdpRequest):
+    """One datagram that meets the faults of the server before it is answered."""
+
+    __slots__ = ()
+
+    def answer(self) -> None:
+        """Answer, unless the handler raises."""
+        try:
+            self._endpoint.context.faults.strike()
+        except InjectedFault as error:
+            self._raised(error)
+        else:
+            super().answer()
 
 
 class DatagramEndpoint(UdpEndpoint):
@@ -158,7 +186,7 @@ class DatagramEndpoint(UdpEndpoint):
             on_exchange((now, now, record, kept, kept))
 
     def _serve_later(self, now: float, data: bytes, peer: UdpPeer, remote: Remote) -> None:
-        request = UdpRequest(self, now, data, peer, remote)
+        request = self._make_request(self, now, data, peer, remote)
         self.owe(peer, len(data))
         self._in_service.add(request)
         request.begin()
@@ -248,12 +276,18 @@ class DatagramEndpoint(UdpEndpoint):
         for request in self._in_service if tuning.server_permits else ():
             request.limit_begun()
 
+    async def take_faults(self) -> None:
+        """Serve datagrams by way of the faults while these strike, and else without them."""
+        self._take(self.tuning)
+
     def _take(self, tuning: Tuning) -> None:
         # Read into one buffer and copied out: 64 KiB allocated per read and given back but for a few bytes
         # leave the captures scattered over the heap. A datagram is never read in parts: what a smaller buffer
         # does not hold is gone.
         self._buffer = memoryview(bytearray(tuning.read_bytes or LARGEST_DATAGRAM_BYTES))
-        self._serves_later = tuning.service_time_s > 0 or tuning.server_permits > 0
+        strikes = self.context.faults.strikes
+        self._make_request = StruckUdpRequest if strikes else UdpRequest
+        self._serves_later = tuning.service_time_s > 0 or tuning.server_permits > 0 or strikes
         self.context.admission.resize(tuning.server_permits)
 
     def share(self) -> Inheritance | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from sockscope.core.config.tuning import Tuning
@@ -50,6 +50,7 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
         self._ended = False
         self._failed = self._failed_to_buffer = False
         self._lost = False
+        self._call_at_read = self._call
 
     # From the real transport.
 
@@ -65,7 +66,7 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
         """Count a read and pass it on."""
         self.traffic.read(data, is_heard=not self._ended)
         if not self._ended:
-            self._call(self.inner.data_received, data)
+            self._call_at_read(self.inner.data_received, data)
 
     def get_buffer(self, size: int) -> Any:
         """Let the user's code say where the next read goes."""
@@ -84,7 +85,7 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
         heard = not (self._ended or self._failed_to_buffer)
         self.traffic.read(data, is_heard=heard)
         if heard:
-            self._call(cast(asyncio.BufferedProtocol, self.inner).buffer_updated, len(data))
+            self._call_at_read(cast(asyncio.BufferedProtocol, self.inner).buffer_updated, len(data))
 
     def eof_received(self) -> bool:
         """Pass on that the peer has finished sending; the user's code says whether it goes on."""
@@ -174,6 +175,19 @@ class OwnConnection(TcpConnection, asyncio.Protocol):
             self.closes("left")
             self.transport.close()
 
+    def take_faults(self) -> None:
+        """Let what is read meet the faults of the server while these strike."""
+        self._call_at_read = self._call_struck if self.endpoint.context.faults.strikes else self._call
+
+    def _call_struck(self, callback: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the user's code with what was read, unless that meets a fault of the server first."""
+
+        def struck() -> Any:
+            self.endpoint.context.faults.strike()
+            return callback(*arguments)
+
+        return self._call(struck)
+
     def _call(self, callback: Callable[..., Any], *arguments: Any) -> Any:
         """Call the user's code; None when it raises, which closes the connection."""
         try:
@@ -241,6 +255,8 @@ class OwnEndpoint(TcpEndpoint):
         self, connection: OwnConnection, handler: Coroutine[Any, Any, object], writer: asyncio.StreamWriter
     ) -> None:
         """Run a handler until it returns, raises, or everything ends."""
+        if deafness := self.context.faults.deafness:
+            handler = deafness.wrapped(handler)
         task = self.run(self._watch(connection, handler, writer))
         self._handlers[task] = handler
         task.add_done_callback(self._forget)
@@ -268,6 +284,10 @@ class OwnEndpoint(TcpEndpoint):
                 connection.failed(error)
         else:
             connection.returned()
+
+    def cancels(self) -> Iterable[Callable[[], object]]:
+        """Return what cancels each of the handlers."""
+        return [task.cancel for task in self._handlers]
 
     def owes_answer(self, record: ConnectionRecord) -> bool:
         """Never: whether a frame is to be answered at all is the user's affair."""

@@ -56,6 +56,7 @@ class OwnDatagramEndpoint(UdpEndpoint):
         self.unsent_bytes = 0
         self._paused = False
         self._watched = False
+        self._call_at_read = self._call
         self._watch()
         self.watch_idle()
         self._call(None, self.inner.connection_made, RecordingDatagrams(self))
@@ -91,7 +92,7 @@ class OwnDatagramEndpoint(UdpEndpoint):
             peer.record.odd_read(len(data), 1)
             if len(self._unanswered) < MOST_UNANSWERED:
                 self._unanswered[remote] = perf_counter(), clip(data)
-            self._call(peer, self.inner.datagram_received, data, remote)
+            self._call_at_read(peer, self.inner.datagram_received, data, remote)
 
     def _send_unsent(self) -> None:
         """Send what has waited for room; a Unix socket may have none for as long as an answer waits there."""
@@ -170,7 +171,20 @@ class OwnDatagramEndpoint(UdpEndpoint):
             record = peer.record if peer is not None else None
             self.server.count_raised(self.context.recorder, record, error, told(error, self.server.name))
 
+    def _call_struck(self, peer: UdpPeer | None, callback: Callable[..., Any], *arguments: Any) -> None:
+        """Call the user's code with a datagram, unless that meets a fault of the server first."""
+
+        def struck() -> None:
+            self.context.faults.strike()
+            callback(*arguments)
+
+        self._call(peer, struck)
+
     # From the role.
+
+    async def take_faults(self) -> None:
+        """Let what is read meet the faults of the server while these strike."""
+        self._call_at_read = self._call_struck if self.context.faults.strikes else self._call
 
     def share(self) -> Inheritance | None:
         """Return a duplicate of the socket, or None when it is closed or another's already."""

@@ -19,15 +19,23 @@ from sockscope.core.wire.framing import Frame, FramingError, decoder_for, torn_a
 from sockscope.engine.captures import Clip, clip
 from sockscope.engine.limiter import Waiter
 from sockscope.engine.options import set_read_size
+from sockscope.engine.own_errors import told
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
 from sockscope.engine.servers.conversation import Request, is_full
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.faults.requests import EXCEPTION, InjectedFault
 from sockscope.engine.work import spend
 
 
 class CallbackConnection(TcpConnection):
-    """A connection that is served by callbacks: from a read to answers, without a coroutine."""
+    """A connection that is served by callbacks: from a read to answers, without a coroutine.
+
+    ``sound`` and ``struck`` are what serves it without faults and with them.
+    """
+
+    sound: type[CallbackConnection]
+    struck: type[CallbackConnection]
 
     __slots__ = (
         "_admission", "_decoder", "_delay_s", "_holds_permit", "_kept", "_on_exchange", "_paced", "_queue",
@@ -261,6 +269,12 @@ class CallbackConnection(TcpConnection):
         """Whether a request of it is in service, if one was read and is not answered."""
         return self._holds_permit or not self._paced
 
+    def take_faults(self) -> None:
+        """Be what serves by way of the faults while these strike, and else what does not know of them."""
+        strikes = self.endpoint.context.faults.strikes
+        self._repeat = None
+        self.__class__ = self.struck if strikes else self.sound
+
     def retune(self, tuning: Tuning) -> None:
         """Take over what can change on an open connection."""
         self._delay_s = tuning.service_time_s
@@ -317,6 +331,39 @@ class ProtocolConnection(CallbackConnection, asyncio.Protocol):
         """Set what can change on an open socket, and the size of a read where the loop lets us."""
         super().set_options(tuning)
         set_read_size(self.transport, tuning.read_bytes)
+
+
+class Struck(CallbackConnection):
+    """A connection whose requests meet the faults of the server: each in a turn of its own."""
+
+    __slots__ = ()
+
+    def _serve(self, now: float, frame: Frame) -> None:
+        self._serve_later(now, frame.wire, clip(frame.wire, frame.reads))
+
+    def _answer(self, read_s: float, answered_s: float, wire: bytes, kept: Clip) -> None:
+        if self.transport.is_closing():
+            return
+        try:
+            self.endpoint.context.faults.strike()
+        except InjectedFault as error:
+            self.broken(told(error, EXCEPTION))
+        else:
+            super()._answer(read_s, perf_counter(), wire, kept)
+
+    def retune(self, tuning: Tuning) -> None:
+        """Take over what can change; there is no fast path here."""
+        super().retune(tuning)
+        self._repeat = None
+
+
+class StruckProtocol(Struck, ProtocolConnection):
+    """A connection of the ``protocol`` model whose requests meet the faults of the server."""
+
+    __slots__ = ()
+
+
+ProtocolConnection.sound, ProtocolConnection.struck = ProtocolConnection, StruckProtocol
 
 
 def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:

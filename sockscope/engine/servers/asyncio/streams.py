@@ -12,6 +12,7 @@ wastes no work on it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from time import perf_counter
 
 from sockscope.core.config.tuning import Tuning
@@ -19,9 +20,11 @@ from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import Frame, FramingError, decoder_for, torn_and_merged
 from sockscope.engine.captures import clip
+from sockscope.engine.own_errors import told
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.asyncio.tcp_endpoint import TcpConnection, TcpEndpoint
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.faults.requests import EXCEPTION, InjectedFault
 from sockscope.engine.timers import sleep_out
 from sockscope.engine.work import spend
 
@@ -38,6 +41,7 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
         asyncio.StreamReaderProtocol.__init__(self, self._reader, self._begin)
         self._decoder = decoder_for(tuning.framing, tuning.request_bytes)
         self._admission = endpoint.context.admission
+        self._faults = endpoint.context.faults
         self._conversation: asyncio.Task[None] | None = None
         self._arrivals = 0
         self._in_service = False
@@ -50,8 +54,20 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
         self._work = tuning.work
         # Whether each request needs to be admitted.
         self._paced = tuning.server_permits > 0
+        self._is_struck = self._faults.strikes
+        self._serves_slowly = self._delay_s > 0 or self._paced or self._is_struck
 
     # The handler.
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve the connection to its end, even if that is cancelled and the server has the fault for it."""
+        while True:
+            try:
+                await self._handle(reader, writer)
+                return
+            except asyncio.CancelledError:
+                if not self._faults.deafness.swallows():
+                    raise
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve the connection to its end."""
@@ -68,7 +84,7 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
                 while frames:
                     record.odd_frames(len(frames))
                     for frame in frames:
-                        if self._delay_s or self._paced:
+                        if self._serves_slowly:
                             await self._serve()
                         self._answer(read_s, frame, writer)
                         await writer.drain()
@@ -79,6 +95,9 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
         except FramingError as error:
             self.endpoint.context.recorder.errors += 1
             self.close(CloseReason.GARBAGE, str(error), abort=True)
+            return
+        except InjectedFault as error:
+            self.broken(told(error, EXCEPTION))
             return
         if held := decoder.pending_bytes:
             self._reason_text = f"{held:,} B of an unfinished frame"
@@ -93,6 +112,18 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
         self.endpoint.context.recorder.on_exchange((read_s, answered_s, self.record, kept, kept))
 
     async def _serve(self) -> None:
+        """Spend the service time, and meet the faults of the server; raises InjectedFault."""
+        while True:
+            try:
+                await self._spend()
+                break
+            except asyncio.CancelledError:
+                if not self._faults.deafness.swallows():
+                    raise
+        if self._is_struck:
+            self._faults.strike()
+
+    async def _spend(self) -> None:
         """Spend the service time, as soon as the request is admitted."""
         if self._paced:
             await self._admission.acquire()
@@ -114,7 +145,7 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
     # From the transport.
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._conversation = self.endpoint.run(self._handle(reader, writer))
+        self._conversation = self.endpoint.run(self._converse(reader, writer))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register with the recorder, and begin to serve."""
@@ -173,6 +204,21 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
             self._admission.adopt()
             self._holds_permit = True
 
+    def take_faults(self) -> None:
+        """Serve requests by way of the faults while these strike, and else without them."""
+        self._take(self.endpoint.tuning)
+
+    def cancel_handler(self) -> None:
+        """Cancel the handler; if that ends it, the connection ends as with asyncio.start_server."""
+        task = self._conversation
+        if task is not None and not task.done():
+            task.cancel()
+            task.add_done_callback(self._handler_ended)
+
+    def _handler_ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() and not self.transport.is_closing():
+            self.broken("the handler was cancelled")
+
     def finish(self, reason: CloseReason) -> None:
         """Hear nothing more, answer what was read, then close."""
         if self._reason is None:
@@ -182,6 +228,15 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
         self._reader.feed_eof()
 
 
+class StreamsEndpoint(TcpEndpoint):
+    """A listener whose connections have a handler each."""
+
+    def cancels(self) -> Iterable[Callable[[], object]]:
+        """Return what cancels each of the handlers."""
+        found = (c for c in self.connections.values() if isinstance(c, StreamsConnection))
+        return [connection.cancel_handler for connection in found]
+
+
 def open_endpoint(context: ServerContext, assignment: Assignment) -> Endpoint:
     """Serve with a reader, a writer and a coroutine per connection; raises ListenError."""
-    return TcpEndpoint(context, assignment, StreamsConnection)
+    return StreamsEndpoint(context, assignment, StreamsConnection)

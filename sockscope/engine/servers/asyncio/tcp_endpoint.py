@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from time import perf_counter
 from typing import Any, cast
 
@@ -81,6 +81,8 @@ class TcpConnection(asyncio.BaseProtocol):
         # The tuning may have changed since it was accepted.
         self.retune(endpoint.tuning)
         self.set_options(endpoint.tuning)
+        if endpoint.context.faults.strikes:
+            self.take_faults()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Record the end of the connection."""
@@ -113,6 +115,17 @@ class TcpConnection(asyncio.BaseProtocol):
     def retune(self, tuning: Tuning) -> None:
         """Take over what can change on an open connection."""
         raise NotImplementedError
+
+    def take_faults(self) -> None:
+        """Serve requests by way of the faults while these strike, and else without them."""
+        raise NotImplementedError
+
+    def broken(self, text: str) -> None:
+        """The handler has raised, or was cancelled: count and tell it, and close."""
+        recorder = self.endpoint.context.recorder
+        recorder.errors += 1
+        recorder.on_error(text, self.record, reason=CloseReason.RAISED)
+        self.close(CloseReason.RAISED, text, abort=True)
 
     def close(self, reason: CloseReason, text: str = "", *, abort: bool = False) -> None:
         """Close with a reason of ours; ``abort`` does not wait for what is still to be written."""
@@ -293,6 +306,14 @@ class TcpEndpoint(ConnectionsEndpoint):
         self.context.admission.resize(tuning.server_permits)
         if changed & _OPTIONS:
             await in_turns(self.connections.values(), lambda connection: connection.set_options(tuning))
+
+    async def take_faults(self) -> None:
+        """Let every connection serve by way of the faults while these strike, and else without them."""
+        await in_turns(self.connections.values(), lambda connection: connection.take_faults())
+
+    def transports(self) -> Iterable[asyncio.Transport]:
+        """Return the transports of the open connections."""
+        return [connection.transport for connection in self.connections.values()]
 
     def share(self) -> Inheritance | None:
         """Return a duplicate of the listener, or None when it is closed."""

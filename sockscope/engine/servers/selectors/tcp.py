@@ -18,10 +18,12 @@ from sockscope.core.connection import ConnectionState
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import FramingError
 from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.own_errors import told
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S
 from sockscope.engine.servers.conversation import Request, is_full
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
+from sockscope.engine.servers.faults.requests import EXCEPTION, InjectedFault
 from sockscope.engine.servers.listener import Arrival
 from sockscope.engine.servers.selectors.loop import SelectorLoop
 from sockscope.engine.servers.sync_tcp import SyncConnection, SyncTcpEndpoint
@@ -106,7 +108,7 @@ class SelectorConnection(SyncConnection):
                 self._answer()
             if events & EVENT_READ:
                 self._read()
-        except (OSError, FramingError) as error:
+        except (OSError, FramingError, InjectedFault) as error:
             self._failed(error)
 
     def _read(self) -> None:
@@ -163,13 +165,16 @@ class SelectorConnection(SyncConnection):
         try:
             self._reply()
             self._answer()
-        except (OSError, FramingError) as error:
+        except (OSError, FramingError, InjectedFault) as error:
             self._failed(error)
 
-    def _failed(self, error: OSError | FramingError) -> None:
+    def _failed(self, error: OSError | FramingError | InjectedFault) -> None:
         if isinstance(error, FramingError):
             self.endpoint.recorder.count("errors")
             self._close(CloseReason.GARBAGE, str(error))
+        elif isinstance(error, InjectedFault):
+            self.endpoint.count_raised(self.record, told(error, EXCEPTION))
+            self._close(CloseReason.RAISED, told(error, EXCEPTION))
         else:
             reason = close_reason(error)
             told = reason in (CloseReason.OS_ERROR, CloseReason.TLS)

@@ -81,6 +81,7 @@ class OwnThreadConnection(BlockingConnection):
             self._ended = self._ended or CloseReason.EOF
         elif not flags & socket.MSG_PEEK:
             self.traffic.read(data)
+            self.endpoint.context.standstill.at_request()
 
     def wrote(self, now: float, data: bytes) -> None:
         """Count a write."""

@@ -16,9 +16,11 @@ from types import TracebackType
 from sockscope.core.events import CloseReason
 from sockscope.core.wire.framing import FramingError
 from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.own_errors import told
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.conversation import Request
 from sockscope.engine.servers.endpoint import ServerContext
+from sockscope.engine.servers.faults.requests import EXCEPTION, InjectedFault
 from sockscope.engine.servers.listener import Arrival
 from sockscope.engine.servers.sync_tcp import SyncConnection, SyncTcpEndpoint
 from sockscope.engine.threads import spend_in_slices
@@ -108,10 +110,13 @@ class BlockingConnection(SyncConnection):
                 self.endpoint.recorder.count("truncated")
             reason = close_reason(error)
             text = describe(error) if reason in (CloseReason.OS_ERROR, CloseReason.TLS) else text
+        elif isinstance(error, InjectedFault):
+            reason, text = CloseReason.RAISED, told(error, EXCEPTION)
+            self.endpoint.count_raised(self.record, text)
         with self._closing:
             self.sock.close()
         self.endpoint.forget(self, self._reason or reason, "" if self._reason else text)
-        return isinstance(error, FramingError | OSError | HungUp)
+        return isinstance(error, FramingError | OSError | HungUp | InjectedFault)
 
     # For the loop.
 

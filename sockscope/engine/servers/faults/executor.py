@@ -1,0 +1,57 @@
+"""The default executor of the loop, full of calls that sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+MOST_SLEEPERS = 1_024
+"""Calls that are handed over at the most, should the user's code have made an executor that large."""
+LOOK_S = 0.5
+"""How soon a sleeper sees that the program has ended without an end of the fault."""
+
+
+class FullExecutor:
+    """Hands sleepers to the default executor of the running loop until one of them finds no thread.
+
+    Whatever is handed over then (``to_thread``, ``getaddrinfo`` of asyncio's own loop) waits behind it.
+    """
+
+    def __init__(self) -> None:
+        self._awake: threading.Event | None = None
+        self._futures: set[asyncio.Future[None]] = set()
+
+    @property
+    def sleepers(self) -> int:
+        """How many there are, asleep or waiting for a thread."""
+        return len(self._futures)
+
+    def apply(self, on: bool) -> None:
+        """Fill it, or let all of them wake up."""
+        if on and self._awake is None:
+            self._awake = threading.Event()
+            self._add(self._awake)
+        elif not on and self._awake is not None:
+            self._awake.set()
+            self._awake = None
+
+    def _add(self, awake: threading.Event) -> None:
+        if awake.is_set() or len(self._futures) >= MOST_SLEEPERS:
+            return
+        loop = asyncio.get_running_loop()
+
+        def sleeper() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._add, awake)
+            while not awake.wait(LOOK_S) and threading.main_thread().is_alive():
+                pass
+
+        future = loop.run_in_executor(None, sleeper)
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+
+    async def end(self) -> None:
+        """Return when all of them are awake."""
+        if self._futures:
+            await asyncio.wait(set(self._futures))
