@@ -11,8 +11,8 @@ from time import perf_counter, sleep
 class Standstill:
     """Holds up the threads that come by, as if all of them were in one call that blocks.
 
-    A thread looks at ``holds`` wherever it is about to touch a socket, and calls :meth:`wait` if it is set, or
-    :meth:`at_request` before it answers: without a standstill that costs a comparison.
+    A thread looks at ``holds`` wherever it is about to touch a socket, and calls :meth:`wait` if it is set,
+    or :meth:`at_request` before it answers: without a standstill that costs a comparison.
     """
 
     def __init__(self) -> None:

@@ -17,6 +17,8 @@ from sockscope.core.config.presets import protocol_of
 from sockscope.core.events import ENDED_BY_SERVER, CloseReason
 from sockscope.core.results.run_reading import main_section, verdict_told
 from sockscope.core.results.schema import Report, format_field, known
+from sockscope.core.run.injected import Injected
+from sockscope.core.run.injected import told as told_of_faults
 from sockscope.core.run.lens import Hold, call_at
 from sockscope.core.run.snapshot import RunState
 from sockscope.core.run.tasks import Growth
@@ -250,6 +252,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     dropped = known(report, "kernel_udp.rcvbuf_errors")
     if _carrier(report["experiment"]) == "UDP" and dropped is not None:
         yield "kernel UDP", f"{format_count(dropped)} dropped for a full receive buffer (whole machine)"
+    if injected := known(report, "injected"):
+        yield "faults injected", told_of_faults(Injected(**injected))
     if raised := known(report, "server_trouble"):
         count = known(report, "server.errors")
         yield "server raised", f"{'once:' if count == 1 else f'{format_count(count)} times, last'} {raised}"

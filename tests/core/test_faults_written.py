@@ -73,7 +73,13 @@ def tuned(fault: str, **others: str) -> Tuning:
         (tuned("loss=90%, loss-burst=2", transport="udp"),
          "fault = 'loss-burst=2' is too short: a loss of 90 % needs bursts of 9"),
         (tuned("task-leak=5/s", server="threaded"),
-         "fault = 'task-leak=5/s' needs an event loop that serves, and the threaded server has threads"),
+         "fault = 'task-leak=5/s' needs an event loop that serves, and the threaded server has threads; "
+         "use --server streams or protocol or buffered"),
+        (tuned("no-drain", server="epoll"), "fault = 'no-drain' needs an event loop that serves"),
+        (tuned("no-drain", transport="udp"), "fault = 'no-drain' is for TCP"),
+        (tuned("cancel-storm=5/s"), "fault = 'cancel-storm=5/s' needs a task for each connection, and the "
+         "protocol server has none; use --server streams"),
+        (tuned("swallow-cancel", server="buffered"), "fault = 'swallow-cancel' needs a task for each"),
     ],
 )  # fmt: skip
 def test_faults_that_do_not_fit_the_tuning_are_refused(tuning: Tuning, why: str) -> None:
@@ -86,7 +92,6 @@ def test_faults_that_do_not_fit_the_tuning_are_refused(tuning: Tuning, why: str)
     [
         (Experiment(tuned("block=10ms"), role="swarm", target="127.0.0.1:9"), "and the server is elsewhere"),
         (Experiment(tuned("delay=10ms"), role="server"), "needs clients here"),
-        (Experiment(tuned("exception=1%"), handler="mine:handle"), "and mine:handle serves"),
     ],
 )
 def test_faults_that_nobody_here_can_make_are_refused(experiment: Experiment, why: str) -> None:
@@ -95,7 +100,7 @@ def test_faults_that_nobody_here_can_make_are_refused(experiment: Experiment, wh
 
 
 def test_ones_own_server_can_be_tested_under_faults() -> None:
-    tuning = tuned("delay=20ms, slice=10, descriptor-leak=5/s")
+    tuning = tuned("delay=20ms, slice=10, descriptor-leak=5/s, exception=1%, cancel-storm=5/s, no-drain")
     assert not refused(Experiment(tuning, handler="mine:handle"))
 
 

@@ -12,10 +12,10 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from sockscope.core.config.fields import spec_of
-from sockscope.core.config.models import CLIENT_MODELS, SERVERS_OF, server_model
+from sockscope.core.config.models import CLIENT_MODELS, SERVER_MODELS, SERVERS_OF, server_model
 from sockscope.core.config.reference import parse_reference
 from sockscope.core.impairment.fault import BOTH, DOWN, UP, Fault, default_of
-from sockscope.core.impairment.kinds import FAULTS, LINK, faults_of
+from sockscope.core.impairment.kinds import FAULTS, LINK, FaultKind, faults_of
 from sockscope.core.impairment.kinds import SERVER as IN_SERVER
 from sockscope.core.impairment.link import link_faults
 from sockscope.core.impairment.quantity import Quantity, format_quantity
@@ -87,9 +87,6 @@ def injected_faults(tuning: Tuning) -> Iterator[FieldFault]:
         ):
             lacking = default_of(FAULTS[kind.modifies], fault.direction).text
             yield FieldFault("fault", fault.text, f"needs {kind.modifies}: add {lacking}")
-        elif kind.of_loop and (model := server_model(tuning.transport, tuning.server)) and model.threaded:
-            why = f"needs an event loop that serves, and the {model.name} server has threads"
-            yield FieldFault("fault", fault.text, why)
     yield from _burst_faults(on)
 
 
@@ -143,9 +140,24 @@ def placed_faults(experiment: Experiment) -> Iterator[FieldFault]:
             continue
         if experiment.role == "swarm":
             yield FieldFault("fault", fault.text, "is made in a server here, and the server is elsewhere")
-        elif kind.of_model and experiment.own_server:
-            why = f"is made in the handler of a server model, and {experiment.own_server} serves"
+        elif not experiment.own_server and (why := _not_of_model(kind, experiment.tuning)):
             yield FieldFault("fault", fault.text, why)
+
+
+def _not_of_model(kind: FaultKind, tuning: Tuning) -> str:
+    """Return why the server model of ``tuning`` cannot have a fault, with the cure; empty when it can."""
+    model = server_model(tuning.transport, tuning.server)
+    if model is None:
+        return ""
+    others = [one for (transport, _), one in SERVER_MODELS.items() if transport == tuning.transport]
+    if kind.of_tasks and not model.tasks:
+        cure = " or ".join(one.name for one in others if one.tasks)
+        return f"needs a task for each connection, and the {model.name} server has none; use --server {cure}"
+    if kind.of_loop and model.threaded:
+        cure = " or ".join(one.name for one in others if not one.threaded)
+        why = f"needs an event loop that serves, and the {model.name} server has threads"
+        return f"{why}; use --server {cure}"
+    return ""
 
 
 def tls_faults(experiment: Experiment) -> Iterator[FieldFault]:

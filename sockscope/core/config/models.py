@@ -30,11 +30,11 @@ class ServerModel:
     ``module`` is the file below ``sockscope/engine/servers`` that opens it, as a dotted name. ``at_once`` is
     how many connections, or over UDP datagrams, a process serves at a time (0: all of them); who comes then
     waits in the backlog or in the receive buffer. ``threaded`` models serve in threads of their own and leave
-    the event loop alone. ``mechanism`` is what :mod:`selectors` has to offer for it (empty: it needs nothing
-    that a platform may lack). ``ignores`` are the keys of fields that mean nothing to the model, and
-    ``ignores_on`` those that mean nothing to it on one event loop, ``ignores_over_tls`` those over TLS; what
-    means nothing to a whole transport, or to every threaded model, is told by the field. ``default`` marks
-    the model that ``default`` stands for.
+    the event loop alone; with ``tasks`` a task serves each connection. ``mechanism`` is what :mod:`selectors`
+    has to offer for it (empty: it needs nothing that a platform may lack). ``ignores`` are the keys of fields
+    that mean nothing to the model, and ``ignores_on`` those that mean nothing to it on one event loop,
+    ``ignores_over_tls`` those over TLS; what means nothing to a whole transport, or to every threaded model,
+    is told by the field. ``default`` marks the model that ``default`` stands for.
     """
 
     name: str
@@ -43,6 +43,7 @@ class ServerModel:
     summary: str
     at_once: int = 0
     threaded: bool = False
+    tasks: bool = False
     mechanism: str = ""
     ignores: frozenset[str] = frozenset()
     ignores_on: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -77,7 +78,8 @@ SERVER_MODELS: Mapping[tuple[str, str], ServerModel] = {
             "kqueue", "tcp", "selectors.tcp", "one thread and kqueue(2)", threaded=True, mechanism="kqueue"
         ),
         ServerModel(
-            "streams", "tcp", "asyncio.streams", "a coroutine per connection, StreamReader and StreamWriter"
+            "streams", "tcp", "asyncio.streams",
+            "a coroutine per connection, StreamReader and StreamWriter", tasks=True,
         ),
         ServerModel(
             "protocol", "tcp", "asyncio.protocol", "an asyncio Protocol per connection",

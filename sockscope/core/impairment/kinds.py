@@ -11,6 +11,8 @@ from sockscope.core.impairment.quantity import Quantity, format_quantity
 LINK, SERVER = "link", "server"
 _BOTH, _TCP, _UDP = ("tcp", "udp"), ("tcp",), ("udp",)
 MAX_FAULT_S = 60.0
+MAX_HELD_S = 2.0
+"""How long a loop may be held up: whoever wants to end that waits for it."""
 NORMAL, UNIFORM = "normal", "uniform"
 
 
@@ -23,9 +25,8 @@ class FaultKind:
     ``low`` and ``high`` its range (inclusive). ``sentence`` says what it does; its first letter is small.
 
     ``directed`` faults can be those of one direction alone. ``shapes`` are words that say how it is drawn at
-    random, the default first. ``modifies`` names the fault without which it means nothing. ``of_model``
-    faults are made in the handler of a server model, which the user's own server has not got, ``of_loop``
-    ones only where an event loop serves.
+    random, the default first. ``modifies`` names the fault without which it means nothing. ``of_loop``
+    faults are made only where an event loop serves, ``of_tasks`` ones where a task serves each connection.
     """
 
     name: str
@@ -39,8 +40,8 @@ class FaultKind:
     directed: bool = False
     shapes: tuple[str, ...] = ()
     modifies: str = ""
-    of_model: bool = False
     of_loop: bool = False
+    of_tasks: bool = False
 
     def check(self, value: float) -> str | None:
         """Return why ``value`` is not allowed, or None when it is."""
@@ -66,11 +67,11 @@ def _link(
 
 def _server(
     name: str, quantity: Quantity, default: float, low: float, high: float, sentence: str,
-    *, transports: tuple[str, ...] = _BOTH, of_model: bool = False, of_loop: bool = False,
+    *, transports: tuple[str, ...] = _BOTH, of_tasks: bool = False, of_loop: bool = False,
 ) -> FaultKind:  # fmt: skip
     return FaultKind(
         name, SERVER, transports, quantity, default, low, high, sentence,
-        of_model=of_model, of_loop=of_loop,
+        of_tasks=of_tasks, of_loop=of_loop,
     )  # fmt: skip
 
 
@@ -113,20 +114,18 @@ _KINDS = (
     _link("refuse", _TCP, Quantity.RATIO, 0.2, 1e-6, 1,
         "this share of the new connections is refused",
         directed=False),
-    _server("block", Quantity.DURATION, 0.1, 0.001, MAX_FAULT_S,
+    _server("block", Quantity.DURATION, 0.1, 0.001, MAX_HELD_S,
         "once a second the loop, or the thread that serves, is held up for this long (time.sleep)"),
-    _server("cpu", Quantity.DURATION, 0.001, 0.00001, MAX_FAULT_S,
-        "the handler computes for this long at each request, and lets nobody else in",
-        of_model=True),
+    _server("cpu", Quantity.DURATION, 0.001, 0.00001, MAX_HELD_S,
+        "the handler computes for this long at each request, and lets nobody else in"),
     _server("exception", Quantity.RATIO, 0.01, 1e-6, 1,
-        "the handler raises an exception at this share of the requests",
-        of_model=True),
+        "the handler raises an exception at this share of the requests"),
     _server("no-drain", Quantity.SWITCH, 1, 1, 1,
         "the server writes on whoever reads slowly: what waits for the reader fills its memory",
-        transports=_TCP, of_model=True, of_loop=True),
+        transports=_TCP, of_loop=True),
     _server("cancel-storm", Quantity.PER_S, 100, 1, 10_000,
         "this many handlers are cancelled per second",
-        of_model=True, of_loop=True),
+        transports=_TCP, of_tasks=True),
     _server("task-leak", Quantity.PER_S, 100, 1, 10_000,
         "this many tasks per second are started and never end",
         of_loop=True),
@@ -137,7 +136,7 @@ _KINDS = (
         of_loop=True),
     _server("swallow-cancel", Quantity.SWITCH, 1, 1, 1,
         "the handler swallows its cancellation and goes on",
-        of_model=True, of_loop=True),
+        transports=_TCP, of_tasks=True),
 )  # fmt: skip
 
 FAULTS: Mapping[str, FaultKind] = {kind.name: kind for kind in _KINDS}

@@ -10,6 +10,7 @@ from sockscope.core.results.batch_means import PERCENTILE_FLOOR_RATIO
 from sockscope.core.results.schema import Better, Figure, short_names
 from sockscope.core.run.datagrams import Flow
 from sockscope.core.run.relay import Passed
+from sockscope.core.run.injected import Injected
 from sockscope.core.run.snapshot import KernelTcp, KernelUdp, LimiterStatistics, Totals
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
@@ -143,6 +144,7 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
         Figure("voluntary_switches", per_request=True),
         Figure("involuntary_switches", per_request=True),
     ),
+    "injected": tuple(Figure(one.name, extent=True) for one in fields(Injected)),
     "kernel_udp": _counts(KernelUdp),
     "kernel_tcp": _counts(KernelTcp),
     "jitter_s": (*_latencies("p50", "p99"), Figure("count", extent=True)),

@@ -54,6 +54,7 @@ from sockscope.core.run.adding import joined
 from sockscope.core.run.datagrams import flows
 from sockscope.core.run.figures import figures, stall_s, without_answer, without_response
 from sockscope.core.run.findings import Evidence, Finding, limit_of_run
+from sockscope.core.run.injected import Injected
 from sockscope.core.run.little import accounted_ratio
 from sockscope.core.run.raised import Raised
 from sockscope.core.run.schedule import why_invalid
@@ -325,6 +326,10 @@ _RAISED: tuple[ResultField[Raised], ...] = (
 )
 
 
+def _injected(server: RoleSnapshot | None) -> Injected | None:
+    return server.injected if server is not None and server.injected else None
+
+
 def _raised(server: RoleSnapshot | None) -> list[dict[str, Any]]:
     return [written(_RAISED, row) for row in server.raised if row.count] if server is not None else []
 
@@ -420,6 +425,7 @@ _MEASURED: tuple[_Field, ...] = (
     _statistics("pool", lambda source: source.swarm and source.swarm.pool),
     _section("server", _server),
     ResultField("raised", optional(list_of(record(shapes(_RAISED)))), lambda source: _raised(source.server)),
+    _later(_statistics("injected", lambda source: _injected(source.server))),
     _section("resources", lambda source: _resources(source.snapshot.resources)),
     ResultField(
         "processes", list_of(_PROCESS_SHAPE), lambda source: [*map(_process, source.snapshot.processes)]

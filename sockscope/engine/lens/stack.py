@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -14,11 +14,19 @@ from typing import NamedTuple
 
 from sockscope.core.wire.octets import printable
 from sockscope.engine.own_errors import is_of_python, is_users, shown_path
+from sockscope.engine.servers.faults.requests import RequestFaults, injected_block
+from sockscope.engine.standstill import LoopStandstill
 
 MOST_DEEP = 400
 """Frames of a stack that are looked at, the innermost; more belong to a recursion without end."""
 _MOST_CALL, _MOST_SOURCE = 60, 2_000
 _OWN = str(Path(__file__).parent) + os.sep
+_ON_PURPOSE: Mapping[CodeType, str] = {
+    LoopStandstill.hold.__code__: "the stall",
+    injected_block.__code__: "the fault 'block'",
+    RequestFaults.strike.__code__: "the fault 'cpu'",
+}
+"""What holds up a loop because somebody has asked for it, by its name."""
 _TELLING = (ast.BinOp, ast.Subscript, ast.Compare, ast.Attribute)
 """Expressions other than calls that may take long, and are named by their text."""
 
@@ -58,6 +66,9 @@ def telling(frames: Sequence[FrameType]) -> FrameType | None:
 
     ``frames`` begin with the innermost.
     """
+    on_purpose = next((frame for frame in frames if frame.f_code in _ON_PURPOSE), None)
+    if on_purpose is not None:
+        return on_purpose
     files = [(f, f.f_code.co_filename) for f in frames if not f.f_code.co_filename.startswith(_OWN)]
     users = (frame for frame, file in files if is_users(file))
     others = (frame for frame, file in files if not is_of_python(file))
@@ -67,6 +78,8 @@ def telling(frames: Sequence[FrameType]) -> FrameType | None:
 @lru_cache(maxsize=512)
 def at(where: Spot) -> At:
     """Return what is called there, or else the name of the function."""
+    if where.code in _ON_PURPOSE:
+        return At(_ON_PURPOSE[where.code], "", 0)
     call = _call_of(where) or _short(f"{where.code.co_qualname}()")
     return At(call, shown_path(where.code.co_filename), where.line)
 

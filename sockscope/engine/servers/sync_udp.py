@@ -117,9 +117,7 @@ class SyncUdpEndpoint(UdpEndpoint):
         with self.lock:
             self.owe_no_more(request.peer, len(request.data))
             self.recorder.count("errors")
-            self.recorder.on_error(
-                told(error, EXCEPTION), request.peer.record, reason=CloseReason.RAISED
-            )
+            self.recorder.on_error(told(error, EXCEPTION), request.peer.record, reason=CloseReason.RAISED)
 
     def _answer(self, request: Datagram, until_s: float) -> bool:
         """Answer if there is room; return False when there may be later, until ``until_s``."""

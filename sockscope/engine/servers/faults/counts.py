@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from typing import Any
+
+from sockscope.core.run.injected import Injected
 
 
 class Counts:
-    """Cumulative counts of the faults of one server role; the names are those of ``Injected``."""
+    """Cumulative figures of the faults of one server role."""
 
     def __init__(self) -> None:
-        self.values: dict[str, float] = {}
+        self.figures = Injected()
         self._lock = threading.Lock()
 
     def add(self, name: str, by: float = 1) -> None:
-        """Count, in whatever thread."""
+        """Add to the figure of this name, in whatever thread."""
         with self._lock:
-            self.values[name] = self.values.get(name, 0) + by
+            more: dict[str, Any] = {name: getattr(self.figures, name) + by}
+            self.figures = replace(self.figures, **more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from sockscope.core.impairment.server import NO_SERVER_FAULTS, ServerFaults
@@ -110,17 +111,16 @@ class Faults:
 
     def figures(self) -> Injected:
         """Return what they have done, and what they hold."""
-        values = self._counts.values
-        return Injected(
-            **{name: values[name] if name.endswith("_s") else int(values[name]) for name in list(values)},
+        return replace(
+            self._counts.figures,
             handlers_deaf=self.deafness.deaf,
             tasks_held=self._tasks.held,
             descriptors_held=self._descriptors.held,
             executor_sleepers=self._executor.sleepers,
             undrained_bytes=self._undrained.buffered_bytes,
-        )  # type: ignore[arg-type]  # the names and types of the counts are those of the figures
+        )
 
     def raised(self) -> tuple[Raised, ...]:
         """Return the exceptions that were raised on purpose, as a row of the table of those."""
-        count = int(self._counts.values.get("raised", 0))
+        count = self._counts.figures.raised
         return (Raised(InjectedFault.__name__, EXCEPTION, str(InjectedFault()), count),) if count else ()

@@ -1,4 +1,4 @@
-"""A server that writes without waiting for a slow reader: what is not read fills its memory, up to a bound."""
+"""A server that writes without waiting for a slow reader: what is not read fills its memory, to a bound."""
 
 from __future__ import annotations
 

@@ -177,8 +177,8 @@ class SelectorConnection(SyncConnection):
             self._close(CloseReason.RAISED, told(error, EXCEPTION))
         else:
             reason = close_reason(error)
-            told = reason in (CloseReason.OS_ERROR, CloseReason.TLS)
-            self._close(reason, describe(error) if told else "")
+            is_told = reason in (CloseReason.OS_ERROR, CloseReason.TLS)
+            self._close(reason, describe(error) if is_told else "")
 
     def _reply(self) -> None:
         request = self._queue.popleft()
