@@ -81,8 +81,10 @@ class TcpConnection(asyncio.BaseProtocol):
         # The tuning may have changed since it was accepted.
         self.retune(endpoint.tuning)
         self.set_options(endpoint.tuning)
-        if endpoint.context.faults.strikes:
+        faults = endpoint.context.faults
+        if faults.strikes:
             self.take_faults()
+        faults.undrained.take(self.transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Record the end of the connection."""

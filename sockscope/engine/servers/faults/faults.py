@@ -54,7 +54,8 @@ class Faults:
         self._descriptors = DescriptorLeak(counts)
         self._storm = CancelStorm(counts, lambda: self._sufferer.cancels() if self._sufferer else ())
         self._executor = FullExecutor()
-        self._undrained = Undrained(lambda: self._sufferer.transports() if self._sufferer else ())
+        self.undrained = Undrained(lambda: self._sufferer.transports() if self._sufferer else ())
+        """The connections whose reader is not waited for."""
         self.deafness = Deafness(counts)
         """Whether handlers swallow their cancellation."""
 
@@ -87,7 +88,7 @@ class Faults:
         self._tasks.rate.apply(faults.task_leak_per_s)
         self._descriptors.rate.apply(faults.descriptor_leak_per_s)
         self._executor.apply(faults.full_executor)
-        self._undrained.apply(faults.no_drain)
+        self.undrained.apply(faults.no_drain)
         self.deafness.apply(faults.swallow_cancel)
         if faults or before:
             await sufferer.take_faults()
@@ -117,7 +118,7 @@ class Faults:
             tasks_held=self._tasks.held,
             descriptors_held=self._descriptors.held,
             executor_sleepers=self._executor.sleepers,
-            undrained_bytes=self._undrained.buffered_bytes,
+            undrained_bytes=self.undrained.buffered_bytes,
         )
 
     def raised(self) -> tuple[Raised, ...]:

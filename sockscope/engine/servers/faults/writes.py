@@ -61,16 +61,22 @@ class Undrained:
             self._before.clear()
             self._most_bytes = 0
 
+    def take(self, transport: asyncio.Transport) -> None:
+        """Raise the marks of a new connection, before anything is written to it."""
+        if self._timer is not None:
+            self._mark(transport)
+
+    def _mark(self, transport: asyncio.Transport) -> None:
+        if transport not in self._before:
+            self._before[transport] = _marks_of(transport)
+        transport.set_write_buffer_limits(high=self._most_bytes)
+
     def _look(self) -> None:
+        """Let each have its share of the whole; in powers of two, so that it seldom changes."""
         transports = [transport for transport in self._transports() if not transport.is_closing()]
         share = MOST_BYTES // max(len(transports), 1)
-        # In powers of two, so that not every new connection changes the marks of all.
         most_bytes = 1 << max(min(share, MOST_BYTES_OF_ONE), LEAST_BYTES_OF_ONE).bit_length() - 1
         changed, self._most_bytes = most_bytes != self._most_bytes, most_bytes
-        for transport in transports:
-            is_new = transport not in self._before
-            if is_new:
-                self._before[transport] = _marks_of(transport)
-            if is_new or changed:
-                transport.set_write_buffer_limits(high=most_bytes)
+        for transport in transports if changed else ():
+            self._mark(transport)
         self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
