@@ -9,8 +9,8 @@ from sockscope.core.impairment.impaired import Impaired
 from sockscope.core.results.batch_means import PERCENTILE_FLOOR_RATIO
 from sockscope.core.results.schema import Better, Figure, short_names
 from sockscope.core.run.datagrams import Flow
-from sockscope.core.run.relay import Passed
 from sockscope.core.run.injected import Injected
+from sockscope.core.run.relay import Passed
 from sockscope.core.run.snapshot import KernelTcp, KernelUdp, LimiterStatistics, Totals
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
