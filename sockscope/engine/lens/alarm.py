@@ -11,11 +11,11 @@ from typing import Protocol
 
 _CLOCK_MONOTONIC, _TFD_CLOEXEC, _TFD_TIMER_ABSTIME = 1, 0o2000000, 1
 _NANO = 1_000_000_000
-_AT_ONCE_S = 1e-6
+_AT_ONCE_S, _NEVER_S = 1e-6, 1e9
 
 
 class Alarm(Protocol):
-    """Goes off at a moment on ``time.perf_counter``, once."""
+    """Goes off at a moment on ``time.perf_counter``, once; at inf it does not."""
 
     def set(self, at_s: float) -> None:
         """Let it go off then and not before; any thread may call this."""
@@ -49,7 +49,7 @@ class TimerAlarm:
     def set(self, at_s: float) -> None:
         """Let it go off then."""
         moment = self._moment
-        moment[2], moment[3] = divmod(max(int(at_s * _NANO), 1), _NANO)
+        moment[2], moment[3] = divmod(int(min(max(at_s, _AT_ONCE_S), _NEVER_S) * _NANO), _NANO)
         self._settime(self._descriptor, _TFD_TIMER_ABSTIME, moment, None)
 
     def wait(self) -> None:

@@ -8,7 +8,9 @@ import os
 import resource
 import threading
 from dataclasses import dataclass
+from resource import getrusage
 from time import perf_counter, process_time, thread_time
+from typing import NamedTuple
 
 _THREAD = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
 _MOST_BYTES = 100
@@ -30,6 +32,27 @@ class Stand:
     switches: int
 
 
+class Reading(NamedTuple):
+    """What the system has told, in its own words: most are forgotten, and :meth:`stand` reads the others."""
+
+    time_s: float
+    thread_s: float
+    process_s: float
+    usage: resource.struct_rusage
+    schedstat: bytes
+
+    def stand(self) -> Stand:
+        """Return what that says."""
+        fields = self.schedstat.split()
+        return Stand(
+            time_s=self.time_s,
+            thread_s=self.thread_s,
+            process_s=self.process_s,
+            core_wait_s=int(fields[1]) / 1e9 if fields else 0.0,
+            switches=self.usage.ru_nvcsw,
+        )
+
+
 class Clocks:
     """Those of the thread that makes this object, which must be the one to read them."""
 
@@ -37,26 +60,18 @@ class Clocks:
         # PyDLL keeps the interpreter during the call: with os.read() a thread that computes would get it
         # for 5 ms each time.
         self._pread = ctypes.PyDLL(None).pread
+        # It is written over its beginning, by numbers that never get shorter.
         self._bytes = ctypes.create_string_buffer(_MOST_BYTES)
         self._descriptor = -1
         with contextlib.suppress(OSError):  # another system
             path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def read(self) -> Stand:
-        """Return where they stand; takes a few microseconds."""
-        return Stand(
-            time_s=perf_counter(),
-            thread_s=thread_time(),
-            process_s=process_time(),
-            core_wait_s=self._core_wait_s(),
-            switches=resource.getrusage(_THREAD).ru_nvcsw,
-        )
-
-    def _core_wait_s(self) -> float:
-        if self._descriptor < 0 or self._pread(self._descriptor, self._bytes, _MOST_BYTES, 0) <= 0:
-            return 0.0
-        return int(self._bytes.value.split()[1]) / 1e9
+    def read(self) -> Reading:
+        """Read them; takes a few microseconds."""
+        if self._descriptor >= 0:
+            self._pread(self._descriptor, self._bytes, _MOST_BYTES, 0)
+        return Reading(perf_counter(), thread_time(), process_time(), getrusage(_THREAD), self._bytes.value)
 
     def close(self) -> None:
         """Give the descriptor back."""

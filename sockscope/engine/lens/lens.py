@@ -13,7 +13,7 @@ from time import perf_counter
 from sockscope.core.run.adding import joined
 from sockscope.core.run.lens import MOST_HOLDS, Hold, LensView
 from sockscope.core.run.tasks import Cancelled, CancelOutcome
-from sockscope.engine.lens.clocks import Clocks, Stand
+from sockscope.engine.lens.clocks import Clocks, Reading
 from sockscope.engine.lens.holds import Evidence, judge
 from sockscope.engine.lens.meter import Meter, meter_of
 from sockscope.engine.lens.task_watch import TaskWatch
@@ -63,7 +63,7 @@ class _Look:
         self._clocks = Clocks()
         self._watchdog = Watchdog(self.meter)
         self._on_hold = on_hold
-        self._before: Stand | None = None
+        self._before: Reading | None = None
         self._collected_s = 0.0
 
     def expect(self, due_s: float) -> None:
@@ -73,21 +73,30 @@ class _Look:
 
     def beaten(self, due_s: float, now_s: float, next_s: float) -> None:
         """Note where things stand; tell of the hold that has ended if the heartbeat was overdue."""
-        self._watchdog.learn_depth(sys._getframe(1))
-        before, after, looks = self._before, self._clocks.read(), self._watchdog.take()
-        if now_s - due_s >= OVERDUE_S and before is not None:
-            collecting_s = self.collector.total_s - self._collected_s
-            seen = Evidence(before, after, due_s, looks, collecting_s, self.collector.generation)
-            self.meter.held(seen.duration_s, seen.duration_s - seen.computed_s - seen.core_wait_s)
-            self._on_hold(judge(seen))
-        self._note(after)
+        if not self._watchdog.depth:
+            self._watchdog.learn_depth(sys._getframe(1))
+        now = self._clocks.read()
+        if now_s - due_s >= OVERDUE_S:
+            self._held(now, due_s)
+        self._note(now)
         self.meter.beat()
         self._watchdog.expect(next_s)
 
-    def _note(self, stand: Stand) -> None:
-        self._before = stand
-        self._collected_s = self.collector.total_s
-        self.collector.begin_anew()
+    def _held(self, now: Reading, due_s: float) -> None:
+        looks, collecting_s = self._watchdog.take(), self.collector.total_s - self._collected_s
+        if self._before is None:
+            return
+        seen = Evidence(
+            self._before.stand(), now.stand(), due_s, looks, collecting_s, self.collector.generation
+        )
+        self.meter.held(seen.duration_s, seen.duration_s - seen.computed_s - seen.core_wait_s)
+        self._on_hold(judge(seen))
+
+    def _note(self, now: Reading) -> None:
+        self._before = now
+        if self._collected_s != self.collector.total_s:
+            self._collected_s = self.collector.total_s
+            self.collector.begin_anew()
 
     def rest(self) -> None:
         """There is no heartbeat for now."""

@@ -64,7 +64,8 @@ class Watchdog:
         self._loop_thread = threading.get_ident()
         self._alarm = alarm()
         self._due_s = self._set_s = float("inf")
-        self._depth = 0
+        self.depth = 0
+        """Frames of the thread below a callback of the loop's; 0 until that is learned."""
         self._looks: list[Look] = []
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="sockscope lens", daemon=True)
@@ -74,8 +75,10 @@ class Watchdog:
 
     def expect(self, due_s: float) -> None:
         """Look when no heartbeat has come :data:`OVERDUE_S` after it is due; inf for none."""
-        self._due_s = due_s
-        self._set(due_s + OVERDUE_S)
+        if self._looks:
+            self._looks = []  # what came too late for the heartbeat that has ended their hold
+        self._due_s, self._set_s = due_s, due_s + OVERDUE_S
+        self._alarm.set(self._set_s)
 
     def take(self) -> list[Look]:
         """Return the looks since the last time, the earliest first."""
@@ -84,8 +87,7 @@ class Watchdog:
 
     def learn_depth(self, callback: FrameType | None) -> None:
         """Learn from the frame of a callback how many frames of the thread are below it: the loop's."""
-        if not self._depth:
-            self._depth = len(frames_of(callback))
+        self.depth = len(frames_of(callback))
 
     def close(self) -> None:
         """End the thread."""
@@ -98,7 +100,7 @@ class Watchdog:
 
     def _set(self, at_s: float) -> None:
         self._set_s = at_s
-        self._alarm.set(min(at_s, perf_counter() + 3600.0))
+        self._alarm.set(at_s)
         if self._closed:  # meanwhile: who closes waits for the thread
             self._alarm.set(0.0)
 
@@ -130,8 +132,8 @@ class Watchdog:
         stacks = sys._current_frames()
         frames = frames_of(stacks.get(self._loop_thread))
         waits = any(frame.f_code is self._meter.waits_in for frame in frames)
-        known = self._depth and not waits and len(frames) >= self._depth
-        above = frames[: len(frames) - self._depth + 1] if known else []
+        known = self.depth and not waits and len(frames) >= self.depth
+        above = frames[: len(frames) - self.depth + 1] if known else []
         found = telling(above)
         return Look(
             time_s=now_s,
