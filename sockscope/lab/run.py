@@ -35,15 +35,17 @@ class RunResult:
         return value
 
 
-def run(experiment: Experiment) -> RunResult:
+def run(experiment: Experiment, *, faults: str = "") -> RunResult:
     """Run an experiment to its end, on an event loop of its own, and return its result.
 
+    ``faults`` are made on demand instead of its own, such as ``loss=2%, delay=20ms up`` (docs/faults.md).
     It needs an end: a duration or a number of requests. Raises ConfigError, ResourceLimitError or ListenError
     when it cannot start, and EngineError when it has failed.
     """
     if not (experiment.duration_s or experiment.requests):
         raise ConfigError.of("duration", experiment.duration_s, "is needed, or a number of requests")
-    return run_on(experiment.loop, _measured(experiment))
+    wanted = experiment.with_faults(faults) if faults else experiment
+    return run_on(wanted.loop, _measured(wanted))
 
 
 async def _measured(experiment: Experiment) -> RunResult:

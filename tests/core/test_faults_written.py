@@ -159,3 +159,11 @@ def test_a_change_of_faults_is_told_in_words() -> None:
     assert describe_change(both, other) == (
         "server default → threaded, fault loss 2 % up → 5 %, fault block 10 ms off"
     )
+
+
+def test_an_experiment_takes_faults_as_text() -> None:
+    experiment = Experiment(Tuning(transport="udp")).with_faults("loss=2%, delay=20ms up")
+    assert experiment.tuning.fault == "delay=20ms up, loss=2%"
+    assert not experiment.with_faults("").tuning.faults
+    with pytest.raises(ConfigError, match="did you mean delay"):
+        experiment.with_faults("dealy=2ms")

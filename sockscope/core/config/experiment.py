@@ -31,6 +31,7 @@ from sockscope.core.config.fields import FieldSpec, Flag, Kind, Knob, Subject, V
 from sockscope.core.config.presets import PRESETS
 from sockscope.core.config.tls import parse_alpn, parse_server_name
 from sockscope.core.config.tuning import MAX_SECONDS, Tuning
+from sockscope.core.impairment.fault import parse_faults, text_of
 from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.wire.dialogue import COUNT, FAULT, IGNORE, Dialogue
 from sockscope.core.wire.ends import End, Known, Size, Until, UntilLine, parse_id_field, parse_length_field
@@ -390,6 +391,13 @@ class Experiment:
         if protocol not in PRESETS:
             raise ConfigError.of("as", protocol, f"is none of {', '.join(PRESETS)}")
         return self.with_values({key: FIELDS[key].spec.parse(raw) for key, raw in PRESETS[protocol].items()})
+
+    def with_faults(self, text: str) -> Self:
+        """Return a copy with these faults on demand, such as ``loss=2%, delay=20ms up``, and no others.
+
+        Raises ConfigError, which names the faulty part.
+        """
+        return self.with_values({"fault": text_of(parse_faults(text))})
 
     def value(self, key: str) -> Value:
         """Return the value of the field with this key, whether live or fixed."""

@@ -37,8 +37,8 @@ CLAUSE = "; "
 """Between the clauses of a limit's sentence; its first ones are a sentence by themselves."""
 MOST_LIMIT_ROWS = 2
 """Rows that the limit may take, but for the lowest terminals."""
-LONGEST_FAULTS = 40
-"""Cells of the faults that are on; where they need more, only their number is told."""
+LONGEST_FAULTS, LONGEST_FEW = 40, 16
+"""Cells of the faults that are on, and where there is little room; of more only their number is told."""
 LIMIT_SHRINKS_AFTER_S = 10.0
 """The second row of the limit stays so long after it was needed: nothing below it is to jump."""
 _COLOURS = {
@@ -153,7 +153,7 @@ def _what(state: ScreenState, most: int, *, clock: bool = True) -> Content:
 def _injected(faults: Sequence[Fault], *, short: bool) -> str:
     """Return the faults that are on, or how many there are."""
     told = shown(faults)
-    if short or len(told) > LONGEST_FAULTS:
+    if len(told) > (LONGEST_FEW if short else LONGEST_FAULTS):
         return units.counted(len(faults), "fault")
     return f"faults: {told}"
 
