@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
+from sockscope.core.run.datagrams import Flow, flows
 from sockscope.core.run.snapshot import Cursors, RoleSnapshot
 from sockscope.engine.engine import Engine
 from tests.engine.runs import running, server_of, swarm_of, tune
@@ -151,3 +153,40 @@ async def test_that_a_relay_comes_and_goes_is_in_the_log() -> None:
             f"relay begins: {relay_of(engine).address}",
             "relay leaves when nothing passes it any more",
         ]
+
+
+async def test_what_faults_do_to_datagrams_is_told_to_the_datagram_at_both_ends() -> None:
+    fault = "loss=4% up, loss=3% down, duplicate=5% down, reorder=4% down, duplicate=3% up, delay=2ms"
+    async with running(
+        transport="udp", clients=8, depth=8, permits=0, requests=600, request_timeout_s=0.5, fault=fault
+    ) as engine:
+        await engine.wait()
+        await until(lambda: not relay_of(engine).relay or relay_of(engine).relay.down.inside == 0)  # type: ignore[union-attr]
+    snapshot = engine.snapshot()
+    relay = relay_of(engine).relay
+    assert relay is not None
+    swarm, server = swarm_of(engine).totals, server_of(engine).totals
+    up, down = relay.up, relay.down
+    assert swarm.datagrams_sent == up.datagrams_in
+    assert up.datagrams_in - up.impaired.lost + up.impaired.duplicated == up.datagrams_out
+    assert up.datagrams_out == server.datagrams_received
+    assert server.datagrams_sent == down.datagrams_in
+    # Of what is doubled at the server, each copy is answered.
+    assert server.datagrams_duplicated == up.impaired.duplicated
+    assert 0 < swarm.datagrams_duplicated <= up.impaired.duplicated + down.impaired.duplicated
+    for direction, share in ((up, 0.04), (down, 0.03)):
+        expected = share * direction.datagrams_in
+        error = (expected * (1 - share)) ** 0.5
+        assert abs(direction.impaired.lost - expected) <= 4 * error
+    for flow in flows(snapshot):
+        assert flow is not None
+        assert flow.sent == sum(filter(None, (getattr(flow, f.name) for f in fields(Flow)[1:])))
+        assert flow.not_explained == 0
+
+
+async def test_a_connection_that_a_fault_refuses_or_resets_is_counted_and_comes_back() -> None:
+    async with running(fault="refuse=50%, reset=20ms", requests=0) as engine:
+        await until(lambda: relay_of(engine).relay.up.reset >= 5 <= relay_of(engine).relay.up.refused)  # type: ignore[union-attr]
+        assert swarm_of(engine).totals.connections_reset > 0
+        await tune(engine, fault="")
+        await answered(engine)

@@ -53,7 +53,8 @@ class Splice:
         self._untried = list(common.targets)
         self._give_up_s = perf_counter() + common.connect_timeout_s
         self._up: Way | None = None
-        self._breaking = False
+        self.breaking = False
+        """Whether one side has broken it, so that an end of the other is none to be passed on."""
         self.counts_from_s = record.opened_s
         """Since when the ages count at which faults do something to it, monotonic."""
         self._fate = NONE
@@ -178,9 +179,9 @@ class Splice:
 
         A side that takes nothing more may have said something still.
         """
-        if self.closed or self._breaking:
+        if self.closed or self.breaking:
             return
-        self._breaking = True
+        self.breaking = True
         if unwritable is not None:
             unwritable.forget()
             unwritable.back.drain()

@@ -227,11 +227,12 @@ class Way:
 
     def _finish(self) -> None:
         """Pass EOF on, when everything before it has gone."""
-        if self.passed or self.pending or self._held or self._splice.closed:
+        splice = self._splice
+        if self.passed or self.pending or self._held or splice.closed or splice.breaking:
             return
         self.passed = True
         if self.back.passed:
-            self._splice.close(CloseReason.EOF)
+            splice.close(CloseReason.EOF)
             return
         self._record.state = ConnectionState.HALF_CLOSED
         try:
