@@ -253,7 +253,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     if _carrier(report["experiment"]) == "UDP" and dropped is not None:
         yield "kernel UDP", f"{format_count(dropped)} dropped for a full receive buffer (whole machine)"
     if injected := known(report, "injected"):
-        yield "faults injected", told_of_faults(Injected(**injected))
+        yield "injected", told_of_faults(Injected(**injected))
     if raised := known(report, "server_trouble"):
         count = known(report, "server.errors")
         yield "server raised", f"{'once:' if count == 1 else f'{format_count(count)} times, last'} {raised}"
