@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sockscope.core.config.applicability import faults_offered
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.impairment.fault import Fault, parse_faults, text_of
-from sockscope.core.impairment.kinds import FAULTS, FaultKind, faults_of
+from sockscope.core.impairment.kinds import FAULTS, FaultKind
 from sockscope.core.impairment.turning import (
     for_transport,
     redirected,
@@ -19,6 +18,13 @@ from sockscope.core.impairment.turning import (
     stepped,
     toggled,
 )
+
+
+def server_for(kind: FaultKind) -> str:
+    """Return a server model that can have this fault."""
+    tuning = Tuning(transport=kind.transports[0])
+    return "default" if kind in faults_offered(Experiment(), tuning) else "streams"
+
 
 LOSS, BURST, JITTER, DELAY = (FAULTS[name] for name in ("loss", "loss-burst", "jitter", "delay"))
 
@@ -30,7 +36,7 @@ def text(faults: tuple[Fault, ...]) -> str:
 @pytest.mark.parametrize("kind", FAULTS.values(), ids=lambda kind: kind.name)
 def test_the_same_key_switches_on_and_off_and_what_is_on_is_possible(kind: FaultKind) -> None:
     on = toggled((), kind)
-    tuning = replace(Tuning(transport=kind.transports[0]), fault=text_of(on))
+    tuning = Tuning(transport=kind.transports[0], server=server_for(kind), fault=text_of(on))
     assert not list(Experiment(tuning).field_faults())
     off = toggled(on, kind)
     assert all(fault.kind == kind.modifies for fault in off)
@@ -83,7 +89,7 @@ KEYS = (
     st.lists(st.tuples(st.sampled_from(range(len(KEYS))), st.integers(0, 30)), max_size=20),
 )
 def test_no_keys_lead_to_faults_that_are_refused(transport: str, keys: list[tuple[int, int]]) -> None:
-    kinds = faults_of(transport)
+    kinds = faults_offered(Experiment(), Tuning(transport=transport))
     on: tuple[Fault, ...] = ()
     for key, place in keys:
         on = KEYS[key](on, kinds[place % len(kinds)])

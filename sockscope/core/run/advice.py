@@ -77,6 +77,7 @@ ADVICE: Mapping[Kind, tuple[Advice, ...]] = {
     Kind.PAUSED: (_besides("p lets the traffic go on"),),
     Kind.PROCESS: (_besides("any knob starts a child process again; a stopped one goes on with SIGCONT"),),
     Kind.OWN_CODE: (_besides("mend what raises; l loads the edit"),),
+    Kind.INJECTED: (_to("fault", "", "the link and the server are as they are"), _besides("F: one by one")),
     Kind.DESCRIPTORS: (_FEWER_CLIENTS, _besides("ulimit -n: more descriptors")),
     Kind.SERVER_GONE: (_besides("start the server again: clients keep trying"),),
     Kind.EPHEMERAL_PORTS: (

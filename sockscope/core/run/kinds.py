@@ -27,6 +27,7 @@ class Kind(StrEnum):
 
     # Requests fail, or cannot be made.
     OWN_CODE = "own code"
+    INJECTED = "injected fault", "fault"
     DESCRIPTORS = "descriptors"
     SERVER_GONE = "server gone", "server"
     EPHEMERAL_PORTS = "ephemeral ports", "connections"
