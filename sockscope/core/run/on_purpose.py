@@ -39,16 +39,12 @@ def injected_failures(seen: Seen) -> Finding | None:
 
 
 def _struck(relay: RelayFigures) -> int:
-    """Return how often a fault has kept data, or a connection, from arriving as it was sent."""
+    """Return how often a fault has kept data, or a connection, from arriving as it was sent, or in time."""
     return sum(
-        one.impaired.lost
-        + one.impaired.corrupted
-        + one.refused
-        + one.reset
-        + one.half_closed
-        + one.black_holed
+        one.impaired.lost + one.impaired.corrupted + one.impaired.stalled
+        + one.refused + one.reset + one.half_closed + one.black_holed
         for one in (relay.up, relay.down)
-    )
+    )  # fmt: skip
 
 
 def injected_delay(seen: Seen) -> Finding | None:
