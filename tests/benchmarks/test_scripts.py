@@ -19,7 +19,7 @@ import psutil
 import pytest
 import uvloop
 
-from benchmarks import crowd, dashboard_tax, memory, ramp, udp_causes
+from benchmarks import crowd, dashboard_tax, memory, ramp, relay_tax, udp_causes
 from benchmarks.dashboard_tax import Terminal, painted, percentile
 from benchmarks.interleave import REPOSITORY, SliceError
 
@@ -336,3 +336,15 @@ def test_the_causes_of_lost_datagrams_add_up_to_those_of_the_kernel() -> None:
     if not tools or subprocess.run(enter, capture_output=True, check=False).returncode:
         pytest.skip("no network namespaces for us, or no ip(8) and tc(8)")
     assert "1 of 1 add up" in run("benchmarks.udp_causes", "--rounds", 1)
+
+
+# The relay.
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_two_swarms_ask_in_turn_and_one_of_them_through_a_relay(apart: bool) -> None:
+    rates, shares, added = await relay_tax.compared(2, "tcp", seconds=0.2, rounds=2, apart=apart)
+    assert [len(figures) for figures in (rates, shares, added)] == [2, 2, 2]
+    # Neither of them stood still all the time, however busy the machine is.
+    assert max(rates) > 0
+    assert max(shares) > 0

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from sockscope.core import units
 from sockscope.core.connection import TCP_COLUMNS, ConnectionState, ConnectionView, TcpInfo
 from sockscope.core.events import EventKind
-from sockscope.core.roles import ROLE_NAMES, SERVER, numbered
+from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM, numbered
 from sockscope.core.run.datagrams import flows
 from sockscope.core.run.snapshot import ConnectionQuery, Cursors, RoleSnapshot, Snapshot
 from sockscope.faces.flows import DIRECTIONS, UNBROKEN, sum_of
@@ -63,6 +63,7 @@ class ConnectionsPanel(DetailListing):
     def __init__(self, entry: PanelEntry) -> None:
         super().__init__(entry)
         self._role = ""
+        self._sides = [SERVER, SWARM]
         self._sort = "conn_id"
         self._reverse = False
         self._faults: deque[tuple[str, int, str]] = deque(maxlen=FAULTS_KEPT)
@@ -120,7 +121,8 @@ class ConnectionsPanel(DetailListing):
         if not self._role:
             self._role = "server" if snapshot.server is not None else "swarm"
             self.post_message(QueryChanged())
-        role = snapshot.server if self._role == "server" else snapshot.swarm
+        self._sides = [name for name in ROLE_NAMES if name in snapshot.roles or name in (SERVER, SWARM)]
+        role = snapshot.roles.get(self._role)
         views = role.connections if role is not None else ()
         self._views = {view.conn_id: view for view in views}
         self.shown_rows = [_row(view) for view in views]
@@ -133,6 +135,8 @@ class ConnectionsPanel(DetailListing):
             elsewhere = f"the {ROLE_NAMES[self._role].side} is elsewhere: w shows the other"
             self.table.empty_text = self.empty if role is not None else elsewhere
         notes = [ROLE_NAMES[self._role].side, here]
+        if role is not None and role.relay is not None:
+            notes.append(f"adds p50 {units.format_duration(role.relay.delay.percentile(0.5))}")
         if matching > MOST_ROWS:
             notes.append(f"first {MOST_ROWS:,} of {matching:,}")
         if self.filter_text:
@@ -168,8 +172,9 @@ class ConnectionsPanel(DetailListing):
         self.post_message(QueryChanged())
 
     def switch_side(self) -> None:
-        """Show the other end's connections."""
-        self._role = "swarm" if self._role == "server" else "server"
+        """Show the connections of the other end, or of the relay between them, where there is one."""
+        place = self._sides.index(self._role) if self._role in self._sides else -1
+        self._role = self._sides[(place + 1) % len(self._sides)]
         self.forget_rows()  # they are the other side's
         self.close_detail()
         self.post_message(QueryChanged())

@@ -1,0 +1,146 @@
+"""What a relay costs that makes no faults: requests/s through it against the direct ones, and what it adds.
+
+``python -m benchmarks.relay_tax`` lets two swarms ask one server in turn, one of them through a relay, and
+compares neighbours. On one loop everything shares a core: at least 0.4 of the direct rate at 100 connections.
+With server and relay in processes of their own: at least 0.6. At one client the difference of the medians of
+the service time is what the relay adds: at most 60 us. 64 B, no service time; medians over the rounds, with
+the least and the most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import statistics
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from benchmarks.interleave import REPOSITORY, environment_line
+from sockscope.core.addresses import format_address, split_address
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
+from sockscope.engine.engine import Engine
+from sockscope.engine.loops import run_on
+from sockscope.engine.relay.relay import Relay
+from sockscope.engine.role import Assignment
+
+SETTLED_S = 0.05
+"""After one swarm has stopped and the other goes on."""
+
+
+def _experiment(clients: int, transport: str, **values: Any) -> Experiment:
+    place = values.pop("place", "loop")
+    tuning = Tuning(clients=clients, permits=0, service_time_s=0.0, transport=transport, place=place)
+    return Experiment(tuning=tuning, **values)
+
+
+@asynccontextmanager
+async def _relay_here(target: str, transport: str) -> AsyncIterator[str]:
+    tuning = Tuning(transport=transport)
+    relay = Relay(Experiment(tuning))
+    try:
+        yield format_address(await relay.start(Assignment(tuning, 0, split_address(target))))
+    finally:
+        await relay.stop(0.0)
+
+
+async def _serve_relay(target: str, transport: str) -> None:
+    """Be a relay until standard input ends."""
+    async with _relay_here(target, transport) as address:
+        print(address, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+@asynccontextmanager
+async def _relay_elsewhere(target: str, transport: str) -> AsyncIterator[str]:
+    words = [sys.executable, "-m", "benchmarks.relay_tax", "--serve", target, "--transport", transport]
+    process = await asyncio.create_subprocess_exec(
+        *words, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield (await process.stdout.readline()).decode().strip()
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+async def _slice(engine: Engine, seconds: float) -> tuple[float, float]:
+    """Let one swarm ask for so long; return its answers per second and its median service time, in us."""
+    engine.resume()
+    await asyncio.sleep(SETTLED_S)
+    before = engine.snapshot()
+    await asyncio.sleep(seconds)
+    figures = engine.figures(before)
+    engine.pause()
+    await asyncio.sleep(SETTLED_S)
+    return figures.requests_per_s or 0.0, (figures.p50_s or 0.0) * 1e6
+
+
+async def compared(
+    clients: int, transport: str, seconds: float, rounds: int, *, apart: bool
+) -> tuple[list[float], list[float], list[float]]:
+    """Return, round by round, the direct rate, its share through a relay, and the delay added (p50, us)."""
+    direct_per_s: list[float] = []
+    shares: list[float] = []
+    added_us: list[float] = []
+    relaying = _relay_elsewhere if apart else _relay_here
+    here = _experiment(clients, transport, role="server", port=0, place="child" if apart else "loop")
+    async with Engine(here) as server:
+        await server.settle()
+        target = server.snapshot().roles["server"].address
+        async with (
+            relaying(target, transport) as through,
+            Engine(_experiment(clients, transport, role="swarm", target=target)) as direct,
+            Engine(_experiment(clients, transport, role="swarm", target=through)) as relayed,
+        ):
+            for engine in (direct, relayed):
+                await engine.all_connected()
+                engine.pause()
+            for number in range(rounds):
+                order = (direct, relayed) if number % 2 else (relayed, direct)
+                found = {engine: await _slice(engine, seconds) for engine in order}
+                direct_per_s.append(found[direct][0])
+                shares.append(found[relayed][0] / (found[direct][0] or math.nan))
+                added_us.append(found[relayed][1] - found[direct][1])
+    return direct_per_s, shares, added_us
+
+
+def _told(values: list[float], digits: int) -> str:
+    median, least, most = statistics.median(values), min(values), max(values)
+    return f"{median:,.{digits}f} ({least:,.{digits}f} - {most:,.{digits}f})"
+
+
+def main() -> None:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--transport", choices=("tcp", "udp"), default="tcp")
+    parser.add_argument("--clients", action="append", type=int)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        run_on("uvloop", _serve_relay(options.serve, options.transport))
+        return
+    print(environment_line())
+    for apart in (False, True):
+        print("server and relay in processes of their own" if apart else "everything on one loop")
+        for clients in options.clients or (100, 1):
+            rates, shares, added = run_on(
+                "uvloop",
+                compared(clients, options.transport, options.seconds, options.rounds, apart=apart),
+            )
+            print(
+                f"  {clients:4} clients: direct {_told(rates, 0)} per s, of that through the relay "
+                f"{_told(shares, 2)}, added p50 {_told(added, 0)} us"
+            )
+
+
+if __name__ == "__main__":
+    main()
