@@ -252,8 +252,9 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     dropped = known(report, "kernel_udp.rcvbuf_errors")
     if _carrier(report["experiment"]) == "UDP" and dropped is not None:
         yield "kernel UDP", f"{format_count(dropped)} dropped for a full receive buffer (whole machine)"
-    if injected := known(report, "injected"):
-        yield "injected", told_of_faults(Injected(**injected))
+    injected = known(report, "injected")
+    if injected and (done := told_of_faults(Injected(**injected))):
+        yield "injected", done
     if raised := known(report, "server_trouble"):
         count = known(report, "server.errors")
         yield "server raised", f"{'once:' if count == 1 else f'{format_count(count)} times, last'} {raised}"
