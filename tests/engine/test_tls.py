@@ -27,7 +27,7 @@ from sockscope.core.events import CloseReason
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import run_on
 from sockscope.engine.servers.registry import PRESENT_MODELS
-from sockscope.engine.tls.contexts import check_files
+from sockscope.engine.tls.contexts import ClientTls, check_files
 from sockscope.engine.tls.throw_away import make_certificate
 from sockscope.errors import ConfigError
 from tests.engine.runs import EVERYTHING, exchanges_of, running, server_of, swarm_of, tune
@@ -356,3 +356,9 @@ async def test_without_a_certificate_or_what_makes_one_the_cure_is_told(
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with pytest.raises(ConfigError, match=r"give --tls-cert, .*pip install 'sockscope\[tls\]'"):
         await Engine(Experiment(Tuning(tls=True))).start()
+
+
+def test_behind_a_relay_the_certificate_is_that_of_the_target() -> None:
+    aimed = ClientTls(Experiment(Tuning(tls=True), role="swarm", target="127.0.0.2:7443"), None)
+    assert aimed.name_of(("127.0.0.2", 7443)) == aimed.name_of(("127.0.0.1", 40_000)) == "127.0.0.2"
+    assert ClientTls(Experiment(Tuning(tls=True)), None).name_of(("127.0.0.1", 40_000)) == "127.0.0.1"

@@ -44,10 +44,16 @@ class ClientTls:
 
     def __init__(self, experiment: Experiment, certificate: Certificate | None) -> None:
         self._name = experiment.tls_name
+        self._elsewhere = experiment.targets if experiment.role == "swarm" else ()
         self._context = _client_context(experiment, certificate)
 
     def name_of(self, target: Address) -> str:
-        """Return the name that the certificate of the server at ``target`` is to be of."""
+        """Return the name that the certificate of the server at ``target`` is to be of.
+
+        A relay before a server elsewhere shows the certificate of that one.
+        """
+        if self._elsewhere and target not in self._elsewhere:
+            target = self._elsewhere[0]
         host = UNIX_NAME if is_unix(target[0]) else target[0].partition("%")[0]
         return self._name or host
 
