@@ -76,11 +76,15 @@ class Limiter:
         self.in_flight += 1
         self._acquired += 1
 
-    def enqueue(self, grant: Callable[[], None]) -> Waiter:
-        """Queue up; ``grant`` is called once, when the permit is held. It must not raise."""
-        waiter = Waiter(grant, self.waits.begin(perf_counter()))
+    def enqueue(self, grant: Callable[[], None], now_s: float = 0.0) -> Waiter:
+        """Queue up; ``grant`` is called once, when the permit is held. It must not raise.
+
+        ``now_s`` is the moment, where it is known.
+        """
+        waiter = Waiter(grant, self.waits.begin(now_s or perf_counter()))
         self._queue.append(waiter)
-        self._admit()
+        if not self.permits or self.in_flight < self.permits:
+            self._admit()
         return waiter
 
     def forget(self, waiter: Waiter) -> None:

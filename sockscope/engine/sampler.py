@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Protocol, TypeVar
@@ -229,7 +229,7 @@ def ephemeral_ports() -> int | None:
 
 def kernel_udp(folder: Path = Path("/proc/net")) -> KernelUdp | None:
     """Return this machine's UDP counters, IPv4 and IPv6 together; None where ``folder`` does not tell."""
-    four = reading(lambda: _counters(folder / "snmp", "Udp:", _UDP_COUNTERS))
+    four = reading(lambda: [_counters(folder / "snmp", "Udp:")[name] for name in _UDP_COUNTERS])
     six = reading(lambda: _snmp6(folder / "snmp6"))
     if four is None or six is None:
         return None
@@ -238,27 +238,23 @@ def kernel_udp(folder: Path = Path("/proc/net")) -> KernelUdp | None:
 
 def kernel_tcp(folder: Path = Path("/proc/net")) -> KernelTcp | None:
     """Return this machine's TCP counters, IPv4 and IPv6 together; None where ``folder`` does not tell."""
-    netstat, snmp = folder / "netstat", folder / "snmp"
 
-    def counter(path: Path, protocol: str, name: str) -> int:
-        (value,) = _counters(path, protocol, (name,))
-        return value
+    def read() -> KernelTcp:
+        more = _counters(folder / "netstat", "TcpExt:")
+        delayed_acks = reading(lambda: more["DelayedACKs"])
+        return KernelTcp(more["ListenOverflows"], delayed_acks, reading(retransmits))
 
-    return reading(
-        lambda: KernelTcp(
-            counter(netstat, "TcpExt:", "ListenOverflows"),
-            reading(lambda: counter(netstat, "TcpExt:", "DelayedACKs")),
-            reading(lambda: counter(snmp, "Tcp:", "RetransSegs")),
-        )
-    )
+    def retransmits() -> int:
+        return _counters(folder / "snmp", "Tcp:")["RetransSegs"]
+
+    return reading(read)
 
 
-def _counters(path: Path, protocol: str, wanted: Sequence[str]) -> list[int]:
+def _counters(path: Path, protocol: str) -> dict[str, int]:
     """Return counters of a file in which each protocol has a line of names and one of values."""
-    lines = map(str.split, path.read_text("ascii").splitlines())
-    names, values = [words[1:] for words in lines if words[:1] == [protocol]]
-    counters = dict(zip(names, values, strict=True))
-    return [int(counters[name]) for name in wanted]
+    lines = path.read_text("ascii").splitlines()
+    names, values = [line.split()[1:] for line in lines if line.startswith(protocol)]
+    return dict(zip(names, map(int, values), strict=True))
 
 
 def _snmp6(path: Path) -> list[int]:

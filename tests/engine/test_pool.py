@@ -64,7 +64,7 @@ class Seat:
     def __init__(self, machine: PoolMachine) -> None:
         self.machine = machine
 
-    def take(self, waited_s: float) -> None:
+    def take(self, since_s: float) -> None:
         self.machine.taken.append(self)
 
     def ask(self) -> None:

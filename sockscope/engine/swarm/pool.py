@@ -21,10 +21,10 @@ from sockscope.engine.timers import punctual
 class Connection(Protocol):
     """What a pool needs of a connection."""
 
-    def take(self, waited_s: float) -> None:
+    def take(self, since_s: float) -> None:
         """Have a turn for a client: :meth:`Pool.use` it, and :meth:`Pool.give_back` the connection after.
 
-        ``waited_s`` is how long the client has waited for it; 0: not at all.
+        ``since_s`` is since when the client has waited for it, in the time of ``Pool.waits``; 0: not at all.
         """
         ...
 
@@ -88,11 +88,13 @@ class Pool:
 
     # From a connection.
 
-    def offer(self, connection: Connection) -> None:
-        """A connection is free; it is taken at once if somebody waits."""
+    def offer(self, connection: Connection, now_s: float = 0.0) -> None:
+        """A connection is free, ``now_s`` if that is known; it is taken at once if somebody waits."""
         self._free[connection] = None
         if self._waiting:
-            self._take(self.waits.end(self._waiting.popleft(), perf_counter()))
+            since_s = self._waiting.popleft()
+            self.waits.end(since_s, now_s or perf_counter())
+            self._take(since_s)
 
     def withdraw(self, connection: Connection) -> None:
         """A connection is not free any more, without having been taken."""
@@ -137,11 +139,11 @@ class Pool:
         else:
             self._waiting.append(since_s)
 
-    def _take(self, waited_s: float) -> None:
+    def _take(self, since_s: float) -> None:
         connection = next(iter(self._free))
         del self._free[connection]
-        self._turns[connection] = waited_s > 0
-        connection.take(waited_s)
+        self._turns[connection] = since_s > 0
+        connection.take(since_s)
 
     def has_turn(self, connection: object) -> bool:
         """Whether a client has this connection."""

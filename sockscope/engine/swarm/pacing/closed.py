@@ -43,23 +43,25 @@ class ClosedLoop(Paced):
         if swarm.paused:
             client.state = ClientState.PARKED
             self.idle()
-        elif self._is_worn():
+        elif swarm.tuning.lifetime and self._is_worn():
             client.leave(CloseReason.LIFETIME)
-        elif not self._enters():
+        elif not (self.has_place or self._enters()):
             client.state = ClientState.WAITING
             self.wants()
             self.idle()
         elif swarm.tuning.pool and not self._has_turn:
             client.state = ClientState.FREE
-            self.idle()
-            swarm.pool.offer(self)
+            now_s = perf_counter()
+            self.idle(now_s)
+            swarm.pool.offer(self, now_s)
         elif swarm.limiter.try_acquire():
             self._send(0.0)
         else:
             client.state = ClientState.WAITING
-            self.idle()
+            now_s = perf_counter()
+            self.idle(now_s)
             self._waited_for_place = False
-            self._waiter = swarm.limiter.enqueue(self._admitted)
+            self._waiter = swarm.limiter.enqueue(self._admitted, now_s)
 
     def answered(self) -> None:
         """Give back permit and turn; think, or go on at once."""
@@ -70,8 +72,8 @@ class ClosedLoop(Paced):
             self._end_turn()
             return
         # Connections stay open while the traffic is paused.
-        leaves = not self._swarm.paused and self._is_worn()
-        if not leaves:
+        leaves = tuning.lifetime and not self._swarm.paused and self._is_worn()
+        if not (leaves or self.has_place):
             self._is_served()
         self._release()
         self._end_turn()
@@ -109,7 +111,7 @@ class ClosedLoop(Paced):
     def withdraw(self) -> None:
         """Leave the connection; permit and turn are kept as long as a request is under way."""
         self.step_back()
-        self._busy()
+        self._busy(perf_counter())
         self._leave_place()
 
     def step_back(self) -> None:
@@ -132,10 +134,11 @@ class ClosedLoop(Paced):
 
     # From the pool.
 
-    def take(self, waited_s: float) -> None:
+    def take(self, since_s: float) -> None:
         """A client of the pool has this connection for its next request."""
         self._has_turn = True
-        self._wanted_at_s = self._swarm.clock.at(perf_counter()) - waited_s if waited_s else 0.0
+        # The pool counts its waits on the clock of the swarm.
+        self._wanted_at_s = since_s
         # Nobody waited with the connection while it was not in the pool.
         self._waited_for_place = False
         self._client.proceed()
@@ -166,16 +169,21 @@ class ClosedLoop(Paced):
         self._holds_permit = True
         if self._has_turn:
             swarm.pool.use(self)
-        self._asks()
+        now_s = perf_counter()
+        if self.idle_since_s:
+            self._busy(now_s)
+        if self._waited_for_place:
+            self._came_in()
         link = client.link
-        if self._renew():
+        if link.outdated:
+            self._renew()
             link.steady = self._is_steady()
             if swarm.varied and link.record is not None and not link.record.frames_out:
                 # The second one is another: an answer that comes twice is soon noticed.
                 link.outdate()
         if self._wanted_at_s:
             # That was before it waited for a permit.
-            waited_s = swarm.clock.at(perf_counter()) - self._wanted_at_s
+            waited_s = swarm.clock.at(now_s) - self._wanted_at_s
             self._wanted_at_s = 0.0
         if waited_s and link.steady:
             # The one after this asks the pacer again: what a steady link sends has not waited.
@@ -183,7 +191,7 @@ class ClosedLoop(Paced):
         client.state = ClientState.IN_FLIGHT
         depth = swarm.tuning.depth
         if depth == 1:
-            link.send(waited_s)
+            link.send(waited_s, now_s)
         else:
             link.send_several(self._turn_of(depth), swarm.tuning.batch, waited_s)
 

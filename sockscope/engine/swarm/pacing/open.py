@@ -59,9 +59,9 @@ class OpenLoop(Paced):
         if swarm.paused:
             client.state = ClientState.PARKED
             self.idle()
-        elif self._is_worn():
+        elif swarm.tuning.lifetime and self._is_worn():
             client.leave(CloseReason.LIFETIME)
-        elif not self._enters():
+        elif not (self.has_place or self._enters()):
             client.state = ClientState.WAITING
             self.idle()
         else:
@@ -73,7 +73,8 @@ class OpenLoop(Paced):
     def answered(self) -> None:
         """Give the permits back, and be there for the next request."""
         self._settle()
-        self._is_served()
+        if not self.has_place:
+            self._is_served()
         if self._client.link.record is not None and self._client.state is ClientState.IN_FLIGHT:
             self._client.proceed()
 
@@ -101,7 +102,7 @@ class OpenLoop(Paced):
     def withdraw(self) -> None:
         """Leave the connection."""
         self.step_back()
-        self._busy()
+        self._busy(perf_counter())
         self._leave_place()
 
     def wants(self) -> None:
@@ -129,10 +130,15 @@ class OpenLoop(Paced):
     def ask(self, now_s: float, waited_s: float) -> bool:
         """Send a request that holds a permit and has waited; return whether it went out."""
         client, link = self._client, self._client.link
-        self._asks()
-        if self._renew() and self._swarm.varied and link.record is not None and not link.record.frames_out:
-            # The second one is another: an answer that comes twice is soon noticed.
-            link.outdate()
+        if self.idle_since_s:
+            self._busy(now_s)
+        if self._waited_for_place:
+            self._came_in()
+        if link.outdated:
+            self._renew()
+            if self._swarm.varied and link.record is not None and not link.record.frames_out:
+                # The second one is another: an answer that comes twice is soon noticed.
+                link.outdate()
         client.state = ClientState.IN_FLIGHT
         if link.most_under_way == 1:
             link.send(waited_s, now_s)

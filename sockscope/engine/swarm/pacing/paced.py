@@ -35,20 +35,20 @@ class Paced:
         self._waited_for_place = True
         self._client.proceed()
 
-    def idle(self) -> None:
-        """The connection asks nothing for now."""
+    def idle(self, now_s: float = 0.0) -> None:
+        """The connection asks nothing for now; ``now_s`` is the moment, where it is known."""
         if not self.idle_since_s:
-            self.idle_since_s = now_s = perf_counter()
+            self.idle_since_s = now_s = now_s or perf_counter()
             self._swarm.idle.begin(now_s)
 
     def _enters(self) -> bool:
-        """Return whether the server has a place for the connection; if not, :meth:`go_in` follows."""
-        return self.has_place or self._swarm.places.enter(self._client)
+        """Return whether the server has a place for a new connection; if not, :meth:`go_in` follows."""
+        return self._swarm.places.enter(self._client)
 
     def _is_served(self) -> None:
-        """There was an answer on the connection."""
+        """There was an answer on the connection, which was not known to be served."""
         record = self._client.link.record
-        if not self.has_place and record is not None and record.frames_in:
+        if record is not None and record.frames_in:
             self.has_place = True
             self._swarm.places.serve(self._client)
 
@@ -61,23 +61,17 @@ class Paced:
         record, lifetime = self._client.link.record, self._swarm.tuning.lifetime
         return bool(lifetime) and record is not None and record.frames_out >= lifetime
 
-    def _busy(self) -> None:
+    def _busy(self, now_s: float) -> None:
         """It asks, or is not there any more."""
         if self.idle_since_s:
-            self._swarm.idle.end(self.idle_since_s, perf_counter())
+            self._swarm.idle.end(self.idle_since_s, now_s)
             self.idle_since_s = 0.0
 
-    def _asks(self) -> None:
-        """The connection is about to ask."""
-        self._busy()
-        if self._waited_for_place:
-            self._waited_for_place = False
-            self._swarm.places.waited += 1
+    def _came_in(self) -> None:
+        """The connection is about to ask, and has waited for a place."""
+        self._waited_for_place = False
+        self._swarm.places.waited += 1
 
-    def _renew(self) -> bool:
-        """Make the next request anew if the tuning has changed; return whether it had."""
-        link, swarm = self._client.link, self._swarm
-        if not link.outdated:
-            return False
-        link.renew(swarm.request_bytes_for(self._client))
-        return True
+    def _renew(self) -> None:
+        """Make the next request anew, as the tuning has changed."""
+        self._client.link.renew(self._swarm.request_bytes_for(self._client))

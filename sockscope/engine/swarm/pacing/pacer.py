@@ -27,8 +27,8 @@ class Pacer(Protocol):
         """The client would ask now if it had a connection, which it is about to get."""
         ...
 
-    def idle(self) -> None:
-        """The connection asks nothing for now."""
+    def idle(self, now_s: float = 0.0) -> None:
+        """The connection asks nothing for now; ``now_s`` is the moment, where it is known."""
         ...
 
     def answered(self) -> None:
