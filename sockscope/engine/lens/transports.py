@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import weakref
 from collections.abc import Callable
@@ -52,13 +53,16 @@ class Transports:
     def begin(self) -> None:
         """Stand before the calls of the loop that make transports."""
         for name in _MAKERS:
-            if hasattr(self._loop, "__dict__") and hasattr(self._loop, name):
+            # Not by way of the loop's `__dict__`: once that was asked for, CPython 3.11 keeps the attributes
+            # in it, and every call of a method of the loop is dearer for good.
+            with contextlib.suppress(AttributeError):  # no such call, or no room for another
                 setattr(self._loop, name, self._hearing(getattr(self._loop, name)))
 
     def end(self) -> None:
         """Leave the loop as it was."""
         for name in _MAKERS:
-            vars(self._loop).pop(name, None)
+            with contextlib.suppress(AttributeError):
+                delattr(self._loop, name)
         self._made.clear()
 
     def _hearing(self, make: Callable[..., Any]) -> Callable[..., Any]:
