@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from sockscope import __version__
-from sockscope.cli.aim import aimed, anew
+from sockscope.cli.aim import aimed, anew, tapped
 from sockscope.cli.faults import Faults
 from sockscope.cli.flags import AS, experiment_flags, typed
 from sockscope.cli.history import diff, history, history_flags, history_of
@@ -243,6 +243,34 @@ def swarm(ctx: click.Context, /, target: str | None, **params: Any) -> None:
 
 
 @app.command(cls=Sectioned, context_settings=_HELP)
+@click.argument("listen", metavar="LISTEN")
+@click.argument("target", metavar="TARGET")
+@experiment_flags("relay", without=("bind", "port", "target", "family"))
+@output_flags
+@history_flags
+@look_flags
+@click.pass_context
+def tap(ctx: click.Context, /, listen: str, target: str, **params: Any) -> None:
+    """Stand between any client and any server, and see what they say.
+
+    LISTEN is a port, HOST:PORT or unix:/path; TARGET is HOST:PORT or unix:/path. Point the client at LISTEN.
+    HTTP/1, Redis and DNS are told apart as they are, TLS passes as bytes, and anything else is told apart by
+    turns: an answer ends when the client speaks again, or after 100 ms of silence. The dashboard opens,
+    unless the output, a duration or --quiet is asked for, or there is no terminal.
+    """
+    given, layers = Given(target, "TARGET"), _layers(params)
+    experiment = tapped(listen, given, lambda fixed: build(layers, {}, fixed))
+    if params["print_spec"] or _wants_no_screen(params):
+        _run(ctx, params, experiment)
+        return
+    from sockscope.faces.tui.run import run_dashboard
+    from sockscope.lab.environment import environment
+
+    with _called_as_given(params):
+        ctx.exit(run_dashboard(experiment, environment(), history_of(params), looked_for(params), anew))
+
+
+@app.command(cls=Sectioned, context_settings=_HELP)
 @click.argument("contestants", metavar="[MODEL[/LOOP[/CLIENT]]]...", nargs=-1)
 @race_flags
 @rounds_flags("contestant", "threaded")
@@ -337,6 +365,12 @@ app.add_command(history)
 app.add_command(diff)
 app.add_command(lesson)
 app.add_command(lessons)
+
+
+def _wants_no_screen(params: Params) -> bool:
+    """Tell whether a command that may have a screen is to do without."""
+    asked = any(params[name] for name in ("json", "json_stream", "csv", "quiet", "output", "hdr", "fail_if"))
+    return asked or "duration" in _given(_layers(params)) or not (sys.stdin.isatty() and sys.stdout.isatty())
 
 
 def _experiment(params: Params, fixed: Mapping[str, Value] | None = None, timed: bool = False) -> Experiment:

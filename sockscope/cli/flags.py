@@ -14,7 +14,7 @@ from sockscope.core.config.applicability import unknown_fields
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import FieldSpec, Flag, Kind
 from sockscope.core.config.presets import PRESETS
-from sockscope.core.roles import SERVER
+from sockscope.core.roles import RELAY, SERVER
 
 F = TypeVar("F", bound=Callable[..., Any])
 AS = "protocol_as"
@@ -70,7 +70,7 @@ def experiment_flags(
         command = click.option(
             "--spec", metavar="FILE.toml", help="Read the experiment from a file; flags override it."
         )(command)
-        if role != SERVER:
+        if role not in (SERVER, RELAY):
             command = click.option(
                 "--as", AS, cls=SectionedOption, key="as",
                 metavar="PROTOCOL", type=click.Choice(list(PRESETS)),

@@ -7,7 +7,7 @@ from enum import Enum
 
 from sockscope.core.addresses import Address, format_address
 from sockscope.core.events import CloseReason
-from sockscope.core.roles import SERVER
+from sockscope.core.roles import SWARM
 
 
 class ConnectionState(Enum):
@@ -248,7 +248,7 @@ def view_of(
     """Return the view of ``record`` at ``now_s`` (monotonic seconds)."""
     end = now_s if record.closed_s is None else record.closed_s
     frames = (record.frames_in, record.frames_out) if counts_frames else (None, None)
-    requests, responses = frames if role == SERVER else frames[::-1]
+    requests, responses = frames if role != SWARM else frames[::-1]
     return ConnectionView(
         role=role,
         conn_id=record.conn_id,

@@ -12,6 +12,7 @@ from typing import Any
 
 from sockscope.core.addresses import UNIX, UNNAMED, Address, is_loopback, is_unix, numeric
 from sockscope.core.config.experiment import Experiment
+from sockscope.core.roles import RELAY, SWARM
 from sockscope.errors import ConfigError, FieldFault
 
 _ANY_PORT = 9
@@ -102,7 +103,7 @@ def aim(address: Address) -> Address:
 
 def targets_of(experiment: Experiment, address: Address) -> tuple[Address, ...]:
     """Return where who is aimed at ``address`` connects: a server elsewhere may have several addresses."""
-    elsewhere = experiment.targets if experiment.role == "swarm" else ()
+    elsewhere = experiment.targets if experiment.role in (SWARM, RELAY) else ()
     return elsewhere if address in map(aim, elsewhere) else (address,)
 
 
@@ -121,7 +122,7 @@ def is_here(host: str) -> bool:
 
 def check_reach(experiment: Experiment) -> None:
     """Raise ConfigError when clients would aim at another machine and nobody has allowed it."""
-    if experiment.allow_remote or experiment.role != "swarm":
+    if experiment.allow_remote or experiment.role not in (SWARM, RELAY):
         return
     far = [host for host, _ in experiment.targets if not is_here(host)]
     if far:

@@ -16,7 +16,7 @@ from sockscope.core.config.experiment import LOOPBACK, READY, Experiment
 from sockscope.core.config.tls import Certificate
 from sockscope.core.config.tuning import Tuning, describe_change
 from sockscope.core.events import EventKind
-from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM
+from sockscope.core.roles import RELAY, ROLE_NAMES, SERVER, SWARM
 from sockscope.core.run.adding import difference
 from sockscope.core.run.datagrams import flows
 from sockscope.core.run.figures import Figures, figures
@@ -606,7 +606,7 @@ class Engine:
         self._log.note(kind, text, self.generation)
 
     def _listen_address(self, tuning: Tuning) -> Address:
-        if self.experiment.role == "swarm":
+        if self.experiment.role in (SWARM, RELAY):
             return self.experiment.targets[0]
         return self.experiment.bind or LOOPBACK[tuning.family], self.experiment.port
 

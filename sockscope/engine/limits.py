@@ -10,6 +10,7 @@ from pathlib import Path
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.impairment.link import needs_relay
+from sockscope.core.roles import RELAY, SERVER
 from sockscope.core.units import counted
 from sockscope.errors import ResourceLimitError
 
@@ -60,7 +61,7 @@ def descriptors_needed(role: str, tuning: Tuning) -> int:
     Where both roles share a process, each TCP connection has two ends there and each UDP client one. A relay
     has as many more.
     """
-    if role == "server":
+    if role in (SERVER, RELAY):
         return RESERVED_DESCRIPTORS
     ends = 2 if tuning.transport == "tcp" else 1
     relayed = tuning.connections * ends if needs_relay(tuning) else 0

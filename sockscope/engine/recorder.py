@@ -27,6 +27,7 @@ from sockscope.core.connection import ConnectionRecord, ConnectionState, Tally
 from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.histogram import Histogram
 from sockscope.core.ring import Ring
+from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.run.snapshot import Totals
 from sockscope.core.wire.jitter import jitter_after
 from sockscope.engine.captures import CAPTURES, COLUMNS, CaptureRing, Clip, Exchanged, Unfinished
@@ -52,7 +53,7 @@ LEAST_GAP_S = 0.005
 
 
 class Recorder:
-    """Counters, histogram, captures and log of one role (``server`` or ``swarm``)."""
+    """Counters, histogram, captures and log of one role (``server``, ``relay`` or ``swarm``)."""
 
     def __init__(self, role: str) -> None:
         self.role = role
@@ -182,7 +183,7 @@ class Recorder:
             return
         # Not all of it: threads may have added to it since.
         del self._journal[: len(flat)]
-        if self.role == "swarm":
+        if self.role != SERVER:
             ends = flat[1::COLUMNS]
             self.service_time.add_all(map(sub, ends, flat[0::COLUMNS]))
             self._note_gap(ends, flat)
@@ -412,7 +413,7 @@ class Recorder:
         """Return the cumulative counts of this moment."""
         now = map(int.__add__, self._retired, self._live_sums())
         frames_in, frames_out, reads, writes, bytes_in, bytes_out, datagrams_in, datagrams_out = now
-        serves = self.role == "server"
+        serves = self.role != SWARM
         return Totals(
             requests=frames_in if serves else frames_out,
             responses=frames_out if serves else frames_in,

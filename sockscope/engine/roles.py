@@ -61,14 +61,16 @@ ROLE_KINDS: dict[str, RoleKind] = {
         RoleKind(
             SERVER,
             make=Server,
-            present=lambda experiment, _: experiment.role != SWARM,
+            present=lambda experiment, _: experiment.role in ("both", SERVER),
             listens=True,
             processes=attrgetter("server_processes"),
         ),
         RoleKind(
             RELAY,
             make=Relay,
-            present=lambda experiment, tuning: experiment.role != SERVER and needs_relay(tuning),
+            present=lambda experiment, tuning: (
+                experiment.role == RELAY or (experiment.role != SERVER and needs_relay(tuning))
+            ),
             aimed=True,
             listens=True,
             apart=True,
@@ -76,7 +78,7 @@ ROLE_KINDS: dict[str, RoleKind] = {
         RoleKind(
             SWARM,
             make=Swarm,
-            present=lambda experiment, _: experiment.role != SERVER,
+            present=lambda experiment, _: experiment.role in ("both", SWARM),
             aimed=True,
             generates=True,
             vital=True,

@@ -44,6 +44,7 @@ _WAITED = "wait_s", "waited", "acquired"
 _UNBROKEN = "\N{NO-BREAK SPACE}"
 _SHOWN = {
     "server": ("service_time", "framing", "size"),
+    "relay": ("fault",),
     "swarm": ("rate", "arrivals", "clients", "permits", "size", "think_time", "lifetime", "framing"),
     "both": (
         "rate",
@@ -100,6 +101,8 @@ def title_of(report: Report) -> str:
     if server == "default":
         server = DEFAULT_SERVERS.get(str(experiment.get("transport")), server)
     what = server if role != "swarm" else _spoken(report) or "swarm"
+    if role == "relay":
+        what = f"tap of {experiment['target']}"
     parts = [
         f"{_carrier(experiment)} {what}",
         known(report, "loop"),
@@ -128,7 +131,7 @@ def _role(report: Report) -> str:
 
 
 def _headline(report: Report) -> str:
-    roles = {"both": "server and clients", "server": "server", "swarm": "clients"}
+    roles = {"both": "server and clients", "server": "server", "swarm": "clients", "relay": "relay"}
     return (
         f"SockScope: {_carrier(report['experiment'])} {roles[_role(report)]}, "
         f"{_where(report)}, {known(report, 'loop')}, {_length(report)}"
@@ -497,7 +500,9 @@ def _connected(report: Report) -> str:
     """Return how many clients had a connection, where not all had one when the figures began."""
     clients, ready_s = report.get("clients") or {}, known(report, "clients.ready_after_s")
     # A number of requests may be made before the last client is there.
-    if "ready_after_s" not in clients or known(report, "experiment.requests") or _role(report) == "server":
+    if "ready_after_s" not in clients or known(report, "experiment.requests"):
+        return ""
+    if _role(report) in ("server", "relay"):
         return ""
     experiment = report["experiment"]
     asked = min(filter(None, (experiment.get("clients"), experiment.get("pool"))), default=0)

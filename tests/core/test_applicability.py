@@ -10,7 +10,7 @@ from sockscope.core.config.applicability import idle_fields, offered, unknown_fi
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.models import SERVER_MODELS, SERVERS, SERVERS_OF, TRANSPORTS, ServerModel
 from sockscope.core.config.tuning import Tuning
-from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.roles import RELAY, SERVER, SWARM
 
 SERVER_FIELDS = {key for key, entry in FIELDS.items() if entry.spec.role == SERVER}
 CLIENT_FIELDS = {key for key, entry in FIELDS.items() if entry.spec.role == SWARM}
@@ -56,7 +56,7 @@ def test_what_is_idle_is_a_field_and_has_its_reason(experiment: Experiment, tuni
     assert all(idle.values())
     vain = without_effect(experiment)
     assert {key: idle[key] for key in vain} == vain
-    assert ("place" in idle) == (tuning.server_processes > 1)
+    assert ("place" in idle) == (tuning.server_processes > 1 or experiment.role == RELAY)
 
 
 TCP_ONLY = {

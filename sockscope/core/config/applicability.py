@@ -17,25 +17,35 @@ from sockscope.core.config.tuning import Tuning
 from sockscope.core.impairment.fault import text_of
 from sockscope.core.impairment.kinds import FaultKind, faults_of
 from sockscope.core.impairment.turning import toggled
-from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.roles import RELAY, SERVER, SWARM
 from sockscope.errors import ConfigError, FieldFault
 
 _OF_IP = frozenset(key for key, entry in FIELDS.items() if entry.spec.of_ip)
 _NOT_OF_UNIX = "a Unix socket has no such thing"
 _ABSENT = {SERVER: "the server is elsewhere", SWARM: "there are no clients here"}
 """Why the fields of a role that does not run here mean nothing."""
+_OF_NO_TAP = "server and clients are elsewhere"
+"""The same, where there is nothing but a relay between them."""
 
 
 def unknown_fields(role: str) -> frozenset[str]:
-    """Return the keys of the fields that a run of ``role`` (``both``, ``server``, ``swarm``) lacks."""
+    """Return the keys of the fields that a run of ``role`` (that of an experiment) lacks.
+
+    A relay alone has those that are ``of_tap``.
+    """
     if role == "both":
         return frozenset()
+    if role == RELAY:
+        return frozenset(key for key, entry in FIELDS.items() if not entry.spec.of_tap)
     return frozenset(key for key, entry in FIELDS.items() if entry.spec.role not in ("", role))
 
 
 def without_effect(experiment: Experiment) -> Mapping[str, str]:
     """Return, by key, the fields that mean nothing to this run, each with the reason in words."""
-    found = {key: _ABSENT[FIELDS[key].spec.role] for key in unknown_fields(experiment.role)}
+    found = {
+        key: _OF_NO_TAP if experiment.role == RELAY else _ABSENT[FIELDS[key].spec.role]
+        for key in unknown_fields(experiment.role)
+    }
     if _mixes_families(experiment):
         found["family"] = "the target has addresses of both families"
     if is_unix(experiment.target if experiment.role == SWARM else experiment.bind):
@@ -82,7 +92,7 @@ def idle_fields(experiment: Experiment, tuning: Tuning) -> Mapping[str, str]:
     """
     found = {**_ignored_by_loop(tuning), **_ignored_by_transport(tuning), **_ignored_by_placement(tuning)}
     model = server_model(tuning.transport, tuning.server)
-    if model is not None and experiment.role != SWARM and not experiment.own_server:
+    if model is not None and experiment.role not in (SWARM, RELAY) and not experiment.own_server:
         found |= _ignored_by_model(model, experiment.loop)
         if tuning.tls:
             why = f"has no effect on the {model.name} server over TLS"

@@ -32,7 +32,7 @@ from sockscope.core.config.presets import PRESETS
 from sockscope.core.config.tls import parse_alpn, parse_server_name
 from sockscope.core.config.tuning import MAX_SECONDS, Tuning
 from sockscope.core.impairment.fault import parse_faults, text_of
-from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.roles import RELAY, SERVER, SWARM
 from sockscope.core.wire.dialogue import COUNT, FAULT, IGNORE, Dialogue
 from sockscope.core.wire.ends import End, Known, Size, Until, UntilLine, parse_id_field, parse_length_field
 from sockscope.core.wire.framing import MAX_FRAME_BYTES
@@ -60,18 +60,19 @@ class Experiment:
 
     tuning: Tuning = field(default_factory=Tuning)
     role: str = declared("both", "role", "role", Kind.CHOICE,
-        "what runs here: both, or one of them", choices=("both", SERVER, SWARM),
-        subject=Subject.CIRCUMSTANCE, varied=False, flag=None)  # fmt: skip
+        "what runs here: both, or one of them", choices=("both", SERVER, SWARM, RELAY),
+        of_tap=True, subject=Subject.CIRCUMSTANCE, varied=False, flag=None)  # fmt: skip
     target: str = declared("", "target", "target", Kind.TEXT,
         "address of a server that runs elsewhere; several, separated by commas, are tried in turn",
-        role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False,
+        role=SWARM, of_tap=True, subject=Subject.CIRCUMSTANCE, varied=False,
         flag=Flag(metavar="HOST:PORT", argument_of=SWARM, in_race=False))  # fmt: skip
     allow_remote: bool = declared(False, "allow_remote", "allow remote", Kind.FLAG,
         "let the clients aim at another machine",
-        role=SWARM, subject=Subject.CIRCUMSTANCE, flag=Flag(in_race=False, only_typed=bool))  # fmt: skip
+        role=SWARM, of_tap=True, subject=Subject.CIRCUMSTANCE,
+        flag=Flag(in_race=False, only_typed=bool))  # fmt: skip
     loop: str = declared("uvloop", "loop", "loop", Kind.CHOICE,
         "event loop that everything runs on", choices=("uvloop", "asyncio"),
-        subject=Subject.SETUP, varied=False, knob=Knob(40, "N"))  # fmt: skip
+        of_tap=True, subject=Subject.SETUP, varied=False, knob=Knob(40, "N"))  # fmt: skip
     allocator: str = declared("calm", "allocator", "allocator", Kind.CHOICE,
         "how glibc's malloc is set up: calm (thresholds lifted by freeing one large block), "
         "default (as it comes), tuned (thresholds set in the environment of child processes)",
@@ -79,15 +80,15 @@ class Experiment:
         subject=Subject.SETUP)  # fmt: skip
     bind: str = declared("", "bind", "bind", Kind.TEXT,
         "address or name that the server listens on, or unix:/path, unix:@name; the loopback by default",
-        role=SERVER, subject=Subject.CIRCUMSTANCE,
+        role=SERVER, of_tap=True, subject=Subject.CIRCUMSTANCE,
         flag=Flag(metavar="ADDRESS", only_typed=lambda host: _is_open(str(host))))  # fmt: skip
     port: int = declared(0, "port", "port", Kind.COUNT,
         "port of the server; 0 = the kernel chooses", high=65_535,
-        role=SERVER, of_ip=True, subject=Subject.CIRCUMSTANCE, varied=False,
+        role=SERVER, of_ip=True, of_tap=True, subject=Subject.CIRCUMSTANCE, varied=False,
         flag=Flag("-p", in_race=False))  # fmt: skip
     duration_s: float = declared(0.0, "duration", "duration", Kind.DURATION,
         "length of the run; 0 = until stopped", high=31_536_000, zero_word="until stopped",
-        subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-d", in_race=False))  # fmt: skip
+        of_tap=True, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-d", in_race=False))  # fmt: skip
     requests: int = declared(0, "requests", "requests", Kind.COUNT,
         "stop after this many requests; 0 = no limit", high=1e15, zero_word="no limit",
         role=SWARM, subject=Subject.CIRCUMSTANCE, varied=False, flag=Flag("-n"))  # fmt: skip
@@ -110,10 +111,10 @@ class Experiment:
         role=SERVER, subject=Subject.WORKLOAD, varied=False, flag=Flag(in_race=False))  # fmt: skip
     backlog: int = declared(4_096, "backlog", "backlog", Kind.COUNT,
         "connections the kernel may queue until they are accepted", low=1, high=65_535,
-        role=SERVER, transport="tcp", subject=Subject.SETUP)  # fmt: skip
+        role=SERVER, transport="tcp", of_tap=True, subject=Subject.SETUP)  # fmt: skip
     max_connections: int = declared(20_000, "max_connections", "max connections", Kind.COUNT,
         "connections the server holds at once; any more are closed on arrival", low=1, high=1_000_000,
-        role=SERVER, subject=Subject.SETUP)  # fmt: skip
+        role=SERVER, of_tap=True, subject=Subject.SETUP)  # fmt: skip
     idle_timeout_s: float = declared(0.0, "idle_timeout", "idle timeout", Kind.DURATION,
         "the server closes a connection that has been silent for this long and awaits no answer; 0 = never",
         high=MAX_SECONDS, zero_word="off",
@@ -226,7 +227,7 @@ class Experiment:
         role=SWARM, subject=Subject.SETUP, flag=_FILE)  # fmt: skip
     seed: int = declared(1, "seed", "seed", Kind.COUNT,
         "seed of everything random (backoff jitter)", high=1 << 62,
-        role=SWARM, subject=Subject.CIRCUMSTANCE)  # fmt: skip
+        role=SWARM, of_tap=True, subject=Subject.CIRCUMSTANCE)  # fmt: skip
     checkout: str = ""
     """Where the files of the revision are that own code is of; whoever runs it puts them there."""
 
@@ -237,7 +238,7 @@ class Experiment:
         faulty = {fault.field for fault in found}
         if not faulty & {"role", "bind", "target"}:
             yield from self._address_faults()
-        if self.role != "server" and not faulty & {*DIALOGUE, *ENDS}:
+        if self.role not in (SERVER, RELAY) and not faulty & {*DIALOGUE, *ENDS}:
             yield from dialogue_faults(self)
         if self.role != "swarm" and faulty.isdisjoint({*OWN, "handler_arg"}):
             yield from own_server_faults(self)
@@ -258,7 +259,7 @@ class Experiment:
             yield from _address_faults("bind", self.bind, self.bind, self.tuning.family)
             if why := why_not_one_machine(self.bind):
                 yield FieldFault("bind", self.bind, why)
-        if self.role != "swarm":
+        if self.role not in (SWARM, RELAY):
             if self.pid and self.role == "both":
                 yield FieldFault("pid", self.pid, "is the process of a server elsewhere: only with --target")
             return
@@ -269,7 +270,9 @@ class Experiment:
             return
         # Those of the other family are tried when this one's lead nowhere.
         near = next((host for host in hosts if family_name(host) == self.tuning.family), hosts[0])
-        yield from _address_faults("target", self.target, near, self.tuning.family)
+        # A relay may listen at one family and pass on to another.
+        family = self.tuning.family if self.role == SWARM else family_name(near)
+        yield from _address_faults("target", self.target, near, family)
         if why := next(filter(None, map(why_not_one_machine, hosts)), ""):
             yield FieldFault("target", self.target, why)
         if len({family_name(host) == "unix" for host in hosts}) > 1:
@@ -279,7 +282,7 @@ class Experiment:
 
     @property
     def targets(self) -> tuple[Address, ...]:
-        """The addresses that the swarm aims at, tried in turn; raises ValueError where one is faulty."""
+        """The addresses that the swarm or a relay alone aims at, tried in turn; raises ValueError."""
         return tuple(map(parse_target, self.target.split(",")))
 
     def names_address(self, tuning: Tuning) -> bool:
@@ -289,7 +292,7 @@ class Experiment:
     @property
     def own_server(self) -> str:
         """``module:name`` of the user's own code, ``@revision`` included; empty where a model serves."""
-        return "" if self.role == "swarm" else self.handler or self.protocol or self.asgi
+        return "" if self.role in (SWARM, RELAY) else self.handler or self.protocol or self.asgi
 
     @property
     def own_key(self) -> str:
@@ -337,7 +340,7 @@ class Experiment:
         field tells how an answer ends there is no framing; a connection that ends with its answer carries one
         request. What is faulty is left as it is.
         """
-        if self.role == "server":
+        if self.role in (SERVER, RELAY):
             return self
         if self.asgi and self.role == "both" and not (self.request or self.ends):
             http = PRESETS["http"]
@@ -359,7 +362,7 @@ class Experiment:
     def unsettled(self) -> Self:
         """Return it with the defaults of what followed from other fields, for those to be others."""
         settled = self.settled().tuning
-        if self.role == "server" or settled != self.tuning:
+        if self.role in (SERVER, RELAY) or settled != self.tuning:
             return self  # what stands there does not follow from anything
         dialogue, default = self.dialogue, Tuning()
         size = default.request_bytes if dialogue.requests else settled.request_bytes

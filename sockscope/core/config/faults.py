@@ -19,6 +19,7 @@ from sockscope.core.impairment.kinds import FAULTS, LINK, FaultKind, faults_of
 from sockscope.core.impairment.kinds import SERVER as IN_SERVER
 from sockscope.core.impairment.link import link_faults
 from sockscope.core.impairment.quantity import Quantity, format_quantity
+from sockscope.core.roles import RELAY, SWARM
 from sockscope.core.wire.dialogue import FAULT
 from sockscope.core.wire.ends import Known, Until
 from sockscope.core.wire.requests import MAX_REQUESTS, Requests, parse_weights
@@ -138,7 +139,7 @@ def placed_faults(experiment: Experiment) -> Iterator[FieldFault]:
             )
         if kind.where != IN_SERVER:
             continue
-        if experiment.role == "swarm":
+        if experiment.role in (SWARM, RELAY):
             yield FieldFault("fault", fault.text, "is made in a server here, and the server is elsewhere")
         elif not experiment.own_server and (why := _not_of_model(kind, experiment.tuning)):
             yield FieldFault("fault", fault.text, why)

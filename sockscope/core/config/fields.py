@@ -97,7 +97,8 @@ class FieldSpec:
     ``words`` are other ways to write a value (``request`` for a lifetime of 1), in the range or not.
 
     Where it means something: ``role`` is the only role that knows it (empty: the run or several roles do),
-    ``transport`` the only transport. ``of_ip`` fields mean nothing to Unix sockets. ``of_model`` fields are
+    ``transport`` the only transport. ``of_ip`` fields mean nothing to Unix sockets, and to a relay alone only
+    those that are ``of_tap`` mean something. ``of_model`` fields are
     known to server models, but not to the user's own server; ``of_loop`` fields only to server models on the
     event loop. What a single model ignores is told in :mod:`sockscope.core.config.models`.
 
@@ -125,6 +126,7 @@ class FieldSpec:
     role: str = ""
     transport: str = ""
     of_ip: bool = False
+    of_tap: bool = False
     of_model: bool = False
     of_loop: bool = False
     new_sockets: bool = False

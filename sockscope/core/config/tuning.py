@@ -44,12 +44,12 @@ class Tuning:
 
     transport: str = declared("tcp", "transport", "transport", Kind.CHOICE,
         "what carries the requests", choices=TRANSPORTS,
-        subject=Subject.WORKLOAD, new_sockets=True, knob=Knob(10, "t"),
+        of_tap=True, subject=Subject.WORKLOAD, new_sockets=True, knob=Knob(10, "t"),
         flag=Flag(called="--udp"))  # fmt: skip
     family: str = declared("ipv4", "family", "family", Kind.CHOICE,
         "address family: unix carries TCP's streams and UDP's datagrams over Unix sockets",
         choices=FAMILIES,
-        subject=Subject.SETUP, new_sockets=True, knob=Knob(20, "v"),
+        of_tap=True, subject=Subject.SETUP, new_sockets=True, knob=Knob(20, "v"),
         flag=Flag(called="-4/-6/--unix"))  # fmt: skip
     framing: str = declared("length", "framing", "framing", Kind.CHOICE,
         "how TCP messages are told apart", choices=("length", "newline", "fixed", "none"),
@@ -160,7 +160,7 @@ class Tuning:
         transport="tcp", subject=Subject.SETUP, new_sockets=True, knob=Knob(270))  # fmt: skip
     lens: bool = declared(False, "lens", "lens", Kind.FLAG,
         "look into the event loops: how busy they are, and what holds them up",
-        subject=Subject.CIRCUMSTANCE, varied=False, knob=Knob(280),
+        of_tap=True, subject=Subject.CIRCUMSTANCE, varied=False, knob=Knob(280),
         flag=Flag(in_race=False))  # fmt: skip
     accept: str = declared("", "accept", "accept", Kind.TEXT,
         "pattern that a good answer has in it, such as '/^HTTP.1.1 2/'; any other is an error",
@@ -171,7 +171,8 @@ class Tuning:
 
     fault: str = declared("", "fault", "faults", Kind.FAULTS,
         "fault on demand, such as 'loss=2%' or 'delay=20ms up': on the link by a relay, or in the server",
-        subject=Subject.SETUP, several=True, knob=Knob(290, "F"), flag=Flag(metavar="FAULT"))  # fmt: skip
+        of_tap=True, subject=Subject.SETUP, several=True, knob=Knob(290, "F"),
+        flag=Flag(metavar="FAULT"))  # fmt: skip
 
     @property
     def faults(self) -> tuple[Fault, ...]:

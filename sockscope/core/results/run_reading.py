@@ -30,7 +30,7 @@ def main_section(report: Report) -> str:
 
 
 def main_section_of(role: object) -> str:
-    """Return the same for a run of this role (``both``, ``server``, ``swarm``)."""
+    """Return the same for a run of this role (``both``, ``server``, ``swarm``, ``relay``)."""
     return "server" if role == "server" else "totals"
 
 

@@ -50,6 +50,7 @@ from sockscope.core.results.schema import (
     written,
 )
 from sockscope.core.results.shape import FLAG, NAME, NUMBER, SCALAR, TEXT, list_of, one_of, optional, record
+from sockscope.core.roles import RELAY
 from sockscope.core.run.adding import joined
 from sockscope.core.run.datagrams import flows
 from sockscope.core.run.figures import figures, stall_s, without_answer, without_response
@@ -82,7 +83,9 @@ class _Source:
 
     @property
     def swarm(self) -> RoleSnapshot | None:
-        return self.snapshot.swarm
+        """The role that sees requests as clients do: they themselves, or a relay that is alone with them."""
+        alone = self.snapshot.experiment.role == RELAY
+        return self.snapshot.relay if alone else self.snapshot.swarm
 
     @property
     def server(self) -> RoleSnapshot | None:
@@ -206,7 +209,7 @@ def _tcp(role: RoleSnapshot | None) -> dict[str, Any] | None:
 
 
 def _clients(source: _Source) -> dict[str, Any] | None:
-    swarm = source.swarm
+    swarm = source.snapshot.swarm
     if swarm is None:
         return None
     return {
@@ -438,7 +441,7 @@ _MEASURED: tuple[_Field, ...] = (
 _INTERVAL = (*head("interval"), *_MEASURED)
 _SUMMARY: tuple[_Field, ...] = (
     *head("summary"),
-    ResultField("experiment", experiment_shape(role=one_of("both", "server", "swarm")), _experiment),
+    ResultField("experiment", experiment_shape(role=one_of("both", "server", "swarm", "relay")), _experiment),
     ResultField("environment", ENVIRONMENT, lambda source: dict(source.environment)),
     ResultField("address", TEXT, _address),
     ResultField("loop", TEXT, lambda source: source.snapshot.loop_name),

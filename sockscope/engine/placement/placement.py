@@ -254,7 +254,8 @@ class Placement:
 
     def stall(self, seconds: float) -> bool:
         """Let whoever serves stand still, wherever it runs; False where nobody here does."""
-        serving = [role for p in self._roles.values() if p.kind.listens for role in p.hosted]
+        kinds = [p for p in self._roles.values() if p.kind.listens and not p.kind.aimed]
+        serving = [role for p in kinds for role in p.hosted]
         for role in serving:
             role.stall(seconds)
         return bool(serving)

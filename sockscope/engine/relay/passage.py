@@ -10,8 +10,10 @@ from typing import Protocol
 from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.events import CloseReason
+from sockscope.core.roles import RELAY
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.relay.direction import DOWN, UP, Direction
+from sockscope.engine.relay.overheard import Overheard
 from sockscope.engine.relay.schedule import Schedule
 from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.unix_sockets import SocketFiles
@@ -39,6 +41,8 @@ class Common:
         self.schedule = Schedule(self.loop)
         self.files = SocketFiles()
         self.up, self.down = Direction(UP, experiment.seed), Direction(DOWN, experiment.seed)
+        self.overheard = Overheard(recorder) if experiment.role == RELAY else None
+        """What is told apart of what passes, where that is looked at: where nobody else here sees it."""
         self.is_impaired = False
         """Whether any fault is on."""
         self.generation = 0

@@ -17,6 +17,7 @@ from sockscope.core.run.relay import RelayFigures
 from sockscope.core.run.snapshot import RoleSnapshot
 from sockscope.engine.addresses import targets_of
 from sockscope.engine.recorded_role import RecordedRole
+from sockscope.engine.relay.overheard import QUIET_S, Overheard
 from sockscope.engine.relay.passage import Common, Passage
 from sockscope.engine.relay.tcp import TcpPassage
 from sockscope.engine.relay.udp import UdpPassage
@@ -32,9 +33,11 @@ class Relay(RecordedRole):
 
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(RELAY)
-        self.recorder.count_no_frames()
         self._experiment = experiment
-        self._common = Common(experiment, self.recorder)
+        common = self._common = Common(experiment, self.recorder)
+        if common.overheard is None:
+            self.recorder.count_no_frames()
+        self._listening: asyncio.TimerHandle | None = None
         self._passage: Passage | None = None
         self._tuning: Tuning | None = None
         self._draining: dict[Passage, asyncio.Task[None]] = {}
@@ -50,7 +53,14 @@ class Relay(RecordedRole):
             self._common.close()
             raise
         self.recorder.start()
+        if self._common.overheard is not None:
+            self._overhear(self._common.overheard)
         return self._passage.address
+
+    def _overhear(self, overheard: Overheard) -> None:
+        """End answers that only silence ends, again and again."""
+        overheard.look(perf_counter())
+        self._listening = self._common.loop.call_later(QUIET_S / 2, self._overhear, overheard)
 
     async def apply(self, assignment: Assignment) -> Address:
         """Take over a tuning. Another transport or family gets an address of its own; the old one drains."""
@@ -86,7 +96,10 @@ class Relay(RecordedRole):
             await passage.turn()
 
     def _open(self, tuning: Tuning) -> Passage:
+        experiment = self._experiment
         address = LOOPBACK[tuning.family], 0
+        if experiment.role == RELAY:
+            address = experiment.bind or address[0], experiment.port
         return _PASSAGES[tuning.transport](self._common, address, self._experiment.max_connections)
 
     async def _finish(self, passage: Passage) -> None:
@@ -124,6 +137,8 @@ class Relay(RecordedRole):
             # Streams have let go of theirs: these are datagrams that are due later.
             direction.undelivered += direction.held
             direction.held = direction.held_bytes = 0
+        if self._listening is not None:
+            self._listening.cancel()
         self._common.close()
         self.recorder.stop()
         self.recorder.fold()
@@ -142,7 +157,7 @@ class Relay(RecordedRole):
             datagrams_dropped=up.dropped + down.dropped,
             datagrams_unread=up.unread + down.unread,
         )
-        current = self._passage
+        current, overheard = self._passage, common.overheard
         return RoleSnapshot(
             role=RELAY,
             transport=self._tuning.transport if self._tuning is not None else "",
@@ -154,6 +169,12 @@ class Relay(RecordedRole):
             not_accepting=current.not_accepting if current is not None else "",
             connected_s=recorder.connected.total_s(now_s),
             unwritable_s=recorder.unwritable.total_s(now_s),
+            in_flight=overheard.under_way if overheard is not None else 0,
+            serves_as=overheard.names if overheard is not None else "",
+            service_time=recorder.service_time.copy(),
+            response_time=recorder.response_time(),
+            gaps=recorder.gaps.copy(),
+            last_answer_s=recorder.last_answer_s,
             # The recorder calls it lateness: how late the relay is with what it passes on.
             relay=RelayFigures(up, down, recorder.schedule_lateness.copy()),
         )

@@ -21,6 +21,7 @@ from sockscope.core.impairment.stream import NONE, Fate
 from sockscope.engine.addresses import both_ends, family_of, socket_address
 from sockscope.engine.options import set_no_delay
 from sockscope.engine.os_errors import close_reason, describe
+from sockscope.engine.relay.overheard import Talk
 from sockscope.engine.relay.passage import Common
 from sockscope.engine.relay.way import BROKEN, Way
 from sockscope.engine.swarm.readiness import READ, READ_ONCE, WRITE
@@ -53,6 +54,7 @@ class Splice:
         self._untried = list(common.targets)
         self._give_up_s = perf_counter() + common.connect_timeout_s
         self._up: Way | None = None
+        self.talk = Talk(common.overheard, record) if common.overheard is not None else None
         self.breaking = False
         """Whether one side has broken it, so that an end of the other is none to be passed on."""
         self.counts_from_s = record.opened_s
@@ -204,6 +206,8 @@ class Splice:
         if self._up is not None:
             self._up.forget()
             self._up.back.forget()
+        if self.talk is not None:
+            self.talk.end()
         self.common.readiness.remove(self.client)
         self.client.close()
         self._drop_server()

@@ -22,6 +22,7 @@ from sockscope.engine.addresses import both_ends, family_of, plain_address, sock
 from sockscope.engine.options import receive_buffer, take_unread
 from sockscope.engine.os_errors import close_reason, describe, has_no_room, listen_error
 from sockscope.engine.relay.direction import Direction
+from sockscope.engine.relay.overheard import Datagrams
 from sockscope.engine.relay.passage import Common
 from sockscope.engine.servers.accept_gate import AcceptGate
 from sockscope.engine.servers.endpoint import Remote
@@ -53,7 +54,7 @@ class Peer:
     """A client, by its address, and the socket through which the server hears of it."""
 
     __slots__ = (
-        "_passage", "dropped", "file", "gone", "heard_s", "owed", "record", "remote", "send", "sock",
+        "_passage", "dropped", "file", "gone", "heard_s", "owed", "record", "remote", "send", "sock", "talk",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +72,8 @@ class Peer:
         self.dropped = 0
         """What the kernel had dropped at the socket when it was looked at last."""
         self.gone = False
+        overheard = passage.overheard
+        self.talk = Datagrams(overheard, record) if overheard is not None else None
 
     def ready(self, _: int) -> None:
         """The server has answered."""
@@ -82,6 +85,7 @@ class UdpPassage:
 
     def __init__(self, common: Common, address: Address, most: int) -> None:
         self._common = common
+        self.overheard = common.overheard
         self._most = most
         self._peers: dict[Remote, Peer] = {}
         self._gate = AcceptGate(common.recorder)
@@ -135,6 +139,8 @@ class UdpPassage:
     def _pass_up(self, peer: Peer, data: bytes | memoryview, since_s: float) -> None:
         """Send a datagram on to the server; ``since_s`` is when it was ready to go."""
         up = self._common.up
+        if peer.talk is not None:
+            peer.talk.ask(data, perf_counter())
         try:
             try:
                 peer.send(data)
@@ -165,6 +171,8 @@ class UdpPassage:
         down.bytes_in += size
         self._last_s = peer.heard_s = common.readiness.turn_s
         peer.owed -= 1
+        if peer.talk is not None:
+            peer.talk.answer(common.view[:size], perf_counter())
         if common.is_impaired:
             self._impair(down, peer, bytes(common.view[:size]))
         else:
@@ -358,6 +366,8 @@ class UdpPassage:
     def _forget(self, peer: Peer, reason: CloseReason) -> None:
         common, down = self._common, self._common.down
         peer.gone = True
+        if peer.talk is not None:
+            peer.talk.end()
         del self._peers[peer.remote]
         self._look_at(peer)
         down.unread += sum(1 for _ in take_unread(peer.sock))

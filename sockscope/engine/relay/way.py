@@ -58,6 +58,7 @@ class Way:
         "_send",
         "_splice",
         "_stopped",
+        "_talk",
         "back",
         "ended",
         "is_up",
@@ -84,6 +85,7 @@ class Way:
         self.is_up = direction.name == UP
         self.source, self.target = source, target
         self._recv_into, self._send = source.recv_into, target.send
+        self._talk = splice.talk
         self.pending = b""
         """What was to be written and the target has not taken yet."""
         self.ended = False
@@ -133,6 +135,8 @@ class Way:
             record.odd_reads += 1
             record.odd_bytes_in += size
             record.tally.changed = True
+        elif self._talk is not None:
+            self._talk.answer(common.view[:size], perf_counter())
         if self._is_slow:
             self._hold(bytes(common.view[:size]))
         else:
@@ -142,6 +146,8 @@ class Way:
 
     def _write(self, data: bytes | memoryview, since_s: float) -> None:
         """Write what is to go since ``since_s``; what is not taken waits, and so does the source."""
+        if self.is_up and self._talk is not None:
+            self._talk.ask(data, perf_counter())
         try:
             sent = self._send(data)
         except BlockingIOError:

@@ -1,0 +1,130 @@
+"""A relay alone between a client and a server that are not ours: what it counts is what they said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from sockscope.core.addresses import format_address, split_address
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.run.snapshot import Cursors, RoleSnapshot
+from sockscope.engine.engine import Engine
+from tests.waiting import until
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+CURSORS = Cursors(most_events=100, most_exchanges=100)
+
+
+@asynccontextmanager
+async def tapped(serve: Serve) -> AsyncIterator[tuple[Engine, str, int]]:
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    target = format_address(server.sockets[0].getsockname())
+    async with server, Engine(Experiment(role="relay", target=target)) as engine:
+        yield engine, *split_address(engine.snapshot().main.address)
+
+
+def tap_of(engine: Engine) -> RoleSnapshot:
+    relay = engine.snapshot(CURSORS).relay
+    assert relay is not None
+    return relay
+
+
+async def said(host: str, port: int, data: bytes) -> bytes:
+    """Send ``data``, end, and return everything that comes."""
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(data)
+    writer.write_eof()
+    came = await reader.read()
+    writer.close()
+    return came
+
+
+async def pong(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer every command of RESP that has one part."""
+    while await reader.readline():
+        await reader.readline()
+        await reader.readline()
+        writer.write(b"+PONG\r\n")
+    writer.close()
+
+
+async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Speak first, and answer each line."""
+    writer.write(b"220 hello\r\n")
+    while line := await reader.readline():
+        writer.write(b"250 " + line)
+    writer.close()
+
+
+async def pages(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer each request of HTTP/1 with two chunks."""
+    while await reader.readline():
+        while await reader.readline() not in (b"\r\n", b""):
+            pass
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n3\r\nyes\r\n0\r\n\r\n")
+    writer.close()
+
+
+async def test_pipelined_commands_of_redis_are_told_apart() -> None:
+    async with tapped(pong) as (engine, host, port):
+        assert await said(host, port, b"*1\r\n$4\r\nPING\r\n" * 50) == b"+PONG\r\n" * 50
+        await until(lambda: tap_of(engine).totals.responses == 50)
+        tap = tap_of(engine)
+        assert (tap.totals.requests, tap.in_flight, tap.serves_as) == (50, 0, "RESP")
+        assert tap.service_time.total == 50
+        capture = await engine.capture(tap.exchanges[-1].record_id)
+        assert capture is not None
+        assert capture.request.data == b"*1\r\n$4\r\nPING\r\n"
+        assert capture.response is not None
+        assert capture.response.data == b"+PONG\r\n"
+
+
+async def test_requests_of_http_are_told_apart() -> None:
+    async with tapped(pages) as (engine, host, port):
+        came = await said(host, port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+        assert came.count(b"yes") == 3
+        await until(lambda: tap_of(engine).totals.responses == 3)
+        assert (tap_of(engine).totals.requests, tap_of(engine).serves_as) == (3, "HTTP/1")
+
+
+async def test_where_the_server_speaks_first_requests_are_told_by_turns() -> None:
+    async with tapped(greet) as (engine, host, port):
+        reader, writer = await asyncio.open_connection(host, port)
+        assert await reader.readline() == b"220 hello\r\n"
+        for line in (b"HELO\r\n", b"MAIL\r\n"):
+            writer.write(line)
+            assert await reader.readline() == b"250 " + line
+        # The last one ends with silence, while the connection stays open.
+        await until(lambda: tap_of(engine).totals.responses == 2)
+        assert tap_of(engine).totals.requests == 2
+        writer.close()
+
+
+async def test_a_form_that_is_broken_goes_on_by_turns_and_every_byte_passes() -> None:
+    sent = b"*1\r\n$4\r\nPING\r\n" + bytes(range(256)) * 1_000
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async with tapped(echo) as (engine, host, port):
+        assert await said(host, port, sent) == sent
+        await until(lambda: tap_of(engine).connections_open == 0)
+        engine_events = engine.snapshot(CURSORS).events
+        assert any("told apart by turns from here on" in event.text for event in engine_events)
+        assert tap_of(engine).in_flight == 0
+
+
+async def test_a_target_that_does_not_answer_is_told_and_the_tap_stays() -> None:
+    server = await asyncio.start_server(pong, "127.0.0.1", 0)
+    target = format_address(server.sockets[0].getsockname())
+    server.close()
+    async with Engine(Experiment(role="relay", target=target)) as engine:
+        address = split_address(engine.snapshot().main.address)
+        _, writer = await asyncio.open_connection(*address)
+        await until(lambda: tap_of(engine).totals.connections_refused == 1)
+        assert engine.state.value == "running"
+        writer.close()
