@@ -13,7 +13,7 @@ from textual.widgets import Static
 from sockscope.core import units
 from sockscope.core.connection import TCP_COLUMNS, ConnectionState, ConnectionView, TcpInfo
 from sockscope.core.events import EventKind
-from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM, numbered
+from sockscope.core.roles import RELAY, ROLE_NAMES, SERVER, SWARM, numbered
 from sockscope.core.run.datagrams import flows
 from sockscope.core.run.snapshot import ConnectionQuery, Cursors, RoleSnapshot, Snapshot
 from sockscope.faces.flows import DIRECTIONS, UNBROKEN, sum_of
@@ -119,9 +119,12 @@ class ConnectionsPanel(DetailListing):
         """Show the rows that the snapshot holds."""
         snapshot = state.snapshot
         if not self._role:
-            self._role = "server" if snapshot.server is not None else "swarm"
+            alone = RELAY if snapshot.experiment.role == RELAY else SWARM
+            self._role = SERVER if snapshot.server is not None else alone
             self.post_message(QueryChanged())
         self._sides = [name for name in ROLE_NAMES if name in snapshot.roles or name in (SERVER, SWARM)]
+        if snapshot.experiment.role == RELAY:
+            self._sides = [RELAY]
         role = snapshot.roles.get(self._role)
         views = role.connections if role is not None else ()
         self._views = {view.conn_id: view for view in views}
@@ -227,7 +230,7 @@ def _row(view: ConnectionView) -> Row:
         (
             numbered(view.role, view.conn_id),
             # The end that tells connections apart: clients all have the server's address as their remote one.
-            view.remote_address if view.role == "server" else view.local_address,
+            view.local_address if view.role == SWARM else view.remote_address,
             view.state.value,
             units.format_age(view.age_s),
             _count(view.requests),
