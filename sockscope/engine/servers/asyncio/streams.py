@@ -92,16 +92,19 @@ class StreamsConnection(TcpConnection, asyncio.StreamReaderProtocol):
                         await asyncio.sleep(0)  # nothing above needs to wait, and others have their turn
         except OSError:
             return  # the peer is gone, and connection_lost has the reason
-        except FramingError as error:
-            self.endpoint.context.recorder.errors += 1
-            self.close(CloseReason.GARBAGE, str(error), abort=True)
-            return
-        except InjectedFault as error:
-            self.broken(told(error, EXCEPTION))
+        except (FramingError, InjectedFault) as error:
+            self._break_off(error)
             return
         if held := decoder.pending_bytes:
             self._reason_text = f"{held:,} B of an unfinished frame"
         writer.close()
+
+    def _break_off(self, error: FramingError | InjectedFault) -> None:
+        if isinstance(error, InjectedFault):
+            self.broken(told(error, EXCEPTION))
+        else:
+            self.endpoint.context.recorder.errors += 1
+            self.close(CloseReason.GARBAGE, str(error), abort=True)
 
     def _answer(self, read_s: float, frame: Frame, writer: asyncio.StreamWriter) -> None:
         self.record.odd_write(len(frame.wire))
