@@ -10,9 +10,9 @@ from dataclasses import replace
 from time import perf_counter
 
 from sockscope.core.connection import ConnectionView
-from sockscope.core.run.client_states import ClientSample, ServiceSample
+from sockscope.core.run.client_states import ClientSample, RelayedSample, ServiceSample
 from sockscope.core.run.lens import Hold
-from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
+from sockscope.core.run.snapshot import Capture, Cursors, Relayed, RoleSnapshot, ServerSide
 from sockscope.engine.captures import CaptureRing
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.role import Role
@@ -107,6 +107,7 @@ class RecordedRole(Role):
             connections_matching=matching,
             client_samples=self.client_samples(now_s) if cursors.clients else (),
             service_samples=self.service_samples(now_s) if cursors.clients else (),
+            relayed_samples=self.relayed_samples() if cursors.clients else (),
         )
 
     def client_samples(self, now_s: float) -> tuple[ClientSample, ...]:
@@ -115,6 +116,10 @@ class RecordedRole(Role):
 
     def service_samples(self, now_s: float) -> tuple[ServiceSample, ...]:
         """Return which connections it has accepted and serves: none."""
+        return ()
+
+    def relayed_samples(self) -> tuple[RelayedSample, ...]:
+        """Return which connections it passes on: none."""
         return ()
 
     def socket_of(self, conn_id: int) -> socket.socket | None:
@@ -149,6 +154,10 @@ class RecordedRole(Role):
 
     async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
         """Return None: it answers nothing."""
+        return None
+
+    async def find_relayed(self, seen_by_client: Capture) -> Relayed | None:
+        """Return None: nothing goes through it."""
         return None
 
     async def close_connection(self, conn_id: int) -> bool:

@@ -12,7 +12,7 @@ from sockscope.core.config.tls import Certificate
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
 from sockscope.core.run.lens import Hold
-from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
+from sockscope.core.run.snapshot import Capture, Cursors, Relayed, RoleSnapshot, ServerSide
 
 DRAIN_S = 5.0
 """How long connections may go on where nobody new is accepted any more."""
@@ -118,6 +118,10 @@ class Role(Protocol):
 
     async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
         """Return the answering side of an exchange, or None when it was not here or is no longer."""
+        ...
+
+    async def find_relayed(self, seen_by_client: Capture) -> Relayed | None:
+        """Return the connection of this role that an exchange went through on its way, or None."""
         ...
 
     async def count_held_up(self, hold: Hold) -> int:

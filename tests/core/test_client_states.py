@@ -7,12 +7,13 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.roles import RELAY, SERVER, SWARM
 from sockscope.core.run.client_states import (
     NOT_SEEN_S,
     ClientSample,
     Doing,
     Reception,
+    RelayedSample,
     ServiceSample,
     client_states,
     end_of,
@@ -62,6 +63,30 @@ def test_without_the_server_or_behind_something_else_nothing_is_claimed() -> Non
     ):
         assert client_states(snapshot).states == IN_FLIGHT * 2
         assert not client_states(snapshot).is_whole
+
+
+def behind_a_relay(clients: ClientSample, relayed: RelayedSample, service: ServiceSample) -> list[int]:
+    """Return the states of clients that are aimed at a relay before the server."""
+    snapshot = seen((clients,), (service,), address="127.0.0.1:81")
+    relay = replace(role(RELAY, Totals()), address="127.0.0.1:80", relayed_samples=(relayed.later(0.0),))
+    states = client_states(replace(snapshot, roles=snapshot.roles | {RELAY: relay}))
+    assert states.is_whole
+    return list(states.states)
+
+
+def test_behind_a_relay_its_ends_are_those_that_the_server_knows() -> None:
+    # The server calls them 201, 202 and 203; the relay has not connected the last one yet.
+    relayed = RelayedSample([101, 102, 103], [201, 202, 203], [2.0, 2.0, 2.0])
+    found = behind_a_relay(
+        asking(IN_FLIGHT * 4, [1.0] * 4), relayed, ServiceSample(10.0, [201, 202], [201, 104])
+    )
+    assert found == [Doing.SERVED, Doing.IN_FLIGHT, Doing.IN_BACKLOG, Doing.IN_FLIGHT]
+
+
+def test_what_a_relay_has_connected_since_the_server_told_is_not_judged() -> None:
+    relayed = RelayedSample([101, 102, 103], [201, 202, 203], [10.05, NOT_SEEN_S, 9.9])
+    found = behind_a_relay(asking(IN_FLIGHT * 3, [1.0] * 3), relayed, ServiceSample(10.0, [], []))
+    assert found == [Doing.IN_FLIGHT, Doing.IN_FLIGHT, Doing.IN_BACKLOG]
 
 
 def test_requests_that_cannot_be_told_apart_are_in_flight_only() -> None:

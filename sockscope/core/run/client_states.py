@@ -2,7 +2,8 @@
 
 Each process of the swarm samples its clients, and each of the server its connections, when a reader asks for
 it. Only the two together tell whether a connection is in the backlog, or a request in service:
-:func:`client_states` puts them together, by the ends of the connections.
+:func:`client_states` puts them together, by the ends of the connections. A relay in between has a connection
+to the server for each of a client, and tells which belong together.
 """
 
 from __future__ import annotations
@@ -118,6 +119,20 @@ class ServiceSample:
     in_service: Sequence[int] | None = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RelayedSample:
+    """The connections of a relay: of each the client's end, its own end towards the server (:func:`end_of`),
+    and since when it has been connected to that; :data:`NOT_SEEN_S` over UDP."""
+
+    client_ends: Sequence[int] = ()
+    server_ends: Sequence[int] = ()
+    connected_s: Sequence[float] = ()
+
+    def later(self, by_s: float) -> RelayedSample:
+        """Return the same with every moment later by so much."""
+        return replace(self, connected_s=[moment_s and moment_s + by_s for moment_s in self.connected_s])
+
+
 def end_of(address: Address) -> int:
     """Return a number for the client's end of a connection, by which both ends of it call it."""
     return _host_number(address[0]) | address[1]
@@ -165,8 +180,7 @@ def client_states(snapshot: Snapshot) -> ClientStates:
     swarm = snapshot.swarm
     if swarm is None or not swarm.client_samples:
         return ClientStates()
-    server = _server_of(snapshot, swarm)
-    known = _Known.of(server.service_samples) if server is not None else None
+    known = _known_of(snapshot, swarm)
     parts = [(sample.numbers, _judged(sample, known)) for sample in swarm.client_samples]
     if len(parts) == 1:
         return ClientStates(*parts[0], is_whole=known is not None)
@@ -192,10 +206,15 @@ def reception(snapshot: Snapshot) -> Reception:
     return Reception(server.backlog if over_tcp else None, server.connections_open, in_service)
 
 
-def _server_of(snapshot: Snapshot, swarm: RoleSnapshot) -> RoleSnapshot | None:
-    """Return the server if it is the one that the clients are connected to, and not through something."""
-    server = snapshot.server
-    return server if server is not None and server.address == swarm.address else None
+def _known_of(snapshot: Snapshot, swarm: RoleSnapshot) -> _Known | None:
+    """Return what the server knows of the clients, if they are connected to it, or to a relay before it."""
+    server, relay = snapshot.server, snapshot.relay
+    known = _Known.of(server.service_samples) if server is not None else None
+    if server is None or known is None or server.address == swarm.address:
+        return known
+    if relay is None or relay.address != swarm.address or not relay.relayed_samples:
+        return None
+    return known.through(relay.relayed_samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +224,8 @@ class _Known:
     time_s: float
     accepted: frozenset[int] = field(repr=False)
     in_service: frozenset[int] | None = field(repr=False)
+    unaccepted: frozenset[int] | None = field(default=None, repr=False)
+    """Those that a relay has connected and the server has not accepted; None: all that are not accepted."""
 
     @classmethod
     def of(cls, samples: Sequence[ServiceSample]) -> _Known | None:
@@ -215,6 +236,25 @@ class _Known:
             min(sample.time_s for sample in samples),
             _together(sample.accepted for sample in samples),
             None if None in served else _together(one for one in served if one is not None),
+        )
+
+    def through(self, samples: Sequence[RelayedSample]) -> _Known:
+        """Return the same by the ends of those clients that are connected through a relay."""
+        accepted, in_service, unaccepted = set(), set(), set()
+        for sample in samples:
+            columns = sample.client_ends, sample.server_ends, sample.connected_s
+            for client, server, connected_s in zip(*columns, strict=True):
+                if server in self.accepted:
+                    accepted.add(client)
+                elif 0 < connected_s < self.time_s:
+                    unaccepted.add(client)
+                if self.in_service is not None and server in self.in_service:
+                    in_service.add(client)
+        return _Known(
+            self.time_s,
+            frozenset(accepted),
+            None if self.in_service is None else frozenset(in_service),
+            frozenset(unaccepted),
         )
 
 
@@ -228,9 +268,10 @@ def _judged(sample: ClientSample, known: _Known | None) -> bytes:
         return sample.states
     states = bytearray(sample.states)
     accepted, in_service = known.accepted, known.in_service or frozenset()
+    left = known.unaccepted
     for place, end, opened_s in zip(sample.places, sample.ends, sample.opened_s, strict=True):
         # What is younger than what the server has told may be accepted by now.
-        if 0 < opened_s < known.time_s and end not in accepted:
+        if 0 < opened_s < known.time_s and (end not in accepted if left is None else end in left):
             states[place] = Doing.IN_BACKLOG
         elif end in in_service and states[place] == Doing.IN_FLIGHT:
             states[place] = Doing.SERVED

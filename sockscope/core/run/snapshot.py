@@ -36,7 +36,7 @@ from sockscope.core.run.adding import (
     listed,
     since,
 )
-from sockscope.core.run.client_states import ClientSample, ServiceSample
+from sockscope.core.run.client_states import ClientSample, RelayedSample, ServiceSample
 from sockscope.core.run.injected import NOTHING_INJECTED, Injected
 from sockscope.core.run.lens import LensView
 from sockscope.core.run.raised import Raised
@@ -205,11 +205,20 @@ class ServerSide:
 
 
 @dataclass(frozen=True, slots=True)
+class Relayed:
+    """The connection of a relay through which an exchange went; the server sees ``address`` as its client."""
+
+    conn_id: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """One exchange with its bytes, from both ends where both ends are here.
 
-    ``server`` is None when its record was overwritten or the server is elsewhere. With ``tls`` the bytes are
-    those before they were encrypted.
+    ``server`` is None when its record was overwritten or the server is elsewhere, or was reached through a
+    relay that has gone. With ``tls`` the bytes are those before they were encrypted. ``relayed`` tells what
+    it went through, if anything.
     """
 
     exchange: Exchange
@@ -221,6 +230,7 @@ class Capture:
     response: Payload | None
     server: ServerSide | None
     tls: bool = False
+    relayed: Relayed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +323,8 @@ class RoleSnapshot:
     relay has; its ``bytes_in`` and ``datagrams_received`` came from clients, its ``bytes_out`` and
     ``datagrams_sent`` went to them. ``client_samples`` tell
     what each client of the swarm is doing, and ``service_samples`` which connections the server has accepted
-    and serves: one for each process, where the reader asks for it (:mod:`sockscope.core.run.client_states`).
+    and serves: one for each process, where the reader asks for it (:mod:`sockscope.core.run.client_states`);
+    ``relayed_samples`` tell then which connection of a relay to the server belongs to which of a client.
     """
 
     role: Current[str]
@@ -374,6 +385,7 @@ class RoleSnapshot:
     relay: Nested[RelayFigures | None] = None
     client_samples: Rows[tuple[ClientSample, ...]] = ()
     service_samples: Rows[tuple[ServiceSample, ...]] = ()
+    relayed_samples: Rows[tuple[RelayedSample, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ def snapshot_later(snapshot: RoleSnapshot, by_s: float) -> RoleSnapshot:
         events=tuple(replace(event, time_s=event.time_s + by_s) for event in snapshot.events),
         exchanges=tuple(_exchange_later(exchange, by_s) for exchange in snapshot.exchanges),
         client_samples=tuple(one.later(by_s) for one in snapshot.client_samples),
+        relayed_samples=tuple(one.later(by_s) for one in snapshot.relayed_samples),
         service_samples=tuple(replace(one, time_s=one.time_s + by_s) for one in snapshot.service_samples),
         **{name: at_s + by_s for name in _MOMENTS if (at_s := getattr(snapshot, name))},
     )

@@ -13,7 +13,7 @@ from sockscope.core.arrivals import Turn
 from sockscope.core.config.division import busy_processes, divided, part
 from sockscope.core.events import CloseReason
 from sockscope.core.run.lens import Hold
-from sockscope.core.run.snapshot import Capture, Cursors, RoleSnapshot, ServerSide
+from sockscope.core.run.snapshot import Capture, Cursors, Relayed, RoleSnapshot, ServerSide
 from sockscope.engine.placement.clock import answer_later, capture_later
 from sockscope.engine.placement.hosts.host import ANSWER_S, SILENT_S, START_S, Host, TroubleHandler
 from sockscope.engine.placement.reports import Reports
@@ -199,6 +199,13 @@ class HostedRole(Role):
 
         found = await asyncio.gather(*(look(host) for host in self.hosts))
         return next((side for side in found if side is not None), None)
+
+    async def find_relayed(self, seen_by_client: Capture) -> Relayed | None:
+        """Return the connection that an exchange went through, in whichever host it is."""
+        seen = [capture_later(seen_by_client, -host.clock_offset_s) for host in self.hosts]
+        looks = (self._look(host, "find_relayed", one) for host, one in zip(self.hosts, seen, strict=True))
+        found: list[Relayed | None] = await asyncio.gather(*looks)
+        return next(filter(None, found), None)
 
     async def count_held_up(self, hold: Hold) -> int:
         """Return how many exchanges waited for the end of a hold, wherever they were made."""

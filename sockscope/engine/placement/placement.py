@@ -464,10 +464,17 @@ class Placement:
         seen = await main.role.capture(record_id) if main is not None else None
         if seen is None:
             return None
-        for placed in self._roles.values():
-            for role in placed.hosted if placed is not main else ():
-                if side := await role.find_answer(seen):
-                    return replace(seen, server=side)
+        others = [role for placed in self._roles.values() if placed is not main for role in placed.hosted]
+        asked = seen
+        for role in others:
+            if relayed := await role.find_relayed(seen):
+                seen = replace(seen, relayed=relayed)
+                # Whoever answers knows who asked by the address that the relay has towards it.
+                asked = replace(seen, local_address=relayed.address)
+                break
+        for role in others:
+            if side := await role.find_answer(asked):
+                return replace(seen, server=side)
         return seen
 
     async def cancel_task(self, pid: int, task: int) -> Cancelled:

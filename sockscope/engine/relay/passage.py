@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from time import perf_counter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Experiment
@@ -59,6 +59,14 @@ class Common:
         self.files.remove()
 
 
+class PassedEnds(NamedTuple):
+    """Both ends of one connection by their numbers; see :class:`RelayedSample`."""
+
+    client: int
+    server: int
+    connected_s: float
+
+
 class Passage(Protocol):
     """One address of a relay, and everything that came in there."""
 
@@ -80,6 +88,10 @@ class Passage(Protocol):
     @property
     def open_connections(self) -> int:
         """Connections (peers) that are here."""
+        ...
+
+    def ends(self) -> list[PassedEnds]:
+        """Return the ends of the connections that reach the server."""
         ...
 
     @property

@@ -7,14 +7,16 @@ import socket
 from dataclasses import replace
 from time import perf_counter
 
-from sockscope.core.addresses import Address, format_address
+from sockscope.core.addresses import Address, format_address, split_address
 from sockscope.core.config.experiment import LOOPBACK, Experiment
 from sockscope.core.config.tuning import Tuning
+from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.impairment.link import link_faults
 from sockscope.core.roles import RELAY
+from sockscope.core.run.client_states import RelayedSample
 from sockscope.core.run.relay import RelayFigures
-from sockscope.core.run.snapshot import RoleSnapshot
+from sockscope.core.run.snapshot import Capture, Relayed, RoleSnapshot
 from sockscope.engine.addresses import targets_of
 from sockscope.engine.recorded_role import RecordedRole
 from sockscope.engine.relay.overheard import QUIET_S, Overheard
@@ -178,6 +180,35 @@ class Relay(RecordedRole):
             # The recorder calls it lateness: how late the relay is with what it passes on.
             relay=RelayFigures(up, down, recorder.schedule_lateness.copy()),
         )
+
+    def relayed_samples(self) -> tuple[RelayedSample, ...]:
+        """Return which connection to the server belongs to which client's."""
+        found = [ends for passage in self._passages() for ends in passage.ends()]
+        return (RelayedSample(*zip(*found, strict=True)),) if found else (RelayedSample(),)
+
+    async def find_relayed(self, seen_by_client: Capture) -> Relayed | None:
+        """Return the connection that an exchange went through, if it is still known."""
+        seen, exchange = seen_by_client, seen_by_client.exchange
+        if seen.remote_address not in [format_address(passage.address) for passage in self._passages()]:
+            return None
+        client = split_address(seen.local_address)
+        newest: ConnectionRecord | None = None
+        for record in self.recorder.records():
+            if record.remote_address != client or record.transport != seen.transport:
+                continue
+            # An address may have been another client's before, or may be by now.
+            if record.closed_s is not None and record.closed_s < exchange.time_s:
+                continue
+            if (
+                exchange.service_time_s is not None
+                and record.opened_s > exchange.time_s + exchange.service_time_s
+            ):
+                continue
+            if newest is None or record.conn_id > newest.conn_id:
+                newest = record
+        if newest is None or (address := format_address(newest.local_address)) == seen.remote_address:
+            return None  # or it has not reached the server
+        return Relayed(newest.conn_id, address)
 
     @property
     def framing(self) -> str:

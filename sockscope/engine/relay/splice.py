@@ -18,11 +18,12 @@ from sockscope.core.addresses import Address
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.impairment.stream import NONE, Fate
+from sockscope.core.run.client_states import end_of
 from sockscope.engine.addresses import both_ends, family_of, socket_address
 from sockscope.engine.options import set_no_delay
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.relay.overheard import Talk
-from sockscope.engine.relay.passage import Common
+from sockscope.engine.relay.passage import Common, PassedEnds
 from sockscope.engine.relay.way import BROKEN, Way
 from sockscope.engine.swarm.readiness import READ, READ_ONCE, WRITE
 from sockscope.engine.unix_sockets import name_client
@@ -49,6 +50,8 @@ class Splice:
         self.record = record
         self.client = client
         self.server: socket.socket | None = None
+        self.ends: PassedEnds | None = None
+        """What both ends are called, once the server is reached."""
         self.closed = False
         self._passage = passage
         self._untried = list(common.targets)
@@ -126,6 +129,7 @@ class Splice:
     def _connected(self, server: socket.socket) -> None:
         local, _ = both_ends(server)
         self.record.local_address = local
+        self.ends = PassedEnds(end_of(self.record.remote_address), end_of(local), perf_counter())
         common = self.common
         up = self._up = Way(self, common.up, self.client, server)
         down = Way(self, common.down, server, self.client)

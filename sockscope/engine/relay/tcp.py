@@ -9,7 +9,7 @@ from sockscope.core.addresses import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.engine.addresses import family_of, plain_address, socket_address
 from sockscope.engine.os_errors import listen_error
-from sockscope.engine.relay.passage import Common
+from sockscope.engine.relay.passage import Common, PassedEnds
 from sockscope.engine.relay.splice import Splice
 from sockscope.engine.servers.accept_gate import ACCEPT_PAUSE_S, AcceptGate
 from sockscope.engine.turns import in_turns
@@ -115,6 +115,10 @@ class TcpPassage:
     def open_connections(self) -> int:
         """Connections that are open here."""
         return len(self._splices)
+
+    def ends(self) -> list[PassedEnds]:
+        """Return the ends of the connections that reach the server."""
+        return [splice.ends for splice in self._splices.values() if splice.ends is not None]
 
     @property
     def not_accepting(self) -> str:

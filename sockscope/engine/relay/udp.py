@@ -18,12 +18,13 @@ from sockscope.core.addresses import Address, format_address
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
 from sockscope.core.impairment.datagrams import Copies
+from sockscope.core.run.client_states import NOT_SEEN_S, end_of
 from sockscope.engine.addresses import both_ends, family_of, plain_address, socket_address
 from sockscope.engine.options import receive_buffer, take_unread
 from sockscope.engine.os_errors import close_reason, describe, has_no_room, listen_error
 from sockscope.engine.relay.direction import Direction
 from sockscope.engine.relay.overheard import Datagrams
-from sockscope.engine.relay.passage import Common
+from sockscope.engine.relay.passage import Common, PassedEnds
 from sockscope.engine.servers.accept_gate import AcceptGate
 from sockscope.engine.servers.endpoint import Remote
 from sockscope.engine.swarm.readiness import READ
@@ -54,7 +55,8 @@ class Peer:
     """A client, by its address, and the socket through which the server hears of it."""
 
     __slots__ = (
-        "_passage", "dropped", "file", "gone", "heard_s", "owed", "record", "remote", "send", "sock", "talk",
+        "_passage", "dropped", "ends", "file", "gone", "heard_s", "owed", "record", "remote", "send", "sock",
+        "talk",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +68,7 @@ class Peer:
         self.file = file
         self.remote = remote
         self.record = record
+        self.ends = PassedEnds(end_of(record.remote_address), end_of(record.local_address), NOT_SEEN_S)
         self.heard_s = 0.0
         self.owed = 0
         """How many datagrams more have gone to the server than have come back."""
@@ -395,6 +398,10 @@ class UdpPassage:
     def open_connections(self) -> int:
         """Clients that are known here."""
         return len(self._peers)
+
+    def ends(self) -> list[PassedEnds]:
+        """Return the ends of the address pairs."""
+        return [peer.ends for peer in self._peers.values()]
 
     @property
     def not_accepting(self) -> str:

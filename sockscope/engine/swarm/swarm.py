@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from time import perf_counter
@@ -537,14 +537,25 @@ class Swarm(RecordedRole):
 
     def _backlog(self) -> int:
         """Return how many connections a server elsewhere on this machine has not accepted yet."""
-        return (accept_queue(self._dialler.target) or 0) if self._tells_of_the_listener else 0
+        if not self._tells_of_the_listener:
+            return 0
+        return next((found for at in self._listeners() if (found := accept_queue(at)) is not None), 0)
+
+    def _listeners(self) -> Sequence[Address]:
+        """Return where the server elsewhere listens, or may: a relay in between is aimed at one of these."""
+        target, targets = self._dialler.target, self._experiment.targets
+        return (target,) if target in targets else targets
 
     def _listen_drops(self) -> int | None:
         """Return how many connections its listener was seen to drop; None where that is not known."""
-        target = self._dialler.target
-        if not self._tells_of_the_listener or (drops := drops_at(target)) is None:
+        if not self._tells_of_the_listener:
             return None
-        looked, self._listener_looked = self._listener_looked, (target, drops)
+        asked = ((at, drops_at(at)) for at in self._listeners())
+        found = next(((at, drops) for at, drops in asked if drops is not None), None)
+        if found is None:
+            return None
+        target, drops = found
+        looked, self._listener_looked = self._listener_looked, found
         if looked is not None and looked[0] == target:
             # Fewer than before are those of another that listens there by now.
             self._listener_dropped += max(drops - looked[1], 0)

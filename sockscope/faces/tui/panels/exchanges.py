@@ -15,7 +15,7 @@ from textual.widget import Widget
 from sockscope.core import units
 from sockscope.core.addresses import family_name, split_address
 from sockscope.core.config.models import carrier
-from sockscope.core.roles import SERVER, SWARM, numbered
+from sockscope.core.roles import RELAY, SERVER, SWARM, numbered
 from sockscope.core.run.lens import HELD_UP_S, Hold, call_at, held_up_by
 from sockscope.core.run.snapshot import Capture, Cursors, Exchange, Payload
 from sockscope.core.wire.dialogue import Dialogue
@@ -288,11 +288,14 @@ def _times(capture: Capture, started_s: float, dialogue: Dialogue, *, short: boo
     exchange, server = capture.exchange, capture.server
     begin = exchange.time_s
     ends = f"{numbered(SWARM, exchange.conn_id)} {capture.local_address} ⇄ {capture.remote_address}"
+    if (relayed := capture.relayed) is not None:
+        ends += f" {numbered(RELAY, relayed.conn_id)} {relayed.address} ⇄"
     if server is not None:
         ends += f" {numbered(SERVER, server.conn_id)}"
+    through = ", through the relay" if relayed is not None else ""
     steps = [("written", f"{begin - started_s:.6f} s", "")]
     if server is not None:
-        steps.append(("read", _after(server.read_s, begin), "by the server"))
+        steps.append(("read", _after(server.read_s, begin), f"by the server{through}"))
         same = "" if server.answered_s > server.read_s else "in the same callback"
         steps.append(("answered", _after(server.answered_s, begin), same))
     if exchange.service_time_s is not None:

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from sockscope.core import units
 from sockscope.core.config.presets import protocol_of
 from sockscope.core.impairment.fault import Fault, shown
+from sockscope.core.impairment.link import needs_relay
 from sockscope.core.run import little, schedule
 from sockscope.core.run.figures import Figures
 from sockscope.core.run.kinds import Kind
@@ -186,6 +187,8 @@ def _figures(state: ScreenState, width: int) -> Content:
         pieces.append(_figure(units.format_count(queued), 1, "queued", alarm=queued > 0))
         if gone:
             pieces.append(_figure(units.format_count(gone), 1, "dropped", alarm=True))
+    if needs_relay(snapshot.tuning) and (delay_s := shown.relay_delay_s) is not None:
+        pieces.append(Content("relay adds ") + _figure(units.format_duration(delay_s), 1, ""))
     if missed := snapshot.events_missed:
         pieces.append(_counted(missed, "log line", "overwritten"))
     if state.dropped:
