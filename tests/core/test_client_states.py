@@ -69,7 +69,7 @@ def behind_a_relay(clients: ClientSample, relayed: RelayedSample, service: Servi
     """Return the states of clients that are aimed at a relay before the server."""
     snapshot = seen((clients,), (service,), address="127.0.0.1:81")
     relay = replace(role(RELAY, Totals()), address="127.0.0.1:80", relayed_samples=(relayed.later(0.0),))
-    states = client_states(replace(snapshot, roles=snapshot.roles | {RELAY: relay}))
+    states = client_states(replace(snapshot, roles={**snapshot.roles, RELAY: relay}))
     assert states.is_whole
     return list(states.states)
 
