@@ -1,0 +1,81 @@
+"""One run of the engine under callgrind and ``virtual_clock.c``, for :mod:`benchmarks.instructions`.
+
+It imports nothing of this package, so that it also runs against another tree's ``sockscope``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import sys
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.run.snapshot import Cursors
+from sockscope.engine.engine import Engine
+from sockscope.engine.loops import loop_factory
+
+PICTURE_S = 0.2
+_CLOCK = ctypes.CDLL(None)
+
+
+def _answers(engine: Engine) -> int:
+    return engine.snapshot().main.totals.responses
+
+
+async def _set_pace(engine: Engine, answers_per_s: float) -> None:
+    """Let each send take as long as makes so many answers a second."""
+    _CLOCK.sent_so_far.restype = ctypes.c_longlong
+    answers, sent = _answers(engine), _CLOCK.sent_so_far()
+    await asyncio.sleep(0.02)
+    answers, sent = _answers(engine) - answers, _CLOCK.sent_so_far() - sent
+    _CLOCK.let_pass_per_send(ctypes.c_longlong(int(1e9 * answers / sent / answers_per_s)))
+    await asyncio.sleep(0.02)
+
+
+async def _count(engine: Engine, name: str, seconds: float, *, pictures: bool) -> int:
+    """Count the instructions of ``seconds``, with pictures or without; return how many answers came."""
+    before, end_s = _answers(engine), perf_counter() + seconds
+    _CLOCK.count_from_here()
+    while (left_s := end_s - perf_counter()) > 0:
+        await asyncio.sleep(min(PICTURE_S, left_s))
+        if pictures:
+            engine.snapshot(Cursors())
+    _CLOCK.count_until_here(name.encode())
+    return _answers(engine) - before
+
+
+async def _run(
+    loop: str, knobs: dict[str, Any], answers_per_s: float, seconds: float, windows: list[str]
+) -> None:
+    base = {"permits": 0, "request_bytes": 64, "service_time_s": 0.0}
+    tuning = replace(Experiment().tuning, **{**base, **knobs})
+    answers: list[int] = []
+    async with Engine(Experiment(tuning=tuning, loop=loop)) as engine:
+        await engine.all_connected()
+        await asyncio.sleep(0.05)
+        await _set_pace(engine, answers_per_s)
+        for name in windows:
+            if name == "picture":
+                await asyncio.sleep(0.02)
+                _CLOCK.count_from_here()
+                engine.snapshot(Cursors())
+                _CLOCK.count_until_here(name.encode())
+                answers.append(1)
+                continue
+            if name in ("off", "on"):
+                await engine.apply(replace(tuning, lens=name == "on"))
+                await asyncio.sleep(0.02)
+            answers.append(await _count(engine, name, seconds, pictures=name in ("off", "on")))
+        if engine.error:
+            raise SystemExit(f"the engine failed: {engine.error}")
+    print(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    _given = json.loads(sys.argv[1])
+    with asyncio.Runner(loop_factory=loop_factory(_given["loop"])) as _runner:
+        _runner.run(_run(**_given))
