@@ -88,5 +88,17 @@ async def test_the_header_tells_what_tls_agreed_on_as_far_as_there_is_room() -> 
         assert "TLSv1.3 · " in _row(header)
 
 
+async def test_the_header_tells_what_a_relay_adds_while_there_is_one() -> None:
+    state = running().shown()
+    figures = replace(state.figures, relay_delay_s=42e-6)
+    relayed = replace(state.snapshot, tuning=replace(state.snapshot.tuning, fault="delay=1ms"))
+    for shown, there in (state.snapshot, False), (relayed, True):
+        app = Still(replace(state, snapshot=shown, figures=figures))
+        async with app.run_test(size=(160, 40)):
+            header = app.screen.query_one(HeaderPanel)
+            await until(lambda header=header: "failed" in header.render().plain)  # type: ignore[misc]
+            assert ("relay adds 42" in _row(header)) is there
+
+
 def _row(header: HeaderPanel, number: int = 0) -> str:
     return header.render().plain.splitlines()[number]
