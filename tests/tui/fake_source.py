@@ -16,6 +16,7 @@ from sockscope.core.histogram import Histogram
 from sockscope.core.ring import Ring
 from sockscope.core.roles import SERVER, SWARM, numbered
 from sockscope.core.run.adding import total
+from sockscope.core.run.client_states import ClientSample, Doing
 from sockscope.core.run.snapshot import (
     Capture,
     ConnectionQuery,
@@ -384,6 +385,7 @@ class FakeSource:
             role,
             **common,
             clients=tuning.clients if role == SWARM else 0,
+            client_samples=(self._client_sample(in_flight),) if cursors.clients and role == SWARM else (),
             in_flight=in_flight if self.state is RunState.RUNNING else 0,
             limiter=LimiterStatistics(tuning.permits, in_flight, tuning.clients - in_flight),
             service_time=self._service.copy(),
@@ -393,6 +395,14 @@ class FakeSource:
             captures_recorded=self._exchanges.count,
             captures_overwritten=self._exchanges.oldest,
         )
+
+    def _client_sample(self, in_flight: int) -> ClientSample:
+        """Return the clients: so many in flight, the others waiting; idle in a pause."""
+        count = self.tuning.clients
+        states = [Doing.IN_FLIGHT] * in_flight + [Doing.WAITING] * (count - in_flight)
+        if self.state is not RunState.RUNNING:
+            states = [Doing.IDLE] * count
+        return ClientSample(self.time_s, range(1, count + 1), bytes(states))
 
     def _resources(self) -> Resources:
         return Resources(

@@ -8,10 +8,17 @@ from functools import partial
 from rich.cells import cell_len
 from textual.widget import Widget
 
+from sockscope.core.events import EventKind
+from sockscope.core.run.client_states import Doing
 from sockscope.core.run.findings import Finding, Kind
+from sockscope.faces.characters import to_ascii
+from sockscope.faces.tui.panels.connections import ConnectionsPanel
+from sockscope.faces.tui.panels.graph_panel import markers_of
 from sockscope.faces.tui.panels.header import HeaderPanel
 from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.panels.swarm_map import LOOKS
 from sockscope.faces.tui.widgets.graph import Graph
+from tests.tui.driving import dashboard, small
 from tests.tui.still import Still, running
 from tests.tui.widgets.screen import picture
 from tests.waiting import until
@@ -102,3 +109,43 @@ async def test_the_header_tells_what_a_relay_adds_while_there_is_one() -> None:
 
 def _row(header: HeaderPanel, number: int = 0) -> str:
     return header.render().plain.splitlines()[number]
+
+
+async def test_holds_that_come_close_together_are_one_marker_with_their_number() -> None:
+    async with dashboard() as driver:
+        for length in ("12 ms", "30 ms", "15 ms"):
+            driver.source.mark(f"held up {length}: time.sleep at mine.py:12 (main)")
+        await driver.ticks()
+        driver.source.mark("a change")
+        await driver.ticks()
+        state = driver.app.dashboard.state
+        assert state is not None
+        assert [marker.label for marker in markers_of(state, 0.0)] == ["held up 3×", "a change"]
+
+
+async def test_the_map_has_a_cell_for_each_client_and_counts_that_add_up() -> None:
+    async with dashboard(small(clients=20, permits=4), size=(100, 30)) as driver:
+        await driver.sees("M Swarm map", "20 clients")
+        part = driver.part("swarm")
+        assert "in flight          4" in part
+        assert "waiting, permit   16" in part
+        assert "clients           20" in part
+        await driver.press("M", "right", "right")
+        await driver.sees("client 2: in flight")
+        await driver.press("p")
+        await driver.sees("idle              20")
+
+
+async def test_keys_of_listings_bring_one_to_the_front_before_they_end_anything() -> None:
+    async with dashboard() as driver:
+        await driver.press("M", "x")
+        assert driver.panel(ConnectionsPanel).is_on_screen
+        assert not [event for event in driver.events() if event.kind is EventKind.CLOSE]
+        await driver.press("M", "s")
+        await driver.until(lambda: driver.panel(ConnectionsPanel).is_on_screen)
+
+
+def test_every_state_has_a_character_of_its_own_in_ascii_too() -> None:
+    assert set(LOOKS) == set(Doing)
+    glyphs = [look.glyph for look in LOOKS.values()]
+    assert len(set(glyphs)) == len(set(map(to_ascii, glyphs))) == len(Doing)

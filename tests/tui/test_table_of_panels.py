@@ -38,7 +38,18 @@ async def test_the_screen_has_what_the_table_places_there(layout: str) -> None:
     async with dashboard(size=LAYOUTS[layout]) as driver:
         shown = {panel.id for panel in driver.app.dashboard.query(Panel) if panel.is_on_screen}
         places = {entry: getattr(entry.places, layout) for entry in PANELS}
-        behind = {"log", "exchanges", "lens", "tasks"} if layout != "wide" else {"lens", "tasks"}
-        expected = {e.id for e, place in places.items() if place and not (place.tabbed and e.id in behind)}
+        behind = {"connections", "lens", "tasks"} | ({"log", "exchanges"} if layout != "wide" else set())
+        expected = {e.id for e, place in places.items() if place and not (place.group and e.id in behind)}
         assert shown == expected
         assert [panel.id for panel in driver.app.dashboard.query(Panel)] == [entry.id for entry in PANELS]
+
+
+async def test_a_room_is_shown_the_map_and_two_large_graphs() -> None:
+    async with dashboard(size=(100, 30)) as driver:
+        driver.app.dashboard.show_to_room(True)
+        await driver.ticks()
+        shown = [panel.id for panel in driver.app.dashboard.query(Panel) if panel.is_on_screen]
+        assert shown == ["throughput", "latency", "swarm"] == [e.id for e in PANELS if e.places.present]
+        driver.app.dashboard.show_to_room(False)
+        await driver.ticks()
+        assert driver.app.dashboard.query_one("#knobs", Panel).is_on_screen

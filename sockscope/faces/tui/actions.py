@@ -19,6 +19,7 @@ from sockscope.faces.tui.offer import Offering
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.knobs import KnobsPanel
 from sockscope.faces.tui.panels.latency import LatencyPanel
+from sockscope.faces.tui.panels.swarm_map import SwarmMapPanel
 from sockscope.faces.tui.panels.table import PANELS
 from sockscope.faces.tui.session import Session
 
@@ -176,6 +177,13 @@ def _describe(on: Controls, described: Experiment) -> bool:
     return True
 
 
+def _end_selected(on: Controls) -> None:
+    if not isinstance(on.dashboard.focused_panel(), SwarmMapPanel):
+        on.dashboard.listing().end_selected() or _connections(on).end_selected()
+    else:
+        on.dashboard.focus_panel(_connections(on).entry.id)  # what is closed is to be seen before
+
+
 def _follow(on: Controls) -> None:
     listing = on.dashboard.listing()
     if listing.follows:
@@ -286,7 +294,7 @@ ACTIONS: tuple[Action, ...] = (
            lambda on: _connections(on).switch_side()),
     Action("close_connection", "x", "x", "close",
            "Close the connection that is selected; cancel the task that is selected (press it twice)", RUN,
-           lambda on: on.dashboard.listing().end_selected() or _connections(on).end_selected()),
+           _end_selected),
     *(
         Action(f"focus_{p.digit}", p.digit, p.digit, p.label, p.about, GO, _focus(p.id))
         for p in PANELS if p.digit

@@ -193,7 +193,7 @@ async def test_labels_of_markers_never_touch_and_figures_are_whole() -> None:
         markers = [Marker(80.0 + n, f"permits {n}→{n * 10}") for n in range(20)]
         graph.show([Series("a", TIMES, [1.0] * 30)], now=100.0, markers=markers)
         await pilot.pause()
-        text = "\n".join(line[5:] for line in picture(graph)[1:-2])
+        text = "\n".join(line[5:] for line in picture(graph)[1:-2]).replace("▖", " ")
         assert "permits 19→190" in text
         # A label between two lines touches the one that it belongs to.
         assert not re.search("┆[^┆ ][^┆]*[^┆ ]┆", text)
@@ -341,3 +341,22 @@ async def test_the_memory_survives_being_hidden() -> None:
         graph.display = True
         await pilot.pause()
         assert picture(graph)[0].rstrip().endswith("90")
+
+
+async def test_the_area_below_a_single_curve_and_within_a_band_is_filled_and_gaps_stay_empty() -> None:
+    graph = Graph()
+    async with staged(graph, 60, 14) as (_, pilot):
+        level = Series("a", TIMES, [10.0] * 15 + [nan] * 5 + [10.0] * 10)
+        graph.show([level], now=100.0)
+        await pilot.pause()
+        lowest = picture(graph)[10]
+        assert lowest.count("▖") > 30
+        assert " " * 8 in lowest, "nothing is filled where nothing is known"
+        low, high = Series("p50", TIMES, [2.0] * 30), Series("p99", TIMES, [9.0] * 30)
+        graph.show([low, high], now=100.0, band=(0, 1))
+        await pilot.pause()
+        filled = [row for row, line in enumerate(picture(graph)) if "▖" in line]
+        assert 3 <= len(filled) <= 8
+        graph.show([low, high], now=100.0)
+        await pilot.pause()
+        assert not any("▖" in line for line in picture(graph))

@@ -21,7 +21,9 @@ from sockscope.faces.tui.widgets.ticks import si
 
 ARROW = " → "
 _CLOSE_RATIO = 0.1
-"""Turns of a knob that are at most this share of the window apart have one label."""
+"""Turns of a knob, and holds of the loop, that are at most this share of the window apart have one label."""
+_HELD_UP = "held up "
+"""How the log tells of a hold."""
 
 
 def milliseconds(value: float) -> str:
@@ -89,11 +91,10 @@ class GraphPanel(Panel):
         for graph, curves in zip(self._graphs, (self.upper, self.lower), strict=False):
             if graph.size.height:
                 graph.cursor = state.cursor_s
+                shown = self.curves_of(state, curves)
                 graph.show(
-                    [
-                        series_of(state, curve, start, graph.size.height)
-                        for curve in self.curves_of(state, curves)
-                    ],
+                    [series_of(state, curve, start, graph.size.height) for curve in shown],
+                    band=self.band_of(shown),
                     now=state.now_s,
                     window=state.window_s,
                     markers=markers,
@@ -109,6 +110,10 @@ class GraphPanel(Panel):
 
     def limit(self, state: ScreenState) -> Series | None:
         """Return a level to mark in the upper graph."""
+        return None
+
+    def band_of(self, curves: tuple[Curve, ...]) -> tuple[int, int] | None:
+        """Return the places of the curves between which the area is filled."""
         return None
 
     def curves_of(self, state: ScreenState, curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
@@ -150,15 +155,25 @@ def _latest(state: ScreenState, curve: Curve) -> float | None:
 
 
 def markers_of(state: ScreenState, start: float) -> Sequence[Marker]:
-    """Return what is marked; of turns of one knob that come close together the last one tells all."""
+    """Return what is marked; of turns of one knob that come close together the last one tells all, and of
+    holds of the loop that do the first one how many they are."""
     events = [
         event
         for event in state.trace.markers
         if start <= event.time_s <= state.now_s and event.kind is not EventKind.ERROR
     ]
     marked: list[Marker] = []
+    holds = 0
     for event in events:
         text = event.text
+        if not text.startswith(_HELD_UP):
+            holds = 0
+        elif holds and event.time_s - marked[-1].time <= state.window_s * _CLOSE_RATIO:
+            holds += 1
+            marked[-1] = replace(marked[-1], label=f"{_HELD_UP}{holds}×")
+            continue
+        else:
+            holds = 1
         if marked and event.time_s - marked[-1].time <= state.window_s * _CLOSE_RATIO:
             together = _turned_on(marked[-1].label, text)
             if together:

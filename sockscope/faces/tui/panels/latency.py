@@ -129,6 +129,13 @@ class LatencyPanel(GraphPanel):
         width = self.size.width
         return _APART if width >= _WIDE else (*_APART[:2], _APART[3]) if width >= _MIDDLE else _APART[1::2]
 
+    def band_of(self, curves: tuple[Curve, ...]) -> tuple[int, int] | None:
+        """From the median to the 99th percentile, of the time that clients feel where both are there."""
+        names = [curve.series for curve in curves]
+        pairs = (("response_p50_s", "response_p99_s"), ("p50_s", "p99_s"))
+        found = (pair for pair in pairs if all(name in names for name in pair))
+        return next(((names.index(low), names.index(high)) for low, high in found), None)
+
     def on_heat_map_clicked(self, message: HeatMap.Clicked) -> None:
         """Look at the moment that was clicked, on every graph."""
         message.stop()

@@ -23,32 +23,35 @@ side share a turn."""
 
 
 class Kind(Enum):
-    """What panels are alike in: of the graphs and of the listings one at a time is the chosen one."""
+    """What panels are alike in: of the graphs, and of the faces and listings, one at a time is the chosen."""
 
     GRAPH = "graph"
     LISTING = "listing"
+    FACE = "face"
+    """Shares the place of the listings without being one."""
     OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The cells of the grid that a panel takes; ``tabbed`` ones share theirs, and the chosen is in front."""
+    """The cells of the grid that a panel takes; those of a ``group`` share theirs, one of them in front."""
 
     columns: int = 1
     rows: int = 1
-    tabbed: bool = False
+    group: str = ""
 
 
 class Places(NamedTuple):
     """Where a panel is in each layout; None: it is not there.
 
     The narrow layout is one column, and ``rows`` are rows of text there. The chosen graph and the listing in
-    front share what the others leave of its height.
+    front share what the others leave of its height. ``present`` is for a room: few panels, large.
     """
 
     narrow: Place | None
     middle: Place | None
     wide: Place | None
+    present: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,15 @@ from sockscope.faces.tui.panels.latency import LatencyPanel
 from sockscope.faces.tui.panels.lens import LensPanel
 from sockscope.faces.tui.panels.log import LogPanel
 from sockscope.faces.tui.panels.panel import Kind, PanelEntry, Place, Places
+from sockscope.faces.tui.panels.swarm_map import SwarmMapPanel
 from sockscope.faces.tui.panels.tasks import TasksPanel
 
-_TAB = Place(tabbed=True)
-_TABS = Place(columns=2, tabbed=True)
-_WIDE_TAB = Place(columns=4, tabbed=True)
+_TAB = Place(group="faces")
+_TABS = Place(columns=2, group="faces")
+_LEFT_TAB = Place(columns=3, group="clients")
+_WIDE_TAB = Place(columns=4, group="faces")
 _GRAPH = Places(narrow=Place(), middle=Place(), wide=Place(columns=3))
+_PRESENTED = _GRAPH._replace(present=Place())
 
 PANELS: tuple[PanelEntry, ...] = (
     PanelEntry(
@@ -32,11 +35,11 @@ PANELS: tuple[PanelEntry, ...] = (
         Places(narrow=Place(rows=2), middle=Place(rows=2), wide=Place(rows=2)),
     ),
     PanelEntry(
-        "throughput", "2", "Throughput", "throughput", "Throughput", ThroughputPanel, _GRAPH, Kind.GRAPH,
+        "throughput", "2", "Throughput", "throughput", "Throughput", ThroughputPanel, _PRESENTED, Kind.GRAPH,
         turn=0.06,
     ),
     PanelEntry(
-        "latency", "3", "Latency  ms", "latency", "Service and response time", LatencyPanel, _GRAPH,
+        "latency", "3", "Latency  ms", "latency", "Service and response time", LatencyPanel, _PRESENTED,
         Kind.GRAPH, turn=0.09,
     ),
     PanelEntry(
@@ -56,8 +59,13 @@ PANELS: tuple[PanelEntry, ...] = (
         Places(narrow=None, middle=Place(), wide=Place(columns=3)), slow=True, turn=2,
     ),
     PanelEntry(
+        "swarm", "M", "Swarm map", "swarm map", "What every client is doing now: a cell for each",
+        SwarmMapPanel, Places(narrow=_TAB, middle=_TABS, wide=_LEFT_TAB, present=Place(columns=2)),
+        Kind.FACE, slow=True, turn=2,
+    ),
+    PanelEntry(
         "connections", "6", "Connections", "connections", "Connections", ConnectionsPanel,
-        Places(narrow=_TAB, middle=_TABS, wide=Place(columns=3)), Kind.LISTING, slow=True, turn=2,
+        Places(narrow=_TAB, middle=_TABS, wide=_LEFT_TAB), Kind.LISTING, slow=True, turn=2,
     ),
     PanelEntry(
         "log", "7", "Log", "log", "Event log", LogPanel,

@@ -38,6 +38,8 @@ from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.viewer import Severity
 from sockscope.faces.tui.widgets.plain import plain
 
+FACES = (Kind.LISTING, Kind.FACE)
+"""What shares the lower part of the screen."""
 NARROW = (110, 32)
 """Below this width or height: one graph, the others as sparks, and the short knobs."""
 WIDE = (190, 54)
@@ -114,7 +116,10 @@ class DashboardScreen(Screen[None]):
         """Begin with the first graph and the first listing of the table as the chosen ones."""
         self._panels = {entry.id: self.query_one(f"#{entry.id}", Panel) for entry in PANELS}
         self._chosen = {entry.kind: self._panels[entry.id] for entry in reversed(PANELS)}
-        self._in_front: Panel | None = None
+        # Of all faces and listings the one that was called last, and who is in front of each group.
+        self._face = next(self._panels[entry.id] for entry in PANELS if entry.kind in FACES)
+        self._fronts: dict[str, Panel] = {}
+        self._is_for_room = False
         self._place_of: dict[Panel, Place | None] = {}
         self._maximised: Panel | None = None
         self._detail_has_screen = False
@@ -270,7 +275,7 @@ class DashboardScreen(Screen[None]):
     def on_lesson_pane_ended(self) -> None:
         """Give its room back."""
         self._arrange()
-        self.focus_panel(self._chosen[Kind.LISTING].entry.id)
+        self.focus_panel(self._face.entry.id)
 
     # What can be kept.
 
@@ -293,23 +298,31 @@ class DashboardScreen(Screen[None]):
         if not lesson.fills_screen:
             height -= lesson.rows_of(height)
         lesson.styles.height = "1fr" if lesson.fills_screen else lesson.rows_of(self.app.size.height)
-        narrow = width < NARROW[0] or height < NARROW[1]
-        wide = not narrow and width >= WIDE[0] and height >= WIDE[1]
+        for_room = self._is_for_room
+        narrow = not for_room and (width < NARROW[0] or height < NARROW[1])
+        wide = not (for_room or narrow) and width >= WIDE[0] and height >= WIDE[1]
         self.update_classes(
             {
                 "-too-small": width < SMALLEST[0] or self.app.size.height < SMALLEST[1],
                 "-narrow": narrow,
                 "-wide": wide,
+                "-for-room": for_room,
                 "-short": height < SHORT,
                 "-maximised": self._maximised is not None,
             }
         )
         self._place_of = {
-            panel: (places.narrow if narrow else places.wide if wide else places.middle)
+            panel: places.present
+            if for_room
+            else places.narrow
+            if narrow
+            else places.wide
+            if wide
+            else places.middle
             for panel in self._panels.values()
             for places in (panel.entry.places,)
         }
-        self._bring_to_front(self._chosen[Kind.LISTING])
+        self._bring_to_front(self._face)
         for panel, place in self._place_of.items():
             self._put(panel, place, narrow=narrow, wide=wide)
         self._name_tabs()
@@ -318,16 +331,20 @@ class DashboardScreen(Screen[None]):
         self.call_after_refresh(self._redraw)
 
     def _bring_to_front(self, panel: Panel) -> None:
-        """Let a listing that shares its place be in front there; of others one of those stays or comes."""
-        place, before = self._place_of[panel], self._in_front
-        if place is not None and place.tabbed:
-            self._in_front = panel
-        elif before is None or (there := self._place_of[before]) is None or not there.tabbed:
-            self._in_front = next((p for p in self._tabbed()), None)
+        """Let a panel be in front of those that share its place; elsewhere one of these stays or comes."""
+        place_of = self._place_of
+        for one, place in place_of.items():
+            if place is not None and place.group:
+                front = self._fronts.get(place.group)
+                there = place_of[front] if front is not None else None
+                if one is panel or there is None or there.group != place.group:
+                    self._fronts[place.group] = one
 
-    def _tabbed(self) -> list[Panel]:
-        """Return the listings that share one place in this layout."""
-        return [panel for panel, place in self._place_of.items() if place is not None and place.tabbed]
+    def _sharing(self, panel: Panel) -> list[Panel]:
+        """Return the panels that share the place of this one in this layout, itself included."""
+        place = self._place_of[panel]
+        group = place.group if place is not None else ""
+        return [one for one, at in self._place_of.items() if group and at is not None and at.group == group]
 
     def _put(self, panel: Panel, place: Place | None, *, narrow: bool, wide: bool) -> None:
         """Put one panel into its place, in front of others or behind them."""
@@ -341,14 +358,15 @@ class DashboardScreen(Screen[None]):
                 "-absent": place is None,
                 "-chosen": is_chosen,
                 "-roomy": bool(yielding),
-                "-behind": gives_way or (place is not None and place.tabbed and panel is not self._in_front),
+                "-behind": gives_way
+                or bool(place and place.group and panel is not self._fronts[place.group]),
             }
         )
         place = place or Place()
         freed = [p.entry.places.wide for p in yielding]
         panel.styles.column_span = place.columns + sum(other.columns for other in freed if other)
         panel.styles.row_span = place.rows
-        fixed = narrow and not (place.tabbed or is_on_top or (is_chosen and panel.entry.kind is Kind.GRAPH))
+        fixed = narrow and not (place.group or is_on_top or (is_chosen and panel.entry.kind is Kind.GRAPH))
         if fixed or panel.styles.inline.has_rule("height"):  # else every call asks for another layout
             panel.styles.height = place.rows if fixed else None
 
@@ -358,15 +376,13 @@ class DashboardScreen(Screen[None]):
         return taker if taker is not None and taker.has_detail else None
 
     def _name_tabs(self) -> None:
-        """Name the listings that are behind in the border of each one in front."""
-        listings = [panel for panel in self._panels.values() if panel.entry.kind is Kind.LISTING]
-        tabbed = self._tabbed()
-        yields = any(panel.has_class("-behind") for panel in listings if panel not in tabbed)
-        for panel in listings:
-            together = (
-                listings if self._maximised is not None or yields else tabbed if panel in tabbed else []
-            )
-            panel.share_place(tuple(p.entry for p in together))
+        """Name the panels that are behind in the border of each one in front."""
+        faces = [panel for panel in self._panels.values() if panel.entry.kind in FACES]
+        yields = any(self._taker_of(panel) is not None and panel.has_class("-behind") for panel in faces)
+        for panel in faces:
+            sharing = self._sharing(panel)
+            together = faces if self._maximised is not None or yields else sharing if len(sharing) > 1 else []
+            panel.share_place(tuple(one.entry for one in together))
 
     def _name_keys(self) -> None:
         self.query_one(FooterBar).show(labels_now(self))
@@ -385,13 +401,24 @@ class DashboardScreen(Screen[None]):
         self.query_one(HeaderPanel).redraw()
         for panel in laid_out:
             panel.redraw()
-        if any(panel.entry.kind is Kind.LISTING for panel in appeared):
+        if any(panel.entry.kind in FACES for panel in appeared):
             self._session.show_other_rows()  # nobody asked for its rows while it was hidden
 
     @property
     def is_maximised(self) -> bool:
         """Whether one panel has the whole body."""
         return self._maximised is not None
+
+    def show_to_room(self, on: bool) -> None:
+        """Show the few panels of the layout ``present``, large; or go back to that of the terminal's size."""
+        if on != self._is_for_room:
+            self._is_for_room = on
+            self._give_screen(None)
+
+    @property
+    def is_for_room(self) -> bool:
+        """Whether the panels are those of the layout ``present``."""
+        return self._is_for_room
 
     def has_screen(self, panel: Panel) -> bool:
         """Whether this panel has the whole body."""
@@ -443,6 +470,8 @@ class DashboardScreen(Screen[None]):
         """Bring a panel to the front and go there."""
         panel = self._panels[panel_id]
         self._chosen[panel.entry.kind] = panel
+        if panel.entry.kind in FACES:
+            self._face = panel
         if self._maximised is not None:
             self._maximised = panel
         elif self.has_class("-wide") and (taker := self._taker_of(panel)) is not None:
@@ -475,13 +504,15 @@ class DashboardScreen(Screen[None]):
 
     def focused_panel(self) -> Panel:
         """Return the panel that has the focus, or is about to get it, or the listing in front."""
-        return self._heading_for or self._panel_with_focus or self._chosen[Kind.LISTING]
+        return self._heading_for or self._panel_with_focus or self._face
 
     def listing(self) -> ListingPanel:
-        """Return the listing that has the focus, or the one in front."""
+        """Return the listing that has the focus, or was called last, which comes to the front then."""
         panel = self.focused_panel()
         panel = panel if panel.entry.kind is Kind.LISTING else self._chosen[Kind.LISTING]
         assert isinstance(panel, ListingPanel)
+        if not panel.is_on_screen:
+            self.focus_panel(panel.entry.id)
         return panel
 
     @property

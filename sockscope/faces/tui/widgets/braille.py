@@ -167,6 +167,14 @@ def _steep(
             columns[x] |= 1 << y1
 
 
+def thickened(columns: Sequence[int], dots: int, height: int) -> list[int]:
+    """Return a curve ``dots`` dots thick, downwards: what lies below the plot is cut off."""
+    inside = (1 << height) - 1
+    for _ in range(dots - 1):
+        columns = [bits | bits << 1 for bits in columns]
+    return [bits & inside for bits in columns]
+
+
 def cells(columns: Sequence[int]) -> list[tuple[int, int, int]]:
     """The cells that hold at least one dot of a curve, as (cell column, cell row, dots)."""
     found: list[tuple[int, int, int]] = []

@@ -37,6 +37,7 @@ from sockscope.faces.tui.widgets.plot import (
     Area,
     Marker,
     Series,
+    draw_area,
     draw_cursor,
     draw_curves,
     draw_limit,
@@ -77,9 +78,11 @@ _SPARK_FULL, _SPARK_LABEL, _SPARK_VALUE = 40, 10, 6
 """From this width on a row keeps so many cells for its label and value: rows below each other align then."""
 _INK_PARTS = (
     *("axis", "marker", "cursor", "limit", "legend", "title"),
-    *("series-1", "series-2", "series-3", "series-4"),
+    *("series-1", "series-2", "series-3", "series-4", "area"),
 )
 """Component classes in the order of the inks after `Ink.BASE`."""
+AREA_INK = Ink.HEAT_1
+"""The first ink that curves do not need."""
 
 
 class Graph(Drawn):
@@ -108,6 +111,7 @@ class Graph(Drawn):
         & > .graph--series-2 { color: $success; }
         & > .graph--series-3 { color: $error; }
         & > .graph--series-4 { color: $foreground; }
+        & > .graph--area { color: $primary 40%; }
         & > .graph--axis { color: $foreground 45%; }
         & > .graph--marker { color: $text-accent; }
         & > .graph--cursor { color: $foreground; text-style: bold; }
@@ -154,6 +158,7 @@ class Graph(Drawn):
         self._series: tuple[Series, ...] = ()
         self._markers: tuple[Marker, ...] = ()
         self._limit: Series | None = None
+        self._band: tuple[int, int] | None = None
         self._now = 0.0
         self._window = DEFAULT_WINDOW_S
         self._cursor: float | None = None
@@ -173,6 +178,7 @@ class Graph(Drawn):
         markers: Sequence[Marker] = (),
         window: float | None = None,
         limit: Series | None = None,
+        band: tuple[int, int] | None = None,
     ) -> None:
         """Replace the data and repaint what changed.
 
@@ -182,6 +188,7 @@ class Graph(Drawn):
             markers: Events to mark in the plot.
             window: Seconds from the left edge to the right one; `None` leaves them as they are.
             limit: A level to mark by a dashed line, which has a step wherever it was turned.
+            band: The places of the curves between which the area is filled, the lower one first.
         """
         self._series = tuple(
             Series(plain(curve.label), tuple(curve.times), tuple(curve.values), curve.latest)
@@ -193,7 +200,7 @@ class Graph(Drawn):
             tuple(limit.times),
             tuple(value if isfinite(value) else nan for value in limit.values),
         )
-        self._now = now
+        self._now, self._band = now, band
         if window is not None and window > 0:
             self._window = window
         self.redraw()
@@ -349,7 +356,8 @@ class Graph(Drawn):
         area = Area(gutter, 1, grid.width - gutter, rows)
         frame = self._frame(area, top)
         self._plot = area, frame
-        draw_curves(grid, area, frame, [self._in_sight(curve) for curve in self._series])
+        curves = [self._in_sight(curve) for curve in self._series]
+        traced = draw_curves(grid, area, frame, curves)
         if with_axes:
             draw_value_axis(grid, area, frame, ticks)
         if with_times:
@@ -360,6 +368,11 @@ class Graph(Drawn):
         draw_markers(grid, area, frame, self._markers)
         if self._limit is not None:
             draw_limit(grid, area, frame, self._in_sight(self._limit))
+        if len(traced) == 1:
+            draw_area(grid, area, None, traced[0], AREA_INK)
+        elif self._band is not None and max(self._band) < len(traced):
+            lower, upper = self._band
+            draw_area(grid, area, traced[lower], traced[upper], AREA_INK)
 
     def _write(self, grid: Grid, x: int, pieces: Sequence[Piece]) -> None:
         for text, ink in pieces:

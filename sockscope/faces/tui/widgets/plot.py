@@ -14,12 +14,22 @@ from math import nan
 
 from rich.cells import cell_len
 
-from sockscope.faces.tui.widgets.braille import DOTS_X, DOTS_Y, PATTERNS, PlotScale, cells, trace
+from sockscope.faces.tui.widgets.braille import (
+    DOTS_X,
+    DOTS_Y,
+    PATTERNS,
+    PlotScale,
+    cells,
+    thickened,
+    trace,
+)
 from sockscope.faces.tui.widgets.grid import SERIES_INKS, Grid, Ink
 from sockscope.faces.tui.widgets.plain import ELLIPSIS, shorten
 from sockscope.faces.tui.widgets.ticks import Tick
 
 _FIGURE = re.compile(r"\d")
+_THICK_FROM_HEIGHT = 8
+"""Rows of the plot from which on lines are thick."""
 _LABELS_FROM = (24, 4)
 """Cells of width and height below which markers are lines without labels."""
 
@@ -63,12 +73,39 @@ class Area:
         return self.y + dot_row // DOTS_Y
 
 
-def draw_curves(grid: Grid, area: Area, frame: PlotScale, series: Sequence[Series]) -> None:
-    """Draw all curves; the first one is on top."""
+def draw_curves(grid: Grid, area: Area, frame: PlotScale, series: Sequence[Series]) -> list[list[int]]:
+    """Draw all curves, the first one on top; return the dots of each.
+
+    Where there is room they are two dots thick, or they would not be seen from afar.
+    """
+    thick = 2 if area.height >= _THICK_FROM_HEIGHT else 1
+    traced = [
+        thickened(
+            trace(frame, curve.times, curve.values, PATTERNS[number % len(PATTERNS)]), thick, frame.height
+        )
+        for number, curve in enumerate(series)
+    ]
     for number in range(len(series) - 1, -1, -1):
-        curve = series[number]
-        columns = trace(frame, curve.times, curve.values, PATTERNS[number % len(PATTERNS)])
-        grid.dots(cells(columns), area.x, area.y, SERIES_INKS[number % len(SERIES_INKS)])
+        grid.dots(cells(traced[number]), area.x, area.y, SERIES_INKS[number % len(SERIES_INKS)])
+    return traced
+
+
+def draw_area(
+    grid: Grid, area: Area, lower: Sequence[int] | None, upper: Sequence[int], ink: Ink, glyph: str = "▖"
+) -> None:
+    """Fill what is free below a curve, or between two of them; where one of them is missing, nothing.
+
+    It comes last, so that whatever explains a curve has found its place.
+    """
+    for x in range(area.width):
+        above = upper[x * DOTS_X] | upper[x * DOTS_X + 1]
+        bottom = area.height
+        if lower is not None:
+            below = lower[x * DOTS_X] | lower[x * DOTS_X + 1]
+            bottom = (below.bit_length() - 1) // DOTS_Y if below else 0
+        if above:
+            for row in range(((above & -above).bit_length() - 1) // DOTS_Y + 1, bottom):
+                grid.put(area.x + x, area.y + row, glyph, ink)
 
 
 def draw_value_axis(grid: Grid, area: Area, frame: PlotScale, ticks: Sequence[Tick]) -> None:
