@@ -249,8 +249,12 @@ async def dashboard(
     history: History | None = None,
     source: FakeSource | None = None,
     look: Look = Look(),  # noqa: B008
+    face: str = "connections",
 ) -> AsyncIterator[FakeDriver]:
-    """Run a dashboard of a fake run until the block ends; pictures are taken when the test waits."""
+    """Run a dashboard of a fake run until the block ends; pictures are taken when the test waits.
+
+    Most tests look at the rows of connections: ``face`` is in front of the others.
+    """
     source = source or FakeSource(experiment or small())
     app = SockscopeApp(Session(source, {}, tick_s=None), history, anew, look=look)
     with patch.object(panel_module, "TURN_S", 0.0), _hearing() as told:
@@ -258,6 +262,7 @@ async def dashboard(
             driver = FakeDriver(app, pilot, source, told)
             try:
                 if source.start_error is None:
+                    app.dashboard.bring_to_front(face)
                     await driver.ticks(2)
                 yield driver
             finally:
@@ -280,6 +285,8 @@ async def live_dashboard(
             driver = Driver(app, pilot, engine, told)
             try:
                 await driver.until(lambda: driver.session.ticks > 2 or driver.has_left, "the first pictures")
+                if not driver.has_left:
+                    app.dashboard.bring_to_front("connections")
                 await pilot.pause()
                 yield driver
             finally:

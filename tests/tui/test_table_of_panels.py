@@ -30,12 +30,12 @@ def test_listings_are_listings_and_a_panel_yields_to_one_that_is_there() -> None
     for entry in PANELS:
         assert issubclass(entry.make, ListingPanel) == (entry.kind is Kind.LISTING)
         assert not entry.yields_to or entry.yields_to in ids
-        assert not entry.digit or None not in entry.places, "a key that leads nowhere"
+        assert not entry.digit or None not in entry.places[:3], "a key that leads nowhere"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 async def test_the_screen_has_what_the_table_places_there(layout: str) -> None:
-    async with dashboard(size=LAYOUTS[layout]) as driver:
+    async with dashboard(size=LAYOUTS[layout], face="swarm") as driver:
         shown = {panel.id for panel in driver.app.dashboard.query(Panel) if panel.is_on_screen}
         places = {entry: getattr(entry.places, layout) for entry in PANELS}
         behind = {"connections", "lens", "tasks"} | ({"log", "exchanges"} if layout != "wide" else set())
@@ -45,7 +45,7 @@ async def test_the_screen_has_what_the_table_places_there(layout: str) -> None:
 
 
 async def test_a_room_is_shown_the_map_and_two_large_graphs() -> None:
-    async with dashboard(size=(100, 30)) as driver:
+    async with dashboard(size=(100, 30), face="swarm") as driver:
         driver.app.dashboard.show_to_room(True)
         await driver.ticks()
         shown = [panel.id for panel in driver.app.dashboard.query(Panel) if panel.is_on_screen]

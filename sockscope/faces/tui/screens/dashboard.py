@@ -485,6 +485,12 @@ class DashboardScreen(Screen[None]):
         else:
             self._enter(panel)
 
+    def bring_to_front(self, panel_id: str) -> None:
+        """Let a panel be in front of those that share its place, and leave the focus where it is."""
+        panel = self._panels[panel_id]
+        self._chosen[panel.entry.kind] = self._face = panel
+        self._arrange()
+
     def _enter(self, panel: Panel) -> None:
         """Focus the panel, unless a key that came at once leads elsewhere, or has opened its filter."""
         if panel is not self._heading_for:
