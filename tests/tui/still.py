@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from sockscope.core.events import CloseReason, Event, EventKind
 from sockscope.core.histogram import Histogram
 from sockscope.core.roles import SERVER, SWARM
 from sockscope.core.run.adding import total
+from sockscope.core.run.client_states import ClientSample, Doing
 from sockscope.core.run.figures import figures
 from sockscope.core.run.findings import limit_of
 from sockscope.core.run.snapshot import (
@@ -44,9 +46,10 @@ class Still(App[None]):
 
     TITLE = "SockScope"
 
-    def __init__(self, state: ScreenState | None) -> None:
+    def __init__(self, state: ScreenState | None, face: str = "connections") -> None:
         super().__init__()
         self.still = state
+        self.face = face
 
     async def on_mount(self) -> None:
         """Put the screen up and hand it the state."""
@@ -55,6 +58,7 @@ class Still(App[None]):
         self.theme = THEMES[0].name
         screen = DashboardScreen(Session(FakeSource(Experiment())))
         await self.push_screen(screen)
+        screen.bring_to_front(self.face)
         self.call_after_refresh(setattr, screen, "state", self.still)
 
 
@@ -71,6 +75,7 @@ class Script:
         self.cpu_s = 0.4
         self.wait_s = 0.0
         self.generation = 0
+        self.doing: Sequence[Doing] = [Doing.IN_FLIGHT] * CLIENTS
         self.events: list[Event] = [
             Event(START_S, EventKind.RUN, "run", text=f"started: {tuning.transport.upper()} {ADDRESS}"),
             *(
@@ -142,6 +147,7 @@ class Script:
         swarm = RoleSnapshot(
             role="swarm",
             clients=CLIENTS,
+            client_samples=(ClientSample(self.time_s, range(1, CLIENTS + 1), bytes(self.doing)),),
             in_flight=CLIENTS - waiting,
             limiter=limiter,
             service_time=self.service.copy(),
@@ -237,6 +243,15 @@ def running() -> Script:
     script.tune("permits 50 → 100", permits=100)
     script.go_on(40, 3_300, 6.0, cpu=0.45)
     return script
+
+
+def of_every_kind() -> ScreenState:
+    """Return a run whose clients do everything that clients can do."""
+    script = running()
+    often = {Doing.IN_BACKLOG: 24, Doing.WAITING: 20, Doing.SERVED: 12, Doing.THINKING: 10}
+    script.doing = [doing for doing in Doing for _ in range(often.get(doing, 6))][:CLIENTS]
+    script.doing += [Doing.IN_FLIGHT] * (CLIENTS - len(script.doing))
+    return script.shown()
 
 
 def losing() -> Script:

@@ -125,7 +125,7 @@ async def test_holds_that_come_close_together_are_one_marker_with_their_number()
 
 async def test_the_map_has_a_cell_for_each_client_and_counts_that_add_up() -> None:
     async with dashboard(small(clients=20, permits=4), size=(100, 30), face="swarm") as driver:
-        await driver.sees("M Swarm map", "20 clients")
+        await driver.sees("M Swarm map", "6 Connections", "waiting, permit")
         shown = " ".join(driver.part("swarm").split())
         assert all(text in shown for text in ("▲▲ in flight 4", "○○ waiting, permit 16", "clients 20"))
         await driver.press("M", "right", "right")

@@ -12,7 +12,7 @@ import pytest
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import RunState
 from sockscope.faces.tui.screen_state import ScreenState
-from tests.tui.still import START_S, Script, Still, losing, running
+from tests.tui.still import START_S, Script, Still, losing, of_every_kind, running
 
 MOMENTS: dict[str, Callable[[], ScreenState | None]] = {
     "running": lambda: running().shown(),
@@ -34,6 +34,10 @@ def test_layouts(snap_compare: Callable[..., bool], size: tuple[int, int]) -> No
 @pytest.mark.parametrize("moment", ["losses", "frozen", "paused", "failed", "empty", "nothing"])
 def test_moments(snap_compare: Callable[..., bool], moment: str) -> None:
     assert snap_compare(Still(MOMENTS[moment]()), terminal_size=(120, 40))
+
+
+def test_the_map_of_the_swarm(snap_compare: Callable[..., bool]) -> None:
+    assert snap_compare(Still(of_every_kind(), "swarm"), terminal_size=(120, 40))
 
 
 def test_too_small(snap_compare: Callable[..., bool]) -> None:

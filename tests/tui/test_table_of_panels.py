@@ -50,6 +50,11 @@ async def test_a_room_is_shown_the_map_and_two_large_graphs() -> None:
         await driver.ticks()
         shown = [panel.id for panel in driver.app.dashboard.query(Panel) if panel.is_on_screen]
         assert shown == ["throughput", "latency", "swarm"] == [e.id for e in PANELS if e.places.present]
+        await driver.press("6")
+        connections = driver.app.dashboard.query_one("#connections", Panel)
+        await driver.until(lambda: connections.is_on_screen and connections.has_focus_within)
+        await driver.press("escape")
+        await driver.until(lambda: driver.app.dashboard.query_one("#swarm", Panel).is_on_screen)
         driver.app.dashboard.show_to_room(False)
         await driver.ticks()
         assert driver.app.dashboard.query_one("#knobs", Panel).is_on_screen

@@ -17,6 +17,8 @@ from sockscope.faces.tui.offer import Clipping
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.plain import plain
 
+_AROUND_TITLE = 6
+"""Cells of a border that a title leaves free at its ends."""
 TURN_S = 0.08
 """Time between the turns in which panels draw. The screen is composed by lines, so panels that stand side by
 side share a turn."""
@@ -107,19 +109,28 @@ class Panel(Container):
         self.retitle()
 
     def retitle(self, more: str = "") -> None:
-        """Write digit, title and what else there is to say into the border."""
+        """Write digit, title and what else there is to say into the border.
+
+        Where there is no room for that beside the titles of other tabs, these are named by their keys.
+        """
         self._more = more
-        title = Content(" │ ").join(map(self._tab, self.tabs or (self.entry,)))
-        if more:
-            title += Content(f"  {plain(more)}").stylize("not bold")
+        tabs = self.tabs or (self.entry,)
+        titles = Content(" │ ").join(map(self._tab, tabs))
+        told = Content(f"  {plain(more)}" if more else "").stylize("not bold")
+        title = titles + told
+        if more and title.cell_length + _AROUND_TITLE > self.outer_size.width:
+            title = Content(" │ ").join(self._tab(entry, by_key=True) for entry in tabs) + told
         # To write the same again would paint the whole panel anew.
         if self._title != title:
             self._title = title
             self.border_title = title
 
-    def _tab(self, entry: PanelEntry) -> Content:
+    def _tab(self, entry: PanelEntry, *, by_key: bool = False) -> Content:
         """Return digit and title of a panel, which lead there when they are clicked."""
-        name = Content(f"{entry.digit} {entry.title}".lstrip())
+        if by_key and entry is not self.entry:
+            name = Content(entry.digit)
+        else:
+            name = Content(f"{entry.digit} {entry.title}".lstrip())
         if entry is self.entry:
             return name
         click = Style.from_meta({"@click": f"app.do('focus_{entry.digit}')"})

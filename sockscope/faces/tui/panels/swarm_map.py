@@ -95,10 +95,9 @@ class SwarmMapPanel(Panel):
             told = f"client {states.numbers[place]:,}: {doing.title}"
         elif self._cells.layout_now.each > 1:
             told = f"1 cell = {self._cells.layout_now.each:,} clients, in order of their states"
-        told = told or (counted(len(states.states), "client") if states.states else "")
         # Where there is a lower border; the titles of the tabs need the upper one.
         has_border = self.styles.border_bottom[0] not in ("", "none")
-        self.resubtitle(told if has_border else "")
+        self.resubtitle(told or counted(len(states.states), "client") if has_border and states.states else "")
         self.retitle("" if has_border else told)
 
     def clipboard_text(self) -> str:

@@ -472,8 +472,8 @@ class DashboardScreen(Screen[None]):
         self._chosen[panel.entry.kind] = panel
         if panel.entry.kind in FACES:
             self._face = panel
-        if self._maximised is not None:
-            self._maximised = panel
+        if self._maximised is not None or (self._is_for_room and panel.entry.places.present is None):
+            self._maximised = panel  # there is no other place for it
         elif self.has_class("-wide") and (taker := self._taker_of(panel)) is not None:
             taker.close_detail()
         hidden = not panel.is_on_screen
