@@ -386,7 +386,7 @@ def test_what_is_typed_in_one_go_after_a_key_that_asks_for_text_is_text() -> Non
         terminal.send("\x1b")
         terminal.until(lambda: "no row" not in terminal.text, "the rows again")
         terminal.send("86")  # two panels that are behind; the last one counts
-        terminal.until(lambda: "─6 Connections" in terminal.text, "the connections")
+        terminal.until(lambda: "│ 6 Connections" in terminal.text, "the connections")
         terminal.send("q")
         assert terminal.ended() == 0
         leaves_a_summary(terminal)

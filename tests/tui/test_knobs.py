@@ -29,8 +29,8 @@ async def applied(driver: FakeDriver) -> None:
 async def test_every_knob_turns_with_the_arrows_and_comes_back() -> None:
     async with dashboard(QUIET) as driver:
         for key in LIVE:
-            if key == "batch":
-                continue  # at most the depth, which is 1 here
+            if key in ("batch", "fault"):
+                continue  # at most the depth, which is 1 here; faults are written, or switched on a sheet
             await driver.go_to_knob(key)
             before = value(driver, key)
             await driver.press("right")

@@ -161,9 +161,9 @@ async def test_escape_takes_one_step_back_at_a_time() -> None:
 async def test_tabs_in_a_border_can_be_clicked() -> None:
     async with dashboard(size=(80, 24)) as driver:
         shown = "connections"
-        for name, title in (("log", "7 Log"), ("exchanges", "8 Exchanges"), ("connections", "6 Connections")):
+        for name, digit in (("log", "7"), ("exchanges", "8"), ("connections", "6")):
             border = driver.part(shown).splitlines()[0]
-            await driver.pilot.click(f"#{shown}", offset=(border.index(title) + 3, 0))
+            await driver.pilot.click(f"#{shown}", offset=(border.index(f"│ {digit}") + 2, 0))
             await driver.until(lambda name=name: driver.app.dashboard.focused_panel().id == name)  # type: ignore[misc]
             shown = name
 
