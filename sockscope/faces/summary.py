@@ -43,9 +43,9 @@ MOST_CHANGES = 8
 _WAITED = "wait_s", "waited", "acquired"
 _UNBROKEN = "\N{NO-BREAK SPACE}"
 _SHOWN = {
-    "server": ("service_time", "framing", "size"),
+    "server": ("service_time", "framing", "size", "fault"),
     "relay": ("fault",),
-    "swarm": ("rate", "arrivals", "clients", "permits", "size", "think_time", "lifetime", "framing"),
+    "swarm": ("rate", "arrivals", "clients", "permits", "size", "think_time", "lifetime", "framing", "fault"),
     "both": (
         "rate",
         "arrivals",
@@ -57,13 +57,14 @@ _SHOWN = {
         "think_time",
         "lifetime",
         "framing",
+        "fault",
     ),
 }
 
 _SERVER_ENDS = ("the server close", CloseReason.EOF.value)
 """How troubles begin that are an end of the connection by the server."""
 _OF_OPEN = {"rate", "arrivals"}
-_WHEN_SET = {"think_time", "lifetime"}
+_WHEN_SET = {"think_time", "lifetime", "fault"}
 _ENDS = {
     "expect": "answers of {}",
     "until": "answers until {}",
