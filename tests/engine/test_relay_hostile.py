@@ -239,6 +239,7 @@ async def test_a_flood_of_clients_gets_all_descriptors_but_a_few() -> None:
 async def test_a_flood_of_source_ports_gets_all_descriptors_but_a_few(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(udp, "CROWDED_SILENCE_S", 3600.0)
     async with udp_target() as (server, target):
         with free_descriptors(80):
             async with relaying(target, transport="udp") as (relay, address):
