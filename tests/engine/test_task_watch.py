@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -69,7 +70,6 @@ async def test_a_task_is_told_with_all_that_it_waits_through() -> None:
             asyncio.create_task(wait_for_reader(), name="reader\x1b[2J"),
         ]
         counter, reader = await found(watch, "counter"), await found(watch, "reader\\x1b[2J")
-        inner = next(task for task in watch.view.tasks if task.coroutine.startswith("StreamReader.read"))
         assert [link.split()[0] for link in counter.chain] == ["count", "numbers", "sleep"]
         assert counter.coroutine.startswith("count ")
         assert "test_task_watch.py:" in counter.waits_in
@@ -78,7 +78,9 @@ async def test_a_task_is_told_with_all_that_it_waits_through() -> None:
         assert counter.age_known
         assert counter.made_at.startswith(reader.made_at.rpartition(":")[0])
         assert reader.waits_in.endswith(" wait_for")
-        assert inner.owner == OWN  # made by own code, though it waits in a library
+        if sys.version_info < (3, 12):  # whose wait_for() makes a task
+            inner = next(task for task in watch.view.tasks if task.coroutine.startswith("StreamReader.read"))
+            assert inner.owner == OWN  # made by own code, though it waits in a library
         await ended(*tasks)
 
 
