@@ -84,7 +84,7 @@ def faults(snapshot: Snapshot, kernel: dict[str, int] | None, *, at_rest: bool, 
             found.append(f"{flow} does not add up")
         if flow.not_explained or (at_rest and flow.on_the_way):
             found.append(f"{flow} is not explained")
-    total = {f.name: sum(getattr(flow, f.name) for flow in both) for f in fields(Flow)}
+    total = {f.name: sum(getattr(flow, f.name) or 0 for flow in both) for f in fields(Flow)}
     seen = {
         "InDatagrams": total["received"] + total["late"] + total["unread"],
         "RcvbufErrors": total["receive_buffer"],
