@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.warm_children import WarmChildren, started_warm
+
 # A module is compiled once, and not in each of the hundreds of processes of the suite: half of their time.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -35,4 +37,19 @@ def history_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """Whatever runs in a test, and every child of it, keeps its runs here and not in the user's history."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOCKSCOPE_HISTORY", str(tmp_path_factory.mktemp("history") / "history.db"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def what_children_are_forks_of() -> Iterator[WarmChildren]:
+    """Started with the first module that asks for it; it ends with the tests."""
+    warm = WarmChildren()
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="module")
+def warm_children(what_children_are_forks_of: WarmChildren) -> Iterator[None]:
+    """Children of the engine are forks in this module: how they are started is not what it tests."""
+    with started_warm(what_children_are_forks_of):
         yield

@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from benchmarks.baselines import BaselineError, bare
+from tests.warm_children import children
 
 LIMIT_S = 60.0
 PAIRS = [bare.bare_tcp, bare.bare_unix, bare.bare_udp, bare.bare_udp_reader]
@@ -143,4 +144,4 @@ def test_a_lost_connection_voids_the_run(runner: asyncio.Runner, monkeypatch: py
 def test_a_pair_apart_counts_round_trips_and_leaves_no_process() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(bounded(bare.bare_tcp_apart(4, 64, 0.1, warmup=0.02))) > 0
-    assert psutil.Process().children() == []
+    assert children() == []

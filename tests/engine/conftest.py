@@ -44,6 +44,11 @@ def threads_of_ours() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("sockscope")]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def children_start_warm(warm_children: None) -> None:
+    """How a child is started is what few tests are about: those of allocators and of commands."""
+
+
 @pytest.fixture(autouse=True)
 async def nothing_is_left() -> AsyncIterator[None]:
     before = open_sockets()

@@ -36,6 +36,7 @@ from tests.engine.runs import (
 from tests.engine.runs import running as saturated
 from tests.ports import unused_port
 from tests.waiting import until
+from tests.warm_children import children
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "server": {"place": "server"},
@@ -54,12 +55,6 @@ NAMES = {
 def running(grace_s: float = 10.0, **values: Any) -> AbstractAsyncContextManager[Engine]:
     """Run an experiment that leaves the cores to the processes that start, unless a test tells otherwise."""
     return saturated(grace_s, **({"service_time_s": 0.001} | values))
-
-
-def children() -> list[psutil.Process]:
-    """Return the children that run; one of a killed parent may be ours once own code was loaded here."""
-    every = psutil.Process().children(recursive=True)
-    return [child for child in every if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture(autouse=True)

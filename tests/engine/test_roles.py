@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
-import psutil
 import pytest
 
 from sockscope.core.config.tuning import Tuning
@@ -23,6 +22,7 @@ from tests.engine import third_role
 from tests.engine.runs import EVERYTHING, experiment
 from tests.engine.third_role import PASSAGE
 from tests.waiting import until
+from tests.warm_children import children
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ async def run(a_third_role: None) -> AsyncIterator[Running]:
     await run.start()
     yield run
     await run.placement.stop(10.0)
-    assert psutil.Process().children(recursive=True) == []
+    assert children() == []
 
 
 PROCESSES = {

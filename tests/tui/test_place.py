@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 
-import psutil
+import pytest
 
 from sockscope.core.run.snapshot import RunState
 from sockscope.engine.engine import Engine
 from sockscope.faces.tui.panels.exchanges import ExchangesPanel
 from tests.tui.driving import Driver, live_dashboard, small
+from tests.warm_children import children
+
+pytestmark = pytest.mark.usefixtures("warm_children")
 
 
 def child_of(driver: Driver[Engine], name: str) -> int:
@@ -29,7 +32,7 @@ async def test_rows_events_and_bytes_come_from_the_children() -> None:
         await driver.sees("opened")
         await driver.press("6")
         await driver.until(lambda: "127.0.0.1:" in driver.part("connections"), "connections")
-    assert psutil.Process().children() == []
+    assert children() == []
 
 
 async def test_the_place_is_a_knob() -> None:
@@ -41,7 +44,7 @@ async def test_the_place_is_a_knob() -> None:
         await driver.until(lambda: driver.swarm.totals.responses > before + 20, "more answers")
         driver.session.tuner.set({"place": "loop"})
         await driver.tunes(place="loop")
-        await driver.until(lambda: psutil.Process().children() == [], "the children to end")
+        await driver.until(lambda: children() == [], "the children to end")
         await driver.until(lambda: driver.swarm.connections_open == 5)
         assert driver.swarm.totals.errors == 0
 

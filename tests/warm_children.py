@@ -1,0 +1,195 @@
+"""Children of the engine as forks of an interpreter that has imported already what they run.
+
+Such a child is what the engine would have started: a child of this process in a session of its own, with the
+streams, the environment, the folder and the one descriptor that it was given. What it lacks is the start of
+Python and the imports, which cost ten times what most tests do with a child. Modules whose tests say
+``usefixtures("warm_children")`` get them; in the others, children are started as users start them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import json
+import os
+import pkgutil
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sockscope.engine.placement.hosts.child_process import WORKER
+from sockscope.engine.process_tree import adopt_orphans
+
+_PYTHON = sys.executable
+_REPOSITORY = Path(__file__).parents[1]
+_LONGEST_REQUEST = 1 << 17
+_GET_CHILD_SUBREAPER = 37
+_DESCRIPTORS = 3
+"""Standard input and error, and the channel."""
+
+
+def children() -> list[psutil.Process]:
+    """Return the children of this process that run, with theirs; the interpreter that waits is none."""
+    every = psutil.Process().children(recursive=True)
+    running = [child for child in every if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in running if __name__ not in child.cmdline() or child.pid in _STARTED]
+
+
+_STARTED: set[int] = set()
+"""Children that were started warm, by number."""
+
+
+class WarmProcess:
+    """What the engine uses of a process of asyncio, for a child that the loop has not started."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    async def wait(self) -> int:
+        """Wait for its end and return its exit code, negative for a signal."""
+        if self._code is None:
+            loop, ended = asyncio.get_running_loop(), asyncio.Event()
+            descriptor = os.pidfd_open(self.pid)
+            loop.add_reader(descriptor, ended.set)
+            try:
+                await ended.wait()
+            finally:
+                loop.remove_reader(descriptor)
+                os.close(descriptor)
+            _, status = os.waitpid(self.pid, 0)  # noqa: ASYNC222  # it has ended
+            self._code = os.waitstatus_to_exitcode(status)
+            _STARTED.discard(self.pid)
+        return self._code
+
+
+class WarmChildren:
+    """The interpreter that waits, and is forked for each child."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                cwd=_REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()], start_new_session=True,
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+        self._process.wait()
+
+    def start(
+        self, argv: Sequence[str], stdin: int, stderr: int, channel: int, env: Mapping[str, str]
+    ) -> WarmProcess:
+        """Start the child that these arguments are of."""
+        module = argv[argv.index("-m") + 1]
+        asked = json.dumps([module, argv[-1], dict(env), str(Path.cwd())])
+        with _adopting():
+            socket.send_fds(self._socket, [asked.encode()], [stdin, stderr, channel])
+            pid = int(self._socket.recv(64))
+        _STARTED.add(pid)
+        return WarmProcess(pid)
+
+
+@contextmanager
+def _adopting() -> Iterator[None]:
+    """Be the parent of what is forked and let go of meanwhile (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    before = ctypes.c_int()
+    ctypes.CDLL(None).prctl(_GET_CHILD_SUBREAPER, ctypes.byref(before))
+    adopt_orphans(True)
+    try:
+        yield
+    finally:
+        adopt_orphans(bool(before.value))
+
+
+@contextmanager
+def started_warm(warm: WarmChildren) -> Iterator[None]:
+    """Let the engine's children be forks of ``warm``, but for those with an allocator of their own."""
+    cold = asyncio.create_subprocess_exec
+
+    async def start(*argv: Any, **given: Any) -> Any:
+        env = given.get("env") or {}
+        channel = given.get("pass_fds", ())
+        of_the_engine = argv[0] == _PYTHON and argv[-4:-3] == ("-m",) and len(channel) == 1
+        if not of_the_engine or env.keys() - os.environ.keys():
+            return await cold(*argv, **given)
+        return warm.start(argv, given["stdin"], given["stderr"], channel[0], env)
+
+    asyncio.create_subprocess_exec = start
+    try:
+        yield
+    finally:
+        asyncio.create_subprocess_exec = cold
+
+
+# In the interpreter that waits.
+
+
+def _fork_for_each(asked: socket.socket) -> tuple[str, list[str]]:
+    """Fork for each child that is asked for; return its module and its words, in the fork."""
+    while True:
+        data, given, _, _ = socket.recv_fds(asked, _LONGEST_REQUEST, _DESCRIPTORS)
+        if not data:
+            os._exit(0)
+        told, tell = os.pipe()
+        if between := os.fork():
+            for descriptor in (*given, tell):
+                os.close(descriptor)
+            pid = os.read(told, 64)
+            os.close(told)
+            os.waitpid(between, 0)  # from now on who asks is the parent
+            asked.send(pid)
+            continue
+        between = os.getpid()
+        if child := os.fork():
+            os.write(tell, b"%d" % child)
+            os._exit(0)
+        while os.getppid() == between:
+            time.sleep(0.0005)
+        os.close(told)
+        os.close(tell)
+        asked.close()
+        return _become(json.loads(data), *given)
+
+
+def _become(asked: list[Any], stdin: int, stderr: int, channel: int) -> tuple[str, list[str]]:
+    module, name, env, cwd = asked
+    os.setsid()
+    os.dup2(stdin, 0)
+    os.dup2(stderr, 2)
+    os.close(stdin)
+    os.close(stderr)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    return module, [module, str(channel), name]
+
+
+def _main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    import sockscope.engine
+
+    for found in pkgutil.walk_packages(sockscope.engine.__path__, "sockscope.engine."):
+        import_module(found.name)
+    del sys.modules[WORKER]  # it is run as what a program begins with
+    gc.freeze()  # what every fork shares
+    module, sys.argv = _fork_for_each(socket.socket(fileno=int(sys.argv[1])))
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main()
