@@ -1,6 +1,10 @@
 """One run of the engine under callgrind and ``virtual_clock.c``, for :mod:`benchmarks.instructions`.
 
 It imports nothing of this package, so that it also runs against another tree's ``sockscope``.
+
+Windows are named by what is counted in them: ``answers``, a ``picture``, answers with the lens ``off`` or
+``on``, and answers with a fault that does nothing for as long as the run lasts (``fault``) or without one
+(``none``). ``relayed`` lets the clients be another engine, that reaches the server through a relay.
 """
 
 from __future__ import annotations
@@ -9,6 +13,8 @@ import asyncio
 import ctypes
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -19,6 +25,8 @@ from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 
 PICTURE_S = 0.2
+FAULT = "reset=60s"
+"""A fault on the link that strikes nobody in time: a relay comes, and passes on."""
 _CLOCK = ctypes.CDLL(None)
 
 
@@ -48,13 +56,52 @@ async def _count(engine: Engine, name: str, seconds: float, *, pictures: bool) -
     return _answers(engine) - before
 
 
+@asynccontextmanager
+async def _running(experiment: Experiment, *, relayed: bool) -> AsyncIterator[Engine]:
+    """Run the experiment; ``relayed`` in two engines, with a relay between them."""
+    if not relayed:
+        async with Engine(experiment) as engine:
+            yield engine
+        return
+    from sockscope.core.addresses import format_address, split_address
+    from sockscope.engine.relay.relay import Relay
+    from sockscope.engine.role import Assignment
+
+    async with Engine(replace(experiment, role="server", port=0)) as server:
+        relay = Relay(experiment)
+        target = split_address(server.snapshot().main.address)
+        through = await relay.start(Assignment(experiment.tuning, 0, target))
+        async with Engine(replace(experiment, role="swarm", target=format_address(through))) as engine:
+            yield engine
+        await relay.stop(0.0)
+
+
+async def _turn(engine: Engine, name: str) -> None:
+    """Switch what the name of a window is about."""
+    if name in ("off", "on"):
+        await engine.apply(replace(engine.tuning, lens=name == "on"))
+    if name in ("fault", "none"):
+        await engine.apply(replace(engine.tuning, fault=FAULT if name == "fault" else ""))
+        await engine.all_connected()
+        while getattr(engine.snapshot().swarm, "rolling", 0) or (
+            name == "none" and (relay := engine.snapshot().roles.get("relay")) and relay.connections_open
+        ):
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.02)
+
+
 async def _run(
-    loop: str, knobs: dict[str, Any], answers_per_s: float, seconds: float, windows: list[str]
+    loop: str,
+    knobs: dict[str, Any],
+    answers_per_s: float,
+    seconds: float,
+    windows: list[str],
+    relayed: bool = False,
 ) -> None:
     base = {"permits": 0, "request_bytes": 64, "service_time_s": 0.0}
     tuning = replace(Experiment().tuning, **{**base, **knobs})
     answers: list[int] = []
-    async with Engine(Experiment(tuning=tuning, loop=loop)) as engine:
+    async with _running(Experiment(tuning=tuning, loop=loop), relayed=relayed) as engine:
         await engine.all_connected()
         await asyncio.sleep(0.05)
         await _set_pace(engine, answers_per_s)
@@ -66,9 +113,8 @@ async def _run(
                 _CLOCK.count_until_here(name.encode())
                 answers.append(1)
                 continue
-            if name in ("off", "on"):
-                await engine.apply(replace(tuning, lens=name == "on"))
-                await asyncio.sleep(0.02)
+            if name != "answers":
+                await _turn(engine, name)
             answers.append(await _count(engine, name, seconds, pictures=name in ("off", "on")))
         if engine.error:
             raise SystemExit(f"the engine failed: {engine.error}")

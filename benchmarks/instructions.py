@@ -1,4 +1,4 @@
-"""Instructions per answer: what the engine and the lens cost, on a machine however busy.
+"""Instructions per answer: what the engine, the lens and the relay cost, on a machine however busy.
 
 ``python -m benchmarks.instructions`` runs the engine under callgrind (Valgrind), which counts the
 instructions of the process, those of the kernel left out. Under it a program is fifty times slower, so time
@@ -25,11 +25,31 @@ HERE = Path(__file__).resolve().parent
 LIMIT_S = 600.0
 ENGINE = ("answers", "answers", "picture", "picture")
 LENS = ("off", "on", "off", "on")
+FAULTS = ("none", "none", "fault", "none", "none")
 SITUATIONS: dict[str, dict[str, Any]] = {
     "tcp": {"knobs": {"clients": 100}, "answers_per_s": 70_000},
     "permits": {"knobs": {"clients": 100, "permits": 50}, "answers_per_s": 25_000},
     "pool": {"knobs": {"clients": 100, "pool": 20}, "answers_per_s": 22_000},
     "udp": {"knobs": {"clients": 100, "transport": "udp"}, "answers_per_s": 45_000},
+    "relayed": {
+        "knobs": {"clients": 100},
+        "answers_per_s": 25_000,
+        "relayed": True,
+        "windows": ("answers",) * 3,
+    },
+    "relayed-udp": {
+        "knobs": {"clients": 100, "transport": "udp"},
+        "answers_per_s": 18_000,
+        "relayed": True,
+        "windows": ("answers",) * 3,
+    },
+    "faults": {"knobs": {"clients": 100}, "answers_per_s": 70_000, "windows": FAULTS},
+    "faults-udp": {
+        "knobs": {"clients": 100, "transport": "udp"},
+        "answers_per_s": 45_000,
+        "windows": FAULTS,
+        "fault": "delay=100us",
+    },
     "lens-asyncio-1": {"loop": "asyncio", "knobs": {"clients": 1}, "answers_per_s": 17_000},
     "lens-asyncio-100": {"loop": "asyncio", "knobs": {"clients": 100}, "answers_per_s": 27_000},
     "lens-uvloop-1": {"knobs": {"clients": 1}, "answers_per_s": 30_000},

@@ -111,7 +111,12 @@ async def _run(experiment: Experiment, plan: Plan, output: Output, signals: Endi
     progress = Progress(stderr(), quiet=plan.quiet)
     starting = asyncio.ensure_future(engine.start())
     with ended_by_signals(signals, starting.cancel, progress, "stopping"):
-        await starting
+        try:
+            await starting
+        except asyncio.CancelledError:
+            if signals.is_asked:
+                say("ended before the run had begun: there are no figures")
+            raise
     ending = asyncio.ensure_future(engine.wait())
     if signals.is_asked:  # in the last step of the start, which had nothing left to be cancelled
         ending.cancel()

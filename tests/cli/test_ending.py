@@ -1,6 +1,7 @@
 """A command ends when it is told to, whatever the user's own code does to its loop."""
 
 import json
+import os
 import signal
 import subprocess
 from importlib.util import find_spec
@@ -9,7 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, next_complaint, running, sockscope
+from tests.cli.command import (
+    COMMAND,
+    PATIENCE_S,
+    clean_environment,
+    finished,
+    next_complaint,
+    running,
+    sockscope,
+)
 
 OWN = """
 import asyncio
@@ -298,6 +307,17 @@ def test_processes_that_own_code_has_begun_end_with_it(place: str, here: Path) -
         assert child.wait(PATIENCE_S) == 0
         gone, alive = psutil.wait_procs(begun, PATIENCE_S)
         assert (gone, alive) == (begun, [])
+
+
+def test_a_signal_before_the_run_has_begun_is_answered_with_a_sentence(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "loading")
+    (tmp_path / "slow.py").write_text("import time\nopen('loading', 'w')\ntime.sleep(3600)\n")
+    with running("run", "--handler", "slow:handle", "--place", "child", cwd=tmp_path) as child:
+        (tmp_path / "loading").read_text()  # it is open, and closed again, when the module is being loaded
+        child.send_signal(signal.SIGTERM)
+        code, told, complaint = finished(child)
+    assert (code, told) == (130, "")
+    assert complaint == "sockscope: ended before the run had begun: there are no figures\n"
 
 
 def test_too_few_descriptors_for_a_loop_are_one_sentence() -> None:

@@ -121,9 +121,11 @@ async def test_a_swarm_against_a_target_is_relayed_too(transport: str) -> None:
             await tune(engine, fault=HARMLESS)
             await answered(engine)
             assert swarm_of(engine).address == relay_of(engine).address
+            # What is between is not what the run is about.
+            assert engine.snapshot().address == target
             await tune(engine, fault="")
             await answered(engine)
-            assert swarm_of(engine).address == target
+            assert engine.snapshot().address == swarm_of(engine).address == target
         swarm = swarm_of(engine).totals
         assert (swarm.timeouts, swarm.errors) == (0, 0)
         assert swarm.requests == swarm.responses
@@ -188,5 +190,14 @@ async def test_a_connection_that_a_fault_refuses_or_resets_is_counted_and_comes_
     async with running(fault="refuse=50%, reset=20ms", requests=0) as engine:
         await until(lambda: relay_of(engine).relay.up.reset >= 5 <= relay_of(engine).relay.up.refused)  # type: ignore[union-attr]
         assert swarm_of(engine).totals.connections_reset > 0
+        # All of them: nobody listens any more, and the relay does not hear of who tries.
+        await tune(engine, fault="refuse=100%, reset=20ms")
+        refused = relay_of(engine).relay.up.refused  # type: ignore[union-attr]
+        await until(lambda: swarm_of(engine).totals.connections_refused >= 5)
+        assert relay_of(engine).relay.up.refused == refused  # type: ignore[union-attr]
+        address = relay_of(engine).address
+        await tune(engine, fault=HARMLESS)
+        await answered(engine)
+        assert swarm_of(engine).address == relay_of(engine).address == address
         await tune(engine, fault="")
         await answered(engine)

@@ -12,6 +12,7 @@ from sockscope.core.config.tuning import Tuning
 from sockscope.faces.tui.actions import ACTIONS
 from sockscope.faces.tui.panels.knob_layout import KNOBS
 from sockscope.faces.tui.screens.conversation import KEYS
+from sockscope.faces.tui.screens.faults import FaultsScreen
 from tests.tui.driving import FakeDriver, dashboard, small
 
 LIVE = [key for key in KNOBS if FIELDS[key].live]
@@ -41,6 +42,14 @@ async def test_every_knob_turns_with_the_arrows_and_comes_back() -> None:
             await applied(driver)
         assert driver.session.tuner.requested == QUIET.tuning
         assert driver.told == []
+
+
+async def test_arrows_on_the_faults_open_their_sheet() -> None:
+    async with dashboard(QUIET) as driver:
+        await driver.go_to_knob("fault")
+        await driver.press("right")
+        await driver.until(lambda: isinstance(driver.app.screen, FaultsScreen), "the sheet is open")
+        assert value(driver, "fault") == ""
 
 
 async def test_a_batch_is_at_most_the_depth() -> None:

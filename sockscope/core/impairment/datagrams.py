@@ -108,6 +108,7 @@ class DatagramImpairer:
         due = self._line.leave_s(now_s, len(data)) + travel_s(faults, random)
         if due > now_s:
             counts.delayed += 1
+            counts.delayed_s += due - now_s
         if faults.duplicate_ratio and random.random() < faults.duplicate_ratio:
             counts.duplicated += 1
             return [(due, data), (due, data)]

@@ -14,8 +14,8 @@ class Impaired:
     ``admitted`` are the datagrams, or the pieces of a stream as they were read. Of those some are ``lost``,
     ``full`` of them because they would have waited too long for their turn at the rate; all others pass,
     some with a second copy (``duplicated``). So copies = admitted - lost + duplicated. ``delayed`` are those
-    that were due later than they came. ``sliced`` counts the pieces that a stream was cut into, beyond
-    those that came.
+    that were due later than they came, by ``delayed_s`` seconds together (a piece is as late as the last one
+    that is made of it). ``sliced`` counts the pieces that a stream was cut into, beyond those that came.
     """
 
     admitted: Cumulative[int] = 0
@@ -27,3 +27,10 @@ class Impaired:
     delayed: Cumulative[int] = 0
     sliced: Cumulative[int] = 0
     stalled: Cumulative[int] = 0
+    delayed_s: Cumulative[float] = 0.0
+
+    @property
+    def mean_delay_s(self) -> float:
+        """By how much later than it came what passes is due, on average."""
+        passed = self.admitted - self.lost
+        return self.delayed_s / passed if passed else 0.0

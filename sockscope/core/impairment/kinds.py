@@ -112,7 +112,8 @@ _KINDS = (
     _link("black-hole", _TCP, Quantity.DURATION, 1, 0, MAX_FAULT_S,
         "nothing arrives any more when a connection is this old, and nobody is told"),
     _link("refuse", _TCP, Quantity.RATIO, 0.2, 1e-6, 1,
-        "this share of the new connections is refused",
+        "this share of the new connections is reset as soon as it is made; at 100 % nobody listens, "
+        "and connecting is refused",
         directed=False),
     _server("block", Quantity.DURATION, 0.1, 0.001, MAX_HELD_S,
         "once a second the loop, or the thread that serves, is held up for this long (time.sleep)"),

@@ -88,7 +88,9 @@ class StreamImpairer:
             due = max(due + apart, self._line.leave_s(now_s, len(piece)) + travel)
             sent.append((due, piece))
         self._last_due_s = due
-        counts.delayed += due > now_s
+        if due > now_s:
+            counts.delayed += 1
+            counts.delayed_s += due - now_s
         return sent
 
     def close_due_s(self, now_s: float) -> float:

@@ -280,7 +280,7 @@ def _experiment(source: _Source) -> dict[str, Value | None]:
 
 
 def _address(source: _Source) -> str:
-    return (source.server.address if source.server is not None else "") or source.snapshot.main.address
+    return source.snapshot.address
 
 
 def _trouble(role: RoleSnapshot | None) -> str | None:

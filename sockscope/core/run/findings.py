@@ -41,7 +41,7 @@ from sockscope.core.run.longest import buffers, elsewhere, latency, server_alone
 from sockscope.core.run.network import delayed_ack, retransmissions
 from sockscope.core.run.no_room import out_of_ports, send_buffer, slow_readers
 from sockscope.core.run.offered import generator, rate_reached
-from sockscope.core.run.on_purpose import injected_delay, injected_failures
+from sockscope.core.run.on_purpose import injected_delay, injected_failures, injected_refusals
 from sockscope.core.run.overdue import dropped, lost, overdue, timeouts, unanswered
 from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.core.run.used_up import cpu, held_up, machine, occupied, stuck
@@ -147,6 +147,7 @@ RULES: tuple[Rule, ...] = (
     # Requests fail, or cannot be made.
     Rule("own code that raises", (Kind.OWN_CODE,), raised),
     Rule("failures made on purpose", (Kind.INJECTED,), injected_failures),
+    Rule("connections refused on purpose", (Kind.INJECTED,), injected_refusals),
     Rule("descriptors", (Kind.DESCRIPTORS,), not_accepting),
     Rule("ephemeral ports", (Kind.EPHEMERAL_PORTS,), out_of_ports),
     Rule("backlog of a server that serves few at a time", (Kind.BACKLOG,), served_few),

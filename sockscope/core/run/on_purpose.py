@@ -38,6 +38,26 @@ def injected_failures(seen: Seen) -> Finding | None:
     )
 
 
+def injected_refusals(seen: Seen) -> Finding | None:
+    """Clients are without a connection, which a fault on the link resets at once, or refuses."""
+    swarm, relay = seen.window.swarm, seen.window.relay
+    if swarm is None or relay is None or relay.relay is None:
+        return None
+    ratio = link_faults(seen.window.tuning.faults, UP, seen.window.tuning.transport).refuse_ratio
+    refused = relay.relay.up.refused
+    if ratio >= 1:
+        refused += swarm.totals.connections_refused  # the relay does not even hear of them
+    trying, of = swarm.clients_retrying + swarm.clients_connecting, swarm.clients
+    if not ratio or not refused:
+        return None
+    if not seen.at_least("clients without a connection", trying, "count", FAILING_RATIO * of, RECORDER):
+        return None
+    seen.note("connections that a fault has refused", refused, "count", RELAY_COUNTS)
+    told = f"{min(trying, of):,} of {of:,} clients have no connection, and"
+    many = units.counted(refused, "connection")
+    return Finding(Kind.INJECTED, f"{_on(seen)}: {told} the fault refused {many}, made on purpose")
+
+
 def _struck(relay: RelayFigures) -> int:
     """Return how often a fault has kept data, or a connection, from arriving as it was sent, or in time."""
     return sum(
@@ -48,18 +68,20 @@ def _struck(relay: RelayFigures) -> int:
 
 
 def injected_delay(seen: Seen) -> Finding | None:
-    """Most of the latency is delay, or the turn at a rate, that the link is made to have."""
-    window, service_s = seen.window, seen.cycle.service_s
-    relay = window.relay
+    """What takes longest of a request is what the link is made to take, or a line carries all that it may."""
+    window, cycle = seen.window, seen.cycle
+    relay, service_s = window.relay, cycle.service_s
     if relay is None or relay.relay is None or service_s is None or not (on := _on(seen)):
         return None
-    up, down = (link_faults(window.tuning.faults, way, window.tuning.transport) for way in (UP, DOWN))
-    delay_s = up.delay_s + down.delay_s
-    if delay_s and seen.at_least("delay both ways", delay_s, "s", HALF * service_s, TUNING):
+    # What is read at once is late together: the mean of the reads is that of the requests.
+    delay_s = min(relay.relay.up.impaired.mean_delay_s + relay.relay.down.impaired.mean_delay_s, service_s)
+    others_s = max(cycle.think_s, cycle.work_s, cycle.rest_s - delay_s)
+    if delay_s and seen.at_least("delay by faults, both ways", delay_s, "s", others_s, RELAY_COUNTS):
         of = units.format_duration(service_s)
         told = f"{units.format_duration(delay_s)} of the {of} of a request are delay made on purpose"
         return Finding(Kind.INJECTED, f"{on}: {told}")
-    for way, faults, passed in ((UP, up, relay.relay.up), (DOWN, down, relay.relay.down)):
+    for way, passed in ((UP, relay.relay.up), (DOWN, relay.relay.down)):
+        faults = link_faults(window.tuning.faults, way, window.tuning.transport)
         if _is_full(seen, way, faults, passed):
             rate = units.format_bytes(faults.rate_bytes_per_s)
             return Finding(

@@ -557,3 +557,12 @@ class Snapshot:
         role = self.swarm or self.server or self.relay
         assert role is not None
         return role
+
+    @property
+    def address(self) -> str:
+        """Where requests are served in the end, whatever is between: by our server, or by the target."""
+        aimed, relay = self.main.address, self.relay
+        if self.server is not None and self.server.address:
+            return self.server.address
+        is_between = self.swarm is not None and relay is not None and relay.address == aimed
+        return self.experiment.target if is_between else aimed

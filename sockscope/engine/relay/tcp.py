@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 
 from sockscope.core.addresses import Address, format_address
 from sockscope.core.events import CloseReason
@@ -16,6 +17,8 @@ from sockscope.engine.turns import in_turns
 
 ACCEPTS_PER_TURN = 64
 """Connections accepted in one turn of the loop."""
+_CAN_REFUSE = sys.platform == "linux"
+"""Whether a listener keeps its port after shutdown(2), refuses who connects, and may listen again."""
 
 
 class TcpPassage:
@@ -29,7 +32,9 @@ class TcpPassage:
         self._pause: asyncio.TimerHandle | None = None
         self._listener: socket.socket | None = _listening(common, address)
         self.address: Address = plain_address(self._listener.getsockname())
+        self._refuses = False
         common.loop.add_reader(self._listener, self._accept)
+        self._meet()
 
     def _accept(self) -> None:
         listener = self._listener
@@ -74,7 +79,7 @@ class TcpPassage:
         self._pause = self._common.loop.call_later(ACCEPT_PAUSE_S, self._resume_accepting)
 
     def _resume_accepting(self) -> None:
-        if self._listener is None:
+        if self._listener is None or self._refuses:
             return
         if not self._gate.has_room():
             self._pause = self._common.loop.call_later(ACCEPT_PAUSE_S, self._resume_accepting)
@@ -90,19 +95,36 @@ class TcpPassage:
 
     # From the relay.
 
+    def _meet(self) -> None:
+        """Listen or do not, as the faults are now: where all are refused the kernel does it, as it can.
+
+        A share of them only is reset after the kernel has made the connection, as it makes all.
+        """
+        listener, refuses = self._listener, self._common.up.faults.refuse_ratio >= 1 and _CAN_REFUSE
+        if listener is None or refuses == self._refuses or listener.family is socket.AF_UNIX:
+            return
+        self._refuses = refuses
+        if refuses:
+            self._common.loop.remove_reader(listener)
+            listener.shutdown(socket.SHUT_RDWR)
+        else:
+            listener.listen(self._common.experiment.backlog)
+            self._resume_accepting()
+
     async def turn(self) -> None:
         """Go over to the faults that are on now."""
+        self._meet()
         await in_turns(self._splices.values(), Splice.turn)
 
     def drain(self) -> None:
         """Accept who has connected by now, and nobody else."""
         if self._listener is None:
             return
-        if self._pause is None:
+        if self._pause is not None:
+            self._pause.cancel()
+        elif not self._refuses:
             self._accept()
             self._common.loop.remove_reader(self._listener)
-        else:
-            self._pause.cancel()
         self._listener.close()
         self._listener = None
 
@@ -151,18 +173,29 @@ class TcpPassage:
 def _listening(common: Common, address: Address) -> socket.socket:
     """Return a listener at an address; raises ListenError."""
     try:
-        sock = socket.socket(family_of(address[0]), socket.SOCK_STREAM)
+        sock = _bound(common, address)
+        sock.listen(common.experiment.backlog)
     except OSError as error:
         raise listen_error(address, error) from error
+    return sock
+
+
+def _bound(common: Common, address: Address) -> socket.socket:
+    """Return a socket at an address, and at a port that stays its own; raises OSError."""
+    sock = socket.socket(family_of(address[0]), socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         if sock.family is socket.AF_UNIX:
             common.files.bind(sock, address[0])
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(socket_address(address))
-        sock.listen(common.experiment.backlog)
-    except OSError as error:
+            return sock
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(socket_address(address))
+        if address[1]:
+            return sock
+        # Linux lets go of a port that it has chosen when the socket listens no more.
+        named = _bound(common, plain_address(sock.getsockname()))
+    except OSError:
         sock.close()
-        raise listen_error(address, error) from error
-    return sock
+        raise
+    sock.close()
+    return named

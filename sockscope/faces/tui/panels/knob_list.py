@@ -33,7 +33,7 @@ MOST_FAULTS = 200
 _HINTS = {
     Kind.CHOICE: "◂ ▸ turn  Enter next",
     Kind.FLAG: "◂ ▸ turn  Enter next",
-    Kind.FAULTS: "F one by one  Enter type",
+    Kind.FAULTS: "◂ ▸ one by one  Enter type",
 }
 
 
@@ -86,17 +86,20 @@ class KnobList(Widget, can_focus=True):
         self,
         on_turned: Callable[[str, Value], None],
         on_refused: Callable[[str, str], None],
+        on_opened: Callable[[], None],
         *,
         id: str | None = None,
     ) -> None:
         """``on_turned`` is called with the key and the new value of a knob that was turned, ``on_refused``
-        with the key and the reason when what was typed is no value of it.
+        with the key and the reason when what was typed is no value of it. ``on_opened`` is called when the
+        faults are turned, of which there are several at a time: they have a sheet of their own.
 
         A message would wait for a turn of the loop at each container on its way.
         """
         super().__init__(id=id)
         self._on_turned = on_turned
         self._on_refused = on_refused
+        self._on_opened = on_opened
         self._values: dict[str, Value] = {}
         self._notes: dict[str, str] = {}
         self._facts: dict[str, str] = {}
@@ -200,7 +203,9 @@ class KnobList(Widget, can_focus=True):
         """Turn the knob one step on the 1-2-5 scale, or a decade."""
         self._entry = self._refused = None
         key = self.chosen
-        if key in self._values:
+        if _spec(key).kind is Kind.FAULTS:
+            self._on_opened()
+        elif key in self._values:
             self._turn(key, direction, coarse)
 
     def _turn(self, key: str, direction: int, coarse: bool) -> None:

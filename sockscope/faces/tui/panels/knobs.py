@@ -50,7 +50,7 @@ class KnobsPanel(Panel):
 
     def compose(self) -> ComposeResult:
         """The list fills the panel."""
-        yield KnobList(self._request, self._refuse, id="knob-list")
+        yield KnobList(self._request, self._refuse, self._open_faults, id="knob-list")
 
     def draw(self, state: ScreenState) -> None:
         """Show the values that were asked for, and which of them are still being applied."""
@@ -91,6 +91,10 @@ class KnobsPanel(Panel):
     def _refuse(self, key: str, why: str) -> None:
         """Have it said why what was typed is no value: here if there is room."""
         self.screen.post_message(ValueRefused(ConfigError.of(key, None, why)))
+
+    def _open_faults(self) -> None:
+        """Open the sheet on which faults are switched and turned."""
+        self.call_later(self.run_action, "app.do('faults')")
 
     def _request(self, key: str, value: Value) -> None:
         """Pass a turned knob on; the loop only takes effect with a new run."""
