@@ -6,6 +6,7 @@
     ├── ConfigError             what was asked for cannot be run; names every faulty field
     ├── EngineError             the run could not start or go on
     │   ├── ListenError         an address cannot be listened on
+    │   ├── TargetGoneError     nothing serves at the target
     │   └── ResourceLimitError  this machine's limits do not allow the experiment
     ├── StateError              the operation does not fit the state of the run
     └── HistoryError            the file of finished runs cannot be used
@@ -127,6 +128,10 @@ class ListenError(EngineError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.address, self.os_error, self.advice)
+
+
+class TargetGoneError(EngineError):
+    """Nothing serves at the target of a measurement in steps, or no longer does: none of them can go on."""
 
 
 class ResourceLimitError(EngineError):

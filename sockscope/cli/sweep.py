@@ -34,8 +34,6 @@ def sweep_flags(command: F) -> F:
         click.option("--find", metavar="CONDITION",
                      help="Search the highest value in the range of --over that keeps this, such as "
                      "'p99<20ms'; most of --rounds decide on a value.  [default: of 3]"),
-        click.option("--allow-invalid", is_flag=True,
-                     help="Do not exit with 4 although a search ended where its generator was the limit."),
     ):  # fmt: skip
         command = option(command)
     return click.option(

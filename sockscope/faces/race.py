@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sockscope.core.results.contest import Contest
+from sockscope.core.results.lateness import late_told
 from sockscope.core.results.race_result import CSV_COLUMNS, race_report, race_rows
 from sockscope.core.results.standing import Standing, is_valid, rows
 from sockscope.errors import EXIT_FAILED, EXIT_INVALID, EXIT_OK, EXIT_THRESHOLD
@@ -53,6 +54,8 @@ class RaceFace(RoundsFace):
             return EXIT_FAILED
         if plan.strict and not is_valid(table):
             say(INVALID)
+            return EXIT_INVALID
+        if self.is_invalid(late_told(standing.laps), plan):
             return EXIT_INVALID
         spreads = [(row.name, row.spreads) for row in table]
         misses = [miss for threshold in plan.thresholds for miss in threshold.missed(spreads)]

@@ -7,6 +7,7 @@ from textwrap import wrap
 
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.results.contest import Contest
+from sockscope.core.results.lateness import late_told
 from sockscope.core.results.spread import Spread
 from sockscope.core.results.standing import (
     BOTH,
@@ -243,6 +244,8 @@ def remarks(standing: Standing, table: Sequence[StandingRow]) -> list[str]:
         )
     if not is_valid(table):
         said.append(INVALID)
+    if late := late_told(standing.laps):
+        said.append(f"Not valid: {late}, so rate and response times there are not those that were asked for.")
     if any(row.rank for row in table):
         times = f"× is how many times as fast as {baseline_of(standing)}, round by round."
         if standing.confidence:

@@ -20,6 +20,7 @@ from sockscope.faces.columns import bar
 from sockscope.faces.ending import Ending
 from sockscope.faces.keeping import keep, kept_text
 from sockscope.faces.output import Output, Plan
+from sockscope.faces.printing import say
 from sockscope.faces.progress import Progress, ended_by_signals
 from sockscope.lab.rounds import Rounds
 from sockscope.store.history import History
@@ -42,8 +43,8 @@ class RoundsForm(Enum):
 class RoundsPlan:
     """What is written, and where (``path`` None = stdout; ``svg`` a file for the chart).
 
-    ``strict`` lets it end with 4 when its result is not valid, ``allow_invalid`` a search end well although
-    its generator was the limit.
+    ``strict`` lets it end with 4 when the clients were the limit of most of it, ``allow_invalid`` end well
+    although the generator of an open loop was late.
     """
 
     form: RoundsForm = RoundsForm.TEXT
@@ -80,6 +81,13 @@ class RoundsFace(ABC):
     @abstractmethod
     def chart(self, standing: Standing) -> str:
         """Return the chart, as SVG."""
+
+    def is_invalid(self, told: str, plan: RoundsPlan) -> bool:
+        """Tell whether it ends as not valid for the reason that is ``told``, if any, and say so."""
+        if not told or plan.allow_invalid:
+            return False
+        say(f"the result is not valid: {told} (--allow-invalid)")
+        return True
 
     @abstractmethod
     def exit_code(self, standing: Standing, plan: RoundsPlan) -> int:

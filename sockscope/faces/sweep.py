@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockscope.core.results.design import Design
-from sockscope.core.results.scaling import curves
+from sockscope.core.results.lateness import late_told
+from sockscope.core.results.scaling import Curve, curves
 from sockscope.core.results.standing import Standing
 from sockscope.core.results.sweep_result import csv_columns, is_valid, subjects, sweep_report, sweep_rows
 from sockscope.errors import EXIT_FAILED, EXIT_INVALID, EXIT_OK, EXIT_THRESHOLD
@@ -64,6 +65,8 @@ class SweepFace(RoundsFace):
         found = curves(self.design, standing)
         for sentence in not_measured(standing):
             say(sentence)
+        if standing.failure:
+            return EXIT_FAILED
         if standing.unanswered == {step.name for step in self.design.steps} - standing.faults.keys():
             say("the sweep failed: no request was answered")
             return EXIT_FAILED
@@ -73,16 +76,20 @@ class SweepFace(RoundsFace):
         if plan.strict and not is_valid(found):
             say(INVALID)
             return EXIT_INVALID
-        late = [one.found for one in found if one.found is not None and one.found.generator_bound]
-        if late and not plan.allow_invalid:
-            why = f"the search ended at its generator: {late[0].why_not}"
-            say(f"the result is not valid: {why} (--allow-invalid)")
+        if self.is_invalid(self._late(standing, found), plan):
             return EXIT_INVALID
         told = [*subjects(found)]
         misses = [miss for threshold in plan.thresholds for miss in threshold.missed(told)]
         for miss in misses:
             say(f"--fail-if {miss}")
         return EXIT_THRESHOLD if misses else EXIT_OK
+
+    def _late(self, standing: Standing, found: Sequence[Curve]) -> str:
+        """Return where the generator was the limit, or nothing: a search may go beyond what it can do."""
+        if self.design.find is None:
+            return late_told(standing.laps)
+        ended = (one.found for one in found if one.found is not None and one.found.generator_bound)
+        return next((f"the search ended at its generator: {one.why_not}" for one in ended), "")
 
 
 def sweep_title(design: Design) -> str:

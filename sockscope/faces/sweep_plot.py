@@ -33,10 +33,10 @@ def positions(values: Sequence[float]) -> list[float]:
 
 
 def plotted(curve: Curve, width: int = WIDTH, height: int = HEIGHT) -> Iterator[str]:
-    """Yield the lines of a plot; none of fewer than three steps."""
+    """Yield the lines of a plot; none of fewer than three steps, nor where nothing was answered."""
     known = [(one.value, one.figures[THROUGHPUT].median) for one in curve.steps]
     points = [(float(value), float(rate)) for value, rate in known if rate is not None]
-    if len(points) < 3:
+    if len(points) < 3 or not any(rate for _, rate in points):
         return
     drawn = [(points, SOLID)]
     if curve.fit is not None and points[0][0] > 0:

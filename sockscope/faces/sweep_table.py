@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 
 from sockscope.core.results.design import Design
+from sockscope.core.results.lateness import late_told
 from sockscope.core.results.scaling import THROUGHPUT, Curve, Fit, Measured, curves
 from sockscope.core.results.spread import Spread
 from sockscope.core.results.standing import UNKNOWN, Standing
@@ -222,6 +223,8 @@ def remarks(design: Design, standing: Standing, found: Sequence[Curve]) -> list[
     said = []
     if not is_valid(found):
         said.append(INVALID)
+    if design.find is None and (late := late_told(standing.laps)):
+        said.append(f"Not valid: {late}, so rate and response times there are not those that were asked for.")
     if standing.confidence and design.rounds > 1:
         said.append(
             f"Figures are medians of the rounds; what stands in brackets encloses the median at "
@@ -231,5 +234,6 @@ def remarks(design: Design, standing: Standing, found: Sequence[Curve]) -> list[
 
 
 def not_measured(standing: Standing) -> list[str]:
-    """Return a sentence for each step that could not be measured: why."""
-    return [f"{name} could not be measured: {why}" for name, why in standing.faults.items()]
+    """Return a sentence for each step that could not be measured, and for those that came to nothing."""
+    told = [f"{name} could not be measured: {why}" for name, why in standing.faults.items()]
+    return [*told, *([f"the sweep ended there: {standing.failure}"] if standing.failure else [])]

@@ -12,11 +12,12 @@ from sockscope.core.config.experiment import FIELDS_BY_ATTRIBUTE, Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.results.contest import Contest, Contestant, Lap, lap_of, verdict_of
 from sockscope.core.roles import SWARM
+from sockscope.core.run.kinds import Kind
 from sockscope.core.run.snapshot import STOPPED, RunState, Snapshot
 from sockscope.core.run.window import window
 from sockscope.core.units import counted
 from sockscope.engine.engine import Engine
-from sockscope.errors import EngineError
+from sockscope.errors import EngineError, TargetGoneError
 
 CLIENTS_LOOP = "uvloop"
 """The loop of all clients, whatever loop the server has: the clients are the same for every contestant."""
@@ -114,7 +115,7 @@ class Lane:
             await asyncio.sleep(self._contest.warmup_s)
             self._before = await self._fresh()
             await asyncio.sleep(self._contest.slice_s)
-            lap = self._with_verdict(self._before, await self._fresh())
+            lap = _served(self._with_verdict(self._before, await self._fresh()))
         finally:
             self._before = None
             swarm.pause()
@@ -218,6 +219,15 @@ class Lane:
     def _clients(self) -> Engine:
         assert self._swarm is not None
         return self._swarm
+
+
+def _served(lap: Lap) -> Lap:
+    """Return a slice in which there was a server; raise TargetGoneError of another."""
+    found = lap.verdict
+    never = (Kind.NO_SERVER, Kind.NO_CONNECTION) if not lap.requests_per_s else ()
+    if found is not None and found.kind in (Kind.SERVER_GONE, *never):
+        raise TargetGoneError(found.sentence)
+    return lap
 
 
 def _left(requests: int) -> str:

@@ -11,7 +11,7 @@ from time import perf_counter
 from sockscope.core.results.contest import Contest, Lap
 from sockscope.core.results.standing import Standing
 from sockscope.engine.limits import raise_descriptor_limit
-from sockscope.errors import SockscopeError
+from sockscope.errors import SockscopeError, TargetGoneError
 
 TICK_S = 0.25
 """How often a slice that is being measured is told of."""
@@ -20,7 +20,8 @@ TICK_S = 0.25
 class Rounds(ABC):
     """Measures the contestants of a contest in turn, and tells how it stands.
 
-    A contestant that fails is recorded in ``Standing.faults``, and the others go on.
+    A contestant that fails is recorded in ``Standing.faults``, and the others go on; without a target none
+    can (``Standing.failure``).
     """
 
     def __init__(self, contest: Contest) -> None:
@@ -29,6 +30,7 @@ class Rounds(ABC):
         self._took_s: dict[str, list[float]] = {}
         self._take(contest)
         self._faults: dict[str, str] = {}
+        self._failure = ""
         self._finishing = asyncio.Event()
         self._started_s = 0.0
 
@@ -124,6 +126,9 @@ class Rounds(ABC):
                 try:
                     self._laps[name] += (measuring.result(),)
                     self._took_s[name].append(perf_counter() - began_s)
+                except TargetGoneError as error:
+                    self._failure = f"{name} could not be measured: {error}"
+                    self.finish()
                 except SockscopeError as error:
                     self._faults[name] = str(error)
                 yield self._standing(name, number)
@@ -151,6 +156,7 @@ class Rounds(ABC):
             contest=self.contest,
             laps=dict(self._laps),
             faults=dict(self._faults),
+            failure=self._failure,
             running=running,
             round=number,
             partial=partial,

@@ -14,6 +14,7 @@ from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.results.axis import Axis
 from sockscope.core.results.comparison import Side, compare, names_of
+from sockscope.core.results.contest import Lap
 from sockscope.core.results.design import Design
 from sockscope.core.results.kinds import kind_of
 from sockscope.core.results.race_thresholds import RaceThreshold
@@ -25,10 +26,13 @@ from sockscope.core.results.thresholds import Threshold
 from sockscope.core.results.usl import Law
 from sockscope.core.run.evidence import Finding
 from sockscope.core.run.kinds import Kind
-from sockscope.errors import EXIT_INVALID, EXIT_OK, ConfigError
+from sockscope.errors import EXIT_FAILED, EXIT_INVALID, EXIT_OK, ConfigError
 from sockscope.faces.rounds import RoundsPlan
 from sockscope.faces.sweep import SweepFace
+from sockscope.faces.sweep_svg import sweep_svg
+from sockscope.faces.sweep_table import sweep_text
 from sockscope.lab.find import Find
+from sockscope.lab.sweep import Sweep
 from tests.core.races import lap
 from tests.core.reread import reread
 from tests.core.sweeps import SCATTER, design, standing
@@ -122,10 +126,18 @@ def test_the_knee_is_where_throughput_stops_to_rise_and_latency_does_not() -> No
     assert (knee.value, knee.at.low, knee.at.high) == (16, 16, 16)
 
 
-def test_one_round_tells_no_knee() -> None:
-    knee = curve_of(standing(design(rounds=1), saturated)).knee
+@pytest.mark.parametrize(
+    ("rounds", "why"),
+    [
+        (1, "one whole round says nothing about the spread"),
+        (3, "3 whole rounds cannot tell latencies apart; use 4 or more"),
+    ],
+)
+def test_few_rounds_tell_no_knee(rounds: int, why: str) -> None:
+    knee = curve_of(standing(design(rounds=rounds), saturated)).knee
     assert knee is not None
-    assert (knee.value, knee.why_not) == (None, "one whole round says nothing about the spread")
+    assert knee.value is None
+    assert why in knee.why_not
 
 
 def test_the_verdict_of_a_step_is_that_of_most_rounds() -> None:
@@ -174,7 +186,7 @@ def test_the_law_of_a_curve_with_its_spread_and_peak() -> None:
     [
         ("clients=1,2,4,8", {}, "4 steps hardly tell three numbers from chance"),
         ("clients=1..128", {"failed": 200}, "requests failed, most at clients=1 (17 %)"),
-        ("clients=1..128", {"clients_cpu_ratio": 1.0}, "from clients=1 on the clients had no CPU left"),
+        ("clients=1..128", {"clients_cpu_ratio": 1.0}, "at all steps the clients had no CPU left"),
         ("clients=1..128", {"others_cpu_ratio": 0.9}, "other programs used up to 90 % of a core"),
         ("clients=1..16", {}, "lies beyond what was measured (up to 16)"),
     ],
@@ -198,6 +210,43 @@ def test_a_knee_and_a_law_have_no_meaning_along_every_field() -> None:
     over = "service_time=1ms..100ms"
     curve = curve_of(standing(design(over), lambda values: 1 / values["service_time"]), over)
     assert (curve.knee, curve.fit) == (None, None)
+
+
+def test_steps_whose_generator_was_late_are_not_valid() -> None:
+    swept = design("rate=100,1k,10k", rounds=3)
+    whole = standing(swept, lambda values: values["rate"])
+    late, kept = (lap(schedule_lateness_p99_s=late_s) for late_s in (0.0031, 0.0001))
+
+    def told(*laps: Lap) -> Standing:
+        return replace(whole, laps={**whole.laps, "rate=10,000": laps})
+
+    face = SweepFace(Sweep(swept), {})
+    once, mostly = told(late, kept, kept), told(late, late, kept)
+    assert [face.exit_code(one, RoundsPlan()) for one in (once, mostly)] == [EXIT_OK, EXIT_INVALID]
+    assert face.exit_code(mostly, RoundsPlan(allow_invalid=True)) == EXIT_OK
+    said = sweep_text(swept, mostly, {}).replace("\n", " ")
+    assert "the generator was late itself at rate=10,000 (p99 up to 3.10 ms)" in said
+    steps = sweep_report(swept, mostly, {})["steps"]
+    assert [one["generator_late"] for one in steps] == [False, False, True]
+
+
+def test_what_was_measured_before_the_target_went_is_told_and_the_sweep_has_failed() -> None:
+    swept = design("clients=1,2,4", rounds=2)
+    whole = standing(swept, saturated)
+    part = replace(
+        whole, laps={**whole.laps, "clients=4": ()}, failure="clients=4: the server has gone", cut_short=True
+    )
+    assert SweepFace(Sweep(swept), {}).exit_code(part, RoundsPlan()) == EXIT_FAILED
+    assert "the sweep ended there: clients=4: the server has gone" in sweep_text(swept, part, {})
+
+
+def test_a_sweep_of_which_nothing_was_answered_is_drawn() -> None:
+    swept = design("clients=1,2,4", rounds=1)
+    none = lap(requests_per_s=0.0, service_time_p50_s=None, response_time_p50_s=None)
+    empty = Standing(swept.contest, laps={one.name: (none,) for one in swept.steps})
+    assert "clients" in sweep_text(swept, empty, {})
+    assert "</svg>" in sweep_svg(swept, empty, {})
+    assert SweepFace(Sweep(swept), {}).exit_code(empty, RoundsPlan()) == EXIT_FAILED
 
 
 # A search.

@@ -147,6 +147,10 @@ SITUATIONS = (
             ("they go out late", "generator-bound", ("p99 2.1", "more than 2.00 ms"), 500, 0, 0, 0.0021),
         )
     ),
+    Situation(
+        "of three requests that are due one is answered", "latency", never=(), answers=1, in_flight=2,
+        tuning={"rate": 10}, counts={"requests_due": 3}, swarm={"schedule_lateness": histogram(0.0001)},
+    ),
     # A core is used up.
     Situation(
         "one loop is full", "CPU", ("main 98 %", "queueing for the loop"), processes={"main": Busy(0.98)},

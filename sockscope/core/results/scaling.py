@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from sockscope.core.results.axis import Axis, Number
 from sockscope.core.results.contest import Lap, laps_by_figure
 from sockscope.core.results.design import Design, Step, curves_of
+from sockscope.core.results.lateness import is_mostly_late
 from sockscope.core.results.search import Found, found
-from sockscope.core.results.spread import Spread, lead
+from sockscope.core.results.spread import APART_ROUNDS, Spread, lead
 from sockscope.core.results.standing import CLIENTS, SHARED, Standing, limit_of
 from sockscope.core.results.usl import Law, Point, explained, fitted, shortfall
 from sockscope.core.run.evidence import Finding
@@ -84,7 +85,8 @@ class Fit:
 class Measured:
     """A step with the spread of each of its figures, who was its limit, and why it could not be measured.
 
-    ``verdict`` is what limited most of its rounds.
+    ``verdict`` is what limited most of its rounds; ``generator_late`` whether the generator of an open loop
+    was late itself in most of them.
     """
 
     step: Step
@@ -92,6 +94,7 @@ class Measured:
     limit: str
     fault: str
     verdict: Finding | None = None
+    generator_late: bool = False
 
     @property
     def value(self) -> Number:
@@ -143,11 +146,10 @@ def curves(design: Design, standing: Standing) -> tuple[Curve, ...]:
     for of, steps in curves_of(design):
         measured = []
         for step in steps:
-            laps = laps_by_figure(standing.laps.get(step.name, ()))
-            figures = {name: Spread.of(values) for name, values in laps.items()}
-            limit = limit_of(by_name[step.name], figures)
-            fault, verdict = standing.faults.get(step.name, ""), _usual(standing.laps.get(step.name, ()))
-            measured.append(Measured(step, figures, limit, fault, verdict))
+            laps = standing.laps.get(step.name, ())
+            figures = {name: Spread.of(values) for name, values in laps_by_figure(laps).items()}
+            limit, fault = limit_of(by_name[step.name], figures), standing.faults.get(step.name, "")
+            measured.append(Measured(step, figures, limit, fault, _usual(laps), is_mostly_late(laps)))
         curve = Curve(design.axes[0], of, tuple(measured), None, None)
         if design.find is not None:
             curve = replace(curve, found=_found(design, standing))
@@ -198,8 +200,15 @@ def knee_of(steps: Sequence[Measured]) -> Knee:
         return Knee(at, "one whole round says nothing about the spread")
     knee = steps[values.index(min(values, key=lambda value: abs(value - middle)))]
     last = steps[-1]
+    few = sum(value is not None for value in at.rounds) < APART_ROUNDS
     if knee is last or at.high == last.value:
         return Knee(at, "throughput still rises at the last step, or may do so")
+    if few:
+        return Knee(
+            at,
+            f"throughput stops rising, but {len(at.rounds)} whole rounds cannot tell latencies apart; "
+            f"use {APART_ROUNDS} or more",
+        )
     if lead(last.figures[LATENCY], knee.figures[LATENCY]) != 1:
         return Knee(at, "throughput stops rising, but the latency is not shown to")
     return Knee(at)
@@ -255,15 +264,21 @@ def _doubts_of_steps(steps: Sequence[Measured]) -> Iterator[str]:
             "what gives up waiting takes part in no queue"
         )
     if bound := [one for one in steps if is_of_the_load(one)]:
-        yield (
-            f"from {bound[0].step.name} on the clients had no CPU left: it is the law of the load, not of "
-            "the server"
-        )
+        at = _where(bound, steps)
+        yield f"{at} the clients had no CPU left: it is the law of the load, not of the server"
     if shared := [one for one in steps if one.limit == SHARED]:
-        yield f"from {shared[0].step.name} on both ends share one CPU: it is the law of both together"
+        yield f"{_where(shared, steps)} both ends share one CPU: it is the law of both together"
     busy = [one.figures["others_cpu_ratio"].median or 0.0 for one in steps]
     if max(busy) >= BUSY_RATIO:
         yield f"other programs used up to {max(busy) * 100:.0f} % of a core meanwhile"
+
+
+def _where(some: Sequence[Measured], steps: Sequence[Measured]) -> str:
+    """Return at which of the steps: from one of them on, or at those that are named."""
+    if some[0] is steps[0] or [*some] != [*steps[-len(some) :]]:
+        whole = len(some) == len(steps)
+        return "at all steps" if whole else f"at {', '.join(one.step.name for one in some)}"
+    return f"from {some[0].step.name} on"
 
 
 def _doubts_of_numbers(fit: Fit, points: Sequence[Point], steps: Sequence[Measured]) -> Iterator[str]:
@@ -292,5 +307,7 @@ def is_of_the_load(step: Measured) -> bool:
 
 def _falls(steps: Sequence[Measured]) -> bool:
     """Tell whether the last step has less throughput than the best one, by more than chance explains."""
-    best = max(steps, key=lambda one: one.figures[THROUGHPUT].median or 0.0)
-    return best is not steps[-1] and lead(best.figures[THROUGHPUT], steps[-1].figures[THROUGHPUT]) == 1
+    best = max(steps, key=lambda one: one.figures[THROUGHPUT].median or 0.0).figures[THROUGHPUT]
+    last = steps[-1].figures[THROUGHPUT]
+    enough = sum(None not in pair for pair in zip(best.rounds, last.rounds, strict=False)) >= APART_ROUNDS
+    return enough and best is not last and lead(best, last) == 1

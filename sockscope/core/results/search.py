@@ -18,9 +18,10 @@ from sockscope.core.config.fields import Kind
 from sockscope.core.results.axis import Axis, Number
 from sockscope.core.results.contest import FIGURES, Lap
 from sockscope.core.results.lap_figures import LAP_FIGURES
+from sockscope.core.results.lateness import is_late, is_mostly_late
 from sockscope.core.results.schema import Better
 from sockscope.core.results.thresholds import Threshold, format_figure
-from sockscope.core.run.offered import least_answered, most_late_s
+from sockscope.core.run.offered import least_answered
 from sockscope.core.units import format_count, format_duration
 from sockscope.errors import FieldFault
 
@@ -120,12 +121,6 @@ def _falls_short(rate: float, lap: Lap) -> bool:
     return answered < least_answered(due)
 
 
-def is_late(lap: Lap) -> bool:
-    """Tell whether the generator of an open loop was the limit in a slice."""
-    late_s = lap.schedule_lateness_p99_s
-    return late_s is not None and late_s > most_late_s(lap.response_time_p50_s)
-
-
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a search came to, or has come to so far where it is not ``complete``.
@@ -150,8 +145,9 @@ def found(search: Search, laps: Mapping[Number, Sequence[Lap]], faults: Mapping[
     why_not, late = "", False
     if broken is not None:
         missed = [lap for lap in laps.get(broken, ()) if search.why_not(broken, lap)]
-        why_not = faults.get(broken) or search.why_not(broken, missed[-1])
-        late = broken not in faults and 2 * sum(map(is_late, missed)) > len(missed)
+        late = broken not in faults and is_mostly_late(missed)
+        usual = [lap for lap in missed if is_late(lap) is late]
+        why_not = faults.get(broken) or search.why_not(broken, usual[-1])
     return Found(search, value, broken, why_not, search.next(votes) is None, late)
 
 

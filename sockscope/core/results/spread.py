@@ -30,6 +30,8 @@ from sockscope.core.censoring import AtLeast, exceeds
 
 CONFIDENCE = 0.95
 """The probability that an interval is to have."""
+APART_ROUNDS = 4
+"""Of fewer rounds each, two that are alike do not overlap more often than once in 20 (2 / C(2n, n))."""
 
 
 @dataclass(frozen=True, slots=True)

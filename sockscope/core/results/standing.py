@@ -21,7 +21,8 @@ UNANSWERED = "no request was answered"
 class Standing:
     """A race at one moment; the last one of a race is its result.
 
-    ``laps`` are the finished slices by contestant, ``faults`` why a contestant dropped out. While the race
+    ``laps`` are the finished slices by contestant, ``faults`` why a contestant dropped out, ``failure`` why
+    none could go on. While the race
     goes on, ``running`` is whose slice it is, ``round`` its number (from 1) and ``partial`` its figures so
     far. ``time_left_s`` is None until it can be told. ``to_come`` are the slices to come where what has been
     measured decides how many they are.
@@ -30,6 +31,7 @@ class Standing:
     contest: Contest
     laps: Mapping[str, tuple[Lap, ...]] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
+    failure: str = ""
     running: str = ""
     round: int = 0
     partial: Lap | None = None

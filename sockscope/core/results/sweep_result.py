@@ -129,6 +129,7 @@ _STEP: tuple[ResultField[Measured], ...] = (
     ResultField("limit", TEXT, lambda step: step.limit),
     ResultField("verdict", optional(record({"kind": TEXT, "sentence": TEXT})), _verdict),
     ResultField("fault", TEXT, lambda step: step.fault or None),
+    ResultField("generator_late", FLAG, lambda step: step.generator_late),
     *map(_spread_of, _OF_STEPS),
 )
 _KNEE: tuple[ResultField[Knee], ...] = (
