@@ -7,15 +7,22 @@ from dataclasses import replace
 
 from sockscope.cli.flags import called
 from sockscope.cli.spec import Given, Layer, build
-from sockscope.core.addresses import family_name, is_unix, numeric, parse_target
+from sockscope.core.addresses import (
+    Address,
+    family_name,
+    format_address,
+    is_unix,
+    numeric,
+    parse_target,
+)
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
+from sockscope.core.config.taps import parse_listen
 from sockscope.core.roles import RELAY
 from sockscope.errors import ConfigError
 
 _ANYWHERE = {"ipv4": "127.0.0.1:1", "ipv6": "[::1]:1", "unix": "unix:@1"}
 """A target of each family, for an experiment that is checked before its own is looked up."""
-MOST_PORT = 65_535
 _OF_TARGET = ("role", "target", "pid", "service_time", "tls_name")
 """What a change of the target leaves nothing of."""
 
@@ -44,45 +51,63 @@ def aimed(target: Given, given: Layer, draft: Callable[[Mapping[str, Value]], Ex
     return experiment
 
 
-def tapped(listen: str, target: Given, draft: Callable[[Mapping[str, Value]], Experiment]) -> Experiment:
+def tapped(
+    listen: str,
+    target: Given,
+    also: Given | None,
+    draft: Callable[[Mapping[str, Value]], Experiment],
+) -> Experiment:
     """Return the experiment of a relay alone that listens there and passes on to a target, maybe a name.
 
-    ``draft`` returns the experiment with the values that it is handed. Raises ConfigError.
+    ``also`` are more of them, as ``LISTEN=TARGET``. ``draft`` returns the experiment with the values that it
+    is handed. Raises ConfigError.
     """
-    from sockscope.cli.resolve import resolve, resolve_bind
+    from sockscope.cli.resolve import resolve
     from sockscope.engine.addresses import check_reach
 
-    host, port = _listened(listen)
-    try:
-        bind = resolve_bind(host, None) if host else ""
-    except ValueError as error:
-        raise ConfigError.of("LISTEN", listen, str(error)) from None
+    bind, port = _listened(listen, "LISTEN")
     address, _ = resolve(str(target.raw), None, target.name)
-    experiment = draft(
-        {
-            "role": RELAY,
-            "target": address,
-            "bind": bind,
-            "port": port,
-            "family": family_name(bind) if bind else "ipv4",
-        }
-    ).validated()
+    fixed: dict[str, Value] = {
+        "role": RELAY,
+        "target": address,
+        "bind": bind,
+        "port": port,
+        "family": family_name(bind),
+    }
+    if also is not None:
+        fixed["also"] = "\n".join(_led(str(one), also.name) for one in _each(also.raw))
+    experiment = draft(fixed).validated()
     try:
         check_reach(experiment)
     except ConfigError as error:
-        raise ConfigError.of(target.name, target.raw, error.faults[0].why) from None
+        names = {"target": target.name, **({"also": also.name} if also is not None else {})}
+        raise ConfigError(replace(fault, field=names[fault.field]) for fault in error.faults) from None
     return experiment
 
 
-def _listened(text: str) -> tuple[str, int]:
-    """Return the host, empty for the loopback, and the port of ``6380``, ``host:6380`` or ``unix:/path``."""
-    text = text.strip().removeprefix(":")
-    if text.isascii() and text.isdigit() and int(text) <= MOST_PORT:
-        return "", int(text)
+def _led(text: str, name: str) -> str:
+    """Return ``LISTEN=TARGET`` with addresses instead of names; raises ConfigError."""
+    from sockscope.cli.resolve import resolve
+
+    listen, sign, target = text.partition("=")
+    if not (sign and target.strip()):
+        raise ConfigError.of(name, text, "is not LISTEN=TARGET, such as 8081=127.0.0.1:8080")
+    return f"{format_address(_listened(listen, name))}={resolve(target.strip(), None, name)[0]}"
+
+
+def _each(raw: object) -> list[object]:
+    return list(raw) if isinstance(raw, list | tuple) else [raw]
+
+
+def _listened(text: str, name: str) -> Address:
+    """Return the numeric address that ``6380``, ``host:6380`` or ``unix:/path`` names; raises ConfigError."""
+    from sockscope.cli.resolve import resolve_bind
+
     try:
-        return parse_target(text)
+        host, port = parse_listen(text)
+        return resolve_bind(host, None), port
     except ValueError as error:
-        raise ConfigError.of("LISTEN", text, str(error)) from None
+        raise ConfigError.of(name, text, str(error)) from None
 
 
 def _certified_name(target: str) -> str:

@@ -258,8 +258,9 @@ def tap(ctx: click.Context, /, listen: str, target: str, **params: Any) -> None:
     turns: an answer ends when the client speaks again, or after 100 ms of silence. The dashboard opens,
     unless the output, a duration or --quiet is asked for, or there is no terminal.
     """
-    given, layers = Given(target, "TARGET"), _layers(params)
-    experiment = tapped(listen, given, lambda fixed: build(layers, {}, fixed))
+    layers = _layers(params)
+    also, leads = _given(layers).get("also"), Given(target, "TARGET")
+    experiment = tapped(listen, leads, also, lambda fixed: build(layers, {}, fixed))
     if params["print_spec"] or _wants_no_screen(params):
         _run(ctx, params, experiment)
         return

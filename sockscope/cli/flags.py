@@ -34,7 +34,9 @@ _FORM = {
 
 def long_flag(key: str) -> str:
     """Return the long spelling of a field: ``--service-time``."""
-    return "--" + key.replace("_", "-")
+    entry = FIELDS.get(key)
+    flag = entry.spec.flag if entry is not None else None
+    return (flag.long if flag is not None else "") or "--" + key.replace("_", "-")
 
 
 def called(key: str) -> str:
@@ -78,7 +80,7 @@ def experiment_flags(
                 "flags override what that means, and --print-spec writes it.",
             )(command)  # fmt: skip
         for key, flag in reversed(flags.items()):
-            for option in reversed(_options(key, flag, defaults.get(key))):
+            for option in reversed(_options(key, flag, defaults.get(key), role)):
                 command = option(command)
         return command
 
@@ -101,9 +103,9 @@ def allowed(spec: FieldSpec) -> str:
     return f"{spec.format(spec.low)} to {spec.format(spec.high)}"
 
 
-def _options(key: str, flag: Flag, default: str | None) -> list[Callable[[F], F]]:
+def _options(key: str, flag: Flag, default: str | None, role: str) -> list[Callable[[F], F]]:
     spec = FIELDS[key].spec
-    option = partial(click.option, cls=SectionedOption, key=key)
+    option = partial(click.option, cls=SectionedOption, key=key, of=role)
     help_text = _help(key, spec, default)
     if key == "transport":
         return [option("-u/", "--udp/--tcp", key, default=None, callback=_transport, help=help_text)]

@@ -6,23 +6,28 @@ from typing import Any
 
 import click
 
-from sockscope.core.config.experiment import CONVERSATION, FIELDS
-from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.config.experiment import CONVERSATION, ENDS, FIELDS
+from sockscope.core.roles import RELAY, SERVER, SWARM
 
 BOTH = "Run, sockets and place"
 SPEECH = "Conversation: which server is asked, how, and what counts as an answer"
 OTHER = "Output and other options"
-_OF_ROLE = {"": BOTH, SERVER: "Server", SWARM: "Clients"}
-_ORDER = (*_OF_ROLE.values(), SPEECH, OTHER)
+TELLING = "Addresses, and how messages are told apart"
+_OF_ROLE = {"": BOTH, SERVER: "Server", SWARM: "Clients", RELAY: TELLING}
+_ORDER = (TELLING, BOTH, "Server", "Clients", SPEECH, OTHER)
+_TOLD = {"also", "allow_remote", "told_apart", *ENDS}
 _SPOKEN = {"target", "allow_remote", "as", *CONVERSATION}
 
 
 class SectionedOption(click.Option):
     """An option that stands under the heading of its field."""
 
-    def __init__(self, *args: Any, key: str, **more: Any) -> None:
+    def __init__(self, *args: Any, key: str, of: str = "", **more: Any) -> None:
         super().__init__(*args, **more)
-        self.section = SPEECH if key in _SPOKEN else _OF_ROLE[FIELDS[key].spec.role]
+        if of == RELAY:  # it has neither server nor clients
+            self.section = TELLING if key in _TOLD else BOTH
+        else:
+            self.section = SPEECH if key in _SPOKEN else _OF_ROLE[FIELDS[key].spec.role]
 
 
 class Sectioned(click.Command):

@@ -83,8 +83,10 @@ class ConnectionRecord:
         "same_bytes_in",
         "same_bytes_out",
         "same_since",
+        "speaks",
         "state",
         "tally",
+        "tap",
         "tcp",
         "tls",
         "transit_s",
@@ -106,6 +108,10 @@ class ConnectionRecord:
         self.transport = transport
         self.tls = False
         """Whether TLS is spoken on it."""
+        self.speaks = ""
+        """How its requests and answers are told apart by a relay that is alone."""
+        self.tap = ""
+        """The address of the relay at which it came in, where that listens at several."""
         self.local_address = local
         self.remote_address = remote
         self.client_end = 0
@@ -194,7 +200,9 @@ class ConnectionView:
     ``age_s`` is its length when it is closed. ``tcp`` is what the kernel told when it was asked last
     (TCP_INFO, Linux), None elsewhere, and ``jitter_s`` is that of a client's answers over UDP (RFC 3550).
     ``requests`` are frames in at a server and frames out at a client;
-    they and ``responses`` are None where nothing tells them apart in the bytes.
+    they and ``responses`` are None where nothing tells them apart in the bytes. ``tap`` is the address at
+    which a relay was asked that listens at several, ``speaks`` how a relay that is alone tells its requests
+    and answers apart.
     """
 
     role: str
@@ -213,6 +221,8 @@ class ConnectionView:
     close_text: str = ""
     tcp: TcpInfo | None = None
     jitter_s: float | None = None
+    tap: str = ""
+    speaks: str = ""
 
     @property
     def rtt_s(self) -> float | None:
@@ -266,4 +276,6 @@ def view_of(
         close_text=record.close_text,
         tcp=record.tcp,
         jitter_s=record.jitter_s,
+        tap=record.tap,
+        speaks=record.speaks,
     )

@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import Any
 
-from sockscope.core.addresses import UNIX, UNNAMED, Address, is_loopback, is_unix, numeric
+from sockscope.core.addresses import UNIX, UNNAMED, Address, format_address, is_loopback, is_unix, numeric
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.roles import RELAY, SWARM
 from sockscope.errors import ConfigError, FieldFault
@@ -124,7 +124,15 @@ def check_reach(experiment: Experiment) -> None:
     """Raise ConfigError when clients would aim at another machine and nobody has allowed it."""
     if experiment.allow_remote or experiment.role not in (SWARM, RELAY):
         return
-    far = [host for host, _ in experiment.targets if not is_here(host)]
-    if far:
-        why = "is another machine; only with --allow-remote"
-        raise ConfigError([FieldFault("target", experiment.target, why)])
+    why = "is another machine; only with --allow-remote"
+    asked = {"target": experiment.targets}
+    if experiment.role == RELAY:
+        asked["also"] = tuple(target for lead in experiment.leads for target in lead.targets)
+    faults = [
+        FieldFault(key, format_address(target), why)
+        for key, targets in asked.items()
+        for target in targets
+        if not is_here(target[0])
+    ]
+    if faults:
+        raise ConfigError(faults)

@@ -96,7 +96,7 @@ def _matching(recorder: Recorder, text: str) -> list[ConnectionRecord]:
 
 def _searchable(record: ConnectionRecord, role: str) -> str:
     reason = record.close_reason.value if record.close_reason else ""
-    ends = f"{format_address(record.remote_address)} {format_address(record.local_address)}"
+    ends = f"{record.tap} {format_address(record.remote_address)} {format_address(record.local_address)}"
     return (
         f"{numbered(role, record.conn_id)} {ends} {record.state.value} {reason} {record.transport}"
     ).lower()
@@ -124,6 +124,7 @@ def exchange_of(number: int, captured: Exchanged) -> Exchange:
         (request if isinstance(request, bytes) else request.data)[:HEAD_BYTES],
         reads,
         merged,
+        record.tap,
     )
 
 

@@ -258,7 +258,10 @@ def _next(elapsed_s: float, interval_s: float) -> float:
 
 
 def _announce(snapshot: Snapshot, plan: Plan, output: Output) -> None:
-    """Tell the address of a server alone, so that clients can be aimed at it."""
+    """Tell the address of a server or a relay alone, so that clients can be aimed at it."""
+    if snapshot.relay is not None and snapshot.relay.relay is not None:
+        for tap in snapshot.relay.relay.taps:
+            say(f"listening on {tap.address} for {tap.target}")
     if snapshot.experiment.role != "server" or snapshot.server is None:
         return
     if plan.stdout_is_free:

@@ -29,6 +29,7 @@ from sockscope.core.units import (
     format_duration,
     format_ratio,
 )
+from sockscope.core.wire.recognise import AUTO
 from sockscope.faces.flows import DIRECTIONS, sum_of
 
 WIDTH = 80
@@ -44,7 +45,7 @@ _WAITED = "wait_s", "waited", "acquired"
 _UNBROKEN = "\N{NO-BREAK SPACE}"
 _SHOWN = {
     "server": ("service_time", "framing", "size", "fault"),
-    "relay": ("fault",),
+    "relay": ("told_apart", "fault"),
     "swarm": ("rate", "arrivals", "clients", "permits", "size", "think_time", "lifetime", "framing", "fault"),
     "both": (
         "rate",
@@ -65,6 +66,7 @@ _SERVER_ENDS = ("the server close", CloseReason.EOF.value)
 """How troubles begin that are an end of the connection by the server."""
 _OF_OPEN = {"rate", "arrivals"}
 _WHEN_SET = {"think_time", "lifetime", "fault"}
+_TOLD_AS_SAID = "told_apart", AUTO
 _ENDS = {
     "expect": "answers of {}",
     "until": "answers until {}",
@@ -103,7 +105,8 @@ def title_of(report: Report) -> str:
         server = DEFAULT_SERVERS.get(str(experiment.get("transport")), server)
     what = server if role != "swarm" else _spoken(report) or "swarm"
     if role == "relay":
-        what = f"tap of {experiment['target']}"
+        more = len(report.get("taps") or ()) - 1
+        what = f"tap of {experiment['target']}{f' and {more} more' if more > 0 else ''}"
     parts = [
         f"{_carrier(experiment)} {what}",
         known(report, "loop"),
@@ -170,6 +173,7 @@ def _what_ran(report: Report) -> str:
         value = experiment.get(entry.attribute)
         untold = key == "framing" and (experiment.get("transport") == "udp" or ends)
         untold = untold or (key == "work" and value == "wait")
+        untold = untold or (key, value) == _TOLD_AS_SAID or (key == "told_apart" and bool(ends))
         untold = untold or (key in _OF_OPEN and not experiment.get("rate"))
         untold = untold or (key == "think_time" and experiment.get("rate"))
         if value is None or (key in _WHEN_SET and not value) or untold:
@@ -205,6 +209,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     yield from _traffic(report)
     if _role(report) != "server":
         yield "service time", _percentiles(report, "service_time_s")
+        for tap in report.get("taps") or ():
+            yield "tap", _tap(tap)
         if response := _response_time(report):
             yield "response time", response
         if stall := known(report, "service_time_s.stall"):
@@ -270,6 +276,24 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "closing", f"took another {format_duration(closing_s)}, not counted in any figure"
     if error := known(report, "error"):
         yield "stopped by" if known(report, "state") == RunState.FAILED.value else "fell short", error
+
+
+def _tap(tap: Mapping[str, Any]) -> str:
+    """Return what came in at one address of a tap, and how it was told apart."""
+    parts = [
+        f"{format_count(tap['responses'])} answered of {format_count(tap['requests'])}",
+        f"{counted(tap['connections_opened'], 'connection')}",
+        f"{format_bytes(tap['bytes_in'])} in, {format_bytes(tap['bytes_out'])} out",
+    ]
+    if tap["responses"]:
+        times = (f"{one} {format_duration(tap[f'service_time_{one}_s'])}" for one in ("p50", "p99", "max"))
+        parts.insert(1, "  ".join(times))
+    if unreached := tap["unreached"]:
+        parts.append(f"the target was not reached for {counted(unreached, 'connection')}")
+    if silent := tap["ended_by_silence"]:
+        parts.append(f"{counted(silent, 'answer')} ended by 100 ms of silence, as nothing else told the end")
+    speaks = f" ({tap['speaks']})" if tap["speaks"] else ""
+    return f"{tap['address']} → {tap['target']}{speaks}: {', '.join(parts)}"
 
 
 def _held_up(report: Report) -> str:

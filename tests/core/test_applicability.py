@@ -14,6 +14,7 @@ from sockscope.core.roles import RELAY, SERVER, SWARM
 
 SERVER_FIELDS = {key for key, entry in FIELDS.items() if entry.spec.role == SERVER}
 CLIENT_FIELDS = {key for key, entry in FIELDS.items() if entry.spec.role == SWARM}
+TAP_FIELDS = {key for key, entry in FIELDS.items() if entry.spec.role == RELAY}
 MODEL_FIELDS = {"server", "service_time", "work", "server_permits", "read_bytes"}
 experiments = st.builds(
     Experiment,
@@ -30,23 +31,25 @@ tunings = st.builds(
 
 
 def test_what_means_nothing_to_a_run() -> None:
-    assert without_effect(Experiment()) == {}
+    assert without_effect(Experiment()).keys() == TAP_FIELDS
     own = without_effect(Experiment(handler="mine:handle"))
-    assert own.keys() == MODEL_FIELDS
-    assert set(own.values()) == {"mine:handle serves, not a model"}
-    assert without_effect(Experiment(role="swarm", handler="a:b")).keys() == SERVER_FIELDS
-    assert without_effect(Experiment(role="server")).keys() == CLIENT_FIELDS
-    assert without_effect(Experiment(role="server", handler="a:b")).keys() == CLIENT_FIELDS | MODEL_FIELDS
+    assert own.keys() == MODEL_FIELDS | TAP_FIELDS
+    assert {own[key] for key in MODEL_FIELDS} == {"mine:handle serves, not a model"}
+    assert without_effect(Experiment(role="swarm", handler="a:b")).keys() == SERVER_FIELDS | TAP_FIELDS
+    others = CLIENT_FIELDS | TAP_FIELDS
+    assert without_effect(Experiment(role="server")).keys() == others
+    assert without_effect(Experiment(role="server", handler="a:b")).keys() == others | MODEL_FIELDS
     of_ip = {"no_delay", "rcvbuf", "port", "reuse_address", "reuse_port"}
-    assert without_effect(Experiment(bind="unix:")).keys() == of_ip
-    assert without_effect(Experiment(role="swarm", target="unix:@it")).keys() == SERVER_FIELDS | of_ip
+    assert without_effect(Experiment(bind="unix:")).keys() == of_ip | TAP_FIELDS
+    of_unix = without_effect(Experiment(role="swarm", target="unix:@it"))
+    assert of_unix.keys() == SERVER_FIELDS | of_ip | TAP_FIELDS
     assert idle_fields(Experiment(), Tuning(family="unix")).keys() >= of_ip
 
 
 def test_a_role_lacks_the_fields_of_the_others() -> None:
-    assert unknown_fields("both") == set()
-    assert {"clients", "target", "seed"} <= unknown_fields(SERVER) == CLIENT_FIELDS
-    assert {"server", "port", "backlog"} <= unknown_fields(SWARM) == SERVER_FIELDS
+    assert {"also"} <= unknown_fields("both") == TAP_FIELDS
+    assert {"clients", "target", "seed"} <= unknown_fields(SERVER) == CLIENT_FIELDS | TAP_FIELDS
+    assert {"server", "port", "backlog"} <= unknown_fields(SWARM) == SERVER_FIELDS | TAP_FIELDS
 
 
 @given(experiments, tunings)
@@ -77,10 +80,10 @@ def test_what_a_model_ignores_is_idle(model: ServerModel, loop: str) -> None:
     other = "UDP" if model.transport == "udp" else "TCP"
     threads = {"server_permits"} if model.threaded else set()
     read = {"read_bytes"} if (model.name, loop) == ("protocol", "uvloop") else set()
-    assert idle.keys() == others | threads | read | OPEN_ONLY
+    assert idle.keys() == others | threads | read | OPEN_ONLY | TAP_FIELDS
     for key in threads | read:
         assert model.name in idle[key]
-    for key in others:
+    for key in others - TAP_FIELDS:
         assert idle[key] == f"has no effect over {other}"
 
 
@@ -98,7 +101,8 @@ def test_nothing_of_a_model_is_told_where_none_serves() -> None:
     elsewhere = idle_fields(Experiment(role="swarm"), Tuning(server="threaded", transport="udp"))
     assert elsewhere["server_permits"] == "the server is elsewhere"
     assert elsewhere["framing"] == "has no effect over UDP"
-    assert idle_fields(Experiment(), Tuning(server="streams", transport="udp")).keys() == TCP_ONLY | OPEN_ONLY
+    over_udp = idle_fields(Experiment(), Tuning(server="streams", transport="udp"))
+    assert over_udp.keys() == TCP_ONLY | OPEN_ONLY | TAP_FIELDS
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

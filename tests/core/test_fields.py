@@ -25,6 +25,7 @@ numbers_by_key = pytest.mark.parametrize("spec", NUMBERS, ids=lambda spec: spec.
 
 WRITTEN = {
     "until_line": r"/^\d{3} /",
+    "also": "127.0.0.1:8081=127.0.0.1:8080",
     "length_field": "2:2:little+6",
     "tls_name": "example.test",
     "alpn": "h2,http/1.1",

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockscope.core.wire.recognise import HTTP, MOST_BYTES, RESP, TLS, TURNS, is_dns_query, recognise
+from sockscope.core.wire.recognise import (
+    BYTES,
+    HTTP,
+    MOST_BYTES,
+    POSTGRES,
+    RESP,
+    TLS,
+    TURNS,
+    is_dns_query,
+    recognise,
+)
 
 KNOWN = [
     (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", HTTP),
@@ -17,7 +27,12 @@ KNOWN = [
     (b"PING\r\n", TURNS),
     (b"*0\r\n", TURNS),
     (b"GET /\r\n", TURNS),
-    (b"\x00\x00\x00\x08\x04\xd2\x16\x2f", TURNS),
+    (b"\x00\x00\x00\x08\x04\xd2\x16\x2f", POSTGRES),
+    (b"\x00\x00\x00\x29\x00\x03\x00\x00user\x00", POSTGRES),
+    (b"\x00\x00\x00\x08\x04\xd2\x16\x2d", TURNS),
+    (b"\x00\x00\x00\x05hello", TURNS),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BYTES),
+    (b"PRI * HTTP/2.0\r\n\r\nSN", TURNS),
     (b"A" * 30, TURNS),
 ]
 

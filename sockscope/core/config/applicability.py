@@ -22,8 +22,12 @@ from sockscope.errors import ConfigError, FieldFault
 
 _OF_IP = frozenset(key for key, entry in FIELDS.items() if entry.spec.of_ip)
 _NOT_OF_UNIX = "a Unix socket has no such thing"
-_ABSENT = {SERVER: "the server is elsewhere", SWARM: "there are no clients here"}
-"""Why the fields of a role that does not run here mean nothing."""
+_ABSENT = {
+    SERVER: "the server is elsewhere",
+    SWARM: "there are no clients here",
+    RELAY: "it is for sockscope tap",
+}
+"""Why the fields of a role that does not run here mean nothing; a relay has fields only where it is alone."""
 _OF_NO_TAP = "server and clients are elsewhere"
 """The same, where there is nothing but a relay between them."""
 
@@ -34,7 +38,7 @@ def unknown_fields(role: str) -> frozenset[str]:
     A relay alone has those that are ``of_tap``.
     """
     if role == "both":
-        return frozenset()
+        return frozenset(key for key, entry in FIELDS.items() if entry.spec.role == RELAY)
     if role == RELAY:
         return frozenset(key for key, entry in FIELDS.items() if not entry.spec.of_tap)
     return frozenset(key for key, entry in FIELDS.items() if entry.spec.role not in ("", role))

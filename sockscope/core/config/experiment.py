@@ -14,6 +14,7 @@ from sockscope.core.addresses import (
     UNIX,
     Address,
     family_name,
+    format_address,
     is_loopback,
     parse_target,
     parse_unix,
@@ -25,10 +26,12 @@ from sockscope.core.config.faults import (
     own_server_faults,
     placed_faults,
     range_faults,
+    telling_faults,
     tls_faults,
 )
 from sockscope.core.config.fields import FieldSpec, Flag, Kind, Knob, Subject, Value, declared, spec_of
 from sockscope.core.config.presets import PRESETS
+from sockscope.core.config.taps import MOST_TAPS, Lead, leads_of, parse_lead
 from sockscope.core.config.tls import parse_alpn, parse_server_name
 from sockscope.core.config.tuning import MAX_SECONDS, Tuning
 from sockscope.core.impairment.fault import parse_faults, text_of
@@ -38,6 +41,7 @@ from sockscope.core.wire.ends import End, Known, Size, Until, UntilLine, parse_i
 from sockscope.core.wire.framing import MAX_FRAME_BYTES
 from sockscope.core.wire.octets import parse_octets
 from sockscope.core.wire.patterns import parse_pattern
+from sockscope.core.wire.recognise import AUTO, TELLINGS
 from sockscope.core.wire.requests import Requests, parse_weights
 from sockscope.errors import ConfigError, FieldFault
 
@@ -70,6 +74,17 @@ class Experiment:
         "let the clients aim at another machine",
         role=SWARM, of_tap=True, subject=Subject.CIRCUMSTANCE,
         flag=Flag(in_race=False, only_typed=bool))  # fmt: skip
+    also: str = declared("", "also", "also", Kind.TEXT,
+        "another address to listen at and where that leads, as LISTEN=TARGET",
+        role=RELAY, of_tap=True, subject=Subject.CIRCUMSTANCE, varied=False, several=True, reads=parse_lead,
+        flag=Flag(metavar="LISTEN=TARGET", in_race=False, only_typed=lambda text: _leads_out(str(text))),
+        )  # fmt: skip
+    told_apart: str = declared(AUTO, "told_apart", "told apart", Kind.CHOICE,
+        "how requests and answers are told apart: auto (by the first bytes, else by turns), turns, "
+        "length (4 bytes, big-endian), newline, http, resp, postgres, or bytes (not at all)",
+        choices=TELLINGS,
+        role=RELAY, transport="tcp", of_tap=True, subject=Subject.WORKLOAD, varied=False,
+        flag=Flag(long="--framing", called="--framing", in_race=False))  # fmt: skip
     loop: str = declared("uvloop", "loop", "loop", Kind.CHOICE,
         "event loop that everything runs on", choices=("uvloop", "asyncio"),
         of_tap=True, subject=Subject.SETUP, varied=False, knob=Knob(40, "N"))  # fmt: skip
@@ -167,14 +182,15 @@ class Experiment:
         role=SWARM, subject=Subject.WORKLOAD)  # fmt: skip
     until: str = declared("", "until", "until", Kind.OCTETS,
         "bytes that end an answer: text with escapes such as \\r\\n, or hex:0d0a",
-        role=SWARM, subject=Subject.WORKLOAD)  # fmt: skip
+        role=SWARM, of_tap=True, subject=Subject.WORKLOAD)  # fmt: skip
     until_line: str = declared("", "until_line", "until line", Kind.TEXT,
         "pattern of the last line of an answer that has several, such as /^\\d{3} /",
-        role=SWARM, subject=Subject.WORKLOAD, reads=parse_pattern, flag=Flag(metavar="/RE/"))  # fmt: skip
+        role=SWARM, of_tap=True, subject=Subject.WORKLOAD, reads=parse_pattern,
+        flag=Flag(metavar="/RE/"))  # fmt: skip
     length_field: str = declared("", "length_field", "length field", Kind.TEXT,
         "where an answer says how many bytes follow, as offset:size[:little][+extra], such as 0:4 or 2:2+6; "
         "the size may be varint (MQTT)",
-        role=SWARM, subject=Subject.WORKLOAD, reads=parse_length_field,
+        role=SWARM, of_tap=True, subject=Subject.WORKLOAD, reads=parse_length_field,
         flag=Flag(metavar="FIELD"))  # fmt: skip
     answer: str = declared(FRAMED, "answer", "answer", Kind.CHOICE,
         "what else tells where an answer ends: the framing, HTTP/1.1, RESP (Redis), a websocket's message, "
@@ -236,10 +252,12 @@ class Experiment:
         found = [*self.tuning.field_faults(), *range_faults(self)]
         yield from found
         faulty = {fault.field for fault in found}
-        if not faulty & {"role", "bind", "target"}:
+        if not faulty & {"role", "bind", "target", "also"}:
             yield from self._address_faults()
         if self.role not in (SERVER, RELAY) and not faulty & {*DIALOGUE, *ENDS}:
             yield from dialogue_faults(self)
+        if self.role == RELAY and not faulty & {"told_apart", *ENDS}:
+            yield from telling_faults(self)
         if self.role != "swarm" and faulty.isdisjoint({*OWN, "handler_arg"}):
             yield from own_server_faults(self)
         yield from tls_faults(self)
@@ -279,11 +297,35 @@ class Experiment:
             yield FieldFault("target", self.target, "has Unix sockets and others; name one sort")
         if unknown := [host for host in hosts if not family_name(host) and host != near]:
             yield FieldFault("target", self.target, f"contains a name instead of an address: {unknown[0]}")
+        if self.role == RELAY:
+            yield from self._lead_faults()
+
+    def _lead_faults(self) -> Iterator[FieldFault]:
+        leads = list(leads_of(self.also))
+        if len(leads) >= MOST_TAPS:
+            yield FieldFault("also", f"{len(leads):,} addresses", f"are more than {MOST_TAPS - 1}")
+        first = (self.bind or LOOPBACK[self.tuning.family], self.port)
+        listened = [first, *(lead.listen for lead in leads)]
+        fixed = [one for one in listened if one[1] or one[0].startswith(UNIX)]
+        if twice := next((one for one in fixed if fixed.count(one) > 1), None):
+            yield FieldFault("also", format_address(twice), "is listened at already")
+        for lead in leads:
+            for host, _ in (lead.listen, *lead.targets):
+                yield from _address_faults("also", lead.text, host, family_name(host))
+                if why := why_not_one_machine(host):
+                    yield FieldFault("also", lead.text, why)
+            if len({family_name(host) == "unix" for host, _ in lead.targets}) > 1:
+                yield FieldFault("also", lead.text, "has Unix sockets and others; name one sort")
 
     @property
     def targets(self) -> tuple[Address, ...]:
         """The addresses that the swarm or a relay alone aims at, tried in turn; raises ValueError."""
         return tuple(map(parse_target, self.target.split(",")))
+
+    @property
+    def leads(self) -> tuple[Lead, ...]:
+        """Where a relay alone listens besides its first address, and where that leads; raises ValueError."""
+        return tuple(leads_of(self.also))
 
     def names_address(self, tuning: Tuning) -> bool:
         """Tell whether a server is to have one certain address, whoever has had it before."""
@@ -430,6 +472,14 @@ ENDS: Mapping[str, Callable[[Any], End]] = {
     "answer": Known,
 }
 """The fields that tell where an answer ends, and what their values stand for."""
+
+
+def _leads_out(text: str) -> bool:
+    """Tell whether a tap with these leads can be reached from another machine, or cannot be read."""
+    try:
+        return any(_is_open(lead.listen[0]) for lead in leads_of(text))
+    except ValueError:
+        return False  # a fault that is told elsewhere
 
 
 def _is_open(host: str) -> bool:

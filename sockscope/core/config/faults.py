@@ -22,6 +22,7 @@ from sockscope.core.impairment.quantity import Quantity, format_quantity
 from sockscope.core.roles import RELAY, SWARM
 from sockscope.core.wire.dialogue import FAULT
 from sockscope.core.wire.ends import Known, Until
+from sockscope.core.wire.recognise import AUTO
 from sockscope.core.wire.requests import MAX_REQUESTS, Requests, parse_weights
 from sockscope.core.wire.sequence import SEQUENCE_BYTES
 from sockscope.errors import FieldFault
@@ -159,6 +160,16 @@ def _not_of_model(kind: FaultKind, tuning: Tuning) -> str:
         why = f"needs an event loop that serves, and the {model.name} server has threads"
         return f"{why}; use --server {cure}"
     return ""
+
+
+def telling_faults(experiment: Experiment) -> Iterator[FieldFault]:
+    """Yield what tells a tap in two ways where messages end."""
+    ends = experiment.ends
+    for key in ends[1:]:
+        yield FieldFault(key, experiment.value(key), f"cannot be combined with --{_flag(ends[0])}")
+    if ends and experiment.told_apart != AUTO:
+        why = f"cannot be combined with --{_flag(ends[0])}: one of them tells where messages end"
+        yield FieldFault("told_apart", experiment.told_apart, why)
 
 
 def tls_faults(experiment: Experiment) -> Iterator[FieldFault]:

@@ -71,8 +71,9 @@ class Flag:
     """How the command line spells a field; its long spelling is made from the key (``--service-time``).
 
     ``short`` is a short spelling (``-c``), ``off`` what switches a flag off again (``--delay``), ``metavar``
-    what stands for the value in the help where the kind does not tell it, and ``called`` the name in messages
-    where that is not the long spelling. ``argument_of`` is the command that takes it as an argument instead.
+    what stands for the value in the help where the kind does not tell it, ``called`` the name in messages
+    where that is not the long spelling, and ``long`` that one where the key does not make it.
+    ``argument_of`` is the command that takes it as an argument instead.
     ``in_race`` tells whether ``sockscope race`` has the flag.
 
     ``only_typed`` tells of a value whether it must be typed: whoever reads a file or a variable of somebody
@@ -83,6 +84,7 @@ class Flag:
     off: str = ""
     metavar: str = ""
     called: str = ""
+    long: str = ""
     argument_of: str = ""
     in_race: bool = True
     only_typed: Callable[[Value], bool] = lambda _: False

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, reduce
+from operator import attrgetter
 from typing import Any
 
 from sockscope.core.censoring import Ages, mean, percentiles
@@ -58,6 +59,7 @@ from sockscope.core.run.findings import Evidence, Finding, limit_of_run
 from sockscope.core.run.injected import Injected
 from sockscope.core.run.little import accounted_ratio
 from sockscope.core.run.raised import Raised
+from sockscope.core.run.relay import TapFigures
 from sockscope.core.run.schedule import why_invalid
 from sockscope.core.run.snapshot import (
     ProcessUse,
@@ -337,6 +339,29 @@ def _raised(server: RoleSnapshot | None) -> list[dict[str, Any]]:
     return [written(_RAISED, row) for row in server.raised if row.count] if server is not None else []
 
 
+_TAP: tuple[ResultField[TapFigures], ...] = (
+    ResultField("address", TEXT, lambda tap: tap.address),
+    ResultField("target", TEXT, lambda tap: tap.target),
+    ResultField("speaks", TEXT, lambda tap: tap.speaks or None),
+    *(
+        ResultField(name, NUMBER, attrgetter(name))
+        for name in (
+            "connections_open", "connections_opened", "unreached", "requests", "responses", "unanswered",
+            "in_flight", "ended_by_silence", "bytes_in", "bytes_out",
+        )
+    ),
+    ResultField("service_time_p50_s", NUMBER, lambda tap: tap.service_time.percentile(0.5)),
+    ResultField("service_time_p99_s", NUMBER, lambda tap: tap.service_time.percentile(0.99)),
+    ResultField("service_time_max_s", NUMBER, lambda tap: tap.service_time.percentile(1.0)),
+)  # fmt: skip
+
+
+def _taps(relay: RoleSnapshot | None) -> list[dict[str, Any]] | None:
+    """Return a row for each address of a relay that is alone; None where there is none."""
+    taps = relay.relay.taps if relay is not None and relay.relay is not None else ()
+    return [written(_TAP, tap) for tap in taps] or None
+
+
 def _batches(source: _Source) -> dict[str, Any] | None:
     """Return what is compared in the batches of the run; None for a short run."""
     measured = [one for one in source.windows if not one.warming_up and one.measured_s >= SHORT_S / 2]
@@ -455,6 +480,13 @@ _SUMMARY: tuple[_Field, ...] = (
     *_MEASURED,
     _later(_section("jitter_s", lambda source: _jitter(source.swarm))),
     _later(_section("relay_delay_s", lambda source: _relay_delay(source.snapshot.relay))),
+    _later(
+        ResultField(
+            "taps",
+            optional(list_of(record(shapes(_TAP)))),
+            lambda source: _taps(source.snapshot.relay),
+        )
+    ),
     _later(_section("relay_up", lambda source: _passed(source.snapshot.relay, "up"))),
     _later(_section("relay_down", lambda source: _passed(source.snapshot.relay, "down"))),
     _later(_section("tcp", lambda source: _tcp(source.swarm))),

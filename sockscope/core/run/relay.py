@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from sockscope.core.histogram import Histogram
 from sockscope.core.impairment.impaired import Impaired
-from sockscope.core.run.adding import Cumulative, Gauge, Nested
+from sockscope.core.run.adding import Cumulative, Current, Gauge, Nested, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,43 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True)
+class TapFigures:
+    """What came in at one address of a relay that is alone between a client and a server.
+
+    ``target`` is where it leads, ``speaks`` what has been told apart, in words. ``unreached`` are connections
+    for which the target could not be reached, ``unanswered`` requests that will not be answered any more, and
+    ``ended_by_silence`` answers whose end nothing told but that no more came. ``service_time`` is that of the
+    target as seen here.
+    """
+
+    address: Current[str]
+    target: Current[str]
+    speaks: Current[str] = ""
+    connections_open: Gauge[int] = 0
+    connections_opened: Cumulative[int] = 0
+    unreached: Cumulative[int] = 0
+    requests: Cumulative[int] = 0
+    responses: Cumulative[int] = 0
+    unanswered: Cumulative[int] = 0
+    ended_by_silence: Cumulative[int] = 0
+    in_flight: Gauge[int] = 0
+    bytes_in: Cumulative[int] = 0
+    bytes_out: Cumulative[int] = 0
+    service_time: Cumulative[Histogram] = field(default_factory=Histogram)
+
+
+@dataclass(frozen=True, slots=True)
 class RelayFigures:
     """What a relay adds to what it passes on.
 
     ``up`` is the direction from the clients to the server, ``down`` the other one. ``delay`` has the time
     that the relay itself takes for each read or datagram, in seconds: from the turn of its readiness set in
     which it was found, or the moment at which a fault lets it go, until the kernel has taken all of it for
-    the other side. What waited because a receiver does not read is not in it.
+    the other side. What waited because a receiver does not read is not in it. ``taps`` has a row for each
+    address of a relay that is alone.
     """
 
     up: Nested[Passed] = field(default_factory=Passed)
     down: Nested[Passed] = field(default_factory=Passed)
     delay: Cumulative[Histogram] = field(default_factory=Histogram)
+    taps: Annotated[tuple[TapFigures, ...], listed("address")] = ()

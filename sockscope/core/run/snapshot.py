@@ -162,7 +162,8 @@ class Exchange(NamedTuple):
     ``record_id`` asks :meth:`Engine.capture` for the bytes. ``head`` are the first bytes of the request.
     ``service_time_s`` is None when no answer came. ``outcome``: ``ok``, ``timeout``, ``garbage``,
     ``rejected``, ``short`` (only ``response_bytes`` of the answer came), ... They came in ``reads`` reads,
-    the last of which held other messages too if ``merged``.
+    the last of which held other messages too if ``merged``. ``tap`` is the address at which a relay was asked
+    that listens at several.
 
     A tuple, since every snapshot makes hundreds of them on the loop that it observes: a frozen dataclass
     takes three times as long to make.
@@ -178,6 +179,7 @@ class Exchange(NamedTuple):
     head: bytes
     reads: int = 1
     merged: bool = False
+    tap: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +215,29 @@ class Relayed:
 
 
 @dataclass(frozen=True, slots=True)
+class Passing:
+    """When a relay read the end of a request, and when it had passed the end of the answer back.
+
+    Monotonic; 0 = not known: a fault held it back.
+    """
+
+    read_s: float
+    passed_back_s: float
+
+    def added_s(self, written_s: float, answered_s: float) -> float | None:
+        """Return what the relay itself added: to the request, written on then, and to the answer, read."""
+        if not (self.read_s and self.passed_back_s):
+            return None
+        return written_s - self.read_s + self.passed_back_s - answered_s
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """One exchange with its bytes, from both ends where both ends are here.
 
     ``server`` is None when its record was overwritten or the server is elsewhere, or was reached through a
     relay that has gone. With ``tls`` the bytes are those before they were encrypted. ``relayed`` tells what
-    it went through, if anything.
+    it went through, if anything; ``passing`` is that of a relay alone.
     """
 
     exchange: Exchange
@@ -231,6 +250,7 @@ class Capture:
     server: ServerSide | None
     tls: bool = False
     relayed: Relayed | None = None
+    passing: Passing | None = None
 
 
 @dataclass(frozen=True, slots=True)

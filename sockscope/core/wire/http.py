@@ -29,6 +29,20 @@ _MOST_AWAITED = 1_024
 """Requests of a connection whose answers have not begun; no more are told apart."""
 
 
+class Upgraded(FramingError):
+    """The connection goes over to another protocol (RFC 9110, section 7.8, and CONNECT).
+
+    ``to`` is what it is called, if the answer says so (``websocket``), ``answers`` how many answers were
+    completed by that, this one included, and ``rest`` what has come of the other protocol.
+    """
+
+    def __init__(self, to: str) -> None:
+        super().__init__("the connection goes over to another protocol")
+        self.to = to
+        self.answers = 1
+        self.rest = b""
+
+
 class HttpDecoder(Stepwise):
     """One answer is a message; interim ones (1xx) belong to the answer that follows.
 
@@ -46,7 +60,7 @@ class HttpDecoder(Stepwise):
     def message(self) -> Steps:
         """Go through one answer."""
         self._header_bytes = 0
-        status, lengths, codings = yield from _final_head()
+        status, lengths, codings, _ = yield from _final_head()
         steps = _content(status, lengths, codings, without_body=self.without_body)
         if not codings:
             self._header_bytes = self._done
@@ -109,7 +123,7 @@ class HttpCount:
         # Its answer may begin before it has come to its end.
         self._method = found[1]
         self._await(self._method)
-        lengths, codings = yield from _header()
+        lengths, codings, _ = yield from _header()
         if codings:
             yield from _chunks()
         elif lengths:
@@ -120,10 +134,10 @@ class HttpCount:
         return True
 
     def _answer(self) -> Steps:
-        status, lengths, codings = yield from _final_head()
+        status, lengths, codings, upgrade = yield from _final_head()
         self._answered = self._awaited.popleft() if self._awaited else b""
         if status == _SWITCHING or (self._answered == b"CONNECT" and status // 100 == 2):
-            raise FramingError("the connection goes over to another protocol")
+            raise Upgraded(upgrade)
         yield from _content(status, lengths, codings, without_body=self._answered == b"HEAD")
 
     def _answer_again(self) -> bool:
@@ -166,11 +180,20 @@ class _Messages:
             if self._steps is None:
                 self._steps, at = self._begin(data, at)
             piece, at = self._take(data, at)
-            if piece is not None and not self._goes_on(self._steps, piece, data, at):
+            if piece is not None and not self._went_on(self._steps, piece, data, at, count):
                 self._steps = None
                 count += 1
         self._begun = -1
         return count
+
+    def _went_on(self, steps: Steps, piece: bytes, data: bytes, at: int, count: int) -> bool:
+        """Go on with a message, as :meth:`_goes_on` does; a change of protocol takes the rest with it."""
+        try:
+            return self._goes_on(steps, piece, data, at)
+        except Upgraded as upgraded:
+            self._steps = None
+            upgraded.answers, upgraded.rest = count + 1, data[at:]
+            raise
 
     def end(self) -> int:
         """The stream has ended: return how many messages that completes, which is one at most."""
@@ -237,14 +260,14 @@ def _sized(size: int) -> Steps:
     yield Skip(size, "Content-Length")
 
 
-def _final_head() -> Generator[Want, bytes, tuple[int, list[bytes], list[bytes]]]:
+def _final_head() -> Generator[Want, bytes, tuple[int, list[bytes], list[bytes], str]]:
     """Read to the end of the header of the answer that interim ones (1xx) precede; return what tells its end:
-    status, lengths and transfer codings."""
+    status, lengths and transfer codings, and what it goes over to, if anything."""
     while True:
         status = _status((yield Line("status line")))
-        lengths, codings = yield from _header()
+        lengths, codings, upgrade = yield from _header()
         if status // 100 != 1 or status == _SWITCHING:
-            return status, lengths, codings
+            return status, lengths, codings, upgrade
 
 
 def _content(status: int, lengths: list[bytes], codings: list[bytes], *, without_body: bool) -> Steps:
@@ -268,8 +291,9 @@ def _status(line: bytes) -> int:
     return int(found[1])
 
 
-def _header() -> Generator[Want, bytes, tuple[list[bytes], list[bytes]]]:
-    """Read lines to the empty one; return the values of Content-Length and the transfer codings."""
+def _header() -> Generator[Want, bytes, tuple[list[bytes], list[bytes], str]]:
+    """Read lines to the empty one; return the values of Content-Length, the transfer codings, and Upgrade."""
+    upgrade = ""
     lengths: list[bytes] = []
     codings: list[bytes] = []
     name, size = b"", 0
@@ -289,7 +313,9 @@ def _header() -> Generator[Want, bytes, tuple[list[bytes], list[bytes]]]:
             lengths += [value.strip(b" \t") for value in text.split(b",")]
         elif name == b"transfer-encoding":
             codings += [coding for value in text.split(b",") if (coding := value.strip(b" \t").lower())]
-    return lengths, codings
+        elif name == b"upgrade":
+            upgrade = text.strip(b" \t").lower().decode("latin-1")
+    return lengths, codings, upgrade
 
 
 def _length(values: list[bytes]) -> int:

@@ -9,10 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sockscope.core.wire.postgres import GSS_WANTED, MAX_START_BYTES, START, TLS_WANTED
+
 MOST_BYTES = 4_096
 """First bytes of a connection that are looked at."""
-HTTP, RESP, TLS, TURNS = "HTTP/1", "RESP", "TLS", "turns"
-"""Requests and answers of HTTP/1 (RFC 9112); values of Redis; records of TLS (RFC 8446); whatever else."""
+HTTP, RESP, POSTGRES, TLS, BYTES, TURNS = "HTTP/1", "RESP", "PostgreSQL", "TLS", "bytes", "turns"
+"""Requests and answers of HTTP/1 (RFC 9112); values of Redis; messages of PostgreSQL; records of TLS (RFC
+8446); what is not told apart; whatever else."""
+AUTO = "auto"
+TELLINGS = (AUTO, TURNS, "length", "newline", "http", "resp", "postgres", BYTES)
+"""The ways to tell requests and answers apart that one may ask for by name."""
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _REQUEST_LINE = re.compile(rb"[A-Z]{1,20} [!-~]+ HTTP/1\.[0-9]\r?\n")
 _BEGINS_LINE = re.compile(rb"[A-Z]{1,20}( ([!-~]+( (H(T(T(P(/(1(\.([0-9](\r)?)?)?)?)?)?)?)?)?)?)?)?")
 _COMMAND = re.compile(rb"\*[1-9][0-9]{0,6}\r\n\$[1-9][0-9]{0,3}\r\n")
@@ -24,8 +31,8 @@ _TLS13 = 0x0304
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What is spoken: ``form`` is :data:`HTTP`, :data:`RESP`, :data:`TLS` or :data:`TURNS`, and ``name`` what
-    people call it (``TLS 1.3 to example.org``)."""
+    """What is spoken: ``form`` is :data:`HTTP`, :data:`RESP`, :data:`POSTGRES`, :data:`TLS`, :data:`BYTES` or
+    :data:`TURNS`, and ``name`` what people call it (``TLS 1.3 to example.org``)."""
 
     form: str
     name: str
@@ -42,6 +49,11 @@ def recognise(begun: bytes) -> Recognised | None:
     found: Recognised | None = BY_TURNS
     if _is_hello(seen):
         found = _hello(seen)
+    elif _PREFACE.startswith(seen[: len(_PREFACE)]) and len(seen) > 3:
+        # RFC 9113, section 3.4; a word of up to three letters may yet be a method of HTTP/1.
+        found = Recognised(BYTES, "HTTP/2") if len(seen) >= len(_PREFACE) else None
+    elif seen[0] == 0:
+        found = _postgres(seen)
     elif _REQUEST_LINE.match(seen):
         found = Recognised(HTTP, "HTTP/1")
     elif _COMMAND.match(seen):
@@ -57,6 +69,19 @@ def is_dns_query(datagram: bytes) -> bool:
         return False
     flags, questions = int.from_bytes(datagram[2:4], "big"), int.from_bytes(datagram[4:6], "big")
     return not flags & 0xF800 and questions == 1 and datagram[6:10] == b"\0\0\0\0"
+
+
+def _postgres(seen: bytes) -> Recognised | None:
+    """Return what begins with zero: a client of PostgreSQL says a length and a number first."""
+    size, code = int.from_bytes(seen[:4], "big"), int.from_bytes(seen[4:8], "big")
+    if len(seen) >= 8:
+        alone = code in (TLS_WANTED, GSS_WANTED) and size == 8
+        named = code == START and 8 < size <= MAX_START_BYTES
+        return Recognised(POSTGRES, POSTGRES) if alone or named else BY_TURNS
+    if len(seen) >= 4 and not 8 <= size <= MAX_START_BYTES:
+        return BY_TURNS
+    begins = [one.to_bytes(4, "big")[: len(seen) - 4] for one in (START, TLS_WANTED, GSS_WANTED)]
+    return None if len(seen) <= 4 or seen[4:] in begins else BY_TURNS
 
 
 def _is_hello(seen: bytes) -> bool:

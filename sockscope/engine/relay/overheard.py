@@ -1,60 +1,84 @@
 """What passes a relay, told apart as requests and answers, where the relay runs alone.
 
-HTTP/1 and RESP are told apart as they say themselves; TLS passes as bytes. Anything else is told apart by
-turns: a request is what the client sends until it is answered, and the answer ends when the client speaks
-again, or when the server has been silent for :data:`QUIET_S`.
+HTTP/1, RESP and PostgreSQL are told apart as they say themselves; TLS passes as bytes. Anything else is told
+apart by turns: a request is what the client sends until it is answered, and the answer ends when the client
+speaks again, or when the server has been silent for :data:`QUIET_S`. Or the experiment says where they end.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from time import perf_counter
-from typing import Protocol
+from typing import NamedTuple
 
+from sockscope.core.config.experiment import ENDS, Experiment
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import Event, EventKind
-from sockscope.core.run.snapshot import Payload
-from sockscope.core.wire.framing import Frame, FramingError
-from sockscope.core.wire.http import HttpCount
+from sockscope.core.histogram import Histogram
+from sockscope.core.wire.ends import UntilLine
+from sockscope.core.wire.framing import MAX_FRAME_BYTES, FramingError, NewlineDecoder, decoder_for
+from sockscope.core.wire.http import Upgraded
 from sockscope.core.wire.recognise import (
+    AUTO,
     BY_TURNS,
+    BYTES,
     HTTP,
+    POSTGRES,
     RESP,
     TLS,
     TURNS,
     Recognised,
-    is_dns_query,
     recognise,
 )
-from sockscope.core.wire.resp import RespDecoder
-from sockscope.engine.captures import CAPTURE_BYTES, Clip, Unfinished, clip
+from sockscope.engine.captures import Unfinished
 from sockscope.engine.recorder import Recorder
+from sockscope.engine.relay.edges import Edges
+from sockscope.engine.relay.forms import FORMS, Answered, Asked, Form, Framed, MakesForm, Turns, Websocket
 
 QUIET_S = 0.1
 """A server that has been silent for so long has answered, where nothing else tells the end."""
-MOST_AWAITED = 1_024
-"""Requests of a connection without an answer that are known; with more of them they are told by turns."""
 MOST_NAMES = 64
 """Protocols that are named in the log; any more are not."""
+MOST_NAMES_SHOWN = 4
+"""And among the figures."""
+MOST_TIMES = 4_096
+"""Service times that are kept until they are counted."""
 NO_ANSWER = Unfinished("no answer")
+_WEBSOCKET = "websocket"
+
+
+class Told(NamedTuple):
+    """How messages are told apart, and what that is called."""
+
+    make: MakesForm
+    name: str
 
 
 class Overheard:
-    """What is overheard on all connections of one relay."""
+    """What is overheard on all connections that came in at one address of a relay.
 
-    def __init__(self, recorder: Recorder) -> None:
+    ``asked_for`` is how it is to be told apart; None: as the first bytes of a client say.
+    """
+
+    def __init__(self, recorder: Recorder, edges: Edges, asked_for: Told | None = None) -> None:
         self.recorder = recorder
+        self.asked_for = asked_for
         self.under_way = 0
         """Requests that have gone to the server and have not been answered."""
+        self.requests = self.responses = self.without_answer = self.ended_by_silence = 0
+        self.service_time = Histogram()
         self.answering: set[Turns] = set()
         """Where an answer has begun whose end only time tells."""
+        self._edges = edges
+        self._times: list[float] = []
         self._named: dict[str, None] = {}
 
     @property
     def names(self) -> str:
         """What has been spoken so far."""
-        return ", ".join(self._named)
+        names = list(self._named)
+        more = len(names) - MOST_NAMES_SHOWN
+        return ", ".join([*names[:MOST_NAMES_SHOWN], *([f"and {more} more"] if more > 0 else [])])
 
     def name(self, record: ConnectionRecord, name: str) -> None:
         """Say once in the log that this is spoken."""
@@ -74,313 +98,157 @@ class Overheard:
     def look(self, now_s: float) -> None:
         """End the answers of servers that have been silent for long enough."""
         for turns in [turns for turns in self.answering if now_s - turns.heard_s >= QUIET_S]:
+            self.ended_by_silence += 1
             turns.finish()
+        self.fold()
+
+    def fold(self) -> None:
+        """Count the service times."""
+        if self._times:
+            self.service_time.add_all(self._times)
+            self._times.clear()
 
     def asked(self, record: ConnectionRecord, count: int = 1) -> None:
         """Count requests."""
         record.odd_frames_in += count
         record.tally.changed = True
         self.under_way += count
+        self.requests += count
 
-    def answered(
-        self, record: ConnectionRecord, sent_s: float, at_s: float, request: Clip, said: Clip
-    ) -> None:
+    def answered(self, record: ConnectionRecord, asked: Asked, answer: Answered) -> None:
         """Count and keep an answer and its request."""
+        read_s, sent_s, request = asked
+        at_s = max(answer.read_s, sent_s)
         record.odd_frames_out += 1
         record.tally.changed = True
         self.under_way -= 1
-        self.recorder.on_exchange((sent_s, max(at_s, sent_s), record, request, said))
+        self.responses += 1
+        self._edges.add(read_s, answer.passed_back_s)
+        self.recorder.on_exchange((sent_s, at_s, record, request, answer.answer))
+        times = self._times
+        times.append(at_s - sent_s)
+        if len(times) >= MOST_TIMES:
+            self.fold()
 
-    def unanswered(self, record: ConnectionRecord, sent_s: float, request: Clip) -> None:
+    def unanswered(self, record: ConnectionRecord, asked: Asked) -> None:
         """Keep a request that gets no answer any more: that need not be a fault, for some want none."""
         self.under_way -= 1
+        self.without_answer += 1
         self.recorder.fold()
-        self.recorder.exchanges.extend([sent_s, 0.0, record, request, NO_ANSWER])
-
-
-class Form(Protocol):
-    """How requests and answers of one connection are told apart. Each may raise FramingError."""
-
-    def ask(self, data: bytes, now_s: float) -> None:
-        """The client has sent this, and the relay passes it on now."""
-
-    def answer(self, data: bytes, now_s: float) -> None:
-        """The server has sent this."""
-
-    def end(self) -> None:
-        """There is nothing more to come."""
+        self._edges.add(asked.read_s, 0.0)
+        self.recorder.exchanges.extend([asked.sent_s, 0.0, record, asked.request, NO_ANSWER])
 
 
 class Talk:
     """What one connection says: its client's first bytes tell the form, in which the rest is told apart."""
 
-    __slots__ = ("_begun", "_form", "_overheard", "_record")
+    __slots__ = ("_begun", "_begun_s", "_form", "_overheard", "_record")
 
     def __init__(self, overheard: Overheard, record: ConnectionRecord) -> None:
         self._overheard = overheard
         self._record = record
         self._begun = b""
+        self._begun_s = 0.0, 0.0
         self._form: Form | None = None
+        if (told := overheard.asked_for) is not None:
+            self._go_over(told.make, told.name)
 
-    def ask(self, data: bytes | memoryview, now_s: float) -> None:
+    def ask(self, data: bytes | memoryview, read_s: float, sent_s: float) -> None:
         """The client has sent this, and the relay passes it on now."""
-        if self._form is not None:
-            self._go(bytes(data), now_s, is_answer=False)
-            return
-        self._begun += data
-        if found := recognise(self._begun):
-            self._begin(found, now_s)
+        if self._form is None:
+            self._begun += data
+            self._begun_s = read_s, sent_s
+            if (found := recognise(self._begun)) is None:
+                return
+            data = self._begin(found)
+        self._ask(bytes(data), read_s, sent_s)
 
-    def answer(self, data: bytes | memoryview, now_s: float) -> None:
+    def _ask(self, data: bytes, read_s: float, sent_s: float) -> None:
+        form = self._form
+        assert form is not None
+        try:
+            form.ask(data, read_s, sent_s)
+        except FramingError as error:
+            self._break_off(form, error)
+
+    def answer(self, data: bytes | memoryview, read_s: float, passed_back_s: float) -> None:
         """The server has sent this."""
-        if self._form is None:  # it has not waited for what would tell
-            self._begin(BY_TURNS, now_s)
-        self._go(bytes(data), now_s, is_answer=True)
+        # It has not waited for what would tell.
+        if self._form is None and (begun := self._begin(BY_TURNS)):
+            self._ask(begun, *self._begun_s)
+        form = self._form
+        assert form is not None
+        try:
+            form.answer(bytes(data), read_s, passed_back_s)
+        except Upgraded as upgraded:
+            form.end()
+            self._upgrade(upgraded)
+            if upgraded.rest:
+                self.answer(upgraded.rest, read_s, passed_back_s)
+        except FramingError as error:
+            self._break_off(form, error)
 
     def end(self) -> None:
         """The connection has ended."""
         if self._form is None and self._begun:
-            self._begin(BY_TURNS, perf_counter())
+            self._ask(self._begin(BY_TURNS), *self._begun_s)
         if self._form is not None:
             self._form.end()
 
-    def _begin(self, found: Recognised, now_s: float) -> None:
-        self._overheard.name(self._record, found.name)
+    def _begin(self, found: Recognised) -> bytes:
+        """Go over to what was found; return what has come of it."""
         self._record.tls = found.form == TLS
-        self._form = _FORMS[found.form](self._overheard, self._record)
+        self._go_over(FORMS[found.form], found.name)
         begun, self._begun = self._begun, b""
-        if begun:
-            self._go(begun, now_s, is_answer=False)
+        return begun
 
-    def _go(self, data: bytes, now_s: float, *, is_answer: bool) -> None:
-        form = self._form
-        assert form is not None
-        try:
-            (form.answer if is_answer else form.ask)(data, now_s)
-        except FramingError as error:
-            # What was said up to now was told apart; from here on only turns are left.
-            form.end()
-            self._overheard.note(self._record, f"is told apart by turns from here on: {error}")
-            self._form = Turns(self._overheard, self._record)
+    def _go_over(self, make: MakesForm, name: str) -> None:
+        self._record.speaks = name
+        self._overheard.name(self._record, name)
+        self._form = make(self._overheard, self._record)
 
+    def _upgrade(self, upgraded: Upgraded) -> None:
+        """What follows is another protocol: its name tells which, else its first bytes do."""
+        if upgraded.to == _WEBSOCKET:
+            self._go_over(Websocket, _WEBSOCKET)
+        else:
+            self._form = None
 
-class Opaque:
-    """TLS: there is nothing to be told apart in what passes."""
-
-    def __init__(self, overheard: Overheard, record: ConnectionRecord) -> None:
-        """Nothing is kept."""
-
-    def ask(self, data: bytes, now_s: float) -> None:
-        """Nothing is told."""
-
-    def answer(self, data: bytes, now_s: float) -> None:
-        """Nothing is told."""
-
-    def end(self) -> None:
-        """Nothing is kept."""
+    def _break_off(self, form: Form, error: FramingError) -> None:
+        """What was said up to now was told apart; from here on only turns are left."""
+        form.end()
+        self._overheard.note(self._record, f"is told apart by turns from here on: {error}")
+        self._go_over(Turns, BY_TURNS.name)
 
 
-class Turns:
-    """A request is what a client sends until the server speaks; what that says is the answer."""
-
-    def __init__(self, overheard: Overheard, record: ConnectionRecord) -> None:
-        self._overheard = overheard
-        self._record = record
-        self._request, self._answer = Saying(), Saying()
-        self._asked_s = 0.0
-        self.heard_s = 0.0
-        """When the server has spoken last."""
-
-    def ask(self, data: bytes, now_s: float) -> None:
-        """The client speaks: what the server has said before was its answer."""
-        self.finish()
-        if not self._request.reads:
-            self._overheard.asked(self._record)
-        self._request.add(data)
-        self._asked_s = now_s
-
-    def answer(self, data: bytes, now_s: float) -> None:
-        """The server speaks; where nothing was asked it is a greeting, or goes on after a silence."""
-        if self._request.reads:
-            self._answer.add(data)
-            self.heard_s = now_s
-            self._overheard.answering.add(self)
-
-    def finish(self) -> None:
-        """The answer is whole, if one has begun."""
-        if not self._answer.reads:
-            return
-        self._overheard.answering.discard(self)
-        self._overheard.answered(
-            self._record, self._asked_s, self.heard_s, self._request.take(), self._answer.take()
-        )
-
-    def end(self) -> None:
-        """An answer that has begun is whole, and none is to come otherwise."""
-        self.finish()
-        if self._request.reads:
-            self._overheard.unanswered(self._record, self._asked_s, self._request.take())
-
-
-class Saying:
-    """The first bytes of what one side says, and how much that is."""
-
-    def __init__(self) -> None:
-        self._data = b""
-        self._size = 0
-        self.reads = 0
-        """How many reads it has come in so far; 0: nothing was said."""
-
-    def add(self, data: bytes) -> None:
-        """More of it has come."""
-        if len(self._data) < CAPTURE_BYTES:
-            self._data += data[: CAPTURE_BYTES - len(self._data)]
-        self._size += len(data)
-        self.reads += 1
-
-    def take(self, merged: bool = False) -> Clip:
-        """Return what is kept of it, and begin anew."""
-        said = (
-            self._data
-            if self._size == len(self._data) and self.reads <= 1 and not merged
-            else Payload(self._data, self._size, (), self.reads, merged)
-        )
-        self._data, self._size, self.reads = b"", 0, 0
-        return said
-
-
-class Paired:
-    """Requests that are answered in their order."""
-
-    def __init__(self, overheard: Overheard, record: ConnectionRecord) -> None:
-        self._overheard = overheard
-        self._record = record
-        self._awaited: deque[tuple[float, Clip]] = deque()
-
-    def asked(self, now_s: float, request: Clip) -> None:
-        """A request is whole."""
-        if len(self._awaited) == MOST_AWAITED:
-            raise FramingError(f"more than {MOST_AWAITED:,} requests without an answer")
-        self._awaited.append((now_s, request))
-        self._overheard.asked(self._record)
-
-    def answered(self, now_s: float, answer: Clip) -> None:
-        """An answer is whole; one that nobody has asked for is only counted as such."""
-        if not self._awaited:
-            self._overheard.recorder.unexpected += 1
-            return
-        sent_s, request = self._awaited.popleft()
-        self._overheard.answered(self._record, sent_s, now_s, request, answer)
-
-    def end(self) -> None:
-        """What has not been answered will not be."""
-        for sent_s, request in self._awaited:
-            self._overheard.unanswered(self._record, sent_s, request)
-        self._awaited.clear()
-
-
-class Resp(Paired):
-    """Commands and replies of Redis."""
-
-    def __init__(self, overheard: Overheard, record: ConnectionRecord) -> None:
-        super().__init__(overheard, record)
-        self._requests, self._answers = RespDecoder(), RespDecoder()
-
-    def ask(self, data: bytes, now_s: float) -> None:
-        """Take commands."""
-        for frame in _frames(self._requests, data):
-            self.asked(now_s, clip(frame.wire, frame.reads))
-
-    def answer(self, data: bytes, now_s: float) -> None:
-        """Take replies; a push (RESP3) is none."""
-        for frame in _frames(self._answers, data):
-            if not self._answers.is_aside(frame.wire):
-                self.answered(now_s, clip(frame.wire, frame.reads))
-
-
-class Http(Paired):
-    """Requests and answers of HTTP/1. Of several that end in one read, each is shown as that read."""
-
-    def __init__(self, overheard: Overheard, record: ConnectionRecord) -> None:
-        super().__init__(overheard, record)
-        self._count = HttpCount()
-        self._request, self._answer = Saying(), Saying()
-        # Answers that were whole before their requests were.
-        self._ahead = 0
-
-    def ask(self, data: bytes, now_s: float) -> None:
-        """Take requests."""
-        self._request.add(data)
-        for request in _ended(self._request, self._count.requests(data)):
-            if self._ahead:
-                self._ahead -= 1
-                self._overheard.asked(self._record)
-                self._overheard.answered(self._record, now_s, now_s, request, b"")
-            else:
-                self.asked(now_s, request)
-
-    def answer(self, data: bytes, now_s: float) -> None:
-        """Take answers."""
-        self._answer.add(data)
-        self._take(self._count.answers(data), now_s)
-
-    def end(self) -> None:
-        """The end of the connection is the end of an answer whose size nothing else tells."""
-        self._take(self._count.end(), perf_counter())
-        super().end()
-
-    def _take(self, count: int, now_s: float) -> None:
-        for answer in _ended(self._answer, count):
-            if self._awaited:
-                self.answered(now_s, answer)
-            else:
-                self._ahead += 1
-
-
-class Datagrams(Paired):
-    """Datagrams of one client: a query of DNS is answered by its number, any other in turn."""
-
-    def ask(self, data: bytes | memoryview, now_s: float) -> None:
-        """Take a request, and give up the oldest where too many await an answer."""
-        octets = bytes(data)
-        if len(self._awaited) == MOST_AWAITED:
-            sent_s, request = self._awaited.popleft()
-            self._overheard.unanswered(self._record, sent_s, request)
-        self._overheard.name(self._record, "DNS" if is_dns_query(octets) else "datagrams")
-        self.asked(now_s, clip(octets))
-
-    def answer(self, data: bytes | memoryview, now_s: float) -> None:
-        """Take an answer."""
-        octets = bytes(data)
-        if self._awaited and is_dns_query(_octets_of(self._awaited[0][1])):
-            for number, (_, request) in enumerate(self._awaited):
-                if _octets_of(request)[:2] == octets[:2]:
-                    self._awaited.rotate(-number)
-                    break
-            else:
-                self._overheard.recorder.unexpected += 1
-                return
-        self.answered(now_s, clip(octets))
-
-
-_FORMS: Mapping[str, Callable[[Overheard, ConnectionRecord], Form]] = {
-    HTTP: Http,
-    RESP: Resp,
-    TLS: Opaque,
-    TURNS: Turns,
+_BY_NAME: Mapping[str, Told] = {
+    "http": Told(FORMS[HTTP], HTTP),
+    "resp": Told(FORMS[RESP], RESP),
+    "postgres": Told(FORMS[POSTGRES], POSTGRES),
+    TURNS: Told(FORMS[TURNS], BY_TURNS.name),
+    BYTES: Told(FORMS[BYTES], BYTES),
 }
 
 
-def _frames(decoder: RespDecoder, data: bytes) -> Iterator[Frame]:
-    yield from decoder.feed(data)
-    while decoder.more:
-        yield from decoder.feed(b"")
+def form_of(experiment: Experiment) -> Told | None:
+    """Return how the experiment wants requests and answers to be told apart; None: as they say themselves."""
+    if experiment.ends:
+        key = experiment.ends[0]
+        end = ENDS[key](experiment.value(key))
 
+        def ending(overheard: Overheard, record: ConnectionRecord) -> Form:
+            # Where a line ends an answer of several, a request is one line.
+            requests = NewlineDecoder(MAX_FRAME_BYTES) if isinstance(end, UntilLine) else end.decoder()
+            return Framed(overheard, record, requests, end.decoder())
 
-def _ended(saying: Saying, count: int) -> list[Clip]:
-    """Return what is kept of the messages that have ended by now."""
-    return [saying.take(merged=count > 1)] * count if count else []
+        return Told(ending, f"messages {end.name}")
+    name = experiment.told_apart
+    if name == AUTO:
+        return None
+    if name in _BY_NAME:
+        return _BY_NAME[name]
 
+    def framed(overheard: Overheard, record: ConnectionRecord) -> Form:
+        return Framed(overheard, record, decoder_for(name, 0), decoder_for(name, 0))
 
-def _octets_of(kept: Clip) -> bytes:
-    return kept if isinstance(kept, bytes) else kept.data
+    return Told(framed, "lines" if name == "newline" else "messages with their length before them")

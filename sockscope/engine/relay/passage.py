@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol
 from sockscope.core.addresses import Address
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.events import CloseReason
-from sockscope.core.roles import RELAY
 from sockscope.engine.recorder import Recorder
 from sockscope.engine.relay.direction import DOWN, UP, Direction
-from sockscope.engine.relay.overheard import Overheard
+from sockscope.engine.relay.edges import Edges
+from sockscope.engine.relay.overheard import Overheard, form_of
 from sockscope.engine.relay.schedule import Schedule
 from sockscope.engine.swarm.readiness import ReadinessSet
 from sockscope.engine.unix_sockets import SocketFiles
@@ -30,9 +30,12 @@ class TimedSet(ReadinessSet):
 
 
 class Common:
-    """What belongs to all passages of one relay."""
+    """What belongs to all passages that lead to the same server.
 
-    def __init__(self, experiment: Experiment, recorder: Recorder) -> None:
+    With ``edges`` it is overheard what passes, and those of each exchange are kept there.
+    """
+
+    def __init__(self, experiment: Experiment, recorder: Recorder, edges: Edges | None = None) -> None:
         self.experiment = experiment
         self.recorder = recorder
         self.loop = asyncio.get_running_loop()
@@ -41,8 +44,12 @@ class Common:
         self.schedule = Schedule(self.loop)
         self.files = SocketFiles()
         self.up, self.down = Direction(UP, experiment.seed), Direction(DOWN, experiment.seed)
-        self.overheard = Overheard(recorder) if experiment.role == RELAY else None
+        self.overheard = Overheard(recorder, edges, form_of(experiment)) if edges is not None else None
         """What is told apart of what passes, where that is looked at: where nobody else here sees it."""
+        self.name = ""
+        """What tells it from others of the same relay, if there are any."""
+        self.opened = self.unreached = 0
+        """Connections that came in, and those of them for which the server could not be reached."""
         self.is_impaired = False
         """Whether any fault is on."""
         self.generation = 0

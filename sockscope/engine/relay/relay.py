@@ -1,4 +1,4 @@
-"""The relay as a role: the passage in use, and those that are being drained after a change."""
+"""The relay as a role: the addresses at which it listens, and what passes there."""
 
 from __future__ import annotations
 
@@ -8,140 +8,117 @@ from dataclasses import replace
 from time import perf_counter
 
 from sockscope.core.addresses import Address, format_address, split_address
-from sockscope.core.config.experiment import LOOPBACK, Experiment
+from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.events import CloseReason
-from sockscope.core.impairment.link import link_faults
 from sockscope.core.roles import RELAY
+from sockscope.core.run.adding import total
 from sockscope.core.run.client_states import RelayedSample
-from sockscope.core.run.relay import RelayFigures
+from sockscope.core.run.relay import Passed, RelayFigures, TapFigures
 from sockscope.core.run.snapshot import Capture, Relayed, RoleSnapshot
-from sockscope.engine.addresses import targets_of
 from sockscope.engine.recorded_role import RecordedRole
-from sockscope.engine.relay.overheard import QUIET_S, Overheard
-from sockscope.engine.relay.passage import Common, Passage
+from sockscope.engine.relay.edges import Edges
+from sockscope.engine.relay.overheard import QUIET_S
+from sockscope.engine.relay.passage import Passage
+from sockscope.engine.relay.tap import Tap, until_drained
 from sockscope.engine.relay.tcp import TcpPassage
-from sockscope.engine.relay.udp import UdpPassage
-from sockscope.engine.role import DRAIN_S, WHOLE, Assignment, Share
-
-_PASSAGES: dict[str, type[TcpPassage | UdpPassage]] = {"tcp": TcpPassage, "udp": UdpPassage}
-LATE_S = 0.25
-"""How much longer than its timeout an answer over UDP may take until nobody waits for it any more."""
+from sockscope.engine.role import WHOLE, Assignment, Share
+from sockscope.engine.views import capture_of
 
 
 class Relay(RecordedRole):
-    """Listens at an address of its own, and passes on what comes to where it is aimed, both ways."""
+    """Listens at an address of its own, and passes on what comes to where it is aimed, both ways.
+
+    Alone it may listen at several, each of which leads somewhere else.
+    """
 
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(RELAY)
         self._experiment = experiment
-        common = self._common = Common(experiment, self.recorder)
-        if common.overheard is None:
+        self._edges = Edges() if experiment.role == RELAY else None
+        if self._edges is None:
             self.recorder.count_no_frames()
+        leads = [None, *experiment.leads] if experiment.role == RELAY else [None]
+        self._taps = [Tap(experiment, self.recorder, self._edges, lead) for lead in leads]
         self._listening: asyncio.TimerHandle | None = None
-        self._passage: Passage | None = None
         self._tuning: Tuning | None = None
-        self._draining: dict[Passage, asyncio.Task[None]] = {}
 
     async def start(self, assignment: Assignment, share: Share = WHOLE) -> Address:
         """Listen; raises ListenError."""
         self.recorder.number_as(share)
-        self._take(assignment)
-        await self._turn(assignment.tuning)
+        await self._take(assignment)
         try:
-            self._passage = self._open(assignment.tuning)
+            self._listen(assignment.tuning)
         except BaseException:
-            self._common.close()
+            for tap in self._taps:
+                for passage in tap.passages():
+                    passage.close(CloseReason.STOPPED)
+                tap.common.close()
             raise
         self.recorder.start()
-        if self._common.overheard is not None:
-            self._overhear(self._common.overheard)
-        return self._passage.address
+        if self._edges is not None:
+            self._overhear()
+        return self._address
 
-    def _overhear(self, overheard: Overheard) -> None:
+    def _overhear(self) -> None:
         """End answers that only silence ends, again and again."""
-        overheard.look(perf_counter())
-        self._listening = self._common.loop.call_later(QUIET_S / 2, self._overhear, overheard)
+        now_s = perf_counter()
+        for tap in self._taps:
+            if tap.common.overheard is not None:
+                tap.common.overheard.look(now_s)
+        self._listening = asyncio.get_running_loop().call_later(QUIET_S / 2, self._overhear)
 
     async def apply(self, assignment: Assignment) -> Address:
         """Take over a tuning. Another transport or family gets an address of its own; the old one drains."""
-        before, passage = self._tuning, self._passage
+        before = self._tuning
         assert before is not None
-        assert passage is not None
         if (before.transport, before.family) != (assignment.tuning.transport, assignment.tuning.family):
-            self._passage = self._open(assignment.tuning)
-            passage.drain()
-            self._draining[passage] = asyncio.create_task(self._finish(passage))
-        self._take(assignment)
-        await self._turn(assignment.tuning)
-        return self._passage.address if self._passage is not None else passage.address
+            self._listen(assignment.tuning)
+        await self._take(assignment)
+        return self._address
 
-    def _take(self, assignment: Assignment) -> None:
-        common, tuning = self._common, assignment.tuning
-        self._tuning = tuning
-        common.generation = assignment.generation
-        common.targets = targets_of(self._experiment, assignment.address)
-        common.connect_timeout_s = tuning.connect_timeout_s
-        common.answer_s = tuning.request_timeout_s + LATE_S
+    def _listen(self, tuning: Tuning) -> None:
+        for tap in self._taps:
+            tap.listen(tuning, named=len(self._taps) > 1)
 
-    async def _turn(self, tuning: Tuning) -> None:
-        """Go over to the faults of a tuning, where they are others."""
-        common = self._common
-        found = [link_faults(tuning.faults, way.name, tuning.transport) for way in (common.up, common.down)]
-        if found == [common.up.faults, common.down.faults]:
-            return
-        common.up.turn(found[0])
-        common.down.turn(found[1])
-        common.is_impaired = any(found)
-        for passage in self._passages():
-            await passage.turn()
+    async def _take(self, assignment: Assignment) -> None:
+        self._tuning = assignment.tuning
+        for tap in self._taps:
+            tap.take(assignment)
+            await tap.turn(assignment.tuning)
 
-    def _open(self, tuning: Tuning) -> Passage:
-        experiment = self._experiment
-        address = LOOPBACK[tuning.family], 0
-        if experiment.role == RELAY:
-            address = experiment.bind or address[0], experiment.port
-        return _PASSAGES[tuning.transport](self._common, address, self._experiment.max_connections)
-
-    async def _finish(self, passage: Passage) -> None:
-        try:
-            await _until_drained([passage], DRAIN_S)
-        finally:
-            passage.close(CloseReason.REPLACED)
-            self._draining.pop(passage, None)
+    @property
+    def _address(self) -> Address:
+        passage = self._taps[0].passage
+        assert passage is not None
+        return passage.address
 
     def _passages(self) -> list[Passage]:
-        return [*([self._passage] if self._passage is not None else []), *self._draining]
+        return [passage for tap in self._taps for passage in tap.passages()]
 
     async def drain(self, grace_s: float) -> None:
         """Accept nobody new; return when nothing is on its way, after ``grace_s`` seconds at the latest."""
         passages = self._passages()
         for passage in passages:
             passage.drain()
-        await _until_drained(passages, grace_s)
+        await until_drained(passages, grace_s)
 
     async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
         """Let what is on its way arrive for at most ``grace_s`` seconds, then close everything."""
-        passages, finishing = self._passages(), list(self._draining.values())
-        for task in finishing:
-            task.cancel()
-        if finishing:
-            await asyncio.wait(finishing)
+        passages = self._passages()
+        for tap in self._taps:
+            await tap.settle()
         # Clients have hung up by now; what they and the server have said last is on its way.
         for passage in passages:
             passage.drain()
-        await _until_drained([p for p in passages if isinstance(p, TcpPassage)], grace_s)
+        await until_drained([p for p in passages if isinstance(p, TcpPassage)], grace_s)
         for passage in passages:
             passage.close(reason)
-        self._passage = None
-        for direction in (self._common.up, self._common.down):
-            # Streams have let go of theirs: these are datagrams that are due later.
-            direction.undelivered += direction.held
-            direction.held = direction.held_bytes = 0
+        for tap in self._taps:
+            tap.close()
         if self._listening is not None:
             self._listening.cancel()
-        self._common.close()
         self.recorder.stop()
         self.recorder.fold()
 
@@ -149,9 +126,9 @@ class Relay(RecordedRole):
 
     def own_figures(self) -> RoleSnapshot:
         """Return the figures that only a relay has."""
-        recorder, common, now_s = self.recorder, self._common, perf_counter()
+        recorder, now_s = self.recorder, perf_counter()
         unread_bytes = sum(passage.look_at_buffers() for passage in self._passages())
-        up, down = common.up.passed(), common.down.passed()
+        up, down = self._passed()
         datagrams = self._tuning is not None and self._tuning.transport == "udp"
         totals = replace(
             recorder.totals(),
@@ -159,27 +136,48 @@ class Relay(RecordedRole):
             datagrams_dropped=up.dropped + down.dropped,
             datagrams_unread=up.unread + down.unread,
         )
-        current, overheard = self._passage, common.overheard
+        current, taps = self._taps[0].passage, self._tap_figures()
         return RoleSnapshot(
             role=RELAY,
             transport=self._tuning.transport if self._tuning is not None else "",
             address=format_address(current.address) if current is not None else "",
             totals=totals,
             connections_open=len(recorder.live),
-            draining=sum(passage.open_connections for passage in self._draining),
+            draining=sum(tap.draining for tap in self._taps),
             unread_bytes=unread_bytes,
-            not_accepting=current.not_accepting if current is not None else "",
+            not_accepting=next(filter(None, (p.not_accepting for p in self._passages())), ""),
             connected_s=recorder.connected.total_s(now_s),
             unwritable_s=recorder.unwritable.total_s(now_s),
-            in_flight=overheard.under_way if overheard is not None else 0,
-            serves_as=overheard.names if overheard is not None else "",
+            in_flight=sum(tap.in_flight for tap in taps),
+            serves_as=", ".join(dict.fromkeys(tap.speaks for tap in taps if tap.speaks)),
             service_time=recorder.service_time.copy(),
             response_time=recorder.response_time(),
             gaps=recorder.gaps.copy(),
             last_answer_s=recorder.last_answer_s,
             # The recorder calls it lateness: how late the relay is with what it passes on.
-            relay=RelayFigures(up, down, recorder.schedule_lateness.copy()),
+            relay=RelayFigures(up, down, recorder.schedule_lateness.copy(), taps),
         )
+
+    def _passed(self) -> tuple[Passed, Passed]:
+        """Return what has passed up and down, of all addresses together."""
+        commons = [tap.common for tap in self._taps]
+        return total([one.up.passed() for one in commons]), total([one.down.passed() for one in commons])
+
+    def _tap_figures(self) -> tuple[TapFigures, ...]:
+        if self._edges is None:
+            return ()
+        found = [
+            tap.figures(sum(passage.open_connections for passage in tap.passages())) for tap in self._taps
+        ]
+        return tuple(filter(None, found))
+
+    async def capture(self, record_id: int) -> Capture | None:
+        """Return one exchange, with the moments at which it was read and passed back."""
+        found = self.captures().get(record_id)
+        if found is None or self._edges is None:
+            return await super().capture(record_id)
+        passing = self._edges.of(record_id - self.recorder.exchanges.first)
+        return replace(capture_of(record_id, found, found[2].speaks), passing=passing)
 
     def relayed_samples(self) -> tuple[RelayedSample, ...]:
         """Return which connection to the server belongs to which client's."""
@@ -222,9 +220,3 @@ class Relay(RecordedRole):
     async def close_connection(self, conn_id: int) -> bool:
         """Close one connection on both sides."""
         return any(p.close_connection(conn_id, CloseReason.CLOSED) for p in self._passages())
-
-
-async def _until_drained(passages: list[Passage] | list[TcpPassage], within_s: float) -> None:
-    deadline = perf_counter() + within_s
-    while perf_counter() < deadline and not all(passage.drained for passage in passages):
-        await asyncio.sleep(0.01)

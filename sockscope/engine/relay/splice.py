@@ -120,6 +120,7 @@ class Splice:
             self.connect()
             return
         recorder, reason = self.common.recorder, close_reason(error)
+        self.common.unreached += 1
         recorder.count({
             CloseReason.REFUSED: "refused", CloseReason.TIMEOUT: "connect_timeouts",
         }.get(reason, "connect_failures"))  # fmt: skip

@@ -69,6 +69,8 @@ class TcpPassage:
             sock.close()
             return
         record = recorder.on_open("tcp", self.address, remote, common.generation)
+        record.tap = common.name
+        common.opened += 1
         splice = self._splices[record.conn_id] = Splice(self, common, sock, record)
         splice.connect()
 

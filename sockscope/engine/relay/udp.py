@@ -23,7 +23,7 @@ from sockscope.engine.addresses import both_ends, family_of, plain_address, sock
 from sockscope.engine.options import receive_buffer, take_unread
 from sockscope.engine.os_errors import close_reason, describe, has_no_room, listen_error
 from sockscope.engine.relay.direction import Direction
-from sockscope.engine.relay.overheard import Datagrams
+from sockscope.engine.relay.forms import Datagrams
 from sockscope.engine.relay.passage import Common, PassedEnds
 from sockscope.engine.servers.accept_gate import AcceptGate
 from sockscope.engine.servers.endpoint import Remote
@@ -141,9 +141,9 @@ class UdpPassage:
 
     def _pass_up(self, peer: Peer, data: bytes | memoryview, since_s: float) -> None:
         """Send a datagram on to the server; ``since_s`` is when it was ready to go."""
-        up = self._common.up
+        up, is_impaired = self._common.up, self._common.is_impaired
         if peer.talk is not None:
-            peer.talk.ask(data, perf_counter())
+            peer.talk.ask(data, 0.0 if is_impaired else since_s, perf_counter())
         try:
             try:
                 peer.send(data)
@@ -174,12 +174,16 @@ class UdpPassage:
         down.bytes_in += size
         self._last_s = peer.heard_s = common.readiness.turn_s
         peer.owed -= 1
-        if peer.talk is not None:
-            peer.talk.answer(common.view[:size], perf_counter())
+        view, talk = common.view[:size], peer.talk
+        answered_s = perf_counter() if talk is not None else 0.0
         if common.is_impaired:
-            self._impair(down, peer, bytes(common.view[:size]))
-        else:
-            self._pass_down(peer, common.view[:size], common.readiness.turn_s)
+            if talk is not None:
+                talk.answer(view, answered_s, 0.0)
+            self._impair(down, peer, bytes(view))
+            return
+        self._pass_down(peer, view, common.readiness.turn_s)
+        if talk is not None:
+            talk.answer(view, answered_s, perf_counter())
 
     def _pass_down(self, peer: Peer, data: bytes | memoryview, since_s: float) -> None:
         """Send a datagram on to a client; ``since_s`` is when it was ready to go."""
@@ -339,10 +343,13 @@ class UdpPassage:
             sock.close()
             remove_temporary(file)
             common.recorder.refused += close_reason(error) is CloseReason.REFUSED
+            common.unreached += 1
             self._tell(f"cannot talk to {format_address(target)}: {describe(error)}")
             return None
         self._gate.accepted(sock.fileno())
         record = common.recorder.on_open("udp", local, plain_address(remote), common.generation)
+        record.tap = common.name
+        common.opened += 1
         peer = self._peers[remote] = Peer(self, sock, file, remote, record)
         common.readiness.add(sock, READ, peer.ready)
         return peer

@@ -135,9 +135,9 @@ class Way:
             record.odd_reads += 1
             record.odd_bytes_in += size
             record.tally.changed = True
-        elif self._talk is not None:
-            self._talk.answer(common.view[:size], perf_counter())
         if self._is_slow:
+            if self._talk is not None and not self.is_up:
+                self._talk.answer(common.view[:size], perf_counter(), 0.0)
             self._hold(bytes(common.view[:size]))
         else:
             self._write(common.view[:size], common.readiness.turn_s)
@@ -146,19 +146,27 @@ class Way:
 
     def _write(self, data: bytes | memoryview, since_s: float) -> None:
         """Write what is to go since ``since_s``; what is not taken waits, and so does the source."""
-        if self.is_up and self._talk is not None:
-            self._talk.ask(data, perf_counter())
+        talk = self._talk
+        if talk is not None:
+            begin_s = perf_counter()
+            if self.is_up:
+                talk.ask(data, 0.0 if self._is_slow else since_s, begin_s)
         try:
             sent = self._send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
+            if talk is not None and not (self.is_up or self._is_slow):
+                talk.answer(data, begin_s, 0.0)
             self._splice.break_off(error, unwritable=self)
             return
         if sent:
             self._count(sent)
+        end_s = perf_counter()
+        if talk is not None and not (self.is_up or self._is_slow):
+            talk.answer(data, begin_s, end_s)
         if sent == len(data):
-            self._common.recorder.on_late((perf_counter() - since_s,))
+            self._common.recorder.on_late((end_s - since_s,))
         else:
             self._wait_for_room(bytes(data[sent:]))
 

@@ -58,6 +58,7 @@ class ConnectionsPanel(DetailListing):
         Column("busy", "busy", 8, "right", priority=-4),
         Column("closed", "closed", 10, priority=6),
     )
+    tapped = 2, Column("tap", "tap", 15, priority=8)
     empty = "connections appear here as soon as there are clients"
 
     def __init__(self, entry: PanelEntry) -> None:
@@ -128,7 +129,9 @@ class ConnectionsPanel(DetailListing):
         role = snapshot.roles.get(self._role)
         views = role.connections if role is not None else ()
         self._views = {view.conn_id: view for view in views}
-        self.shown_rows = [_row(view) for view in views]
+        taps = bool(snapshot.experiment.also)
+        self.tell_taps(taps)
+        self.shown_rows = [_row(view, taps) for view in views]
         if state.frozen:
             self.shown_rows = self.matching(self.shown_rows)  # the engine is not asked again
         self.table.show(self.shown_rows)
@@ -140,6 +143,8 @@ class ConnectionsPanel(DetailListing):
         notes = [ROLE_NAMES[self._role].side, here]
         if role is not None and role.relay is not None:
             notes.append(f"adds p50 {units.format_duration(role.relay.delay.percentile(0.5))}")
+            if snapshot.experiment.role == RELAY:
+                notes.append(_told_apart(role))
         if matching > MOST_ROWS:
             notes.append(f"first {MOST_ROWS:,} of {matching:,}")
         if self.filter_text:
@@ -217,7 +222,14 @@ def _how_many(role: RoleSnapshot) -> str:
     return f"{role.connections_open:,} {'peers heard' if heard else 'open'}"
 
 
-def _row(view: ConnectionView) -> Row:
+def _told_apart(role: RoleSnapshot) -> str:
+    """Return what a tap has told apart, and how many answers only silence has ended."""
+    silent = sum(tap.ended_by_silence for tap in role.relay.taps) if role.relay is not None else 0
+    ended = f"{units.counted(silent, 'answer')} ended by silence" if silent else ""
+    return "  ".join(filter(None, (role.serves_as, ended)))
+
+
+def _row(view: ConnectionView, taps: bool) -> Row:
     closed = view.close_reason.value if view.close_reason else ""
     style = ""
     if view.close_reason is not None:
@@ -231,6 +243,7 @@ def _row(view: ConnectionView) -> Row:
             numbered(view.role, view.conn_id),
             # The end that tells connections apart: clients all have the server's address as their remote one.
             view.local_address if view.role == SWARM else view.remote_address,
+            *([view.tap] if taps else ()),
             view.state.value,
             units.format_age(view.age_s),
             _count(view.requests),
@@ -282,6 +295,8 @@ def _detail(view: ConnectionView, notes: list[str]) -> str:
     lines = [
         f"{ROLE_NAMES[view.role].title} {numbered(view.role, view.conn_id)}   {view.state.value}",
         f"{view.local_address}  ⇄  {view.remote_address}",
+        *([f"came in at {view.tap}"] if view.tap else []),
+        *([f"speaks {view.speaks}"] if view.speaks else []),
         "Esc back" if view.state is ConnectionState.CLOSED else "x closes it   Esc back",
         "",
         f"ended      {ended}",

@@ -17,7 +17,7 @@ from sockscope.core.addresses import family_name, split_address
 from sockscope.core.config.models import carrier
 from sockscope.core.roles import RELAY, SERVER, SWARM, numbered
 from sockscope.core.run.lens import HELD_UP_S, Hold, call_at, held_up_by
-from sockscope.core.run.snapshot import Capture, Cursors, Exchange, Payload
+from sockscope.core.run.snapshot import Capture, Cursors, Exchange, Passing, Payload
 from sockscope.core.wire.dialogue import Dialogue
 from sockscope.core.wire.prologue import GREETING, PREAMBLE
 from sockscope.faces.tui.messages import ExchangeRequested, HoldRequested
@@ -64,6 +64,7 @@ class ExchangesPanel(ListingPanel):
         Column("outcome", "", 8, priority=9),
         Column("head", "first bytes", 11, flexible=True, priority=4),
     )
+    tapped = 2, Column("tap", "tap", 15, priority=5)
     follows = True
     empty = "exchanges appear here as soon as a request has been answered"
 
@@ -95,6 +96,7 @@ class ExchangesPanel(ListingPanel):
         if holds and holds[-1].begin_s > self._marked_s:
             self._marked_s = holds[-1].begin_s
             self._lines = deque((self._marked(row, holds) for row in self._lines), maxlen=LINES)
+        self.tell_taps(bool(snapshot.experiment.also))
         if self.table.follow:
             for exchange in role.exchanges:
                 if exchange.record_id > self._newest:
@@ -118,13 +120,15 @@ class ExchangesPanel(ListingPanel):
         skipped = exchange.record_id - self._newest - 1
         if skipped and self._newest >= 0:
             # Negative numbers are no exchanges: such a row cannot be opened.
-            self._lines.append(Row(-exchange.record_id, ("", "", "", "", "", f"… {skipped:,} more"), "muted"))
+            blank = ("",) * (len(self.table.columns) - 1)
+            self._lines.append(Row(-exchange.record_id, (*blank, f"… {skipped:,} more"), "muted"))
         self._newest = exchange.record_id
         if exchange.service_time_s is None or exchange.service_time_s >= HELD_UP_S:
             self._slow[exchange.record_id] = exchange
             if len(self._slow) > LINES:
                 del self._slow[next(iter(self._slow))]
-        self._lines.append(self._marked(_row(exchange, role, started_s), holds))
+        taps = len(self.table.columns) > len(self.columns)
+        self._lines.append(self._marked(_row(exchange, role, started_s, taps), holds))
 
     def _marked(self, row: Row, holds: Sequence[Hold]) -> Row:
         """Return the row with what held its exchange up, if something did."""
@@ -175,7 +179,11 @@ class ExchangesPanel(ListingPanel):
         if capture is None:
             view.show([])
         else:
-            wants_echo = self._dialogue.wants_echo and capture.exchange.outcome not in _PROLOGUE
+            wants_echo = (
+                self._dialogue.wants_echo
+                and capture.passing is None
+                and capture.exchange.outcome not in _PROLOGUE
+            )
             view.show(_panes(capture, wants_echo), compared=wants_echo)
         self._show_times()
         # The list has just become smaller; the row must stay in sight, but a key may have moved the cursor on
@@ -257,7 +265,7 @@ def _held_up(exchange: Exchange, holds: Sequence[Hold]) -> Hold | None:
     return held_up_by(holds, exchange.time_s, exchange.time_s + took_s if took_s is not None else 0.0)
 
 
-def _row(exchange: Exchange, role: str, started_s: float) -> Row:
+def _row(exchange: Exchange, role: str, started_s: float, taps: bool) -> Row:
     came = exchange.outcome == "ok" or exchange.response_bytes
     answer = units.format_bytes(exchange.response_bytes) if came else units.DASH
     head = "".join(chr(b) if 32 <= b < 127 else "·" for b in exchange.head)
@@ -266,6 +274,7 @@ def _row(exchange: Exchange, role: str, started_s: float) -> Row:
         (
             f"{exchange.time_s - started_s:.4f}",
             numbered(role, exchange.conn_id),
+            *([exchange.tap] if taps else ()),
             f"{units.format_bytes(exchange.request_bytes)} → {answer}",
             units.format_duration(exchange.service_time_s),
             _outcome(exchange),
@@ -287,6 +296,8 @@ def _outcome(exchange: Exchange) -> str:
 def _times(capture: Capture, started_s: float, dialogue: Dialogue, *, short: bool) -> Content:
     exchange, server = capture.exchange, capture.server
     begin = exchange.time_s
+    if capture.passing is not None:
+        return _passing(capture, capture.passing, started_s, short=short)
     ends = f"{numbered(SWARM, exchange.conn_id)} {capture.local_address} ⇄ {capture.remote_address}"
     if (relayed := capture.relayed) is not None:
         ends += f" {numbered(RELAY, relayed.conn_id)} {relayed.address} ⇄"
@@ -310,6 +321,40 @@ def _times(capture: Capture, started_s: float, dialogue: Dialogue, *, short: boo
         lines.append("  ".join(f"{name} {time}" for name, time, _ in steps))
         if exchange.outcome != "ok":
             lines.append(steps[-1][-1])
+    else:
+        lines.extend(f"{name:<9}{time:>16}   {note}".rstrip() for name, time, note in steps)
+    return Content(plain_lines(lines))
+
+
+def _passing(capture: Capture, passing: Passing, started_s: float, *, short: bool) -> Content:
+    """Return the times of an exchange that a tap has seen: each of them is its own."""
+    exchange, begin_s = capture.exchange, capture.exchange.time_s
+    number = numbered(RELAY, exchange.conn_id)
+    at = f"  came in at {exchange.tap}" if exchange.tap else ""
+    speaks = f" {capture.framing}" if capture.framing not in ("", "datagram") else ""
+    carried = carrier(capture.transport, family_name(split_address(capture.remote_address)[0]), False)
+    first = passing.read_s or begin_s
+    steps = [("read", f"{first - started_s:.6f} s", "from the client")]
+    if passing.read_s:
+        steps.append(("passed on", _after(begin_s, first), "to the target"))
+    else:
+        steps[0] = ("passed on", f"{first - started_s:.6f} s", "to the target, when a fault let it go")
+    if exchange.service_time_s is None:
+        steps.append(("answer", "never", " ".join((exchange.outcome, _part(capture))).strip()))
+    else:
+        answered_s = begin_s + exchange.service_time_s
+        took = units.format_duration(exchange.service_time_s)
+        steps.append(("answer", _after(answered_s, first), f"read: the target took {took}"))
+        if passing.passed_back_s:
+            added_s = passing.added_s(begin_s, answered_s)
+            adds = f", the tap adds {units.format_duration(added_s)}" if added_s is not None else ""
+            steps.append(("back", _after(passing.passed_back_s, first), f"to the client{adds}"))
+        else:
+            steps.append(("back", units.DASH, "a fault holds it back, or the client has gone"))
+    lines = [f"{carried}{speaks}   {capture.remote_address} ⇄ {number} {capture.local_address} ⇄{at}"]
+    if short:
+        lines.append("  ".join(f"{name} {time}" for name, time, _ in steps))
+        lines.append(steps[-1][-1])
     else:
         lines.extend(f"{name:<9}{time:>16}   {note}".rstrip() for name, time, note in steps)
     return Content(plain_lines(lines))
@@ -347,7 +392,8 @@ def _panes(capture: Capture, wants_echo: bool) -> list[HexPane]:
     """Return the request, and beside it what the server read; or the answer where it says something new."""
     request, outcome = capture.request, capture.exchange.outcome
     said = PREAMBLE if outcome == PREAMBLE else "request"
-    panes = [HexPane(f"{said}, as written", request.data, request.real_length, request.reads)]
+    done = "written" if capture.passing is None else "read"
+    panes = [HexPane(f"{said}, as {done}", request.data, request.real_length, request.reads)]
     if outcome == GREETING:
         panes.clear()
     if capture.server is not None and (wants_echo or capture.response is None):

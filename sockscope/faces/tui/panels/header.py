@@ -15,6 +15,7 @@ from sockscope.core import units
 from sockscope.core.config.presets import protocol_of
 from sockscope.core.impairment.fault import Fault, shown
 from sockscope.core.impairment.link import needs_relay
+from sockscope.core.roles import RELAY
 from sockscope.core.run import little, schedule
 from sockscope.core.run.figures import Figures
 from sockscope.core.run.kinds import Kind
@@ -137,6 +138,10 @@ def _what(state: ScreenState, most: int, *, clock: bool = True) -> Content:
     layout = snapshot.tuning.layout
     place = _PLACES.get(layout, layout)
     spoken = protocol_of(snapshot.experiment.value)
+    if role.relay is not None and role.relay.taps:
+        taps = role.relay.taps
+        model = f"to {taps[0].target}" + (f" and {len(taps) - 1} more" if len(taps) > 1 else "")
+        place = plain(role.serves_as)
     address = f"{spoken} at {snapshot.address}" if spoken else snapshot.address
     parts = [carrier, plain(address), model, snapshot.loop_name, place, cipher]
     if (rate := snapshot.tuning.rate) and snapshot.swarm:
@@ -187,7 +192,7 @@ def _figures(state: ScreenState, width: int) -> Content:
         pieces.append(_figure(units.format_count(queued), 1, "queued", alarm=queued > 0))
         if gone:
             pieces.append(_figure(units.format_count(gone), 1, "dropped", alarm=True))
-    if needs_relay(snapshot.tuning) and (delay_s := shown.relay_delay_s) is not None:
+    if _has_relay(snapshot) and (delay_s := shown.relay_delay_s) is not None:
         pieces.append(Content("relay adds ") + _figure(units.format_duration(delay_s), 1, ""))
     if missed := snapshot.events_missed:
         pieces.append(_counted(missed, "log line", "overwritten"))
@@ -196,6 +201,10 @@ def _figures(state: ScreenState, width: int) -> Content:
     while len(pieces) > 1 and Content("   ").join(pieces).cell_length > width:
         pieces.pop()
     return Content("   ").join(pieces).truncate(width, ellipsis=True)
+
+
+def _has_relay(snapshot: Snapshot) -> bool:
+    return snapshot.experiment.role == RELAY or needs_relay(snapshot.tuning)
 
 
 def _rejected(totals: Totals) -> Content:

@@ -47,6 +47,8 @@ class ListingPanel(Panel):
             self.panel = panel
 
     columns: ClassVar[tuple[Column, ...]] = ()
+    tapped: ClassVar[tuple[int, Column] | None] = None
+    """The column that tells at which of several addresses of a relay it came in, and its place."""
     follows: ClassVar[bool] = False
     empty: ClassVar[str] = ""
     _filtering: Timer | None = None
@@ -68,6 +70,13 @@ class ListingPanel(Panel):
     def table(self) -> Table:
         """The rows."""
         return self.query_one(Table)
+
+    def tell_taps(self, taps: bool) -> None:
+        """Have the column of taps, or do without it."""
+        if self.tapped is None or taps == (len(self.table.columns) > len(self.columns)):
+            return
+        place, column = self.tapped
+        self.table.columns = (*self.columns[:place], column, *self.columns[place:]) if taps else self.columns
 
     @property
     def focus_target(self) -> Widget | None:
