@@ -26,6 +26,7 @@ from sockscope.cli.flags import AS, experiment_flags, typed
 from sockscope.cli.history import diff, history, history_flags, history_of
 from sockscope.cli.lessons import lesson, lessons
 from sockscope.cli.look import look_flags, looked_for
+from sockscope.cli.present import demo, present
 from sockscope.cli.race import (
     contest_of,
     look_for_own_code,
@@ -366,6 +367,8 @@ app.add_command(history)
 app.add_command(diff)
 app.add_command(lesson)
 app.add_command(lessons)
+app.add_command(present)
+app.add_command(demo)
 
 
 def _wants_no_screen(params: Params) -> bool:

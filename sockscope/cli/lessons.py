@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_HELP = {"help_option_names": ["-h", "--help"]}
+HELP = {"help_option_names": ["-h", "--help"]}
 
 
-def _directory_flag(command: F) -> F:
+def directory_flag(command: F) -> F:
+    """Add the flag that names one more directory of lessons (``directory``)."""
     return click.option(
         "--lessons", "directory", default="", metavar="DIR",
         help="Look for lessons in this directory, too (docs/lessons.md).",
     )(command)  # fmt: skip
 
 
-@click.command(context_settings=_HELP)
-@_directory_flag
+@click.command(context_settings=HELP)
+@directory_flag
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 @click.pass_context
 def lessons(ctx: click.Context, /, directory: str, as_json: bool) -> None:
@@ -46,12 +47,12 @@ def lessons(ctx: click.Context, /, directory: str, as_json: bool) -> None:
     ctx.exit(EXIT_USAGE if faults else EXIT_OK)
 
 
-@click.command(context_settings=_HELP)
+@click.command(context_settings=HELP)
 @click.argument("name", required=False)
 @click.option("--all", "every", is_flag=True, help="Every lesson, with --check.")
 @click.option("--check", is_flag=True, help="Run it without a screen; exit with 1 if an effect is not shown.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object, with --check.")
-@_directory_flag
+@directory_flag
 @history_flags
 @look_flags
 @click.pass_context
@@ -75,7 +76,7 @@ def lesson(
         if name is None or as_json:
             raise click.UsageError(f"{'--all' if every else '--json'} needs --check")
         ctx.exit(_taught(lesson_called(name, directory), params))
-    chosen = _all(directory) if name is None else [lesson_called(name, directory)]
+    chosen = all_lessons(directory) if name is None else [lesson_called(name, directory)]
     ctx.exit(check_lessons(chosen, as_json=as_json))
 
 
@@ -91,7 +92,8 @@ def _taught(lesson: Lesson, params: Mapping[str, Any]) -> int:
     )
 
 
-def _all(directory: str) -> list[Lesson]:
+def all_lessons(directory: str) -> list[Lesson]:
+    """Return every lesson; raise ConfigError where one is faulty."""
     from sockscope.lab.lessons.shelf import read_lessons, shelf
 
     found, faults = read_lessons(shelf(directory))

@@ -59,11 +59,15 @@ _Term = float | Name | _Operation
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What has become of a check: whether it holds, and in words the figures that decided it."""
+    """What has become of a check: whether it holds, and in words the figures that decided it.
+
+    ``brief`` is the check with its figures in it: ``p99 31.2 ms > 2 * alone 10.4 ms``.
+    """
 
     text: str
     holds: bool
     figures: str
+    brief: str
 
     @property
     def sentence(self) -> str:
@@ -102,8 +106,13 @@ class Check:
 
         left, right = (_bounds(term, lambda name: _known(value(name))) for term in (self.left, self.right))
         holds = left is not None and right is not None and _holds(self.comparison, left, right)
-        told = (f"{name.text} is {_shown(name.figure, value(name))}" for name in self.names)
-        return Judged(self.text, holds, ", ".join(told))
+        shown = {name: _shown(name.figure, value(name)) for name in self.names}
+        told = (f"{name.text} is {figure}" for name, figure in shown.items())
+        brief = self.text
+        for name, figure in shown.items():
+            whole_name = rf"(?<![\w.]){re.escape(name.text)}(?![\w.])"
+            brief = re.sub(whole_name, f"{name.step or name.text} {figure}", brief)
+        return Judged(self.text, holds, ", ".join(told), brief)
 
 
 class _Parser:

@@ -65,6 +65,12 @@ class Controls(Protocol):
     def open_lessons(self) -> None:
         """Show the lessons, or give the keys to the one that goes on."""
 
+    def present(self) -> None:
+        """Show few panels, large, and the keys that are pressed: to a room; or go back."""
+
+    def swap_light(self) -> None:
+        """Change between light and dark colours."""
+
     def open_verdict(self) -> None:
         """Show what the limit stands on."""
 
@@ -311,7 +317,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("sweep", "W", "W", "sweep", "Step through a knob: its curve, where it bends, and its law", KEEP,
            lambda on: on.open_sweep(), 28),
     Action("lessons", "L", "L", "lessons", "Lessons: predict, then see it happen on real sockets", GO,
-           lambda on: on.open_lessons(), 46),
+           lambda on: on.open_lessons(), 88),
+    Action("present", "P", "P", "present",
+           "Show it to a room: the map and two graphs, large, and every key that is pressed; the same key "
+           "goes back", GO, lambda on: on.present()),
+    Action("light", "D", "D", "light/dark", "Change between light and dark colours", LOOK,
+           lambda on: on.swap_light(), anywhere=True),
     Action("history", "h", "h", "history", "Finished runs, and two of them overlaid", KEEP,
            lambda on: on.open_history(), 45),
     Action("help", "question_mark,f1", "?", "help", "Keys, and what each figure means", APP,

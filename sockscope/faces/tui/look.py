@@ -42,11 +42,15 @@ class LookFlags:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The name of a theme, whether characters are ASCII alone, and what is to be said about it once."""
+    """The name of a theme, whether characters are ASCII alone, and what is to be said about it once.
+
+    ``for_room`` is whether a room looks at it.
+    """
 
     theme: str = DARK.name
     ascii: bool = False
     complaint: str = ""
+    for_room: bool = False
 
 
 def look_of(flags: LookFlags, environment: Mapping[str, str]) -> Look:
@@ -112,6 +116,10 @@ class LookApp(App[R]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return what every line goes through on its way to the terminal."""
         return [*super().get_line_filters(), *self._filters_of_look]
+
+    def swap_light(self) -> None:
+        """Change from dark colours to light ones, or back."""
+        self.theme = (LIGHT if self.current_theme.dark else DARK).name
 
     def picture(self) -> str:
         """Return what is seen as SVG."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -54,7 +55,8 @@ def _run_until_left(
     ending: TerminalEnding,
     telling: Telling | None,
 ) -> int:
-    look = look_of(flags, os.environ)
+    for_room = telling is not None and telling.showing is not None
+    look = replace(look_of(flags, os.environ), for_room=for_room)
     notice = ""
     before: Experiment | None = None
     while True:
@@ -87,7 +89,7 @@ def _run_until_left(
         summary = "" if waits else _keep(session, history, began_at)
         if complaint := keep_look(flags, look, app.theme):
             say(complaint)
-        look = Look(app.theme, look.ascii)
+        look = Look(app.theme, look.ascii, for_room=app.dashboard.is_for_room)
         if app.restart is not None:
             experiment, before, notice = app.restart, experiment, app.notice
             continue

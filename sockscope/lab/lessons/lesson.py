@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from sockscope.core.config.experiment import FIELDS, Experiment
@@ -102,6 +102,14 @@ class Lesson:
         """Return the step whose run ``step`` acts on: itself where it begins anew."""
         before = self.steps[: self.steps.index(step) + 1]
         return next(one for one in reversed(before) if self.begins_anew(one))
+
+    def run_until(self, step: Step) -> tuple[Step, ...]:
+        """Return the steps of the run that ``step`` acts on, up to itself."""
+        return self.steps[self.steps.index(self.run_of(step)) : self.steps.index(step) + 1]
+
+    def with_steps(self, names: Collection[str]) -> Lesson:
+        """Return a lesson with the steps of these names alone."""
+        return replace(self, steps=tuple(step for step in self.steps if step.name in names))
 
     def begins_anew(self, step: Step) -> bool:
         """Tell whether a step needs a run of its own: the first one does, and one with other fixed fields."""

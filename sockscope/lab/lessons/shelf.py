@@ -20,6 +20,15 @@ def user_directory() -> Path:
     return Path(platformdirs.user_config_dir("sockscope", appauthor=False)) / "lessons"
 
 
+def own_shelf() -> dict[str, Path]:
+    """Return the files of the lessons that come with SockScope, by name."""
+    return _files_in(OWN_LESSONS)
+
+
+def _files_in(place: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(place.glob("*.toml"))}
+
+
 def shelf(directory: str = "") -> dict[str, Path]:
     """Return the files of all lessons by name; the user's go before those of SockScope.
 
@@ -30,7 +39,7 @@ def shelf(directory: str = "") -> dict[str, Path]:
     found: dict[str, Path] = {}
     for place in (OWN_LESSONS, user_directory(), *([Path(directory)] if directory else [])):
         if place.is_dir():
-            found |= {path.stem: path for path in sorted(place.glob("*.toml"))}
+            found |= _files_in(place)
     return dict(sorted(found.items()))
 
 

@@ -6,9 +6,13 @@ It knows neither a screen nor a run: a face shows it and carries out what it say
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from sockscope.lab.lessons.lesson import Lesson, Step
 from sockscope.lab.lessons.walk import Seen, Walk
+
+if TYPE_CHECKING:
+    from sockscope.lab.lessons.showing import Showing
 
 MOST_VOTES = 100_000
 
@@ -24,8 +28,10 @@ class Phase(Enum):
 class Telling:
     """One way through a lesson with people in front of it."""
 
-    def __init__(self, lesson: Lesson) -> None:
+    def __init__(self, lesson: Lesson, showing: Showing | None = None) -> None:
         self.lesson = lesson
+        self.showing = showing
+        """What it is shown to a room with; None where one goes through it alone."""
         self.walk = Walk(lesson)
         self.index = 0
         self.phase = Phase.ASKED
@@ -72,6 +78,17 @@ class Telling:
         if len(numbers) != choices or not all(one.isascii() and one.isdigit() for one in numbers):
             raise ValueError(f"type {choices} numbers, one for each choice, such as {_example(choices)}")
         self.votes[self.step.name] = tuple(min(int(one[:9]), MOST_VOTES) for one in numbers)
+
+    @property
+    def has_predicted(self) -> bool:
+        """Whether anybody has said what this step will show."""
+        return self.step.name in self.chosen or self.step.name in self.votes
+
+    @property
+    def votes_right(self) -> tuple[int, int] | None:
+        """How many of the room's votes on this step were right, and how many there are; None: none."""
+        votes = self.votes.get(self.step.name, ())
+        return (votes[self.step.right - 1], sum(votes)) if sum(votes) else None
 
     def begin(self) -> None:
         """Say that the step is being carried out, in the run that it needs."""

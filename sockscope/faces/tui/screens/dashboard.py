@@ -34,6 +34,7 @@ from sockscope.faces.tui.panels.table import PANELS
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.screens.footer import FooterBar
 from sockscope.faces.tui.screens.lesson_pane import LessonPane
+from sockscope.faces.tui.screens.room_bar import RoomBar
 from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.viewer import Severity
 from sockscope.faces.tui.widgets.plain import plain
@@ -46,6 +47,10 @@ WIDE = (190, 54)
 """From this size on: three listings side by side and the distribution."""
 SHORT = 20
 """Below this height: no sparks."""
+TWO_ROWS = 22
+"""For a room: below this height the map and the graphs stand side by side."""
+THREE_COLUMNS = 96
+"""For a room: below this width only one graph stands beside the map."""
 SMALLEST = (40, 12)
 """Below this nothing can be shown in a way that does not mislead."""
 NOTICE_S = 4.0
@@ -106,6 +111,7 @@ class DashboardScreen(Screen[None]):
                 yield entry.make(entry).data_bind(DashboardScreen.state)
         yield LessonPane()
         yield FooterBar(id="footer")
+        yield RoomBar(id="room")
         yield Static(
             f"This terminal is too small: SockScope needs {SMALLEST[0]}×{SMALLEST[1]}.\nq quits.",
             id="too-small",
@@ -257,7 +263,17 @@ class DashboardScreen(Screen[None]):
     def teach(self, teaching: Teaching) -> None:
         """Show a lesson below the panels, or in their place where it has no run."""
         self.query_one(LessonPane).teach(teaching)
+        self.room_bar.telling = teaching.telling
         self._arrange()
+
+    def end_lesson(self) -> None:
+        """Close the lesson that is shown, if there is one; the run goes on."""
+        if self.teaches:
+            self.query_one(LessonPane).action_end()
+
+    def retell(self) -> None:
+        """Tell the lesson in the way of the layout."""
+        self.query_one(LessonPane).tell()
 
     @property
     def teaches(self) -> bool:
@@ -274,6 +290,7 @@ class DashboardScreen(Screen[None]):
 
     def on_lesson_pane_ended(self) -> None:
         """Give its room back."""
+        self.room_bar.telling = None
         self._arrange()
         self.focus_panel(self._face.entry.id)
 
@@ -307,7 +324,9 @@ class DashboardScreen(Screen[None]):
                 "-narrow": narrow,
                 "-wide": wide,
                 "-for-room": for_room,
-                "-short": height < SHORT,
+                "-flat": for_room and height < TWO_ROWS,
+                "-slim": for_room and width < THREE_COLUMNS,
+                "-short": height < SHORT and not for_room,
                 "-maximised": self._maximised is not None,
             }
         )
@@ -412,8 +431,15 @@ class DashboardScreen(Screen[None]):
     def show_to_room(self, on: bool) -> None:
         """Show the few panels of the layout ``present``, large; or go back to that of the terminal's size."""
         if on != self._is_for_room:
-            self._is_for_room = on
+            self._is_for_room = self.room_bar.display = on
+            self.query_one(FooterBar).display = not on
+            self.room_bar.begin()
             self._give_screen(None)
+
+    @property
+    def room_bar(self) -> RoomBar:
+        """What stands below the panels while a room looks at them."""
+        return self.query_one(RoomBar)
 
     @property
     def is_for_room(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from sockscope.core.results.checks import Judged
@@ -26,14 +27,14 @@ QUIET, KEY, GOOD, BAD, HEAD = (
 def told_lines(telling: Telling, width: int) -> Iterator[Content]:
     """Yield what is told, asked and seen of the step."""
     step = telling.step
-    yield from _wrapped(step.say, width)
+    yield from said_lines(step.say, width)
     if step.question:
         yield Content("")
-        yield from _wrapped(step.question, width, HEAD)
-        yield from _choices(telling, width)
+        yield from said_lines(step.question, width, HEAD)
+        yield from choice_lines(telling, width)
     if telling.phase is Phase.DOING:
         yield Content("")
-        yield from _waiting(telling.walk.missing, width)
+        yield from waiting_lines(telling.walk.missing, width)
     elif (seen := telling.outcome) is not None:
         yield Content("")
         yield from _seen(step, seen, width, is_last=telling.is_last)
@@ -44,60 +45,77 @@ def keys_now(telling: Telling) -> Content:
     back = ("b", "back" if telling.index else "")
     if telling.phase is Phase.ASKED:
         asked = (("1-9", "predict"), ("v", "votes")) if telling.step.choices else ()
-        return _keys(("Enter", "see it"), *asked, back, ("c", "code"), ("Esc", "end"))
+        return key_line(("Enter", "see it"), *asked, back, ("c", "code"), ("Esc", "end"))
     if telling.phase is Phase.DOING:
-        return _keys(("c", "code"), ("Esc", "end"))
-    return _keys(
+        return key_line(("c", "code"), ("Esc", "end"))
+    return key_line(
         ("Enter", "" if telling.is_last else "next"), ("a", "again"), back, ("c", "code"), ("Esc", "end")
     )
 
 
-def _choices(telling: Telling, width: int) -> Iterator[Content]:
+def choice_lines(telling: Telling, width: int) -> Iterator[Content]:
+    """Yield the choices: what was predicted, the votes as bars, and when it is seen the right one."""
     step, votes = telling.step, telling.votes.get(telling.step.name, ())
     chosen, most = telling.chosen.get(step.name), max(votes, default=0)
+    longest = max((cell_len(plain(choice)) for choice in step.choices), default=0)
     for number, choice in enumerate(step.choices, start=1):
         is_right = telling.phase is Phase.SEEN and number == step.right
         lead = f"{'▸' if number == chosen else ' '}{number}  "
         style = GOOD if is_right else HEAD if number == chosen else ""
+        bar = _bar(votes[number - 1], most) if votes else Content("")
+        beside = bool(votes) and longest + len(lead) + BAR_CELLS + 14 <= width
         first, *rest = wrapped(plain(choice), max(16, width - 6)) or [""]
-        yield Content.styled(lead, KEY) + Content.styled(first + ("  ✓" if is_right else ""), style)
+        first += "  ✓" if is_right else ""
+        line = Content.styled(lead, KEY) + Content.styled(first, style)
+        yield line.pad_right(max(0, longest + 9 - line.cell_length)) + bar if beside else line
         yield from (Content.styled(f"    {line}", style) for line in rest)
-        if votes:
-            cells = round(BAR_CELLS * votes[number - 1] / most) if most else 0
-            yield Content.styled(f"    {'█' * cells}{'▏' if not cells else ''} {votes[number - 1]:,}", KEY)
+        if votes and not beside:
+            yield Content("    ") + bar
 
 
-def _waiting(missing: Sequence[Judged], width: int) -> Iterator[Content]:
+def _bar(votes: int, most: int) -> Content:
+    cells = round(BAR_CELLS * votes / most) if most else 0
+    return Content.styled(f"{'█' * cells}{'▏' if not cells else ''} {votes:,}", KEY)
+
+
+def waiting_lines(missing: Sequence[Judged], width: int) -> Iterator[Content]:
+    """Yield what a step that is carried out still waits for."""
     if not missing:
         yield Content.styled("it runs …", QUIET)
     for one in missing:
-        yield from _wrapped(f"until {one.text}: {one.figures}", width, QUIET)
+        yield from said_lines(f"until {one.text}: {one.figures}", width, QUIET)
 
 
-def _seen(step: Step, seen: Seen, width: int, *, is_last: bool) -> Iterator[Content]:
+def check_lines(seen: Seen, width: int, *, brief: bool = False) -> Iterator[Content]:
+    """Yield the checks of a step with their figures, or why it has not shown its effect."""
     for check in seen.checks:
+        told = check.brief if brief else f"{check.text}: {check.figures}"
         mark, style = ("✓", GOOD) if check.holds else ("✗", BAD)
-        first, *rest = wrapped(plain(f"{check.text}: {check.figures}"), max(16, width - 2))
+        first, *rest = wrapped(plain(told), max(16, width - 2))
         yield Content.styled(f"{mark} ", style) + Content(first)
         yield from (Content(f"  {line}") for line in rest)
     if not seen.is_shown:
         told = "This cannot be shown here: " + seen.cannot if seen.cannot else "The effect was NOT shown."
-        yield from _wrapped(told, width, BAD)
+        yield from said_lines(told, width, BAD)
         rest = (
             []
             if seen.cannot
             else [seen.error, *(f"did not come: {w.text} ({w.figures})" for w in seen.waits)]
         )
         for line in filter(None, rest):
-            yield from _wrapped(line, width)
+            yield from said_lines(line, width)
     for line in seen.printed.strip().splitlines()[-MOST_PRINTED:]:
         yield Content.styled(shorten(plain(line), width), QUIET)
+
+
+def _seen(step: Step, seen: Seen, width: int, *, is_last: bool) -> Iterator[Content]:
+    yield from check_lines(seen, width)
     if step.then and seen.is_shown:
         yield Content("")
-        yield from _wrapped(step.then, width)
+        yield from said_lines(step.then, width)
     yield Content.styled(f"({format_duration(seen.elapsed_s)})", QUIET)
     if is_last:
-        yield from _wrapped("That was the last step: Esc ends the lesson, then L has others.", width, HEAD)
+        yield from said_lines("That was the last step: Esc ends the lesson, then L has others.", width, HEAD)
 
 
 def code_lines(code: Sequence[Excerpt], width: int) -> Iterator[Content]:
@@ -112,12 +130,14 @@ def code_lines(code: Sequence[Excerpt], width: int) -> Iterator[Content]:
             )
 
 
-def _keys(*keys: tuple[str, str]) -> Content:
+def key_line(*keys: tuple[str, str]) -> Content:
+    """Return keys and what each does, those that do nothing left out."""
     parts = (Content.styled(key, KEY) + Content.styled(f" {does}", "not bold") for key, does in keys if does)
     return Content("  ").join(parts)
 
 
-def _wrapped(text: str, width: int, style: str = "") -> Iterator[Content]:
+def said_lines(text: str, width: int, style: str = "") -> Iterator[Content]:
+    """Yield the lines of a text in paragraphs."""
     for paragraph in text.split("\n\n"):
         yield from (
             Content.styled(line, style) for line in wrapped(plain(" ".join(paragraph.split())), width)

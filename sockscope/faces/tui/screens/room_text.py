@@ -1,0 +1,77 @@
+"""What a lesson says to a room: captions, votes as bars, and the result against the prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.content import Content
+
+from sockscope.faces.tui.screens.lesson_text import (
+    BAD,
+    GOOD,
+    HEAD,
+    KEY,
+    check_lines,
+    choice_lines,
+    key_line,
+    said_lines,
+    waiting_lines,
+)
+from sockscope.faces.tui.widgets.plain import plain
+from sockscope.lab.lessons.telling import Phase, Telling
+
+
+def captions(telling: Telling, width: int) -> Iterator[Content]:
+    """Yield what a room is to read now: what is told and asked, then what happens, then the result."""
+    step = telling.step
+    if telling.phase is not Phase.SEEN:
+        yield from said_lines(step.say, width, HEAD)
+    if telling.phase is Phase.DOING:
+        yield Content("")
+        yield from waiting_lines(telling.walk.missing, width)
+        return
+    if telling.phase is Phase.ASKED:
+        yield Content("")
+    yield from said_lines(step.question, width, HEAD)
+    if telling.phase is Phase.ASKED or telling.has_predicted:
+        yield from choice_lines(telling, width)
+    elif step.choices:
+        yield from said_lines(f"✓ {step.choices[step.right - 1]}", width, GOOD)
+    if (seen := telling.outcome) is not None:
+        if seen.is_shown:
+            yield from _against_prediction(telling, width)
+        yield from check_lines(seen, width, brief=True)
+        if step.then and seen.is_shown:
+            yield Content("")
+            yield from said_lines(step.then, width, HEAD)
+
+
+def _against_prediction(telling: Telling, width: int) -> Iterator[Content]:
+    step = telling.step
+    if (votes := telling.votes_right) is not None:
+        right, all_votes = votes
+        yield from said_lines(f"{right:,} of {all_votes:,} in the room were right.", width, KEY)
+    if (chosen := telling.chosen.get(step.name)) is not None:
+        is_right = chosen == step.right
+        told = "as predicted" if is_right else f"predicted was: {plain(step.choices[chosen - 1])}"
+        yield from said_lines(told, width, GOOD if is_right else BAD)
+
+
+def keys_for_room(telling: Telling) -> Content:
+    """Return what the keys of the pane do at the moment, while a room looks on."""
+    showing = telling.showing
+    if showing is not None and showing.hands_over:
+        return Content.styled("any key: it is yours", KEY)
+    if telling.phase is Phase.DOING:
+        return key_line(("c", "code"), ("Esc", "end"))
+    ahead = "see it" if telling.phase is Phase.ASKED else "next"
+    if telling.phase is Phase.SEEN and telling.is_last:
+        ahead = "next lesson" if showing is not None and showing.has_more else ""
+    asked = telling.phase is Phase.ASKED and telling.step.choices
+    return key_line(
+        ("Enter", ahead),
+        ("b", "back"),
+        *((("v", "votes"),) if asked else (("a", "again"),)),
+        ("c", "code"),
+        ("Esc", "end"),
+    )
