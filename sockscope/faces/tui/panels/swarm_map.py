@@ -70,7 +70,9 @@ class SwarmMapPanel(Panel):
             return
         self._states = client_states(snapshot)
         self._cells.show(self._states.states)
-        self.query_one(".map-legend", Static).update(legend(self._states, reception(snapshot)))
+        beside = self.query_one(".map-legend", Static)
+        beside.display = bool(self._states.states)
+        beside.update(legend(self._states, reception(snapshot)))
         self._tell()
 
     @property

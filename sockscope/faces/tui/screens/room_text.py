@@ -53,7 +53,7 @@ def _against_prediction(telling: Telling, width: int) -> Iterator[Content]:
         yield from said_lines(f"{right:,} of {all_votes:,} in the room were right.", width, KEY)
     if (chosen := telling.chosen.get(step.name)) is not None:
         is_right = chosen == step.right
-        told = "as predicted" if is_right else f"predicted was: {plain(step.choices[chosen - 1])}"
+        told = "as predicted" if is_right else f"predicted: {plain(step.choices[chosen - 1])}"
         yield from said_lines(told, width, GOOD if is_right else BAD)
 
 
