@@ -104,7 +104,7 @@ class Engine:
         self._warming_up = False
         self._patience = Patience(experiment)
         self._resting = False
-        self._stalled_until_s = 0.0
+        self._stalled_until_s = self._stalled_s = 0.0
         self._stall_timer: asyncio.TimerHandle | None = None
         self._loop_name = ""
         self._outer_exception_handler: (
@@ -348,6 +348,7 @@ class Engine:
         if not self._placement.stall(seconds):
             raise EngineError(f"{self.experiment.target} cannot be stalled: it is not a server of this run")
         self._stalled_until_s = now_s + seconds
+        self._stalled_s += seconds
         self._note(EventKind.MARKER, f"server stalled for {format_duration(seconds)}")
 
     def _stall_as_planned(self) -> None:
@@ -476,6 +477,7 @@ class Engine:
             roles=roles,
             resources=resources,
             processes=processes,
+            stalled_s=self._stalled_s - max(0.0, self._stalled_until_s - time_s),
             events=tuple(events.items),
             events_missed=events.missed,
             events_cursor=events.cursor,

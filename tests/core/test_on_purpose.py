@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.impairment.impaired import Impaired
 from sockscope.core.roles import RELAY
 from sockscope.core.run.findings import Finding, Kind, limit_of
+from sockscope.core.run.injected import Injected
 from sockscope.core.run.relay import Passed, RelayFigures
 from sockscope.core.run.snapshot import Snapshot, Totals
-from tests.core.runs import histogram, role, run
+from tests.core.runs import histogram, resources, role, run
 
 
 def under(
@@ -84,3 +87,93 @@ def test_a_line_that_is_full_is_told_as_such() -> None:
     assert found.kind is Kind.INJECTED
     assert "the line up carries all of the 100 kB/s" in found.sentence
     assert limit_of(under("rate=100kB/s up", service_s=0.2, out=50_000)).kind is not Kind.INJECTED
+
+
+ANSWERED = Totals(requests=1_000, responses=1_000)
+FAILING = Totals(requests=1_000, responses=900, errors=100)
+LATE = Totals(requests=1_000, responses=900, timeouts=100)
+FULL = {"not_accepting": "too many open files"}
+OWN = {"handler": "mine:handle"}
+
+
+def served(
+    fault: str,
+    *,
+    totals: Totals = ANSWERED,
+    stalled_s: float = 0.0,
+    cpu_s: float = 0.2,
+    timeout_s: float = 1.0,
+    server: dict[str, Any] | None = None,
+    experiment: dict[str, Any] | None = None,
+    **injected: float,
+) -> Snapshot:
+    """Return two seconds of a run whose server has had ``injected`` done to it."""
+    done = Injected(**injected)  # type: ignore[arg-type]
+    swarm = role("swarm", totals, clients=100, in_flight=50, service_time=histogram(*[0.05] * 10))
+    tuning = Tuning(fault=fault, permits=0, service_time_s=0.0, request_timeout_s=timeout_s)
+    found = run(
+        tuning=tuning, experiment=Experiment(tuning=tuning, **(experiment or {})), seconds=2.0, swarm=swarm,
+        server=role("server", totals, injected=done, **(server or {})),
+        used=replace(resources(cpu_s=cpu_s), descriptors=250),
+    )  # fmt: skip
+    (main,) = found.processes
+    return replace(found, stalled_s=stalled_s, processes=(replace(main, roles=("server", "swarm")),))
+
+
+@pytest.mark.parametrize(
+    ("told", "window"),
+    [
+        ("the server was stalled on purpose for 1.00 s of 2.00 s", served("", stalled_s=1.0)),
+        ("block 300 ms: the server was held up for 600 ms of 2.00 s, on purpose",
+         served("block=300ms", blocks=2, blocked_s=0.6)),
+        ("cpu 2 ms: 1.50 s of CPU time were burnt on purpose; main 98 %",
+         served("cpu=2ms", cpu_s=1.96, burnt_s=1.5)),
+        ("exception 10 %: 100 requests of 1,000 failed, and the fault struck 95 times",
+         served("exception=10%", totals=FAILING, raised=95)),
+        ("cancel-storm 50/s: 100 requests of 1,000 failed, and the fault struck 90 times",
+         served("cancel-storm=50", totals=FAILING, handlers_cancelled=95, cancellations_swallowed=5)),
+        ("100 requests of 1,000 failed, since the server stood still for 100 ms",
+         served("block=100ms", totals=LATE, timeout_s=0.2, blocks=2, blocked_s=0.2)),
+        ("200 descriptors leaked on purpose; the server has stopped accepting: too many open files",
+         served("descriptor-leak=100", server=FULL, descriptors_held=200)),
+        ("full-executor: the threads of the default executor are kept busy on purpose",
+         served("full-executor", totals=LATE, experiment=OWN, executor_sleepers=40)),
+    ],
+)  # fmt: skip
+def test_what_is_done_to_the_server_on_purpose_is_told_as_such(told: str, window: Snapshot) -> None:
+    found = limit_of(window)
+    assert found.kind is Kind.INJECTED, found.sentence
+    assert told in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("kind", "window"),
+    [
+        (Kind.LATENCY, served("", stalled_s=0.3)),
+        (Kind.LATENCY, served("block=100ms", blocks=2, blocked_s=0.2)),
+        (Kind.SHARED_CPU, served("cpu=2ms", cpu_s=1.96, burnt_s=0.5)),
+        (Kind.LATENCY, served("cpu=2ms", cpu_s=0.2, burnt_s=0.19)),
+        (Kind.ERRORS, served("exception=1%", totals=FAILING, raised=45)),
+        (Kind.TIMEOUTS, served("block=100ms", totals=LATE, blocks=2, blocked_s=0.2)),
+        (Kind.DESCRIPTORS, served("descriptor-leak=100", descriptors_held=100, server=FULL)),
+        (Kind.SERVER, served("full-executor", experiment=OWN, executor_sleepers=40)),
+    ],
+)
+def test_a_fault_in_the_server_that_does_not_matter_is_not_the_limit(kind: Kind, window: Snapshot) -> None:
+    assert limit_of(window).kind is kind
+
+
+def test_a_delay_is_no_queue_for_a_loop_that_is_busy() -> None:
+    late = under("delay=50ms", transport="tcp", service_s=0.11, admitted=1_000, delayed_s=100.0)
+    assert late.swarm is not None
+    (main,) = late.processes
+    roles = {**late.roles, "swarm": replace(late.swarm, in_flight=20)}
+    busy = replace(main, roles=("server", "swarm"), resources=replace(main.resources, cpu_s=0.85))
+    assert limit_of(replace(late, roles=roles, processes=(busy,))).kind is Kind.INJECTED
+
+
+def test_a_delay_that_makes_requests_time_out_is_named() -> None:
+    late = under("delay=800ms", timeouts=500, admitted=1_000, delayed_s=800.0)
+    found = limit_of(replace(late, tuning=replace(late.tuning, request_timeout_s=1.0)))
+    assert found.kind is Kind.INJECTED
+    assert "what arrives is 800 ms late, made on purpose" in found.sentence

@@ -35,9 +35,9 @@ FOLDER = Path(__file__).parent
 TABLE = "\n[scenario]\n"
 WARMUP_S = 1.0
 """By then clients are connected, and peers that are to end or to stand still have."""
-PEER_S = 60
+PEER_S = 180
 """Peers and hogs end by then, whatever becomes of who began them."""
-COMMAND_S = 60.0
+COMMAND_S = 180.0
 NAMESPACE = """
 ip link set lo up && { test -z "$1" || tc qdisc add dev lo root $1; } || exit 9
 shift

@@ -176,6 +176,16 @@ SITUATIONS = (
         processes={"main": Busy(0.05), "server": Busy(0.3, 0.65), "clients": Busy(0.99, 0.1)}, machine=0.7,
     ),
     Situation(
+        "our own processes have the cores that they wait for", "machine CPU",
+        ("server 40 %", "waits for it 55 %"), machine=1.0,
+        processes={"main": Busy(0.9), "server": Busy(0.4, 0.55), "clients": Busy(0.38, 0.55)},
+    ),
+    Situation(
+        "other programs have what two processes leave of the cores", "latency", ("nothing is used up",),
+        processes={"main": Busy(0.05), "server": Busy(0.62, 0.02), "clients": Busy(0.6, 0.02)}, machine=1.0,
+        never=("machine",), in_flight=1,
+    ),
+    Situation(
         "permits are held because the loop is full", "CPU", ("main 97 %",), processes={"main": Busy(0.97)},
         tuning={"permits": 50}, swarm={"limiter": taken(50, 50)}, in_flight=50,
     ),

@@ -75,6 +75,14 @@ async def test_a_provoked_limit_is_named(kind: str, word: str, values: dict[str,
         await until_found(engine, kind, word)
 
 
+async def test_traffic_that_is_paused_is_named_and_so_is_what_limits_it_afterwards() -> None:
+    async with running(grace_s=0.0, server="blocking", clients=3, permits=0, **LATE) as engine:
+        engine.pause()
+        await until_found(engine, "paused", "p resumes it")
+        engine.resume()
+        await until_found(engine, "backlog", "blocking serves one connection at a time")
+
+
 @pytest.mark.parametrize(
     "scenario",
     [one for one in scenarios() if not (one.needs_command or one.needs_cores)],

@@ -228,8 +228,8 @@ def overflowed(seen: Seen) -> Finding | None:
         return None
     backlog = max(role.backlog for role in window.roles.values())
     made = swarm.totals.connections_opened
-    if not seen.at_least("connections made", made, "count", STAYING * backlog, RECORDER):
-        return None  # nobody accepts: a longer queue would only take longer to fill
+    if not seen.at_least("connections made", made, "count", max(STAYING * backlog, 1), RECORDER):
+        return None  # nobody accepts, or listens: a longer queue would only take longer to fill
     return Finding(Kind.ACCEPT_QUEUE, overflow_told(seen))
 
 

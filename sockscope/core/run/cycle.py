@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sockscope.core.config.models import ServerModel, server_model
+from sockscope.core.impairment.kinds import LINK
 from sockscope.core.run.snapshot import LimiterStatistics, Snapshot
 
 
@@ -14,7 +15,8 @@ class Cycle:
 
     ``think_s``: the client does not ask. ``wait_s``: for a connection of the pool and for a permit.
     ``service_s``: from the write to the answer; None without an answer. In it are ``admission_s``, the wait
-    to be admitted at the server, and ``work_s``, the service time that is asked of a server of ours.
+    to be admitted at the server, ``work_s``, the service time that is asked of a server of ours, and
+    ``delay_s``, what faults on the link add on purpose.
     """
 
     think_s: float
@@ -22,11 +24,12 @@ class Cycle:
     service_s: float | None
     admission_s: float
     work_s: float
+    delay_s: float = 0.0
 
     @property
     def rest_s(self) -> float:
         """What of the service time nobody asked for: queues, system calls, the network."""
-        return max((self.service_s or 0.0) - self.admission_s - self.work_s, 0.0)
+        return max((self.service_s or 0.0) - self.admission_s - self.work_s - self.delay_s, 0.0)
 
     @property
     def mostly_thinks(self) -> bool:
@@ -35,8 +38,8 @@ class Cycle:
 
     @property
     def mostly_queues(self) -> bool:
-        """Whether more time is lost in the rest than clients think or servers work."""
-        return self.service_s is not None and self.rest_s >= max(self.think_s, self.work_s)
+        """Whether more time is lost in the rest than clients think, servers work or faults delay."""
+        return self.service_s is not None and self.rest_s >= max(self.think_s, self.work_s, self.delay_s)
 
 
 def cycle_of(window: Snapshot) -> Cycle:
@@ -51,7 +54,17 @@ def cycle_of(window: Snapshot) -> Cycle:
         service_s=swarm.service_time.mean_s,
         admission_s=_mean_wait_s(server.limiter) if server is not None else 0.0,
         work_s=work_s,
+        delay_s=_mean_delay_s(window),
     )
+
+
+def _mean_delay_s(window: Snapshot) -> float:
+    """Return by how much faults delay what arrives, both ways together."""
+    figures = window.relay.relay if window.relay is not None else None
+    if figures is None or not any(fault.about.where == LINK for fault in window.tuning.faults):
+        return 0.0
+    # What is read at once is late together: the mean of the reads is that of the requests.
+    return figures.up.impaired.mean_delay_s + figures.down.impaired.mean_delay_s
 
 
 def _mean_wait_s(limiter: LimiterStatistics) -> float:

@@ -172,11 +172,12 @@ class Seen:
         return bool(evidence.holds)
 
     def mostly_queues(self) -> bool:
-        """Tell whether more time is lost in queues and the like than clients think or servers work."""
+        """Tell whether more time is lost in queues and the like than clients think, servers work, or faults
+        delay."""
         cycle = self.cycle
         if cycle.service_s is None:
             return self.at_least("requests answered", 0, "count", 1, RECORDER)
-        most_s = max(cycle.think_s, cycle.work_s)
+        most_s = max(cycle.think_s, cycle.work_s, cycle.delay_s)
         return self.at_least("latency beyond the service time", cycle.rest_s, "s", most_s, RECORDER)
 
     @property

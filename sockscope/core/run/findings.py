@@ -36,6 +36,7 @@ from sockscope.core.run.failing import (
 )
 from sockscope.core.run.figures import process_figures
 from sockscope.core.run.held import admission, permits, pool
+from sockscope.core.run.held_on_purpose import burnt, crowded_out, held, leaked
 from sockscope.core.run.kinds import Kind
 from sockscope.core.run.longest import buffers, elsewhere, latency, server_alone, service, think
 from sockscope.core.run.network import delayed_ack, retransmissions
@@ -61,6 +62,7 @@ __all__ = [
 ]
 
 
+_OF_CORES = (Kind.SERVER_CPU, Kind.CLIENT_CPU, Kind.SHARED_CPU, Kind.MACHINE_CPU, Kind.OTHER_PROGRAMS)
 _OF_LOOPS = (Kind.BLOCKED_LOOP, Kind.OTHER_PROGRAMS, Kind.MACHINE_CPU)
 
 
@@ -143,11 +145,14 @@ RULES: tuple[Rule, ...] = (
     Rule("a run that does not go on", (Kind.RUN, Kind.PAUSED), not_running),
     Rule("a process that has ended", (Kind.PROCESS, Kind.SERVER_GONE), dead),
     Rule("a process that is stopped", (Kind.PROCESS,), stopped),
+    Rule("a server held up on purpose", (Kind.INJECTED,), held),
     Rule("a process that does not answer", (Kind.BLOCKED_LOOP,), silent),
     # Requests fail, or cannot be made.
-    Rule("own code that raises", (Kind.OWN_CODE,), raised),
     Rule("failures made on purpose", (Kind.INJECTED,), injected_failures),
+    Rule("an executor that is full on purpose", (Kind.INJECTED,), crowded_out),
+    Rule("own code that raises", (Kind.OWN_CODE,), raised),
     Rule("connections refused on purpose", (Kind.INJECTED,), injected_refusals),
+    Rule("descriptors leaked on purpose", (Kind.INJECTED,), leaked),
     Rule("descriptors", (Kind.DESCRIPTORS,), not_accepting),
     Rule("ephemeral ports", (Kind.EPHEMERAL_PORTS,), out_of_ports),
     Rule("backlog of a server that serves few at a time", (Kind.BACKLOG,), served_few),
@@ -169,7 +174,8 @@ RULES: tuple[Rule, ...] = (
     Rule("a generator that is late", (Kind.GENERATOR_BOUND,), generator),
     Rule("a rate that is reached", (Kind.OFFERED_RATE,), rate_reached),
     # Something is used up, from the server outwards.
-    Rule("a core", (Kind.SERVER_CPU, Kind.CLIENT_CPU, Kind.SHARED_CPU, Kind.OTHER_PROGRAMS), cpu),
+    Rule("CPU time burnt on purpose", (Kind.INJECTED,), burnt),
+    Rule("a core", _OF_CORES, cpu),
     Rule("a server that works on few at a time", (Kind.SERVER_OCCUPIED, Kind.BLOCKED_LOOP), occupied),
     Rule("peers that do not read", (Kind.SLOW_READERS,), slow_readers),
     Rule("a loop that is held up nearly always", _OF_LOOPS, stuck),

@@ -1,4 +1,4 @@
-"""Rules of the verdict for what is made on purpose: faults on the link."""
+"""Rules of the verdict for what is made on purpose: requests that fail by it, and faults on the link."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from sockscope.core.impairment.fault import DOWN, UP, shown
 from sockscope.core.impairment.kinds import LINK
 from sockscope.core.impairment.link import LinkFaults, link_faults
 from sockscope.core.run.evidence import FAILING_RATIO, HALF, RECORDER, TUNING, Finding, Seen, look
+from sockscope.core.run.held_on_purpose import FAULT_COUNTS, faults_in_server, injected, longest_hold_s
 from sockscope.core.run.kinds import Kind
 from sockscope.core.run.overdue import timeouts
 from sockscope.core.run.relay import Passed, RelayFigures
@@ -17,25 +18,40 @@ LINE_FULL_RATIO = 0.93
 
 
 def injected_failures(seen: Seen) -> Finding | None:
-    """Requests fail, and faults on the link have struck about as often."""
-    swarm, relay = seen.window.swarm, seen.window.relay
-    if swarm is None or relay is None or relay.relay is None or not (on := _on(seen)):
+    """Requests fail, and faults have struck about as often, or made them take as long as the timeout."""
+    swarm = seen.window.swarm
+    if swarm is None:
         return None
     failed = swarm.totals.failed
     ended = swarm.totals.responses + failed
     many = ended > 0 and failed / ended >= FAILING_RATIO
     if not failed or not (many or look(seen, timeouts)[0]):
         return None
-    struck = _struck(relay.relay)
-    if not seen.at_least("strokes of faults on the link", struck, "count", HALF * failed, RELAY_COUNTS):
-        return None
-    seen.note("faults that are on", on, "", TUNING)
-    told = units.counted(failed, "request")
-    return Finding(
-        Kind.INJECTED,
-        f"{on}: {told} of {units.format_count(ended)} failed, and the fault struck "
-        f"{units.counted(struck, 'time')}, made on purpose",
-    )
+    on = ", ".join(filter(None, (_on(seen), faults_in_server(seen))))
+    told = f"{units.counted(failed, 'request')} of {units.format_count(ended)} failed"
+    for where, struck, source in (
+        ("on the link", _struck(seen), RELAY_COUNTS),
+        ("in the server", _struck_in_server(seen), FAULT_COUNTS),
+    ):
+        name = f"strokes of faults {where}"
+        if struck and seen.at_least(name, struck, "count", HALF * failed, source):
+            seen.note("faults that are on", on, "", TUNING)
+            times = units.counted(struck, "time")
+            return Finding(Kind.INJECTED, f"{on}: {told}, and the fault struck {times}, made on purpose")
+    return _timed_out(seen, on, told) if swarm.totals.timeouts >= HALF * failed else None
+
+
+def _timed_out(seen: Seen, on: str, told: str) -> Finding | None:
+    """Requests time out since what arrives is delayed on purpose, or the server stood still."""
+    least_s = HALF * seen.window.tuning.request_timeout_s
+    delay_s, hold_s = seen.cycle.delay_s, longest_hold_s(seen)
+    if delay_s and seen.at_least("delay by faults, both ways", delay_s, "s", least_s, RELAY_COUNTS):
+        late = units.format_duration(delay_s)
+        return Finding(Kind.INJECTED, f"{on}: {told}, and what arrives is {late} late, made on purpose")
+    if hold_s and seen.at_least("longest standstill on purpose", hold_s, "s", least_s, FAULT_COUNTS):
+        still = units.format_duration(hold_s)
+        return Finding(Kind.INJECTED, f"{told}, since the server stood still for {still}, made on purpose")
+    return None
 
 
 def injected_refusals(seen: Seen) -> Finding | None:
@@ -58,8 +74,11 @@ def injected_refusals(seen: Seen) -> Finding | None:
     return Finding(Kind.INJECTED, f"{_on(seen)}: {told} the fault refused {many}, made on purpose")
 
 
-def _struck(relay: RelayFigures) -> int:
+def _struck(seen: Seen) -> int:
     """Return how often a fault has kept data, or a connection, from arriving as it was sent, or in time."""
+    relay = _passed(seen)
+    if relay is None:
+        return 0
     return sum(
         one.impaired.lost + one.impaired.corrupted + one.impaired.stalled
         + one.refused + one.reset + one.half_closed + one.black_holed
@@ -67,20 +86,31 @@ def _struck(relay: RelayFigures) -> int:
     )  # fmt: skip
 
 
+def _struck_in_server(seen: Seen) -> int:
+    """Return how many requests a fault in the server has made fail."""
+    done = injected(seen)
+    return done.raised + max(done.handlers_cancelled - done.cancellations_swallowed, 0)
+
+
+def _passed(seen: Seen) -> RelayFigures | None:
+    """Return what the relay has done, where there is one and faults are on in it."""
+    relay = seen.window.relay
+    return relay.relay if relay is not None and _on(seen) else None
+
+
 def injected_delay(seen: Seen) -> Finding | None:
     """What takes longest of a request is what the link is made to take, or a line carries all that it may."""
     window, cycle = seen.window, seen.cycle
-    relay, service_s = window.relay, cycle.service_s
-    if relay is None or relay.relay is None or service_s is None or not (on := _on(seen)):
+    relay, service_s, on = _passed(seen), cycle.service_s, _on(seen)
+    if relay is None or service_s is None:
         return None
-    # What is read at once is late together: the mean of the reads is that of the requests.
-    delay_s = min(relay.relay.up.impaired.mean_delay_s + relay.relay.down.impaired.mean_delay_s, service_s)
-    others_s = max(cycle.think_s, cycle.work_s, cycle.rest_s - delay_s)
+    delay_s = min(cycle.delay_s, service_s)
+    others_s = max(cycle.think_s, cycle.work_s, cycle.rest_s)
     if delay_s and seen.at_least("delay by faults, both ways", delay_s, "s", others_s, RELAY_COUNTS):
         of = units.format_duration(service_s)
         told = f"{units.format_duration(delay_s)} of the {of} of a request are delay made on purpose"
         return Finding(Kind.INJECTED, f"{on}: {told}")
-    for way, passed in ((UP, relay.relay.up), (DOWN, relay.relay.down)):
+    for way, passed in ((UP, relay.up), (DOWN, relay.down)):
         faults = link_faults(window.tuning.faults, way, window.tuning.transport)
         if _is_full(seen, way, faults, passed):
             rate = units.format_bytes(faults.rate_bytes_per_s)

@@ -524,6 +524,7 @@ class Snapshot:
     ``R``). ``roles`` are those of the run by their names, in the order of ``ROLE_NAMES``. ``resources``
     are those of the process of the engine, which is also the first of ``processes``. ``events`` are the lines
     of the log from the reader's cursor on, ``events_missed`` how many of these are not among them.
+    ``stalled_s`` is for how long the server was made to stand still (:meth:`RunSource.stall`).
     ``closing_s`` is how long the closing took, when the run has ended: it is in none of the figures.
     """
 
@@ -545,6 +546,7 @@ class Snapshot:
     warming_up: Current[bool] = False
     closing_s: Current[float] = 0.0
     paused_s: Cumulative[float] = 0.0
+    stalled_s: Cumulative[float] = 0.0
 
     @property
     def elapsed_s(self) -> float:

@@ -69,7 +69,7 @@ def cpu(seen: Seen) -> Finding | None:
         parts.append(small.sentence)
     if seen.machine_is_full or any((p.core_wait_ratio or 0.0) >= CORE_WAIT_RATIO for p in full):
         parts += machine_told(seen)
-    kind = Kind.OTHER_PROGRAMS if _others_have_it(seen, full) else _whose(full)
+    kind = _who_has_the_cores(seen, full) or _whose(full)
     return Finding(kind, "; ".join(parts), tuple(process.name for process in full))
 
 
@@ -80,20 +80,20 @@ def _wants(seen: Seen, process: ProcessFigures, threshold: float) -> bool:
     return seen.at_least(f"{process.name}: runs or waits for a core", wanted, "ratio", threshold, source)
 
 
-def _others_have_it(seen: Seen, full: list[ProcessFigures]) -> bool:
-    """Tell whether processes wait for a core more than they have one, since other programs have it."""
+def _who_has_the_cores(seen: Seen, full: list[ProcessFigures]) -> Kind | None:
+    """Return who has the cores for which processes wait more than they have one; None where they do not."""
     ran = sum(process.cpu_ratio or 0.0 for process in full)
     waited = sum(process.core_wait_ratio or 0.0 for process in full)
-    if seen.foreign_ratio is None or not waited:
-        return False
-    mostly = seen.at_least("waiting for a core, against running", waited, "ratio", ran, RUN_QUEUE)
-    return mostly and seen.at_least(
-        "cores that other programs take, against those waited for",
-        seen.foreign_ratio,
-        "count",
-        waited,
-        MACHINE_TIME,
-    )
+    foreign, taken = seen.foreign_ratio, machine_ratio(seen.window)
+    if foreign is None or taken is None or not waited:
+        return None
+    if not seen.at_least("waiting for a core, against running", waited, "ratio", ran, RUN_QUEUE):
+        return None
+    others = "cores that other programs take, against those waited for"
+    if seen.at_least(others, foreign, "count", waited, MACHINE_TIME):
+        return Kind.OTHER_PROGRAMS
+    ours = seen.at_least("cores of the machine taken", taken, "ratio", MACHINE_FULL_RATIO, MACHINE_TIME)
+    return Kind.MACHINE_CPU if ours else None
 
 
 def _whose(full: list[ProcessFigures]) -> Kind:
@@ -182,6 +182,8 @@ def machine(seen: Seen) -> Finding | None:
         felt = [p for p in seen.serving if _feels_others(seen, p) and seen.is_felt(p)]
         if not felt or not seen.mostly_queues():
             return None
+    elif not any(_has_to_wait(seen, p) for p in seen.serving):
+        return None  # others have what is left
     seen.note("cores taken by this run", ours, "count", CPU_TIME)
     seen.note("cores taken by other programs", seen.foreign_ratio, "count", MACHINE_TIME)
     told = "; ".join(machine_told(seen))
@@ -191,12 +193,13 @@ def machine(seen: Seen) -> Finding | None:
 
 def _feels_others(seen: Seen, process: ProcessFigures) -> bool:
     """Tell whether a process wants a core for most of the time, and others have it for some of that."""
-    if process.core_wait_ratio is None:
-        return True
-    waits = seen.at_least(
-        f"{process.name}: waits for a core", process.core_wait_ratio, "ratio", CORE_WAIT_RATIO, RUN_QUEUE
-    )
-    return waits and _wants(seen, process, HALF)
+    return _has_to_wait(seen, process) and (process.core_wait_ratio is None or _wants(seen, process, HALF))
+
+
+def _has_to_wait(seen: Seen, process: ProcessFigures) -> bool:
+    """Tell whether others have the core that a process wants for some of the time, or nobody knows."""
+    waits, name = process.core_wait_ratio, f"{process.name}: waits for a core"
+    return waits is None or seen.at_least(name, waits, "ratio", CORE_WAIT_RATIO, RUN_QUEUE)
 
 
 def stuck(seen: Seen) -> Finding | None:
