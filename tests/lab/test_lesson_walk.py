@@ -39,7 +39,7 @@ run = "mine:act"
 """
 CODE = """
 import os, sys
-from sockscope.lab.lessons.lesson import CannotBeShown
+from sockscope.lab.lessons.cannot import CannotBeShown
 
 async def act(how="fine", here=True):
     print("printed")

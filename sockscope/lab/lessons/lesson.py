@@ -116,9 +116,5 @@ class Lesson:
         return step is self.steps[0] or bool(step.run_anew)
 
 
-class CannotBeShown(Exception):
-    """Raised by a script, with the reason, if this machine cannot show its effect: that is no failure."""
-
-
 LIVE = frozenset(key for key, entry in FIELDS.items() if entry.live)
 """Keys of the fields that a step may tune."""

@@ -15,6 +15,10 @@ MOST_PRINTED_BYTES = 16 << 10
 """The last of what a script prints that is kept."""
 
 
+START_S = 60.0
+"""How long the interpreter of a script may take to start, on a machine that is busy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Performed:
     """What a script has reported, and the last of what it has printed."""
@@ -26,7 +30,10 @@ class Performed:
 
 
 async def perform(script: Script, arguments: Mapping[str, object], patience_s: float) -> Performed:
-    """Carry out a script; raise EngineError where it fails, reports no figures, or takes too long."""
+    """Carry out a script; raise EngineError where it fails, reports no figures, or takes too long.
+
+    ``patience_s`` is for the script alone, once its interpreter has started.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "sockscope.lab.lessons.performed",
         script.path, script.name, script.loop, json.dumps(arguments),
@@ -34,13 +41,19 @@ async def perform(script: Script, arguments: Mapping[str, object], patience_s: f
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stderr is not None
+    printing = asyncio.create_task(_last(process.stderr))
+    late = f"has not begun within {START_S:g} s"
     try:
-        async with asyncio.timeout(patience_s):
-            told, printed = await asyncio.gather(_last(process.stdout), _last(process.stderr))
+        async with asyncio.timeout(START_S) as limit:
+            await process.stdout.readline()
+            limit.reschedule(asyncio.get_running_loop().time() + patience_s)
+            late = f"has not ended within {patience_s:g} s"
+            told, printed = await asyncio.gather(_last(process.stdout), printing)
             code = await process.wait()
     except TimeoutError:
-        raise EngineError(f"{script.reference} has not ended within {patience_s:g} s") from None
+        raise EngineError(f"{script.reference} {late}") from None
     finally:
+        printing.cancel()
         if process.returncode is None:
             process.kill()
             await process.wait()

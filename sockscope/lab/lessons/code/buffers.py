@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 
-from sockscope.lab.lessons.lesson import CannotBeShown
+from sockscope.lab.lessons.cannot import CannotBeShown
 
 SENT_BYTES = 1 << 20
 

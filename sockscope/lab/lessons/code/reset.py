@@ -6,7 +6,7 @@ import asyncio
 import socket
 from threading import Event
 
-from sockscope.lab.lessons.lesson import CannotBeShown
+from sockscope.lab.lessons.cannot import CannotBeShown
 
 ANSWER_BYTES = 128 * 1024
 SEND_BUFFER_BYTES = 512 * 1024

@@ -7,7 +7,7 @@ import errno
 import socket
 import sys
 
-from sockscope.lab.lessons.lesson import CannotBeShown
+from sockscope.lab.lessons.cannot import CannotBeShown
 
 PATIENCE_S = 5.0
 TIME_WAIT = "06"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 
-from sockscope.lab.lessons.lesson import CannotBeShown
+from sockscope.lab.lessons.cannot import CannotBeShown
 
 DATAGRAMS = 300
 DATA = bytes(100)

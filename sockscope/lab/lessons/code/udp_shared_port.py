@@ -6,7 +6,7 @@ import contextlib
 import socket
 import sys
 
-from sockscope.lab.lessons.lesson import CannotBeShown
+from sockscope.lab.lessons.cannot import CannotBeShown
 
 EACH = 5
 """Datagrams of each client."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from sockscope.lab.lessons.lesson import CannotBeShown
+from sockscope.lab.lessons.cannot import CannotBeShown
 
 SUBSCRIBERS = 20
 PATIENCE_S = 5.0
