@@ -17,6 +17,7 @@ from sockscope.core.run.findings import Evidence, Kind, limit_of, limit_of_run, 
 from sockscope.core.run.lens import Hold, LensView
 from sockscope.core.run.pressure import pressure
 from sockscope.core.run.raised import Raised
+from sockscope.core.run.relay import RelayFigures, TapFigures
 from sockscope.core.run.snapshot import (
     TARGET,
     LimiterStatistics,
@@ -275,6 +276,31 @@ def test_a_server_alone_waits_for_clients() -> None:
     assert limit_of(gone).sentence == "the server has no connection"
     over = limit_of_run(replace(gone, state=RunState.STOPPED))
     assert over.sentence == "the server waited for requests from 500 connections"
+
+
+@pytest.mark.parametrize(
+    ("tap", "answers", "kind", "sentence"),
+    [
+        ({"connections_opened": 4, "unreached": 4}, 0, Kind.NO_SERVER,
+         "127.0.0.1:80 cannot be reached for 4 of 4 connections, which were reset"),
+        ({}, 0, Kind.CLIENTS, "no request is told apart on 4 connections; 0 B passed"),
+        ({}, 100, Kind.TARGET, "clients wait for the target for 50 % of the time that they are connected"),
+        ({}, 10, Kind.CLIENTS, "clients ask nothing for 95 % of the time that they are connected"),
+    ],
+)  # fmt: skip
+def test_a_tap_names_its_target_and_no_clients_of_ours(
+    tap: dict[str, Any], answers: int, kind: Kind, sentence: str
+) -> None:
+    figures = RelayFigures(taps=(TapFigures("127.0.0.1:1", "127.0.0.1:80", **tap),))
+    relay = role(
+        "relay", Totals(), relay=figures, connected_s=2.0, service_time=histogram(*[0.0101] * answers)
+    )
+    experiment = Experiment(role="relay", target="127.0.0.1:80")
+    seen = run(seconds=1.0, experiment=experiment, server=relay, used=resources(cpu_s=0.1))
+    found = limit_of(seen)
+    assert (found.kind, found.sentence[: len(sentence)]) == (kind, sentence)
+    nobody = changed(seen, "relay", connections_open=0, service_time=histogram(), relay=RelayFigures())
+    assert limit_of(nobody).sentence == "nobody is connected to the tap"
 
 
 def target(cpu_s: float = 0.2, *, alive: bool = True) -> ProcessUse:

@@ -34,8 +34,8 @@ def parse_listen(text: str) -> Address:
     text = text.strip().removeprefix(":")
     if text.isascii() and text.isdigit() and int(text) <= MOST_PORT:
         return _HERE, int(text)
-    if text == f"{_HERE}:0":
-        return _HERE, 0
+    if text.endswith(":0"):  # the kernel chooses
+        return parse_target(f"{text[:-1]}1")[0], 0
     return parse_target(text)
 
 

@@ -161,6 +161,7 @@ ADVICE: Mapping[Kind, tuple[Advice, ...]] = {
         _besides("the network between the two loses or delays what is sent"),
     ),
     Kind.SERVER: (_MORE_CLIENTS, _besides("--pid: what a server on this machine uses")),
+    Kind.TARGET: (_besides("look at the target: the time is spent there"),),
     Kind.CLIENTS: (_besides("start clients: sockscope swarm HOST:PORT"),),
     Kind.LATENCY: (_MORE_CLIENTS, _up("permits", "more requests in flight at a time")),
     Kind.SCREEN: (_besides("a faster terminal, or a smaller one"),),

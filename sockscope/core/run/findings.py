@@ -45,6 +45,7 @@ from sockscope.core.run.offered import generator, rate_reached
 from sockscope.core.run.on_purpose import injected_delay, injected_failures, injected_refusals
 from sockscope.core.run.overdue import dropped, lost, overdue, timeouts, unanswered
 from sockscope.core.run.snapshot import RunState, Snapshot
+from sockscope.core.run.tapped import tapped, unreached
 from sockscope.core.run.used_up import cpu, held_up, machine, occupied, stuck
 
 __all__ = [
@@ -154,6 +155,7 @@ RULES: tuple[Rule, ...] = (
     Rule("connections refused on purpose", (Kind.INJECTED,), injected_refusals),
     Rule("descriptors leaked on purpose", (Kind.INJECTED,), leaked),
     Rule("descriptors", (Kind.DESCRIPTORS,), not_accepting),
+    Rule("target of a tap", (Kind.NO_SERVER,), unreached),
     Rule("ephemeral ports", (Kind.EPHEMERAL_PORTS,), out_of_ports),
     Rule("backlog of a server that serves few at a time", (Kind.BACKLOG,), served_few),
     Rule("accept queue", (Kind.ACCEPT_QUEUE,), overflowed),
@@ -185,6 +187,7 @@ RULES: tuple[Rule, ...] = (
     Rule("pool of connections", (Kind.POOL,), pool),
     # Nothing is: what takes longest.
     Rule("delay or a rate made on purpose", (Kind.INJECTED,), injected_delay),
+    Rule("clients of a tap", (Kind.TARGET, Kind.CLIENTS), tapped),
     Rule("think time", (Kind.THINK_TIME,), think),
     Rule("acknowledgements that are delayed", (Kind.DELAYED_ACK,), delayed_ack),
     Rule("segments that are sent again", (Kind.RETRANSMISSIONS,), retransmissions),

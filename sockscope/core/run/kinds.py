@@ -69,6 +69,7 @@ class Kind(StrEnum):
     DELAYED_ACK = "delayed ACK", "server"
     RETRANSMISSIONS = "retransmissions"
     SERVER = "server"
+    TARGET = "target", "server"
     CLIENTS = "clients"
     LATENCY = "latency"
     SCREEN = "screen"

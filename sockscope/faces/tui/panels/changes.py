@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from sockscope.core import units
+from sockscope.core.roles import RELAY
 from sockscope.core.run.changes import Change
 from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.screen_state import ScreenState
@@ -51,7 +52,7 @@ class ChangesPanel(Panel):
                 Content("Turn a knob, and its effect"),
                 Content("appears here in figures."),
                 Content(""),
-                Content("} more permits   t TCP/UDP"),
+                Content(_HINT_OF_TAP if state.snapshot.experiment.role == RELAY else _HINT),
             ]
         content = Content("\n").join(pieces)
         if content != body.content_shown:
@@ -65,6 +66,9 @@ class ChangesPanel(Panel):
         return "\n\n".join(
             "\n".join(line.plain for line in _change_lines(change, 60)) for change in _changes(self.state)
         )
+
+
+_HINT, _HINT_OF_TAP = "} more permits   t TCP/UDP", "F faults on the link"
 
 
 def _changes(state: ScreenState) -> list[Change]:

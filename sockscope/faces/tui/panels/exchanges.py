@@ -330,7 +330,7 @@ def _passing(capture: Capture, passing: Passing, started_s: float, *, short: boo
     """Return the times of an exchange that a tap has seen: each of them is its own."""
     exchange, begin_s = capture.exchange, capture.exchange.time_s
     number = numbered(RELAY, exchange.conn_id)
-    at = f"  came in at {exchange.tap}" if exchange.tap else ""
+    at = f" at {exchange.tap}" if exchange.tap else ""
     speaks = f" {capture.framing}" if capture.framing not in ("", "datagram") else ""
     carried = carrier(capture.transport, family_name(split_address(capture.remote_address)[0]), False)
     first = passing.read_s or begin_s
@@ -351,7 +351,7 @@ def _passing(capture: Capture, passing: Passing, started_s: float, *, short: boo
             steps.append(("back", _after(passing.passed_back_s, first), f"to the client{adds}"))
         else:
             steps.append(("back", units.DASH, "a fault holds it back, or the client has gone"))
-    lines = [f"{carried}{speaks}   {capture.remote_address} ⇄ {number} {capture.local_address} ⇄{at}"]
+    lines = [f"{carried}{speaks}   {capture.remote_address} ⇄ {number}{at} ⇄ {capture.local_address}"]
     if short:
         lines.append("  ".join(f"{name} {time}" for name, time, _ in steps))
         lines.append(steps[-1][-1])

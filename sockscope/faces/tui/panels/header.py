@@ -140,8 +140,8 @@ def _what(state: ScreenState, most: int, *, clock: bool = True) -> Content:
     spoken = protocol_of(snapshot.experiment.value)
     if role.relay is not None and role.relay.taps:
         taps = role.relay.taps
-        model = f"to {taps[0].target}" + (f" and {len(taps) - 1} more" if len(taps) > 1 else "")
-        place = plain(role.serves_as)
+        more = f" and {len(taps) - 1} more" if len(taps) > 1 else ""
+        spoken, model, place = "", f"tap of {taps[0].target}{more}", plain(role.serves_as)
     address = f"{spoken} at {snapshot.address}" if spoken else snapshot.address
     parts = [carrier, plain(address), model, snapshot.loop_name, place, cipher]
     if (rate := snapshot.tuning.rate) and snapshot.swarm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from sockscope.core.config.experiment import FIELDS
@@ -37,10 +38,11 @@ class KnobLayout(NamedTuple):
     rows: int
 
     @classmethod
-    def of(cls, width: int, height: int) -> KnobLayout:
-        """Return the layout for a size."""
+    def of(cls, width: int, height: int, lacking: Collection[str] = ()) -> KnobLayout:
+        """Return the layout for a size, without the knobs that the run is ``lacking``."""
         is_short = height <= 2
-        keys = SHORT if is_short else KNOBS
+        there = tuple(key for key in KNOBS if key not in lacking)
+        keys = tuple(key for key in SHORT if key in there) or there[: len(SHORT)] if is_short else there
         # What is told about the chosen one stands below.
         room = max(1, height - (_TOLD if height > 3 * _TOLD else 1))
         columns = 2 if len(keys) > room and width >= 2 * NARROWEST else 1

@@ -109,9 +109,17 @@ class KnobList(Widget, can_focus=True):
         self._flashing: frozenset[str] = frozenset()
         self._idle: Mapping[str, str] = {}
         self._choices: dict[str, tuple[str, ...]] = {}
+        self._lacking: frozenset[str] = frozenset()
         self._places_now = KnobLayout.of(0, 0)
 
     # What the panel sets.
+
+    def do_without(self, lacking: frozenset[str]) -> None:
+        """Show no knobs that the run has not got and never will."""
+        if lacking != self._lacking:
+            self._lacking = lacking
+            self._places_now = KnobLayout.of(*self.size, lacking)
+            self.refresh()
 
     def show(
         self,
@@ -178,7 +186,7 @@ class KnobList(Widget, can_focus=True):
         """Where the knobs stand; Textual looks for the size of a widget all over the screen."""
         width, height = self.size
         if (width, height) != (self._places_now.width, self._places_now.height):
-            self._places_now = KnobLayout.of(width, height)
+            self._places_now = KnobLayout.of(width, height, self._lacking)
         return self._places_now
 
     @property

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
+from sockscope.core.config.applicability import unknown_fields
 from sockscope.core.config.experiment import FIELDS, FIELDS_BY_ATTRIBUTE
 from sockscope.core.config.fields import Kind, Value
 from sockscope.core.config.tuning import Tuning
+from sockscope.core.roles import RELAY
 from sockscope.core.run.snapshot import Snapshot
 from sockscope.errors import ConfigError
 from sockscope.faces.tui.messages import TuningRequested, ValueRefused
@@ -61,6 +63,8 @@ class KnobsPanel(Panel):
         notes = {"loop": "N!" if chosen_loop != snapshot.experiment.loop else ""}
         knobs = self.query_one(KnobList)
         choices = {"server": state.servers}
+        if snapshot.experiment.role == RELAY:
+            knobs.do_without(unknown_fields(RELAY))
         knobs.show(values, notes, _facts(snapshot), self._flashing(state), state.idle, choices)
         self.resubtitle(f"{knobs.hidden} more  , all" if knobs.hidden else "")
         rolling = (snapshot.swarm.rolling if snapshot.swarm else 0) + (

@@ -17,6 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from sockscope.core.config.experiment import FIELDS
+from sockscope.core.roles import RELAY
 from sockscope.core.run.snapshot import Cursors
 from sockscope.errors import ConfigError, sentence
 from sockscope.faces.tui import messages
@@ -123,7 +124,9 @@ class DashboardScreen(Screen[None]):
         self._panels = {entry.id: self.query_one(f"#{entry.id}", Panel) for entry in PANELS}
         self._chosen = {entry.kind: self._panels[entry.id] for entry in reversed(PANELS)}
         # Of all faces and listings the one that was called last, and who is in front of each group.
-        self._face = next(self._panels[entry.id] for entry in PANELS if entry.kind in FACES)
+        # A map of clients tells nothing where there are none of ours.
+        faces = (Kind.LISTING,) if self._session.experiment.role == RELAY else FACES
+        self._face = next(self._panels[entry.id] for entry in PANELS if entry.kind in faces)
         self._fronts: dict[str, Panel] = {}
         self._is_for_room = False
         self._place_of: dict[Panel, Place | None] = {}
