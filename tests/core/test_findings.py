@@ -284,7 +284,7 @@ def test_a_server_alone_waits_for_clients() -> None:
         ({"connections_opened": 4, "unreached": 4}, 0, Kind.NO_SERVER,
          "127.0.0.1:80 cannot be reached for 4 of 4 connections, which were reset"),
         ({}, 0, Kind.CLIENTS, "no request is told apart on 4 connections; 0 B passed"),
-        ({}, 100, Kind.TARGET, "clients wait for the target for 50 % of the time that they are connected"),
+        ({}, 100, Kind.TARGET, "clients wait for the target for 51 % of the time that they are connected"),
         ({}, 10, Kind.CLIENTS, "clients ask nothing for 95 % of the time that they are connected"),
     ],
 )  # fmt: skip
