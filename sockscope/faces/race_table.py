@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 
 from sockscope.core.config.experiment import FIELDS, Experiment
-from sockscope.core.results.contest import Contest
+from sockscope.core.results.contest import Contest, usual_verdict
 from sockscope.core.results.lateness import late_told
 from sockscope.core.results.spread import Spread
 from sockscope.core.results.standing import (
@@ -46,7 +47,7 @@ LIMITS: Mapping[str, str] = {
     SERVER: "the servers had no CPU left: their own cost is compared",
     CLIENTS: "the clients had no CPU left: the servers could do more than is seen here",
     BOTH: "neither the servers nor the clients had any CPU left",
-    NEITHER: "neither used up a core; they waited for the service time, for each other, or for a core",
+    NEITHER: "neither used up a core",
     SHARED: "one CPU, which the servers and the clients share",
     MIXED: "not the same for all; see the column limit",
 }
@@ -231,12 +232,20 @@ def _sum(spread: Spread) -> float | None:
 # Remarks.
 
 
+def _verdicts(standing: Standing) -> str:
+    """Return what limited how many contestants, where that was looked at, to end a sentence."""
+    found = (usual_verdict(laps) for laps in standing.laps.values())
+    kinds = Counter(str(one.kind) for one in found if one is not None)
+    told = ", ".join(f"{kind} ({count:,})" for kind, count in kinds.most_common())
+    return f": {told}" if told else "; they waited for the service time, for each other, or for a core"
+
+
 def remarks(standing: Standing, table: Sequence[StandingRow]) -> list[str]:
     """Return in sentences what one needs to know to read the table right."""
     contest, table = standing.contest, tuple(table)
     said = []
     if (limit := overall_limit(table)) in LIMITS:
-        said.append(f"limit: {LIMITS[limit]}")
+        said.append(f"limit: {LIMITS[limit]}{_verdicts(standing) if limit == NEITHER else ''}")
     busy = [row.figures["others_cpu_ratio"].median or 0.0 for row in table]
     if busy and (most := max(busy)) >= OTHERS_RATIO:
         said.append(

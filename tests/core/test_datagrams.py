@@ -97,3 +97,12 @@ def test_of_a_relay_between_the_ends_every_datagram_is_told_too() -> None:
 def test_there_are_none_over_tcp_and_none_are_lost_over_unix_sockets() -> None:
     assert flows(replace(LOSSES, tuning=Tuning())) == (None, None)
     assert flows(replace(LOSSES, tuning=Tuning(transport="udp", family="unix"))) == (None, None)
+
+
+def test_drops_are_not_known_where_the_kernel_tells_of_none() -> None:
+    elsewhere = replace(LOSSES.resources, kernel_udp=None)
+    for dropped, told in ((0, None), (380, 380)):
+        counted = replace(LOSSES.roles["server"].totals, datagrams_dropped=dropped)
+        flow, _ = flows(replace(changed(LOSSES, "server", totals=counted), resources=elsewhere))
+        assert flow is not None
+        assert flow.receive_buffer == told

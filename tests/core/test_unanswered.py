@@ -36,7 +36,7 @@ ASKED = Totals(requests=4, timeouts=4)
             ELSEWHERE,
             ASKED,
             "timeout",
-            "the server sent nothing within 1.00 s (--timeout); does it",
+            "the server sent nothing within 1.00 s (--timeout); is it slower, or does it",
         ),
         (ELSEWHERE, Totals(requests=4, unexpected=4, bytes_in=9), "9 B unasked", "9 B unasked"),
         (
@@ -55,7 +55,7 @@ ASKED = Totals(requests=4, timeouts=4)
             replace(ELSEWHERE, until_line="/x/", unasked="count"),
             Totals(requests=4, timeouts=4, unexpected=2, bytes_in=12),
             "timeout",
-            "12 B arrived, but no whole answer; does one end as --until-line says?",
+            "12 B arrived, but no whole answer within 1.00 s (--timeout); does one end as --until-line says?",
         ),
         (OWN, Totals(requests=4, connections_closed=4), "EOF", "connections end before the first byte of an"),
         (

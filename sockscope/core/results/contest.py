@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -236,6 +237,13 @@ def verdict_of(server: Snapshot, swarm: Snapshot, experiment: Experiment) -> Fin
         state=RunState.RUNNING,
     )
     return limit_of(whole)
+
+
+def usual_verdict(laps: Sequence[Lap]) -> Finding | None:
+    """Return the latest verdict of the kind that most slices have; None where none has one."""
+    told = [lap.verdict for lap in laps if lap.verdict is not None]
+    kinds = Counter(one.kind for one in told)
+    return max(told, key=lambda one: (kinds[one.kind], told.index(one)), default=None)
 
 
 def used_by(role: str, window: Snapshot) -> list[ProcessUse]:

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sockscope.core.results.axis import Axis, Number
-from sockscope.core.results.contest import Lap, laps_by_figure
+from sockscope.core.results.contest import laps_by_figure, usual_verdict
 from sockscope.core.results.design import Design, Step, curves_of
 from sockscope.core.results.lateness import is_mostly_late
 from sockscope.core.results.search import Found, found
@@ -149,7 +148,7 @@ def curves(design: Design, standing: Standing) -> tuple[Curve, ...]:
             laps = standing.laps.get(step.name, ())
             figures = {name: Spread.of(values) for name, values in laps_by_figure(laps).items()}
             limit, fault = limit_of(by_name[step.name], figures), standing.faults.get(step.name, "")
-            measured.append(Measured(step, figures, limit, fault, _usual(laps), is_mostly_late(laps)))
+            measured.append(Measured(step, figures, limit, fault, usual_verdict(laps), is_mostly_late(laps)))
         curve = Curve(design.axes[0], of, tuple(measured), None, None)
         if design.find is not None:
             curve = replace(curve, found=_found(design, standing))
@@ -158,13 +157,6 @@ def curves(design: Design, standing: Standing) -> tuple[Curve, ...]:
             curve = _bent(curve)
         curves.append(curve)
     return tuple(curves)
-
-
-def _usual(laps: Sequence[Lap]) -> Finding | None:
-    """Return the latest verdict of the kind that most rounds have."""
-    told = [lap.verdict for lap in laps if lap.verdict is not None]
-    kinds = Counter(one.kind for one in told)
-    return max(told, key=lambda one: (kinds[one.kind], told.index(one)), default=None)
 
 
 def _found(design: Design, standing: Standing) -> Found | None:

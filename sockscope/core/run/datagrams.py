@@ -20,7 +20,8 @@ _SKEW = 2
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The datagrams of one direction; None is not known, where the other end is not of this run.
+    """The datagrams of one direction; None is not known: where the other end is not of this run, or the
+    kernel does not tell (``receive_buffer``, but on Linux).
 
     ``sent`` is what the sender has handed to the kernel. Of that ``received`` were read by the other end, and
     ``late`` were, too, but answer requests that had timed out. ``send_buffer``: the kernel did not take them
@@ -84,6 +85,9 @@ def flows(snapshot: Snapshot) -> tuple[Flow | None, Flow | None]:
         unheard: int,
     ) -> Flow:
         counted = _relayed(_counted(sender, receiver), passed)
+        if kernel is None and not counted.receive_buffer:
+            # The kernel tells of no drops, of a socket either.
+            counted = replace(counted, receive_buffer=None)
         if sender is None or receiver is None:
             return counted
         most_since = _most_since(sender, skew_s, snapshot.measured_s)

@@ -22,7 +22,7 @@ from sockscope.core.run.figures import UNANSWERED_S
 from sockscope.core.run.held import admission
 from sockscope.core.run.kinds import Kind
 from sockscope.core.run.little import accounted_ratio
-from sockscope.core.run.unanswered import UNDERSTOOD, what_came
+from sockscope.core.run.unanswered import nothing_came, what_came
 from sockscope.core.run.used_up import cpu, held_up, machine, occupied, stuck
 
 
@@ -182,5 +182,5 @@ def _says_little(seen: Seen) -> list[str]:
     if (target := seen.target) is not None and target.cpu_ratio is not None:
         told.append(f"the target is at {units.format_ratio(target.cpu_ratio)} of a core")
     if not (totals.responses or totals.bytes_in):
-        told.append(f"the server sent nothing; {UNDERSTOOD}")
+        told.append(nothing_came(seen.window))
     return told

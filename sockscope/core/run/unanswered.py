@@ -47,8 +47,15 @@ def why_unanswered(snapshot: Snapshot) -> str:
         return f"the server does not accept: {connections_wait(swarm.backlog)} in its backlog"
     if totals.datagrams_held * 2 > totals.requests:
         return f"the server does not read: {counted(totals.datagrams_held, 'request')} found its queue full"
-    within = f" within {format_duration(tuning.request_timeout_s)} (--timeout)" if totals.timeouts else ""
-    return f"the server sent nothing{within}; {UNDERSTOOD}"
+    return nothing_came(snapshot)
+
+
+def nothing_came(snapshot: Snapshot) -> str:
+    """Return that nothing came for requests, in the time that they had, and what to ask oneself."""
+    if not snapshot.main.totals.timeouts:
+        return f"the server sent nothing; {UNDERSTOOD}"
+    within = format_duration(snapshot.tuning.request_timeout_s)
+    return f"the server sent nothing within {within} (--timeout); is it slower, or {UNDERSTOOD}"
 
 
 def not_asked(snapshot: Snapshot) -> str:
@@ -68,6 +75,8 @@ def what_came(snapshot: Snapshot) -> str:
         if totals.responses or not totals.bytes_in:
             return ""
         came = f"{format_bytes(totals.bytes_in)} arrived, but no whole answer"
+        if totals.timeouts:
+            came += f" within {format_duration(snapshot.tuning.request_timeout_s)} (--timeout)"
         if not (ends := snapshot.experiment.ends):
             return f"{came}; how does one end? (--as, --framing, --until, --expect)"
         if totals.errors and (trouble := snapshot.main.last_trouble):
