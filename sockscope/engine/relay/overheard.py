@@ -230,6 +230,16 @@ _BY_NAME: Mapping[str, Told] = {
 }
 
 
+_ENDINGS = {
+    "expect": "messages of {} B",
+    "until": "messages until {}",
+    "until_line": "answers until a line {}",
+    "length_field": "messages with their length at {}",
+    "answer": "messages of {}",
+}
+"""What it is called where the experiment says where messages end."""
+
+
 def form_of(experiment: Experiment) -> Told | None:
     """Return how the experiment wants requests and answers to be told apart; None: as they say themselves."""
     if experiment.ends:
@@ -241,7 +251,7 @@ def form_of(experiment: Experiment) -> Told | None:
             requests = NewlineDecoder(MAX_FRAME_BYTES) if isinstance(end, UntilLine) else end.decoder()
             return Framed(overheard, record, requests, end.decoder())
 
-        return Told(ending, f"messages {end.name}")
+        return Told(ending, _ENDINGS[key].format(experiment.value(key)))
     name = experiment.told_apart
     if name == AUTO:
         return None
