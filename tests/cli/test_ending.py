@@ -202,7 +202,6 @@ AT_ONCE = "--request hi --expect 2"
     ("handler", "arguments"),
     [
         ("end_of_file", ""),
-        ("loops", AT_ONCE),
         ("runs_a_command", ""),
         ("takes_them_for_the_loop", AT_ONCE),
         ("takes_them_for_the_loop", "--loop asyncio"),

@@ -380,9 +380,7 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
 
 
 FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-COMMANDS = [
-    "--help", "history", " ".join(("run", *QUICK)), "run -d 0 -i 20ms --json-stream",
-]  # fmt: skip
+COMMANDS = ["--help", " ".join(("run", *QUICK)), "run -d 0 -i 20ms --json-stream"]
 
 
 @FULL
@@ -393,16 +391,14 @@ def test_a_full_disk_is_told_in_a_sentence(command: str) -> None:
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("command", ["--help", "serve"])
-def test_a_closed_output_is_told_in_a_sentence(command: str) -> None:
-    done = shell(f'"$0" {command} <&- >&-')
+def test_a_closed_output_is_told_in_a_sentence() -> None:
+    done = shell('"$0" serve <&- >&-')
     assert done.stderr == "sockscope: cannot write to standard output: it is closed\n"
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("command", ["--help", "run -d 0 -i 20ms --json-stream"])
-def test_a_reader_that_is_gone_from_the_beginning_is_no_fault(command: str) -> None:
-    done = shell(f'{{ sleep 0.2; "$0" {command}; echo $? >&2; }} | true')
+def test_a_reader_that_is_gone_from_the_beginning_is_no_fault() -> None:
+    done = shell('{ sleep 0.2; "$0" run -d 0 -i 20ms --json-stream; echo $? >&2; } | true')
     assert done.stderr == "0\n"
 
 
@@ -421,7 +417,7 @@ def test_closed_standard_streams_do_no_harm_to_a_file(tmp_path: Path) -> None:
     assert json.loads(file.read_text())["totals"]["requests"] == 200
 
 
-@pytest.mark.parametrize("where", ["-o -", "-o /dev/stdout", "-o /dev/stderr 2>&1", "--csv -o >(cat)"])
+@pytest.mark.parametrize("where", ["-o -", "-o /dev/stderr 2>&1", "--csv -o >(cat)"])
 def test_output_goes_to_whatever_can_be_written_to(where: str) -> None:
     done = shell(f'"$0" run {" ".join(QUICK)} {"--json" if "csv" not in where else ""} {where} | cat')
     assert (done.returncode, done.stderr) == (0, "")
@@ -526,9 +522,7 @@ def test_sigterm_ends_cleanly() -> None:
 @pytest.mark.parametrize(
     ("transport", "family"),
     [
-        ("--udp", "-4"),
         pytest.param("--tcp", "-6", marks=IPV6.marks),
-        ("--tcp", "--unix"),
         ("--udp", "--unix"),
     ],
 )

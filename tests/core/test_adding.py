@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sockscope.core.events import Event, EventKind
@@ -159,12 +159,14 @@ def runs(draw: st.DrawFn) -> list[Snapshot]:
 parts = st.lists(steps, min_size=1, max_size=2).map(role_at)
 
 
+@settings(max_examples=10)
 @given(runs())
 def test_two_windows_joined_are_the_window_of_both(run: list[Snapshot]) -> None:
     first, second, third = run
     assert plain(joined(window(first, second), window(second, third))) == plain(window(first, third))
 
 
+@settings(max_examples=10)
 @given(runs())
 def test_between_a_snapshot_and_itself_nothing_happened(run: list[Snapshot]) -> None:
     nothing = difference(run[2], run[2])
@@ -177,6 +179,7 @@ def test_between_a_snapshot_and_itself_nothing_happened(run: list[Snapshot]) -> 
         assert process.resources.kernel_udp == KernelUdp(0, 0, 0, 0)
 
 
+@settings(max_examples=10)
 @given(runs())
 def test_from_its_origin_the_window_of_a_run_is_the_run(run: list[Snapshot]) -> None:
     for taken in (*run, window(run[0], run[2])):
@@ -184,6 +187,7 @@ def test_from_its_origin_the_window_of_a_run_is_the_run(run: list[Snapshot]) -> 
         assert all(role.totals == Totals() for role in origin(taken).roles.values())
 
 
+@settings(max_examples=10)
 @given(parts, parts, parts)
 def test_in_which_order_processes_are_added_makes_no_difference(
     one: RoleSnapshot, other: RoleSnapshot, third: RoleSnapshot
@@ -196,6 +200,7 @@ def test_in_which_order_processes_are_added_makes_no_difference(
     assert plain(total(alike)) == plain(total(alike[::-1]))
 
 
+@settings(max_examples=10)
 @given(st.lists(steps, min_size=2, max_size=2), st.lists(steps, min_size=2, max_size=2))
 def test_the_window_of_several_processes_is_that_of_each_added_up(one: list[Step], other: list[Step]) -> None:
     before, after = ([role_at(one[:n]), role_at(other[:n])] for n in (1, 2))
@@ -203,6 +208,7 @@ def test_the_window_of_several_processes_is_that_of_each_added_up(one: list[Step
     assert plain(difference(total(before), total(after))) == plain(total(each))
 
 
+@settings(max_examples=10)
 @given(parts, parts)
 def test_who_has_ended_stays_in_the_counts_alone(live: RoleSnapshot, gone: RoleSnapshot) -> None:
     whole, everybody = total([live, ended(gone)]), total([live, gone])

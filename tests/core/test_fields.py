@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sockscope.core.config.arguments import format_arguments
@@ -34,6 +34,8 @@ WRITTEN = {
     "id_field": "0:2",
 }
 """Of each field that is read further, a value that can be."""
+few = settings(max_examples=6)
+"""For each of eighty fields, which share a dozen ways to be read and written."""
 
 
 def values_of(spec: FieldSpec) -> st.SearchStrategy[Value]:
@@ -68,6 +70,7 @@ def test_every_field_is_described(spec: FieldSpec) -> None:
 
 
 @by_key
+@few
 @given(data=st.data())
 def test_an_exact_value_is_read_back(spec: FieldSpec, data: st.DataObject) -> None:
     value = data.draw(values_of(spec))
@@ -76,6 +79,7 @@ def test_an_exact_value_is_read_back(spec: FieldSpec, data: st.DataObject) -> No
 
 
 @by_key
+@few
 @given(data=st.data())
 def test_what_the_screen_shows_of_a_stepped_value_can_be_typed_again(
     spec: FieldSpec, data: st.DataObject
@@ -88,6 +92,7 @@ def test_what_the_screen_shows_of_a_stepped_value_can_be_typed_again(
 
 
 @numbers_by_key
+@few
 @given(data=st.data(), coarse=st.booleans())
 def test_a_step_goes_its_way_and_stays_in_range(spec: FieldSpec, data: st.DataObject, coarse: bool) -> None:
     value = data.draw(values_of(spec))
@@ -139,6 +144,7 @@ def test_choices_and_flags_go_round() -> None:
 
 
 @by_key
+@few
 @given(text=st.text(max_size=10))
 def test_any_text_is_a_value_or_a_sentence(spec: FieldSpec, text: str) -> None:
     why: str | None

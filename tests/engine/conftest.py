@@ -17,7 +17,7 @@ from tests.waiting import until
 
 BOTH_LOOPS = {
     "test_engine", "test_lens", "test_limiter", "test_server_conformance", "test_server_fuzz",
-    "test_server_options", "test_server_volume", "test_server_work", "test_swarm_udp", "test_task_watch",
+    "test_server_options", "test_server_work", "test_swarm_udp", "test_task_watch",
 }  # fmt: skip
 """What talks to a loop by itself; the rest rests on it."""
 

@@ -9,8 +9,11 @@ from typing import Any
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
+from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.run.adding import difference
 from sockscope.core.run.snapshot import ConnectionQuery, Cursors, Exchange, RoleSnapshot, Snapshot
 from sockscope.engine.engine import Engine
+from sockscope.engine.placement.placed_role import NOTHING
 from sockscope.engine.role import Assignment
 from sockscope.engine.servers.endpoint import Endpoint, ServerContext
 from sockscope.engine.servers.registry import open_endpoint
@@ -47,15 +50,21 @@ async def tune(engine: Engine, **changes: Any) -> None:
 
 
 def swarm_of(engine: Engine, cursors: Cursors | None = None) -> RoleSnapshot:
-    swarm = engine.snapshot(cursors).swarm
-    assert swarm is not None
-    return swarm
+    return _role_of(engine, SWARM, cursors)
 
 
 def server_of(engine: Engine) -> RoleSnapshot:
-    server = engine.snapshot().server
-    assert server is not None
-    return server
+    return _role_of(engine, SERVER)
+
+
+def _role_of(engine: Engine, name: str, cursors: Cursors | None = None) -> RoleSnapshot:
+    """Return what a snapshot tells of one role; who polls need not read the machine and the processes."""
+    if cursors is None and (baseline := engine._baseline) is not None:
+        role, before = engine._placement.read(name, NOTHING), baseline.roles.get(name)
+        return role if before is None else difference(before, role)
+    role = engine.snapshot(cursors).roles.get(name)
+    assert role is not None
+    return role
 
 
 def connections_of(engine: Engine, role: str) -> Snapshot:

@@ -41,11 +41,16 @@ PAIRS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("client", "server"), PAIRS)
-@pytest.mark.parametrize("values", DEEP.values(), ids=DEEP)
-async def test_the_two_ends_count_the_same(client: str, server: str, values: dict[str, Any]) -> None:
-    async with running(client=client, server=server, **values) as engine:
-        await until(lambda: swarm_of(engine).totals.responses > 300)
+@pytest.mark.parametrize(
+    ("client", "server", "name"),
+    [
+        *((*PAIRS[0], name) for name in DEEP),
+        *((*pair, name) for pair, name in zip(PAIRS[1:], DEEP, strict=False)),
+    ],
+)
+async def test_the_two_ends_count_the_same(client: str, server: str, name: str) -> None:
+    async with running(client=client, server=server, **DEEP[name]) as engine:
+        await until(lambda: swarm_of(engine).totals.responses > 150)
     swarm, served = swarm_of(engine).totals, server_of(engine).totals
     assert (swarm.errors, swarm.timeouts, served.errors) == (0, 0, 0)
     assert swarm.requests == swarm.responses == served.requests == served.responses

@@ -185,20 +185,20 @@ async def test_no_more_requests_are_in_flight_than_there_are_permits(kind: dict[
 
 
 @kinds
-@pytest.mark.parametrize(("clients", "permits"), [(1, 0), (7, 0), (7, 3)])
+@pytest.mark.parametrize(("clients", "permits"), [(1, 0), (7, 3)])
 async def test_a_budget_of_requests_is_spent_to_the_last_one(
     kind: dict[str, Any], clients: int, permits: int
 ) -> None:
-    async with running(**kind, clients=clients, permits=permits, requests=333) as engine:
+    async with running(**kind, clients=clients, permits=permits, requests=133) as engine:
         async with asyncio.timeout(60):
             await engine.wait()
         totals = swarm_of(engine).totals
-        assert (totals.requests, totals.responses) == (333, 333)
-        assert server_of(engine).totals.requests == 333
+        assert (totals.requests, totals.responses) == (133, 133)
+        assert server_of(engine).totals.requests == 133
         engine.pause()
         engine.resume()
         await tune(engine, request_bytes=100)
-    assert swarm_of(engine).totals.requests == 333
+    assert swarm_of(engine).totals.requests == 133
 
 
 @kinds
@@ -233,10 +233,10 @@ async def test_pause_holds_what_waits_for_a_permit_too(client: str) -> None:
 async def test_the_client_model_changes_while_the_run_goes_on() -> None:
     async with running(clients=12, permits=5) as engine:
         for client in ("streams", "blocking", "protocol", "selector", "blocking"):
-            await answered(engine, 100)
+            await answered(engine, 40)
             await tune(engine, client=client)
             if client == "blocking":
-                await answered(engine, 100)
+                await answered(engine, 40)
                 await tune(engine, transport="udp" if engine.tuning.transport == "tcp" else "tcp")
             await until_swarm(engine, lambda swarm: not swarm.rolling and swarm.connections_open == 12)
         await answered(engine, 100)
@@ -259,11 +259,11 @@ async def test_who_waits_in_the_backlog_keeps_no_permit_from_who_is_served(
         client=client, clients=served + 5, permits=permits, server=server, request_timeout_s=30.0, grace_s=0.0
     ) as engine:
         await until_swarm(engine, lambda swarm: swarm.connections_open == served + 5)
-        await answered(engine, 200)
+        await answered(engine, 60)
         assert server_of(engine).connections_open == served
         # Whose connections end make room for others, with permits and without.
         await tune(engine, lifetime=5)
-        await answered(engine, 200)
+        await answered(engine, 100)
         await tune(engine, lifetime=0)
         await answered(engine)
         swarm = swarm_of(engine)
@@ -650,7 +650,7 @@ async def test_whatever_a_server_does_every_request_has_one_end(client: str) -> 
         await until_swarm(
             engine,
             lambda swarm: (
-                swarm.totals.responses > 50 and swarm.totals.timeouts > 5 and swarm.totals.errors > 20
+                swarm.totals.responses > 20 and swarm.totals.timeouts > 3 and swarm.totals.errors > 10
             ),
         )
     swarm = swarm_of(engine)
@@ -722,7 +722,7 @@ async def test_a_server_that_answers_and_closes_fails_requests_and_not_the_run(
         tcp_peer(answer_and_close) as port,
         against(port, client=client, clients=20, **values) as engine,
     ):
-        await until_swarm(engine, lambda swarm: swarm.totals.connections_closed > 60)
+        await until_swarm(engine, lambda swarm: swarm.totals.connections_closed > 25)
         assert engine.state is RunState.RUNNING
         assert not engine.error
     counts_add_up(swarm_of(engine))
