@@ -62,9 +62,9 @@ def _role_of(engine: Engine, name: str, cursors: Cursors | None = None) -> RoleS
     if cursors is None and (baseline := engine._baseline) is not None:
         role, before = engine._placement.read(name, NOTHING), baseline.roles.get(name)
         return role if before is None else difference(before, role)
-    role = engine.snapshot(cursors).roles.get(name)
-    assert role is not None
-    return role
+    seen = engine.snapshot(cursors).roles.get(name)
+    assert seen is not None
+    return seen
 
 
 def connections_of(engine: Engine, role: str) -> Snapshot:
