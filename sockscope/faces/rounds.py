@@ -123,6 +123,9 @@ def run_rounds(face: RoundsFace, plan: RoundsPlan, history: History | None = Non
         output.summary({}, face.written(plan.form, standing) + told)
         if chart is not None:
             chart.summary({}, face.chart(standing))
+        if standing.cut_short and not standing.slices_done and not standing.failure:
+            say(f"the {face.kind} was ended before anything was measured")
+            return EXIT_INTERRUPTED
         return face.exit_code(standing, plan)
 
 

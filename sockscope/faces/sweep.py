@@ -88,8 +88,8 @@ class SweepFace(RoundsFace):
         """Return where the generator was the limit, or nothing: a search may go beyond what it can do."""
         if self.design.find is None:
             return late_told(standing.laps)
-        ended = (one.found for one in found if one.found is not None and one.found.generator_bound)
-        return next((f"the search ended at its generator: {one.why_not}" for one in ended), "")
+        late = (one.found for one in found if one.found is not None and one.found.generator_bound)
+        return next((f"the search ended at its generator: {one.why_not}" for one in late if one.complete), "")
 
 
 def sweep_title(design: Design) -> str:

@@ -310,15 +310,20 @@ def test_a_search_that_ends_where_its_generator_is_late_is_generator_bound(
     late_s: float | None, latency_s: float, bound: bool
 ) -> None:
     begun = Design.finding(Experiment(), search("rate=10..1k", rounds=1), slice_s=1.0, warmup_s=0.0)
-    swept = begun.trying([10, 40])
-    broken = (lap(requests_per_s=40.0, schedule_lateness_p99_s=late_s, response_time_p99_s=latency_s),)
-    standing = Standing(swept.contest, laps={"rate=10": (lap(requests_per_s=10.0),), "rate=40": broken})
+    swept = begun.trying([10, 11])
+    broken = (lap(requests_per_s=11.0, schedule_lateness_p99_s=late_s, response_time_p99_s=latency_s),)
+    standing = Standing(swept.contest, laps={"rate=10": (lap(requests_per_s=10.0),), "rate=11": broken})
     (curve,) = curves(swept, standing)
     assert curve.found is not None
-    assert (curve.found.value, curve.found.broken, curve.found.generator_bound) == (10, 40, bound)
+    assert (curve.found.value, curve.found.broken, curve.found.generator_bound) == (10, 11, bound)
     face = SweepFace(Find(swept), {})
     assert face.exit_code(standing, RoundsPlan()) == (EXIT_INVALID if bound else EXIT_OK)
     assert face.exit_code(standing, RoundsPlan(allow_invalid=True)) == EXIT_OK
+    # One that is ended on its way has not ended there.
+    further = begun.trying([10, 40])
+    laps = {"rate=10": standing.laps["rate=10"], "rate=40": broken}
+    halfway = Standing(further.contest, laps=laps, cut_short=True)
+    assert SweepFace(Find(further), {}).exit_code(halfway, RoundsPlan()) == EXIT_OK
 
 
 def test_a_search_tells_what_it_has_found_so_far() -> None:

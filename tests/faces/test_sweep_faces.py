@@ -9,7 +9,8 @@ import pytest
 from sockscope.core.results.scaling import curves
 from sockscope.core.results.standing import Standing
 from sockscope.core.results.usl import Law
-from sockscope.faces.rounds import RoundsForm, RoundsPlan
+from sockscope.errors import EXIT_INTERRUPTED
+from sockscope.faces.rounds import RoundsForm, RoundsPlan, run_rounds
 from sockscope.faces.sweep import SweepFace
 from sockscope.faces.sweep_plot import plotted, positions
 from sockscope.lab.sweep import Sweep
@@ -88,3 +89,14 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().err
     assert "clients=2 could not be measured: killed" in told
     assert "the sweep failed: no request was answered" in told
+
+
+def test_a_sweep_that_is_ended_before_anything_was_measured_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sweep = Sweep(design("clients=1,2"))
+    sweep.finish()
+    assert run_rounds(SweepFace(sweep, {}), RoundsPlan(quiet=True)) == EXIT_INTERRUPTED
+    told = capsys.readouterr()
+    assert "0 of 6 rounds" in told.out
+    assert told.err == "sockscope: the sweep was ended before anything was measured\n"

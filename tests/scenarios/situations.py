@@ -202,7 +202,7 @@ SITUATIONS = (
             f"clients are full and the server is at {round(server * 100)} %", kind, ("clients 94 %",),
             processes={"main": Busy(0.05), "server": Busy(server), "clients": Busy(0.94)}, machine=0.9,
         )
-        for server, kind in ((0.79, "client CPU"), (0.81, "CPU"))
+        for server, kind in ((0.84, "client CPU"), (0.86, "CPU"))
     ),
     Situation(
         "peers do not read, and the loop waits for a core at times", "slow readers", swarm=None,

@@ -170,7 +170,9 @@ def _found(design: Design, standing: Standing) -> Found | None:
 
 def _bent(curve: Curve) -> Curve:
     """Return a curve with its knee and its law."""
-    key, known = curve.axis.key, [one for one in curve.steps if one.figures[THROUGHPUT].median]
+    # One that could not be measured to its end would leave few whole rounds for the others.
+    key = curve.axis.key
+    known = [one for one in curve.steps if one.figures[THROUGHPUT].median and not one.fault]
     knee = knee_of(known) if key in BENT and len(known) > 1 else None
     return replace(curve, knee=knee, fit=fit_of(known) if key in SCALED else None)
 

@@ -32,7 +32,7 @@ from sockscope.core.run.snapshot import Snapshot
 
 CPU_FULL_RATIO = 0.93
 """From this share of one core on, running or waiting for it, a process is the limit."""
-NEAR_BUSIEST_RATIO = 0.85
+NEAR_BUSIEST_RATIO = 0.9
 """A process that wants less of a core than this share of what the busiest one wants is not the limit."""
 OCCUPIED_RATIO = 0.9
 """From this share of its time on, a server that works on one request at a time is occupied."""
