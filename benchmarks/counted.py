@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -45,7 +46,11 @@ async def _set_pace(engine: Engine, answers_per_s: float) -> None:
 
 
 async def _count(engine: Engine, name: str, seconds: float, *, pictures: bool) -> int:
-    """Count the instructions of ``seconds``, with pictures or without; return how many answers came."""
+    """Count the instructions of ``seconds``, with pictures or without; return how many answers came.
+
+    Each window begins right after a collection of garbage, so that all have as many.
+    """
+    gc.collect()
     before, end_s = _answers(engine), perf_counter() + seconds
     _CLOCK.count_from_here()
     while (left_s := end_s - perf_counter()) > 0:

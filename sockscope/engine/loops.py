@@ -43,6 +43,24 @@ class Watch(Protocol):
     def on_offloaded(self, call: Any, future: asyncio.Future[Any] | None) -> None:
         """That was handed over, and ``future`` will have its result; None: it was not taken."""
 
+    def on_connecting(self, makes: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """A call makes a transport and a protocol: return what is to be awaited in its place."""
+
+
+class _Hearing:
+    """Who hears what comes to be on a loop, and what makes the tasks of the user's own coroutines.
+
+    One object for all of it: from the 31st attribute on CPython 3.11 keeps those of a loop in a dictionary,
+    for good, and each turn of asyncio's loop is a fifth dearer. asyncio itself has 25.
+    """
+
+    __slots__ = ("factory", "tasks", "watch")
+
+    def __init__(self) -> None:
+        self.watch: Watch | None = None
+        self.tasks = False
+        self.factory: Any = None
+
 
 class _Spared:
     """What our loops have in common: the user's own code cannot end them, nor take the signals from them.
@@ -57,10 +75,11 @@ class _Spared:
     spare: Spare | None = None
     report: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
     claim: Callable[[], object] | None = None
-    _watch: Watch | None = None
-    _hears_tasks = False
-    _factory: Any = None
     _purpose: asyncio.Future[Any] | None = None
+
+    def __init__(self, *args: Any) -> None:
+        self._hearing = _Hearing()
+        super().__init__(*args)
 
     def run_until_complete(self, future: Any) -> Any:
         """Run until ``future`` is done, and return its result."""
@@ -105,8 +124,8 @@ class _Spared:
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Tell of an exception that nobody waits for."""
-        if self._watch is not None:
-            self._watch.on_exception(context)
+        if self._hearing.watch is not None:
+            self._hearing.watch.on_exception(context)
         if self.report is not None:
             self.report(self, context)  # type: ignore[arg-type]
         else:
@@ -138,25 +157,26 @@ class _Spared:
         differ between versions of Python.
         """
         eager = getattr(asyncio, "eager_task_factory", None)
-        self._factory = None if factory is eager else factory
+        self._hearing.factory = None if factory is eager else factory
         self._set_factory()
 
     def get_task_factory(self) -> Any:
         """Return the one that was set, unless it is the eager one."""
-        return self._factory
+        return self._hearing.factory
 
     def watch_with(self, watch: Watch | None) -> None:
         """Let ``watch`` hear what comes to be on this loop, from now on; None: nobody."""
-        self._watch = watch
+        self._hearing.watch = watch
         self.hear_tasks(watch is not None)
 
     def hear_tasks(self, hears: bool) -> None:
         """Let the watch hear of each task that is made, or not: it costs some microseconds each."""
-        self._hears_tasks = hears
+        self._hearing.tasks = hears
         self._set_factory()
 
     def _set_factory(self) -> None:
-        factory, watch = self._factory, self._watch if self._hears_tasks else None
+        hearing = self._hearing
+        factory, watch = hearing.factory, hearing.watch if hearing.tasks else None
 
         def made(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> Any:
             code = getattr(coroutine, "cr_code", None)
@@ -175,7 +195,7 @@ class _Spared:
         self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
         """Call ``func`` in a thread of an executor, by default the loop's own; return a future."""
-        run, watch = super().run_in_executor, self._watch  # type: ignore[misc]
+        run, watch = super().run_in_executor, self._hearing.watch  # type: ignore[misc]
         future: asyncio.Future[T] | None = None
         if executor is not None or watch is None:
             future = run(executor, func, *args)
@@ -187,6 +207,22 @@ class _Spared:
         finally:
             watch.on_offloaded(call, future)
 
+    def create_connection(self, *args: Any, **more: Any) -> Any:
+        """Connect over TCP, or take a socket that is connected; await the transport and the protocol."""
+        return self._heard(super().create_connection(*args, **more))  # type: ignore[misc]
+
+    def create_unix_connection(self, *args: Any, **more: Any) -> Any:
+        """Connect over a Unix socket; await the transport and the protocol."""
+        return self._heard(super().create_unix_connection(*args, **more))  # type: ignore[misc]
+
+    def create_datagram_endpoint(self, *args: Any, **more: Any) -> Any:
+        """Open a datagram socket; await the transport and the protocol."""
+        return self._heard(super().create_datagram_endpoint(*args, **more))  # type: ignore[misc]
+
+    def _heard(self, makes: Any) -> Any:
+        watch = self._hearing.watch
+        return makes if watch is None else watch.on_connecting(makes)
+
     def stop(self) -> None:
         """Stop when what is under way in this turn is done."""
         if self._purpose is None or self._purpose.done() or self.spare is None or not self.spare(None):
@@ -194,11 +230,16 @@ class _Spared:
 
 
 class SelectorLoop(_Spared, asyncio.SelectorEventLoop):
-    """asyncio's own loop; ``selector`` is what it waits in."""
+    """asyncio's own loop."""
 
     def __init__(self) -> None:
-        self.selector = selectors.DefaultSelector()
-        super().__init__(self.selector)
+        super().__init__(selectors.DefaultSelector())
+
+    @property
+    def selector(self) -> selectors.BaseSelector:
+        """What it waits in."""
+        selector: selectors.BaseSelector = self._selector  # type: ignore[attr-defined]
+        return selector
 
 
 if sys.platform != "win32":

@@ -283,4 +283,3 @@ async def test_transports_of_tasks_that_have_ended_are_told_until_they_are_close
         await until(lambda: not watch.view.unclosed)
     server.close()
     await server.wait_closed()
-    assert "create_connection" not in vars(asyncio.get_running_loop())

@@ -11,12 +11,12 @@ import heapq
 import sys
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from itertools import islice
 from time import perf_counter, thread_time
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from sockscope.core.run.tasks import (
     GROWTH_LOOKS,
@@ -66,6 +66,7 @@ USERS, SOCKSCOPES, LIBRARYS = range(3)
 _whose: dict[str, int] = {}
 """Whose a file of code is."""
 
+T = TypeVar("T")
 Task = asyncio.Task[Any]
 
 
@@ -132,7 +133,7 @@ class TaskWatch:
     """Knows the tasks of the running loop from :meth:`begin` to :meth:`end`.
 
     Loops that are not ours tell nothing when they make a task: ages are then at least those since the first
-    look, and nothing is known of the default executor.
+    look, and nothing is known of the default executor, nor of transports.
     """
 
     def __init__(self) -> None:
@@ -143,7 +144,7 @@ class TaskWatch:
         self._births_left = MOST_BIRTHS
         self._words = Words()
         self._offloads = Offloads()
-        self._transports = Transports(self._loop, _maker)
+        self._transports = Transports(_maker)
         self._raised = RaisedTable()
         self._timer: asyncio.TimerHandle | None = None
         self._began_s = 0.0
@@ -165,7 +166,6 @@ class TaskWatch:
         self._began_s = perf_counter()
         for task in asyncio.all_tasks(self._loop):
             self._take(task, self._began_s, heard=False)
-        self._transports.begin()
         if self._tells:
             self._loop.watch_with(self)
         self._timer = self._loop.call_later(0.05, self._look)
@@ -176,7 +176,6 @@ class TaskWatch:
             self._timer.cancel()
         if self._tells:
             self._loop.watch_with(None)
-        self._transports.end()
         self._seen.clear()
 
     # What the loop tells.
@@ -209,6 +208,10 @@ class TaskWatch:
     def on_offloaded(self, call: Offload, future: asyncio.Future[Any] | None) -> None:
         """That was handed over."""
         self._offloads.submitted(call, future)
+
+    def on_connecting(self, makes: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """A call makes a transport: return what is to be awaited in its place."""
+        return self._transports.hearing(makes)
 
     # Control.
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from sockscope.core.run.tasks import Unclosed
 from sockscope.engine.lens.await_chain import Link, place_of_code
@@ -16,7 +15,7 @@ from sockscope.engine.lens.await_chain import Link, place_of_code
 MOST_TRANSPORTS = 1_000
 """Transports that are remembered; those that are made while so many are open are not."""
 MOST_PLACES = 16
-_MAKERS = ("create_connection", "create_unix_connection", "create_datagram_endpoint")
+T = TypeVar("T")
 
 
 class Made:
@@ -43,37 +42,19 @@ class Made:
 
 
 class Transports:
-    """Hears of what is connected by own code on a loop, from :meth:`begin` to :meth:`end`."""
+    """Hears of what own code connects: :meth:`hearing` is awaited in the place of what makes a transport."""
 
-    def __init__(self, loop: Any, maker: Callable[[Any], Link | None]) -> None:
-        self._loop = loop
+    def __init__(self, maker: Callable[[Any], Link | None]) -> None:
         self._maker = maker
         self._made: list[Made] = []
 
-    def begin(self) -> None:
-        """Stand before the calls of the loop that make transports."""
-        for name in _MAKERS:
-            # Not by way of the loop's `__dict__`: once that was asked for, CPython 3.11 keeps the attributes
-            # in it, and every call of a method of the loop is dearer for good.
-            with contextlib.suppress(AttributeError):  # no such call, or no room for another
-                setattr(self._loop, name, self._hearing(getattr(self._loop, name)))
-
-    def end(self) -> None:
-        """Leave the loop as it was."""
-        for name in _MAKERS:
-            with contextlib.suppress(AttributeError):
-                delattr(self._loop, name)
-        self._made.clear()
-
-    def _hearing(self, make: Callable[..., Any]) -> Callable[..., Any]:
-        async def made(*args: Any, **more: Any) -> Any:
-            transport, protocol = await make(*args, **more)
-            place = self._maker(sys._getframe(1))
-            if place is not None and len(self._made) < MOST_TRANSPORTS:
-                self._made.append(Made(transport, place))
-            return transport, protocol
-
-        return made
+    async def hearing(self, makes: Coroutine[Any, Any, T]) -> T:
+        """Await what makes a transport and a protocol, and remember that one if own code awaits it."""
+        made: Any = await makes
+        place = self._maker(sys._getframe(1))
+        if place is not None and len(self._made) < MOST_TRANSPORTS:
+            self._made.append(Made(made[0], place))
+        return made  # type: ignore[no-any-return]
 
     def unclosed(self) -> tuple[Unclosed, ...]:
         """Return where those were made that are open although their task has ended, most of them first."""
