@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
+from random import uniform
 from time import perf_counter, thread_time
 from types import CodeType
 from typing import Any, Protocol
 
-MOST_TURNS_PER_S = 10_000
-"""More turns than these are not timed one by one all the time."""
-RESTS = 4
-"""Intervals between heartbeats that are not timed then, for each that is."""
+TIMED_TURNS_PER_S = 2_500
+"""About so many turns are timed where there are more: timing all would cost more than half a per cent."""
+MOST_RESTS = 15
+"""Intervals between heartbeats that are not timed then, on average, for each that is: what is shown is an
+old one's for a quarter of a second at most."""
 
 
 class Meter(Protocol):
@@ -77,8 +79,8 @@ class SelectMeter:
     A turn of the loop is a call of ``select``. Callbacks are those of sockets that were ready, and those that
     waited for the turn when it began (``call_soon``); timers are not among them.
 
-    Where a loop makes so many turns that timing them all would cost more than a per cent, every fifth
-    interval between heartbeats is timed, and the others are taken to be like it; a hold counts as it is.
+    Where a loop makes many turns not all of them are timed, but those of an interval between heartbeats now
+    and then, and those of the next ones, a random number, are taken to be like them; a hold counts as it is.
     """
 
     busy_by = "select"
@@ -118,12 +120,12 @@ class SelectMeter:
             self._held_s = 0.0
             self._time()
             return
-        passed = self._passed()
-        if passed.turns > MOST_TURNS_PER_S * passed.length_s and passed.length_s:
-            self._last = passed
+        length_s = perf_counter() - self._since_s
+        if self._tell()[0].turns > 2 * TIMED_TURNS_PER_S * length_s > 0:
+            self._last = passed = self._passed()
             self._counts.add(passed)
             self._end_timing()
-            self._since_s, self._rests = perf_counter(), RESTS
+            self._since_s, self._rests = perf_counter(), _rests(passed.turns / passed.length_s)
 
     def _now(self) -> _Counts:
         now = _Counts()
@@ -164,6 +166,12 @@ class SelectMeter:
     def end(self) -> None:
         """Let the loop wait in its selector as before."""
         self._end_timing()
+
+
+def _rests(turns_per_s: float) -> int:
+    """Return how many intervals are not timed: a random number, lest the loop has a rhythm like that."""
+    mean = min(turns_per_s / TIMED_TURNS_PER_S - 1, MOST_RESTS)
+    return max(round(uniform(0.5, 1.5) * mean), 1)
 
 
 def _timed(select: Any, ready: Sized) -> tuple[Any, Callable[[], tuple[_Counts, float]]]:
