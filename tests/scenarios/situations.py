@@ -173,7 +173,7 @@ SITUATIONS = (
     Situation(
         "our own processes keep each other from a core", "CPU",
         ("server 30 % of one core and waits for it 65 %",),
-        processes={"main": Busy(0.05), "server": Busy(0.3, 0.65), "clients": Busy(0.99, 0.1)}, machine=0.7,
+        processes={"main": Busy(0.05), "server": Busy(0.3, 0.65), "clients": Busy(0.9, 0.1)}, machine=0.7,
     ),
     Situation(
         "our own processes have the cores that they wait for", "machine CPU",
