@@ -4,7 +4,8 @@
 compares neighbours. On one loop everything shares a core: at least 0.4 of the direct rate at 100 connections.
 With server and relay in processes of their own: at least 0.6. At one client the difference of the medians of
 the service time is what the relay adds: at most 60 us. 64 B, no service time; medians over the rounds, with
-the least and the most.
+the least and the most. Last comes what it costs to overhear: requests/s through a tap against those through a
+relay that tells nothing apart, both on the loop of everything else.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ def _experiment(clients: int, transport: str, **values: Any) -> Experiment:
 
 
 @asynccontextmanager
-async def _relay_here(target: str, transport: str) -> AsyncIterator[str]:
+async def _relay_here(target: str, transport: str, told_apart: str = "") -> AsyncIterator[str]:
     tuning = Tuning(transport=transport)
-    relay = Relay(Experiment(tuning))
+    alone: dict[str, Any] = {"role": "relay", "target": target, "told_apart": told_apart}
+    relay = Relay(Experiment(tuning, **(alone if told_apart else {})))
     try:
         yield format_address(await relay.start(Assignment(tuning, 0, split_address(target))))
     finally:
@@ -111,6 +113,32 @@ async def compared(
     return direct_per_s, shares, added_us
 
 
+async def overheard(
+    clients: int, transport: str, told_apart: str, seconds: float, rounds: int
+) -> tuple[list[float], list[float]]:
+    """Return, round by round, the rate through a relay, and the share of it through one that overhears."""
+    rates: list[float] = []
+    shares: list[float] = []
+    here = _experiment(clients, transport, role="server", port=0)
+    async with Engine(here) as server:
+        target = server.snapshot().roles["server"].address
+        async with (
+            _relay_here(target, transport) as plain,
+            _relay_here(target, transport, told_apart) as tap,
+            Engine(_experiment(clients, transport, role="swarm", target=plain)) as relayed,
+            Engine(_experiment(clients, transport, role="swarm", target=tap)) as tapped,
+        ):
+            for engine in (relayed, tapped):
+                await engine.all_connected()
+                engine.pause()
+            for number in range(rounds):
+                order = (relayed, tapped) if number % 2 else (tapped, relayed)
+                found = {engine: await _slice(engine, seconds) for engine in order}
+                rates.append(found[relayed][0])
+                shares.append(found[tapped][0] / (found[relayed][0] or math.nan))
+    return rates, shares
+
+
 def _told(values: list[float], digits: int) -> str:
     median, least, most = statistics.median(values), min(values), max(values)
     return f"{median:,.{digits}f} ({least:,.{digits}f} - {most:,.{digits}f})"
@@ -139,6 +167,16 @@ def main() -> None:
             print(
                 f"  {clients:4} clients: direct {_told(rates, 0)} per s, of that through the relay "
                 f"{_told(shares, 2)}, added p50 {_told(added, 0)} us"
+            )
+    print("overhearing, everything on one loop")
+    for told_apart in ("auto", "length"):
+        for clients in options.clients or (100, 1):
+            rates, shares = run_on(
+                "uvloop", overheard(clients, options.transport, told_apart, options.seconds, options.rounds)
+            )
+            print(
+                f"  {clients:4} clients, {told_apart}: relayed {_told(rates, 0)} per s, "
+                f"of that overheard {_told(shares, 2)}"
             )
 
 

@@ -70,7 +70,8 @@ def tapped(
     fixed: dict[str, Value] = {
         "role": RELAY,
         "target": address,
-        "bind": bind,
+        # Without an address it is the loopback, of either family.
+        "bind": "" if listen.strip().removeprefix(":").isdigit() else bind,
         "port": port,
         "family": family_name(bind),
     }

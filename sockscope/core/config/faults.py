@@ -163,8 +163,11 @@ def _not_of_model(kind: FaultKind, tuning: Tuning) -> str:
 
 
 def telling_faults(experiment: Experiment) -> Iterator[FieldFault]:
-    """Yield what tells a tap in two ways where messages end."""
+    """Yield what tells a tap twice where messages end, or where datagrams do."""
     ends = experiment.ends
+    if experiment.tuning.transport == "udp":
+        for key in ends if experiment.told_apart == AUTO else ["told_apart", *ends]:
+            yield FieldFault(key, experiment.value(key), "is for TCP: over UDP a datagram is a message")
     for key in ends[1:]:
         yield FieldFault(key, experiment.value(key), f"cannot be combined with --{_flag(ends[0])}")
     if ends and experiment.told_apart != AUTO:
