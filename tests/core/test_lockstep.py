@@ -1,48 +1,34 @@
-"""What of a turn was several messages is told by both sides, however the bytes are cut."""
+"""What of a turn was several messages is told by both sides."""
 
 from __future__ import annotations
-
-import itertools
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sockscope.core.wire.framing import encode
-from sockscope.core.wire.lockstep import LENGTHS, LINES, Spoken, exchanges_in
+from sockscope.core.wire.framing import decoder_for, encode
+from sockscope.core.wire.lockstep import LENGTHS, LINES, exchanges_in, lengths_in, lines_in
 
 FEW = settings(max_examples=60)
-
-
-def spoken(*parts: bytes) -> Spoken:
-    found = Spoken()
-    for part in parts:
-        found.add(part)
-    return found
-
-
 lines = st.lists(st.text("abc {}:1é", min_size=1, max_size=6).map(lambda s: s.encode() + b"\n"), min_size=1)
 prefixed = st.lists(st.binary(min_size=1, max_size=9).map(lambda data: encode("length", data)), min_size=1)
 
 
 @FEW
-@given(st.one_of(lines, prefixed, st.lists(st.binary(max_size=12))), st.data())
-def test_the_cut_does_not_matter(parts: list[bytes], data: st.DataObject) -> None:
-    whole = b"".join(parts)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
-    ends = [0, *cuts, len(whole)]
-    cut = spoken(*(whole[a:b] for a, b in itertools.pairwise(ends)))
-    bytewise = spoken(*(whole[i : i + 1] for i in range(len(whole))))
-    assert (cut.lines, cut.lengths) == (bytewise.lines, bytewise.lengths)
-    assert (cut.lines, cut.lengths) == (spoken(whole).lines, spoken(whole).lengths)
+@given(lines, prefixed)
+def test_whole_messages_are_counted(some_lines: list[bytes], messages: list[bytes]) -> None:
+    assert lines_in(b"".join(some_lines)) == len(some_lines)
+    assert lengths_in(b"".join(messages)) == len(messages)
+    assert lengths_in(b"".join(messages) + b"\0") == lines_in(b"".join(some_lines)[:-1]) == 0
 
 
 @FEW
-@given(lines, prefixed)
-def test_whole_messages_are_counted(some_lines: list[bytes], messages: list[bytes]) -> None:
-    assert spoken(*some_lines).lines == len(some_lines)
-    assert spoken(*messages).lengths == len(messages)
-    assert spoken(*messages, b"\0").lengths == 0
+@given(st.one_of(st.binary(max_size=40), prefixed.map(b"".join), lines.map(b"".join)))
+def test_what_is_claimed_the_decoder_cuts_without_a_rest(data: bytes) -> None:
+    for framing, count in (("newline", lines_in(data)), ("length", lengths_in(data))):
+        if count:
+            decoder = decoder_for(framing, 0)
+            assert (len(decoder.feed(data)), decoder.pending_bytes) == (count, 0)
 
 
 @pytest.mark.parametrize(
@@ -62,4 +48,4 @@ def test_whole_messages_are_counted(some_lines: list[bytes], messages: list[byte
 def test_a_turn_is_several_exchanges_where_both_sides_say_so(
     asked: bytes, answered: bytes, found: tuple[int, str]
 ) -> None:
-    assert exchanges_in(spoken(asked), spoken(answered)) == found
+    assert exchanges_in(asked, answered) == found

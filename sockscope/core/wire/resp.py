@@ -20,6 +20,9 @@ _AGGREGATES = {ord("*"): 1, ord("~"): 1, ord(">"): 1, ord("%"): 2, ord("|"): 2}
 """Array, set, push, map, attribute: how many values each of their elements is."""
 _COUNT = re.compile(rb"-1|[0-9]{1,19}")
 _DIGITS = len(str(MAX_FRAME_BYTES))
+_ARRAY, _BULK = ord("*"), ord("$")
+MOST_COUNT_BYTES = 24
+"""A line with a count that is longer is looked at more closely."""
 _SMALLEST_BYTES = 3
 """Smallest value: its type and the end of the line."""
 
@@ -38,7 +41,7 @@ class RespDecoder(Stepwise):
 
     def _frame_end(self, start: int, searched: int) -> int:
         """Most values are a line, or one bulk string that is all there."""
-        if self._steps is None and (end := self._simple_end(start)):
+        if self._steps is None and (end := self._simple_end(start) or self._command_end(start)):
             return end
         return super()._frame_end(start, searched)
 
@@ -58,6 +61,25 @@ class RespDecoder(Stepwise):
         elif held[start] not in _LINES:
             return 0
         return end if end - start <= self._limit else 0
+
+    def _command_end(self, start: int) -> int:
+        """Return the offset behind an array of bulk strings, as a command is; 0 where it is none or faulty, or
+        not all there."""
+        held = self._held
+        at = held.find(b"\n", start, start + MOST_COUNT_BYTES) + 1
+        digits = held[start + 1 : at].removesuffix(b"\r\n")
+        if not at or held[start] != _ARRAY or not digits.isdigit():
+            return 0
+        for _ in range(int(digits)):
+            line = at
+            at = held.find(b"\n", line, line + MOST_COUNT_BYTES) + 1
+            digits = held[line + 1 : at].removesuffix(b"\r\n")
+            if not at or held[line] != _BULK or not digits.isdigit():
+                return 0
+            at += int(digits) + 2
+            if at > len(held) or not held.endswith(b"\r\n", line, at):
+                return 0
+        return at if at - start <= self._limit else 0
 
     def message(self) -> Steps:
         """Go through one value."""

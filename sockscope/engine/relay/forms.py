@@ -16,7 +16,7 @@ from sockscope.core.connection import ConnectionRecord
 from sockscope.core.run.snapshot import Payload
 from sockscope.core.wire.framing import Decoder, Frame, FramingError
 from sockscope.core.wire.http import HttpCount, Upgraded
-from sockscope.core.wire.lockstep import Spoken, exchanges_in
+from sockscope.core.wire.lockstep import MOST_BYTES, exchanges_in
 from sockscope.core.wire.postgres import PostgresCount
 from sockscope.core.wire.recognise import BYTES, HTTP, POSTGRES, RESP, TLS, TURNS, is_dns_query
 from sockscope.core.wire.resp import RespDecoder
@@ -84,8 +84,7 @@ class Turns:
     def __init__(self, overheard: Overheard, record: ConnectionRecord) -> None:
         self._overheard = overheard
         self._record = record
-        self._request, self._answer = Saying(), Saying()
-        self._asked, self._answered = Spoken(), Spoken()
+        self._request, self._answer = Saying(MOST_BYTES), Saying(MOST_BYTES)
         self._read_s = self._sent_s = self._passed_back_s = 0.0
         self.heard_s = 0.0
         """When the server has spoken last."""
@@ -96,14 +95,12 @@ class Turns:
         if not self._request.reads:
             self._overheard.asked(self._record)
         self._request.add(data)
-        self._asked.add(data)
         self._read_s, self._sent_s = read_s, sent_s
 
     def answer(self, data: bytes, read_s: float, passed_back_s: float) -> None:
         """The server speaks; where nothing was asked it is a greeting, or goes on after a silence."""
         if self._request.reads:
             self._answer.add(data)
-            self._answered.add(data)
             self.heard_s, self._passed_back_s = read_s, passed_back_s
             self._overheard.answering.add(self)
 
@@ -111,8 +108,7 @@ class Turns:
         """The answer is whole, if one has begun."""
         if not self._answer.reads:
             return
-        count, what = exchanges_in(self._asked, self._answered)
-        self._asked, self._answered = Spoken(), Spoken()
+        count, what = exchanges_in(self._request.whole, self._answer.whole)
         overheard, several = self._overheard, count > 1
         overheard.answering.discard(self)
         if several:
@@ -134,7 +130,10 @@ class Turns:
 class Saying:
     """The first bytes of what one side says, and how much that is."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_data", "_most", "_size", "reads")
+
+    def __init__(self, most: int = CAPTURE_BYTES) -> None:
+        self._most = most
         self._data = b""
         self._size = 0
         self.reads = 0
@@ -142,18 +141,24 @@ class Saying:
 
     def add(self, data: bytes) -> None:
         """More of it has come."""
-        if len(self._data) < CAPTURE_BYTES:
-            self._data += data[: CAPTURE_BYTES - len(self._data)]
+        if not self.reads:
+            self._data = data[: self._most]
+        elif len(self._data) < self._most:
+            self._data += data[: self._most - len(self._data)]
         self._size += len(data)
         self.reads += 1
 
+    @property
+    def whole(self) -> bytes:
+        """All of it; nothing where it is too much to be kept."""
+        return self._data if self._size == len(self._data) else b""
+
     def take(self, merged: bool = False) -> Clip:
         """Return what is kept of it, and begin anew."""
-        said = (
-            self._data
-            if self._size == len(self._data) and self.reads <= 1 and not merged
-            else Payload(self._data, self._size, (), self.reads, merged)
-        )
+        size, reads = self._size, self.reads
+        said: Clip = self._data
+        if size > CAPTURE_BYTES or reads > 1 or merged:
+            said = Payload(self._data[:CAPTURE_BYTES], size, (), reads, merged)
         self._data, self._size, self.reads = b"", 0, 0
         return said
 
