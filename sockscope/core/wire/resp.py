@@ -63,7 +63,7 @@ class RespDecoder(Stepwise):
         return end if end - start <= self._limit else 0
 
     def _command_end(self, start: int) -> int:
-        """Return the offset behind an array of bulk strings, as a command is; 0 where it is none or faulty, or
+        """Return the offset behind an array of bulk strings, as a command is; 0 where it is none, faulty, or
         not all there."""
         held = self._held
         at = held.find(b"\n", start, start + MOST_COUNT_BYTES) + 1
