@@ -83,6 +83,8 @@ class Recorder:
         self._late: list[float] = []
         self.on_late: Callable[[Iterable[float]], None] = self._late.extend
         """Called with how late each request was that an open loop has sent, queued or dropped, in seconds."""
+        self.on_late_by: Callable[[float], None] = self._late.append
+        """The same for one, which is what a relay adds to what it passes on."""
         self._served_after_wait = Histogram()
         self._answered_after_wait = Histogram()
         self._fold_timer: asyncio.TimerHandle | None = None

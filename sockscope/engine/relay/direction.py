@@ -28,12 +28,16 @@ class Direction:
     ``seed`` is that of the run: the same one makes the same faults of the same data.
     """
 
-    __slots__ = ("_seed", "datagrams", "faults", "impaired", "line", "name", *_COUNTED)
+    __slots__ = (
+        "_seed", "datagrams", "faults", "impaired", "line", "name", "whole", "whole_bytes", *_COUNTED,
+    )  # fmt: skip
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
         """``up``: from the clients to the server, or ``down``."""
         self._seed = 2 * seed + (name == DOWN)
+        self.whole = self.whole_bytes = 0
+        """Reads that were written whole at once: one count for both, until somebody looks."""
         self.reads = self.bytes_in = self.writes = self.bytes_out = 0
         self.datagrams_in = self.datagrams_out = 0
         self.held = self.held_bytes = 0
@@ -63,4 +67,9 @@ class Direction:
 
     def passed(self) -> Passed:
         """Return the counts of this moment."""
+        whole, size, self.whole, self.whole_bytes = self.whole, self.whole_bytes, 0, 0
+        self.reads += whole
+        self.bytes_in += size
+        self.writes += whole
+        self.bytes_out += size
         return Passed(**dict(zip(_COUNTED, _counts_of(self), strict=True)), impaired=replace(self.impaired))
