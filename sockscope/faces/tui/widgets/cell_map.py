@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from math import ceil
+from operator import ne
 from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
@@ -29,7 +30,10 @@ MOST_KINDS = 12
 """Kinds that there can be; each has a component class, ``cell-map--kind-0`` and so on."""
 _MOST_ROWS = 4
 """Rows of text that a cell takes at most."""
-_RUNS = re.compile(rb"(.)\1*", re.DOTALL)
+_RUNS = re.compile(b"|".join(re.escape(bytes([kind])) + b"+" for kind in range(MOST_KINDS)))
+"""Cells of one kind next to each other; an alternative for each kind is found faster than a group again."""
+_SINGLE = [bytes([kind]) for kind in range(MOST_KINDS)]
+_POINTED = Style(reverse=True, bold=True)
 _NICE = ((10, 1.3), (5, 1.15), (1, 1.0))
 """How much better a map reads whose rows hold a multiple of so many cells."""
 
@@ -41,6 +45,11 @@ class Layout(NamedTuple):
     width: int
     height: int
     each: int = 1
+
+    @property
+    def filled(self) -> int:
+        """How many columns of a cell are its character's; the rest is the gap."""
+        return self.width - (self.width >= 3)
 
 
 def layout_of(count: int, width: int, height: int) -> Layout:
@@ -68,6 +77,18 @@ def in_proportion(kinds: bytes, cells: int) -> bytes:
     most = max(shares, key=lambda kind: shares[kind])
     shares[most] = max(1, shares[most] + cells - sum(shares.values()))
     return b"".join(bytes([kind]) * share for kind, share in shares.items())[:cells]
+
+
+class _Segments(dict[bytes, Segment]):
+    """What cells of one kind next to each other look like, made when they are looked up first."""
+
+    def __init__(self, cell_map: CellMap) -> None:
+        super().__init__()
+        self._cell_map = cell_map
+
+    def __missing__(self, run: bytes) -> Segment:
+        segment = self[run] = self._cell_map.segment(run)
+        return segment
 
 
 class CellMap(Widget, can_focus=True):
@@ -108,7 +129,8 @@ class CellMap(Widget, can_focus=True):
         self._rows: list[bytes] = []
         self._layout = Layout(1, 1, 1)
         self._styles: list[Style] = []
-        self._segments: dict[tuple[int, int], Segment] = {}
+        self._segments = _Segments(self)
+        self._last: tuple[bytes, int, Strip] | None = None
         self._pointed: int | None = None
 
     def show(self, kinds: bytes) -> None:
@@ -118,6 +140,8 @@ class CellMap(Widget, can_focus=True):
         self._lay_out()
         if self._pointed is not None and self._pointed >= len(kinds):
             self._point_at(None)
+        if self._layout != layout_before:
+            self._forget_drawn()
         if self._layout != layout_before or len(before) != len(self._rows) or not kinds:
             self.refresh()
             return
@@ -169,31 +193,39 @@ class CellMap(Widget, can_focus=True):
 
     def _line(self, row: int) -> Strip:
         layout, kinds, styles = self._layout, self._rows[row], self._kind_styles()
-        filled = layout.width - (layout.width >= 3)
-        gap = " " * (layout.width - filled)
         pointed = self._pointed if self._pointed is not None and layout.each == 1 else -1
         here = pointed - row * layout.columns
-        segments: list[Segment] = []
+        if not 0 <= here < len(kinds):
+            here = -1
+        if self._last is not None and self._last[:2] == (kinds, here):
+            return self._last[2]  # each row of cells is several lines of text
         known, base = self._segments, styles[-1]
-        if filled == layout.width and not 0 <= here < len(kinds):
-            for run in _RUNS.finditer(kinds):
-                start, end = run.span()
-                key = kinds[start], end - start
-                segment = known.get(key)
-                if segment is None:
-                    glyph = self._glyphs[key[0]]
-                    segment = known[key] = Segment(glyph * (filled * key[1]), styles[key[0]])
-                segments.append(segment)
+        gap = layout.width - layout.filled
+        if not gap and here < 0 and 2 * sum(map(ne, kinds, kinds[1:])) < len(kinds):
+            segments = [known[run] for run in _RUNS.findall(kinds)]
         else:
-            for place, kind in enumerate(kinds):
-                style = styles[kind] + Style(reverse=True, bold=True) if place == here else styles[kind]
-                segments.append(Segment(self._glyphs[kind] * filled, style))
-                if gap:
-                    segments.append(Segment(gap, base))
+            cells = [known[kind] for kind in _SINGLE[: len(self._glyphs)]]
+            segments = [cells[kind] for kind in kinds]
+            if here >= 0:
+                segments[here] = Segment(segments[here].text, styles[kinds[here]] + _POINTED)
+            if gap:
+                apart = Segment(" " * gap, base)
+                segments = [one for cell in segments for one in (cell, apart)]
         used = len(kinds) * layout.width
         if used < self.size.width:
             segments.append(Segment(" " * (self.size.width - used), base))
-        return Strip(segments, self.size.width)
+        strip = Strip(segments, self.size.width)
+        self._last = kinds, here, strip
+        return strip
+
+    def segment(self, run: bytes) -> Segment:
+        """Return what cells of one kind next to each other look like."""
+        glyph = self._glyphs[run[0]]
+        return Segment(glyph * (self._layout.filled * len(run)), self._kind_styles()[run[0]])
+
+    def _forget_drawn(self) -> None:
+        self._segments.clear()
+        self._last = None
 
     def _kind_styles(self) -> list[Style]:
         """Styles by kind, and behind them the widget's own: looked up once, as it takes long."""
@@ -206,11 +238,11 @@ class CellMap(Widget, can_focus=True):
         """Forget everything that holds a colour."""
         super().notify_style_update()
         self._styles = []
-        self._segments.clear()
+        self._forget_drawn()
 
     def on_resize(self) -> None:
         """Lay the cells out anew."""
-        self._segments.clear()
+        self._forget_drawn()
         self._lay_out()
         self.refresh()
 
