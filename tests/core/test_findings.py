@@ -365,6 +365,13 @@ def test_a_machine_whose_cores_are_all_taken_is_the_limit() -> None:
     assert limit_of(others).limit == "semaphore", "most of the latency is service"
     crowded = limit_of(replace(others, tuning=replace(others.tuning, service_time_s=0.0)))
     assert "the machine's 2 cores are taken, 145 % of a core by other programs: main 10 %" in crowded.sentence
+    over = limit_of(
+        replace(
+            spread({"main": 0.1, "server": 0.2, "clients": 0.2}, machine_busy_s=2.2),
+            tuning=replace(others.tuning, service_time_s=0.0),
+        )
+    )
+    assert "150 % of a core by other programs" in over.sentence, "two cores give no more than two"
     both_full = limit_of(spread({"server": 0.98, "clients": 0.97}, machine_busy_s=2.0))
     assert both_full.who == ("server", "clients")
     assert "the machine's 2 cores" in both_full.sentence

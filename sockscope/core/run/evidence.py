@@ -323,7 +323,7 @@ def machine_told(seen: Seen) -> list[str]:
     taken, cores = machine_ratio(window), window.resources.machine_cores
     if taken is None:
         return []
-    share_taken, are = units.format_ratio(min(taken, 1.0)), "is" if cores == 1 else "are"
+    share_taken, are = units.format_ratio(taken), "is" if cores == 1 else "are"
     told = f"{share_taken} of the machine's {units.counted(cores, 'core')} {are} taken"
     stolen = steal_ratio(window)
     if foreign is not None and foreign - stolen >= OTHERS_RATIO:

@@ -151,11 +151,14 @@ def _late_ratio(used: Resources) -> float | None:
 
 
 def machine_ratio(window: Snapshot) -> float | None:
-    """Return the share of all cores of the machine that was taken, by whatever program; None if unknown."""
+    """Return the share of all cores of the machine that was taken, by whatever program; None if unknown.
+
+    The kernel counts in ticks, in a short window sometimes more than the cores can give: never above 1 here.
+    """
     used = window.resources
     if used.machine_busy_s is None or used.measured_s <= 0:
         return None
-    return used.machine_busy_s / used.measured_s / used.machine_cores
+    return min(used.machine_busy_s / used.measured_s / used.machine_cores, 1.0)
 
 
 def steal_ratio(window: Snapshot) -> float:

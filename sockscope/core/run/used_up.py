@@ -174,7 +174,7 @@ def machine(seen: Seen) -> Finding | None:
     """All cores are taken: by us, or by others while ours wait for one."""
     taken, cores = machine_ratio(seen.window), seen.window.resources.machine_cores
     if taken is None or not seen.at_least(
-        "cores of the machine taken", min(taken, 1.0), "ratio", MACHINE_FULL_RATIO, MACHINE_TIME
+        "cores of the machine taken", taken, "ratio", MACHINE_FULL_RATIO, MACHINE_TIME
     ):
         return None
     ours = sum(process.cpu_ratio or 0.0 for process in seen.processes)
