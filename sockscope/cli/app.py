@@ -255,9 +255,10 @@ def tap(ctx: click.Context, /, listen: str, target: str, **params: Any) -> None:
     """Stand between any client and any server, and see what they say.
 
     LISTEN is a port, HOST:PORT or unix:/path; TARGET is HOST:PORT or unix:/path. Point the client at LISTEN.
-    HTTP/1, Redis and DNS are told apart as they are, TLS passes as bytes, and anything else is told apart by
-    turns: an answer ends when the client speaks again, or after 100 ms of silence. The dashboard opens,
-    unless the output, a duration or --quiet is asked for, or there is no terminal.
+    HTTP/1, websockets, Redis, PostgreSQL and DNS are told apart as they are, TLS passes as bytes, and
+    anything else is told apart by turns: an answer ends when the client speaks again, or after 100 ms of
+    silence. The dashboard opens, unless the output, a duration or --quiet is asked for, or there is no
+    terminal.
     """
     layers = _layers(params)
     also, leads = _given(layers).get("also"), Given(target, "TARGET")
