@@ -30,6 +30,10 @@ _LISTEN_ADVICE = {
     errno.EAFNOSUPPORT: "this machine has no such address family; use -4",
     errno.EMFILE: "no descriptors are left; raise the limit (ulimit -n)",
 }
+_TAP_ADVICE = {
+    errno.EADDRINUSE: "the port is in use; choose another, or 0 to let the kernel choose",
+    errno.EADDRNOTAVAIL: "this machine has no such address; a port alone is one of the loopback",
+}
 _NO_PERMISSION_THERE = "no permission to make a socket there; choose another path with --bind"
 _UNIX_ADVICE = {
     errno.EADDRINUSE: "somebody listens there; choose another with --bind",
@@ -90,9 +94,10 @@ def close_socket(sock: socket.socket) -> None:
             raise
 
 
-def listen_error(address: Address, error: OSError) -> ListenError:
-    """Return the error for an address that cannot be listened on, with advice."""
-    return ListenError(format_address(address), error, _advice(address, error))
+def listen_error(address: Address, error: OSError, *, of_tap: bool = False) -> ListenError:
+    """Return the error for an address that cannot be listened on, with advice: a tap has no flags for it."""
+    advice = _TAP_ADVICE.get(error.errno or 0) if of_tap and not is_unix(str(address[0])) else None
+    return ListenError(format_address(address), error, advice or _advice(address, error))
 
 
 def _advice(address: Address, error: OSError) -> str:

@@ -178,7 +178,7 @@ def _listening(common: Common, address: Address) -> socket.socket:
         sock = _bound(common, address)
         sock.listen(common.experiment.backlog)
     except OSError as error:
-        raise listen_error(address, error) from error
+        raise listen_error(address, error, of_tap=common.overheard is not None) from error
     return sock
 
 

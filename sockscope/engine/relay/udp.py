@@ -471,7 +471,7 @@ def _bound(common: Common, address: Address) -> socket.socket:
     try:
         sock = socket.socket(family_of(address[0]), socket.SOCK_DGRAM)
     except OSError as error:
-        raise listen_error(address, error) from error
+        raise listen_error(address, error, of_tap=common.overheard is not None) from error
     try:
         sock.setblocking(False)
         if sock.family is socket.AF_UNIX:
@@ -482,5 +482,5 @@ def _bound(common: Common, address: Address) -> socket.socket:
             sock.bind(socket_address(address))
     except OSError as error:
         sock.close()
-        raise listen_error(address, error) from error
+        raise listen_error(address, error, of_tap=common.overheard is not None) from error
     return sock

@@ -202,7 +202,7 @@ class ExchangesPanel(ListingPanel):
         else:
             short = self.size.height < SHORT_BELOW
             started_s = self.state.snapshot.started_s if self.state is not None else 0.0
-            shown = _times(capture, started_s, self._dialogue, short=short)
+            shown = times_of(capture, started_s, self._dialogue, short=short)
             holds = _holds(self.state) if self.state is not None else []
             if (hold := _held_up(capture.exchange, holds)) is not None:
                 told = f"held up by {call_at(hold)}, {units.format_duration(hold.duration_s)}"
@@ -293,7 +293,8 @@ def _outcome(exchange: Exchange) -> str:
     return "merged" if exchange.merged else "ok"
 
 
-def _times(capture: Capture, started_s: float, dialogue: Dialogue, *, short: bool) -> Content:
+def times_of(capture: Capture, started_s: float, dialogue: Dialogue, *, short: bool) -> Content:
+    """Return the times of an exchange and what it went through, in fewer lines where it is ``short``."""
     exchange, server = capture.exchange, capture.server
     begin = exchange.time_s
     if capture.passing is not None:
