@@ -6,7 +6,7 @@ import asyncio
 import time
 from itertools import count
 
-HOLD_S = 0.2
+HOLD_S = 0.5
 EVERY = 50
 _numbers = count(1)
 
