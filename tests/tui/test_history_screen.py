@@ -62,7 +62,7 @@ def curves(screen: HistoryScreen, graph: str) -> list[str]:
     return [series.label for series in screen.query_one(graph, Graph).series]
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24), (200, 60)])
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 async def test_two_runs_lie_over_each_other(history: History, size: tuple[int, int]) -> None:
     async with dashboard(size=size, history=history) as driver:
         screen = await opened(driver)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from textual import events
 
 from sockscope.core.config.experiment import FIELDS, Experiment
@@ -27,11 +26,11 @@ async def applied(driver: FakeDriver) -> None:
     await driver.until(lambda: driver.source.tuning == driver.session.tuner.requested, "the engine follows")
 
 
-async def test_every_knob_turns_with_the_arrows_and_comes_back() -> None:
+async def test_a_knob_of_each_kind_turns_with_the_arrows_and_comes_back() -> None:
+    # Faults are written, or switched on a sheet.
+    one_of_each = {FIELDS[key].spec.kind: key for key in reversed(LIVE) if key != "fault"}
     async with dashboard(QUIET) as driver:
-        for key in LIVE:
-            if key in ("batch", "fault"):
-                continue  # at most the depth, which is 1 here; faults are written, or switched on a sheet
+        for key in one_of_each.values():
             await driver.go_to_knob(key)
             before = value(driver, key)
             await driver.press("right")
@@ -84,16 +83,12 @@ async def test_shift_turns_a_decade() -> None:
 async def test_values_can_be_typed() -> None:
     async with dashboard(QUIET) as driver:
         for key, text, wanted in (
-            ("clients", "7", 7),
             ("clients", " 0.1k ", 100),
             ("permits", "off", 0),
-            ("permits", "3", 3),
             ("size", "1KiB", 1_024),
             ("service_time", "250us", 0.00025),
             ("timeout", "1m30s", 90.0),
             ("lifetime", "request", 1),
-            ("lifetime", "run", 0),
-            ("rcvbuf", "64K", 65_536),
         ):
             await driver.go_to_knob(key)
             await driver.press("enter")
@@ -110,15 +105,10 @@ async def test_what_is_no_value_is_refused_in_words_beside_the_knobs_and_changes
     async with dashboard() as driver:
         for key, text, why in (
             ("clients", "0", "must be at least 1"),
-            ("clients", "20k", "must be at most 10,000"),
             ("clients", "many", "not a number"),
-            ("clients", "-5", "negative"),
             ("permits", "1.5", "not a whole number"),
             ("size", "64Q", "not a size"),
-            ("size", "0", "must be at least 1 B"),
             ("service_time", "soon", "not a duration"),
-            ("service_time", "2m", "must be at most 1 min"),
-            ("timeout", "0", "must be at least 1 ms"),
             ("think_time", "nan", "not a duration"),
         ):
             await driver.go_to_knob(key)
@@ -149,7 +139,7 @@ async def test_a_time_without_a_unit_has_that_of_the_value_it_replaces() -> None
         await driver.tunes(request_timeout_s=2, service_time_s=0)
 
 
-async def test_typing_can_be_given_up() -> None:
+async def test_typing_can_be_given_up_and_keys_are_text_meanwhile() -> None:
     async with dashboard() as driver:
         await driver.go_to_knob("size")
         for away in ("escape", "up", "tab", "enter"):
@@ -160,6 +150,13 @@ async def test_typing_can_be_given_up() -> None:
             await driver.press(away)
             await driver.until(lambda: not driver.knobs.is_typing, away)
         assert driver.session.tuner.requested == small().tuning
+        await driver.go_to_knob("lifetime")
+        await driver.press("enter")
+        await driver.type("tvpqRN{}[]ux?")
+        await driver.ticks(1)
+        assert driver.session.tuner.requested == small().tuning
+        assert not driver.session.is_over
+        await driver.until(lambda: "[]ux?█" in driver.part("knobs"), "the end of a long text")
 
 
 async def test_garbage_can_be_pasted() -> None:
@@ -181,20 +178,10 @@ async def test_garbage_can_be_pasted() -> None:
         await driver.tunes(clients=12)
 
 
-async def test_keys_are_text_while_a_value_is_typed() -> None:
-    async with dashboard() as driver:
-        await driver.go_to_knob("lifetime")
-        await driver.press("enter")
-        await driver.type("tvpqRN{}[]ux?")
-        await driver.ticks(1)
-        assert driver.session.tuner.requested == small().tuning
-        assert not driver.session.is_over
-        await driver.until(lambda: "[]ux?█" in driver.part("knobs"), "the end of a long text")
-
-
-@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-async def test_the_arrows_of_a_knob_can_be_clicked(size: tuple[int, int]) -> None:
-    async with dashboard(size=size) as driver:
+async def test_the_short_list_has_the_four_that_matter_and_their_arrows_can_be_clicked() -> None:
+    async with dashboard(size=(80, 24)) as driver:
+        for name in ("clients", "permits", "request", "service"):
+            assert name in driver.part("knobs")
         row = next(y for y in range(driver.knobs.size.height) if "clients" in knob_row(driver, y))
         text = knob_row(driver, row)
         after = text.index("clients")
@@ -203,21 +190,15 @@ async def test_the_arrows_of_a_knob_can_be_clicked(size: tuple[int, int]) -> Non
         text = knob_row(driver, row)
         await driver.pilot.click(driver.knobs, offset=(text.index("◂", text.index("clients")), row))
         await driver.tunes(clients=5)
+        await driver.press("1", "enter")
+        await driver.type("0")
+        await driver.press("enter")
+        await driver.until(lambda: "must be at least 1" in driver.refusal)
 
 
 def knob_row(driver: FakeDriver, y: int) -> str:
     region = driver.knobs.region
     return driver.lines[region.y + y][region.x : region.right]
-
-
-async def test_the_short_list_has_the_four_that_matter() -> None:
-    async with dashboard(size=(80, 24)) as driver:
-        for name in ("clients", "permits", "request", "service"):
-            assert name in driver.part("knobs")
-        await driver.press("1", "enter")
-        await driver.type("0")
-        await driver.press("enter")
-        await driver.until(lambda: "must be at least 1" in driver.refusal)
 
 
 async def test_a_refusal_without_room_below_the_knobs_is_a_notice() -> None:
