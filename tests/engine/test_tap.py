@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 
 from sockscope.core.addresses import format_address, split_address
 from sockscope.core.config.experiment import Experiment
+from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.relay import TapFigures
 from sockscope.core.run.snapshot import Cursors, RoleSnapshot
 from sockscope.engine.engine import Engine
+from sockscope.errors import ListenError
 from tests.waiting import until
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -174,6 +177,20 @@ async def test_several_taps_are_told_apart_and_add_up() -> None:
             assert sum(tap.bytes_in for tap in taps) == seen.totals.bytes_in == 6 * 14
             assert {one.tap for one in seen.exchanges} == set(addresses)
         await until(lambda: tap_of(first).totals.responses == 6)
+
+
+async def test_a_change_that_one_address_cannot_take_leaves_all_as_they_are() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        also = f"{format_address(taken.getsockname())}=127.0.0.1:1"
+        async with Engine(Experiment(role="relay", target="127.0.0.1:1", also=also)) as engine:
+            before = [tap.address for tap in taps_of(engine)]
+            with pytest.raises(ListenError):
+                await engine.apply(Tuning(transport="udp"))
+            assert [tap.address for tap in taps_of(engine)] == before
+            await engine.apply(Tuning(family="ipv6"))
+            after = [tap.address for tap in taps_of(engine)]
+            assert (after[0][:6], after[1]) == ("[::1]:", before[1])
 
 
 async def test_each_exchange_has_four_times_in_their_order() -> None:

@@ -65,7 +65,7 @@ class TapFigures:
     ``target`` is where it leads, ``speaks`` what has been told apart, in words. ``unreached`` are connections
     for which the target could not be reached, ``unanswered`` requests that will not be answered any more, and
     ``ended_by_silence`` answers whose end nothing told but that no more came. ``service_time`` is that of the
-    target as seen here.
+    target as seen here. ``number`` is that of the address, which a change may move elsewhere.
     """
 
     address: Current[str]
@@ -82,6 +82,7 @@ class TapFigures:
     bytes_in: Cumulative[int] = 0
     bytes_out: Cumulative[int] = 0
     service_time: Cumulative[Histogram] = field(default_factory=Histogram)
+    number: Current[int] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +99,4 @@ class RelayFigures:
     up: Nested[Passed] = field(default_factory=Passed)
     down: Nested[Passed] = field(default_factory=Passed)
     delay: Cumulative[Histogram] = field(default_factory=Histogram)
-    taps: Annotated[tuple[TapFigures, ...], listed("address")] = ()
+    taps: Annotated[tuple[TapFigures, ...], listed("number")] = ()

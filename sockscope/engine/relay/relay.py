@@ -52,8 +52,6 @@ class Relay(RecordedRole):
             self._listen(assignment.tuning)
         except BaseException:
             for tap in self._taps:
-                for passage in tap.passages():
-                    passage.close(CloseReason.STOPPED)
                 tap.common.close()
             raise
         self.recorder.start()
@@ -79,8 +77,18 @@ class Relay(RecordedRole):
         return self._address
 
     def _listen(self, tuning: Tuning) -> None:
-        for tap in self._taps:
-            tap.listen(tuning, named=len(self._taps) > 1)
+        """Listen at every address, or leave all as they are; raises ListenError."""
+        opened: list[tuple[Tap, Passage]] = []
+        try:
+            for tap in self._taps:
+                if (passage := tap.listening(tuning)) is not None:
+                    opened.append((tap, passage))
+        except BaseException:
+            for _, passage in opened:
+                passage.close(CloseReason.STOPPED)
+            raise
+        for tap, passage in opened:
+            tap.use(passage, tuning, named=len(self._taps) > 1)
 
     async def _take(self, assignment: Assignment) -> None:
         self._tuning = assignment.tuning
@@ -164,12 +172,8 @@ class Relay(RecordedRole):
         return total([one.up.passed() for one in commons]), total([one.down.passed() for one in commons])
 
     def _tap_figures(self) -> tuple[TapFigures, ...]:
-        if self._edges is None:
-            return ()
-        found = [
-            tap.figures(sum(passage.open_connections for passage in tap.passages())) for tap in self._taps
-        ]
-        return tuple(filter(None, found))
+        found = (tap.figures(number) for number, tap in enumerate(self._taps))
+        return tuple(figures for figures in found if figures is not None)
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange, with the moments at which it was read and passed back."""

@@ -37,6 +37,8 @@ class Tap:
     ) -> None:
         self.common = Common(experiment, recorder, edges)
         self.passage: Passage | None = None
+        # What it listens for now: the transport, and the address that was asked for.
+        self._wanted: tuple[str, Address] | None = None
         self._experiment = experiment
         self._lead = lead
         self._draining: dict[Passage, asyncio.Task[None]] = {}
@@ -61,13 +63,21 @@ class Tap:
         for passage in self.passages():
             await passage.turn()
 
-    def listen(self, tuning: Tuning, *, named: bool) -> None:
-        """Listen, and let what has listened before drain; raises ListenError."""
-        before = self.passage
-        self.passage = _PASSAGES[tuning.transport](
-            self.common, self._address(tuning), self._experiment.max_connections
-        )
-        self.common.name = format_address(self.passage.address) if named else ""
+    def listening(self, tuning: Tuning) -> Passage | None:
+        """Return a passage that listens as the tuning says; None where the one in use does.
+
+        Raises ListenError.
+        """
+        wanted = tuning.transport, self._address(tuning)
+        if wanted == self._wanted:
+            return None
+        return _PASSAGES[tuning.transport](self.common, wanted[1], self._experiment.max_connections)
+
+    def use(self, passage: Passage, tuning: Tuning, *, named: bool) -> None:
+        """Go over to a passage, and let the one before drain."""
+        before, self.passage = self.passage, passage
+        self._wanted = tuning.transport, self._address(tuning)
+        self.common.name = format_address(passage.address) if named else ""
         if before is not None:
             before.drain()
             self._draining[before] = asyncio.create_task(self._finish(before))
@@ -111,7 +121,7 @@ class Tap:
             direction.held = direction.held_bytes = 0
         self.common.close()
 
-    def figures(self, connections_open: int) -> TapFigures | None:
+    def figures(self, number: int) -> TapFigures | None:
         """Return what was overheard here, where that is done."""
         common, overheard = self.common, self.common.overheard
         if overheard is None:
@@ -121,7 +131,7 @@ class Tap:
             address=format_address(self.passage.address) if self.passage is not None else "",
             target=",".join(map(format_address, common.targets)),
             speaks=overheard.names,
-            connections_open=connections_open,
+            connections_open=sum(passage.open_connections for passage in self.passages()),
             connections_opened=common.opened,
             unreached=common.unreached,
             requests=overheard.requests,
@@ -132,6 +142,7 @@ class Tap:
             bytes_in=common.up.bytes_in,
             bytes_out=common.down.bytes_out,
             service_time=overheard.service_time.copy(),
+            number=number,
         )
 
 
