@@ -17,6 +17,7 @@ from sockscope.core.run.relay import TapFigures
 from sockscope.core.run.snapshot import Cursors, RoleSnapshot
 from sockscope.engine.engine import Engine
 from sockscope.errors import ListenError
+from tests.ports import unused_port
 from tests.waiting import until
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -181,7 +182,7 @@ async def test_several_taps_are_told_apart_and_add_up() -> None:
 
 async def test_a_change_that_one_address_cannot_take_leaves_all_as_they_are() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", unused_port()))
         also = f"{format_address(taken.getsockname())}=127.0.0.1:1"
         async with Engine(Experiment(role="relay", target="127.0.0.1:1", also=also)) as engine:
             before = [tap.address for tap in taps_of(engine)]
