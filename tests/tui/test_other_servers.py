@@ -19,7 +19,8 @@ from tests.engine.peers import Scripted, tcp_peer
 from tests.tui.driving import dashboard, live_dashboard, small
 
 OWN = "tests.engine.own_servers"
-TUNING = replace(small().tuning, service_time_s=0.0)
+TUNING = replace(small().tuning, service_time_s=0.0, think_time_s=0.01)
+"""Clients that leave the loop to the dashboard."""
 
 
 def pong(connection: Scripted, data: bytes) -> None:
