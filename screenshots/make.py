@@ -26,6 +26,9 @@ from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.session import Session
+from sockscope.lab.lessons.shelf import lesson_called
+from sockscope.lab.lessons.showing import Showing
+from sockscope.lab.lessons.telling import Phase, Telling
 from sockscope.store.history import History
 
 HERE = Path(__file__).parent
@@ -132,6 +135,35 @@ async def _sweep(pilot: Pilot[int]) -> None:
     await _until(pilot, lambda screen: screen.standing is not None and screen.standing.finished, seconds=180)
 
 
+async def _lesson(pilot: Pilot[int]) -> None:
+    await _tell(pilot, Telling(lesson_called("blocking")))
+
+
+async def _present(pilot: Pilot[int]) -> None:
+    telling = Showing((lesson_called("blocking"),)).telling()
+    telling.votes["twenty"] = (9, 4, 6)
+    _app_of(pilot).dashboard.show_to_room(True)
+    await _tell(pilot, telling)
+
+
+def _app_of(pilot: Pilot[int]) -> SockscopeApp:
+    assert isinstance(pilot.app, SockscopeApp)
+    return pilot.app
+
+
+async def _tell(pilot: Pilot[int], telling: Telling) -> None:
+    """Go through both steps of a lesson whose run has begun, for as long as the graphs need to be filled."""
+    telling.begin()
+    _app_of(pilot).begin_lesson(telling)
+    await _until(pilot, lambda _: telling.phase is Phase.SEEN, seconds=30)
+    await asyncio.sleep(8)
+    await pilot.press("enter", "2", "enter")
+    await _until(pilot, lambda _: telling.phase is Phase.SEEN, seconds=30)
+    await asyncio.sleep(8)
+    await pilot.press("right_square_bracket")
+    await asyncio.sleep(1)
+
+
 async def _until(pilot: Pilot[int], holds: Callable[[Any], bool], seconds: float) -> None:
     async with asyncio.timeout(seconds):
         while not holds(pilot.app.screen):
@@ -148,6 +180,12 @@ def _keep_two_runs(history: Path) -> None:
         )
 
 
+def _first_run(lesson: str) -> Experiment:
+    """Return the experiment of a lesson's first step."""
+    told = lesson_called(lesson)
+    return told.experiment_of(told.steps[0])
+
+
 # Few are under way when the server stalls, so that few have a long service time.
 _STALLED = Tuning(rate=500, clients=3, permits=0, service_time_s=0, request_timeout_s=5.0)
 PICTURES = (
@@ -162,6 +200,8 @@ PICTURES = (
     Picture("evidence", (120, 40), _evidence),
     Picture("lens", (120, 40), _lens, Experiment(tuning=Tuning(clients=20, lens=True, work="block"))),
     Picture("sweep", (120, 40), _sweep),
+    Picture("lesson", (120, 40), _lesson, _first_run("blocking")),
+    Picture("present", (100, 30), _present, _first_run("blocking")),
     Picture("history", (120, 40), _history, before=_keep_two_runs),
 )
 

@@ -77,3 +77,18 @@ def test_what_is_typed_amiss_is_a_sentence(typed: tuple[str, ...], told: str) ->
     done = sockscope("lesson", *typed)
     assert done.returncode == 2
     assert told in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (("present",), "what is shown?"),
+        (("present", "blocking", "--all"), "what is shown?"),
+        (("present", "blokking"), "did you mean blocking?"),
+        (("demo", "--json"), "--json needs --check"),
+    ],
+)
+def test_what_cannot_be_presented_is_a_sentence(typed: tuple[str, ...], told: str) -> None:
+    done = sockscope(*typed)
+    assert done.returncode == 2
+    assert told in done.stderr

@@ -122,3 +122,10 @@ def test_what_holds_for_bounds_holds_for_whatever_is_within(
             for y in within(b):
                 values = {"a * b": x * y, "a + b": x + y, "a - b": x - y, "a / b": x / y}
                 assert values[term] > limit or math.isclose(values[term], limit)
+
+
+def test_a_check_is_told_with_its_figures_in_it() -> None:
+    check = Check.parse("response_p50 > 6 * step.alone.response_p50", NAMES, ["alone"])
+    figure = NAMES["response_p50"]
+    done = check.judged({"": {figure: 0.281}.get, "alone": {figure: 0.0118}.get})
+    assert done.brief == "response_p50 281 ms > 6 * alone 11.8 ms"

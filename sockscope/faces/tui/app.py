@@ -32,6 +32,7 @@ from sockscope.faces.tui.screens.sweep import SweepScreen
 from sockscope.faces.tui.screens.verdict import VerdictScreen
 from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.terminal import TerminalEnding
+from sockscope.lab.lessons.lesson import Lesson
 from sockscope.lab.lessons.shelf import shelf
 from sockscope.lab.lessons.showing import Showing
 from sockscope.lab.lessons.telling import Telling
@@ -200,7 +201,14 @@ class SockscopeApp(PacedApp[int], LookApp[int]):
         if self.dashboard.teaches:
             self.dashboard.focus_lesson()
         else:
-            self.push_screen(LessonsScreen(shelf(), lambda lesson: self.begin_lesson(Telling(lesson))))
+            self.push_screen(LessonsScreen(shelf(), self._begin_alone, self._begin_for_room))
+
+    def _begin_alone(self, lesson: Lesson) -> None:
+        self.begin_lesson(Telling(lesson))
+
+    def _begin_for_room(self, lesson: Lesson) -> None:
+        self.dashboard.show_to_room(True)
+        self._begin_alone(lesson)
 
     def begin_lesson(self, telling: Telling) -> None:
         """Show a lesson, or go on with it in the run that has begun for it."""

@@ -27,6 +27,8 @@ from sockscope.faces.tui.terminal import TerminalEnding, adapt_textual
 from sockscope.lab.lessons.telling import Telling
 from sockscope.store.history import History
 
+WELCOME = "New here? L has lessons: predict, then see it happen. ? has every key."
+
 
 def run_dashboard(
     experiment: Experiment,
@@ -68,7 +70,7 @@ def _run_until_left(
             session,
             history,
             read,
-            on_started=partial(_started, session, look, notice),
+            on_started=partial(_started, session, look, notice or _welcome(history, telling)),
             look=look,
             ending=ending,
             telling=telling,
@@ -111,6 +113,12 @@ async def _shown(app: SockscopeApp, engine: Engine, ending: TerminalEnding) -> i
         with contextlib.suppress(asyncio.CancelledError):
             await app.session.finish()
     return code
+
+
+def _welcome(history: History | None, telling: Telling | None) -> str:
+    """Return what somebody is told who has kept no run yet."""
+    is_new = telling is None and history is not None and not history.path.exists()
+    return WELCOME if is_new else ""
 
 
 def _started(session: Session, look: Look, notice: str) -> None:

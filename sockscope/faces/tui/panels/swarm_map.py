@@ -43,6 +43,9 @@ LOOKS = {
 """How the states look; without colour their characters differ, and so do those in ASCII."""
 
 
+EMPTY = "each client gets a cell here; L has lessons"
+
+
 class SwarmMapPanel(Panel):
     """One cell for each client, a legend that adds up to them, and the server's side."""
 
@@ -52,10 +55,10 @@ class SwarmMapPanel(Panel):
     def compose(self) -> ComposeResult:
         """The cells, and beside them what they mean."""
         with Container(classes="map-body"):
-            yield CellMap(
-                "".join(LOOKS[doing].glyph for doing in Doing), empty_text="each client gets a cell here"
-            )
-            yield Static("", classes="map-legend", markup=False)
+            yield CellMap("".join(LOOKS[doing].glyph for doing in Doing), empty_text=EMPTY)
+            beside = Static("", classes="map-legend", markup=False)
+            beside.display = False
+            yield beside
 
     def interest(self, cursors: Cursors, *, still: bool) -> Cursors:
         """Ask what each client is doing."""

@@ -26,14 +26,22 @@ COLUMNS = (
 
 
 class LessonsScreen(Screen[None]):
-    """A list of lessons; ``begin`` begins the one that is chosen."""
+    """A list of lessons; ``begin`` begins the one that is chosen, and ``present`` shows it to a room."""
 
     CSS_PATH = "lessons.tcss"
-    BINDINGS: ClassVar = [Binding("escape,q,L", "dismiss", "close", show=False)]
+    BINDINGS: ClassVar = [
+        Binding("escape,q,L", "dismiss", "close", show=False),
+        Binding("P", "present", "present", show=False),
+    ]
 
-    def __init__(self, paths: dict[str, Path], begin: Callable[[Lesson], None]) -> None:
+    def __init__(
+        self,
+        paths: dict[str, Path],
+        begin: Callable[[Lesson], None],
+        present: Callable[[Lesson], None],
+    ) -> None:
         super().__init__()
-        self._begin = begin
+        self._begin, self._present = begin, present
         found, self._faults = read_lessons(paths)
         self._lessons = {lesson.name: lesson for lesson in found}
 
@@ -42,7 +50,7 @@ class LessonsScreen(Screen[None]):
         yield Static(" Lessons  predict, then see it happen on real sockets", id="lessons-head", markup=False)
         yield Table(COLUMNS, empty_text="there are no lessons here", id="lessons-list")
         yield Static(Content(plain("; ".join(map(str, self._faults)))), id="lessons-faults")
-        yield Static(" ↑ ↓ choose   Enter begin   Esc dashboard", id="lessons-foot", markup=False)
+        yield Static(_KEYS, id="lessons-foot", markup=False)
 
     def on_mount(self) -> None:
         """List the lessons."""
@@ -54,9 +62,17 @@ class LessonsScreen(Screen[None]):
     def on_table_row_selected(self, message: Table.RowSelected) -> None:
         """Begin the lesson."""
         message.stop()
-        lesson = self._lessons[str(message.key)]
-        self.dismiss()
-        self._begin(lesson)
+        self._leave_for(self._begin)
+
+    def action_present(self) -> None:
+        """Show the lesson to a room."""
+        self._leave_for(self._present)
+
+    def _leave_for(self, begin: Callable[[Lesson], None]) -> None:
+        lesson = self._lessons.get(str(self.query_one(Table).cursor_key))
+        if lesson is not None:
+            self.dismiss()
+            begin(lesson)
 
     def clipping(self) -> Clipping:
         """Return the list."""
@@ -66,6 +82,9 @@ class LessonsScreen(Screen[None]):
     def files(self) -> dict[str, str]:
         """Return the list."""
         return {"txt": self.clipping().text + "\n"}
+
+
+_KEYS = " ↑ ↓ choose   Enter begin   P present to a room   Esc dashboard"
 
 
 def _cells(lesson: Lesson) -> tuple[str, str, str]:

@@ -61,7 +61,7 @@ def keys_for_room(telling: Telling) -> Content:
     """Return what the keys of the pane do at the moment, while a room looks on."""
     showing = telling.showing
     if showing is not None and showing.hands_over:
-        return Content.styled("any key: it is yours", KEY)
+        return Content("")
     if telling.phase is Phase.DOING:
         return key_line(("c", "code"), ("Esc", "end"))
     ahead = "see it" if telling.phase is Phase.ASKED else "next"
