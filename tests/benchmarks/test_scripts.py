@@ -19,7 +19,7 @@ import psutil
 import pytest
 import uvloop
 
-from benchmarks import crowd, dashboard_tax, memory, ramp, relay_tax, udp_causes
+from benchmarks import crowd, dashboard_tax, impairments, memory, ramp, relay_tax, udp_causes
 from benchmarks.dashboard_tax import Terminal, painted, percentile
 from benchmarks.interleave import REPOSITORY, SliceError
 
@@ -349,3 +349,11 @@ async def test_two_swarms_ask_in_turn_and_one_of_them_through_a_relay(apart: boo
     assert max(found.direct_per_s) > 0
     assert max(found.shares) > 0
     assert not apart or all(cpu_us > 0 for cpu_us in found.each_us("relayed"))
+
+
+async def test_what_a_fault_has_done_is_compared_with_what_arrived() -> None:
+    to_the_datagram, share = await impairments.counted(0.1, "duplicate", 0.5)
+    assert to_the_datagram.holds
+    assert to_the_datagram.found > 0
+    assert (share.wanted, share.holds) == (0.5, abs(share.found - 0.5) <= share.tolerance)
+    assert str(to_the_datagram).endswith("ok")
