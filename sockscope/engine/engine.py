@@ -477,6 +477,7 @@ class Engine:
             roles=roles,
             resources=resources,
             processes=processes,
+            stalled_until_s=self._stalled_until_s,
             stalled_s=self._stalled_s - max(0.0, self._stalled_until_s - time_s),
             events=tuple(events.items),
             events_missed=events.missed,

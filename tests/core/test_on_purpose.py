@@ -177,3 +177,10 @@ def test_a_delay_that_makes_requests_time_out_is_named() -> None:
     found = limit_of(replace(late, tuning=replace(late.tuning, request_timeout_s=1.0)))
     assert found.kind is Kind.INJECTED
     assert "what arrives is 800 ms late, made on purpose" in found.sentence
+
+
+@pytest.mark.parametrize(("ended_s", "kind"), [(99.2, Kind.INJECTED), (98.9, Kind.TIMEOUTS)])
+def test_what_times_out_after_a_stall_is_of_the_stall(ended_s: float, kind: Kind) -> None:
+    after = served("", totals=LATE, experiment={"stall_s": 0.9})
+    assert after.measured_since_s == 100.0
+    assert limit_of(replace(after, stalled_until_s=ended_s)).kind is kind

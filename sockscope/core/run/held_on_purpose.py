@@ -61,9 +61,11 @@ def _blocked_s(seen: Seen) -> float:
 
 
 def longest_hold_s(seen: Seen) -> float:
-    """Return the length of a stall, or of a block, that has been in the window; 0 where none was."""
+    """Return the length of a stall, or of a block, in which requests waited that time out in the window; 0
+    where there was none."""
     window = seen.window
-    stalled_s = window.experiment.stall_s if window.stalled_s else 0.0
+    sent_since_s = window.measured_since_s - window.tuning.request_timeout_s
+    stalled_s = window.experiment.stall_s if window.stalled_until_s > sent_since_s else 0.0
     blocks: list[Fault] = [fault for fault in window.tuning.faults if fault.about.name == "block"]
     return max([stalled_s, *(fault.value for fault in blocks if injected(seen).blocks)])
 

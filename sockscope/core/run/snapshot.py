@@ -524,7 +524,8 @@ class Snapshot:
     ``R``). ``roles`` are those of the run by their names, in the order of ``ROLE_NAMES``. ``resources``
     are those of the process of the engine, which is also the first of ``processes``. ``events`` are the lines
     of the log from the reader's cursor on, ``events_missed`` how many of these are not among them.
-    ``stalled_s`` is for how long the server was made to stand still (:meth:`RunSource.stall`).
+    ``stalled_s`` is for how long the server was made to stand still (:meth:`RunSource.stall`),
+    ``stalled_until_s`` the moment until which it was, or is, the last time.
     ``closing_s`` is how long the closing took, when the run has ended: it is in none of the figures.
     """
 
@@ -547,6 +548,7 @@ class Snapshot:
     closing_s: Current[float] = 0.0
     paused_s: Cumulative[float] = 0.0
     stalled_s: Cumulative[float] = 0.0
+    stalled_until_s: Current[float] = 0.0
 
     @property
     def elapsed_s(self) -> float:
