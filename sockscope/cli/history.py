@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sockscope.cli.faults import Faults
-from sockscope.core.results.kinds import KINDS, kind_of
+from sockscope.core.results.kind_names import KIND_NAMES
 from sockscope.errors import EXIT_THRESHOLD, ConfigError, UnknownRunError
 from sockscope.faces.printing import printable_lines, say, tell
 from sockscope.store.files import read_file
@@ -34,7 +34,7 @@ _FILE = click.option(
     "--history", "file", metavar="FILE",
     help="Read this file instead of the one in the user's data directory (SOCKSCOPE_HISTORY).",
 )  # fmt: skip
-_KIND = click.option("--kind", type=click.Choice(list(KINDS)), help="Only results of this kind.")
+_KIND = click.option("--kind", type=click.Choice(KIND_NAMES), help="Only results of this kind.")
 
 
 def history_flags(command: F) -> F:
@@ -210,6 +210,7 @@ def _side(kept: History, name: str) -> Side:
 
 def _side_of_file(name: str) -> Side:
     from sockscope.core.results.comparison import Side
+    from sockscope.core.results.kinds import kind_of
     from sockscope.faces.history import read_object
 
     try:

@@ -10,13 +10,13 @@ import click
 
 from sockscope.cli.faults import Faults
 from sockscope.cli.rounds import given, rounds_plan
-from sockscope.core.results.contest import Contest
 from sockscope.core.units import parse_count, parse_duration
 from sockscope.errors import ConfigError
 
 if TYPE_CHECKING:
     from sockscope.core.config.experiment import Experiment
     from sockscope.core.config.fields import Value
+    from sockscope.core.results.contest import Contest
     from sockscope.faces.rounds import RoundsPlan
     from sockscope.lab.presets import Preset
 

@@ -6,65 +6,34 @@ import sys
 import pytest
 
 from sockscope import __version__
-from tests.cli.command import PATIENCE_S, clean_environment, installed, sockscope
+from tests.cli.command import PATIENCE_S, installed, sockscope
+from tests.loading import loaded_by_each
 
-HEAVY = {"textual", "rich", "asyncio", "psutil", "uvloop"}
-_LOADED = """
-import sys
-from sockscope.__main__ import main
-words = sys.argv[1:]
-while words:
-    end = words.index("then")
-    sys.argv, words = ["sockscope", *words[:end]], words[end + 1:]
-    try:
-        main()
-    except SystemExit:
-        pass
-    finally:
-        print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr)
-"""
+HEAVY = {"textual", "rich", "asyncio", "psutil", "uvloop", "sockscope.engine"}
+LIGHT = (
+    "--version", "--help", "run --help", "serve --help", "swarm --help", "doctor --help", "history --help",
+    "history show --help", "diff --help", "history", "diff 1 2", "--print-spec", "run --print-spec",
+    "run --clients 0",
+)  # fmt: skip
+RUN = "run -n 1 -c 1 -q"
 
 
-def loaded_by(*arguments: str) -> set[str]:
-    """Return the top-level modules that a process has imported when it ends."""
-    return loaded_by_each(list(arguments))[-1]
+def loaded_by(*commands: str) -> dict[str, set[str]]:
+    """Return the modules that a process has imported when each of these commands ends."""
+    words = [f"sys.argv[1:] = {command.split()!r}; sockscope.cli.app.main()" for command in commands]
+    return dict(zip(commands, loaded_by_each(*words, first="import sockscope.cli.app"), strict=True))
 
 
-def loaded_by_each(*commands: list[str]) -> list[set[str]]:
-    """Return what a process has imported after each command that it runs, one after the other."""
-    words = [word for command in commands for word in (*command, "then")]
-    done = subprocess.run(
-        [sys.executable, "-c", _LOADED, *words],
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    return [set(line.split()) for line in done.stderr.splitlines() if " sys " in line]
-
-
-def test_nothing_heavy_is_imported_without_need() -> None:
-    helps = [
-        ["--version"], ["--help"], ["run", "--help"], ["serve", "--help"], ["swarm", "--help"],
-        ["doctor", "--help"], ["history", "--help"], ["history", "show", "--help"], ["diff", "--help"],
-    ]  # fmt: skip
-    commands = [
-        *helps, ["--print-spec"], ["run", "--print-spec"], ["run", "--clients", "0"], ["history"],
-        ["diff", "1", "2"],
-    ]  # fmt: skip
-    loaded = loaded_by_each(*commands)
-    assert len(loaded) == len(commands)
-    for command, modules in zip(commands, loaded, strict=True):
-        assert not modules & HEAVY, command
-        assert ("sqlite3" in modules) == (command in (["history"], ["diff", "1", "2"])), command
-
-
-def test_a_headless_run_does_not_import_the_dashboard() -> None:
-    loaded = loaded_by("run", "-n", "1", "-c", "1", "-q")
-    assert "uvloop" in loaded
-    assert not loaded & {"textual", "rich"}
+def test_a_command_imports_nothing_heavy_without_need() -> None:
+    loaded = loaded_by(*LIGHT, "", RUN)
+    for command in LIGHT:
+        assert not loaded[command] & HEAVY, command
+    assert "sockscope.core.results.kinds" not in loaded["--version"]
+    with_sqlite = {command for command in loaded if "sqlite3" in loaded[command]}
+    assert with_sqlite == {"history", "diff 1 2", RUN}
+    assert "textual" not in loaded[""]  # there is no terminal
+    assert "uvloop" in loaded[RUN]
+    assert not loaded[RUN] & {"textual", "rich"}
 
 
 def test_version() -> None:
@@ -76,7 +45,6 @@ def test_the_dashboard_without_a_terminal_points_to_run() -> None:
     done = installed()
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == ("sockscope: the dashboard needs a terminal; without one, use: sockscope run\n")
-    assert "textual" not in loaded_by()
 
 
 def test_flags_before_a_subcommand_are_not_lost_in_silence() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from sockscope.core.results import kind_names
 from sockscope.core.results.contest import FIGURES, Contestant, Published
 from sockscope.core.results.lap_figures import (
     LAP_FIGURES,
@@ -220,7 +221,7 @@ def _pair_doubts(a: Report, b: Report) -> Iterator[str]:
 
 
 RACE = ResultKind(
-    name="race",
+    name=kind_names.RACE,
     type="race",
     shape=record(shapes(_RACE)),
     interval=None,

@@ -19,6 +19,7 @@ from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Value
 from sockscope.core.events import EventKind
 from sockscope.core.histogram import Histogram
+from sockscope.core.results import kind_names
 from sockscope.core.results.batch_means import FEWEST, batches
 from sockscope.core.results.lens_result import HOLDS_SHAPE, LENS_SHAPE, holds, lens
 from sockscope.core.results.run_figures import (
@@ -559,7 +560,7 @@ def interval(snapshot: Snapshot) -> dict[str, Any]:
 
 
 RUN = ResultKind(
-    name="run",
+    name=kind_names.RUN,
     type="summary",
     shape=record(shapes(_SUMMARY)),
     interval=record(shapes(_INTERVAL)),

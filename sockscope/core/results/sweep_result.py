@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sockscope.core.config.experiment import FIELDS
+from sockscope.core.results import kind_names
 from sockscope.core.results.axis import Axis, Number
 from sockscope.core.results.contest import FIGURES
 from sockscope.core.results.design import Design
@@ -308,7 +309,7 @@ def _pair_doubts(a: Report, b: Report) -> Iterator[str]:
 
 
 SWEEP = ResultKind(
-    name="sweep",
+    name=kind_names.SWEEP,
     type="sweep",
     shape=record(shapes(_SWEEP), ANYTHING),
     interval=None,

@@ -17,6 +17,7 @@ from textual.theme import BUILTIN_THEMES
 from sockscope.errors import ConfigError
 from sockscope.faces.characters import to_ascii
 from sockscope.faces.tui.picture import picture_of
+from sockscope.faces.tui.stylesheet import FrugalStylesheet
 from sockscope.faces.tui.themes import DARK, LIGHT, THEMES
 from sockscope.store.preferences import keep_theme, read_theme
 
@@ -111,7 +112,7 @@ class LookApp(App[R]):
             self.register_theme(theme)
         # Set before the style sheets are read, which would otherwise be read twice.
         self.set_reactive(App.theme, look.theme)
-        self.stylesheet.set_variables(self.get_css_variables())
+        self.stylesheet = FrugalStylesheet(variables=self.get_css_variables())
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return what every line goes through on its way to the terminal."""

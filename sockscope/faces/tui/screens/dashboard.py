@@ -79,6 +79,24 @@ class DashboardScreen(Screen[None]):
         self._session = session
         self._blending: Timer | None = None
         self._arranged_for: Size | None = None
+        self._lesson = LessonPane()
+        self._panels = {entry.id: entry.make(entry) for entry in PANELS}
+        # Begins with the first graph and the first listing of the table as the chosen ones.
+        self._chosen = {entry.kind: self._panels[entry.id] for entry in reversed(PANELS)}
+        # Of all faces and listings the one that was called last, and who is in front of each group.
+        # A map of clients tells nothing where there are none of ours.
+        faces = (Kind.LISTING,) if session.experiment.role == RELAY else FACES
+        self._face = next(self._panels[entry.id] for entry in PANELS if entry.kind in faces)
+        self._fronts: dict[str, Panel] = {}
+        self._is_for_room = False
+        self._place_of: dict[Panel, Place | None] = {}
+        self._maximised: Panel | None = None
+        self._detail_has_screen = False
+        self._laid_out: dict[Panel, Size] = {}
+        self._must_redraw = False
+        self._heading_for: Panel | None = None
+        self._focus_before_freeze: Widget | None = None
+        self._focus_frozen: Widget | None = None
 
     def _compositor_refresh(self) -> None:
         if self.app.screen is self:
@@ -105,12 +123,13 @@ class DashboardScreen(Screen[None]):
             self._dirty_widgets.clear()
 
     def compose(self) -> ComposeResult:
-        """Put the panels into one grid."""
+        """Put the panels into one grid, each in its place already: its styles are found once then."""
+        self._assign_places()
         yield HeaderPanel(id="header").data_bind(DashboardScreen.state)
         with Container(id="body"):
-            for entry in PANELS:
-                yield entry.make(entry).data_bind(DashboardScreen.state)
-        yield LessonPane()
+            for panel in self._panels.values():
+                yield panel.data_bind(DashboardScreen.state)
+        yield self._lesson
         yield FooterBar(id="footer")
         yield RoomBar(id="room")
         yield Static(
@@ -120,25 +139,9 @@ class DashboardScreen(Screen[None]):
         )
 
     def on_mount(self) -> None:
-        """Begin with the first graph and the first listing of the table as the chosen ones."""
-        self._panels = {entry.id: self.query_one(f"#{entry.id}", Panel) for entry in PANELS}
-        self._chosen = {entry.kind: self._panels[entry.id] for entry in reversed(PANELS)}
-        # Of all faces and listings the one that was called last, and who is in front of each group.
-        # A map of clients tells nothing where there are none of ours.
-        faces = (Kind.LISTING,) if self._session.experiment.role == RELAY else FACES
-        self._face = next(self._panels[entry.id] for entry in PANELS if entry.kind in faces)
-        self._fronts: dict[str, Panel] = {}
-        self._is_for_room = False
-        self._place_of: dict[Panel, Place | None] = {}
-        self._maximised: Panel | None = None
-        self._detail_has_screen = False
-        self._laid_out: dict[Panel, Size] = {}
-        self._must_redraw = False
-        self._heading_for: Panel | None = None
-        self._focus_before_freeze: Widget | None = None
-        self._focus_frozen: Widget | None = None
+        """Name the keys, and draw."""
         self.screen_layout_refresh_signal.subscribe(self, lambda _: self._redraw())
-        self._arrange()
+        self._show_arranged()
 
     def on_resize(self) -> None:
         """Choose the layout; each size may be told several times."""
@@ -205,7 +208,7 @@ class DashboardScreen(Screen[None]):
 
     def watch_state(self, before: ScreenState | None, state: ScreenState | None) -> None:
         """Say what keys do now, and give the arrows a meaning while the view is frozen."""
-        self._name_keys()
+        self.query_one(FooterBar).show(labels_now(self))
         if before is None or state is None or before.frozen == state.frozen:
             return
         if state.frozen and self._panel_with_focus is not None and self._panel_with_focus.uses_arrows:
@@ -265,27 +268,27 @@ class DashboardScreen(Screen[None]):
 
     def teach(self, teaching: Teaching) -> None:
         """Show a lesson below the panels, or in their place where it has no run."""
-        self.query_one(LessonPane).teach(teaching)
+        self._lesson.teach(teaching)
         self.room_bar.telling = teaching.telling
         self._arrange()
 
     def end_lesson(self) -> None:
         """Close the lesson that is shown, if there is one; the run goes on."""
         if self.teaches:
-            self.query_one(LessonPane).action_end()
+            self._lesson.action_end()
 
     def retell(self) -> None:
         """Tell the lesson in the way of the layout."""
-        self.query_one(LessonPane).tell()
+        self._lesson.tell()
 
     @property
     def teaches(self) -> bool:
         """Whether a lesson is shown."""
-        return self.query_one(LessonPane).display
+        return self._lesson.display
 
     def focus_lesson(self) -> None:
         """Give the keys to the lesson."""
-        self.query_one(LessonPane).focus_told()
+        self._lesson.focus_told()
 
     def on_lesson_pane_phase_changed(self) -> None:
         """Give the lesson the height that it needs now."""
@@ -310,11 +313,21 @@ class DashboardScreen(Screen[None]):
     # Layout.
 
     def _arrange(self) -> None:
-        self._arranged_for = self.app.size
-        width, height = self.app.size
-        lesson = self.query_one(LessonPane)
+        lesson = self._lesson
         lesson.set_class(lesson.fills_screen, "-whole")
         self.query_one("#body").set_class(lesson.fills_screen and lesson.display, "-hidden")
+        self._assign_places()
+        self._show_arranged()
+
+    def _show_arranged(self) -> None:
+        self.query_one(FooterBar).show(labels_now(self))
+        self._must_redraw = True
+        self.call_after_refresh(self._redraw)
+
+    def _assign_places(self) -> None:
+        self._arranged_for = self.app.size
+        width, height = self.app.size
+        lesson = self._lesson
         if not lesson.fills_screen:
             height -= lesson.rows_of(height)
         lesson.styles.height = "1fr" if lesson.fills_screen else lesson.rows_of(self.app.size.height)
@@ -348,9 +361,6 @@ class DashboardScreen(Screen[None]):
         for panel, place in self._place_of.items():
             self._put(panel, place, narrow=narrow, wide=wide)
         self._name_tabs()
-        self._name_keys()
-        self._must_redraw = True
-        self.call_after_refresh(self._redraw)
 
     def _bring_to_front(self, panel: Panel) -> None:
         """Let a panel be in front of those that share its place; elsewhere one of these stays or comes."""
@@ -382,7 +392,8 @@ class DashboardScreen(Screen[None]):
                 "-roomy": bool(yielding),
                 "-behind": gives_way
                 or bool(place and place.group and panel is not self._fronts[place.group]),
-            }
+            },
+            update=panel.is_attached,
         )
         place = place or Place()
         freed = [p.entry.places.wide for p in yielding]
@@ -405,9 +416,6 @@ class DashboardScreen(Screen[None]):
             sharing = self._sharing(panel)
             together = faces if self._maximised is not None or yields else sharing if len(sharing) > 1 else []
             panel.share_place(tuple(one.entry for one in together))
-
-    def _name_keys(self) -> None:
-        self.query_one(FooterBar).show(labels_now(self))
 
     def _redraw(self) -> None:
         """Draw what was arranged anew, and what the layout has shown or resized since.
