@@ -14,6 +14,7 @@ import ctypes
 import gc
 import json
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -81,6 +82,17 @@ async def _running(experiment: Experiment, *, relayed: bool) -> AsyncIterator[En
         await relay.stop(0.0)
 
 
+def _have_threads() -> None:
+    """Make this a process that has had a thread, as children are and the one of a dashboard.
+
+    From its first thread on glibc lets each system call that may wait be cancelled, for some 70 instructions
+    each, which the lens's own thread would be charged with.
+    """
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+
+
 async def _turn(engine: Engine, name: str) -> None:
     """Switch what the name of a window is about."""
     if name in ("off", "on"):
@@ -106,6 +118,7 @@ async def _run(
     base = {"permits": 0, "request_bytes": 64, "service_time_s": 0.0}
     tuning = replace(Experiment().tuning, **{**base, **knobs})
     answers: list[int] = []
+    _have_threads()
     async with _running(Experiment(tuning=tuning, loop=loop), relayed=relayed) as engine:
         await engine.all_connected()
         await asyncio.sleep(0.05)

@@ -502,6 +502,12 @@ class Engine:
             (self._own_process(resources), *self._placement.processes(), *self._target_use())
         )
 
+    def _hear_of_holds(self) -> None:
+        """Let the log hear what has held up the loops, also where nobody takes a snapshot."""
+        if self._lens is not None:
+            self._hold_log.hear("main", os.getpid(), self._placement.roles_here(), self._lens.holds)
+        self._hold_log.take(self._placement.processes())
+
     def _own_process(self, resources: Resources) -> ProcessUse:
         return ProcessUse(
             name="main",
@@ -536,8 +542,8 @@ class Engine:
                 if patience.is_due and (why := self._given_up(patience)):
                     self.fail(EngineError(why))
                     return
-                if self.tuning.lens and self._sampler is not None:
-                    self._processes(self._sampler.sample())
+                if self.tuning.lens:
+                    self._hear_of_holds()
                 await asyncio.sleep(min(self._look_again_s(), left))
         except asyncio.CancelledError:
             if self._clock.ended_s is None:

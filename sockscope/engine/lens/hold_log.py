@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from sockscope.core.run.lens import Hold, call_at
@@ -25,7 +25,7 @@ _BLAMELESS = (*_NAMELESS, "callbacks")
 
 
 class HoldLog:
-    """Hears of the processes of a run now and then, and tells what is new.
+    """Hears of the holds of the processes of a run now and then, and tells what is new.
 
     ``note(time_s, text)`` writes a line; ``count`` returns how many requests waited for the end of a hold.
     """
@@ -48,21 +48,26 @@ class HoldLog:
         lens = process.lens
         if lens is None or not lens.holds:
             return process
-        seen_s = self._seen_s.get(process.pid, float("-inf"))
-        for hold in lens.holds:
-            if hold.begin_s > seen_s:
-                self._tell(process, hold)
-        self._seen_s[process.pid] = lens.holds[-1].begin_s
+        self.hear(process.name, process.pid, process.roles, lens.holds)
         known = [replace(h, requests=self._requests.get((process.pid, h.begin_s))) for h in lens.holds]
         return replace(process, lens=replace(lens, holds=tuple(known)))
 
-    def _tell(self, process: ProcessUse, hold: Hold) -> None:
+    def hear(self, name: str, pid: int, roles: Sequence[str], holds: Sequence[Hold]) -> None:
+        """Tell of what is new among the holds of a process, the earliest of which is first."""
+        seen_s = self._seen_s.get(pid, float("-inf"))
+        for hold in holds:
+            if hold.begin_s > seen_s:
+                self._tell(name, pid, roles, hold)
+        if holds:
+            self._seen_s[pid] = holds[-1].begin_s
+
+    def _tell(self, name: str, pid: int, roles: Sequence[str], hold: Hold) -> None:
         is_counted = hold.kind not in _NAMELESS or hold.duration_s >= SHORT_S
-        if process.roles and is_counted:  # no request goes through the others
-            task = asyncio.get_running_loop().create_task(self._count_later(process.pid, hold))
+        if roles and is_counted:  # no request goes through the others
+            task = asyncio.get_running_loop().create_task(self._count_later(pid, hold))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if hold.duration_s < LONG_S and (hold.kind in _BLAMELESS or not process.roles):
+        if hold.duration_s < LONG_S and (hold.kind in _BLAMELESS or not roles):
             return
         cause = call_at(hold)
         self._times[cause] = times = self._times.pop(cause, 0) + 1
@@ -77,7 +82,7 @@ class HoldLog:
             return
         more = f", and {self._untold:,} more since the last line" if self._untold else ""
         length = format_duration(hold.duration_s)
-        self._note(hold.begin_s, f"held up {length}: {cause} ({process.name}){more}")
+        self._note(hold.begin_s, f"held up {length}: {cause} ({name}){more}")
         self._noted_s.pop(cause, None)
         self._noted_s[cause], self._untold = hold.begin_s, 0
         if len(self._noted_s) > _MOST_CAUSES:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -144,16 +144,24 @@ class Lens:
         self._held += 1
         self._held_s += hold.duration_s
 
+    @property
+    def holds(self) -> Sequence[Hold]:
+        """The latest holds, the earliest first."""
+        return self._holds
+
     def view(self) -> LensView | None:
         """Return what it has seen so far; None when it was never on."""
         look = self._look
         if look is None:
             return self._past
+        # The clock of the CPU time and that of the time are two: what was never idle may be a little more.
+        looked_s = perf_counter() - look.began_s
+        busy_s = min(look.meter.busy_s(), looked_s)
         now = LensView(
             is_on=True,
             busy_by=look.meter.busy_by,
-            looked_s=perf_counter() - look.began_s,
-            busy_s=look.meter.busy_s(),
+            looked_s=looked_s,
+            busy_s=busy_s,
             turns=look.meter.turns,
             callbacks=look.meter.callbacks,
             collections=look.collector.count,
