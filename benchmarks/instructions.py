@@ -80,7 +80,7 @@ def built_clock(folder: Path) -> Path:
 def counted(name: str, tree: Path, clock: Path, folder: Path) -> list[tuple[str, float]]:
     """Return each window of a situation with its instructions per answer, or per picture."""
     lens = name.startswith("lens")
-    given = {"loop": "uvloop", "seconds": 0.2 if lens else 0.1, "windows": LENS if lens else ENGINE}
+    given = {"loop": "uvloop", "seconds": 0.4 if lens else 0.1, "windows": LENS if lens else ENGINE}
     out = folder / name
     process = subprocess.run(
         ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}",
