@@ -129,3 +129,13 @@ async def test_the_listener_that_is_looked_at_is_the_target_s() -> None:
             assert swarm.listen_drops == drops_at(target)
             await tune(engine, fault="")
             assert swarm_of(engine).backlog >= swarm.backlog
+
+
+@pytest.mark.parametrize("fault", ["", HARMLESS])
+async def test_clients_of_unix_sockets_are_seen_being_served(fault: str) -> None:
+    values: dict[str, Any] = {"family": "unix", "service_time_s": 5.0, "fault": fault}
+    async with running(grace_s=0.0, **values) as engine:
+        await until(
+            lambda: client_states(engine.snapshot(Cursors(clients=True))).counts()[Doing.SERVED] == 4,
+            what="all four are seen being served",
+        )

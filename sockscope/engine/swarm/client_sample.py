@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress, islice
 from typing import NamedTuple
 
-from sockscope.core.addresses import Address, is_unix
+from sockscope.core.addresses import UNIX, Address
 from sockscope.core.connection import ConnectionRecord
 from sockscope.core.run.client_states import NOT_SEEN_S, ClientSample, Doing, end_of
 from sockscope.engine.swarm.client import Client, ClientState
@@ -122,12 +122,10 @@ def _doing(client: Client, *, has_budget: bool) -> Doing:
 def _asking(clients: Sequence[Client], states: bytearray, target: Address, start: int) -> _Part:
     """Return of which clients the server knows more: who asks, or has had no answer on its connection."""
     found: list[tuple[int, ConnectionRecord, float]] = []
-    # The clients' ends of Unix sockets have no names.
-    asks = states.translate(_ASKS) if not is_unix(target[0]) else b""
-    for place in compress(range(len(clients)), asks):
+    for place in compress(range(len(clients)), states.translate(_ASKS)):
         record = clients[place].link.record
-        if record is None:
-            continue
+        if record is None or record.local_address[0] in ("", UNIX):
+            continue  # not connected, or a client's end of a Unix socket that has no name
         opened_s = NOT_SEEN_S
         heard = record.exchanges or record.odd_frames_in
         if not (heard or record.tls) and record.transport == "tcp" and record.remote_address == target:
