@@ -268,9 +268,11 @@ class Client:
 
     def proceed(self) -> None:
         """Go on with whatever comes before the next request."""
-        if type(self.pacer) is not self._swarm.pacing:
+        swarm = self._swarm
+        if type(self.pacer) is not swarm.pacing:
             self._have_other_pacer()
-        if self.must_leave:
+        # Written out what `must_leave` returns: this comes before every request.
+        if self.retiring or self._socket_generation != swarm.socket_generation:
             self.leave(CloseReason.RETIRED if self.retiring else CloseReason.REPLACED)
         else:
             self.pacer.ready()

@@ -75,8 +75,10 @@ class ClosedLoop(Paced):
         leaves = tuning.lifetime and not self._swarm.paused and self._is_worn()
         if not (leaves or self.has_place):
             self._is_served()
-        self._release()
-        self._end_turn()
+        if self._holds_permit:
+            self._release()
+        if self._has_turn:
+            self._end_turn()
         thinks = tuning.think_time_s and not (tuning.pool or tuning.rate or client.retiring)
         if thinks:
             client.asks_at_s = perf_counter() + tuning.think_time_s
@@ -141,7 +143,13 @@ class ClosedLoop(Paced):
         self._wanted_at_s = since_s
         # Nobody waited with the connection while it was not in the pool.
         self._waited_for_place = False
-        self._client.proceed()
+        client, swarm = self._client, self._swarm
+        changed = swarm.paused or swarm.pacing is not ClosedLoop or client.must_leave
+        if changed or swarm.tuning.lifetime or not self.has_place or not swarm.limiter.try_acquire():
+            client.proceed()
+        else:
+            # Of what comes before a request it has done the rest when it was offered.
+            self._send(0.0)
 
     def ask(self) -> None:
         """There is no pool any more; go on alone."""
