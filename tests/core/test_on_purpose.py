@@ -136,8 +136,9 @@ def served(
          served("block=100ms", totals=LATE, timeout_s=0.2, blocks=2, blocked_s=0.2)),
         ("200 descriptors leaked on purpose; the server has stopped accepting: too many open files",
          served("descriptor-leak=100", server=FULL, descriptors_held=200)),
-        ("full-executor: the threads of the default executor are kept busy on purpose",
-         served("full-executor", totals=LATE, experiment=OWN, executor_sleepers=40)),
+        ("full-executor: the threads of the default executor are kept busy on purpose; "
+         "what waits for one: 3 calls",
+         served("full-executor", totals=LATE, experiment=OWN, executor_sleepers=40, executor_queued=3)),
     ],
 )  # fmt: skip
 def test_what_is_done_to_the_server_on_purpose_is_told_as_such(told: str, window: Snapshot) -> None:
@@ -157,6 +158,7 @@ def test_what_is_done_to_the_server_on_purpose_is_told_as_such(told: str, window
         (Kind.TIMEOUTS, served("block=100ms", totals=LATE, blocks=2, blocked_s=0.2)),
         (Kind.DESCRIPTORS, served("descriptor-leak=100", descriptors_held=100, server=FULL)),
         (Kind.SERVER, served("full-executor", experiment=OWN, executor_sleepers=40)),
+        (Kind.TIMEOUTS, served("full-executor", totals=LATE, experiment=OWN, executor_sleepers=40)),
     ],
 )
 def test_a_fault_in_the_server_that_does_not_matter_is_not_the_limit(kind: Kind, window: Snapshot) -> None:

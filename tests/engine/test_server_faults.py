@@ -193,8 +193,9 @@ async def test_work_for_the_default_executor_waits_while_that_is_full() -> None:
         call = asyncio.ensure_future(asyncio.to_thread(int))
         await until(lambda: answered(engine))
         assert not call.done()
+        await until(lambda: injected(engine).executor_queued == 1, what="the call is seen to wait")
         await tune(engine, fault="")
-        assert injected(engine).executor_sleepers == 0
+        assert injected(engine).executor_sleepers == injected(engine).executor_queued == 0
         assert await call == 0
 
 

@@ -103,12 +103,17 @@ def leaked(seen: Seen) -> Finding | None:
 
 
 def crowded_out(seen: Seen) -> Finding | None:
-    """The user's own server does not answer, while a fault keeps all threads of the default executor."""
-    sleepers = injected(seen).executor_sleepers
-    if not sleepers or not seen.window.experiment.own_server:
+    """The user's own server does not answer, while calls of it wait for a thread that a fault keeps."""
+    done = injected(seen)
+    if not done.executor_sleepers or not seen.window.experiment.own_server:
         return None
     if not (look(seen, timeouts)[0] or look(seen, unanswered)[0]):
         return None
-    seen.note("threads of the executor that a fault keeps", sleepers, "count", FAULT_COUNTS)
-    told = "the threads of the default executor are kept busy on purpose: what the server gives to them waits"
-    return Finding(Kind.INJECTED, f"{faults_in_server(seen)}: {told}")
+    if not seen.at_least(
+        "calls that wait for a thread of the executor", done.executor_queued, "count", 1, FAULT_COUNTS
+    ):
+        return None
+    seen.note("threads of the executor that a fault keeps", done.executor_sleepers, "count", FAULT_COUNTS)
+    told = "the threads of the default executor are kept busy on purpose"
+    waiting = units.counted(done.executor_queued, "call")
+    return Finding(Kind.INJECTED, f"{faults_in_server(seen)}: {told}; what waits for one: {waiting}")

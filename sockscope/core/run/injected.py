@@ -18,6 +18,7 @@ class Injected:
     nevertheless, of which ``handlers_deaf`` run still. ``tasks_leaked`` and ``descriptors_leaked`` count
     those that were made to stay, ``tasks_held`` and ``descriptors_held`` those that are there now.
     ``executor_sleepers`` are calls in the default executor that sleep, or wait there to do so.
+    ``executor_queued`` are those of others that wait behind them, or have waited and been given up since.
     ``undrained_bytes`` is what connections that are not drained have in their write buffers.
     """
 
@@ -33,6 +34,7 @@ class Injected:
     descriptors_leaked: Cumulative[int] = 0
     descriptors_held: Gauge[int] = 0
     executor_sleepers: Gauge[int] = 0
+    executor_queued: Gauge[int] = 0
     undrained_bytes: Gauge[int] = 0
 
     def __bool__(self) -> bool:
@@ -62,6 +64,8 @@ def told(injected: Injected) -> str:
         parts.append(f"{units.counted(injected.descriptors_leaked, 'descriptor')} leaked")
     if injected.executor_sleepers:
         parts.append(f"{units.counted(injected.executor_sleepers, 'sleeper')} in the executor")
+    if injected.executor_queued:
+        parts.append(f"{units.counted(injected.executor_queued, 'call')} waiting behind them")
     if injected.undrained_bytes:
         parts.append(f"{units.format_bytes(injected.undrained_bytes)} not drained")
     return ", ".join(parts)

@@ -118,6 +118,7 @@ class Faults:
             tasks_held=self._tasks.held,
             descriptors_held=self._descriptors.held,
             executor_sleepers=self._executor.sleepers,
+            executor_queued=self._executor.queued,
             undrained_bytes=self.undrained.buffered_bytes,
         )
 
