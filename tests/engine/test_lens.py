@@ -25,13 +25,19 @@ from sockscope.engine.lens.alarm import Alarm, WaitingAlarm, alarm
 from sockscope.engine.lens.clocks import Stand
 from sockscope.engine.lens.holds import Evidence, judge
 from sockscope.engine.lens.lens import Lens
-from sockscope.engine.lens.stack import Spot, at, spot
+from sockscope.engine.lens.stack import Spot, at, frames_of, spot
 from sockscope.engine.lens.watchdog import Look
 from sockscope.engine.loops import loop_name
 from sockscope.engine.own_errors import shown_path
 from sockscope.engine.sampler import Sampler
 from tests.engine.runs import EVERYTHING, running, swarm_of, tune
 from tests.waiting import until
+
+
+def test_a_stack_ends_where_something_else_is_given_for_a_frame() -> None:
+    torn: Any = object()
+    assert frames_of(sys._getframe())[0].f_code.co_name.startswith("test_a_stack")
+    assert frames_of(torn) == frames_of(None) == []
 
 
 async def test_a_lens_that_is_switched_on_tells_how_busy_the_loop_is_and_then_no_more() -> None:

@@ -45,7 +45,7 @@ async def goes_on(engine: Engine) -> None:
 
 @asynccontextmanager
 async def faulty(fault: str, **values: Any) -> AsyncIterator[Engine]:
-    """Run with a fault from the beginning, and see at the end that nothing of it is left."""
+    """Run with a fault from the beginning, and see at the end that nothing is left, no request lost."""
     values.setdefault("request_timeout_s", 2.0)
     async with running(grace_s=5.0, fault=fault, **values) as engine:
         yield engine
@@ -54,6 +54,9 @@ async def faulty(fault: str, **values: Any) -> AsyncIterator[Engine]:
     left = server.injected
     held = left.tasks_held, left.descriptors_held, left.executor_sleepers, left.handlers_deaf
     assert held == (0, 0, 0, 0)
+    swarm = swarm_of(engine)
+    told = swarm.totals
+    assert told.requests == told.responses + told.timeouts + told.errors + swarm.in_flight
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "leaked"]
 
 

@@ -53,9 +53,13 @@ def spot(frame: FrameType) -> Spot:
 
 
 def frames_of(frame: FrameType | None) -> list[FrameType]:
-    """Return the frames of a stack, the innermost first."""
+    """Return the frames of a stack, the innermost first, up to where they can be followed.
+
+    The stack is that of a thread that goes on meanwhile: CPython 3.11 has been seen to give something else
+    for the frame below one that is left just then.
+    """
     found: list[FrameType] = []
-    while frame is not None and len(found) < MOST_DEEP:
+    while isinstance(frame, FrameType) and len(found) < MOST_DEEP:
         found.append(frame)
         frame = frame.f_back
     return found
