@@ -1,8 +1,8 @@
 """What a picture of the swarm map costs: 100 to 9,000 clients in states drawn at random, at 200x60.
 
-``python -m benchmarks.cell_map`` tells the least of 20 pictures, in ms of CPU: making its lines (at most 4),
-and what Textual takes to make escape sequences of them, where every line has changed. States drawn at random
-are the worst there is: neighbours that do the same are one piece.
+``python -m benchmarks.cell_map`` tells the least of 20 pictures, in ms of CPU: making its lines, and making
+escape sequences of them, where every line has changed; together at most 4. States drawn at random are the
+worst there is: neighbours that do the same are one piece.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def costs_ms(clients: int) -> tuple[float, float]:
             kinds = bytes(draw.choices(range(len(GLYPHS)), k=clients))
             began_s = thread_time()
             cells.show(kinds)
-            lines = [cells.render_line(y) for y in range(cells.size.height)]
+            lines = cells.render_lines(cells.size.region)
             made_s = thread_time()
             for line in lines:
                 line.render(app.console)

@@ -9,14 +9,14 @@ from rich.cells import cell_len
 from textual.widget import Widget
 
 from sockscope.core.events import EventKind
-from sockscope.core.run.client_states import Doing
+from sockscope.core.run.client_states import ClientStates, Doing, Reception
 from sockscope.core.run.findings import Finding, Kind
 from sockscope.faces.characters import to_ascii
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
 from sockscope.faces.tui.panels.graph_panel import markers_of
 from sockscope.faces.tui.panels.header import HeaderPanel
 from sockscope.faces.tui.panels.panel import Panel
-from sockscope.faces.tui.panels.swarm_map import LOOKS
+from sockscope.faces.tui.panels.swarm_map import LOOKS, short_legend
 from sockscope.faces.tui.widgets.graph import Graph
 from tests.tui.driving import dashboard, small
 from tests.tui.still import Still, running
@@ -147,3 +147,12 @@ def test_every_state_has_a_character_of_its_own_in_ascii_too() -> None:
     assert set(LOOKS) == set(Doing)
     glyphs = [look.glyph for look in LOOKS.values()]
     assert len(set(glyphs)) == len(set(map(to_ascii, glyphs))) == len(Doing)
+
+
+def test_a_narrow_legend_has_all_that_there_is_and_keeps_its_height() -> None:
+    states = ClientStates(range(100), bytes([Doing.WAITING] * 60 + [Doing.SERVED] * 40), is_whole=True)
+    whole = short_legend(states, Reception(0, 100, 40), 44).plain.splitlines()
+    assert whole == ["○ waiting, permit 60  █ being served 40", "", "server backlog 0  accepted 100"]
+    told = short_legend(replace(states, is_whole=False), Reception(None, 100, 40), 24).plain.splitlines()
+    assert told[:2] == ["○ waiting, permit 60", "█ being served 40"]
+    assert told[2:] == ["server accepted 100", "in service 40", "in flight may be served"]

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.strip import Strip
 
 from sockscope.faces.tui.widgets.cell_map import CellMap, in_proportion, layout_of
 from tests.tui.widgets.screen import picture, staged, watch_refresh
@@ -45,10 +46,14 @@ async def test_each_thing_is_a_cell_of_its_character() -> None:
 
 async def test_few_things_are_large_and_too_many_are_shared_out() -> None:
     cells = CellMap(GLYPHS, empty_text="nothing yet")
-    async with staged(cells, 40, 10) as (_, pilot):
+    async with staged(cells, 40, 10) as (stage, pilot):
         assert "nothing yet" in "".join(picture(cells))
         cells.show(bytes([0] * 10))
         assert cells.layout_now.height > 1
+        for kinds in (bytes([0, 1, 2]), bytes([0] * 80 + [2] * 80), bytes([0, 1, 2] * 80)):
+            cells.show(kinds)
+            for line in cells.render_lines(cells.size.region):
+                assert line.render(stage.console) == Strip(line).render(stage.console), "as Textual writes it"
         cells.show(bytes([0] * 8_999 + [1]))
         await pilot.pause()
         assert cells.layout_now.each == 23

@@ -11,7 +11,6 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from sockscope.core import units
 from sockscope.core.run.client_states import ClientStates, Doing, Reception, client_states, reception
 from sockscope.core.run.snapshot import Cursors
 from sockscope.core.units import counted
@@ -43,6 +42,8 @@ LOOKS = {
 """How the states look; without colour their characters differ, and so do those in ASCII."""
 
 
+LEAST_BESIDE = 60
+"""From this width on the legend is beside the cells, one state a line; else under them, several in a line."""
 EMPTY = "each client gets a cell here; L has lessons"
 
 
@@ -53,12 +54,12 @@ class SwarmMapPanel(Panel):
     _states = ClientStates()
 
     def compose(self) -> ComposeResult:
-        """The cells, and beside them what they mean."""
+        """The cells, and beside or under them what they mean."""
         with Container(classes="map-body"):
             yield CellMap("".join(LOOKS[doing].glyph for doing in Doing), empty_text=EMPTY)
-            beside = Static("", classes="map-legend", markup=False)
-            beside.display = False
-            yield beside
+            meaning = Static("", classes="map-legend", markup=False)
+            meaning.display = False
+            yield meaning
 
     def interest(self, cursors: Cursors, *, still: bool) -> Cursors:
         """Ask what each client is doing."""
@@ -73,9 +74,15 @@ class SwarmMapPanel(Panel):
             return
         self._states = client_states(snapshot)
         self._cells.show(self._states.states)
-        beside = self.query_one(".map-legend", Static)
-        beside.display = bool(self._states.states)
-        beside.update(legend(self._states, reception(snapshot)))
+        width = self.content_size.width
+        shown = self.query_one(".map-legend", Static)
+        shown.display = bool(self._states.states)
+        self.query_one(".map-body").set_class(0 < width < LEAST_BESIDE, "-under")
+        server = reception(snapshot)
+        if width < LEAST_BESIDE:
+            shown.update(short_legend(self._states, server, width))
+        else:
+            shown.update(legend(self._states, server))
         self._tell()
 
     @property
@@ -121,15 +128,55 @@ def legend(states: ClientStates, server: Reception) -> Content:
     ]
     if states.states:
         lines.append(Content(f"{'clients':<18}{len(states.states):>6,}").stylize("bold"))
-    told = {"backlog": server.backlog, "accepted": server.accepted, "in service": server.in_service}
-    known = {name: value for name, value in told.items() if value is not None}
+    known = _known(server)
     if known and states.states:
         if not states.is_whole:
             lines.append(Content("in flight may be served").stylize("$foreground 60%"))
         lines.append(Content("server").stylize("bold"))
-        lines += [Content(f"   {name:<15}{_count(value):>6}") for name, value in known.items()]
+        lines += [Content(f"   {name:<15}{value:>6,}") for name, value in known.items()]
     return Content("\n").join(lines)
 
 
-def _count(value: int | None) -> str:
-    return units.DASH if value is None else f"{value:,}"
+def short_legend(states: ClientStates, server: Reception, width: int) -> Content:
+    """Return what :func:`legend` tells in few lines of ``width``, and the clients in two at least.
+
+    So the cells keep their size while states come and go. What is in service is being served where all of it
+    is known, and is not told twice.
+    """
+    clients = [
+        Content.assemble(
+            (LOOKS[doing].glyph, f"bold {LOOKS[doing].color}"), f" {LOOKS[doing].name} {count:,}"
+        )
+        for doing, count in states.counts().items()
+        if count
+    ]
+    if not clients:
+        return Content("")
+    known = [
+        Content(f"{name} {value:,}")
+        for name, value in _known(server).items()
+        if name != "in service" or not states.is_whole
+    ]
+    if known and not states.is_whole:
+        known.append(Content("in flight may be served").stylize("$foreground 60%"))
+    if known:
+        known[0] = Content.assemble(("server ", "bold"), known[0])
+    lines = _packed(clients, width)
+    spare = [Content("")] * (2 - len(lines))
+    return Content("\n").join([*lines, *spare, *_packed(known, width)])
+
+
+def _packed(pieces: list[Content], width: int) -> list[Content]:
+    """Return lines of pieces, as many in each as it has room for."""
+    lines: list[Content] = []
+    for piece in pieces:
+        if lines and lines[-1].cell_length + 2 + piece.cell_length <= width:
+            lines[-1] = Content.assemble(lines[-1], "  ", piece)
+        else:
+            lines.append(piece)
+    return lines
+
+
+def _known(server: Reception) -> dict[str, int]:
+    told = {"backlog": server.backlog, "accepted": server.accepted, "in service": server.in_service}
+    return {name: value for name, value in told.items() if value is not None}

@@ -6,22 +6,28 @@
 Cells are as large as the room allows. Where there are more things than room, a cell stands for several, and
 the cells are in order of their kinds, in proportion: each kind that is there has one at least.
 
-A row is drawn anew only when its kinds have changed.
+A row is drawn anew only when its kinds have changed. Where thousands of cells differ from their neighbours,
+what Textual does with every piece of a line (filters, escape sequences) would take most of the time: so both
+are made once for each piece that there can be, and looked up from then on.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from math import ceil
 from operator import ne
+from textwrap import wrap
 from typing import ClassVar, NamedTuple
 
+from rich.color import ColorSystem
+from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -32,7 +38,8 @@ _MOST_ROWS = 4
 """Rows of text that a cell takes at most."""
 _RUNS = re.compile(b"|".join(re.escape(bytes([kind])) + b"+" for kind in range(MOST_KINDS)))
 """Cells of one kind next to each other; an alternative for each kind is found faster than a group again."""
-_SINGLE = [bytes([kind]) for kind in range(MOST_KINDS)]
+_NO_ROW = -1
+"""The row of lines in which there are no cells."""
 _POINTED = Style(reverse=True, bold=True)
 _NICE = ((10, 1.3), (5, 1.15), (1, 1.0))
 """How much better a map reads whose rows hold a multiple of so many cells."""
@@ -79,16 +86,61 @@ def in_proportion(kinds: bytes, cells: int) -> bytes:
     return b"".join(bytes([kind]) * share for kind, share in shares.items())[:cells]
 
 
-class _Segments(dict[bytes, Segment]):
-    """What cells of one kind next to each other look like, made when they are looked up first."""
+class _Pieces(dict[int | bytes, Segment]):
+    """What pieces of a line look like, made when they are looked up first.
+
+    A kind stands for one cell of it, bytes for several next to each other, a number below 0 for blanks.
+    ``written`` are the same pieces as what the terminal is sent for them.
+    """
 
     def __init__(self, cell_map: CellMap) -> None:
         super().__init__()
         self._cell_map = cell_map
+        self.written = _Written(self)
 
-    def __missing__(self, run: bytes) -> Segment:
-        segment = self[run] = self._cell_map.segment(run)
+    def __missing__(self, piece: int | bytes) -> Segment:
+        segment = self[piece] = self._cell_map.segment(piece)
         return segment
+
+    def forget(self) -> None:
+        """Make all of them anew."""
+        self.clear()
+        self.written.clear()
+
+
+class _Written(dict[int | bytes, str]):
+    """Escape sequences of pieces, each of which puts back what it has set."""
+
+    colors: ColorSystem | None = None
+
+    def __init__(self, pieces: _Pieces) -> None:
+        super().__init__()
+        self._pieces = pieces
+
+    def __missing__(self, piece: int | bytes) -> str:
+        text, style, _ = self._pieces[piece]
+        written = self[piece] = text if style is None else style.render(text, color_system=self.colors)
+        return written
+
+
+class _Row(Strip):
+    """A line of pieces, which are written by looking them up."""
+
+    __slots__ = ("_known", "_pieces")
+
+    def __init__(self, known: _Pieces, pieces: Sequence[int | bytes], width: int) -> None:
+        super().__init__(map(known.__getitem__, pieces), width)
+        self._known, self._pieces = known, pieces
+
+    def render(self, console: Console) -> str:
+        """Return what the terminal is sent."""
+        if self._render_cache is None:
+            written = self._known.written
+            if written.colors is not (colors := console._color_system or ColorSystem.TRUECOLOR):
+                written.clear()
+                written.colors = colors
+            self._render_cache = "".join(map(written.__getitem__, self._pieces))
+        return self._render_cache
 
 
 class CellMap(Widget, can_focus=True):
@@ -129,8 +181,9 @@ class CellMap(Widget, can_focus=True):
         self._rows: list[bytes] = []
         self._layout = Layout(1, 1, 1)
         self._styles: list[Style] = []
-        self._segments = _Segments(self)
-        self._last: tuple[bytes, int, Strip] | None = None
+        self._laid_out_for = Size(0, 0)
+        self._pieces = _Pieces(self)
+        self._drawn: dict[int, Strip] = {}
         self._pointed: int | None = None
 
     def show(self, kinds: bytes) -> None:
@@ -140,19 +193,25 @@ class CellMap(Widget, can_focus=True):
         self._lay_out()
         if self._pointed is not None and self._pointed >= len(kinds):
             self._point_at(None)
-        if self._layout != layout_before:
-            self._forget_drawn()
         if self._layout != layout_before or len(before) != len(self._rows) or not kinds:
+            self._forget_drawn()
             self.refresh()
             return
-        high, width = self._layout.height, self.size.width
-        changed = [
-            Region(0, row * high, width, high)
-            for row, (old, new) in enumerate(zip(before, self._rows, strict=True))
-            if old != new
-        ]
+        changed = [row for row, (old, new) in enumerate(zip(before, self._rows, strict=True)) if old != new]
         if changed:
-            self.refresh(*changed)
+            self._refresh_rows(changed)
+
+    def _refresh_rows(self, rows: Iterable[int]) -> None:
+        """Draw some rows anew; those next to each other are one region."""
+        high, width = self._layout.height, self._laid_out_for.width
+        regions: list[Region] = []
+        for row in sorted(rows):
+            self._drawn.pop(row, None)
+            region = Region(0, row * high, width, high)
+            if regions and regions[-1].bottom == region.y:
+                region = regions.pop().union(region)
+            regions.append(region)
+        self.refresh(*regions)
 
     @property
     def layout_now(self) -> Layout:
@@ -165,7 +224,7 @@ class CellMap(Widget, can_focus=True):
         return self._pointed
 
     def _lay_out(self) -> None:
-        width, height = self.size
+        width, height = self._laid_out_for = self.size
         if not (self._kinds and width and height):
             self._layout, self._rows = Layout(1, 1, 1), []
             return
@@ -179,53 +238,87 @@ class CellMap(Widget, can_focus=True):
 
     # Drawing.
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return the lines of a part of the picture: they have no border, and have been filtered."""
+        if self._laid_out_for != self.size:  # a picture may be made before the event tells of the new size
+            self._forget_drawn()
+            self._lay_out()
+        if self.opacity != 1:
+            return super().render_lines(crop)
+        lines = [self.render_line(y) for y in crop.line_range]
+        left, right = crop.column_span
+        if (left, right) == (0, self._laid_out_for.width):
+            return lines
+        return [line.crop(left, right) for line in lines]
+
     def render_line(self, y: int) -> Strip:
         """Return one line of the picture."""
-        width = self.size.width
         if not self._rows:
-            text = self.empty_text[:width] if y == self.size.height // 2 else ""
-            return Strip([Segment(text.center(width), self._kind_styles()[-1])], width)
+            return self._empty_line(y)
         row, line = divmod(y, self._layout.height)
-        if row >= len(self._rows):
-            return Strip.blank(width, self._kind_styles()[-1])
         has_gap = self._layout.height >= 3 and line == self._layout.height - 1
-        return Strip.blank(width, self._kind_styles()[-1]) if has_gap else self._line(row)
+        if row >= len(self._rows) or has_gap:
+            row = _NO_ROW
+        drawn = self._drawn.get(row)  # each row of cells is several lines of text
+        if drawn is None:
+            drawn = self._drawn[row] = self._line(row)
+        return drawn
+
+    def _empty_line(self, y: int) -> Strip:
+        width, height = self._laid_out_for
+        lines = wrap(self.empty_text, width) if width else []
+        at = y - (height - len(lines)) // 2
+        text = lines[at] if 0 <= at < len(lines) else ""
+        return Strip([self._filtered(text.center(width), self._kind_styles()[-1])], width)
 
     def _line(self, row: int) -> Strip:
-        layout, kinds, styles = self._layout, self._rows[row], self._kind_styles()
+        layout, width = self._layout, self._laid_out_for.width
+        kinds = b"" if row == _NO_ROW else self._rows[row]
+        left, gap = width - len(kinds) * layout.width, layout.width - layout.filled
+        rest = [-left] if left else []
         pointed = self._pointed if self._pointed is not None and layout.each == 1 else -1
         here = pointed - row * layout.columns
-        if not 0 <= here < len(kinds):
-            here = -1
-        if self._last is not None and self._last[:2] == (kinds, here):
-            return self._last[2]  # each row of cells is several lines of text
-        known, base = self._segments, styles[-1]
-        gap = layout.width - layout.filled
-        if not gap and here < 0 and 2 * sum(map(ne, kinds, kinds[1:])) < len(kinds):
-            segments = [known[run] for run in _RUNS.findall(kinds)]
+        if 0 <= here < len(kinds):
+            return self._pointed_line(kinds, here, rest)
+        pieces: Sequence[int | bytes]
+        if gap:
+            pieces = [piece for kind in kinds for piece in (kind, -gap)]
+        elif 2 * sum(map(ne, kinds, kinds[1:])) < len(kinds):
+            pieces = _RUNS.findall(kinds)
         else:
-            cells = [known[kind] for kind in _SINGLE[: len(self._glyphs)]]
-            segments = [cells[kind] for kind in kinds]
-            if here >= 0:
-                segments[here] = Segment(segments[here].text, styles[kinds[here]] + _POINTED)
-            if gap:
-                apart = Segment(" " * gap, base)
-                segments = [one for cell in segments for one in (cell, apart)]
-        used = len(kinds) * layout.width
-        if used < self.size.width:
-            segments.append(Segment(" " * (self.size.width - used), base))
-        strip = Strip(segments, self.size.width)
-        self._last = kinds, here, strip
-        return strip
+            pieces = list(kinds)
+        return _Row(self._pieces, [*pieces, *rest], width)
 
-    def segment(self, run: bytes) -> Segment:
-        """Return what cells of one kind next to each other look like."""
-        glyph = self._glyphs[run[0]]
-        return Segment(glyph * (self._layout.filled * len(run)), self._kind_styles()[run[0]])
+    def _pointed_line(self, kinds: bytes, here: int, rest: list[int]) -> Strip:
+        layout, known = self._layout, self._pieces
+        gap = layout.width - layout.filled
+        text = self._glyphs[kinds[here]] * layout.filled
+        shown = self._filtered(text, self._kind_styles()[kinds[here]] + _POINTED)
+        segments: list[Segment] = []
+        for place, kind in enumerate(kinds):
+            segments.append(shown if place == here else known[kind])
+            if gap:
+                segments.append(known[-gap])
+        return Strip([*segments, *(known[blanks] for blanks in rest)], self._laid_out_for.width)
+
+    def segment(self, piece: int | bytes) -> Segment:
+        """Return what a piece of a line looks like."""
+        if isinstance(piece, int) and piece < 0:
+            return self._filtered(" " * -piece, self._kind_styles()[-1])
+        run = piece if isinstance(piece, bytes) else bytes([piece])
+        text = self._glyphs[run[0]] * (self._layout.filled * len(run))
+        return self._filtered(text, self._kind_styles()[run[0]])
+
+    def _filtered(self, text: str, style: Style) -> Segment:
+        """Return text as the filters of the app leave it: its colours, and its characters in ASCII."""
+        segments, (_, background) = [Segment(text, style)], self.background_colors
+        for line_filter in self.get_line_filters():
+            segments = line_filter.apply(segments, background)
+        return segments[0]
 
     def _forget_drawn(self) -> None:
-        self._segments.clear()
-        self._last = None
+        self._pieces.forget()
+        self._drawn.clear()
 
     def _kind_styles(self) -> list[Style]:
         """Styles by kind, and behind them the widget's own: looked up once, as it takes long."""
@@ -278,8 +371,7 @@ class CellMap(Widget, can_focus=True):
             place = None
         if place == self._pointed:
             return
-        high = self._layout.height
         rows = {one // self._layout.columns for one in (self._pointed, place) if one is not None}
         self._pointed = place
-        self.refresh(*(Region(0, row * high, self.size.width, high) for row in rows))
+        self._refresh_rows(rows)
         self.post_message(self.Pointed(self, place))
