@@ -27,6 +27,8 @@ from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 
 PICTURE_S = 0.2
+FIRST_LOOKS_S = 0.7
+"""The lens looks at tasks twice a second; its first look, which learns where their code is, costs more once."""
 FAULT = "reset=60s"
 """A fault on the link that strikes nobody in time: a relay comes, and passes on."""
 _CLOCK = ctypes.CDLL(None)
@@ -97,6 +99,7 @@ async def _turn(engine: Engine, name: str) -> None:
     """Switch what the name of a window is about."""
     if name in ("off", "on"):
         await engine.apply(replace(engine.tuning, lens=name == "on"))
+        await asyncio.sleep(FIRST_LOOKS_S)
     if name in ("fault", "none"):
         await engine.apply(replace(engine.tuning, fault=FAULT if name == "fault" else ""))
         await engine.all_connected()

@@ -34,7 +34,8 @@ class HoldLog:
         self._note = note
         self._count = count
         self._seen_s: dict[int, float] = {}
-        self._requests: dict[tuple[int, float], int] = {}
+        # Those whose requests are counted, by their process and when they began.
+        self._counted: dict[tuple[int, float], Hold] = {}
         self._noted_s: dict[str, float] = {}
         self._times: dict[str, int] = {}
         self._untold = 0
@@ -49,8 +50,9 @@ class HoldLog:
         if lens is None or not lens.holds:
             return process
         self.hear(process.name, process.pid, process.roles, lens.holds)
-        known = [replace(h, requests=self._requests.get((process.pid, h.begin_s))) for h in lens.holds]
-        return replace(process, lens=replace(lens, holds=tuple(known)))
+        counted, pid = self._counted, process.pid
+        known = tuple([counted.get((pid, hold.begin_s), hold) for hold in lens.holds])
+        return replace(process, lens=replace(lens, holds=known))
 
     def hear(self, name: str, pid: int, roles: Sequence[str], holds: Sequence[Hold]) -> None:
         """Tell of what is new among the holds of a process, the earliest of which is first."""
@@ -91,9 +93,9 @@ class HoldLog:
     async def _count_later(self, pid: int, hold: Hold) -> None:
         await asyncio.sleep(COUNTED_AFTER_S)
         count = await self._count(hold)
-        self._requests[pid, hold.begin_s] = count
-        if len(self._requests) > _MOST_COUNTS:
-            del self._requests[next(iter(self._requests))]
+        self._counted[pid, hold.begin_s] = replace(hold, requests=count)
+        if len(self._counted) > _MOST_COUNTS:
+            del self._counted[next(iter(self._counted))]
 
     def close(self) -> None:
         """Count no more."""

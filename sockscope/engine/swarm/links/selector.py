@@ -201,7 +201,9 @@ class SelectorLink(TcpLink):
             record.odd_read(size, 1)  # type: ignore[union-attr]
             if self._waited_s:
                 self._on_waited((self._sent_s, now, self._waited_s))
-            self._answered()
+            self._sent_s = 0.0
+            self._expect = None
+            self._client.answered()
             return
         # The next request goes out here and now, so its clock is this one.
         self._sent_s = now
@@ -254,8 +256,19 @@ class SelectorLink(TcpLink):
 
     def transmit(self) -> None:
         """Write the request."""
-        self._expect = self._whole
-        self._write(self._wire)
+        self._expect, data = self._whole, self._wire
+        if self._unsent:
+            self._unsent += data
+            return
+        # As in :meth:`_ready`; this is what a request with a permit goes out by.
+        send = self._send
+        try:
+            sent = send(data)
+        except OSError as error:
+            self._write_failed(data, error)
+            return
+        if sent != len(data):
+            self._keep_unsent(data, sent)
 
     def converse(self, says: bytes) -> None:
         """Write these bytes; what is read is told anyway."""

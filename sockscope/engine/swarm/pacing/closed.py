@@ -52,8 +52,9 @@ class ClosedLoop(Paced):
         elif swarm.tuning.pool and not self._has_turn:
             client.state = ClientState.FREE
             now_s = perf_counter()
-            self.idle(now_s)
             swarm.pool.offer(self, now_s)
+            if client.state is ClientState.FREE:  # else a client that waited has taken it at once
+                self.idle(now_s)
         elif swarm.limiter.try_acquire():
             self._send(0.0)
         else:
@@ -75,10 +76,14 @@ class ClosedLoop(Paced):
         leaves = tuning.lifetime and not self._swarm.paused and self._is_worn()
         if not (leaves or self.has_place):
             self._is_served()
+        # Written out what `_release` and `_end_turn` do: this comes after every answer.
         if self._holds_permit:
-            self._release()
+            self._holds_permit = False
+            self._swarm.limiter.release()
         if self._has_turn:
-            self._end_turn()
+            self._has_turn = False
+            self._wanted_at_s = 0.0
+            self._swarm.pool.give_back(self, used=True)
         thinks = tuning.think_time_s and not (tuning.pool or tuning.rate or client.retiring)
         if thinks:
             client.asks_at_s = perf_counter() + tuning.think_time_s
@@ -161,9 +166,11 @@ class ClosedLoop(Paced):
         waiter, self._waiter = self._waiter, None
         # Already, where there is room at once by now.
         waited_s = waiter.waited_s if waiter is not None else 0.0
-        if self._swarm.paused or self._client.must_leave:
-            self._swarm.limiter.return_unused(waited=True)
-            self._client.proceed()
+        client, swarm = self._client, self._swarm
+        # The link of who must leave is outdated, as soon as it is told.
+        if swarm.paused or (client.link.outdated and client.must_leave):
+            swarm.limiter.return_unused(waited=True)
+            client.proceed()
         else:
             self._send(waited_s, queued=True)
 
