@@ -28,7 +28,7 @@ from sockscope.engine.loops import loop_factory
 
 PICTURE_S = 0.2
 FIRST_LOOKS_S = 0.7
-"""The lens looks at tasks twice a second; its first look, which learns where their code is, costs more once."""
+"""The lens looks at tasks twice a second; its first look, which learns whose code is whose, costs more."""
 FAULT = "reset=60s"
 """A fault on the link that strikes nobody in time: a relay comes, and passes on."""
 _CLOCK = ctypes.CDLL(None)
