@@ -4,6 +4,9 @@ Leaving such requests out of percentiles flatters a server that answers few of t
 by their age (right-censored, Klein and Moeschberger, *Survival Analysis*, section 3.2): each counts as slower
 than every answer, and as at least as old as it was when it was given up. A percentile that falls among them
 is a lower bound, :class:`AtLeast`, and a change from one down has an upper bound, :class:`AtMost`.
+
+What is awaited still may be answered the next moment, so it counts as its age and no more: it is a bound
+where that makes a figure greater.
 """
 
 from __future__ import annotations
@@ -61,12 +64,17 @@ def change(before: float, after: float) -> float | None:
 
 
 class Ages:
-    """How many requests were given up at which age: in seconds, a lower bound each."""
+    """How many requests were given up at which age: in seconds, a lower bound each.
 
-    __slots__ = ("counts",)
+    ``awaited`` are the ages of those that may be answered yet. They belong to a moment, so that they are in
+    none of the counts and sums here, and neither added nor subtracted.
+    """
 
-    def __init__(self, counts: Mapping[float, int] | None = None) -> None:
+    __slots__ = ("awaited", "counts")
+
+    def __init__(self, counts: Mapping[float, int] | None = None, awaited: Histogram | None = None) -> None:
         self.counts: Counter[float] = Counter(counts or {})
+        self.awaited = awaited or Histogram()
 
     def add(self, age_s: float) -> None:
         """Count a request that was given up at this age; it is rounded down by less than 0.8 %."""
@@ -108,8 +116,20 @@ def percentiles(
 ) -> list[float | AtLeast | None]:
     """Return, for each ratio (ascending, 0.99 = p99), the value in seconds; None when there was no request.
 
-    One that falls among the unanswered is :class:`AtLeast`.
+    One that falls among the unanswered, or that what is awaited makes greater, is :class:`AtLeast`.
     """
+    ended = _of_ended(answered, unanswered, ratios)
+    awaited = unanswered.awaited
+    if not awaited.total or (ended[0] is not None and lower_edge_s(max(awaited.counts)) <= ended[0]):
+        return ended
+    bounds = (answered + awaited + _as_answers(answered, unanswered)).percentiles(ratios)
+    return [
+        AtLeast(bound) if of_ended is None or bound > of_ended else of_ended
+        for of_ended, bound in zip(ended, map(_lower_s, bounds), strict=True)
+    ]
+
+
+def _of_ended(answered: Histogram, unanswered: Ages, ratios: Sequence[float]) -> list[float | AtLeast | None]:
     if not unanswered.counts:
         return [*answered.percentiles(ratios)]
     known = answered.total
@@ -134,13 +154,39 @@ def _bound(answered: Histogram, unanswered: Ages, rank: float) -> AtLeast:
 
 
 def mean(answered: Histogram, unanswered: Ages) -> float | AtLeast | None:
-    """Return the mean in seconds; :class:`AtLeast` as soon as a request was not answered."""
+    """Return the mean in seconds; :class:`AtLeast` as soon as a request was given up.
+
+    So it is where what is awaited makes it greater.
+    """
+    ended_s, awaited = _mean_of_ended(answered, unanswered), unanswered.awaited
+    if not awaited.total:
+        return ended_s
+    ended = answered.total + unanswered.total
+    sum_s = sum(lower_edge_s(bucket) * count for bucket, count in awaited.counts.items())
+    mean_s = ((ended_s or 0.0) * ended + sum_s) / (ended + awaited.total)
+    return AtLeast(mean_s) if ended_s is None or mean_s > ended_s else ended_s
+
+
+def _mean_of_ended(answered: Histogram, unanswered: Ages) -> float | AtLeast | None:
     if not unanswered.counts:
         return answered.mean_s
     known, longest_s = answered.total, _longest_s(answered)
     sum_s = (answered.mean_s or 0.0) * known
     sum_s += sum(max(age_s, longest_s) * count for age_s, count in unanswered.counts.items())
     return AtLeast(sum_s / (known + unanswered.total))
+
+
+def _as_answers(answered: Histogram, unanswered: Ages) -> Histogram:
+    """Return what was given up as if it had been answered at its bound."""
+    longest_s, found = _longest_s(answered), Histogram()
+    for age_s, count in unanswered.counts.items():
+        found.counts[bucket_of(max(age_s, longest_s))] += count
+    return found
+
+
+def _lower_s(upper_s: float | None) -> float:
+    """Return the lower edge of the bucket whose upper edge this is: a bound must not be above the truth."""
+    return lower_edge_s(bucket_of(upper_s) - 1) if upper_s else 0.0
 
 
 def _longest_s(answered: Histogram) -> float:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from math import ceil
 
 import pytest
 from hypothesis import given
@@ -67,6 +68,41 @@ def test_failures_never_make_a_percentile_smaller(durations: list[float], ages_s
         assert more >= less * (1 - RELATIVE_ERROR)
     for was, now in zip(before, after, strict=True):
         assert was is None or now is None or now >= was * (1 - RELATIVE_ERROR)
+
+
+@given(
+    st.lists(st.floats(1e-6, 100), max_size=20),
+    st.lists(st.floats(1e-6, 100), max_size=5),
+    st.lists(st.tuples(st.floats(1e-6, 100), st.floats(0, 100)), min_size=1, max_size=20),
+)
+def test_what_is_awaited_bounds_what_it_will_have_taken(
+    durations: list[float], ages_s: list[float], awaited: list[tuple[float, float]]
+) -> None:
+    ages = Ages(awaited=answered(*[age_s for age_s, _ in awaited]))
+    for age_s in ages_s:
+        ages.add(age_s)
+    given_up = [max(age_s, *durations) if durations else age_s for age_s in ages_s]
+    in_the_end = sorted([*durations, *given_up, *[age_s + more_s for age_s, more_s in awaited]])
+    of_ended = Ages(ages.counts)
+    before, after = (
+        percentiles(answered(*durations), of_ended, RATIOS),
+        percentiles(answered(*durations), ages, RATIOS),
+    )
+    for ratio, was, now in zip(RATIOS, before, after, strict=True):
+        assert now is not None
+        if now != was:
+            assert isinstance(now, AtLeast)
+            assert was is None or now > was, "it never makes a figure smaller"
+            assert now <= in_the_end[ceil(ratio * len(in_the_end) - 1e-9) - 1] * (1 + 1e-6)
+    of_all = mean(answered(*durations), ages)
+    assert of_all is not None
+    assert of_all >= (mean(answered(*durations), of_ended) or 0.0)
+
+
+def test_what_was_asked_just_now_changes_nothing() -> None:
+    just_now = Ages(awaited=answered(*[0.001] * 8))
+    assert percentiles(answered(*[0.02] * 4), just_now, RATIOS) == answered(*[0.02] * 4).percentiles(RATIOS)
+    assert not isinstance(mean(answered(*[0.02] * 4), just_now), AtLeast)
 
 
 def test_ages_of_two_windows_add_up_and_subtract() -> None:

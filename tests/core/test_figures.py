@@ -99,19 +99,20 @@ def test_a_stall_may_fill_the_window() -> None:
     assert stalled(2, service_time_s=0.3) is None, "such answers take so long"
 
 
-def test_requests_that_are_older_than_the_window_are_slower_than_its_answers() -> None:
-    def p50_of(requests: int, answered_s: float = 0.005, in_flight: int = 50) -> float | None:
-        times = histogram(*[answered_s] * 3)
-        swarm = role("swarm", Totals(requests=requests), service_time=times, in_flight=in_flight)
-        return figures(run(seconds=1.0, swarm=swarm)).p50_s
-
-    stuck = p50_of(requests=2)
-    assert isinstance(stuck, AtLeast)
-    assert stuck == 1.0
-    assert p50_of(requests=50) == pytest.approx(0.005, rel=1 / 128)
-    assert not isinstance(p50_of(requests=2, in_flight=4), AtLeast), "there are few of them"
-    slow = p50_of(requests=2, answered_s=2.0)
-    assert not isinstance(slow, AtLeast), "others of their age have been answered"
+def test_what_is_awaited_counts_as_its_age_in_the_tick_in_which_a_stall_begins() -> None:
+    quick = histogram(*[0.005] * 60)
+    in_flight, queued = histogram(0.09, 0.08), histogram(*[at / 1_000 for at in range(1, 80)])
+    swarm = role(
+        "swarm", Totals(requests=62, requests_due=141), service_time=quick, response_time=quick,
+        in_flight=2, queued=79, awaited=in_flight, response_awaited=in_flight + queued,
+    )  # fmt: skip
+    shown = figures(run(seconds=0.2, swarm=swarm, tuning=Tuning(rate=500)))
+    assert shown.p50_s == pytest.approx(0.005, rel=1 / 128)
+    assert isinstance(shown.p99_s, AtLeast)
+    assert shown.p99_s == pytest.approx(0.09, rel=1 / 128)
+    assert isinstance(shown.response_p50_s, AtLeast)
+    assert shown.response_p50_s == pytest.approx(0.011, rel=1 / 64)
+    assert shown.response_p99_s == pytest.approx(0.08, rel=1 / 64)
 
 
 def test_failures_are_told_per_second() -> None:

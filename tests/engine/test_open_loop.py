@@ -51,6 +51,8 @@ async def test_several_are_under_way_on_a_connection(model: dict[str, Any]) -> N
         if "depth" in model:
             swarm = await until_adding_up(engine, lambda swarm: swarm.queued >= 8)
             assert swarm.in_flight == 8
+        assert swarm.awaited.total == swarm.in_flight
+        assert swarm.response_awaited.total == swarm.in_flight + swarm.queued
 
 
 async def test_permits_limit_what_is_in_flight_and_can_be_turned() -> None:
@@ -87,6 +89,8 @@ async def test_the_queue_is_bounded_and_what_finds_it_full_is_dropped() -> None:
     async with running(0.0, rate=1_000_000, clients=1, service_time_s=60.0) as engine:
         swarm = await until_adding_up(engine, lambda swarm: swarm.totals.requests_dropped > 1_000)
         assert swarm.queued == QUEUED_MOST
+        counted = swarm.response_awaited.total
+        assert 0.9 * QUEUED_MOST < counted <= QUEUED_MOST + swarm.in_flight, "some stand for all"
     end = added_up(engine)
     assert end.response_unanswered.total == end.totals.requests_dropped + end.queued + end.totals.failed
 

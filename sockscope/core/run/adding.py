@@ -114,6 +114,10 @@ def _zero(_: object) -> int:
     return 0
 
 
+def _none_of(value: Any) -> Any:
+    return 0 if value is None else type(value)()
+
+
 def _nothing(value: Any) -> Any:
     return None if value is None else type(value)()
 
@@ -126,7 +130,7 @@ _LASTING = Kind(_sum)
 Lasting = Annotated[T, _LASTING]
 """Counted, but in every window the same: clearing the figures does not touch it."""
 
-_GAUGE = Kind(_sum, ended=_zero)
+_GAUGE = Kind(_sum, ended=_none_of)
 Gauge = Annotated[T, _GAUGE]
 """How many there are at the moment: parts add up, and a part that has ended has none."""
 

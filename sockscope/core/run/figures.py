@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 
 from sockscope.core.censoring import Ages, AtLeast, percentiles
-from sockscope.core.histogram import Histogram
 from sockscope.core.run.fared import Fared
 from sockscope.core.run.snapshot import TARGET, ProcessUse, Resources, Snapshot
 from sockscope.core.units import format_count, format_duration
@@ -230,29 +229,13 @@ def _fared(window: Snapshot) -> Fared:
 
 
 def without_answer(window: Snapshot) -> Ages:
-    """Return the ages of the requests of a window that got no answer, given up or not.
-
-    When more are in flight at its end than were sent in it, the others are older than the window. They tell
-    more than its answers do where these took less time than that: what stands still after a few quick answers
-    is not quick.
-    """
-    role = window.main
-    older = role.in_flight - role.totals.requests
-    return role.unanswered + _older(older, role.service_time, window)
+    """Return the ages of the requests of a window that got no answer, given up or still in flight."""
+    return Ages(window.main.unanswered.counts, window.main.awaited)
 
 
 def without_response(window: Snapshot) -> Ages:
-    """Return the same of the response time, with those that are queued and were due before the window."""
-    role = window.main
-    older = role.in_flight + role.queued - (role.totals.requests_due - role.totals.requests_dropped)
-    return role.response_unanswered + _older(older, role.response_time, window)
-
-
-def _older(count: int, answered: Histogram, window: Snapshot) -> Ages:
-    longest_s = answered.max_s
-    if count <= 0 or longest_s is None or longest_s >= window.measured_s:
-        return Ages()
-    return Ages({window.measured_s: count})
+    """Return the same of the response time, with those that are due and not sent."""
+    return Ages(window.main.response_unanswered.counts, window.main.response_awaited)
 
 
 def stall_s(window: Snapshot) -> float | None:

@@ -327,8 +327,10 @@ class RoleSnapshot:
     ``service_time`` is that of the answered requests, ``unanswered`` are the ages at which the others were
     given up; ``gaps`` has the longest times without an answer that was awaited, one of every few hundredths
     of a second. ``response_time`` and ``response_unanswered`` are the same requests since they were due (open
-    loop) or their client wanted to ask (closed loop). ``queued`` are due and not sent yet, and
-    ``schedule_lateness`` is how late the generator itself was with those of an open loop.
+    loop) or their client wanted to ask (closed loop). ``awaited`` has the ages of what is in flight, and
+    ``response_awaited`` the same since it was due or wanted, with those of what is queued.
+    ``queued`` are due and not sent yet, and ``schedule_lateness`` is how late the generator itself was with
+    those of an open loop.
     ``connected_s`` is the time for which the connections have been open, all together,
     ``unwritable_s`` what of it a server could not write to them because the peer did not read (its write
     buffer was above the high-water mark), and ``idle_s`` what of it clients waited or thought, were about to
@@ -389,6 +391,8 @@ class RoleSnapshot:
     gaps: Cumulative[Histogram] = field(default_factory=Histogram)
     response_time: Cumulative[Histogram] = field(default_factory=Histogram)
     response_unanswered: Cumulative[Ages] = field(default_factory=Ages)
+    awaited: Gauge[Histogram] = field(default_factory=Histogram)
+    response_awaited: Gauge[Histogram] = field(default_factory=Histogram)
     schedule_lateness: Cumulative[Histogram] = field(default_factory=Histogram)
     queued: Gauge[int] = 0
     connected_s: Cumulative[float] = 0.0

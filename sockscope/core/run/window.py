@@ -32,6 +32,7 @@ def drained(end: Snapshot, stopped: Snapshot) -> Snapshot:
         roles[SWARM] = replace(
             swarm, service_time=asked.service_time, unanswered=asked.unanswered,
             response_time=asked.response_time, response_unanswered=asked.response_unanswered,
+            awaited=asked.awaited, response_awaited=asked.response_awaited,
             connected_s=asked.connected_s, idle_s=asked.idle_s,
         )  # fmt: skip
     server, served = end.server, stopped.server

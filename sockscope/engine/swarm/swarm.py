@@ -27,6 +27,7 @@ from sockscope.engine.recorded_role import RecordedRole
 from sockscope.engine.role import WHOLE, Assignment, Share
 from sockscope.engine.stops import IDLE_STEP_S, STEP_S, STOPS
 from sockscope.engine.stopwatch import PausedTime, Stopwatch
+from sockscope.engine.swarm.awaited import AwaitedLooks
 from sockscope.engine.swarm.client import Client, ClientState
 from sockscope.engine.swarm.client_sample import ClientLooks, sample_of_pool
 from sockscope.engine.swarm.closings import Closings
@@ -105,6 +106,7 @@ class Swarm(RecordedRole):
         self._unchecked: Iterator[Client] = iter(())
         self._unseen: Iterator[Client] = iter(())
         self._looks = ClientLooks()
+        self._awaited = AwaitedLooks()
         # The clients by the numbers of their connections, as they were when one was looked for in vain.
         self._found: dict[int, Client] = {}
         self._next_number = self._number_step = 1
@@ -450,6 +452,7 @@ class Swarm(RecordedRole):
         """Return the figures that only a swarm has."""
         recorder, now_s = self.recorder, perf_counter()
         unread_bytes, undecided = self._look_at_buffers()
+        awaited, response_awaited = self._awaited.ages(self._clients, self.arrivals, now_s)
         return RoleSnapshot(
             role=SWARM,
             transport=self.tuning.transport,
@@ -474,6 +477,8 @@ class Swarm(RecordedRole):
             gaps=recorder.gaps.copy(),
             response_time=recorder.response_time(),
             response_unanswered=recorder.response_unanswered.copy(),
+            awaited=awaited,
+            response_awaited=response_awaited,
             schedule_lateness=recorder.schedule_lateness.copy(),
             backlog=self._backlog(),
             listen_drops=self._listen_drops(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import socket
 from collections import deque
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -344,6 +344,14 @@ class Link:
     def under_way(self) -> int:
         """Requests that are sent and not answered."""
         return len(self._pipeline) or int(self._sent_s > 0)
+
+    def awaited(self) -> Sequence[tuple[float, float]]:
+        """Return of every request under way when it was sent, and how long it had waited before."""
+        if self._pipeline:
+            # A copy in one step: threads take answers out of it.
+            return [(sent_s, waited_s) for sent_s, _, waited_s in self._pipeline.copy()]
+        sent_s = self._sent_s
+        return ((sent_s, self._waited_s),) if sent_s else ()
 
     def overdue(self, before_s: float) -> bool:
         """Whether a request was sent before ``before_s`` and is not answered."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -196,6 +196,15 @@ class Arrivals:
     def queued(self) -> int:
         """Requests that are due and not sent."""
         return len(self._queue) + len(self._unsent)
+
+    def ages_s(self, most: int) -> tuple[list[float], int]:
+        """Return how long requests have been due that are not sent, and for how many each stands.
+
+        Of more than ``most`` every so many of them stands for those before it, which are no younger.
+        """
+        now_s, each = self._now_s(), self.queued // most + 1
+        due = islice(chain(self._queue, self._unsent), each - 1, None, each)
+        return [now_s - due_s for due_s in due], each
 
     # From the swarm.
 

@@ -1,0 +1,50 @@
+"""How old the requests of a swarm are that have no answer yet.
+
+To go through thousands of clients, which lie all over the memory, takes a loop milliseconds: of a large swarm
+a part is looked at, another one each time, and stands for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+from sockscope.core.histogram import Histogram
+from sockscope.engine.swarm.client import Client
+from sockscope.engine.swarm.pacing.open import Arrivals
+
+LOOKED_AT_ONCE = 1_024
+"""Clients, and requests in the queue, that are looked at for one snapshot."""
+
+
+class AwaitedLooks:
+    """The ages of what is under way and of what is queued, each time somebody asks."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def ages(
+        self, clients: Mapping[int, Client], arrivals: Arrivals, now_s: float
+    ) -> tuple[Histogram, Histogram]:
+        """Return the ages since requests were sent, and those since they were due or their client wanted
+        to ask, with what is queued."""
+        count = len(clients)
+        start = self._next if self._next < count else 0
+        self._next = start + LOOKED_AT_ONCE
+        looked = list(islice(clients.values(), start, self._next))
+        under_way = [request for client in looked for request in client.link.awaited()]
+        # A thread may have sent one since.
+        ages_s = [max(now_s - sent_s, 0.0) for sent_s, _ in under_way]
+        sent = _counted(ages_s, count / max(len(looked), 1))
+        waited_s = (age_s + waited_s for age_s, (_, waited_s) in zip(ages_s, under_way, strict=True))
+        since_wanted = _counted(waited_s, count / max(len(looked), 1))
+        return sent, since_wanted + _counted(*arrivals.ages_s(LOOKED_AT_ONCE))
+
+
+def _counted(ages_s: Iterable[float], each: float) -> Histogram:
+    """Return durations of which each stands for so many."""
+    found = Histogram()
+    found.add_all(ages_s)
+    if each > 1:
+        return Histogram({bucket: round(number * each) for bucket, number in found.counts.items()})
+    return found
