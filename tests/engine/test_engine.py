@@ -606,10 +606,10 @@ async def test_a_run_does_not_end_while_it_is_paused() -> None:
 async def test_latencies_are_those_of_a_server_that_knows_its_own(kind: str) -> None:
     """However busy the machine is: each request takes at least what it takes at the server."""
     measured = await known_delays.measure(kind, requests=60)
-    assert len(measured.server_s) == measured.clients.total == 60
-    longest_s = measured.clients.max_s or 0.0
+    assert len(measured.took_s) == measured.clients.total == 60
+    assert len(measured.between_writes_s) == 60 - known_delays.CLIENTS
     for ratio in (0.1, 0.5, 0.9, 0.99, 1.0):
-        assert measured.at_server_s(ratio) <= measured.at_clients_s(ratio) <= longest_s
+        assert measured.away(ratio)[1] >= 0
 
 
 # A stall.

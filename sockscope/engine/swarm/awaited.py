@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from operator import add
 
 from sockscope.core.histogram import Histogram
 from sockscope.engine.swarm.client import Client
 from sockscope.engine.swarm.pacing.open import Arrivals
 
-LOOKED_AT_ONCE = 1_024
+LOOKED_AT_ONCE = 512
 """Clients, and requests in the queue, that are looked at for one snapshot."""
 
 
@@ -33,11 +34,13 @@ class AwaitedLooks:
         self._next = start + LOOKED_AT_ONCE
         looked = list(islice(clients.values(), start, self._next))
         under_way = [request for client in looked for request in client.link.awaited()]
+        each = count / max(len(looked), 1)
         # A thread may have sent one since.
         ages_s = [max(now_s - sent_s, 0.0) for sent_s, _ in under_way]
-        sent = _counted(ages_s, count / max(len(looked), 1))
-        waited_s = (age_s + waited_s for age_s, (_, waited_s) in zip(ages_s, under_way, strict=True))
-        since_wanted = _counted(waited_s, count / max(len(looked), 1))
+        waits_s = [waited_s for _, waited_s in under_way]
+        sent = since_wanted = _counted(ages_s, each)
+        if any(waits_s):
+            since_wanted = _counted(map(add, ages_s, waits_s), each)
         return sent, since_wanted + _counted(*arrivals.ages_s(LOOKED_AT_ONCE))
 
 
