@@ -5,8 +5,7 @@ by their age (right-censored, Klein and Moeschberger, *Survival Analysis*, secti
 than every answer, and as at least as old as it was when it was given up. A percentile that falls among them
 is a lower bound, :class:`AtLeast`, and a change from one down has an upper bound, :class:`AtMost`.
 
-What is awaited still may be answered the next moment, so it counts as its age and no more: it is a bound
-where that makes a figure greater.
+What is awaited still may be answered the next moment, so it counts as its age and no more.
 """
 
 from __future__ import annotations
@@ -116,17 +115,24 @@ def percentiles(
 ) -> list[float | AtLeast | None]:
     """Return, for each ratio (ascending, 0.99 = p99), the value in seconds; None when there was no request.
 
-    One that falls among the unanswered, or that what is awaited makes greater, is :class:`AtLeast`.
+    One that falls among the unanswered is :class:`AtLeast`; and so is one that what is awaited makes greater,
+    unless it falls among the answers even if all of that takes longer.
     """
     ended = _of_ended(answered, unanswered, ratios)
     awaited = unanswered.awaited
     if not awaited.total or (ended[0] is not None and lower_edge_s(max(awaited.counts)) <= ended[0]):
         return ended
-    bounds = (answered + awaited + _as_answers(answered, unanswered)).percentiles(ratios)
-    return [
-        AtLeast(bound) if of_ended is None or bound > of_ended else of_ended
-        for of_ended, bound in zip(ended, map(_lower_s, bounds), strict=True)
-    ]
+    together = answered + awaited + _as_answers(answered, unanswered)
+    found: list[float | AtLeast | None] = []
+    for ratio, of_ended, upper_s in zip(ratios, ended, together.percentiles(ratios), strict=True):
+        bound = _lower_s(upper_s)
+        if of_ended is not None and bound <= of_ended:
+            found.append(of_ended)
+        else:
+            # However long they will take, among the answers it stays below one of these.
+            is_among = ratio * together.total <= answered.total + 1e-9
+            found.append(bound if is_among else AtLeast(bound))
+    return found
 
 
 def _of_ended(answered: Histogram, unanswered: Ages, ratios: Sequence[float]) -> list[float | AtLeast | None]:
@@ -156,9 +162,12 @@ def _bound(answered: Histogram, unanswered: Ages, rank: float) -> AtLeast:
 def mean(answered: Histogram, unanswered: Ages) -> float | AtLeast | None:
     """Return the mean in seconds; :class:`AtLeast` as soon as a request was given up.
 
-    So it is where what is awaited makes it greater.
+    So it is where something is awaited that is older than all answers.
     """
-    ended_s, awaited = _mean_of_ended(answered, unanswered), unanswered.awaited
+    ended_s, longest = _mean_of_ended(answered, unanswered), max(answered.counts, default=-1)
+    awaited = Histogram(
+        {bucket: count for bucket, count in unanswered.awaited.counts.items() if bucket > longest}
+    )
     if not awaited.total:
         return ended_s
     ended = answered.total + unanswered.total
