@@ -27,7 +27,9 @@ def files_in(folder: Path) -> dict[str, Path]:
     return {path.suffix: path for path in names_in(folder)}
 
 
-async def test_e_writes_three_files_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_e_writes_three_files_that_can_be_read_and_overwrites_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     async with dashboard() as driver:
         await driver.ticks(4)
@@ -47,6 +49,9 @@ async def test_e_writes_three_files_that_can_be_read(tmp_path: Path, monkeypatch
         assert any(float(row["requests_per_s"] or 0) > 0 for row in rows)
         ElementTree.parse(files[".svg"])
         assert "RUNNING" in files[".svg"].read_text()
+        await driver.press("e", "e")
+        await driver.until(lambda: len(driver.told) == 3)
+        assert len(names_in(tmp_path)) == 9
 
 
 async def test_e_writes_the_moment_that_the_view_was_frozen_at(tmp_path: Path) -> None:
@@ -79,33 +84,20 @@ def drawn(svg: str, size: tuple[int, int]) -> list[str]:
     return ["".join(line).rstrip() for line in lines]
 
 
-@pytest.mark.parametrize("theme", ["sockscope-dark", "sockscope-light"])
-async def test_a_picture_has_every_character_in_its_cell_and_the_colours_that_are_on(theme: str) -> None:
-    async with dashboard() as driver:
-        driver.app.theme = theme
-        await driver.press("p")
-        await driver.ticks(4)
-        picture = driver.app.picture()
-        assert drawn(picture, (120, 40)) == [line.rstrip() for line in driver.lines]
-        frame = re.search(r'<rect fill="(#\w+)" stroke', picture)
-        assert frame
-        assert frame[1].upper() == driver.app.theme_variables["background"].upper()
-
-
-async def test_a_picture_does_not_wait_for_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_picture_has_every_character_and_colour_and_does_not_wait_for_the_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with dashboard() as driver:
         monkeypatch.setattr(driver.app, "may_draw", lambda: False)
-        assert drawn(driver.app.picture(), (120, 40)) == [line.rstrip() for line in driver.lines]
-
-
-async def test_two_exports_in_a_second_do_not_overwrite_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    async with dashboard() as driver:
-        await driver.press("e", "e", "e")
-        await driver.until(lambda: len(driver.told) == 3)
-        assert len(names_in(tmp_path)) == 9
+        await driver.press("p")
+        for theme in ("sockscope-dark", "sockscope-light"):
+            driver.app.theme = theme
+            await driver.ticks(2)
+            picture = driver.app.picture()
+            assert drawn(picture, (120, 40)) == [line.rstrip() for line in driver.lines]
+            frame = re.search(r'<rect fill="(#\w+)" stroke', picture)
+            assert frame
+            assert frame[1].upper() == driver.app.theme_variables["background"].upper()
 
 
 async def test_a_folder_that_cannot_be_written_is_told(

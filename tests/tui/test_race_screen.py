@@ -92,15 +92,23 @@ async def test_a_race_that_is_stopped_keeps_what_it_measured(tmp_path: Path) -> 
         await driver.press("escape")
 
 
-@pytest.mark.parametrize("key", ["escape", "q"])
-async def test_leaving_gives_the_race_up_and_lets_the_run_go_on(key: str) -> None:
+async def begun(driver: FakeDriver) -> None:
+    """Begin a race that does not end, and wait until something was measured."""
+    screen = await opened(driver)
+    await driver.press("down", "enter")
+    await driver.until(lambda: screen.standing is not None and screen.standing.slices_done >= 1)
+
+
+async def test_a_race_that_is_left_lets_the_run_go_on_and_the_program_can_end_in_its_middle() -> None:
     async with dashboard() as driver:
-        screen = await opened(driver)
-        await driver.press("down", "enter")
-        await driver.until(lambda: screen.standing is not None and screen.standing.slices_done >= 1)
-        await driver.press(key)
-        await driver.until(lambda: isinstance(driver.app.screen, DashboardScreen))
-        assert driver.source.state is RunState.RUNNING
+        for key in ("escape", "q"):
+            await begun(driver)
+            await driver.press(key)
+            await driver.until(lambda: isinstance(driver.app.screen, DashboardScreen))
+            assert driver.source.state is RunState.RUNNING
+        await begun(driver)
+        driver.app.leave()
+        await driver.until(lambda: driver.has_left)
 
 
 async def test_a_race_that_is_stopped_at_once_says_that_nothing_was_measured(tmp_path: Path) -> None:
@@ -125,15 +133,6 @@ async def test_why_a_race_cannot_be_run_is_told_whole(monkeypatch: pytest.Monkey
         said = " ".join(driver.screen.split())
         assert "use fewer requests or rounds, a longer --lifetime, or IPv4" in said
         assert driver.source.state is RunState.RUNNING
-
-
-async def test_the_program_can_end_in_the_middle_of_a_race() -> None:
-    async with dashboard() as driver:
-        screen = await opened(driver)
-        await driver.press("down", "enter")
-        await driver.until(lambda: screen.standing is not None and screen.standing.slices_done >= 1)
-        driver.app.leave()
-        await driver.until(lambda: driver.has_left)
 
 
 async def test_the_palette_offers_what_works_here_and_the_dashboard_stays_hidden() -> None:

@@ -98,22 +98,7 @@ async def test_v_goes_over_to_ipv6_to_unix_sockets_and_back() -> None:
         await driver.sees("TCP · 127.0.0.1:")
 
 
-async def test_brackets_step_clients_and_braces_permits() -> None:
-    async with dashboard() as driver:
-        await driver.press("right_square_bracket", "right_square_bracket")
-        await driver.tunes(clients=20)
-        await driver.press("left_square_bracket", "left_square_bracket", "left_square_bracket")
-        await driver.tunes(clients=2)
-        await driver.press("right_curly_bracket")
-        await driver.tunes(permits=5)
-        await driver.press(*["left_curly_bracket"] * 3)
-        await driver.tunes(permits=0)
-        await driver.until(lambda: "off" in driver.part("knobs"))
-        await driver.press("left_curly_bracket", *["left_square_bracket"] * 9)
-        await driver.tunes(permits=0, clients=1)
-
-
-async def test_undo_and_redo_walk_through_the_changes() -> None:
+async def test_undo_and_redo_walk_through_the_changes_and_brackets_step_clients_and_permits() -> None:
     async with dashboard() as driver:
         await driver.press("u", "U")
         await driver.hears("nothing to undo", "nothing to redo")
@@ -127,6 +112,17 @@ async def test_undo_and_redo_walk_through_the_changes() -> None:
         await driver.tunes(permits=5, clients=10, transport="tcp")
         await driver.press("right_curly_bracket", "U")
         await driver.tunes(permits=10, clients=10, transport="tcp")
+        await driver.press("right_square_bracket", "right_square_bracket")
+        await driver.tunes(clients=50)
+        await driver.press(*["left_square_bracket"] * 4)
+        await driver.tunes(clients=2)
+        await driver.press("right_curly_bracket")
+        await driver.tunes(permits=20)
+        await driver.press(*["left_curly_bracket"] * 5)
+        await driver.tunes(permits=0)
+        await driver.until(lambda: "off" in driver.part("knobs"))
+        await driver.press("left_curly_bracket", *["left_square_bracket"] * 4)
+        await driver.tunes(permits=0, clients=1)
 
 
 async def test_pause_and_freeze_are_told_apart() -> None:
@@ -240,23 +236,6 @@ async def test_x_closes_the_connection_under_the_cursor() -> None:
         await driver.hears(f"connection {closed} is already closed")
         ended = [event for event in driver.events() if event.reason is CloseReason.CLOSED]
         assert {event.conn_id for event in ended if event.role == "server"} == {closed}
-
-
-async def test_the_story_of_a_connection_follows_the_cursor_and_so_does_x() -> None:
-    async with dashboard() as driver:
-        panel = driver.panel(ConnectionsPanel)
-        await driver.press("6")
-        await driver.until(lambda: len(panel.shown_rows) == 5)
-        await driver.press("enter")
-        first = panel.table.cursor_key
-        await driver.sees(f"server s{first} ", "x closes it")
-        await driver.press("down")
-        second = panel.table.cursor_key
-        assert second != first
-        await driver.sees(f"server s{second} ")
-        await driver.press("x")
-        await driver.sees(f"server s{second}   closed", "ended      closed")
-        assert panel.table.cursor_key == second
 
 
 async def test_n_starts_a_new_run_with_the_loop_that_was_chosen() -> None:

@@ -117,18 +117,6 @@ async def test_what_was_asked_before_the_list_was_looked_at_is_in_it() -> None:
         await driver.until(lambda: [row.key for row in panel.shown_rows] == list(range(recorded)))
 
 
-async def test_a_list_that_was_hidden_has_the_newest_rows_at_once() -> None:
-    async with dashboard() as driver:
-        panel = await listing_at(driver, "8")
-        await driver.press("6")
-        await driver.until(lambda: not panel.is_on_screen)
-        await driver.app.dashboard.wait_for_refresh()
-        driver.source.advance(20)
-        newest = driver.source.snapshot(Cursors(most_exchanges=1_000)).main.exchanges[-1].record_id
-        await driver.press("8")  # no picture is taken but by what is done on the screen
-        await driver.until(lambda: panel.shown_rows[-1].key == newest)
-
-
 async def test_a_frozen_list_of_exchanges_can_be_scrolled_back_without_a_gap() -> None:
     async with dashboard() as driver:
         driver.source.advance(requests=2_000)
@@ -138,17 +126,13 @@ async def test_a_frozen_list_of_exchanges_can_be_scrolled_back_without_a_gap() -
         assert keys == list(range(keys[0], keys[0] + 1_000))
 
 
-async def test_comma_shows_all_knobs_and_takes_them_back() -> None:
+async def test_comma_shows_all_knobs_and_escape_takes_one_step_back_at_a_time() -> None:
     async with dashboard(size=(80, 24)) as driver:
         assert "sndbuf" not in driver.screen
         await driver.press("comma")
         await driver.sees("sndbuf", "rcvbuf", "transport", "no delay")
         await driver.press("comma")
         await driver.until(lambda: "sndbuf" not in driver.screen)
-
-
-async def test_escape_takes_one_step_back_at_a_time() -> None:
-    async with dashboard(size=(80, 24)) as driver:
         await driver.press("comma", "enter", "9")
         await driver.sees("9█")
         await driver.press("escape")
@@ -163,12 +147,12 @@ async def test_escape_takes_one_step_back_at_a_time() -> None:
         await driver.press("escape")
         await driver.until(lambda: driver.part("throughput"))
         await driver.press("enter")
-        await driver.sees("still open")
+        await driver.sees("kernel rtt", "still open", "x closes it")
         await driver.press("escape")
         await driver.until(lambda: driver.part("throughput") and panel.table.has_focus)
 
 
-async def test_tabs_in_a_border_can_be_clicked() -> None:
+async def test_in_a_small_terminal_tabs_can_be_clicked_and_help_read_to_its_end() -> None:
     async with dashboard(size=(80, 24)) as driver:
         shown = "connections"
         for name, digit in (("log", "7"), ("exchanges", "8"), ("connections", "6")):
@@ -176,6 +160,10 @@ async def test_tabs_in_a_border_can_be_clicked() -> None:
             await driver.pilot.click(f"#{shown}", offset=(border.index(f"│ {digit}") + 2, 0))
             await driver.until(lambda name=name: driver.app.dashboard.focused_panel().id == name)  # type: ignore[misc]
             shown = name
+        await driver.press("question_mark")
+        await driver.sees("The run")
+        await driver.press("end")
+        await driver.sees("closed loop")
 
 
 async def test_while_frozen_the_arrows_go_through_time() -> None:
@@ -225,7 +213,7 @@ async def test_the_connections_are_filtered_by_the_engine() -> None:
         await driver.until(lambda: "connections appear here" not in driver.part("connections"))
 
 
-async def test_the_log_is_filtered_and_keys_are_text_meanwhile() -> None:
+async def test_log_and_exchanges_are_filtered_and_keys_are_text_meanwhile() -> None:
     async with dashboard() as driver:
         await driver.press("m")
         panel = await listing_at(driver, "7")
@@ -237,28 +225,18 @@ async def test_the_log_is_filtered_and_keys_are_text_meanwhile() -> None:
         await driver.until(lambda: [cells[4] for cells in rows(panel)] == ["mark 1"])
         await driver.press("escape")
         await driver.until(lambda: len(rows(panel)) > 2)
-
-
-async def test_the_exchanges_are_filtered_and_opened() -> None:
-    async with dashboard() as driver:
-        panel = await listing_at(driver, "8")
+        exchanges = await listing_at(driver, "8")
         await driver.press("slash")
         await driver.type("c3")
         await driver.until(
-            lambda: panel.shown_rows and {cells[1] for cells in rows(panel)} == {"c3"}, "only exchanges of c3"
+            lambda: exchanges.shown_rows and {cells[1] for cells in rows(exchanges)} == {"c3"},
+            "only exchanges of c3",
         )
         await driver.press("enter", "enter")
         await driver.sees("request, as written", "answered")
-        assert not panel.table.follow
+        assert not exchanges.table.follow
         await driver.press("escape")
         await driver.until(lambda: "as written" not in driver.screen)
-
-
-async def test_in_a_small_terminal_a_connection_tells_its_whole_story() -> None:
-    async with dashboard(size=(80, 24)) as driver:
-        await listing_at(driver, "6")
-        await driver.press("down", "enter")
-        await driver.sees("kernel rtt", "still open", "x closes it")
 
 
 async def test_in_a_wide_terminal_the_bytes_of_an_exchange_take_the_place_of_the_log() -> None:
@@ -279,7 +257,7 @@ async def test_in_a_wide_terminal_the_bytes_of_an_exchange_take_the_place_of_the
         assert exchanges.has_focus_within
 
 
-async def test_following_stops_by_scrolling_up_and_is_resumed() -> None:
+async def test_following_stops_by_scrolling_up_and_is_resumed_and_a_hidden_list_has_the_newest_rows() -> None:
     async with dashboard() as driver:
         panel = await listing_at(driver, "8")
         await driver.until(lambda: len(panel.shown_rows) > 2)
@@ -296,6 +274,13 @@ async def test_following_stops_by_scrolling_up_and_is_resumed() -> None:
         await driver.until(lambda: not panel.table.follow)
         await driver.press("end")
         await driver.until(lambda: panel.table.follow)
+        await driver.press("6")
+        await driver.until(lambda: not panel.is_on_screen)
+        await driver.app.dashboard.wait_for_refresh()
+        driver.source.advance(20)
+        newest = driver.source.snapshot(Cursors(most_exchanges=1_000)).main.exchanges[-1].record_id
+        await driver.press("8")  # no picture is taken but by what is done on the screen
+        await driver.until(lambda: panel.shown_rows[-1].key == newest)
 
 
 async def test_connections_are_sorted_by_every_column_and_by_a_click() -> None:
@@ -326,7 +311,7 @@ async def test_connections_are_sorted_by_every_column_and_by_a_click() -> None:
         assert not panel.table.follow
 
 
-async def test_w_shows_the_other_side() -> None:
+async def test_w_shows_the_other_side_and_the_story_of_a_connection_follows_the_cursor() -> None:
     async with dashboard() as driver:
         panel = await listing_at(driver, "6")
         await driver.until(lambda: "server's side" in driver.part("connections"))
@@ -335,40 +320,19 @@ async def test_w_shows_the_other_side() -> None:
         await driver.until(lambda: rows(panel)[:1] and rows(panel)[0][0] == "c1")
         await driver.press("w")
         await driver.until(lambda: rows(panel)[:1] and rows(panel)[0][0] == "s1")
-
-
-async def test_a_connection_tells_its_story() -> None:
-    async with dashboard() as driver:
-        panel = await listing_at(driver, "6")
         await driver.press("down", "enter")
-        await driver.sees("server s2   open", "still open", "kernel rtt")
+        await driver.sees("server s2   open", "still open", "kernel rtt", "x closes it")
+        await driver.press("down")
+        await driver.sees("server s3 ")
         await driver.press("x")
-        await driver.sees("server s2   closed", "ended      closed")
+        await driver.sees("server s3   closed", "ended      closed")
+        assert panel.table.cursor_key == 3
         await driver.press("escape")
-        await driver.until(lambda: "server s2" not in driver.screen)
+        await driver.until(lambda: "server s3" not in driver.screen)
         assert panel.table.has_focus
 
 
-async def test_help_covers_the_screen_and_goes() -> None:
-    async with dashboard() as driver:
-        for away in ("escape", "q", "question_mark", "f1"):
-            await driver.press("f1")
-            await driver.sees("Esc closes", "Switch to the other transport, live")
-            await driver.press(away)
-            await driver.until(lambda: "Esc closes" not in driver.screen)
-        await driver.ticks()
-        assert not driver.has_left
-
-
-async def test_help_can_be_read_to_its_end_with_the_keys() -> None:
-    async with dashboard(size=(80, 24)) as driver:
-        await driver.press("question_mark")
-        await driver.sees("The run")
-        await driver.press("end")
-        await driver.sees("closed loop")
-
-
-async def test_tab_goes_round() -> None:
+async def test_tab_goes_round_and_help_covers_the_screen_and_goes() -> None:
     async with dashboard() as driver:
         seen = set()
         for _ in range(12):
@@ -376,6 +340,13 @@ async def test_tab_goes_round() -> None:
             await driver.press("tab")
         assert seen >= {"knobs", "throughput", "latency", "cpu", "concurrency", "connections"}
         await driver.press("shift+tab")
+        for away in ("escape", "q", "question_mark", "f1"):
+            await driver.press("f1")
+            await driver.sees("Esc closes", "Switch to the other transport, live")
+            await driver.press(away)
+            await driver.until(lambda: "Esc closes" not in driver.screen)
+        await driver.ticks()
+        assert not driver.has_left
 
 
 async def test_a_frozen_view_has_the_rows_of_every_table() -> None:
@@ -446,18 +417,6 @@ async def test_the_log_does_not_lose_what_happened_while_the_view_was_frozen() -
         await driver.until(lambda: [c[4] for c in rows(panel) if "mark" in c[4]] == ["mark 1", "mark 2"])
 
 
-async def test_the_log_has_every_line_even_when_it_was_never_in_front() -> None:
-    async with dashboard(small(clients=40)) as driver:
-        await driver.until(lambda: driver.swarm.connections_open == 40)
-        await driver.press("right_curly_bracket")
-        await driver.tunes(permits=5)
-        panel = await listing_at(driver, "7")
-        await driver.until(lambda: any("permits 2 → 5" in cells[4] for cells in rows(panel)))
-        await driver.until(
-            lambda: sum("40 opened" in cells[4] for cells in rows(panel)) == 2, "a line for each role"
-        )
-
-
 async def test_a_line_of_the_log_is_told_whole_and_what_is_folded_into_it_is_found() -> None:
     async with dashboard(small(clients=40), size=(80, 24)) as driver:
         long = "the module is not there: " + "no such thing " * 12
@@ -479,7 +438,7 @@ async def test_a_line_of_the_log_is_told_whole_and_what_is_folded_into_it_is_fou
         assert " ".join(driver.part("log").replace("│", " ").split()).count("no such thing") >= 12
 
 
-async def test_bytes_that_are_no_longer_wanted_when_they_come_are_not_shown() -> None:
+async def test_bytes_that_come_late_take_back_no_key_and_why_there_are_none_is_told() -> None:
     async with dashboard() as driver:
         panel = await listing_at(driver, "8")
         driver.source.may_capture.clear()
@@ -490,13 +449,6 @@ async def test_bytes_that_are_no_longer_wanted_when_they_come_are_not_shown() ->
         assert "as the server read it" not in driver.screen
         await driver.press("enter")
         await driver.sees("as the server read it")
-
-
-async def test_a_key_that_is_pressed_while_bytes_come_is_not_taken_back() -> None:
-    async with dashboard() as driver:
-        panel = await listing_at(driver, "8")
-        await driver.press("up", "enter")
-        await driver.sees("as the server read it")
         driver.source.may_capture.clear()
         await driver.press("up")
         shown = panel.table.cursor_key
@@ -506,13 +458,6 @@ async def test_a_key_that_is_pressed_while_bytes_come_is_not_taken_back() -> Non
         await driver.ticks(2)
         assert isinstance(shown, int)
         assert panel.table.cursor_key == shown - 1
-
-
-async def test_why_there_are_no_bytes_is_told_as_it_is() -> None:
-    async with dashboard() as driver:
-        await listing_at(driver, "8")
-        await driver.press("up", "enter")
-        await driver.sees("as the server read it")
         driver.source.has_captures = False
         await driver.press("up")
         await driver.sees("This exchange has been overwritten")
@@ -528,11 +473,22 @@ async def test_why_there_are_no_bytes_is_told_as_it_is() -> None:
         assert "nothing selected" not in driver.screen
 
 
-async def test_the_detail_of_a_row_that_is_gone_comes_back_with_another_row() -> None:
+async def test_what_went_wrong_on_a_connection_stays_in_its_detail_until_its_row_is_gone() -> None:
     async with dashboard(small(clients=3)) as driver:
+        for number in range(8):
+            driver.source.go_wrong("server", 2, f"answer {number} not sent")
+        driver.source.go_wrong("swarm", 2, "at the other end")
+        await driver.ticks(3)
         panel = await listing_at(driver, "6")
         await driver.press("down", "enter")
-        await driver.sees("server s2 ")
+        await driver.sees("server s2 ", "answer 7 not sent", "answer 6 not sent")
+        await driver.ticks(3)
+        assert "answer 7 not sent" in driver.part("connections")
+        await driver.press("y")
+        assert "answer 3 not sent" in driver.app.clipboard
+        assert "answer 2 not sent" not in driver.app.clipboard
+        assert "at the other end" not in driver.screen
+        driver.app.copy_to_clipboard("")
         driver.source.evicted = {1, 2, 3}
         await driver.until(lambda: "server s2 " not in driver.screen, "no detail")
         assert not panel.has_detail
@@ -543,29 +499,6 @@ async def test_the_detail_of_a_row_that_is_gone_comes_back_with_another_row() ->
         assert panel.has_detail
 
 
-async def test_what_went_wrong_on_a_connection_stays_in_its_detail() -> None:
-    async with dashboard(small(clients=3)) as driver:
-        for number in range(8):
-            driver.source.go_wrong("server", 2, f"answer {number} not sent")
-        driver.source.go_wrong("swarm", 2, "at the other end")
-        await driver.ticks(3)
-        await listing_at(driver, "6")
-        await driver.press("down", "enter")
-        await driver.sees("server s2 ", "answer 7 not sent", "answer 6 not sent")
-        await driver.ticks(3)
-        assert "answer 7 not sent" in driver.part("connections")
-        await driver.press("y")
-        assert "answer 3 not sent" in driver.app.clipboard
-        assert "answer 2 not sent" not in driver.app.clipboard
-        assert "at the other end" not in driver.screen
-
-
-async def test_a_line_of_the_log_counts_every_connection_that_opened() -> None:
-    async with dashboard(small(clients=3_000)) as driver:
-        panel = await listing_at(driver, "7")
-        assert [cells[4] for cells in rows(panel) if cells[1] == "open"] == ["3,000 opened"] * 2
-
-
 async def test_thousands_of_faults_that_all_differ_are_a_line_each() -> None:
     async with dashboard(small(clients=3)) as driver:
         panel = await listing_at(driver, "7")
@@ -573,6 +506,15 @@ async def test_thousands_of_faults_that_all_differ_are_a_line_each() -> None:
             driver.source.go_wrong("server", 1, f"number {number}")
         await driver.until(lambda: rows(panel)[-1][4] == "number 7999")
         assert sum(cells[4].startswith("number ") for cells in rows(panel)) == 8_000
+
+
+async def test_the_log_tells_of_every_connection_that_opened_before_it_was_in_front() -> None:
+    async with dashboard(small(clients=3_000)) as driver:
+        await driver.press("right_curly_bracket")
+        await driver.tunes(permits=5)
+        panel = await listing_at(driver, "7")
+        await driver.until(lambda: any("permits 2 → 5" in cells[4] for cells in rows(panel)))
+        assert [cells[4] for cells in rows(panel) if cells[1] == "open"] == ["3,000 opened"] * 2
 
 
 async def test_each_turn_leaves_its_traces_however_many_connections_come_and_go() -> None:
