@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sockscope.faces.tui.app import HANDED_OVER
+from sockscope.faces.tui.room import HANDED_OVER
 from sockscope.faces.tui.screens.lesson_pane import LessonPane
 from sockscope.lab.lessons.lesson import Lesson
 from sockscope.lab.lessons.showing import Showing
