@@ -9,7 +9,6 @@ Python and the imports, which cost ten times what most tests do with a child. Mo
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import json
 import os
@@ -17,9 +16,7 @@ import pkgutil
 import runpy
 import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -29,14 +26,9 @@ from typing import Any
 import psutil
 
 from sockscope.engine.placement.hosts.child_process import WORKER
-from sockscope.engine.process_tree import adopt_orphans
+from tests.forks import Forks, fork_for_each
 
 _PYTHON = sys.executable
-_REPOSITORY = Path(__file__).parents[1]
-_LONGEST_REQUEST = 1 << 17
-_GET_CHILD_SUBREAPER = 37
-_DESCRIPTORS = 3
-"""Standard input and error, and the channel."""
 
 
 def children() -> list[psutil.Process]:
@@ -78,18 +70,11 @@ class WarmChildren:
     """The interpreter that waits, and is forked for each child."""
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
-                cwd=_REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()], start_new_session=True,
-            )  # fmt: skip
+        self._forks = Forks(__name__)
 
     def close(self) -> None:
         """End it."""
-        self._socket.close()
-        self._process.wait()
+        self._forks.close()
 
     def start(
         self, argv: Sequence[str], stdin: int, stderr: int, channel: int, env: Mapping[str, str]
@@ -97,23 +82,9 @@ class WarmChildren:
         """Start the child that these arguments are of."""
         module = argv[argv.index("-m") + 1]
         asked = json.dumps([module, argv[-1], dict(env), str(Path.cwd())])
-        with _adopting():
-            socket.send_fds(self._socket, [asked.encode()], [stdin, stderr, channel])
-            pid = int(self._socket.recv(64))
+        pid = self._forks.fork(asked.encode(), [stdin, stderr, channel])
         _STARTED.add(pid)
         return WarmProcess(pid)
-
-
-@contextmanager
-def _adopting() -> Iterator[None]:
-    """Be the parent of what is forked and let go of meanwhile (prctl(2), PR_SET_CHILD_SUBREAPER)."""
-    before = ctypes.c_int()
-    ctypes.CDLL(None).prctl(_GET_CHILD_SUBREAPER, ctypes.byref(before))
-    adopt_orphans(True)
-    try:
-        yield
-    finally:
-        adopt_orphans(bool(before.value))
 
 
 @contextmanager
@@ -139,36 +110,8 @@ def started_warm(warm: WarmChildren) -> Iterator[None]:
 # In the interpreter that waits.
 
 
-def _fork_for_each(asked: socket.socket) -> tuple[str, list[str]]:
-    """Fork for each child that is asked for; return its module and its words, in the fork."""
-    while True:
-        data, given, _, _ = socket.recv_fds(asked, _LONGEST_REQUEST, _DESCRIPTORS)
-        if not data:
-            os._exit(0)
-        told, tell = os.pipe()
-        if between := os.fork():
-            for descriptor in (*given, tell):
-                os.close(descriptor)
-            pid = os.read(told, 64)
-            os.close(told)
-            os.waitpid(between, 0)  # from now on who asks is the parent
-            asked.send(pid)
-            continue
-        between = os.getpid()
-        if child := os.fork():
-            os.write(tell, b"%d" % child)
-            os._exit(0)
-        while os.getppid() == between:
-            time.sleep(0.0005)
-        os.close(told)
-        os.close(tell)
-        asked.close()
-        return _become(json.loads(data), *given)
-
-
 def _become(asked: list[Any], stdin: int, stderr: int, channel: int) -> tuple[str, list[str]]:
     module, name, env, cwd = asked
-    os.setsid()
     os.dup2(stdin, 0)
     os.dup2(stderr, 2)
     os.close(stdin)
@@ -187,7 +130,8 @@ def _main() -> None:
         import_module(found.name)
     del sys.modules[WORKER]  # it is run as what a program begins with
     gc.freeze()  # what every fork shares
-    module, sys.argv = _fork_for_each(socket.socket(fileno=int(sys.argv[1])))
+    data, given = fork_for_each(socket.socket(fileno=int(sys.argv[1])))
+    module, sys.argv = _become(json.loads(data), *given)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cli.warm import WarmInterpreter
+from tests.cli.warm import WarmCommand, WarmInterpreter
 
 COMMAND = str(Path(sys.executable).with_name("sockscope"))
 PATIENCE_S = 90
@@ -31,7 +31,9 @@ def sockscope(
     *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, without a terminal and without a start of Python of its own."""
-    return WARM.run([COMMAND, *arguments], clean_environment(**(env or {})), cwd, PATIENCE_S)
+    argv = [COMMAND, *arguments]
+    with running(*arguments, env=env, cwd=cwd) as child:
+        return subprocess.CompletedProcess(argv, *finished(child))
 
 
 def installed(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -56,12 +58,15 @@ def figures(*arguments: str, cwd: Path | None = None) -> dict[str, Any]:
 
 
 @contextmanager
-def running(*arguments: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Start the command; whatever the test does, it is gone afterwards."""
-    child = subprocess.Popen(
+def running(
+    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Start the command, but for a start of Python; whatever the test does, it is gone afterwards."""
+    child = WarmCommand(
+        WARM,
         [COMMAND, *arguments],
         cwd=cwd,
-        env=clean_environment(),
+        env=clean_environment(**(env or {})),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -14,14 +14,16 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pyte
 
-from tests.cli.command import COMMAND, clean_environment
+from tests.cli.command import COMMAND, WARM, clean_environment
+from tests.cli.warm import WarmCommand
 
 PATIENCE_S = 90.0
 """Nothing here takes that long; what does, hangs."""
@@ -44,7 +46,16 @@ def environment(**more: str) -> dict[str, str]:
 class Terminal:
     """A terminal with a program in it."""
 
-    def __init__(self, *argv: str, size: tuple[int, int] = (120, 40), **env: str) -> None:
+    def __init__(
+        self,
+        *argv: str,
+        size: tuple[int, int] = (120, 40),
+        warm: bool = False,
+        cwd: Path | None = None,
+        ignored: Collection[int] = (),
+        **env: str,
+    ) -> None:
+        """Start a program; a ``warm`` one is the command without a start of Python (tests.cli.warm)."""
         self._master, slave = pty.openpty()
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
@@ -52,13 +63,13 @@ class Terminal:
         self._drawn = (-1, "")
         self._set_size(*size)
         self.attributes = termios.tcgetattr(slave)
-        self.child = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCH, *argv],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=environment(**env),
-        )
+        streams: dict[str, Any] = {"stdin": slave, "stdout": slave, "stderr": slave}
+        self.child: subprocess.Popen[Any]
+        if warm:
+            self.child = WarmCommand(WARM, argv, ignored, cwd=cwd, env=environment(**env), **streams)
+        else:
+            launched = [sys.executable, "-c", _LAUNCH, *argv]
+            self.child = subprocess.Popen(launched, env=environment(**env), **streams)
         self._slave = slave  # kept open, lest the terminal is gone with its program
 
     def __enter__(self) -> Self:
@@ -165,8 +176,8 @@ class Terminal:
 
 
 @contextmanager
-def sockscope(*flags: str, size: tuple[int, int] = (120, 40), **env: str) -> Iterator[Terminal]:
-    """Start the dashboard on a terminal and wait for its first picture with figures."""
-    with Terminal(COMMAND, *flags, size=size, **env) as terminal:
+def sockscope(*flags: str, **given: Any) -> Iterator[Terminal]:
+    """Start the dashboard on a terminal, warm, and wait for its first picture with figures."""
+    with Terminal(COMMAND, *flags, warm=True, **given) as terminal:
         terminal.sees("RUNNING")
         yield terminal

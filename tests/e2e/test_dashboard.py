@@ -54,7 +54,7 @@ def leaves_a_summary(terminal: Terminal, transport: str = "TCP") -> None:
 def test_the_first_five_minutes(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    with sockscope(HOME=str(home)) as terminal:
+    with Terminal(COMMAND, HOME=str(home)) as terminal:
         terminal.sees("RUNNING", "TCP · 127.0.0.1:", "uvloop", "req/s", "p99")
         first_port = port_of(terminal)
         terminal.send("}")
@@ -106,7 +106,7 @@ def test_ctrl_c_twice_leaves_at_once() -> None:
 
 
 def test_ctrl_c_twice_leaves_a_dashboard_whose_loop_is_held_up() -> None:
-    with Terminal(COMMAND, *FEW, "--work", "block", "--service-time", "60s") as terminal:
+    with Terminal(COMMAND, *FEW, "--work", "block", "--service-time", "60s", warm=True) as terminal:
         child = psutil.Process(terminal.child.pid)
         terminal.until(lambda: any(c.status == "ESTABLISHED" for c in child.net_connections()), "the clients")
         terminal.settles()
@@ -166,8 +166,8 @@ def test_whatever_own_code_does_the_terminal_is_restored(
     handler: str, code: int, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text(OWN)
-    command = f"{COMMAND} {'run' if handler == 'raw' else ''} --handler mine:{handler}"
-    with Terminal("/bin/sh", "-c", f"cd {tmp_path}; exec env --ignore-signal=CHLD {command}") as terminal:
+    argv = (COMMAND, *(["run"] if handler == "raw" else []), "--handler", f"mine:{handler}")
+    with Terminal(*argv, warm=True, cwd=tmp_path, ignored=[signal.SIGCHLD]) as terminal:
 
         def ends() -> bool:
             if (tmp_path / "held").exists():
@@ -183,14 +183,14 @@ def test_whatever_own_code_does_the_terminal_is_restored(
         terminal.is_restored()
 
 
-@pytest.mark.parametrize("how", ["", "run"])
-def test_ctrl_c_once_leaves_while_a_startup_hangs(how: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [[], ["run"]])
+def test_ctrl_c_once_leaves_while_a_startup_hangs(how: list[str], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import asyncio, pathlib\nasync def handle(reader, writer): pass\n"
         "async def hang():\n    pathlib.Path('held').touch()\n    await asyncio.Event().wait()\n"
     )
-    command = f"{COMMAND} {how} --handler mine:handle --startup mine:hang"
-    with Terminal("/bin/sh", "-c", f"cd {tmp_path}; exec {command}") as terminal:
+    argv = (COMMAND, *how, "--handler", "mine:handle", "--startup", "mine:hang")
+    with Terminal(*argv, warm=True, cwd=tmp_path) as terminal:
         terminal.until((tmp_path / "held").exists, "the startup")
         terminal.send("\x03")
         assert terminal.ended() == 130
@@ -201,7 +201,7 @@ def test_ctrl_c_once_leaves_while_a_startup_hangs(how: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_signals_at_the_first_byte_leave_cleanly(number: signal.Signals) -> None:
-    with Terminal(COMMAND, *FEW) as terminal:
+    with Terminal(COMMAND, *FEW, warm=number == signal.SIGHUP) as terminal:
         terminal.until(lambda: terminal.written, "the first byte")
         terminal.child.send_signal(number)
         terminal.ended()  # SIGHUP is not waited for when the loop is slow to begin
@@ -211,7 +211,9 @@ def test_signals_at_the_first_byte_leave_cleanly(number: signal.Signals) -> None
 
 def test_a_terminal_that_does_not_read_holds_up_neither_the_run_nor_its_end(tmp_path: Path) -> None:
     history = History(tmp_path / "history.db")
-    with Terminal(COMMAND, *FEW, "-d", "4", "--history", str(history.path), size=(160, 48)) as terminal:
+    with Terminal(
+        COMMAND, *FEW, "-d", "4", "--history", str(history.path), size=(160, 48), warm=True
+    ) as terminal:
         assert terminal.child.wait(PATIENCE_S) == 0
         terminal.settles()
         leaves_a_summary(terminal)
@@ -220,24 +222,15 @@ def test_a_terminal_that_does_not_read_holds_up_neither_the_run_nor_its_end(tmp_
     assert sum(map(bool, seconds)) > len(seconds) / 2  # a busy machine may hold all up for a second
 
 
-def test_more_than_can_be_typed_deafens_nobody() -> None:
-    with sockscope(*FEW, size=(80, 24)) as terminal:
-        terminal.send("/" + "x" * 20_000)
-        terminal.sees("no row contains “xxx")
-        terminal.send("\x03")
-        assert terminal.ended() == 0
-        leaves_a_summary(terminal)
-        terminal.is_restored()
-
-
 def test_drawn_into_a_file_it_says_that_it_cannot(tmp_path: Path) -> None:
     with Terminal("/bin/sh", "-c", f"exec {COMMAND} 2>{tmp_path / 'log'}") as terminal:
         assert terminal.ended() == 2
         assert "drawn on standard error, which must be a terminal" in terminal.text
 
 
-def test_after_a_stop_from_outside_it_goes_on_and_can_be_left() -> None:
-    with sockscope(*FEW) as terminal:
+def test_after_a_stop_from_outside_it_goes_on_and_left_before_its_end_it_is_cut_short(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.db")
+    with sockscope(*FEW, "-d", "600", SOCKSCOPE_HISTORY=str(history.path)) as terminal:
         terminal.child.send_signal(signal.SIGSTOP)
         terminal.until(
             lambda: psutil.Process(terminal.child.pid).status() == psutil.STATUS_STOPPED, "the stop"
@@ -250,6 +243,7 @@ def test_after_a_stop_from_outside_it_goes_on_and_can_be_left() -> None:
         assert terminal.ended() == 0
         leaves_a_summary(terminal)
         terminal.is_restored()
+    assert [row.cut_short for row in history.runs()] == [True]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
@@ -276,22 +270,8 @@ def test_a_bounded_run_leaves_by_itself(tmp_path: Path) -> None:
     assert stored.report["environment"]["python"]
 
 
-def test_a_run_that_is_left_before_its_end_is_cut_short(tmp_path: Path) -> None:
-    history = History(tmp_path / "history.db")
-    with sockscope(*FEW, "-d", "60", SOCKSCOPE_HISTORY=str(history.path)) as terminal:
-        terminal.send("q")
-        assert terminal.ended() == 0
-    assert [row.cut_short for row in history.runs()] == [True]
-
-
-def test_without_a_history_nothing_is_kept_and_with_a_bad_one_nothing_is_lost(tmp_path: Path) -> None:
+def test_with_a_bad_history_nothing_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
-    with sockscope(*FEW, "--no-history", SOCKSCOPE_HISTORY=str(path)) as terminal:
-        terminal.send("q")
-        assert terminal.ended() == 0
-        leaves_a_summary(terminal)
-        assert "kept as" not in terminal.left_behind
-    assert not path.exists()
     path.write_text("mine")
     with sockscope(*FEW, "--history", str(path)) as terminal:
         terminal.send("q")
@@ -372,7 +352,7 @@ def test_partial_updates_leave_the_screen_that_a_whole_repaint_draws() -> None:
         assert terminal.ended() == 0
 
 
-def test_what_is_typed_in_one_go_after_a_key_that_asks_for_text_is_text() -> None:
+def test_what_is_typed_in_one_go_after_a_key_that_asks_for_text_is_text_and_too_much_deafens_nobody() -> None:
     with sockscope(*FEW, size=(80, 24)) as terminal:
         terminal.sees("RUNNING", "p99")
         terminal.send("/quit")
@@ -387,7 +367,9 @@ def test_what_is_typed_in_one_go_after_a_key_that_asks_for_text_is_text() -> Non
         terminal.until(lambda: "no row" not in terminal.text, "the rows again")
         terminal.send("86")  # two panels that are behind; the last one counts
         terminal.until(lambda: "│ 6 Connections" in terminal.text, "the connections")
-        terminal.send("q")
+        terminal.send("/" + "x" * 20_000)
+        terminal.sees("no row contains “xxx")
+        terminal.send("\x03")
         assert terminal.ended() == 0
         leaves_a_summary(terminal)
 
@@ -424,19 +406,13 @@ def test_after_a_kill_nothing_goes_on_and_the_terminal_is_restored() -> None:
         terminal.until(lambda: is_free(port), "the port")
         terminal.until(lambda: "without figures" in terminal.left_behind, "what was said")
         terminal.is_restored()
-    with sockscope(*FEW, "-p", str(port)) as terminal:
-        assert port_of(terminal) == port
 
 
 @pytest.mark.parametrize("hears", [True, False], ids=["SIGHUP", "SIGHUP ignored"])
 def test_when_the_terminal_goes_the_run_is_kept_and_the_program_goes(tmp_path: Path, hears: bool) -> None:
     kept = tmp_path / "kept.db"
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL if hears else signal.SIG_IGN)  # a child inherits it
-    try:
-        terminal = Terminal(COMMAND, *FEW, SOCKSCOPE_HISTORY=str(kept))
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    with terminal:
+    ignored = [] if hears else [signal.SIGHUP]
+    with Terminal(COMMAND, *FEW, warm=True, ignored=ignored, SOCKSCOPE_HISTORY=str(kept)) as terminal:
         terminal.sees("RUNNING", "req/s")
         port = port_of(terminal)
         terminal.hang_up()
@@ -452,7 +428,7 @@ def test_a_port_in_use_is_one_sentence() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with Terminal(COMMAND, "-p", str(port)) as terminal:
+        with Terminal(COMMAND, "-p", str(port), warm=True) as terminal:
             assert terminal.ended() == 1
             said = terminal.left_behind.strip()
             assert said.startswith(f"sockscope: cannot listen on 127.0.0.1:{port}: ")
@@ -537,8 +513,9 @@ def test_without_a_terminal_it_says_what_to_use(missing: str) -> None:
     assert done.stderr == "sockscope: the dashboard needs a terminal; without one, use: sockscope run\n"
 
 
-def test_a_server_is_described_without_leaving_and_one_that_cannot_be_costs_no_run() -> None:
-    with sockscope("--no-history", *FEW) as terminal:
+def test_a_server_is_described_without_leaving_and_one_that_cannot_be_costs_no_run(tmp_path: Path) -> None:
+    not_kept = tmp_path / "history.db"
+    with sockscope("--no-history", *FEW, SOCKSCOPE_HISTORY=str(not_kept)) as terminal:
         terminal.sees("RUNNING", "1 Knobs")
         terminal.send("c")
         terminal.sees("Server and conversation", "target")
@@ -548,4 +525,6 @@ def test_a_server_is_described_without_leaving_and_one_that_cannot_be_costs_no_r
         terminal.sees("no new run, it goes", "RUNNING")
         terminal.send("q")
         assert terminal.ended() == 0
-        has_no_traceback(terminal)
+        leaves_a_summary(terminal)
+        assert "kept as" not in terminal.left_behind
+    assert not not_kept.exists()
