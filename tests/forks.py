@@ -25,13 +25,13 @@ _GET_CHILD_SUBREAPER = 37
 
 
 class Forks:
-    """The interpreter that waits, and is forked for each request; it runs ``module``."""
+    """The interpreter that waits, and is forked for each request; ``run`` tells Python what it runs."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, *run: str) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, str(theirs.fileno())],
+                [sys.executable, *run, str(theirs.fileno())],
                 cwd=_REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()], start_new_session=True,
             )  # fmt: skip

@@ -70,7 +70,7 @@ class WarmChildren:
     """The interpreter that waits, and is forked for each child."""
 
     def __init__(self) -> None:
-        self._forks = Forks(__name__)
+        self._forks = Forks("-m", __name__)
 
     def close(self) -> None:
         """End it."""

@@ -24,6 +24,10 @@ from typing import Any
 from tests.forks import Forks, fork_for_each
 
 _PRELOADED = ("sockscope.engine", "sockscope.faces")
+_RUN = (
+    f"from {__name__} import wait_to_be_forked as wait; wait(); from sockscope.__main__ import main; main()"
+)
+"""No frame of a file of tests is below the command: it would be taken for one of the user's own code."""
 _COMMANDS = ("sockscope.cli.app", "sockscope.cli.doctor")
 
 
@@ -36,7 +40,7 @@ class WarmInterpreter:
     def fork(self, asked: bytes, streams: Sequence[int]) -> int:
         """Return the number of a fork with these three streams."""
         if self._forks is None:
-            self._forks = Forks(__name__)
+            self._forks = Forks("-c", _RUN)
         return self._forks.fork(asked, streams)
 
     def close(self) -> None:
@@ -92,19 +96,13 @@ def _become(data: bytes, streams: Sequence[int]) -> list[str]:
     return list(words)
 
 
-def _main() -> None:
+def wait_to_be_forked() -> None:
+    """Import what commands run; return in each fork, which has become what was asked for."""
     for name in _COMMANDS:
         import_module(name)
     for package in map(import_module, _PRELOADED):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             import_module(found.name)
     gc.freeze()  # what every fork shares
-    from sockscope.__main__ import main
-
     sys.argv = _become(*fork_for_each(socket.socket(fileno=int(sys.argv[1]))))
     sys.path[0] = os.path.dirname(sys.argv[0])
-    main()
-
-
-if __name__ == "__main__":
-    _main()
