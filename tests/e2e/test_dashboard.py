@@ -368,7 +368,7 @@ def test_what_is_typed_in_one_go_after_a_key_that_asks_for_text_is_text_and_too_
         terminal.send("86")  # two panels that are behind; the last one counts
         terminal.until(lambda: "│ 6 Connections" in terminal.text, "the connections")
         terminal.send("/" + "x" * 20_000)
-        terminal.sees("no row contains “xxx")
+        terminal.sees("no row contains “x")  # how much of it is kept is for the loop to say
         terminal.send("\x03")
         assert terminal.ended() == 0
         leaves_a_summary(terminal)

@@ -36,11 +36,16 @@ def answered(engine: Engine) -> int:
 
 
 async def goes_on(engine: Engine) -> None:
-    """Wait until requests are answered again, and see that nothing is done to them any more."""
-    for last in False, True:  # what threads were at when it was taken back comes to its end first
+    """Wait until requests are answered again, and nothing is done to them any more.
+
+    What threads were at when it was taken back comes to its end first.
+    """
+    for _ in range(20):
         before, done = answered(engine), injected(engine)
         await until(lambda before=before: answered(engine) > before + 20)  # type: ignore[misc]
-        assert not last or injected(engine) == done
+        if injected(engine) == done:
+            return
+    pytest.fail(f"what was taken back is still done: {injected(engine)}")
 
 
 @asynccontextmanager
