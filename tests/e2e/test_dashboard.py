@@ -402,7 +402,7 @@ def test_garbage_from_the_keyboard_does_no_harm() -> None:
             return re.search(r"mark \d", terminal.text) is not None
 
         terminal.until(a_key_works, "a marker")
-        terminal.send("q")
+        terminal.send("\x03")  # of the keys that it does not keep up with it drops any other
         assert terminal.ended() == 0
         has_no_traceback(terminal)
         terminal.is_restored()
