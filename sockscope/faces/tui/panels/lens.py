@@ -21,7 +21,7 @@ from sockscope.faces.tui.widgets.spark import spark
 from sockscope.faces.tui.widgets.table import Column, Row
 
 NONE_HELD = "no loop was held up so far"
-OFF = "The lens is off. Turn the knob lens on (, shows all knobs), or begin with --lens."
+OFF = "The lens is off. Turn the knob lens on (, shows it), or begin with --lens."
 LAG_EDGES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 """Where the bars of the lag histogram end, but the last one."""
 _NAME_WIDTH = 8
