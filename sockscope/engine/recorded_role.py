@@ -56,6 +56,9 @@ class RecordedRole(Role):
         """Expect no requests for now, or expect them again."""
         self.recorder.idle(paused)
 
+    async def hold_connecting(self, held: bool) -> None:
+        """Nothing to do: it makes no connections."""
+
     def refill(self, requests: int) -> None:
         """Nothing to do: it makes no requests."""
 

@@ -16,6 +16,8 @@ from sockscope.core.run.snapshot import Capture, Cursors, Relayed, RoleSnapshot,
 
 DRAIN_S = 5.0
 """How long connections may go on where nobody new is accepted any more."""
+QUIET_S = 1.0
+"""How long a change waits for what is under way and would not survive it; what takes longer is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,10 @@ class Role(Protocol):
 
     def pause(self, paused: bool) -> None:
         """Stop or resume making new requests."""
+        ...
+
+    async def hold_connecting(self, held: bool) -> None:
+        """Begin no connections, and return when none is under way or after QUIET_S; or go on with them."""
         ...
 
     def refill(self, requests: int) -> None:

@@ -115,6 +115,10 @@ class HostedRole(Role):
         """Stop or resume making requests."""
         self._tell("pause", paused)
 
+    async def hold_connecting(self, held: bool) -> None:
+        """Begin no connections, in any host, or go on with them; raises EngineError."""
+        await _all(host.ask(self._name, "hold_connecting", held, within_s=ANSWER_S) for host in self.hosts)
+
     def refill(self, requests: int) -> None:
         """Make so many more requests; each host with clients makes its part."""
         of = busy_processes(self.in_force.tuning, len(self.hosts), self._name)

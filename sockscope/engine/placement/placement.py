@@ -22,13 +22,10 @@ from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
 from sockscope.engine.placement.layout import HERE, Place, place_of
 from sockscope.engine.placement.placed_role import NOTHING, PlacedRole
-from sockscope.engine.role import DRAIN_S, Assignment, Share
+from sockscope.engine.role import DRAIN_S, QUIET_S, Assignment, Share
 from sockscope.engine.roles import ROLE_KINDS, RoleKind, kinds_in
 from sockscope.engine.tls.contexts import certificate_for
 from sockscope.errors import EngineError, SockscopeError
-
-QUIET_S = 1.0
-"""How long a change of place waits for the requests in flight; those that take longer are given up."""
 
 
 class Placement:
@@ -210,17 +207,19 @@ class Placement:
     async def _reframe(self, assignment: Assignment) -> Address:
         """Let the roles take over how messages are told apart, on which they must agree.
 
-        Nobody asks meanwhile: who connects when only one of them has gone over would not be understood.
+        Nobody asks or connects meanwhile: who did when only one of them has gone over would not be understood.
         """
         generating = self._generating()
         for placed in generating:
             placed.be_quiet(True)
         try:
             for placed in generating:
-                await placed.role.refresh()
+                await placed.role.hold_connecting(True)
             return await self._change({}, assignment)
         finally:
             for placed in generating:
+                with contextlib.suppress(EngineError):  # of a process that is gone, as is said elsewhere
+                    await placed.role.hold_connecting(False)
                 placed.be_quiet(False)
 
     async def _share_after(self, placed: PlacedRole, tuning: Tuning) -> Share:

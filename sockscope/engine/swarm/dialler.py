@@ -14,6 +14,7 @@ from sockscope.core.addresses import Address, format_address
 from sockscope.core.events import CloseReason
 from sockscope.engine.os_errors import close_reason, describe
 from sockscope.engine.recorder import Recorder
+from sockscope.engine.role import QUIET_S
 from sockscope.engine.swarm.client import Client, ClientState
 
 MOST_CONNECTING = 1_024
@@ -58,7 +59,7 @@ class Dialler:
         self._queue: deque[Client] = deque()
         self._connecting: dict[Client, _Attempt] = {}
         self._next_turn: asyncio.Handle | None = None
-        self._held = self._closed = False
+        self._held = self._on_hold = self._closed = False
 
     @property
     def connecting(self) -> int:
@@ -120,6 +121,16 @@ class Dialler:
         while self._connecting and perf_counter() < deadline_s:
             await asyncio.sleep(0.001)
 
+    async def hold(self, held: bool) -> None:
+        """Begin nothing, and return when nothing is under way or after QUIET_S; or go on."""
+        self._on_hold = held
+        if not held:
+            self.go_on()
+            return
+        deadline_s = perf_counter() + QUIET_S
+        while self._connecting and perf_counter() < deadline_s:
+            await asyncio.sleep(0.001)
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Begin nothing until the block ends: meanwhile clients do not yet agree on target and transport."""
@@ -174,7 +185,7 @@ class Dialler:
         """Whether one more connection may be begun."""
         useful = self._most_useful()
         most = MOST_CONNECTING if useful is None else min(MOST_CONNECTING, useful)
-        return len(self._connecting) < most and not (self._closed or self._held)
+        return len(self._connecting) < most and not (self._closed or self._held or self._on_hold)
 
     def _failed(self, client: Client, error: OSError, attempt: _Attempt | None) -> None:
         recorder = self._recorder

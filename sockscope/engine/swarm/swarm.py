@@ -267,6 +267,10 @@ class Swarm(RecordedRole):
                 self._look_for_overdue()
         self.arrivals.go_on()
 
+    async def hold_connecting(self, held: bool) -> None:
+        """Begin no connections, and return when none is under way or after QUIET_S; or go on with them."""
+        await self._dialler.hold(held)
+
     async def stop(self, grace_s: float, reason: CloseReason = CloseReason.STOPPED) -> None:
         """Let requests in flight finish for at most ``grace_s``, then close everything."""
         self._dialler.stop()

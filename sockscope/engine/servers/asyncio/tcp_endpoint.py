@@ -216,7 +216,7 @@ class TcpEndpoint(ConnectionsEndpoint):
             set_accepted_buffers(sock, self.tuning)
             connection = self._make_connection(self, self.tuning)
             self.arriving.add(connection)
-            self.run(self._adopt(sock, connection, remote))
+            self.run(self._adopt(sock, connection, remote, tls=self.tuning.tls))
             if not self.gate.accepted(descriptor):
                 self._pause_accepting()
                 return
@@ -233,8 +233,9 @@ class TcpEndpoint(ConnectionsEndpoint):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._loop.call_exception_handler({"message": "a connection failed", "exception": error})
 
-    async def _adopt(self, sock: socket.socket, connection: TcpConnection, remote: Any) -> None:
-        began_s, tls = perf_counter(), self.tuning.tls
+    async def _adopt(self, sock: socket.socket, connection: TcpConnection, remote: Any, *, tls: bool) -> None:
+        """Make a connection of an accepted socket; ``tls`` is as it was when that was accepted."""
+        began_s = perf_counter()
         try:
             sock.setblocking(False)
             if tls:
