@@ -298,7 +298,7 @@ def has_opened(engine: Engine, connections: int) -> bool:
 
 async def test_it_is_switched_on_and_off_while_the_run_goes_on() -> None:
     async with running(clients=8, lifetime=3, think_time_s=0.001) as engine:
-        for tls in (True, False, True):
+        for tls in (True, False) * 3:  # each time some are about to connect
             await tune(engine, tls=tls)
             await until(lambda: not swarm_of(engine).rolling)
             handshakes = 0

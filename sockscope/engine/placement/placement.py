@@ -207,7 +207,7 @@ class Placement:
     async def _reframe(self, assignment: Assignment) -> Address:
         """Let the roles take over how messages are told apart, on which they must agree.
 
-        Nobody asks or connects meanwhile: who did when only one of them has gone over would not be understood.
+        Nobody asks or connects meanwhile: with only one of them gone over, who did would be misunderstood.
         """
         generating = self._generating()
         for placed in generating:
