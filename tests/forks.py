@@ -6,11 +6,13 @@ returns from :func:`fork_for_each` with the message and the descriptors.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,25 +24,39 @@ _REPOSITORY = Path(__file__).parents[1]
 _LONGEST_REQUEST = 1 << 17
 _MOST_DESCRIPTORS = 3
 _GET_CHILD_SUBREAPER = 37
+WAITING = "waits for forks"
+"""The name (comm) of a fork that waits itself to be forked."""
 
 
-class Forks:
-    """The interpreter that waits, and is forked for each request; ``run`` tells Python what it runs."""
+class ForksOfFork:
+    """What a fork asks that :func:`forks_of_this` has forked of it."""
 
-    def __init__(self, *run: str) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, *run, str(theirs.fileno())],
-                cwd=_REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()], start_new_session=True,
-            )  # fmt: skip
+    def __init__(self, asking: socket.socket) -> None:
+        self._socket = asking
 
     def fork(self, asked: bytes, descriptors: Sequence[int]) -> int:
         """Return the number of a fork, which is a child of this process, with these descriptors."""
         with _adopting():
             socket.send_fds(self._socket, [asked], list(descriptors))
             return int(self._socket.recv(64))
+
+    def close(self) -> None:
+        """End what waits; its forks go on."""
+        self._socket.close()
+
+
+class Forks(ForksOfFork):
+    """The interpreter that waits, and is forked for each request; ``run`` tells Python what it runs."""
+
+    def __init__(self, *run: str) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__(ours)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, *run, str(theirs.fileno())],
+                cwd=_REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()], start_new_session=True,
+            )  # fmt: skip
 
     def close(self) -> None:
         """End the interpreter; its forks go on."""
@@ -86,3 +102,39 @@ def fork_for_each(asked: socket.socket) -> tuple[bytes, list[int]]:
         asked.close()
         os.setsid()
         return data, given
+
+
+def forks_of_this() -> tuple[ForksOfFork, None] | tuple[None, tuple[bytes, list[int]]]:
+    """Return what this process, as it is now, is forked by; in each fork, the request with its descriptors."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork():
+        theirs.close()
+        return ForksOfFork(ours), None
+    ours.close()
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+    os.close(nothing)
+    name = Path("/proc/self/comm").read_bytes()
+    Path("/proc/self/comm").write_bytes(WAITING.encode())
+    asked = fork_for_each(theirs)
+    Path("/proc/self/comm").write_bytes(name)
+    return None, asked
+
+
+def leave(code: object) -> None:
+    """End a fork as Python ends, but for taking the interpreter to pieces: that costs more than most runs.
+
+    Returns where Python would say something at its end; it shall.
+    """
+    if not isinstance(code, int | None):
+        return
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except Exception:
+        return
+    os._exit((code or 0) & 0xFF)

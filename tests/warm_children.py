@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 from sockscope.engine.placement.hosts.child_process import WORKER
-from tests.forks import Forks, fork_for_each
+from tests.forks import Forks, ForksOfFork, fork_for_each, leave
 
 _PYTHON = sys.executable
 
@@ -67,10 +67,10 @@ class WarmProcess:
 
 
 class WarmChildren:
-    """The interpreter that waits, and is forked for each child."""
+    """What waits, and is forked for each child; an interpreter of its own unless ``forks`` are given."""
 
-    def __init__(self) -> None:
-        self._forks = Forks("-m", __name__)
+    def __init__(self, forks: ForksOfFork | None = None) -> None:
+        self._forks = forks or Forks("-m", __name__)
 
     def close(self) -> None:
         """End it."""
@@ -87,8 +87,7 @@ class WarmChildren:
         return WarmProcess(pid)
 
 
-@contextmanager
-def started_warm(warm: WarmChildren) -> Iterator[None]:
+def start_warm(warm: WarmChildren) -> None:
     """Let the engine's children be forks of ``warm``, but for those with an allocator of their own."""
     cold = asyncio.create_subprocess_exec
 
@@ -101,6 +100,13 @@ def started_warm(warm: WarmChildren) -> Iterator[None]:
         return warm.start(argv, given["stdin"], given["stderr"], channel[0], env)
 
     asyncio.create_subprocess_exec = start
+
+
+@contextmanager
+def started_warm(warm: WarmChildren) -> Iterator[None]:
+    """Do so for a while."""
+    cold = asyncio.create_subprocess_exec
+    start_warm(warm)
     try:
         yield
     finally:
@@ -110,8 +116,11 @@ def started_warm(warm: WarmChildren) -> Iterator[None]:
 # In the interpreter that waits.
 
 
-def _become(asked: list[Any], stdin: int, stderr: int, channel: int) -> tuple[str, list[str]]:
-    module, name, env, cwd = asked
+def become(data: bytes, stdin: int, stderr: int, channel: int) -> str:
+    """Be the child that was asked for, but for running its module, which is returned."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.modules.pop(WORKER, None)  # it is run as what a program begins with
+    module, name, env, cwd = json.loads(data)
     os.dup2(stdin, 0)
     os.dup2(stderr, 2)
     os.close(stdin)
@@ -119,20 +128,24 @@ def _become(asked: list[Any], stdin: int, stderr: int, channel: int) -> tuple[st
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
-    return module, [module, str(channel), name]
+    sys.argv = [module, str(channel), name]
+    return str(module)
 
 
 def _main() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     import sockscope.engine
 
     for found in pkgutil.walk_packages(sockscope.engine.__path__, "sockscope.engine."):
         import_module(found.name)
-    del sys.modules[WORKER]  # it is run as what a program begins with
     gc.freeze()  # what every fork shares
     data, given = fork_for_each(socket.socket(fileno=int(sys.argv[1])))
-    module, sys.argv = _become(json.loads(data), *given)
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    module = become(data, *given)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as leaving:
+        leave(leaving.code)
+        raise
+    leave(0)
 
 
 if __name__ == "__main__":

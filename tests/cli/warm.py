@@ -1,7 +1,8 @@
 """The command as a fork of an interpreter that has imported it already.
 
 A fork is a process of its own in all that a test can see: streams, environment, folder, signals, exit code.
-What it lacks is the start of Python and the imports, which cost more than the rest of a short run.
+What it lacks is the start of Python and the imports, which cost more than the rest of a short run, and so
+do its children, where an argument says that it has some; they are forks of one more child of it, which waits.
 """
 
 from __future__ import annotations
@@ -16,17 +17,30 @@ import socket
 import subprocess
 import sys
 import termios
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from runpy import run_module
 from typing import Any
 
-from tests.forks import Forks, fork_for_each
+from sockscope.__main__ import main
+from tests.forks import Forks, fork_for_each, forks_of_this
+from tests.warm_children import WarmChildren, become, start_warm
 
 _PRELOADED = ("sockscope.engine", "sockscope.faces")
-_RUN = (
-    f"from {__name__} import wait_to_be_forked as wait; wait(); from sockscope.__main__ import main; main()"
-)
+_WITH_CHILDREN = {"--place", "--server-processes", "--swarm-processes"}
+_RUN = f"""
+from {__name__} import wait_to_be_forked
+from tests.forks import leave
+run = wait_to_be_forked()
+try:
+    run()
+except SystemExit as leaving:
+    leave(leaving.code)
+    raise
+leave(0)
+"""
 """No frame of a file of tests is below the command: it would be taken for one of the user's own code."""
 _COMMANDS = ("sockscope.cli.app", "sockscope.cli.doctor")
 
@@ -96,8 +110,8 @@ def _become(data: bytes, streams: Sequence[int]) -> list[str]:
     return list(words)
 
 
-def wait_to_be_forked() -> None:
-    """Import what commands run; return in each fork, which has become what was asked for."""
+def wait_to_be_forked() -> Callable[[], object]:
+    """Import what commands run; return in each fork, which has become what was asked for, what it runs."""
     for name in _COMMANDS:
         import_module(name)
     for package in map(import_module, _PRELOADED):
@@ -106,3 +120,10 @@ def wait_to_be_forked() -> None:
     gc.freeze()  # what every fork shares
     sys.argv = _become(*fork_for_each(socket.socket(fileno=int(sys.argv[1]))))
     sys.path[0] = os.path.dirname(sys.argv[0])
+    if _WITH_CHILDREN.intersection(sys.argv):
+        forks, child = forks_of_this()
+        if child is not None:
+            data, given = child
+            return partial(run_module, become(data, *given), run_name="__main__", alter_sys=True)
+        start_warm(WarmChildren(forks))
+    return main
