@@ -105,7 +105,7 @@ def fork_for_each(asked: socket.socket) -> tuple[bytes, list[int]]:
 
 
 def forks_of_this() -> tuple[ForksOfFork, None] | tuple[None, tuple[bytes, list[int]]]:
-    """Return what this process, as it is now, is forked by; in each fork, the request with its descriptors."""
+    """Return what this process, as it is now, is forked by; in a fork, the request with its descriptors."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork():
         theirs.close()
@@ -135,6 +135,6 @@ def leave(code: object) -> None:
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
-    except Exception:
+    except (OSError, ValueError, AttributeError):
         return
     os._exit((code or 0) & 0xFF)

@@ -29,7 +29,7 @@ from tests.forks import Forks, fork_for_each, forks_of_this
 from tests.warm_children import WarmChildren, become, start_warm
 
 _PRELOADED = ("sockscope.engine", "sockscope.faces")
-_WITH_CHILDREN = {"--place", "--server-processes", "--swarm-processes"}
+_WITH_CHILDREN = {"--place", "--server-processes", "--swarm-processes", "race", "sweep", "find"}
 _RUN = f"""
 from {__name__} import wait_to_be_forked
 from tests.forks import leave
