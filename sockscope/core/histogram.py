@@ -3,7 +3,7 @@
 The bucket of a duration is the upper half of its IEEE 754 single-precision number: sign, exponent and the
 first seven bits of the fraction. Each power of two is thereby cut into 128 equal buckets, so a bucket is at
 most 1/128 = 0.8 % wide, whatever the magnitude; and a batch of durations is sorted into buckets by
-reinterpreting an array, without a line of Python per value. Two histograms (of two windows, or of two
+reinterpreting packed numbers, without a line of Python per value. Two histograms (of two windows, or of two
 processes) merge by adding their counts. Percentiles answer with the upper edge of their bucket: never
 below the true value, at most 0.8 % above it.
 """
@@ -50,7 +50,9 @@ class Histogram:
 
     def add_all(self, durations: Iterable[float]) -> None:
         """Count many durations in seconds (each 0 or more) at once."""
-        halves = array("H", array("f", durations).tobytes())
+        seconds = tuple(durations)
+        # A float is packed at half the cost at which an array takes one in.
+        halves = array("H", struct.Struct(f"{len(seconds)}f").pack(*seconds))
         self.counts.update(halves[_UPPER_HALF::2])
 
     def copy(self) -> Histogram:

@@ -93,6 +93,21 @@ def test_a_gap_is_the_time_without_an_answer_that_was_awaited() -> None:
     assert recorder.gaps.max_s == pytest.approx(1.0, rel=0.01)
 
 
+@pytest.mark.parametrize("before", [1, 15, 16, 17, 99])
+def test_a_gap_between_many_answers_is_found_wherever_it_is(before: int) -> None:
+    recorder = Recorder("swarm")
+    record = recorder.on_open("tcp", *ENDS, 0)
+    reads = [10.0 + number / 1_000 + (0.020 if number >= before else 0.0) for number in range(100)]
+    for read_s in reads:
+        recorder.on_exchange((9.0, read_s, record, b"asked", b"told"))
+    recorder.fold()
+    assert recorder.gaps.max_s == pytest.approx(0.021, rel=0.01)
+    for read_s in reads:
+        recorder.on_exchange((10.0, read_s - reads[0] + reads[-1], record, b"asked", b"told"))
+    recorder.fold()
+    assert recorder.gaps.total == 2
+
+
 def test_a_gap_is_awaited_by_those_who_give_up_in_it() -> None:
     recorder, now_s = Recorder("swarm"), perf_counter()
     record = recorder.on_open("tcp", *ENDS, 0)

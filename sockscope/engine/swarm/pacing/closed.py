@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sockscope.core.events import CloseReason
 from sockscope.engine.limiter import Waiter
 from sockscope.engine.loops import seconds_left
-from sockscope.engine.swarm.client import ClientState
+from sockscope.engine.swarm.client import FREE, IN_FLIGHT, WAITING, ClientState
 from sockscope.engine.swarm.pacing.paced import Paced
 
 if TYPE_CHECKING:
@@ -46,19 +46,19 @@ class ClosedLoop(Paced):
         elif swarm.tuning.lifetime and self._is_worn():
             client.leave(CloseReason.LIFETIME)
         elif not (self.has_place or self._enters()):
-            client.state = ClientState.WAITING
+            client.state = WAITING
             self.wants()
             self.idle()
         elif swarm.tuning.pool and not self._has_turn:
-            client.state = ClientState.FREE
+            client.state = FREE
             now_s = perf_counter()
             swarm.pool.offer(self, now_s)
-            if client.state is ClientState.FREE:  # else a client that waited has taken it at once
+            if client.state is FREE:  # else a client that waited has taken it at once
                 self.idle(now_s)
         elif swarm.limiter.try_acquire():
             self._send(0.0)
         else:
-            client.state = ClientState.WAITING
+            client.state = WAITING
             now_s = perf_counter()
             self.idle(now_s)
             self._waited_for_place = False
@@ -68,7 +68,7 @@ class ClosedLoop(Paced):
         """Give back permit and turn; think, or go on at once."""
         client, tuning = self._client, self._swarm.tuning
         record = client.link.record
-        if record is None or client.state is not ClientState.IN_FLIGHT:
+        if record is None or client.state is not IN_FLIGHT:
             self._release()
             self._end_turn()
             return
@@ -131,7 +131,7 @@ class ClosedLoop(Paced):
             self._wanted_at_s = self._wanted_at_s or self._waiter.since_s
             self._swarm.limiter.forget(self._waiter)
             self._waiter = None
-        if self._client.state is ClientState.FREE:
+        if self._client.state is FREE:
             self._swarm.pool.withdraw(self)
         if not self._client.link.under_way:
             # No permit is held: nothing was asked in this turn.
@@ -203,7 +203,7 @@ class ClosedLoop(Paced):
         if waited_s and link.steady:
             # The one after this asks the pacer again: what a steady link sends has not waited.
             link.outdate()
-        client.state = ClientState.IN_FLIGHT
+        client.state = IN_FLIGHT
         depth = swarm.tuning.depth
         if depth == 1:
             link.send(waited_s, now_s)

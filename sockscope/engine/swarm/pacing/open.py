@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sockscope.core.arrivals import Poisson, Schedule, Turn, Uniform
 from sockscope.core.events import CloseReason
 from sockscope.engine.standstill import LOOP_STANDSTILL
-from sockscope.engine.swarm.client import ClientState
+from sockscope.engine.swarm.client import FREE, IN_FLIGHT, WAITING, ClientState
 from sockscope.engine.swarm.pacing.closed import IDLE
 from sockscope.engine.swarm.pacing.paced import Paced
 from sockscope.engine.timers import Alarm
@@ -62,11 +62,11 @@ class OpenLoop(Paced):
         elif swarm.tuning.lifetime and self._is_worn():
             client.leave(CloseReason.LIFETIME)
         elif not (self.has_place or self._enters()):
-            client.state = ClientState.WAITING
+            client.state = WAITING
             self.idle()
         else:
             self._waited_for_place = False
-            client.state = ClientState.FREE
+            client.state = FREE
             self.idle()
             swarm.arrivals.offer(self)
 
@@ -75,7 +75,7 @@ class OpenLoop(Paced):
         self._settle()
         if not self.has_place:
             self._is_served()
-        if self._client.link.record is not None and self._client.state is ClientState.IN_FLIGHT:
+        if self._client.link.record is not None and self._client.state is IN_FLIGHT:
             self._client.proceed()
 
     def answered_some(self) -> None:
@@ -113,7 +113,7 @@ class OpenLoop(Paced):
     @property
     def is_asking(self) -> bool:
         """Whether the next request goes out behind others."""
-        return self._client.state is ClientState.IN_FLIGHT
+        return self._client.state is IN_FLIGHT
 
     @property
     def has_room(self) -> bool:
@@ -121,10 +121,10 @@ class OpenLoop(Paced):
         client = self._client
         if client.must_leave:
             return False
-        if client.state is ClientState.FREE:
+        if client.state is FREE:
             return True
         link = client.link
-        goes_on = client.state is ClientState.IN_FLIGHT and not link.outdated
+        goes_on = client.state is IN_FLIGHT and not link.outdated
         return goes_on and link.under_way < link.most_under_way and not self._is_worn()
 
     def ask(self, now_s: float, waited_s: float) -> bool:
@@ -139,7 +139,7 @@ class OpenLoop(Paced):
             if self._swarm.varied and link.record is not None and not link.record.frames_out:
                 # The second one is another: an answer that comes twice is soon noticed.
                 link.outdate()
-        client.state = ClientState.IN_FLIGHT
+        client.state = IN_FLIGHT
         if link.most_under_way == 1:
             link.send(waited_s, now_s)
         else:
