@@ -45,6 +45,18 @@ async def test_the_wait_for_a_connection_is_in_the_response_time(waits: dict[str
     assert swarm.response_time != swarm.service_time
 
 
+WAITS = [{"permits": 1}, {"pool": 1}, {"server": "blocking", "permits": 1}]
+
+
+@pytest.mark.parametrize("waits", WAITS, ids=["permit", "pool", "place"])
+async def test_who_waits_to_ask_counts_with_the_time_since_the_wish(waits: dict[str, Any]) -> None:
+    async with running(0.0, clients=4, service_time_s=60.0, request_timeout_s=120.0, **waits) as engine:
+        await until(lambda: swarm_of(engine).awaited.total == 1)
+        await until(lambda: swarm_of(engine).response_awaited.total == 4)
+        swarm = swarm_of(engine)
+        assert swarm.awaited.total == swarm.in_flight == 1
+
+
 async def test_what_was_given_up_is_as_old_as_its_wish() -> None:
     async with running(0.1, clients=2, permits=1, service_time_s=60.0, request_timeout_s=0.05) as engine:
         await until(lambda: swarm_of(engine).totals.timeouts >= 4)

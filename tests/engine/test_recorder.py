@@ -117,6 +117,12 @@ def test_a_gap_is_awaited_by_those_who_give_up_in_it() -> None:
     recorder.on_exchange((now_s + 60.0, now_s + 60.001, record, b"asked", b"told"))
     recorder.fold()
     assert recorder.gaps.max_s == pytest.approx(7.0, rel=0.02)
+    # Who asks again and is answered at last has not been answered since.
+    recorder.on_unanswered(now_s + 60.001, record, b"asked", Unfinished("timeout"), 1.0)
+    recorder.last_unanswered_s = now_s + 70.0
+    recorder.on_exchange((now_s + 70.0, now_s + 75.0, record, b"asked", b"told"))
+    recorder.fold()
+    assert recorder.gaps.max_s == pytest.approx(15.0, rel=0.02)
 
 
 def test_of_the_captures_there_are_the_last_ones_and_no_more_than_it_says() -> None:

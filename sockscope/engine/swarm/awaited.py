@@ -11,24 +11,29 @@ from itertools import islice
 from operator import add
 
 from sockscope.core.histogram import Histogram
+from sockscope.engine.stopwatch import PausedTime
 from sockscope.engine.swarm.client import Client
 from sockscope.engine.swarm.pacing.open import Arrivals
+from sockscope.engine.swarm.pool import Pool
 
 LOOKED_AT_ONCE = 512
 """Clients, and requests in the queue, that are looked at for one snapshot."""
 
 
 class AwaitedLooks:
-    """The ages of what is under way and of what is queued, each time somebody asks."""
+    """The ages of what is under way, of what is queued and of who waits, each time somebody asks."""
 
     def __init__(self) -> None:
         self._next = 0
 
     def ages(
-        self, clients: Mapping[int, Client], arrivals: Arrivals, now_s: float
+        self, clients: Mapping[int, Client], pool: Pool, arrivals: Arrivals, clock: PausedTime, now_s: float
     ) -> tuple[Histogram, Histogram]:
         """Return the ages since requests were sent, and those since they were due or their client wanted
-        to ask, with what is queued."""
+        to ask, with what is queued and with clients that still wait: for a permit, a place, or in the pool.
+
+        ``clock`` is the one by which clients wait.
+        """
         count = len(clients)
         start = self._next if self._next < count else 0
         self._next = start + LOOKED_AT_ONCE
@@ -41,6 +46,12 @@ class AwaitedLooks:
         sent = since_wanted = _counted(ages_s, each)
         if any(waits_s):
             since_wanted = _counted(map(add, ages_s, waits_s), each)
+        clock_s = clock.at(now_s)
+        waiting = [since_s for client in looked if (since_s := client.pacer.wanted_since_s)]
+        if waiting:
+            since_wanted += _counted((clock_s - since_s for since_s in waiting), each)
+        if pool.waiting:
+            since_wanted += _counted(*pool.ages_s(clock_s, LOOKED_AT_ONCE))
         return sent, since_wanted + _counted(*arrivals.ages_s(LOOKED_AT_ONCE))
 
 

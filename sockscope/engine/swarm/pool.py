@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import islice
 from time import perf_counter
 from typing import Protocol
 
@@ -158,6 +159,12 @@ class Pool:
     def thinking(self) -> int:
         """How many clients think."""
         return len(self._thinking)
+
+    def ages_s(self, now_s: float, most: int) -> tuple[list[float], int]:
+        """Return how long clients have waited, ``now_s`` in the time of :attr:`waits`, and for how many each
+        stands: of more than ``most`` every so many of them, which are no younger than it."""
+        each = self.waiting // most + 1
+        return [now_s - since_s for since_s in islice(self._waiting, each - 1, None, each)], each
 
     def statistics(self) -> LimiterStatistics:
         """Return the figures of this moment: connections are the permits, and clients wait for them."""

@@ -456,7 +456,9 @@ class Swarm(RecordedRole):
         """Return the figures that only a swarm has."""
         recorder, now_s = self.recorder, perf_counter()
         unread_bytes, undecided = self._look_at_buffers()
-        awaited, response_awaited = self._awaited.ages(self._clients, self.arrivals, now_s)
+        awaited, response_awaited = self._awaited.ages(
+            self._clients, self.pool, self.arrivals, self.clock, now_s
+        )
         return RoleSnapshot(
             role=SWARM,
             transport=self.tuning.transport,

@@ -110,6 +110,14 @@ class ClosedLoop(Paced):
             self._think = self._swarm.call_later(max(left_s, 0.0), self._think_time_over)
         return self._client.state in IDLE
 
+    @property
+    def wanted_since_s(self) -> float:
+        """Since when its client waits for a permit or a place, on the swarm's clock; 0: it does not."""
+        if self._client.state is not ClientState.WAITING:
+            return 0.0
+        # The limiter counts its waits on the clock of the swarm.
+        return self._wanted_at_s or (self._waiter.since_s if self._waiter is not None else 0.0)
+
     def resume(self) -> None:
         """Go on if the client was parked."""
         if self._client.state is ClientState.PARKED:

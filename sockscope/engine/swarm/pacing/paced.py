@@ -25,6 +25,11 @@ class Paced:
         # Since when the connection asks nothing; 0: it asks, or is not there.
         self.idle_since_s = 0.0
 
+    @property
+    def wanted_since_s(self) -> float:
+        """Since when its client waits to ask, on the swarm's clock; 0: it does not, or none waits with it."""
+        return 0.0
+
     def take_over(self, former: Pacer) -> None:
         """Look after the connection from now on, as ``former`` has left it, which holds nothing any more."""
         self.has_place = former.has_place

@@ -19,6 +19,11 @@ class Pacer(Protocol):
     has_place: bool
     """Whether the connection is known to be served."""
 
+    @property
+    def wanted_since_s(self) -> float:
+        """Since when its client waits to ask, on the swarm's clock; 0: it does not, or none waits with it."""
+        ...
+
     def ready(self) -> None:
         """The link is connected and idle: send now, or later."""
         ...
