@@ -109,14 +109,16 @@ async def test_semaphores_have_holders_and_those_that_wait() -> None:
         await ended(*tasks)
 
 
-async def test_thousands_of_tasks_are_counted_and_the_oldest_told() -> None:
+async def test_thousands_of_tasks_are_counted_and_the_oldest_of_each_sort_told() -> None:
     with watching() as watch:
         tasks = [asyncio.create_task(count(), name=f"{n}") for n in range(2_000)]
+        tasks.append(asyncio.create_task(wait_for_reader(), name="of another sort"))
         await until(lambda: watch.view.own > len(tasks))
         groups = [group for group in watch.view.groups if group.coroutine.startswith("count ")]
-        assert sum(group.count for group in groups) == len(tasks)
+        assert sum(group.count for group in groups) == 2_000
         assert len(watch.view.tasks) == MOST_TASKS
         assert named(watch, "0") is not None
+        assert named(watch, "of another sort") is not None
         await ended(*tasks)
 
 

@@ -77,7 +77,7 @@ async def test_tasks_are_told_with_what_they_wait_for() -> None:
         await look(driver)
         shown = driver.part("tasks")
         for text in (
-            "1,004 alive  2 of own code  the 4 oldest are here",
+            "1,004 alive  2 of own code  4 are here",
             "Semaphore at mine.py:40: locked, 5 wait, 2.0 s the longest, held by 1 (second)",
             "default executor of server: 3 running, 2 queued, 3 threads used, longest resize mine.py:50",
             "3 transports of ended tasks open, 12.0 s the oldest: made at mine.py:14",

@@ -11,22 +11,29 @@ from sockscope.core.results.tasks_result import TASKS_SHAPE, tasks
 from sockscope.core.run.lens import Hold, LensView
 from sockscope.core.run.snapshot import ProcessUse, Snapshot
 
-Looked = tuple[ProcessUse, LensView]
+Looked = tuple[Snapshot, ProcessUse, LensView]
 Held = tuple[Snapshot, ProcessUse, Hold]
 
+
+def _tasks_age_s(one: Looked) -> float | None:
+    snapshot, _, lens = one
+    return snapshot.time_s - lens.tasks.time_s if lens.tasks is not None else None
+
+
 _LENS: tuple[ResultField[Looked], ...] = (
-    ResultField("process", NAME, lambda one: one[0].name),
-    ResultField("is_on", FLAG, lambda one: one[1].is_on),
-    ResultField("looked_s", NUMBER, lambda one: one[1].looked_s),
-    ResultField("busy_ratio", NUMBER, lambda one: one[1].busy_ratio),
-    ResultField("busy_by", NAME, lambda one: one[1].busy_by),
-    ResultField("turns_per_s", NUMBER, lambda one: one[1].turns_per_s),
-    ResultField("callbacks_per_s", NUMBER, lambda one: one[1].callbacks_per_s),
-    ResultField("collections", NUMBER, lambda one: one[1].collections),
-    ResultField("collecting_s", NUMBER, lambda one: one[1].collecting_s),
-    ResultField("held", NUMBER, lambda one: one[1].held),
-    ResultField("held_s", NUMBER, lambda one: one[1].held_s),
-    ResultField("tasks", TASKS_SHAPE, lambda one: tasks(one[1].tasks)),
+    ResultField("process", NAME, lambda one: one[1].name),
+    ResultField("is_on", FLAG, lambda one: one[2].is_on),
+    ResultField("looked_s", NUMBER, lambda one: one[2].looked_s),
+    ResultField("busy_ratio", NUMBER, lambda one: one[2].busy_ratio),
+    ResultField("busy_by", NAME, lambda one: one[2].busy_by),
+    ResultField("turns_per_s", NUMBER, lambda one: one[2].turns_per_s),
+    ResultField("callbacks_per_s", NUMBER, lambda one: one[2].callbacks_per_s),
+    ResultField("collections", NUMBER, lambda one: one[2].collections),
+    ResultField("collecting_s", NUMBER, lambda one: one[2].collecting_s),
+    ResultField("held", NUMBER, lambda one: one[2].held),
+    ResultField("held_s", NUMBER, lambda one: one[2].held_s),
+    ResultField("tasks", TASKS_SHAPE, lambda one: tasks(one[2].tasks)),
+    ResultField("tasks_age_s", NUMBER, _tasks_age_s),
 )
 _HOLD: tuple[ResultField[Held], ...] = (
     ResultField("process", NAME, lambda one: one[1].name),
@@ -47,7 +54,7 @@ HOLDS_SHAPE = optional(list_of(record(shapes(_HOLD))))
 
 def lens(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Return what was seen of each loop; nothing where the lens was never on."""
-    return [written(_LENS, (p, p.lens)) for p in snapshot.processes if p.lens is not None]
+    return [written(_LENS, (snapshot, p, p.lens)) for p in snapshot.processes if p.lens is not None]
 
 
 def holds(snapshot: Snapshot) -> list[dict[str, Any]]:

@@ -328,8 +328,8 @@ class RoleSnapshot:
     given up; ``gaps`` has the longest times without an answer that was awaited, one of every few hundredths
     of a second. ``response_time`` and ``response_unanswered`` are the same requests since they were due (open
     loop) or their client wanted to ask (closed loop). ``awaited`` has the ages of what is in flight, and
-    ``response_awaited`` the same since it was due or wanted, with those of what is queued, and of what clients
-    want to ask that wait for a permit, a place or a connection of the pool.
+    ``response_awaited`` the same since it was due or wanted, with those of what is queued, and of what
+    clients want to ask that wait for a permit, a place or a connection of the pool.
     ``queued`` are due and not sent yet, and ``schedule_lateness`` is how late the generator itself was with
     those of an open loop.
     ``connected_s`` is the time for which the connections have been open, all together,

@@ -144,8 +144,9 @@ class TasksView:
 
     ``alive`` counts all, ``own`` those of own code. ``unread`` ones are in neither: they are of classes of
     own code that raise when they are looked at. ``groups`` are the largest, own code's first; ``tasks`` the
-    oldest, own code's first. ``unretrieved`` are exceptions of tasks and futures that nobody has asked for,
-    by place, since the lens is on. ``look_s`` is the CPU time of the look, in parts of about a millisecond.
+    oldest, own code's first: where there are too many, some of each coroutine in each place before others.
+    ``unretrieved`` are exceptions of tasks and futures that nobody has asked for, by place, since the lens is
+    on. ``look_s`` is the CPU time of the look, in parts of about a millisecond.
     """
 
     time_s: float

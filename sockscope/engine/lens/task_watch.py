@@ -51,6 +51,8 @@ PART_TASKS = 32
 """Tasks that are looked at between two looks at the clock."""
 MOST_TASKS = 200
 """Tasks that are told one by one,"""
+MOST_ALIKE = 10
+"""before others so many of a coroutine that wait in one place,"""
 MOST_GROUPS = 32
 """groups of them,"""
 MOST_PRIMITIVES = 16
@@ -112,21 +114,25 @@ class Look:
         self.wanted = wanted
         self.awaited: dict[int, Awaited] = {}
         self.holds: list[tuple[set[int], str]] = []
-        # The oldest, own code's first, as a heap with the one that is to give way at its top.
-        self._oldest: list[tuple[bool, float, int, TaskView]] = []
+        # The oldest, own code's first and of these the first few that are alike, as a heap with the one that
+        # is to give way at its top.
+        self._oldest: list[tuple[bool, bool, float, int, TaskView]] = []
 
-    def keeps(self, is_own: bool, born_s: float) -> bool:
-        """Tell whether a task is among the oldest so far."""
-        return len(self._oldest) < MOST_TASKS or (is_own, -born_s) > self._oldest[0][:2]
+    def keeps(self, is_own: bool, alike: int, born_s: float) -> bool:
+        """Tell whether a task, one of so many that are alike, is among those to be told so far."""
+        if len(self._oldest) < MOST_TASKS:
+            return True
+        return (is_own, alike <= MOST_ALIKE, -born_s) > self._oldest[0][:3]
 
-    def keep(self, born_s: float, task: TaskView) -> None:
+    def keep(self, alike: int, born_s: float, task: TaskView) -> None:
         """Keep it."""
         push = heapq.heappush if len(self._oldest) < MOST_TASKS else heapq.heappushpop
-        push(self._oldest, (task.owner == OWN, -born_s, -task.number, task))
+        push(self._oldest, (task.owner == OWN, alike <= MOST_ALIKE, -born_s, -task.number, task))
 
     def tasks(self) -> tuple[TaskView, ...]:
-        """Return the oldest, own code's first."""
-        return tuple(entry[3] for entry in sorted(self._oldest, reverse=True))
+        """Return those that are told, own code's first, and of these the oldest."""
+        found = sorted(self._oldest, key=lambda entry: (entry[0], *entry[2:4]), reverse=True)
+        return tuple(entry[4] for entry in found)
 
 
 class TaskWatch:
@@ -276,8 +282,8 @@ class TaskWatch:
         group = look.groups.setdefault((words, kind, is_own), [0, born_s])
         group[0] += 1
         group[1] = min(group[1], born_s)
-        if look.keeps(is_own, born_s):
-            look.keep(born_s, _view_of(seen, task, wait, words, kind, now_s))
+        if look.keeps(is_own, group[0], born_s):
+            look.keep(group[0], born_s, _view_of(seen, task, wait, words, kind, now_s))
         if look.wanted and words.own:
             _note_holds(look, wait, words, awaited, _name_of(task))
 

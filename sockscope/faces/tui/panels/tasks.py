@@ -23,6 +23,8 @@ from sockscope.faces.tui.widgets.table import Column, Row, Table
 
 ASKED_S = 4.0
 """How long the first press of the key that cancels waits for the second."""
+TOLD_AGE_S = 2.0
+"""From this age on the title tells how old the look at the tasks is."""
 MOST_LINES = 3
 """Lines of one sort above the rows."""
 
@@ -74,7 +76,7 @@ class TasksPanel(DetailListing):
         waited_for.update(Content("\n".join(lines)))
         self.shown_rows = self.matching([_row(key, *one) for key, one in self._sorted()])
         self.table.show(self.shown_rows)
-        self.retitle(_how_many(views))
+        self.retitle(_how_many(views, snapshot.time_s))
         self.resubtitle(next((text for view in views for text in view.sentences), ""))
         self.draw_detail()
 
@@ -158,13 +160,15 @@ def _is_on(snapshot: Snapshot) -> bool:
     return any(use.lens is not None and use.lens.is_on for use in snapshot.processes)
 
 
-def _how_many(views: Sequence[TasksView]) -> str:
+def _how_many(views: Sequence[TasksView], now_s: float) -> str:
     alive, own = sum(view.alive for view in views), sum(view.own for view in views)
     shown = sum(len(view.tasks) for view in views)
     if not views:
         return ""
-    more = f"  the {shown:,} oldest are here" if shown < alive else ""
-    return f"{alive:,} alive  {own:,} of {OWN}{more}"
+    more = f"  {shown:,} are here" if shown < alive else ""
+    age_s = now_s - min(view.time_s for view in views)
+    ago = f"  {units.format_age(age_s)} ago" if age_s >= TOLD_AGE_S else ""
+    return f"{alive:,} alive  {own:,} of {OWN}{more}{ago}"
 
 
 def _row(key: Hashable, use: ProcessUse, task: TaskView) -> Row:
