@@ -758,3 +758,11 @@ async def test_a_server_that_closes_after_some_answers_is_told_as_that(
             await engine.wait()
     totals = swarm_of(engine).totals
     assert (totals.responses, totals.errors, swarm_of(engine).last_trouble) == (20, 0, "")
+
+
+async def test_the_ends_that_a_fault_makes_are_no_habit_of_the_server() -> None:
+    async with running(clients=2, service_time_s=0.0, fault="exception=20%") as engine:
+        await until_swarm(engine, lambda swarm: swarm.totals.connections_closed > 12)
+        ends = [view for view in connections_of(engine, "swarm").main.connections if view.close_reason]
+        told = [swarm_of(engine).last_trouble, *(view.close_text for view in ends)]
+    assert not [text for text in told if "--lifetime" in text]

@@ -27,6 +27,7 @@ class FaultKind:
     ``directed`` faults can be those of one direction alone. ``shapes`` are words that say how it is drawn at
     random, the default first. ``modifies`` names the fault without which it means nothing. ``of_loop``
     faults are made only where an event loop serves, ``of_tasks`` ones where a task serves each connection.
+    ``ends`` are those that end connections on which there were answers.
     """
 
     name: str
@@ -42,6 +43,7 @@ class FaultKind:
     modifies: str = ""
     of_loop: bool = False
     of_tasks: bool = False
+    ends: bool = False
 
     def check(self, value: float) -> str | None:
         """Return why ``value`` is not allowed, or None when it is."""
@@ -57,21 +59,22 @@ class FaultKind:
 def _link(
     name: str, transports: tuple[str, ...], quantity: Quantity,
     default: float, low: float, high: float, sentence: str,
-    *, directed: bool = True, shapes: tuple[str, ...] = (), modifies: str = "",
+    *, directed: bool = True, shapes: tuple[str, ...] = (), modifies: str = "", ends: bool = False,
 ) -> FaultKind:  # fmt: skip
     return FaultKind(
         name, LINK, transports, quantity, default, low, high, sentence,
-        directed=directed, shapes=shapes, modifies=modifies,
+        directed=directed, shapes=shapes, modifies=modifies, ends=ends,
     )  # fmt: skip
 
 
 def _server(
     name: str, quantity: Quantity, default: float, low: float, high: float, sentence: str,
     *, transports: tuple[str, ...] = _BOTH, of_tasks: bool = False, of_loop: bool = False,
+    ends: bool = False,
 ) -> FaultKind:  # fmt: skip
     return FaultKind(
         name, SERVER, transports, quantity, default, low, high, sentence,
-        of_tasks=of_tasks, of_loop=of_loop,
+        of_tasks=of_tasks, of_loop=of_loop, ends=ends,
     )  # fmt: skip
 
 
@@ -104,9 +107,10 @@ _KINDS = (
         "each connection stands still once for this long, at the first data that comes"),
     _link("reset", _TCP, Quantity.DURATION, 1, 0, MAX_FAULT_S,
         "each connection is reset when it is this old",
-        directed=False),
+        directed=False, ends=True),
     _link("half-close", _TCP, Quantity.DURATION, 1, 0, MAX_FAULT_S,
-        "each connection ends (EOF) in this direction when it is this old; the other direction goes on"),
+        "each connection ends (EOF) in this direction when it is this old; the other direction goes on",
+        ends=True),
     _link("slow-close", _TCP, Quantity.DURATION, 0.5, 0.001, MAX_FAULT_S,
         "the end of a connection (EOF) arrives this much later"),
     _link("black-hole", _TCP, Quantity.DURATION, 1, 0, MAX_FAULT_S,
@@ -120,13 +124,14 @@ _KINDS = (
     _server("cpu", Quantity.DURATION, 0.001, 0.00001, MAX_HELD_S,
         "the handler computes for this long at each request, and lets nobody else in"),
     _server("exception", Quantity.RATIO, 0.01, 1e-6, 1,
-        "the handler raises an exception at this share of the requests"),
+        "the handler raises an exception at this share of the requests",
+        ends=True),
     _server("no-drain", Quantity.SWITCH, 1, 1, 1,
         "the server writes on whoever reads slowly: what waits for the reader fills its memory",
         transports=_TCP, of_loop=True),
     _server("cancel-storm", Quantity.PER_S, 100, 1, 10_000,
         "this many handlers are cancelled per second",
-        transports=_TCP, of_tasks=True),
+        transports=_TCP, of_tasks=True, ends=True),
     _server("task-leak", Quantity.PER_S, 100, 1, 10_000,
         "this many tasks per second are started and never end",
         of_loop=True),

@@ -341,7 +341,8 @@ class Client:
         if link.record is not None:
             if reason in _BY_SERVER and not ends_answer and link.record.frames_in and not self.must_leave:
                 expected = swarm.closings.add(self.number, link.record.frames_in, silent_s)
-                text = expected or text
+                if expected and not swarm.ended_on_purpose:
+                    text = expected
             if reason is CloseReason.TLS and text != NO_LONGER_TLS and not link.record.reads:
                 # In TLS 1.3 a server judges the client's certificate after the client's handshake is done.
                 swarm.recorder.handshakes_failed += 1
@@ -357,7 +358,7 @@ class Client:
             self.come_back()
         elif expected:
             # As it does with each connection: no reason to wait.
-            swarm.note_trouble(reason, expected)
+            swarm.note_trouble(reason, text)
             self._come_back_in_time()
         else:
             self.back_off(reason, text or (ENDED_BY_SERVER if reason is CloseReason.EOF else ""))

@@ -174,6 +174,8 @@ class Swarm(RecordedRole):
         self._take(assignment)
         anew = before.needs_new_sockets(assignment.tuning) or self._code != assignment.code
         self._code = assignment.code
+        if before.faults != self.tuning.faults:
+            self.closings = Closings()
         if anew or target != self._dialler.target:
             self.socket_generation += 1
             self.closings = Closings()
@@ -321,6 +323,11 @@ class Swarm(RecordedRole):
     def source(self) -> str:
         """The address that clients connect from; empty: the kernel chooses."""
         return self._dialler.source
+
+    @property
+    def ended_on_purpose(self) -> bool:
+        """Whether a fault on demand ends connections, so that their ends tell nothing of the server."""
+        return any(fault.about.ends for fault in self.tuning.faults)
 
     @property
     def has_budget(self) -> bool:

@@ -193,7 +193,8 @@ async def test_labels_of_markers_never_touch_and_figures_are_whole() -> None:
         markers = [Marker(80.0 + n, f"permits {n}→{n * 10}") for n in range(20)]
         graph.show([Series("a", TIMES, [1.0] * 30)], now=100.0, markers=markers)
         await pilot.pause()
-        text = "\n".join(line[5:] for line in picture(graph)[1:-2]).replace("▖", " ")
+        drawn = "\n".join(line[5:] for line in picture(graph)[1:-2])
+        text = re.sub("[▖\u2801-\u28ff]", " ", drawn)
         assert "permits 19→190" in text
         # A label between two lines touches the one that it belongs to.
         assert not re.search("┆[^┆ ][^┆]*[^┆ ]┆", text)
@@ -218,6 +219,15 @@ async def test_labels_of_markers_are_whole_beside_free_space_and_never_over_a_cu
                 assert all(b == a for a, b in zip(old, new, strict=True) if "\u2800" < a <= "\u28ff")
             if data != [curve]:
                 assert sum("clients 1,000→2,000" in line for line in after) == 1
+
+
+async def test_a_marker_is_seen_where_a_curve_falls_along_it() -> None:
+    graph = Graph()
+    async with staged(graph, 60, 6) as (_, pilot):
+        falls = Series("a", [80.0, 90.0, 90.01, 100.0], [10.0, 10.0, 0.0, 0.0])
+        graph.show([falls], now=100.0, markers=[Marker(90.0, "")])
+        await pilot.pause()
+        assert "┆" in "".join(picture(graph))
 
 
 async def test_graphs_one_above_the_other_share_their_time_axis() -> None:

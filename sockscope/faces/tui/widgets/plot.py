@@ -30,6 +30,7 @@ from sockscope.faces.tui.widgets.ticks import Tick
 _FIGURE = re.compile(r"\d")
 _THICK_FROM_HEIGHT = 8
 """Rows of the plot from which on lines are thick."""
+_MARKER = "┆"
 _LABELS_FROM = (24, 4)
 """Cells of width and height below which markers are lines without labels."""
 
@@ -153,9 +154,20 @@ def draw_markers(grid: Grid, area: Area, frame: PlotScale, markers: Sequence[Mar
     for number, (marker, place) in enumerate(zip(shown, places, strict=True)):
         if with_labels and marker.label and (number == 0 or place != places[number - 1]):
             _write_beside(grid, area, place, marker.label, lines)
-    for place in places:
-        for row in range(area.y, area.y + area.height):
-            grid.put(place, row, "┆", Ink.MARKER)
+    for place in lines:
+        _draw_marker(grid, area, place)
+
+
+def _draw_marker(grid: Grid, area: Area, place: int) -> None:
+    """Draw the line of a marker where nothing is drawn; a curve that fills its column, as one that falls to
+    nothing by what is marked, is interrupted at the top, or the marker would not be seen."""
+    rows = range(area.y, area.y + area.height)
+    if not any(grid.is_free(place, row, 1) for row in rows):
+        if not grid.is_free(place, area.y - 1, 1):
+            grid.over(place, area.y, _MARKER, Ink.MARKER, spare=Ink.MARKER)
+        grid.put(place, area.y - 1, _MARKER, Ink.MARKER)
+    for row in rows:
+        grid.put(place, row, _MARKER, Ink.MARKER)
 
 
 def _write_beside(grid: Grid, area: Area, place: int, label: str, lines: set[int]) -> None:
@@ -178,7 +190,7 @@ def _write_beside(grid: Grid, area: Area, place: int, label: str, lines: set[int
                     if end in lines:
                         grid.put(end, row, " ", Ink.MARKER)
                     if row < area.y:
-                        grid.put(place, row, "┆", Ink.MARKER)
+                        grid.put(place, row, _MARKER, Ink.MARKER)
                     return
 
 
