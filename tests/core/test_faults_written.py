@@ -45,6 +45,9 @@ def test_every_spelling_of_the_same_faults_is_one_text() -> None:
         ("rate=5bananas", "has rate=5bananas, which is not a rate (for example 1MB/s or 10Mbit/s)"),
         ("delay=5ms sideways", "has delay=5ms sideways, which is not a duration"),
         ("loss=\x1b[31m", "has loss="),
+        ("delay=5ms up down", "has delay up down, of which only one can be"),
+        ("jitter=5ms uniform normal", "has jitter uniform normal, of which only one can be"),
+        (", ,", "names no fault: nothing but commas"),
     ],
 )  # fmt: skip
 def test_a_faulty_part_is_named_with_its_cure(text: str, why: str) -> None:

@@ -31,6 +31,12 @@ async def test_the_same_key_switches_a_fault_on_and_off() -> None:
         await driver.sees("▸ ● loss", "2 %")
         await driver.press("space")
         await driver.tunes(fault="")
+        await driver.press("down", "enter")
+        await driver.tunes(fault="loss=2%, loss-burst=5")
+        await driver.press("enter")
+        await driver.tunes(fault="")  # what the key has brought along goes with it,
+        await driver.press("up", "enter", "down", "enter", "enter")
+        await driver.tunes(fault="loss=2%")  # and what was on before stays
 
 
 async def test_values_turn_directions_go_round_and_undo_takes_back_what_one_key_cleared() -> None:

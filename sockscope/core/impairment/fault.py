@@ -88,6 +88,8 @@ def read_faults(text: str) -> tuple[Fault, ...]:
 @lru_cache(maxsize=256)
 def _read(text: str) -> tuple[Fault, ...]:
     parts = [part.strip() for part in _COMMA.split(text)]
+    if text.strip() and not any(parts):
+        raise ValueError("names no fault: nothing but commas")
     found = [_read_one(part) for part in parts if part and part.lower() != NO_FAULT]
     for place, fault in enumerate(found):
         if any(_meet(fault, other) for other in found[:place]):
@@ -126,15 +128,24 @@ def _read_one(part: str) -> Fault:
     """Return the fault that is written ``loss=2% up``, or as people are shown it, ``loss 2 % up``."""
     named, _, rest = part.partition("=") if "=" in part else part.partition(" ")
     kind = _kind_of(named.strip().lower().replace("_", "-"))
-    direction, shape, value_words = BOTH, "", []
-    for word in rest.split():
-        if word.lower() in DIRECTIONS:
-            direction = _direction_of(kind, word.lower())
-        elif word.lower() in kind.shapes:
-            shape = "" if word.lower() == kind.shapes[0] else word.lower()
-        else:
-            value_words.append(word)
-    return Fault(kind.name, _value_of(kind, " ".join(value_words)), direction, shape)
+    words = rest.split()
+    direction = _only(kind, words, DIRECTIONS) or BOTH
+    shape = _only(kind, words, kind.shapes)
+    value = " ".join(word for word in words if word.lower() not in (*DIRECTIONS, *kind.shapes))
+    return Fault(
+        kind.name,
+        _value_of(kind, value),
+        _direction_of(kind, direction),
+        "" if shape in kind.shapes[:1] else shape,
+    )
+
+
+def _only(kind: FaultKind, words: Iterable[str], choices: Sequence[str]) -> str:
+    """Return the one of the ``choices`` that is among the words of a fault; empty without one."""
+    found = list(dict.fromkeys(word.lower() for word in words if word.lower() in choices))
+    if len(found) > 1:
+        raise ValueError(f"has {kind.name} {' '.join(found)}, of which only one can be")
+    return found[0] if found else ""
 
 
 def _kind_of(name: str) -> FaultKind:

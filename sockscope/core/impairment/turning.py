@@ -15,14 +15,20 @@ Faults = tuple[Fault, ...]
 def toggled(on: Sequence[Fault], kind: FaultKind) -> Faults:
     """Return the faults with this kind switched on, as one key press makes it, or off.
 
-    One that modifies another brings that along where it is lacking, and goes with it.
+    One that modifies another brings that along where it is lacking (:func:`brought_along`), and goes with it.
     """
     if any(fault.kind == kind.name for fault in on):
         return tuple(fault for fault in on if kind.name not in (fault.kind, fault.about.modifies))
-    lacking = kind.modifies and not any(fault.kind == kind.modifies for fault in on)
-    base = (default_of(FAULTS[kind.modifies]),) if lacking else ()
+    base = brought_along(on, kind)
     direction = next((fault.direction for fault in on if fault.kind == kind.modifies), BOTH)
     return (*on, *base, default_of(kind, direction))
+
+
+def brought_along(on: Sequence[Fault], kind: FaultKind) -> Faults:
+    """Return what is to be switched on with this kind, which means nothing without it."""
+    if not kind.modifies or any(fault.kind == kind.modifies for fault in on):
+        return ()
+    return (default_of(FAULTS[kind.modifies]),)
 
 
 def stepped(on: Sequence[Fault], kind: FaultKind, way: int, *, coarse: bool = False) -> Faults:

@@ -121,6 +121,11 @@ class SwarmContext(Protocol):
         """Whether the number of requests is limited."""
         ...
 
+    @property
+    def ended_on_purpose(self) -> bool:
+        """Whether a fault on demand ends connections, so that their ends tell nothing of the server."""
+        ...
+
     def request_bytes_for(self, client: Client) -> bytes:
         """Return the payload of a client's requests."""
         ...

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sockscope.core.config.applicability import faults_offered
 from sockscope.core.impairment.fault import Fault, shown, text_of
 from sockscope.core.impairment.kinds import FaultKind
-from sockscope.core.impairment.turning import toggled
+from sockscope.core.impairment.turning import brought_along, toggled
 from sockscope.faces.tui.session import Session
 
 
@@ -27,8 +27,14 @@ def inject(session: Session, faults: Sequence[Fault]) -> None:
 
 
 def toggle(session: Session, kind: FaultKind) -> None:
-    """Switch a fault on as one key press makes it, or off."""
-    inject(session, toggled(session.tuner.requested.faults, kind))
+    """Switch a fault on as one key press makes it, or off with what that key has brought along."""
+    on = session.tuner.requested.faults
+    after, brought = toggled(on, kind), session.brought_along.pop(kind.name, ())
+    if len(after) > len(on):
+        session.brought_along[kind.name] = brought_along(on, kind)
+    else:
+        after = tuple(fault for fault in after if fault not in brought)
+    inject(session, after)
 
 
 def offered(session: Session) -> list[FaultKind]:

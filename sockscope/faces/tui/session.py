@@ -16,6 +16,7 @@ from typing import Literal
 from sockscope.core.config.applicability import idle_fields, offered
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.events import EventLog
+from sockscope.core.impairment.fault import Fault
 from sockscope.core.results.intervals import Intervals
 from sockscope.core.run.figures import figures
 from sockscope.core.run.findings import Finding, limit_of, or_screen, screen_limit
@@ -78,6 +79,8 @@ class Session:
             on_applied=self._on_applied,
             on_refused=self._on_refused,
         )
+        self.brought_along: dict[str, tuple[Fault, ...]] = {}
+        """Faults that the key of another one has switched on, by its name: they go off with it."""
         self._viewer: Viewer | None = None
         self._shown: ScreenState | None = None
         self._ticks = 0

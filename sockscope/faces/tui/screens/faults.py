@@ -19,8 +19,8 @@ from textual.widgets import Static
 from sockscope.core.impairment.fault import BOTH, Fault
 from sockscope.core.impairment.kinds import LINK, SERVER, FaultKind
 from sockscope.core.impairment.quantity import Quantity, format_quantity
-from sockscope.core.impairment.turning import redirected, reshaped, stepped, toggled
-from sockscope.faces.tui.faults import inject, offered
+from sockscope.core.impairment.turning import redirected, reshaped, stepped
+from sockscope.faces.tui.faults import inject, offered, toggle
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.session import Session
@@ -97,12 +97,17 @@ class FaultsScreen(ModalScreen[None]):
     def action_switch(self) -> None:
         """Switch the chosen fault on or off."""
         if (kind := self._list.chosen) is not None:
-            self._request(toggled(self._on, kind))
+            toggle(self._session, kind)
+            self._show()
 
     def action_turn(self, way: int, coarse: bool = False) -> None:
         """Turn its value a step, or a decade."""
-        if (kind := self._list.chosen) is not None:
+        if (kind := self._list.chosen) is None:
+            return
+        if any(fault.kind == kind.name for fault in self._on):
             self._request(stepped(self._on, kind, way, coarse=coarse))
+        else:
+            self.action_switch()
 
     def action_redirect(self) -> None:
         """Let it act both ways, on what goes to the server, or on what comes from there."""
