@@ -191,7 +191,7 @@ class Recorder:
             ends = flat[1::COLUMNS]
             self.service_time.add_all(map(sub, ends, flat[0::COLUMNS]))
             self._note_gap(ends, flat)
-            self._note_failing(ends[0], min(flat[0::COLUMNS]))
+            self._note_failing(ends[0], flat)
             self.last_answer_s = ends[-1]
             if flat[2].transport == "udp":
                 self._note_jitter(flat[: COLUMNS * MOST_JITTERS])
@@ -233,15 +233,15 @@ class Recorder:
             oldest = [*accumulate(flat[-COLUMNS::-COLUMNS], min)]
             self.gaps.add(max(map(sub, ends, map(max, before, reversed(oldest)))))
 
-    def _note_failing(self, answered_s: float, asked_s: float) -> None:
+    def _note_failing(self, answered_s: float, flat: list[Any]) -> None:
         """Count the time before this answer if something was given up in it.
 
-        Time in which nobody asked, between the last that was given up and the request at ``asked_s``, is
-        left out.
+        Time after that in which nobody asked is left out.
         """
         silent_s = self.last_unanswered_s - max(self.last_answer_s, self._failing_since_s)
         if self.last_answer_s and silent_s >= LEAST_GAP_S:
-            self.gaps.add(silent_s + max(answered_s - max(asked_s, self.last_unanswered_s), 0.0))
+            since_s = max(min(flat[0::COLUMNS]), self.last_unanswered_s)
+            self.gaps.add(silent_s + max(answered_s - since_s, 0.0))
         self._failing_since_s = math.inf
 
     def post(self, call: Callable[[], object]) -> None:
