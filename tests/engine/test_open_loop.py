@@ -163,3 +163,14 @@ async def test_nothing_is_due_while_the_traffic_is_paused() -> None:
         assert added_up(engine).totals.requests_due == due
         engine.resume()
         await until_adding_up(engine, lambda swarm: swarm.totals.requests > sent)
+
+
+async def test_what_is_due_at_a_pause_is_counted_then_and_nothing_after_it() -> None:
+    async with running(rate=100_000, clients=1, service_time_s=60.0, request_timeout_s=120.0) as engine:
+        await until_adding_up(engine, lambda swarm: swarm.totals.requests_due >= 100)
+        await engine.conclude()
+        ended = added_up(engine)
+        assert ended.schedule_lateness.total == ended.totals.requests_due
+        await engine.stop(0.0)
+        stopped = added_up(engine)
+        assert stopped.totals.requests_due == ended.totals.requests_due == stopped.response_unanswered.total

@@ -232,7 +232,9 @@ class Arrivals:
         self.go_on()
 
     def go_on(self) -> None:
-        """Go on after a pause, with another number of permits, or with a new budget of requests."""
+        """Go on after a pause, with another number of permits, or with a new budget of requests; or pause."""
+        if self._swarm.paused:
+            self._count_due()
         may_begin = not (self._is_over or self._swarm.paused)
         if may_begin and self._schedule is None and self._planned is not None:
             self._begin(*self._planned)
@@ -255,11 +257,14 @@ class Arrivals:
         self._drop_queued(len(self._queue))
 
     def _leave_schedule(self) -> None:
+        self._count_due()
+        self._schedule = None
+
+    def _count_due(self) -> None:
         """Queue up what is due by now and has not gone out: it was due, however late the generator is."""
         now_s = self._now_s()
         while self._schedule is not None and self._schedule.next_s <= now_s:
             self._take_due(self._schedule, now_s)
-        self._schedule = None
         self._queue_up()
 
     def close(self) -> None:
