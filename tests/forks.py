@@ -22,7 +22,7 @@ from sockscope.engine.process_tree import adopt_orphans
 
 _REPOSITORY = Path(__file__).parents[1]
 _LONGEST_REQUEST = 1 << 17
-_MOST_DESCRIPTORS = 3
+_MOST_DESCRIPTORS = 4
 _GET_CHILD_SUBREAPER = 37
 WAITING = "waits for forks"
 """The name (comm) of a fork that waits itself to be forked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import re
@@ -13,13 +14,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import psutil
 import pytest
 import uvloop
 
-from benchmarks import crowd, dashboard_tax, impairments, memory, ramp, relay_tax, udp_causes
+from benchmarks import crowd, dashboard_tax, impairments, memory, ramp, relay_tax, scenarios, udp_causes
 from benchmarks.dashboard_tax import Terminal, painted, percentile
 from benchmarks.interleave import REPOSITORY, SliceError
 
@@ -78,9 +80,9 @@ def test_a_slice_that_fails_says_why() -> None:
 def test_a_slice_that_takes_too_long_is_killed() -> None:
     children = set(psutil.Process().children())
     slow = ramp.slice_of(
-        "benchmarks.ramp", "--slice", "default", "--clients", 1, "--seconds", 60, limit_s=1.5
+        "benchmarks.ramp", "--slice", "default", "--clients", 1, "--seconds", 60, limit_s=0.3
     )
-    with pytest.raises(SliceError, match=r"did not end within 1\.5 s"):
+    with pytest.raises(SliceError, match=r"did not end within 0\.3 s"):
         slow()
     assert set(psutil.Process().children()) <= children
 
@@ -295,14 +297,38 @@ def test_the_dashboard_script_is_bounded_by_its_options() -> None:
 # Crowd.
 
 
-def test_a_crowd_is_compared_with_another_revision_and_leaves_nothing_behind() -> None:
+def test_another_revision_leaves_nothing_behind() -> None:
     before = worktrees()
-    words = ("--before", "HEAD", "--clients", 5, "--seconds", 0.2, "--rounds", 1)
-    lines = run("benchmarks.crowd", *words).splitlines()
-    rows = [line.split()[:2] for line in lines[2:]]
+    with crowd.checkout("HEAD") as tree:
+        assert (tree / "sockscope" / "__main__.py").is_file()
+        assert len(worktrees()) == len(before) + 1
+    assert worktrees() == before
+    assert not tree.exists()
+
+
+def test_it_is_the_other_revision_that_runs(tmp_path: Path) -> None:
+    package = tmp_path / "sockscope"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    found = {
+        "clients": {"connections_open": 5}, "totals": {"errors": 0}, "rates": {"requests_per_s": 12.0},
+        "resources": {"loop_lag_p99_s": 0.001},
+    }  # fmt: skip
+    (package / "__main__.py").write_text(f"import json; print(json.dumps({found}))")
+    assert crowd.engine_slice(tmp_path, 5, 0.1, "tcp") == crowd.Slice(12.0, 1.0)
+
+
+def test_a_crowd_is_compared(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(crowd, "checkout", lambda _: contextlib.nullcontext(REPOSITORY))
+    monkeypatch.setattr(crowd, "WARMUP_S", 0.1)
+    words = ("--before", "HEAD", "--clients", "5", "--seconds", "0.2", "--rounds", "1")
+    monkeypatch.setattr(sys, "argv", ["crowd", *words])
+    crowd.main()
+    printed = capsys.readouterr()
+    rows = [line.split()[:2] for line in printed.out.splitlines()[2:]]
     for contestant in ("here", "before", "bare"):
         assert ["5", contestant] in rows
-    assert worktrees() == before
+    assert printed.err == ""
 
 
 def test_crowds_are_compared_with_the_smallest_and_with_each_other() -> None:
@@ -318,9 +344,13 @@ def test_crowds_are_compared_with_the_smallest_and_with_each_other() -> None:
 # Scenarios.
 
 
-def test_scenarios_are_provoked_by_the_command_and_counted() -> None:
-    words = ("semaphore", "--rounds", 1, "--seconds", 0.3, "--warmup", 0.1)
-    lines = run("benchmarks.scenarios", *words).splitlines()
+def test_scenarios_are_provoked_by_the_command_and_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("semaphore", "--rounds", "1", "--seconds", "0.3", "--warmup", "0.1")
+    monkeypatch.setattr(sys, "argv", ["scenarios", *words])
+    assert scenarios.main() == 0
+    lines = capsys.readouterr().out.splitlines()
     assert lines[1:] == [f"{'semaphore':30}   1 right   0 wrong", "1 of 1 right"]
 
 

@@ -3,15 +3,14 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.cli.warm import COMMAND as COMMAND
 from tests.cli.warm import WarmCommand, WarmInterpreter
 
-COMMAND = str(Path(sys.executable).with_name("sockscope"))
 PATIENCE_S = 90
 """A child that takes longer hangs."""
 WARM = WarmInterpreter()

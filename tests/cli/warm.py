@@ -17,7 +17,8 @@ import socket
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +30,10 @@ from tests.forks import Forks, fork_for_each, forks_of_this
 from tests.warm_children import WarmChildren, become, start_warm
 
 _PRELOADED = ("sockscope.engine", "sockscope.faces")
-_WITH_CHILDREN = {"--place", "--server-processes", "--swarm-processes", "race", "sweep", "find"}
+_WITH_CHILDREN = {
+    "--place", "--server-processes", "--swarm-processes", "race", "sweep", "find",
+    "benchmarks.race_guide", "benchmarks.placement", "saturated_apart",
+}  # fmt: skip
 _RUN = f"""
 from {__name__} import wait_to_be_forked
 from tests.forks import leave
@@ -42,6 +46,10 @@ except SystemExit as leaving:
 leave(0)
 """
 """No frame of a file of tests is below the command: it would be taken for one of the user's own code."""
+COMMAND = str(Path(sys.executable).with_name("sockscope"))
+_REPOSITORY = Path(__file__).parents[2]
+_BEYOND = 100
+"""Above every descriptor that a program may be given by its number."""
 _COMMANDS = ("sockscope.cli.app", "sockscope.cli.doctor")
 
 
@@ -67,8 +75,7 @@ class WarmInterpreter:
 class WarmCommand(subprocess.Popen[str]):
     """A command as ``subprocess`` starts it, in a session of its own, but for how it becomes a process.
 
-    Its streams must be given; a terminal for its input becomes that of the session. Signals in ``ignored``
-    are so from its start.
+    A terminal for its input becomes that of the session. Signals in ``ignored`` are so from its start.
     """
 
     def __init__(
@@ -80,23 +87,59 @@ class WarmCommand(subprocess.Popen[str]):
 
     def _execute_child(self, args: Sequence[str], *given: Any) -> None:
         """Do what ``subprocess`` does with a fork and exec (the same in Python 3.11 to 3.14)."""
-        cwd, env = given[4:6]
-        pipes = given[9:15]
-        asked = json.dumps([list(args), dict(env), str(cwd or Path.cwd()), self._ignored])
+        _, _, _, passed, cwd, env = given[:6]
+        streams = given[9:15]
+        ends = (streams[0], streams[3], streams[5])
+        standard = [own if end == -1 else end for own, end in enumerate(ends)]
+        place = str(cwd or Path.cwd())
+        asked = json.dumps([list(args), dict(env or os.environ), place, self._ignored, list(passed)])
         try:
-            self.pid = self._interpreter.fork(asked.encode(), [pipes[0], pipes[3], pipes[5]])
+            self.pid = self._interpreter.fork(asked.encode(), [*standard, *passed])
             self._child_created = True
         finally:
-            self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+            self._close_pipe_fds(*streams)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def programs_started_warm(interpreter: WarmInterpreter, *before: str) -> Iterator[None]:
+    """Let ``python -m module`` and the command be forks for a while, wherever ``subprocess`` starts them.
+
+    What stands in front of them is left out, when it is Python with the words ``before``. Modules of another
+    folder, which is the first of ``PYTHONPATH``, are started as they are.
+    """
+    cold = subprocess.Popen
+
+    class Program(WarmCommand):
+        def __init__(self, argv: Any, *more: Any, **given: Any) -> None:
+            super().__init__(interpreter, argv, (), *more, **given)
+
+        def _execute_child(self, args: Any, *given: Any) -> None:
+            words = list(args)
+            if words[: len(before) + 1] == [sys.executable, *before]:
+                words = words[len(before) + 1 :]
+            is_here = (given[5] or {}).get("PYTHONPATH", "") in ("", str(_REPOSITORY))
+            is_ours = words[:1] == [COMMAND] or (words[:2] == [sys.executable, "-m"] and is_here)
+            is_ours = is_ours and given[1] is None  # what it would call in a fork of its own
+            start = super()._execute_child if is_ours else partial(cold._execute_child, self)  # type: ignore[attr-defined]
+            start(words if is_ours else args, *given)
+
+    subprocess.Popen = Program  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        subprocess.Popen = cold  # type: ignore[misc]
 
 
 # In the interpreter that waits.
 
 
-def _become(data: bytes, streams: Sequence[int]) -> list[str]:
-    words, env, cwd, ignored = json.loads(data)
-    for standard, descriptor in enumerate(streams):
-        os.dup2(descriptor, standard)
+def _become(data: bytes, given: Sequence[int]) -> list[str]:
+    words, env, cwd, ignored, passed = json.loads(data)
+    beyond = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, _BEYOND) for descriptor in given]
+    for descriptor in given:
+        os.close(descriptor)
+    for number, descriptor in zip((0, 1, 2, *passed), beyond, strict=True):
+        os.dup2(descriptor, number)
         os.close(descriptor)
     if os.isatty(0):
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -118,12 +161,18 @@ def wait_to_be_forked() -> Callable[[], object]:
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             import_module(found.name)
     gc.freeze()  # what every fork shares
-    sys.argv = _become(*fork_for_each(socket.socket(fileno=int(sys.argv[1]))))
-    sys.path[0] = os.path.dirname(sys.argv[0])
+    words = _become(*fork_for_each(socket.socket(fileno=int(sys.argv[1]))))
+    is_module = words[1:2] == ["-m"]
+    sys.argv = words[2:] if is_module else words
+    sys.path[0] = os.getcwd() if is_module else os.path.dirname(words[0])
     if _WITH_CHILDREN.intersection(sys.argv):
         forks, child = forks_of_this()
         if child is not None:
             data, given = child
-            return partial(run_module, become(data, *given), run_name="__main__", alter_sys=True)
+            return _running(become(data, *given))
         start_warm(WarmChildren(forks))
-    return main
+    return _running(sys.argv[0]) if is_module else main
+
+
+def _running(module: str) -> Callable[[], object]:
+    return partial(run_module, module, run_name="__main__", alter_sys=True)

@@ -173,7 +173,7 @@ def commanded(scenario: Scenario, seconds: float, warmup_s: float = WARMUP_S) ->
         done = subprocess.run(
             _in_namespace(scenario, argv), cwd=FOLDER.parents[1], stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=COMMAND_S, check=False,
-            preexec_fn=partial(_limit, scenario),
+            preexec_fn=partial(_limit, scenario) if scenario.descriptors else None,
         )  # fmt: skip
     try:
         verdict = json.loads(done.stdout)["verdict"]
