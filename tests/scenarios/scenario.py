@@ -20,10 +20,9 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,7 +172,7 @@ def commanded(scenario: Scenario, seconds: float, warmup_s: float = WARMUP_S) ->
         done = subprocess.run(
             _in_namespace(scenario, argv), cwd=FOLDER.parents[1], stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=COMMAND_S, check=False,
-            preexec_fn=partial(_limit, scenario) if scenario.descriptors else None,
+            preexec_fn=_limit(scenario),
         )  # fmt: skip
     try:
         verdict = json.loads(done.stdout)["verdict"]
@@ -208,9 +207,14 @@ def has_namespaces() -> bool:
     return tools and subprocess.run(entering, capture_output=True, check=False).returncode == 0
 
 
-def _limit(scenario: Scenario) -> None:
-    if scenario.descriptors:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (scenario.descriptors, scenario.descriptors))
-    if scenario.before_others:
-        # A nice value would be lost in the sessions of child processes (autogroups, sched(7)).
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+def _limit(scenario: Scenario) -> Callable[[], None] | None:
+    """Return what the run is, before it is anything else; None where nothing is asked for."""
+
+    def limit() -> None:
+        if scenario.descriptors:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (scenario.descriptors, scenario.descriptors))
+        if scenario.before_others:
+            # A nice value would be lost in the sessions of child processes (autogroups, sched(7)).
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
+    return limit if scenario.descriptors or scenario.before_others else None
