@@ -18,6 +18,7 @@ from sockscope.core.config.experiment import FIELDS, READY, Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.wire.octets import format_octets
 from sockscope.errors import EXIT_USAGE
+from tests.each import each
 
 
 def invoke(*arguments: str, **env: str) -> Result:
@@ -48,7 +49,7 @@ def complaint(*arguments: str, **env: str) -> str:
     return result.stderr
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "key", "value"),
     [
         (["-u"], "transport", "udp"),
@@ -100,7 +101,6 @@ def complaint(*arguments: str, **env: str) -> str:
         (["--target", "127.0.0.1:7"], "role", "swarm"),
         (["--target", "[::1]:7", "--pid", "1"], "pid", 1),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_every_flag_reaches_its_field(arguments: list[str], key: str, value: object) -> None:
     assert spec(*arguments).value(key) == value
@@ -129,7 +129,7 @@ def test_an_ipv6_address_to_listen_on_implies_the_family() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("bind", "address"),
     [
         ("[::1]", "::1"),
@@ -172,7 +172,7 @@ def test_a_name_is_resolved() -> None:
     assert spec("127.0.0.1.:7007", command="swarm").target == "127.0.0.1:7007"
 
 
-@pytest.mark.parametrize(
+@each(
     ("target", "reason"),
     [
         ("localhost", "is not an address with a port"),
@@ -202,7 +202,7 @@ def test_a_swarm_needs_a_target(tmp_path: Path) -> None:
     assert spec("--spec", str(file), command="swarm").target == "127.0.0.1:7007"
 
 
-@pytest.mark.parametrize(("command", "flag"), [("swarm", "--service-time"), ("serve", "--clients")])
+@each(("command", "flag"), [("swarm", "--service-time"), ("serve", "--clients")])
 def test_a_role_has_no_flags_of_the_other(command: str, flag: str) -> None:
     said = complaint(command, flag, "1")
     assert "No such option" in said
@@ -224,7 +224,7 @@ def test_a_target_makes_it_a_swarm(command: str, tmp_path: Path) -> None:
     assert complaint("run", "--target", "a..b:80").startswith("sockscope: --target = 'a..b:80' cannot be")
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "sentences"),
     [
         (["--target", "127.0.0.1:7", "--service-time", "5ms", "-p", "80", "--handler", "a:b"],
@@ -246,7 +246,6 @@ def test_a_target_makes_it_a_swarm(command: str, tmp_path: Path) -> None:
         (["--request", "a", "--request", "hex:a"], ["wrong at character 5 of the text that is number 2"]),
         (["-u", "--request", "12345678"], ["--request = '12345678' needs a --target over UDP"]),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value[0], str) and value[0].startswith("-") else "",
 )  # fmt: skip
 def test_what_goes_together_with_nothing_is_told(arguments: list[str], sentences: list[str]) -> None:
     said = complaint("run", *arguments)
@@ -300,7 +299,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert read_environment({"SOCKSCOPE_CLIENTS": "", "SOCKSCOPE_OTHER": "1", "CLIENTS": "3"}) == {}
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "sentence"),
     [
         (["-c", "-5"], "--clients = '-5' must not be negative (for example"),
@@ -332,7 +331,6 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         (["--target", "localhost:80", "--unix"], "--target = 'localhost:80' is not a Unix socket"),
         (["--target", "unix:/it,[::1]:80"], "target = 'unix:/it,[::1]:80' has Unix sockets and others"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_nonsense_is_refused_in_a_sentence_that_names_the_flag(arguments: list[str], sentence: str) -> None:
     said = complaint("run", *arguments)

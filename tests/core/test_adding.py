@@ -42,6 +42,7 @@ from sockscope.core.run.snapshot import (
 )
 from sockscope.core.run.window import window
 from tests.core.runs import both, histogram
+from tests.each import each
 
 RELAY = "relay"
 
@@ -289,7 +290,7 @@ def test_figures_without_earlier_ones_are_counted_from_their_own_beginning() -> 
     assert difference(AFTER, none).inner is origin(none).inner is ended(none).inner is None
 
 
-@pytest.mark.parametrize("adding", [origin, ended, lambda one: total([one]), lambda one: joined(one, one)])
+@each("adding", [origin, ended, lambda one: total([one]), lambda one: joined(one, one)])
 def test_a_field_without_a_kind_is_refused(adding: Any) -> None:
     with pytest.raises(TypeError, match=r"Undeclared\.forgotten does not declare how it adds"):
         adding(Undeclared(1, 2))

@@ -18,6 +18,7 @@ from sockscope.core.addresses import (
     parse_target,
     split_address,
 )
+from tests.each import each
 
 ports = st.integers(1, 65_535)
 zones = st.from_regex(r"[a-z][a-z0-9._-]{0,14}", fullmatch=True)
@@ -94,7 +95,7 @@ def _parsed(parse: Callable[[str], str | tuple[str, int]], text: str) -> str | V
     return found if isinstance(found, str) else found[0]
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "reason"),
     [
         ("::1:80", "in brackets"),
@@ -140,7 +141,7 @@ def test_a_name_in_another_alphabet() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "address"),
     [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:80", ("::1", 80)), ("127.0.0.1", ("", 0)), ("h:", ("h", 0)),
      ("h:²", ("h", 0)), ("h:-1", ("h", 0)), ("", ("", 0))],
@@ -149,7 +150,7 @@ def test_split_address(text: str, address: tuple[str, int]) -> None:
     assert split_address(text) == address
 
 
-@pytest.mark.parametrize(
+@each(
     ("host", "here"),
     [
         ("127.0.0.1", True),
@@ -172,9 +173,7 @@ def test_loopback_however_it_is_written(host: str, here: bool) -> None:
     assert is_loopback(host) is here
 
 
-@pytest.mark.parametrize(
-    "text", ["unix:/run/my.sock", "unix:relative", "unix:@abstract", "unix:/a:1", "unix:/[x"]
-)
+@each("text", ["unix:/run/my.sock", "unix:relative", "unix:@abstract", "unix:/a:1", "unix:/[x"])
 def test_unix_sockets_are_targets_of_this_machine(text: str) -> None:
     assert parse_target(text) == (text, 0)
     assert format_address(parse_target(text)) == text
@@ -183,7 +182,7 @@ def test_unix_sockets_are_targets_of_this_machine(text: str) -> None:
     assert family_name(text) == "unix"
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [("unix:", "is not a Unix socket"), ("unix:@", "is not a Unix socket"),
      ("unix:/a\0b", "is not a Unix socket"),

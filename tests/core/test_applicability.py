@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.models import SERVER_MODELS, SERVERS, SERVERS_OF, TRANSPORTS, ServerModel
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import RELAY, SERVER, SWARM
+from tests.each import each
 
 SERVER_FIELDS = {key for key, entry in FIELDS.items() if entry.spec.role == SERVER}
 CLIENT_FIELDS = {key for key, entry in FIELDS.items() if entry.spec.role == SWARM}
@@ -69,10 +69,9 @@ UDP_ONLY = {"id_field"}
 OPEN_ONLY = {"arrivals", "catchup"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("model", "loop"),
     [(model, loop) for model in SERVER_MODELS.values() for loop in FIELDS["loop"].spec.choices],
-    ids=lambda value: value if isinstance(value, str) else f"{value.transport}-{value.name}",
 )
 def test_what_a_model_ignores_is_idle(model: ServerModel, loop: str) -> None:
     idle = idle_fields(Experiment(loop=loop), Tuning(transport=model.transport, server=model.name))
@@ -105,7 +104,7 @@ def test_nothing_of_a_model_is_told_where_none_serves() -> None:
     assert over_udp.keys() == TCP_ONLY | OPEN_ONLY | TAP_FIELDS
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@each("transport", TRANSPORTS)
 def test_what_the_platform_lacks_is_not_offered(transport: str) -> None:
     assert offered(transport) == ("default", *SERVERS_OF[transport])
     there = [name for name in SERVERS_OF[transport] if name not in ("epoll", "kqueue")]

@@ -12,6 +12,7 @@ from sockscope.core.results.batch_means import (
     t_999,
     told_apart,
 )
+from tests.each import each
 
 
 @given(st.integers(0, 700))
@@ -25,9 +26,7 @@ def test_batches_are_the_seconds_in_order_and_nearly_alike(length: int) -> None:
     assert length < 2 * FEWEST or min(sizes) >= 2
 
 
-@pytest.mark.parametrize(
-    ("freedom", "quantile"), [(1, 636.6), (2, 31.60), (7, 5.408), (12, 4.318), (25, 3.725), (120, 3.373)]
-)
+@each(("freedom", "quantile"), [(1, 636.6), (2, 31.60), (7, 5.408), (12, 4.318), (25, 3.725), (120, 3.373)])
 def test_the_quantiles_of_tables(freedom: float, quantile: float) -> None:
     assert t_999(freedom) == pytest.approx(quantile, rel=0.01)
 
@@ -42,7 +41,7 @@ def quiet(*values: float) -> Batches:
     return Batches(values, (0.0,) * len(values))
 
 
-@pytest.mark.parametrize(
+@each(
     ("a", "b", "apart"),
     [
         ((100, 101, 99, 100, 100), (110, 109, 111, 110, 110), True),

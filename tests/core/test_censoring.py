@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sockscope.core.censoring import Ages, AtLeast, exceeds, mean, percentiles
 from sockscope.core.histogram import RELATIVE_ERROR, Histogram
 from sockscope.core.units import format_change, format_duration
+from tests.each import each
 
 RATIOS = (0.5, 0.9, 0.99, 1.0)
 
@@ -123,7 +124,7 @@ def test_nothing_is_certainly_more_than_a_bound() -> None:
     assert not exceeds(2.0, AtLeast(1.0))
 
 
-@pytest.mark.parametrize(
+@each(
     ("before", "after", "text"),
     [
         (0.02, AtLeast(1.0), "≥ ×50"),

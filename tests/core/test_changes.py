@@ -11,6 +11,7 @@ from sockscope.core.run.fared import Fared
 from sockscope.core.run.figures import Figures
 from sockscope.core.run.snapshot import RunState, Snapshot
 from tests.core.runs import both
+from tests.each import each
 
 TICK_S = 0.2
 
@@ -140,7 +141,7 @@ def test_requests_that_fail_where_none_did_are_no_noise() -> None:
     assert change_of(quiet, failing).is_noise("requests_per_s")
 
 
-@pytest.mark.parametrize(
+@each(
     ("after", "misleads"),
     [
         (second(160, 0.005), True),
@@ -184,7 +185,7 @@ def test_what_is_long_ago_is_no_before() -> None:
     assert run.turn().before is None
 
 
-@pytest.mark.parametrize(("until_s", "after"), [(4.0, 3_000), (1.0, 500)])
+@each(("until_s", "after"), [(4.0, 3_000), (1.0, 500)])
 def test_a_pause_is_no_effect_of_the_change_before_it(until_s: float, after: float) -> None:
     """What follows the pause is the change's where there was hardly anything before it."""
     run = Run()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sockscope.core.censoring import AtLeast, AtMost
 from sockscope.core.results.checks import Check
 from sockscope.core.results.run_figures import NAMES
+from tests.each import each
 
 
 def judged(text: str, here: Mapping[str, float | None], **steps: Mapping[str, float | None]) -> bool:
@@ -17,7 +18,7 @@ def judged(text: str, here: Mapping[str, float | None], **steps: Mapping[str, fl
     return check.judged({"": here.get, **{name: figures.get for name, figures in steps.items()}}).holds
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "holds"),
     [
         ("a > 5", True),
@@ -44,7 +45,7 @@ def test_a_check_compares_sums_of_figures_and_numbers(text: str, holds: bool) ->
     assert judged(text, here, before={"a": 5.0}) is holds
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("p99", "has no comparison"),

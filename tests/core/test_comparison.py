@@ -35,6 +35,7 @@ from sockscope.core.run.snapshot import RunState, Snapshot, Totals
 from tests.core.races import batches, contestant, rates
 from tests.core.reread import reread
 from tests.core.runs import both, child, histogram, resources, role, run
+from tests.each import each
 
 ENVIRONMENT = {"python": "3.11", "cores": 2}
 
@@ -55,13 +56,12 @@ def seconds(*requests: int, waits_s: float = 0.010, clients: int = 0, **failed: 
     return Side("run 1", reread(report(reduce(joined, windows), ENVIRONMENT, windows)))
 
 
-@pytest.mark.parametrize(
+@each(
     ("few", "why"),
     [
         (seconds(160, 161, 162, waits_s=0.005, clients=40), "fewer answers: the others wait"),
         (seconds(1_930, 1_931, 1_932, waits_s=0.005, clients=40, timeouts=36), "all but 4 wait for timeouts"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_percentiles_of_the_few_that_are_served_are_not_better(few: Side, why: str) -> None:
     usual = seconds(1_900, 1_901, 1_902, clients=40)
@@ -158,7 +158,7 @@ def test_a_server_alone_is_compared_per_request_that_it_saw() -> None:
     assert change(found, "totals.requests").verdict is Verdict.UNKNOWN
 
 
-@pytest.mark.parametrize(
+@each(
     ("figure", "grows"),
     [
         ("totals.reads", True), ("totals.errors", True), ("server.bytes_in", True), ("limiter.wait_s", True),
@@ -172,7 +172,7 @@ def test_which_figures_grow_with_the_requests(figure: str, grows: bool) -> None:
     assert KINDS["run"].figures[figure].per_request is grows
 
 
-@pytest.mark.parametrize(
+@each(
     ("figure", "direction"),
     [
         ("rates.requests_per_s", Better.HIGHER), ("rates.bytes_per_s", Better.HIGHER),
@@ -192,7 +192,7 @@ def test_which_direction_is_better(figure: str, direction: Better) -> None:
     assert kind.figures[figure].better is direction
 
 
-@pytest.mark.parametrize(
+@each(
     ("figure", "a", "b", "verdict"),
     [
         ("rates.requests_per_s", 100, 120, Verdict.BETTER),
@@ -303,7 +303,7 @@ def test_relative_changes(a: float, b: float) -> None:
         assert a * (1 + ratio) == pytest.approx(b, rel=1e-6, abs=a * 1e-9)
 
 
-@pytest.mark.parametrize(
+@each(
     ("ratio", "text"),
     [
         (AtLeast(0.5), "≥ +50 %"), (AtMost(-0.5), "≤ −50 %"),
@@ -315,7 +315,7 @@ def test_changes_in_words(ratio: float | None, text: str) -> None:
     assert format_change_ratio(ratio) == text
 
 
-@pytest.mark.parametrize(
+@each(
     ("a", "b", "difference", "ratio"),
     [
         (0.5, AtLeast(1.0), AtLeast(0.5), AtLeast(1.0)),
@@ -375,7 +375,7 @@ def test_like_runs_raise_no_doubts() -> None:
     assert doubts(side(both()), side(port)) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     ("other", "words"),
     [
         ({"tuning": Tuning(request_bytes=1_000)}, ["the workloads differ (request)"]),
@@ -501,7 +501,7 @@ def test_doubts_about_races() -> None:
     assert found.doubts == ("other baselines (x → y): ratios are of different contestants",)
 
 
-@pytest.mark.parametrize(
+@each(
     ("a", "b", "why"),
     [
         ("run", "race", "a run and a race have no figures in common"),

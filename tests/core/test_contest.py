@@ -8,6 +8,7 @@ from sockscope.core.run.snapshot import ProcessUse, Snapshot, Totals
 from sockscope.errors import ConfigError
 from tests.core.races import contestant, lap
 from tests.core.runs import histogram, resources, role, run
+from tests.each import each
 
 
 def with_process(window: Snapshot, name: str, *more: str, cpu_s: float = 0.5, pid: int = 7) -> Snapshot:
@@ -57,7 +58,7 @@ def test_a_lap_is_made_of_two_windows() -> None:
     assert made.others_cpu_ratio == pytest.approx(2 - 0.5 - 0.2)
 
 
-@pytest.mark.parametrize(("connected_s", "told"), [(20.0, False), (1.0, True)])
+@each(("connected_s", "told"), [(20.0, False), (1.0, True)])
 def test_percentiles_are_not_told_where_most_clients_got_no_answer(connected_s: float, told: bool) -> None:
     totals = Totals(requests=200, responses=200)
     served = histogram(*[0.004] * 200)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
-import pytest
-
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.impairment.impaired import Impaired
 from sockscope.core.run.datagrams import LEAST_UNREAD_BYTES, Flow, flows
 from sockscope.core.run.relay import Passed, RelayFigures
 from sockscope.core.run.snapshot import KernelUdp, Snapshot, Totals
 from tests.core.runs import changed, role, run
+from tests.each import each
 
 
 def over_udp(swarm: Totals, server: Totals) -> Snapshot:
@@ -61,7 +60,7 @@ def test_the_rest_is_on_the_way_as_far_as_it_may_be() -> None:
         assert (to_server.on_the_way, to_server.not_explained) == rest
 
 
-@pytest.mark.parametrize("read_since", [0, 12])
+@each("read_since", [0, 12])
 def test_of_ends_that_are_asked_one_after_the_other_one_is_ahead(read_since: int) -> None:
     # 990 in two seconds: 9.9 in each direction within a hundredth of a second, as they come at most.
     snapshot = changed(LOSSES, "server", time_s=0.01, totals=Totals(datagrams_received=990 + read_since))

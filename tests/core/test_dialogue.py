@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import pytest
-
 from sockscope.core.wire.dialogue import Dialogue
 from sockscope.core.wire.ends import Size, Until
 from sockscope.core.wire.framing import encode
 from sockscope.core.wire.requests import Requests
+from tests.each import each
 
 ANSWER = b"+PONG\r\n"
 
@@ -19,7 +18,7 @@ def test_without_a_word_the_framing_tells_and_the_answer_is_the_request() -> Non
     assert [frame.wire for frame in dialogue.decoder("fixed", 3).feed(b"abcd")] == [b"abc"]
 
 
-@pytest.mark.parametrize("dialogue", [Dialogue(end=Size(7)), Dialogue(end=Until(b"\r\n"))])
+@each("dialogue", [Dialogue(end=Size(7)), Dialogue(end=Until(b"\r\n"))])
 def test_where_the_end_is_told_the_framing_does_not_count(dialogue: Dialogue) -> None:
     assert dialogue.tells_ends
     assert not dialogue.wants_echo

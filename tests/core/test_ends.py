@@ -22,6 +22,7 @@ from sockscope.core.wire.http import HttpDecoder
 from sockscope.core.wire.patterns import SEARCHED_BYTES, parse_pattern
 from sockscope.core.wire.resp import RespDecoder
 from sockscope.core.wire.websocket import WebsocketDecoder
+from tests.each import each
 
 LIMIT = 4_096
 
@@ -194,7 +195,7 @@ def bytewise(decoder: Decoder, stream: bytes) -> None:
         decoder.feed(stream[at : at + 1])
 
 
-@pytest.mark.parametrize(("made", "stream", "why"), HOSTILE)
+@each(("made", "stream", "why"), HOSTILE)
 def test_hostile_answers_are_faults(made: Callable[[], Decoder], stream: bytes, why: str) -> None:
     with pytest.raises(FramingError, match=re.escape(why)):
         made().feed(stream)
@@ -209,7 +210,7 @@ def test_hostile_answers_are_faults(made: Callable[[], Decoder], stream: bytes, 
     assert by_byte.pending_bytes <= LIMIT + 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("decoder", "stream"),
     [
         (EofDecoder(LIMIT), b"all of it\n"),
@@ -225,7 +226,7 @@ def test_what_goes_on_until_the_stream_ends_is_whole_then(decoder: Decoder, stre
     assert (decoder.pending_bytes, decoder.end()) == (0, None)
 
 
-@pytest.mark.parametrize(
+@each(
     ("decoder", "stream", "asides"),
     [
         (resp(), b">1\r\n+moved\r\n*1\r\n+moved\r\n", [True, False]),
@@ -256,7 +257,7 @@ def test_the_answer_of_a_head_request_has_no_body() -> None:
     assert decoder.pending.wire == answer
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "field"),
     [
         ("0:4", LengthField(0, 4)),
@@ -269,7 +270,7 @@ def test_length_fields_are_read(text: str, field: LengthField) -> None:
     assert parse_length_field(text) == field
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("", "is not offset:size"),
@@ -289,7 +290,7 @@ def test_what_is_no_length_field_is_told(text: str, why: str) -> None:
         parse_length_field(text)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("", "an empty pattern"),
@@ -346,7 +347,7 @@ def test_an_automaton_finds_what_re_finds(text: str, data: bytes) -> None:
     assert automaton.is_in(data) == bool(pattern.search(data))
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "bytes_"),
     [
         ("/(a+)+$/", b"a" * 65_535 + b"!"),

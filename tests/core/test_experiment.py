@@ -18,6 +18,7 @@ from sockscope.core.wire.framing import encode
 from sockscope.core.wire.requests import Requests
 from sockscope.core.wire.sequence import SEQUENCE_BYTES
 from sockscope.errors import EXIT_USAGE, ConfigError
+from tests.each import each
 
 
 def faulty(config: Tuning | Experiment) -> dict[str, str]:
@@ -43,20 +44,20 @@ def test_every_fault_is_collected_and_named() -> None:
         assert str(fault) in str(error)
 
 
-@pytest.mark.parametrize("size", [1, SEQUENCE_BYTES - 1, MAX_UDP_PAYLOAD_BYTES + 1, 16 << 20])
+@each("size", [1, SEQUENCE_BYTES - 1, MAX_UDP_PAYLOAD_BYTES + 1, 16 << 20])
 def test_a_size_that_udp_cannot_carry_is_refused_for_udp_alone(size: int) -> None:
     assert "UDP" in faulty(Experiment(Tuning(transport="udp", request_bytes=size)))["size"]
     assert not faulty(Tuning(transport="tcp", request_bytes=size))
 
 
-@pytest.mark.parametrize(("transport", "client"), [*itertools.product(TRANSPORTS, CLIENTS)])
+@each(("transport", "client"), [*itertools.product(TRANSPORTS, CLIENTS)])
 def test_a_client_model_stays_as_the_transport_is_turned(transport: str, client: str) -> None:
     assert not faulty(Tuning(transport=transport, client=client))
     deep = faulty(Tuning(transport=transport, client=client, depth=16, batch=4))
     assert ("depth" in deep) == (client == "blocking")
 
 
-@pytest.mark.parametrize(
+@each(
     ("values", "field", "why"),
     [
         ({"depth": 2, "transport": "udp", "client": "blocking"}, "depth", "sends and waits"),
@@ -80,12 +81,12 @@ def test_a_pipeline_without_a_framing_needs_answers_that_tell_their_end() -> Non
     assert not faulty(Experiment(deep)), "as many bytes come back as were sent"
 
 
-@pytest.mark.parametrize("size", [SEQUENCE_BYTES, MAX_UDP_PAYLOAD_BYTES])
+@each("size", [SEQUENCE_BYTES, MAX_UDP_PAYLOAD_BYTES])
 def test_the_sizes_at_the_edge_of_udp_are_taken(size: int) -> None:
     assert not faulty(Tuning(transport="udp", request_bytes=size))
 
 
-@pytest.mark.parametrize(
+@each(
     ("values", "field"),
     [
         ({"bind": "localhost"}, "bind"),
@@ -110,7 +111,7 @@ def test_addresses_and_types_are_checked(values: dict[str, Any], field: str) -> 
     assert list(faulty(Experiment(**values))) == [field]
 
 
-@pytest.mark.parametrize(
+@each(
     "experiment",
     [
         Experiment(role="swarm", target="127.0.0.1:7007"),
@@ -126,7 +127,7 @@ def test_good_addresses_are_taken(experiment: Experiment) -> None:
     assert not faulty(experiment)
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "rolls"),
     [
         ({"transport": "udp"}, True), ({"family": "ipv6"}, True), ({"framing": "newline"}, True),
@@ -148,7 +149,7 @@ def test_fixed_framing_needs_new_sockets_for_another_size() -> None:
     assert before.needs_new_sockets(replace(before, request_bytes=65))
 
 
-@pytest.mark.parametrize("framing", ["length", "newline", "fixed", "none"])
+@each("framing", ["length", "newline", "fixed", "none"])
 def test_wire_bytes_are_what_framing_makes_of_a_payload(framing: str) -> None:
     tuning = Tuning(framing=framing, request_bytes=100)
     assert tuning.wire_bytes == len(encode(framing, b"x" * 100))
@@ -168,7 +169,7 @@ def test_values_go_in_and_come_out_by_their_keys() -> None:
 # What is sent, and how answers end.
 
 
-@pytest.mark.parametrize(
+@each(
     ("values", "words"),
     [
         ({"request": "@file"}, {"request": "only the command line"}),
@@ -189,7 +190,7 @@ def test_what_cannot_be_said_is_told(values: dict[str, Any], words: dict[str, st
         assert why in found[field]
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "field", "why"),
     [
         ({"until": "\\n"}, "until", "a datagram is a whole answer"),
@@ -253,8 +254,8 @@ def test_what_contradicts_a_dialogue_is_told() -> None:
 # One's own server, and one that runs elsewhere.
 
 
-@pytest.mark.parametrize("key", OWN)
-@pytest.mark.parametrize(
+@each("key", OWN)
+@each(
     "reference",
     ["handle", "a:", ":b", "a b:c", "a:b c", "a.py:b", "/tmp/a:b", "a:1", "1a:b", "a:b\n", "a..b:c", "@a:b"],
 )
@@ -266,7 +267,7 @@ def test_references_that_name_nothing(key: str, reference: str) -> None:
         assert "is not module:" in found[key]
 
 
-@pytest.mark.parametrize("revision", ["HEAD~1", "HEAD@{1}", "feature/a b", "v1.0^{commit}"])
+@each("revision", ["HEAD~1", "HEAD@{1}", "feature/a b", "v1.0^{commit}"])
 def test_a_reference_may_name_a_revision(revision: str) -> None:
     assert not faulty(Experiment(handler=f"a.b:c@{revision}"))
     assert parse_reference(f"a.b:c@{revision}") == ("a.b", "c", revision)
@@ -277,7 +278,7 @@ def test_what_comes_before_a_server_is_of_its_revision() -> None:
     assert "is of the revision that" in faulty(Experiment(handler="a:b@HEAD", startup="a:c@HEAD"))["startup"]
 
 
-@pytest.mark.parametrize("revision", ["", " ", "-f", "--output=x", "a\nb", "x" * 201])
+@each("revision", ["", " ", "-f", "--output=x", "a\nb", "x" * 201])
 def test_what_git_could_mistake_is_no_revision(revision: str) -> None:
     assert "after the @" in faulty(Experiment(handler=f"a:b@{revision}"))["handler"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from sockscope.core.impairment.turning import (
     stepped,
     toggled,
 )
+from tests.each import each
 
 
 def server_for(kind: FaultKind) -> str:
@@ -33,7 +33,7 @@ def text(faults: tuple[Fault, ...]) -> str:
     return text_of(faults)
 
 
-@pytest.mark.parametrize("kind", FAULTS.values(), ids=lambda kind: kind.name)
+@each("kind", FAULTS.values())
 def test_the_same_key_switches_on_and_off_and_what_is_on_is_possible(kind: FaultKind) -> None:
     on = toggled((), kind)
     tuning = Tuning(transport=kind.transports[0], server=server_for(kind), fault=text_of(on))

@@ -14,6 +14,7 @@ from sockscope.core.impairment.quantity import Quantity, next_quantity
 from sockscope.core.impairment.server import ServerFaults, server_faults
 from sockscope.errors import ConfigError
 from tests.core.drawn_faults import faults
+from tests.each import each
 
 
 @given(faults())
@@ -30,7 +31,7 @@ def test_every_spelling_of_the_same_faults_is_one_text() -> None:
     assert read_faults("") == read_faults("none") == ()
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("delay=1ms, los=2%", "names no fault: los; did you mean loss?"),
@@ -66,7 +67,7 @@ def tuned(fault: str, **others: str) -> Tuning:
     return Tuning(fault=fault, **others)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
+@each(
     ("tuning", "why"),
     [
         (tuned("loss=2%"), "fault = 'loss=2%' is for UDP; over TCP there are delay, jitter, rate, slice"),
@@ -90,7 +91,7 @@ def test_faults_that_do_not_fit_the_tuning_are_refused(tuning: Tuning, why: str)
     assert told.startswith(why)
 
 
-@pytest.mark.parametrize(
+@each(
     ("experiment", "why"),
     [
         (Experiment(tuned("block=10ms"), role="swarm", target="127.0.0.1:9"), "and the server is elsewhere"),
@@ -142,7 +143,7 @@ def test_faults_in_the_server_have_a_field_each() -> None:
         assert server_faults(Tuning(fault=text_of([Fault(kind.name, kind.default)])))
 
 
-@pytest.mark.parametrize("kind", FAULTS.values(), ids=lambda kind: kind.name)
+@each("kind", FAULTS.values())
 def test_the_facts_of_each_kind_fit_together(kind: FaultKind) -> None:
     assert kind.check(kind.default) is None
     assert kind.sentence[0].islower()

@@ -16,11 +16,12 @@ from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import ROLE_NAMES, SERVER, SWARM
 from sockscope.core.wire.octets import format_octets
 from tests.core.drawn_faults import texts
+from tests.each import each
 
 SPECS = [entry.spec for entry in FIELDS.values()]
 NUMBERS = [spec for spec in SPECS if spec.kind in (Kind.COUNT, Kind.BYTES, Kind.DURATION)]
-by_key = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
-numbers_by_key = pytest.mark.parametrize("spec", NUMBERS, ids=lambda spec: spec.key)
+by_key = each("spec", SPECS)
+numbers_by_key = each("spec", NUMBERS)
 
 
 WRITTEN = {
@@ -158,7 +159,7 @@ def test_any_text_is_a_value_or_a_sentence(spec: FieldSpec, text: str) -> None:
         assert why is None or why.startswith("is " if spec.reads else "must be")
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "raw", "value"),
     [("lifetime", "request", 1), ("lifetime", "run", 0), ("permits", "off", 0), ("rcvbuf", "system", 0),
      ("no_delay", "off", False), ("no_delay", "Yes", True), ("transport", " UDP ", "udp"),
@@ -168,7 +169,7 @@ def test_words_and_toml_values(key: str, raw: object, value: Value) -> None:
     assert FIELDS[key].spec.parse(raw) == value
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "raw"),
     [("clients", 1.5), ("clients", True), ("clients", None), ("clients", [1]), ("think_time", True),
      ("think_time", {}), ("no_delay", 1), ("no_delay", "maybe"), ("transport", 6), ("transport", "sctp"),
@@ -179,7 +180,7 @@ def test_a_value_of_another_kind_is_refused(key: str, raw: object) -> None:
         FIELDS[key].spec.parse(raw)
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "value", "why"),
     [("clients", 0, "at least 1"), ("clients", 10_001, "at most 10,000"), ("think_time", math.nan, "finite"),
      ("think_time", math.inf, "finite"), ("size", 1 << 25, "at most 16 MiB"),

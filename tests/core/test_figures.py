@@ -9,6 +9,7 @@ from sockscope.core.run.figures import figures, process_figures, stall_s
 from sockscope.core.run.snapshot import LimiterStatistics, Totals
 from sockscope.core.run.window import window
 from tests.core.runs import both, changed, histogram, resources, role, run
+from tests.each import each
 
 
 def test_rates_are_of_the_window() -> None:
@@ -17,7 +18,7 @@ def test_rates_are_of_the_window() -> None:
     assert shown.requests_per_s == pytest.approx(250.0)
 
 
-@pytest.mark.parametrize(("framing", "wire"), [("length", 68), ("newline", 65), ("fixed", 64), ("none", 64)])
+@each(("framing", "wire"), [("length", 68), ("newline", 65), ("fixed", 64), ("none", 64)])
 def test_bytes_per_second_are_payload_only(framing: str, wire: int) -> None:
     totals = Totals(requests=100, responses=100, bytes_in=120 * wire, response_bytes=100 * wire)
     taken = run(tuning=Tuning(framing=framing), seconds=2.0, swarm=role("swarm", totals))

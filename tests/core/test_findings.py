@@ -27,6 +27,7 @@ from sockscope.core.run.snapshot import (
     Totals,
 )
 from tests.core.runs import changed, child, histogram, main_process, of_roles, resources, role, run
+from tests.each import each
 
 FULL = LimiterStatistics(permits=50, in_flight=50, waiting=50, acquired=500, waited=500, wait_s=2.5)
 
@@ -67,7 +68,7 @@ def test_a_screen_that_takes_half_of_the_core_that_it_shares_is_the_limit() -> N
     assert or_screen(limit_of(idle), idle, 0.9).kind is Kind.SEMAPHORE
 
 
-@pytest.mark.parametrize(
+@each(
     ("count", "failed", "responses", "kind"),
     [(1, 0, 5, False), (1, 1, 5, True), (1, 0, 0, True), (2, 0, 5, True)],
 )
@@ -194,7 +195,7 @@ def test_timeouts() -> None:
     assert "1.00 s" in found.sentence
 
 
-@pytest.mark.parametrize("depth", [1, 16])
+@each("depth", [1, 16])
 def test_the_requests_of_one_turn_time_out_at_the_same_time(depth: int) -> None:
     totals = Totals(requests=10_000, responses=9_840, timeouts=160)
     swarm = role("swarm", totals, clients=20, in_flight=20, service_time=histogram(0.001))
@@ -262,7 +263,7 @@ def test_a_pool_with_fewer_threads_than_connections_says_who_waits() -> None:
     assert limit_of(changed(enough, SERVER, connections_open=POOL_THREADS - 1)).limit != "server"
 
 
-@pytest.mark.parametrize("state", [state for state in RunState if state is not RunState.RUNNING])
+@each("state", [state for state in RunState if state is not RunState.RUNNING])
 def test_a_run_that_does_not_run_has_no_limit_but_that(state: RunState) -> None:
     found = limit_of(replace(busy(limiter=FULL), state=state))
     assert found.limit == ("paused" if state is RunState.PAUSED else "run")
@@ -278,7 +279,7 @@ def test_a_server_alone_waits_for_clients() -> None:
     assert over.sentence == "the server waited for requests from 500 connections"
 
 
-@pytest.mark.parametrize(
+@each(
     ("tap", "answers", "kind", "sentence"),
     [
         ({"connections_opened": 4, "unreached": 4}, 0, Kind.NO_SERVER,
@@ -415,7 +416,7 @@ def test_a_lens_names_what_holds_up_the_loop() -> None:
     assert ("main: how often", 2) in told
 
 
-@pytest.mark.parametrize(
+@each(
     ("busy_ratio", "holds", "word"),
     [
         (0.1, (), "free"),
@@ -436,7 +437,7 @@ def test_a_loop_is_blocked_by_one_callback_and_loaded_by_many(
     assert ("time.sleep at mine.py:3" in found.sentence) == (holds != () and holds[0].kind == "call")
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "unit", "threshold", "told"),
     [
         (0.597, "ratio", 0.6, ("59.7 %", "< 60 %")),

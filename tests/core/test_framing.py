@@ -19,6 +19,7 @@ from sockscope.core.wire.framing import (
     decoder_for,
     encode,
 )
+from tests.each import each
 
 FIXED = 7
 FRAMINGS = ("length", "newline", "fixed")
@@ -90,7 +91,7 @@ def test_what_is_held_and_what_was_returned_is_what_was_fed(
         assert returned + decoder.pending_bytes == fed
 
 
-@pytest.mark.parametrize("framing", ["length", "newline", "fixed"])
+@each("framing", ["length", "newline", "fixed"])
 def test_frames_are_given_a_bounded_number_at_a_time(framing: str) -> None:
     decoder = decoder_for(framing, 1)
     wire = encode(framing, b"" if framing != "fixed" else b"x")
@@ -125,7 +126,7 @@ def test_a_text_in_the_place_of_a_length_is_told() -> None:
         decoder_for("length", 0).feed(b"HTTP/1.1 400 Bad Request")
 
 
-@pytest.mark.parametrize("claimed", [MAX_FRAME_BYTES + 1, 0xFFFF_FFFF])
+@each("claimed", [MAX_FRAME_BYTES + 1, 0xFFFF_FFFF])
 def test_a_claim_over_the_limit_is_refused_as_soon_as_it_is_read(claimed: int) -> None:
     decoder = decoder_for("length", 0)
     header = claimed.to_bytes(LENGTH_HEADER_BYTES, "big")
@@ -136,10 +137,8 @@ def test_a_claim_over_the_limit_is_refused_as_soon_as_it_is_read(claimed: int) -
     assert decoder.pending_bytes == LENGTH_HEADER_BYTES
 
 
-@pytest.mark.parametrize(
-    ("framing", "fault"), [("length", b"\xff" * 5), ("newline", b"x" * (MAX_FRAME_BYTES + 1))]
-)
-@pytest.mark.parametrize("count", [1, MOST_FRAMES, MOST_FRAMES + 1])
+@each(("framing", "fault"), [("length", b"\xff" * 5), ("newline", b"x" * (MAX_FRAME_BYTES + 1))])
+@each("count", [1, MOST_FRAMES, MOST_FRAMES + 1])
 def test_the_frames_before_a_fault_are_given_first(framing: str, fault: bytes, count: int) -> None:
     decoder = decoder_for(framing, 0)
     wire = encode(framing, b"one")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sockscope.core.wire.framing import FramingError
 from sockscope.core.wire.http import HttpCount
+from tests.each import each
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
@@ -60,7 +61,7 @@ def test_an_answer_may_begin_before_its_request_has_ended_and_end_with_the_conne
     assert (count.end(), count.end()) == (1, 0)
 
 
-@pytest.mark.parametrize(
+@each(
     ("request_", "answer", "why"),
     [
         (b"hello\n", b"", "not a request of HTTP/1.1"),

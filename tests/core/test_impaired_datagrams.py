@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sockscope.core.impairment.datagrams import HOLD_S, QUEUE_S, DatagramImpairer, with_bit_flipped
 from sockscope.core.impairment.link import LinkFaults
+from tests.each import each
 
 MANY = 10_000
 GAP_S = 0.001
@@ -69,8 +70,8 @@ def test_the_counts_add_up_and_no_copy_is_early(faults: LinkFaults, seed: int, f
     assert passed(DatagramImpairer(faults, seed), 300, flows) == arrived
 
 
-@pytest.mark.parametrize("burst", [0, 2, 5, 50])
-@pytest.mark.parametrize("ratio", [0.02, 0.3])
+@each("burst", [0, 2, 5, 50])
+@each("ratio", [0.02, 0.3])
 def test_the_loss_is_the_stated_share_in_bursts_of_the_stated_length(ratio: float, burst: float) -> None:
     faults = LinkFaults(loss_ratio=ratio, loss_burst=burst)
     arrived = {number for _, number in passed(DatagramImpairer(faults, 1), MANY)}
@@ -94,7 +95,7 @@ def test_all_or_nothing_is_lost() -> None:
     assert len(passed(DatagramImpairer(LinkFaults(), 1), 500)) == 500
 
 
-@pytest.mark.parametrize("faults", [LinkFaults(duplicate_ratio=0.05), LinkFaults(corrupt_ratio=0.05)])
+@each("faults", [LinkFaults(duplicate_ratio=0.05), LinkFaults(corrupt_ratio=0.05)])
 def test_the_share_that_is_touched_is_the_stated_one(faults: LinkFaults) -> None:
     impairer = DatagramImpairer(faults, 1)
     passed(impairer, MANY)
@@ -102,7 +103,7 @@ def test_the_share_that_is_touched_is_the_stated_one(faults: LinkFaults) -> None
     assert abs(touched / MANY - 0.05) < 3 * math.sqrt(0.05 * 0.95 / MANY)
 
 
-@pytest.mark.parametrize("ratio", [0.02, 0.3, 0.5])
+@each("ratio", [0.02, 0.3, 0.5])
 def test_the_stated_share_is_overtaken_by_the_next_one_as_the_receiver_counts_it(ratio: float) -> None:
     impairer = DatagramImpairer(LinkFaults(reorder_ratio=ratio), 1)
     order = [number for _, number in passed(impairer, MANY)]

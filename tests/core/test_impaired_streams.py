@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sockscope.core.impairment.line import Line
 from sockscope.core.impairment.link import LinkFaults
 from sockscope.core.impairment.stream import NONE, Fate, StreamImpairer
+from tests.each import each
 
 faults = st.builds(
     LinkFaults,
@@ -49,7 +50,7 @@ def test_a_stream_stays_whole_and_in_order(
     assert passed() == sent
 
 
-@pytest.mark.parametrize("rate", [1_000, 50_000, 10_000_000])
+@each("rate", [1_000, 50_000, 10_000_000])
 def test_the_rate_is_exact_over_any_second(rate: int) -> None:
     impairer = StreamImpairer(LinkFaults(rate_bytes_per_s=rate), 1)
     sent = [piece for k in range(4) for piece in impairer.admit(k * 0.5, bytes(rate))]

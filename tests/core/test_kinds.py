@@ -29,6 +29,7 @@ from sockscope.core.results.shape import NAME, NUMBER, list_of, record
 from sockscope.store.history import History
 from tests.core.reread import damaged, races, reread, runs
 from tests.core.runs import both
+from tests.each import each
 
 RUNS, RACES = runs(), races()
 
@@ -104,7 +105,7 @@ LATER = {
 # What is something else.
 
 
-@pytest.mark.parametrize("value", [None, 7, "text", [], {}, {"type": "doctor"}, {"type": ["run"]}])
+@each("value", [None, 7, "text", [], {}, {"type": "doctor"}, {"type": ["run"]}])
 def test_something_else(value: object) -> None:
     assert refused(value) == "is not the JSON object of a run, a race or a sweep"
 
@@ -115,7 +116,7 @@ def test_what_nothing_writes_is_no_result() -> None:
     assert refused(reread(interval(both()))) == "is not the JSON object of a run, a race or a sweep"
 
 
-@pytest.mark.parametrize("version", [None, "1", True, 0, 1.5])
+@each("version", [None, "1", True, 0, 1.5])
 def test_without_a_version(version: object) -> None:
     assert refused(a_run() | {"schema_version": version}) == "has no schema_version"
 
@@ -126,13 +127,13 @@ def test_of_a_newer_version() -> None:
     assert said == f"was written by a newer SockScope (schema_version {newer})"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1", "nul", "[" * 100_000, b"\xff", '{"a": 1}{'])
+@each("text", ["", "{", "[1", "nul", "[" * 100_000, b"\xff", '{"a": 1}{'])
 def test_what_is_not_json(text: str | bytes) -> None:
     with pytest.raises(ValueError, match="is not JSON"):
         parse_json(text)
 
 
-@pytest.mark.parametrize(
+@each(
     ("section", "name", "value", "found"),
     [
         ("totals", "requests", "many", "totals.requests is not a number"),
@@ -160,7 +161,7 @@ def test_values_of_the_wrong_kind(section: str, name: str, value: object, found:
     assert fault(wrong) == found
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value", "found"),
     [
         ("rates", None, "rates is not an object"),
@@ -184,7 +185,7 @@ def test_a_process_of_the_wrong_kind() -> None:
     assert fault(wrong) == "processes.1.cpu_s is not a number"
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         *sorted(SECTIONS.keys() - LATER),
@@ -200,16 +201,14 @@ def test_a_part_of_a_run_that_is_missing(name: str) -> None:
     assert fault(less) == f"{name} is missing"
 
 
-@pytest.mark.parametrize(
-    "name", ["kind", "experiment", "environment", "contestants", "left_out", "published"]
-)
+@each("name", ["kind", "experiment", "environment", "contestants", "left_out", "published"])
 def test_a_part_of_a_race_that_is_missing(name: str) -> None:
     less = a_race()
     del less[name]
     assert fault(less) == f"{name} is missing"
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value", "found"),
     [
         ("name", 7, "name is not text"),
@@ -230,7 +229,7 @@ def test_contestants_of_the_wrong_kind(name: str, value: object, found: str) -> 
     assert fault(wrong) == f"contestants.1.{found}"
 
 
-@pytest.mark.parametrize("contestants", [None, 7, {}])
+@each("contestants", [None, 7, {}])
 def test_contestants_that_are_no_list(contestants: object) -> None:
     assert fault(a_race() | {"contestants": contestants}) == "contestants is not a list"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sockscope.core.wire.framing import decoder_for, encode
 from sockscope.core.wire.lockstep import LENGTHS, LINES, exchanges_in, lengths_in, lines_in
+from tests.each import each
 
 FEW = settings(max_examples=60)
 lines = st.lists(st.text("abc {}:1é", min_size=1, max_size=6).map(lambda s: s.encode() + b"\n"), min_size=1)
@@ -31,7 +31,7 @@ def test_what_is_claimed_the_decoder_cuts_without_a_rest(data: bytes) -> None:
             assert (len(decoder.feed(data)), decoder.pending_bytes) == (count, 0)
 
 
-@pytest.mark.parametrize(
+@each(
     ("asked", "answered", "found"),
     [
         (b"a\nb\n", b"1\n2\n", (2, LINES)),

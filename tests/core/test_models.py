@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.models import (
     CLIENT_MODELS,
@@ -20,10 +18,9 @@ from sockscope.core.config.models import (
 )
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import SERVER
+from tests.each import each
 
-models = pytest.mark.parametrize(
-    "model", SERVER_MODELS.values(), ids=lambda model: f"{model.transport}-{model.name}"
-)
+models = each("model", list(SERVER_MODELS.values()))
 
 
 def test_what_may_be_chosen_is_what_the_tables_hold() -> None:
@@ -63,8 +60,8 @@ def test_only_threads_serve_less_than_all_at_once(model: ServerModel) -> None:
         assert model.threaded
 
 
-@pytest.mark.parametrize("model", CLIENT_MODELS.values(), ids=lambda model: model.name)
-@pytest.mark.parametrize("key", ["depth", "pool"])
+@each("model", CLIENT_MODELS.values())
+@each("key", ["depth", "pool"])
 def test_a_client_that_cannot_is_refused_by_its_name(model: object, key: str) -> None:
     assert isinstance(model, type(CLIENT_MODELS["protocol"]))
     can = {"depth": model.pipelines, "pool": model.pools}[key]

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockscope.core.wire.octets import format_octets, parse_octets, printable
+from tests.each import each
 
 WIRE = st.binary(min_size=1, max_size=40) | st.text(min_size=1, max_size=20).map(str.encode)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "data"),
     [
         ("PING", b"PING"), ("PING\\r\\n", b"PING\r\n"), ("\\t\\0\\\\", b"\t\0\\"), ("\\x00\\xfF", b"\0\xff"),
@@ -23,7 +24,7 @@ def test_text_stands_for_bytes(text: str, data: bytes) -> None:
     assert parse_octets(text) == data
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("", "not even one byte"), ("hex:", "not even one byte"), ("hex:0", "wrong at character 5"),

@@ -8,6 +8,7 @@ from sockscope.core.roles import SWARM
 from sockscope.core.run.omission import omission
 from sockscope.core.run.snapshot import Snapshot, Totals
 from tests.core.runs import both
+from tests.each import each
 
 
 def run(
@@ -41,7 +42,7 @@ def test_a_stall_of_100_s_in_200_s_is_half_of_what_an_open_loop_sees() -> None:
     assert most == percentiles(*found.measured, (1.0,))[0]
 
 
-@pytest.mark.parametrize("interval_s", [0.000_01, 0.003, 0.07, 0.3])
+@each("interval_s", [0.000_01, 0.003, 0.07, 0.3])
 def test_each_interval_of_a_wait_is_a_request_that_was_not_made(interval_s: float) -> None:
     answered = {interval_s / 2: 1_000, 1.0: 3}
     found = omission(run(answered, 100.0, clients=4), 4 / interval_s)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.impairment.impaired import Impaired
@@ -16,6 +14,7 @@ from sockscope.core.run.injected import Injected
 from sockscope.core.run.relay import Passed, RelayFigures
 from sockscope.core.run.snapshot import Snapshot, Totals
 from tests.core.runs import histogram, resources, role, run
+from tests.each import each
 
 
 def under(
@@ -56,9 +55,7 @@ def test_failures_that_a_fault_does_not_explain_are_not() -> None:
     assert limit_of(under("", lost=100, timeouts=95)).kind is Kind.TIMEOUTS
 
 
-@pytest.mark.parametrize(
-    "fault", ["delay=20ms", "jitter=30ms", "rate=1MB/s", "slice=1, slice-gap=1ms", "stall=40ms"]
-)
+@each("fault", ["delay=20ms", "jitter=30ms", "rate=1MB/s", "slice=1, slice-gap=1ms", "stall=40ms"])
 def test_what_a_fault_takes_longest_is_told_as_such_whatever_its_kind(fault: str) -> None:
     def late_by(mean_s: float, service_s: float) -> Finding:
         return limit_of(
@@ -74,7 +71,7 @@ def test_what_a_fault_takes_longest_is_told_as_such_whatever_its_kind(fault: str
     assert late_by(0.002, 0.046).kind is not Kind.INJECTED
 
 
-@pytest.mark.parametrize(("fault", "kind"), [("refuse=100%", Kind.INJECTED), ("delay=1ms", Kind.NO_SERVER)])
+@each(("fault", "kind"), [("refuse=100%", Kind.INJECTED), ("delay=1ms", Kind.NO_SERVER)])
 def test_connections_that_a_fault_refuses_are_told_as_such(fault: str, kind: Kind) -> None:
     found = limit_of(under(fault, transport="tcp", refused=300, retrying=50))
     assert found.kind is kind
@@ -120,7 +117,7 @@ def served(
     return replace(found, stalled_s=stalled_s, processes=(replace(main, roles=("server", "swarm")),))
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "window"),
     [
         ("the server was stalled on purpose for 1.00 s of 2.00 s", served("", stalled_s=1.0)),
@@ -147,7 +144,7 @@ def test_what_is_done_to_the_server_on_purpose_is_told_as_such(told: str, window
     assert told in found.sentence
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "window"),
     [
         (Kind.LATENCY, served("", stalled_s=0.3)),
@@ -181,7 +178,7 @@ def test_a_delay_that_makes_requests_time_out_is_named() -> None:
     assert "what arrives is 800 ms late, made on purpose" in found.sentence
 
 
-@pytest.mark.parametrize(("ended_s", "kind"), [(99.2, Kind.INJECTED), (98.9, Kind.TIMEOUTS)])
+@each(("ended_s", "kind"), [(99.2, Kind.INJECTED), (98.9, Kind.TIMEOUTS)])
 def test_what_times_out_after_a_stall_is_of_the_stall(ended_s: float, kind: Kind) -> None:
     after = served("", totals=LATE, experiment={"stall_s": 0.9})
     assert after.measured_since_s == 100.0

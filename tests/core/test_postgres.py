@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sockscope.core.wire.framing import FramingError
 from sockscope.core.wire.postgres import TLS_WANTED, PostgresCount
+from tests.each import each
 
 
 def message(kind: bytes, body: bytes = b"") -> bytes:
@@ -46,9 +47,7 @@ def test_a_server_without_tls_goes_on_and_one_with_it_goes_over() -> None:
     assert tls.went_over
 
 
-@pytest.mark.parametrize(
-    "said", [b"\0\0\0\7" + bytes(4), START + message(b"Q")[:1] + bytes(4), START + b"\0" * 5]
-)
+@each("said", [b"\0\0\0\7" + bytes(4), START + message(b"Q")[:1] + bytes(4), START + b"\0" * 5])
 def test_anything_else_is_a_fault(said: bytes) -> None:
     with pytest.raises(FramingError):
         PostgresCount().requests(said)

@@ -3,6 +3,7 @@ import pytest
 from sockscope.core.results.race_thresholds import RaceThreshold
 from sockscope.core.results.standing import rows
 from tests.core.races import rates, two_servers
+from tests.each import each
 
 NAMES = ("slow", "fast", "protocol/uvloop permits=1")
 
@@ -33,7 +34,7 @@ def test_what_is_not_known_is_missed() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("slow.request_per_s<1", "did you mean requests_per_s"),

@@ -19,6 +19,7 @@ from sockscope.core.wire.recognise import (
     is_dns_query,
     recognise,
 )
+from tests.each import each
 
 KNOWN = [
     (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", HTTP),
@@ -46,14 +47,14 @@ def hello(name: str | None) -> bytes:
     return sent.read()
 
 
-@pytest.mark.parametrize(("begun", "form"), KNOWN)
+@each(("begun", "form"), KNOWN)
 def test_first_bytes_tell_the_form(begun: bytes, form: str) -> None:
     found = recognise(begun)
     assert found is not None
     assert found.form == form
 
 
-@pytest.mark.parametrize(("name", "shown"), [("example.org", "TLS 1.3 to example.org"), (None, "TLS 1.3")])
+@each(("name", "shown"), [("example.org", "TLS 1.3 to example.org"), (None, "TLS 1.3")])
 def test_a_client_of_tls_is_named(name: str | None, shown: str) -> None:
     found = recognise(hello(name))
     assert found is not None

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockscope.core.wire.requests import Requests, Template, parse_weights
+from tests.each import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("written", "sent"),
     [
         (b"PING", b"PING"),
@@ -60,7 +61,7 @@ def test_clients_begin_at_different_turns_and_number_their_own_requests() -> Non
     assert not Requests.of([b"PING {n}"]).is_one
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("3", "is one weight for 2 requests"),

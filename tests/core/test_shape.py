@@ -1,6 +1,5 @@
 import json
 
-import pytest
 from hypothesis import given
 
 from sockscope.core.results.shape import (
@@ -19,6 +18,7 @@ from sockscope.core.results.shape import (
     record,
 )
 from tests.core.reread import ANY_JSON
+from tests.each import each
 
 POINT = record({"x": NUMBER, "name": NAME, "tags": list_of(TEXT)}, SCALAR)
 
@@ -27,7 +27,7 @@ def faults(shape: Shape, value: object) -> list[str]:
     return list(shape.faults("it", value))
 
 
-@pytest.mark.parametrize(
+@each(
     ("shape", "fine"),
     [
         (NUMBER, [None, 0, -1.5, 10**29]),
@@ -47,7 +47,7 @@ def test_what_is_fine(shape: Shape, fine: list[object]) -> None:
         assert faults(shape, value) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("shape", "value", "found"),
     [
         (NUMBER, "1", ["it is not a number"]),

@@ -1,11 +1,10 @@
 from dataclasses import replace
 
-import pytest
-
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.shortfall import shortfall
 from sockscope.core.run.snapshot import STOPPED, TARGET, ProcessUse, Snapshot, Totals
 from tests.core.runs import child, resources, role, run
+from tests.each import each
 
 DEAD = child("server", 12, resources(), state="was killed (SIGKILL)", alive=False)
 SILENT = child("clients", 13, resources(), state="no answer for 3.60 s", silent_s=3.6)
@@ -15,7 +14,7 @@ def ended(asked: Experiment, seconds: float, made: Totals | None = None, *childr
     return run(experiment=asked, seconds=seconds, swarm=role("swarm", made or Totals()), children=children)
 
 
-@pytest.mark.parametrize(
+@each(
     ("end", "told"),
     [
         (ended(Experiment(), 3.0), ""),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sockscope.core.censoring import AtLeast
 from sockscope.core.results.spread import CONFIDENCE, Spread, confidence, lead, outer_rounds, ranks, ratios
+from tests.each import each
 
 figures = st.floats(min_value=0.001, max_value=1e6)
 rounds = st.lists(figures, min_size=1, max_size=12)
@@ -51,7 +52,7 @@ def test_rounds_that_are_not_known_are_left_out() -> None:
 # How sure it is: the table of order-statistic intervals for the median at 95 %.
 
 
-@pytest.mark.parametrize(
+@each(
     ("count", "cut", "sure"),
     [(1, 0, 0.0), (2, 0, 0.5), (5, 0, 0.9375), (6, 0, 0.96875), (8, 0, 0.9921875), (9, 1, 0.9609375),
      (12, 2, 0.9614), (20, 5, 0.9586), (100, 39, 0.9648)],

@@ -36,6 +36,7 @@ from sockscope.lab.sweep import Sweep
 from tests.core.races import lap
 from tests.core.reread import reread
 from tests.core.sweeps import SCATTER, design, standing
+from tests.each import each
 
 LAW = Law(1_000, 0.05, 0.002)
 
@@ -57,7 +58,7 @@ def curve_of(standing: Standing, *over: str) -> Curve:
 # What is stepped through.
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "values"),
     [
         ("clients=1..64", (1, 2, 4, 8, 16, 32, 64)),
@@ -74,7 +75,7 @@ def test_an_axis_is_read(text: str, values: tuple[float, ...]) -> None:
     assert Axis.parse(text).values == values
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("clients", "is not FIELD=FROM..TO"),
@@ -126,7 +127,7 @@ def test_the_knee_is_where_throughput_stops_to_rise_and_latency_does_not() -> No
     assert (knee.value, knee.at.low, knee.at.high) == (16, 16, 16)
 
 
-@pytest.mark.parametrize(
+@each(
     ("rounds", "why"),
     [
         (1, "one whole round says nothing about the spread"),
@@ -151,7 +152,7 @@ def test_the_verdict_of_a_step_is_that_of_most_rounds() -> None:
     assert report["steps"][0]["verdict"] == {"kind": Kind.SEMAPHORE, "sentence": Kind.SEMAPHORE}
 
 
-@pytest.mark.parametrize(
+@each(
     ("per_s", "latency_s", "why"),
     [
         (1_000, None, "throughput still rises at the last step"),
@@ -181,7 +182,7 @@ def test_the_law_of_a_curve_with_its_spread_and_peak() -> None:
     assert 0 < fit.kappa.low <= 0.002 <= fit.kappa.high * 1.1
 
 
-@pytest.mark.parametrize(
+@each(
     ("over", "more", "doubt"),
     [
         ("clients=1,2,4,8", {}, "4 steps hardly tell three numbers from chance"),
@@ -273,7 +274,7 @@ def test_the_highest_value_that_keeps_a_condition_is_found(edge: float, rounds: 
         assert broken <= kept * 1.051 or ("clients" in text and broken - kept == 1)
 
 
-@pytest.mark.parametrize(
+@each(
     ("figures", "why"),
     [
         ({"response_time_p99_s": 0.019}, ""),
@@ -294,7 +295,7 @@ def test_a_rate_that_is_not_reached_keeps_no_condition() -> None:
     assert looked.why_not(10_000, lap(requests_per_s=9_000.0)) == "only 9,000/s of it were answered"
 
 
-@pytest.mark.parametrize(
+@each(
     ("condition", "kept"),
     [("p99>20ms", "< or <="), ("p99==20ms", "< or <="), ("requests_per_s<100", "> or >=")],
 )
@@ -303,9 +304,7 @@ def test_a_bound_from_the_wrong_side_is_refused(condition: str, kept: str) -> No
         Design.finding(Experiment(), search(condition=condition), slice_s=1.0, warmup_s=0.0).validated()
 
 
-@pytest.mark.parametrize(
-    ("late_s", "latency_s", "bound"), [(0.5, 0.001, True), (0.0, 0.05, False), (None, 0.05, False)]
-)
+@each(("late_s", "latency_s", "bound"), [(0.5, 0.001, True), (0.0, 0.05, False), (None, 0.05, False)])
 def test_a_search_that_ends_where_its_generator_is_late_is_generator_bound(
     late_s: float | None, latency_s: float, bound: bool
 ) -> None:
@@ -362,7 +361,7 @@ def test_a_sweep_can_be_read_back_and_compared() -> None:
     assert "peak" in names_of(found)
 
 
-@pytest.mark.parametrize(("rounds", "verdict"), [(1, "untold"), (2, "untold"), (4, "better"), (6, "better")])
+@each(("rounds", "verdict"), [(1, "untold"), (2, "untold"), (4, "better"), (6, "better")])
 def test_few_rounds_tell_less(rounds: int, verdict: str) -> None:
     swept = design("clients=1,2", rounds=rounds)
     one, same, other = (

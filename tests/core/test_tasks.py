@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from sockscope.core.run.tasks import GROWTH_LOOKS, Cancelled, CancelOutcome, growing
+from tests.each import each
 
 STEADY = [100, 103, 99, 101, 98, 104]
 
@@ -21,7 +20,7 @@ def test_tasks_that_become_more_and_more_are_told_with_their_rate() -> None:
     assert growth.sentence == "tasks alive grow by 12 per second: handle mine.py:20 (280 now)"
 
 
-@pytest.mark.parametrize(
+@each(
     "counts",
     [
         (STEADY * 4)[:GROWTH_LOOKS],
@@ -31,7 +30,6 @@ def test_tasks_that_become_more_and_more_are_told_with_their_rate() -> None:
         range(0, 1_000, 200),
         [],
     ],
-    ids=["come and go", "a step", "few", "fewer", "too few looks", "none"],
 )
 def test_tasks_that_come_and_go_or_came_at_once_do_not_grow(counts: list[int]) -> None:
     assert growing(looks(*counts)) == ()
@@ -47,7 +45,7 @@ TELL_WHERE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("outcome", CancelOutcome)
+@each("outcome", CancelOutcome)
 def test_every_outcome_of_a_cancellation_has_a_sentence(outcome: CancelOutcome) -> None:
     sentence = Cancelled(outcome, "Task-7 (handle mine.py:20)", 0.0123, "mine.py:31 sleep").sentence
     assert sentence.startswith("Task-7 (handle mine.py:20) ")

@@ -9,11 +9,12 @@ from sockscope.core.results.run_figures import NAMES, SECTIONS
 from sockscope.core.results.run_result import report
 from sockscope.core.results.thresholds import ChangeThreshold, Threshold, missed
 from tests.core.runs import both
+from tests.each import each
 
 REPORT: dict[str, Any] = report(both(), {})
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "figure", "limit"),
     [
         ("p99>20ms", "service_time_s.p99", 0.020),
@@ -49,7 +50,7 @@ def test_reading(text: str, figure: str, limit: float) -> None:
     assert threshold.limit == pytest.approx(limit)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "reason"),
     [
         ("", "is not FIGURE"),
@@ -78,7 +79,7 @@ def test_what_makes_no_sense(text: str, reason: str | None) -> None:
     assert reason in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "holds"),
     [
         ("requests>1000", True), ("requests>999", False),
@@ -112,9 +113,7 @@ def test_what_is_not_known_is_missed() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "name", [f"{section}.{figure.name}" for section in SECTIONS for figure in SECTIONS[section]]
-)
+@each("name", [f"{section}.{figure.name}" for section in SECTIONS for figure in SECTIONS[section]])
 def test_every_figure_can_be_judged(name: str) -> None:
     assert Threshold.parse(f"{name}>1").figure == name
 
@@ -122,7 +121,7 @@ def test_every_figure_can_be_judged(name: str) -> None:
 # Conditions on changes.
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "figure", "comparison", "limit_ratio"),
     [
         ("requests_per_s<-5%", "rates.requests_per_s", "<", -0.05),
@@ -139,7 +138,7 @@ def test_reading_a_change(text: str, figure: str, comparison: str, limit_ratio: 
     assert threshold.text == text.strip()
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "reason"),
     [
         ("requests_per_s", "is not FIGURE, one of > >= < <= ==, and a value, such as requests_per_s<-5%"),

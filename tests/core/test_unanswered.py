@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.raised import Raised
 from sockscope.core.run.snapshot import STOPPED, Totals
 from sockscope.core.run.unanswered import why_unanswered
 from tests.core.runs import role, run
+from tests.each import each
 from tests.scenarios.situations import Busy, Situation
 
 OWN = Experiment(handler="mine:handle")
@@ -21,7 +20,7 @@ SLOW = Tuning(service_time_s=5.0, request_timeout_s=0.2)
 ASKED = Totals(requests=4, timeouts=4)
 
 
-@pytest.mark.parametrize(
+@each(
     ("experiment", "totals", "trouble", "why"),
     [
         (ELSEWHERE, Totals(connections_refused=9), "Connection refused", "nobody listens at 127.0.0.1:7007"),
@@ -97,7 +96,7 @@ def test_the_nearest_cause_is_told(experiment: Experiment, totals: Totals, troub
     assert ("--framing" in told) == hints
 
 
-@pytest.mark.parametrize(("count", "times"), [(1, "once"), (1_204, "1,204 times")])
+@each(("count", "times"), [(1, "once"), (1_204, "1,204 times")])
 def test_a_server_that_raises_is_the_cause(count: int, times: str) -> None:
     raised = (Raised("KeyError", "mine.py:9", "", 1), Raised("ValueError", "mine.py:3", "no such", count))
     server = role("server", Totals(), raised=raised if count > 1 else raised[1:])

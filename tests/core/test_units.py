@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockscope.core import units
+from tests.each import each
 
 DURATIONS = st.floats(0, 31_536_000).map(lambda seconds: round(seconds, 12))
 
@@ -34,7 +35,7 @@ def test_an_exact_duration_is_read_back(seconds: float) -> None:
     assert units.parse_duration(units.exact_duration(seconds)) == seconds
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "value"),
     [
         ("10k", 10_000),
@@ -49,7 +50,7 @@ def test_counts(text: str, value: int) -> None:
     assert units.parse_count(text) == value
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "value"),
     [("64", 64), ("64B", 64), ("64k", 64_000), ("64kB", 64_000), ("64K", 65_536), ("64KiB", 65_536),
      ("1M", 1 << 20), ("1MB", 1_000_000), ("1.5G", 3 << 29), ("1,024 B", 1_024)],
@@ -58,7 +59,7 @@ def test_sizes(text: str, value: int) -> None:
     assert units.parse_bytes(text) == value
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "value"),
     [("250ms", 0.25), ("1m30s", 90), ("1h", 3600), ("5", 5), ("0.5", 0.5), ("5 s", 5), ("2 min", 120),
      ("1m 30s", 90), ("100us", 1e-4), ("100µs", 1e-4), ("5ns", 5e-9), ("1,000ms", 1)],
@@ -67,8 +68,8 @@ def test_durations(text: str, value: float) -> None:
     assert units.parse_duration(text) == value
 
 
-@pytest.mark.parametrize("parse", [units.parse_count, units.parse_bytes, units.parse_duration])
-@pytest.mark.parametrize(
+@each("parse", [units.parse_count, units.parse_bytes, units.parse_duration])
+@each(
     "text",
     ["", " ", "-1", "- 1", "abc", "1x", "k", "1.2.3", "1..2", ".", "1 2", "1,5", "1,50s", ",5", "_1", "nan",
      "inf", "1e400", "0x10", "1k k", "9" * 5000, "٣s"],
@@ -79,13 +80,13 @@ def test_what_is_no_number_is_refused_in_words_with_an_example(parse: object, te
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["5e-324", "1e-13", "1e-400", "0.0000000000001s", "0h 0.0001ns"])
+@each("text", ["5e-324", "1e-13", "1e-400", "0.0000000000001s", "0h 0.0001ns"])
 def test_a_duration_that_would_become_zero_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"too short .*for example"):
         units.parse_duration(text)
 
 
-@pytest.mark.parametrize("text", ["0", "0.000", "0ms", "0h 0s", "0e5"])
+@each("text", ["0", "0.000", "0ms", "0h 0s", "0e5"])
 def test_zero_is_a_duration(text: str) -> None:
     assert units.parse_duration(text) == 0
 
@@ -110,7 +111,7 @@ def test_figures_for_people_have_three_digits_and_a_unit(value: float) -> None:
     assert units.parse_count(units.format_count(value)) == round(value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("shown", "expected"),
     [(units.format_bytes(999), "999 B"), (units.format_bytes(999.6), "1.00 kB"),
      (units.format_bytes(647e3), "647 kB"),

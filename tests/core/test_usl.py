@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sockscope.core.results.usl import Law, explained, fitted, shortfall
+from tests.each import each
 
 LAWS = st.builds(Law, st.floats(1e-2, 1e6), st.floats(0, 0.9), st.one_of(st.just(0.0), st.floats(1e-6, 1e-2)))
 STEPS = st.lists(st.integers(2, 1_000), min_size=3, max_size=12, unique=True).map(lambda rest: [1, *rest])
@@ -51,7 +52,7 @@ def test_the_numbers_and_the_peak_are_known_under_noise() -> None:
     assert shortfall(found, points) == pytest.approx(0.01, rel=0.3)
 
 
-@pytest.mark.parametrize(
+@each(
     "points",
     [[], [(1, 10.0)], [(1, 10.0), (2, 19.0)], [(1, 10.0), (1, 11.0), (2, 20.0)],
      [(0, 1.0), (1, 2.0), (2, 3.0)], [(1, 10.0), (2, 0.0), (4, 30.0)]],

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +39,7 @@ from sockscope.store.history import History, RunRow, StoredRun
 from tests.core.races import rates, two_servers
 from tests.core.reread import ENVIRONMENT, damaged, races, reread, runs, sweeps
 from tests.core.runs import both, role, run
+from tests.each import each
 
 RUNS, RACES = runs(), races()
 SWEEPS = sweeps()
@@ -61,7 +61,7 @@ def test_each_kind_has_a_view() -> None:
     assert VIEWS.keys() == KINDS.keys()
 
 
-@pytest.mark.parametrize("report", RUNS)
+@each("report", RUNS)
 def test_a_run_reads_as_it_did_when_it_ended(report: dict[str, Any]) -> None:
     text = stored_text(stored(report, [reread(interval(both(seconds=1)))]))
     assert text.startswith(report_text(report))
@@ -112,7 +112,7 @@ def test_what_did_not_come_to_a_figure_is_told_as_not_known() -> None:
     assert lines[4].split() == ["–", "fast", *"–––––––"]
 
 
-@pytest.mark.parametrize("report", RUNS + RACES)
+@each("report", RUNS + RACES)
 def test_everything_written_is_read_back(report: dict[str, Any]) -> None:
     line = json.dumps(report)
     assert read_object(json.dumps(report, indent=2).encode()) == (report, False)

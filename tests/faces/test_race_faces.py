@@ -17,6 +17,7 @@ from sockscope.faces.race_svg import race_svg
 from sockscope.faces.race_table import INVALID, race_markdown, race_text
 from sockscope.faces.rounds import RoundsForm, progress_text
 from tests.core.races import batches, contestant, lap, rates, two_servers
+from tests.each import each
 
 HERE = {
     "sockscope": "0.1.0", "python": "3.11.7", "uvloop": "0.23.0", "textual": "8", "kernel": "6.1",
@@ -121,7 +122,7 @@ def test_tables_are_aligned_whatever_is_in_them() -> None:
     assert len(limits) == 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "longest", "drawn"),
     [(1.0, 1.0, "█" * BAR_CELLS), (0.5, 1.0, "█" * (BAR_CELLS // 2)), (1e-9, 1.0, "▏"), (0.0, 1.0, ""),
      (None, 1.0, ""), (1.0, 0.0, "")],

@@ -15,6 +15,7 @@ from sockscope.faces.sweep import SweepFace
 from sockscope.faces.sweep_plot import plotted, positions
 from sockscope.lab.sweep import Sweep
 from tests.core.sweeps import design, standing
+from tests.each import each
 
 LAW = Law(1_000, 0.05, 0.002)
 
@@ -49,7 +50,7 @@ def test_a_plot_is_as_large_as_asked_and_rises_to_the_right() -> None:
     assert positions([1, 10, 100]) == pytest.approx([0, 0.5, 1])
 
 
-@pytest.mark.parametrize("over", [("clients=1..128",), ("clients=1,2,8", "permits=off,5"), ("clients=5",)])
+@each("over", [("clients=1..128",), ("clients=1,2,8", "permits=off,5"), ("clients=5",)])
 def test_every_form_can_be_written_of_whatever_was_measured(over: tuple[str, ...]) -> None:
     swept = design(*over)
     face, whole = SweepFace(Sweep(swept), {"cores": 2}), standing(swept, of_law)

@@ -16,6 +16,7 @@ from sockscope.lab.contestants import (
     varied,
 )
 from sockscope.lab.presets import WORKLOAD, contest_of
+from tests.each import each
 
 parts = st.tuples(
     st.sampled_from(SERVERS), st.none() | st.sampled_from(LOOPS), st.none() | st.sampled_from(CLIENTS)
@@ -31,7 +32,7 @@ def test_what_is_written_is_read(chosen: tuple[str, str | None, str | None]) -> 
     assert list(values) == ["server", "loop", "client"][: len(words)]
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("", "is not MODEL"),
@@ -50,7 +51,7 @@ def test_what_is_no_contestant_is_told(text: str, why: str) -> None:
         parse_entry(text)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "values"),
     [
         ("mine:Echo", {"handler": "mine:Echo"}),
@@ -89,7 +90,7 @@ def test_values_are_read_with_their_units() -> None:
     assert parse_vary("lifetime=run,request") == ("lifetime", (0, 1))
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("permits", "is not FIELD=VALUE"),
@@ -138,7 +139,7 @@ def test_who_does_not_serve_the_transport_is_left_out_with_the_reason() -> None:
     assert "does not serve TCP" in why
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@each("transport", ["tcp", "udp"])
 def test_every_model_that_is_here_takes_part(transport: str) -> None:
     workload = Experiment().with_values({"transport": transport})
     contestants, _ = contestants_of(all_entries(transport), workload)

@@ -8,6 +8,7 @@ from sockscope.errors import ConfigError
 from sockscope.lab.lessons.format import read_lesson
 from sockscope.lab.lessons.lesson import Lesson
 from sockscope.lab.lessons.shelf import OWN_LESSONS, lesson_called, shelf
+from tests.each import each
 
 GOOD = """
 title = "A lesson"
@@ -40,7 +41,7 @@ def read(directory: Path, text: str, name: str = "mine.toml") -> Lesson:
     return read_lesson(path)
 
 
-@pytest.mark.parametrize("path", shelf().values(), ids=shelf())
+@each("path", shelf().values())
 def test_each_lesson_that_is_shipped_can_be_read_and_has_code_and_checks(path: Path) -> None:
     lesson = read_lesson(path)
     assert lesson.seconds < 60

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from sockscope.core.run.findings import RULES, limit_of, limit_of_run, verdict_of
 from sockscope.core.run.snapshot import RunState
 from tests.core.runs import changed
+from tests.each import each
 from tests.scenarios.situations import SITUATIONS, Busy, Situation
 
 
-@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
+@each("situation", SITUATIONS)
 def test_the_limit_is_named_with_its_evidence(situation: Situation) -> None:
     window = situation.window()
     found = limit_of(window)
@@ -35,10 +34,9 @@ def test_the_limit_is_named_with_its_evidence(situation: Situation) -> None:
 USED_UP = ("CPU", "blocked", "admission", "semaphore", "pool")
 
 
-@pytest.mark.parametrize(
+@each(
     "situation",
     [one for one in SITUATIONS if one.limit in USED_UP and one.answers and one.swarm is not None],
-    ids=lambda situation: situation.name,
 )
 def test_a_run_that_has_made_all_its_requests_is_judged_by_what_it_counted(situation: Situation) -> None:
     window = replace(situation.window(), state=RunState.STOPPED)
