@@ -82,27 +82,37 @@ class SockscopeApp(RoomApp, PacedApp[int], LookApp[int]):
         """The screen that is seen, or the one below a sheet that lies over it."""
         return next(screen for screen in reversed(self.screen_stack) if isinstance(screen, Offering))
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether another app takes the terminal over: the last picture stays on it until then."""
+        return self.restart is not None
+
     async def on_mount(self) -> None:
-        """Start the run and the ticks."""
+        """Show what is about to begin, and begin it."""
         await self.push_screen(self.dashboard)
         self.dashboard.show_to_room(self._for_room)
         self._starting = asyncio.ensure_future(self.session.start(self.dashboard))
         self.listen()
-        await asyncio.wait({self._starting})
-        if self._starting.cancelled():
+        if self.telling is not None:
+            self.begin_lesson(self.telling)
+        # Keys wait for this call, and pictures do not: Textual draws none before the app is mounted.
+        self.call_later(self._begin_run, self._starting)
+
+    async def _begin_run(self, starting: asyncio.Future[None]) -> None:
+        """Wait until the run has begun, and show it from then on."""
+        await asyncio.wait({starting})
+        if starting.cancelled():
             self.exit(EXIT_INTERRUPTED)
             return
-        if isinstance(error := self._starting.exception(), SockscopeError):
+        if isinstance(error := starting.exception(), SockscopeError):
             self.start_error = error
             self.exit(error.exit_code)
             return
-        self._starting.result()
+        starting.result()
         if self.session.tick_s is not None:
             self.set_interval(self.session.tick_s, self.session.tick_in_turns)
         self.run_worker(self._leave_at_the_end())
         self.call_after_refresh(self._on_started)
-        if self.telling is not None:
-            self.begin_lesson(self.telling)
 
     async def _leave_at_the_end(self) -> None:
         if await self.session.wait() and self._leaving is None:
@@ -112,6 +122,8 @@ class SockscopeApp(RoomApp, PacedApp[int], LookApp[int]):
         """Stop the run and leave; ``restart`` begins then, with ``notice``, unless one quits meanwhile."""
         if self._leaving is None:
             self.restart, self.notice = restart, notice
+            if restart is not None:
+                self.dashboard.announce(restart)
             self._leaving = self.begin(self._leave())
         elif restart is None:
             self.restart = None

@@ -85,10 +85,15 @@ class Teaching:
         await self.carry_on()
 
     async def carry_on(self) -> None:
-        """Carry out the step in this run, which has begun for it or goes on."""
+        """Carry out the step in this run, which begins for it or goes on; it is seen with its figures."""
         telling = self.telling
-        stage = None if telling.lesson.experiment is None else SessionStage(self._session)
-        telling.show(await telling.walk.take(telling.step, stage))
+        if telling.lesson.experiment is None:
+            telling.show(await telling.walk.take(telling.step, None))
+            return
+        await self._session.begun()
+        seen = await telling.walk.take(telling.step, SessionStage(self._session))
+        await self._session.caught_up()
+        telling.show(seen)
 
     def say(self, error: SockscopeError) -> None:
         """Say what is not possible."""

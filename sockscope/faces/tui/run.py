@@ -89,12 +89,13 @@ def _run_until_left(
         if code == EXIT_INTERRUPTED and session.shown is None:  # it was left before it began
             return code
         summary = "" if waits else _keep(session, history, began_at)
-        if complaint := keep_look(flags, look, app.theme):
-            say(complaint)
+        complaint = keep_look(flags, look, app.theme)
         look = Look(app.theme, look.ascii, for_room=app.dashboard.is_for_room)
         if app.restart is not None:
-            experiment, before, notice = app.restart, experiment, app.notice
+            experiment, before, notice = app.restart, experiment, app.notice or complaint
             continue
+        if complaint:
+            say(complaint)
         tell(summary)
         if session.source.error:
             say(session.source.error)

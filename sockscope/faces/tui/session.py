@@ -40,6 +40,8 @@ SOON_S = 0.12
 """After a change the next picture comes this soon, so that its effect is seen at once."""
 PICTURES_JUDGED = 25
 """Whether the terminal keeps up is told by the last five seconds."""
+CAUGHT_UP_S = 0.02
+"""How often it is looked whether newer figures are shown."""
 GRACE_S = 1.0
 """How long requests in flight may take to finish when the run is left."""
 WINDOWS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -82,6 +84,7 @@ class Session:
         self.brought_along: dict[str, tuple[Fault, ...]] = {}
         """Faults that the key of another one has switched on, by its name: they go off with it."""
         self._viewer: Viewer | None = None
+        self._begun = asyncio.Event()
         self._shown: ScreenState | None = None
         self._ticks = 0
         self._with_tables = False
@@ -162,6 +165,20 @@ class Session:
         self._viewer = viewer
         await self.source.start()
         self.intervals.absorb(self.source.snapshot())
+        self._begun.set()
+
+    async def begun(self) -> None:
+        """Wait until the run has begun."""
+        await self._begun.wait()
+
+    async def caught_up(self) -> None:
+        """Wait until figures are shown that are newer than this call, unless nothing new is shown now."""
+        at_s = self.source.snapshot(Cursors(events=0, most_events=0, most_exchanges=0)).time_s
+        while not self._is_still:
+            shown = self._shown
+            if shown is not None and shown.figures.length_s and shown.snapshot.time_s > at_s:
+                return
+            await asyncio.sleep(CAUGHT_UP_S)
 
     async def wait(self) -> bool:
         """Return True when the run has lasted as long as it should, and False when it has failed.

@@ -39,6 +39,8 @@ _SET_MODES = (1000, 1003, 1015, 1006, 1016, 1004, 2004, 2026, 2048)
 _PASTE_BEGINS, _PASTE_ENDS = "\x1b[200~", "\x1b[201~"
 _REPLY = re.compile(r"\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)")
 """A string of control functions (ECMA-48), such as the answer of a terminal to another program's question."""
+_TO_THE_SHELL = ("\x1b[?1049l", "\x1b[?25h")
+"""What leaves the screen and shows the cursor. The last picture stays where another app follows at once."""
 _RESET = b"".join(b"\x1b[?%dl" % mode for mode in _SET_MODES) + b"\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h"
 
 
@@ -137,6 +139,8 @@ class TerminalEnding(Ending):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.dup2(self.saved.keys, 0)
+        self.saved.restore()
+        self.saved.is_taken = False
         super().__exit__(kind, error, trace)
 
     @property
@@ -159,6 +163,7 @@ def terminal_driver(driver: type[Driver], ending: TerminalEnding) -> type[Driver
     class TerminalDriver(driver):  # type: ignore[misc, valid-type]
         _posted = 0
         _handed_over = 0
+        _stays = False
 
         def __init__(self, *args: Any, **more: Any) -> None:
             super().__init__(*args, **more)
@@ -185,15 +190,16 @@ def terminal_driver(driver: type[Driver], ending: TerminalEnding) -> type[Driver
             if self.writer is not None:
                 self.writer.abandon()
             self.write("\x1b[?1016l")  # the pixels of the mouse, which Textual leaves on
+            self._stays = getattr(self._app, "is_followed", False)
             super().stop_application_mode()
 
         def close(self) -> None:
             super().close()
             self._writer_thread = None
-            saved.is_taken = False
+            saved.is_taken = self._stays
 
         def write(self, data: str) -> None:
-            if self.writer is not None:
+            if self.writer is not None and not (self._stays and data in _TO_THE_SHELL):
                 super().write(data)
 
         def run_input_thread(self) -> None:

@@ -12,10 +12,11 @@ from textual.style import Style
 from textual.widget import Widget
 
 from sockscope.core import units
+from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.presets import protocol_of
 from sockscope.core.impairment.fault import Fault, shown
 from sockscope.core.impairment.link import needs_relay
-from sockscope.core.roles import RELAY
+from sockscope.core.roles import RELAY, SWARM
 from sockscope.core.run import little, schedule
 from sockscope.core.run.figures import Figures
 from sockscope.core.run.kinds import Kind
@@ -35,6 +36,8 @@ _STATES = {
 }
 _PLACES = {"loop": "", "child": "in a child", "server": "server apart"}
 """What a layout is called here, where its own name does not do."""
+_NOT_SERVING = {SWARM: "target", RELAY: "tap"}
+"""What is said in place of a server by roles that have none of ours."""
 CLAUSE = "; "
 """Between the clauses of a limit's sentence; its first ones are a sentence by themselves."""
 MOST_LIMIT_ROWS = 2
@@ -63,13 +66,26 @@ class HeaderPanel(Widget, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._content = Content("")
+        self._is_announcing = False
         self._limit_rows = Held(1, LIMIT_SHRINKS_AFTER_S)
 
     def watch_state(self, state: ScreenState | None) -> None:
         """Redraw when something that is written here has changed."""
-        if state is None:
+        if state is None or self._is_announcing:
             return
-        content = self._draw(state)
+        self._show(self._draw(state))
+
+    def announce(self, experiment: Experiment) -> None:
+        """Say that a run is about to begin; with its first figures a header of its own takes over."""
+        sign, word, mood = _STATES[RunState.STARTING]
+        tuning = experiment.tuning
+        serving = experiment.own_server or tuning.server_model
+        parts = [tuning.carrier, plain(_NOT_SERVING.get(experiment.role, serving)), experiment.loop]
+        told = Content.styled(f"{sign} {word}", f"bold {_COLOURS[mood]}") + Content(f"  {' · '.join(parts)}")
+        self._is_announcing = self.state is not None
+        self._show(told.stylize("bold"))
+
+    def _show(self, content: Content) -> None:
         if content != self._content:
             self._content = content
             self.refresh()

@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from sockscope.core.config.experiment import FIELDS
+from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.roles import RELAY
 from sockscope.core.run.snapshot import Cursors
 from sockscope.errors import ConfigError, sentence
@@ -141,6 +141,7 @@ class DashboardScreen(Screen[None]):
     def on_mount(self) -> None:
         """Name the keys, and draw."""
         self.screen_layout_refresh_signal.subscribe(self, lambda _: self._redraw())
+        self.announce(self._session.experiment)
         self._show_arranged()
 
     def on_resize(self) -> None:
@@ -205,6 +206,10 @@ class DashboardScreen(Screen[None]):
             self.set_timer(delay_s, call)
         else:
             self.call_later(call)
+
+    def announce(self, experiment: Experiment) -> None:
+        """Say which run is about to begin: this one, or the one that follows it on another screen."""
+        self.query_one(HeaderPanel).announce(experiment)
 
     def watch_state(self, before: ScreenState | None, state: ScreenState | None) -> None:
         """Say what keys do now, and give the arrows a meaning while the view is frozen."""
