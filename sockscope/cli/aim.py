@@ -86,6 +86,13 @@ def tapped(
     return experiment
 
 
+def tapped_again(given: Layer, draft: Callable[[Mapping[str, Value]], Experiment]) -> Experiment:
+    """Return the experiment of a relay alone that a file describes; raises ConfigError."""
+    bind, port, also = (str(given[key].raw) if key in given else "" for key in ("bind", "port", "also"))
+    listen = bind if is_unix(bind) else f"{f'[{bind}]' if ':' in bind else bind}:{port or 0}"
+    return tapped(listen.removeprefix(":"), given["target"], given["also"] if also else None, draft)
+
+
 def _led(text: str, name: str) -> str:
     """Return ``LISTEN=TARGET`` with addresses instead of names; raises ConfigError."""
     from sockscope.cli.resolve import resolve

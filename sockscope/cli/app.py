@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from sockscope import __version__
-from sockscope.cli.aim import aimed, anew, tapped
+from sockscope.cli.aim import aimed, anew, tapped, tapped_again
 from sockscope.cli.faults import Faults
 from sockscope.cli.flags import AS, experiment_flags, typed
 from sockscope.cli.history import diff, history, history_flags, history_of
@@ -53,7 +53,7 @@ from sockscope.cli.sweep import NOT_SWEPT, design_of, sweep_flags, sweep_plan
 from sockscope.cli.terminal import need_terminal
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.fields import Value
-from sockscope.core.roles import SERVER
+from sockscope.core.roles import RELAY, SERVER
 from sockscope.core.units import format_duration, parse_duration
 from sockscope.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, ConfigError, SockscopeError
 from sockscope.faces.printing import printable_lines, say, take_standard_streams, tell
@@ -382,10 +382,13 @@ def _experiment(params: Params, fixed: Mapping[str, Value] | None = None, timed:
     """Return the experiment of the flags, the environment and the file that ``params`` names."""
     layers = _layers(params)
     given = _given(layers)
+    default = {} if not timed or given.keys() & {"duration", "requests"} else {"duration": DEFAULT_DURATION_S}
     target = given.get("target")
+    role = given.get("role")
+    if fixed is None and target is not None and role is not None and role.raw == RELAY:
+        return tapped_again(given, lambda values: build(layers, default, values))
     if fixed is None and target is not None and target.raw != "":
         return _aimed_experiment(target, params, timed)
-    default = {} if not timed or given.keys() & {"duration", "requests"} else {"duration": DEFAULT_DURATION_S}
     return build(layers, default, fixed or {})
 
 

@@ -93,6 +93,7 @@ class Telling:
     def begin(self) -> None:
         """Say that the step is being carried out, in the run that it needs."""
         self.phase = Phase.DOING
+        self.walk.missing = ()
         if self.lesson.experiment is not None:
             self._run = self.lesson.run_of(self.step)
 

@@ -334,8 +334,8 @@ class DashboardScreen(Screen[None]):
         width, height = self.app.size
         lesson = self._lesson
         if not lesson.fills_screen:
-            height -= lesson.rows_of(height)
-        lesson.styles.height = "1fr" if lesson.fills_screen else lesson.rows_of(self.app.size.height)
+            height -= lesson.rows_of(self.app.size)
+        lesson.styles.height = "1fr" if lesson.fills_screen else lesson.rows_of(self.app.size)
         for_room = self._is_for_room
         narrow = not for_room and (width < NARROW[0] or height < NARROW[1])
         wide = not (for_room or narrow) and width >= WIDE[0] and height >= WIDE[1]

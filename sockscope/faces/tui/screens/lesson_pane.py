@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 from sockscope.errors import SockscopeError
 from sockscope.faces.tui.lessons import Teaching
 from sockscope.faces.tui.screens.lesson_text import code_lines, keys_now, told_lines
-from sockscope.faces.tui.screens.room_text import captions, keys_for_room
+from sockscope.faces.tui.screens.room_text import captions, keys_for_room, most_lines
 from sockscope.faces.tui.widgets.plain import plain
 from sockscope.lab.lessons.showing import Showing
 from sockscope.lab.lessons.telling import Phase, Telling
@@ -31,7 +31,9 @@ LEAST_ROWS, MOST_ROWS = 9, 18
 ROWS_LEFT = 12
 """What the rest of the dashboard keeps, if there is so much."""
 SHARE_IN_ROOM = 0.43
-"""Share that it has while a room looks on, whatever happens: nothing is to jump."""
+"""Share that it has at most while a room looks on: what the longest caption needs, so that nothing jumps."""
+FRAME_COLUMNS, FRAME_ROWS = 6, 2
+"""What border and padding take of it."""
 TWO_COLUMNS = 90
 """From this width on the code stands beside what is told."""
 
@@ -114,12 +116,14 @@ class LessonPane(Container):
         """Whether nothing else of the dashboard is of interest: the lesson has no run."""
         return self.teaching is not None and self.teaching.telling.lesson.experiment is None
 
-    def rows_of(self, height: int) -> int:
-        """Return how many rows of a screen of this height the pane takes beside a run."""
+    def rows_of(self, screen: Size) -> int:
+        """Return how many rows of a screen of this size the pane takes beside a run."""
+        height = screen.height
         if not self.display or self.teaching is None:
             return 0
         if self._showing is not None:
-            return max(LEAST_ROWS, min(MOST_ROWS, round(height * SHARE_IN_ROOM)))
+            needed = most_lines(self.teaching.telling, screen.width - FRAME_COLUMNS) + FRAME_ROWS
+            return max(LEAST_ROWS, min(MOST_ROWS, needed, round(height * SHARE_IN_ROOM)))
         share = SHARE_ASKED if self.teaching.telling.phase is Phase.ASKED else SHARE
         return max(LEAST_ROWS, min(MOST_ROWS, round(height * share), height - ROWS_LEFT))
 

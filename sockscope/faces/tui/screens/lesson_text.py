@@ -81,19 +81,28 @@ def _bar(votes: int, most: int) -> Content:
 def waiting_lines(missing: Sequence[Judged], width: int) -> Iterator[Content]:
     """Yield what a step that is carried out still waits for."""
     if not missing:
-        yield Content.styled("it runs …", QUIET)
+        yield Content.styled("it begins …", QUIET)
     for one in missing:
         yield from said_lines(f"until {one.text}: {one.figures}", width, QUIET)
 
 
-def check_lines(seen: Seen, width: int, *, brief: bool = False) -> Iterator[Content]:
-    """Yield the checks of a step with their figures, or why it has not shown its effect."""
+def check_lines(seen: Seen, width: int) -> Iterator[Content]:
+    """Yield the checks of a step with their figures, and why it has not shown its effect if so."""
     for check in seen.checks:
-        told = check.brief if brief else f"{check.text}: {check.figures}"
-        mark, style = ("✓", GOOD) if check.holds else ("✗", BAD)
-        first, *rest = wrapped(plain(told), max(16, width - 2))
-        yield Content.styled(f"{mark} ", style) + Content(first)
-        yield from (Content(f"  {line}") for line in rest)
+        yield from check_mark(check, f"{check.text}: {check.figures}", width)
+    yield from other_lines(seen, width)
+
+
+def check_mark(check: Judged, told: str, width: int) -> Iterator[Content]:
+    """Yield the lines of what is told of a check, behind a mark of whether it holds."""
+    mark, style = ("✓", GOOD) if check.holds else ("✗", BAD)
+    first, *rest = wrapped(plain(told), max(16, width - 2))
+    yield Content.styled(f"{mark} ", style) + Content(first)
+    yield from (Content(f"  {line}") for line in rest)
+
+
+def other_lines(seen: Seen, width: int) -> Iterator[Content]:
+    """Yield why a step has not shown its effect, if so, and what its script has printed."""
     if not seen.is_shown:
         told = "This cannot be shown here: " + seen.cannot if seen.cannot else "The effect was NOT shown."
         yield from said_lines(told, width, BAD)

@@ -31,7 +31,7 @@ _FIGURE = re.compile(r"\d")
 _THICK_FROM_HEIGHT = 8
 """Rows of the plot from which on lines are thick."""
 _MARKER = "┆"
-_LABELS_FROM = (24, 4)
+_LABELS_FROM = (18, 4)
 """Cells of width and height below which markers are lines without labels."""
 
 
