@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import ClassVar
@@ -12,38 +11,30 @@ from textual.binding import Binding
 from textual.screen import Screen
 
 from sockscope.core.config.experiment import Experiment
-from sockscope.core.run.snapshot import RunState
-from sockscope.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, SockscopeError
+from sockscope.errors import SockscopeError
 from sockscope.faces.tui import faults
 from sockscope.faces.tui.actions import ACTIONS, BY_ID, Action
-from sockscope.faces.tui.lessons import Teaching
 from sockscope.faces.tui.look import Look, LookApp
 from sockscope.faces.tui.offer import Offering
-from sockscope.faces.tui.paced import PacedApp
 from sockscope.faces.tui.room import RoomApp
 from sockscope.faces.tui.screens.conversation import ConversationScreen, Reader
-from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.screens.faults import FaultsScreen
 from sockscope.faces.tui.screens.help import HelpScreen
 from sockscope.faces.tui.screens.history import HistoryScreen
-from sockscope.faces.tui.screens.lessons import LessonsScreen
 from sockscope.faces.tui.screens.open_loop import OpenLoopScreen
 from sockscope.faces.tui.screens.race import RaceScreen
 from sockscope.faces.tui.screens.sweep import SweepScreen
 from sockscope.faces.tui.screens.verdict import VerdictScreen
 from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.terminal import TerminalEnding
-from sockscope.lab.lessons.lesson import Lesson
-from sockscope.lab.lessons.shelf import shelf
-from sockscope.lab.lessons.showing import Showing
 from sockscope.lab.lessons.telling import Telling
 from sockscope.store.history import History
 
 
-class SockscopeApp(RoomApp, PacedApp[int], LookApp[int]):
+class SockscopeApp(RoomApp, LookApp[int]):
     """The dashboard of one session; ``on_started`` is called when the run is on the screen.
 
-    ``dashboard`` is the main screen, whatever lies over it.
+    ``read`` makes an experiment of what is typed, ``telling`` is a lesson to begin with, or to go on with.
     """
 
     TITLE = "SockScope"
@@ -62,94 +53,22 @@ class SockscopeApp(RoomApp, PacedApp[int], LookApp[int]):
         ending: TerminalEnding | None = None,
         telling: Telling | None = None,
     ) -> None:
-        super().__init__(ending, look)
-        self.session = session
+        super().__init__(session, on_started, ending, look)
         self.history = history
         self.read = read
-        self.restart: Experiment | None = None
-        self.notice = ""
         self.telling = telling
-        """The lesson that goes on, here or in the run that begins next."""
-        self.start_error: SockscopeError | None = None
         self._for_room = look.for_room
-        self._on_started = on_started
-        self._starting: asyncio.Future[None] | None = None
-        self._leaving: asyncio.Task[None] | None = None
-        self.dashboard = DashboardScreen(session)
 
     @property
     def offering(self) -> Offering:
         """The screen that is seen, or the one below a sheet that lies over it."""
         return next(screen for screen in reversed(self.screen_stack) if isinstance(screen, Offering))
 
-    @property
-    def is_followed(self) -> bool:
-        """Whether another app takes the terminal over: the last picture stays on it until then."""
-        return self.restart is not None
-
-    async def on_mount(self) -> None:
-        """Show what is about to begin, and begin it."""
-        await self.push_screen(self.dashboard)
+    def on_shown(self) -> None:
+        """Begin to show it to a room, and the lesson, if that is so."""
         self.dashboard.show_to_room(self._for_room)
-        self._starting = asyncio.ensure_future(self.session.start(self.dashboard))
-        self.listen()
         if self.telling is not None:
             self.begin_lesson(self.telling)
-        # Keys wait for this call, and pictures do not: Textual draws none before the app is mounted.
-        self.call_later(self._begin_run, self._starting)
-
-    async def _begin_run(self, starting: asyncio.Future[None]) -> None:
-        """Wait until the run has begun, and show it from then on."""
-        await asyncio.wait({starting})
-        if starting.cancelled():
-            self.exit(EXIT_INTERRUPTED)
-            return
-        if isinstance(error := starting.exception(), SockscopeError):
-            self.start_error = error
-            self.exit(error.exit_code)
-            return
-        starting.result()
-        if self.session.tick_s is not None:
-            self.set_interval(self.session.tick_s, self.session.tick_in_turns)
-        self.run_worker(self._leave_at_the_end())
-        self.call_after_refresh(self._on_started)
-
-    async def _leave_at_the_end(self) -> None:
-        if await self.session.wait() and self._leaving is None:
-            self.leave()
-
-    def leave(self, restart: Experiment | None = None, notice: str = "") -> None:
-        """Stop the run and leave; ``restart`` begins then, with ``notice``, unless one quits meanwhile."""
-        if self._leaving is None:
-            self.restart, self.notice = restart, notice
-            if restart is not None:
-                self.dashboard.announce(restart)
-            self._leaving = self.begin(self._leave())
-        elif restart is None:
-            self.restart = None
-
-    async def _leave(self) -> None:
-        await self.session.finish()
-        if self.return_code is None:  # a second Ctrl+C has said already with which code
-            self.exit(EXIT_FAILED if self.session.source.state is RunState.FAILED else EXIT_OK)
-
-    def interrupt(self, again: bool = True) -> None:
-        """Leave; when asked ``again`` while that goes on, at once. What has not begun yet never does."""
-        if self._starting is not None and self._starting.cancel():
-            return
-        if again and self._leaving is not None:
-            self.exit(EXIT_INTERRUPTED)
-        self.leave()
-
-    asked_to_end = interrupt
-
-    async def before_stop(self) -> None:
-        """Let the traffic rest: what is in flight would be a timeout afterwards."""
-        await self.session.halt()
-
-    def after_stop(self) -> None:
-        """Let the traffic go on."""
-        self.session.go_on()
 
     def action_do(self, action_id: str) -> None:
         """Run an action of the table; while a value is typed only those that go before text."""
@@ -200,33 +119,6 @@ class SockscopeApp(RoomApp, PacedApp[int], LookApp[int]):
     def open_faults(self) -> None:
         """Show the faults that can be made, and switch them."""
         self.push_screen(FaultsScreen(self.session, self.dashboard))
-
-    def open_lessons(self) -> None:
-        """Show the lessons, or give the keys to the one that goes on."""
-        if self.dashboard.teaches:
-            self.dashboard.focus_lesson()
-        else:
-            self.push_screen(LessonsScreen(shelf(), self._begin_alone, self._begin_for_room))
-
-    def _begin_alone(self, lesson: Lesson) -> None:
-        self.begin_lesson(Telling(lesson))
-
-    def _begin_for_room(self, lesson: Lesson) -> None:
-        self.dashboard.show_to_room(True)
-        self._begin_alone(lesson)
-
-    def begin_lesson(self, telling: Telling) -> None:
-        """Show a lesson, or go on with it in the run that has begun for it."""
-        if self.dashboard.is_for_room and telling.showing is None:
-            telling.showing = Showing((telling.lesson,))
-        self.telling = telling
-        self.dashboard.teach(Teaching(telling, self.session, self.leave))
-
-    def on_lesson_pane_ended(self) -> None:
-        """Go on without the lesson; where nothing runs but what has waited for it, offer others."""
-        telling, self.telling = self.telling, None
-        if telling is not None and self.session.experiment == telling.lesson.waiting:
-            self.open_lessons()
 
     def open_verdict(self) -> None:
         """Show what the limit stands on."""

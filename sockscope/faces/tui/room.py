@@ -1,12 +1,15 @@
-"""What the app does while a room looks at it: captions, keys that are shown, a demo that hands over."""
+"""What the app does for those who learn: lessons, and a room that sees captions and keys, or a demo."""
 
 from __future__ import annotations
 
 from textual.binding import Binding
 
 from sockscope.faces.tui.actions import ACTIONS
-from sockscope.faces.tui.keys import PromptApp
-from sockscope.faces.tui.screens.dashboard import DashboardScreen
+from sockscope.faces.tui.lessons import Teaching
+from sockscope.faces.tui.running import RunApp
+from sockscope.faces.tui.screens.lessons import LessonsScreen
+from sockscope.lab.lessons.lesson import Lesson
+from sockscope.lab.lessons.shelf import shelf
 from sockscope.lab.lessons.showing import Showing
 from sockscope.lab.lessons.telling import Telling
 
@@ -19,15 +22,42 @@ HANDED_OVER_S = 20.0
 _LEAVING = ("quit", "interrupt", "suspend")
 
 
-class RoomApp(PromptApp[int]):
-    """The part of the app that presents its ``dashboard``, and the lesson ``telling`` if there is one."""
+class RoomApp(RunApp):
+    """The part of the app that tells lessons, and presents its ``dashboard`` to a room."""
 
-    dashboard: DashboardScreen
     telling: Telling | None
+    """The lesson that goes on, here or in the run that begins next."""
+
+    # Lessons.
+
+    def open_lessons(self) -> None:
+        """Show the lessons, or give the keys to the one that goes on."""
+        if self.dashboard.teaches:
+            self.dashboard.focus_lesson()
+        else:
+            self.push_screen(LessonsScreen(shelf(), self._begin_alone, self._begin_for_room))
+
+    def _begin_alone(self, lesson: Lesson) -> None:
+        self.begin_lesson(Telling(lesson))
+
+    def _begin_for_room(self, lesson: Lesson) -> None:
+        self.dashboard.show_to_room(True)
+        self._begin_alone(lesson)
 
     def begin_lesson(self, telling: Telling) -> None:
-        """Show a lesson."""
-        raise NotImplementedError
+        """Show a lesson, or go on with it in the run that has begun for it."""
+        if self.dashboard.is_for_room and telling.showing is None:
+            telling.showing = Showing((telling.lesson,))
+        self.telling = telling
+        self.dashboard.teach(Teaching(telling, self.session, self.leave))
+
+    def on_lesson_pane_ended(self) -> None:
+        """Go on without the lesson; where nothing runs but what has waited for it, offer others."""
+        telling, self.telling = self.telling, None
+        if telling is not None and self.session.experiment == telling.lesson.waiting:
+            self.open_lessons()
+
+    # A room.
 
     def present(self) -> None:
         """Show the run, and the lesson if there is one, to a room; or go back."""
