@@ -154,6 +154,20 @@ def test_every_form_of_an_address_to_listen_on(bind: str, address: str) -> None:
     assert (found.bind, found.tuning.family) == (address, "ipv6" if ":" in address else "ipv4")
 
 
+@pytest.mark.parametrize(
+    "tapped",
+    [
+        ["6380", "127.0.0.1:6379"],
+        ["[::1]:6380", "127.0.0.1:6379", "--also", "6381=unix:@of-another"],
+        ["unix:@a", "unix:@b"],
+    ],
+)
+def test_the_spec_of_a_tap_runs_as_the_tap(tapped: list[str], tmp_path: Path) -> None:
+    printed = invoke("tap", *tapped, "--duration", "3s", "--print-spec").stdout
+    (tmp_path / "tap.toml").write_text(printed)
+    assert invoke("run", "--spec", str(tmp_path / "tap.toml"), "--print-spec").stdout == printed
+
+
 def test_all_addresses_of_a_target_are_kept() -> None:
     found = spec("[::1]:80,127.0.0.1:80,[::1]:80", command="swarm")
     assert (found.target, found.targets) == ("[::1]:80,127.0.0.1:80", (("::1", 80), ("127.0.0.1", 80)))

@@ -301,7 +301,8 @@ def test_another_loop_needs_a_new_run_and_gets_it(tmp_path: Path) -> None:
         terminal.send("\x1b[C")
         terminal.sees("N starts it")
         terminal.send("N")
-        terminal.sees("· asyncio")
+        terminal.sees("RUNNING", "· asyncio")
+        assert b"\x1b[?1049l" not in terminal.written  # the last picture has stayed until then
         terminal.send("q")
         assert terminal.ended() == 0
         leaves_a_summary(terminal)

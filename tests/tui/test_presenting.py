@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from sockscope.faces.tui.app import SockscopeApp
+from sockscope.faces.tui.look import Look
 from sockscope.faces.tui.room import HANDED_OVER
 from sockscope.faces.tui.screens.lesson_pane import LessonPane
+from sockscope.faces.tui.session import Session
 from sockscope.lab.lessons.lesson import Lesson
 from sockscope.lab.lessons.showing import Showing
 from sockscope.lab.lessons.telling import Phase, Telling
@@ -51,6 +54,22 @@ async def test_the_list_leads_to_a_room_which_does_not_see_what_is_typed() -> No
         await driver.press("enter", "escape", "D")
         await driver.sees("   D     light/dark")
         assert not driver.app.current_theme.dark
+
+
+async def test_what_is_about_to_begin_is_seen_before_it_has(lesson: Lesson) -> None:
+    telling, source = in_its_run(lesson)
+    source.may_start.clear()
+    app = SockscopeApp(Session(source, {}, tick_s=None), look=Look(for_room=True), telling=telling)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        driver = FakeDriver(app, pilot, source, [])
+        await super(FakeDriver, driver).until(lambda: "it begins …" in driver.screen)
+        assert "◌ STARTING  TCP · protocol · uvloop" in driver.header
+        # Nine rows are the least: what a lesson does not need is for the map and the graphs.
+        assert [app.dashboard.query_one(name).size.height for name in ("#lesson", "#swarm")] == [7, 12]
+        source.may_start.set()
+        await sees(driver, Phase.SEEN)
+        assert "◉ RUNNING" in driver.header
+        await source.stop(0.0)
 
 
 async def test_it_goes_on_by_itself_when_there_was_time_to_read(lesson: Lesson) -> None:

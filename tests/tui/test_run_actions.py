@@ -269,6 +269,7 @@ async def test_who_is_asked_to_quit_begins_no_other_run(ask: Callable[[Sockscope
         await driver.press("N")
         await driver.until(lambda: driver.session.is_over)
         assert driver.app.restart is not None
+        await driver.sees("◌ STARTING  TCP · protocol · uvloop")
         ask(driver.app)
         driver.source.may_stop.set()
         await driver.until(lambda: driver.has_left)
