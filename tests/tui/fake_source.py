@@ -98,8 +98,6 @@ class FakeSource:
         self.cancelled: list[tuple[int, int]] = []
         self.queries: list[ConnectionQuery] = []
         self.may_stop = asyncio.Event()
-        self.may_start = asyncio.Event()
-        self.may_start.set()
         self.may_stop.set()
         self.has_captures = True
         self.processes: tuple[ProcessUse, ...] = ()
@@ -124,7 +122,6 @@ class FakeSource:
         """Begin, with all clients connected."""
         if self.start_error is not None:
             raise self.start_error
-        await self.may_start.wait()
         self.state = RunState.RUNNING
         self._note(EventKind.RUN, f"started: {self.tuning.transport.upper()} {self.address}")
         self._connect()

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import asyncio
+
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.look import Look
 from sockscope.faces.tui.room import HANDED_OVER
-from sockscope.faces.tui.screens.lesson_pane import LessonPane
+from sockscope.faces.tui.screens.lesson_pane import LEAST_ROWS, LessonPane
 from sockscope.faces.tui.session import Session
 from sockscope.lab.lessons.lesson import Lesson
 from sockscope.lab.lessons.showing import Showing
 from sockscope.lab.lessons.telling import Phase, Telling
-from tests.tui.driving import FakeDriver, dashboard
+from tests.tui.driving import PATIENCE_S, POLL_S, FakeDriver, dashboard
 from tests.tui.test_lessons import in_its_run, lesson, sees
 
 __all__ = ["lesson"]
@@ -58,17 +60,24 @@ async def test_the_list_leads_to_a_room_which_does_not_see_what_is_typed() -> No
 
 async def test_what_is_about_to_begin_is_seen_before_it_has(lesson: Lesson) -> None:
     telling, source = in_its_run(lesson)
-    source.may_start.clear()
     app = SockscopeApp(Session(source, {}, tick_s=None), look=Look(for_room=True), telling=telling)
+    begin, seen = source.start, list[str]()
+
+    async def begin_when_seen() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while "it begins …" not in "".join(seen[-1:]):
+                await asyncio.sleep(POLL_S)
+                seen.append("\n".join(strip.text for strip in app.dashboard._compositor.render_strips()))
+        await begin()
+
+    source.start = begin_when_seen  # type: ignore[method-assign]
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         driver = FakeDriver(app, pilot, source, [])
-        await super(FakeDriver, driver).until(lambda: "it begins …" in driver.screen)
-        assert "◌ STARTING  TCP · protocol · uvloop" in driver.header
-        # Nine rows are the least: what a lesson does not need is for the map and the graphs.
-        assert [app.dashboard.query_one(name).size.height for name in ("#lesson", "#swarm")] == [7, 12]
-        source.may_start.set()
+        assert "◌ STARTING  TCP · protocol · uvloop" in seen[-1]
         await sees(driver, Phase.SEEN)
         assert "◉ RUNNING" in driver.header
+        # What a lesson does not need is for the map and the graphs.
+        assert app.dashboard.query_one("#lesson").outer_size.height == LEAST_ROWS
         await source.stop(0.0)
 
 
