@@ -55,6 +55,27 @@ def test_failures_that_a_fault_does_not_explain_are_not() -> None:
     assert limit_of(under("", lost=100, timeouts=95)).kind is Kind.TIMEOUTS
 
 
+@each(("age_s", "kind"), [(2.2, Kind.INJECTED), (4.0, Kind.TIMEOUTS)])
+def test_what_a_black_hole_swallowed_before_the_window_times_out_in_it(age_s: float, kind: Kind) -> None:
+    found = under("black-hole=1s", transport="tcp", timeouts=95)
+    relay = found.roles[RELAY]
+    passed = Passed(black_holed_at_s=found.time_s - age_s)
+    relay = replace(relay, relay=RelayFigures(down=passed))
+    assert limit_of(replace(found, roles={**found.roles, RELAY: relay})).kind is kind
+
+
+def test_requests_that_a_fault_lets_wait_have_not_failed_yet_and_are_told_as_such() -> None:
+    def waiting(stalled: int) -> Finding:
+        found = under("stall=900ms", transport="tcp", stalled=stalled)
+        swarm = replace(found.main, totals=Totals(requests=100), in_flight=100, service_time=histogram())
+        return limit_of(replace(found, roles={**found.roles, "swarm": swarm}))
+
+    assert waiting(10).kind is Kind.NO_ANSWER
+    found = waiting(100)
+    assert found.kind is Kind.INJECTED
+    assert "100 requests are in flight, and the fault struck 100 times" in found.sentence
+
+
 @each("fault", ["delay=20ms", "jitter=30ms", "rate=1MB/s", "slice=1, slice-gap=1ms", "stall=40ms"])
 def test_what_a_fault_takes_longest_is_told_as_such_whatever_its_kind(fault: str) -> None:
     def late_by(mean_s: float, service_s: float) -> Finding:

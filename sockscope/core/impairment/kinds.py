@@ -103,7 +103,7 @@ _KINDS = (
     _link("slice-gap", _TCP, Quantity.DURATION, 0.002, 0.0001, MAX_FAULT_S,
         "the pieces arrive this far apart",
         modifies="slice"),
-    _link("stall", _TCP, Quantity.DURATION, 0.5, 0.001, MAX_FAULT_S,
+    _link("stall", _TCP, Quantity.DURATION, 0.2, 0.001, MAX_FAULT_S,
         "each connection stands still once for this long, at the first data that comes"),
     _link("reset", _TCP, Quantity.DURATION, 1, 0, MAX_FAULT_S,
         "each connection is reset when it is this old",

@@ -61,7 +61,7 @@ def _passed() -> tuple[Figure, ...]:
     return tuple(
         Figure(f.name, per_request=f.name not in of_a_moment)
         for f in (*fields(Passed), *fields(Impaired))
-        if f.name != "impaired"
+        if f.name not in ("impaired", "black_holed_at_s")
     )
 
 

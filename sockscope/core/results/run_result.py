@@ -184,6 +184,7 @@ def _passed(relay: RoleSnapshot | None, direction: str) -> dict[str, Any] | None
         return None
     passed = asdict(getattr(relay.relay, direction))
     impaired: dict[str, Any] = passed.pop("impaired")
+    del passed["black_holed_at_s"]  # a moment of a clock that nobody else has
     return passed | impaired
 
 

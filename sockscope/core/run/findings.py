@@ -42,7 +42,12 @@ from sockscope.core.run.longest import buffers, elsewhere, latency, server_alone
 from sockscope.core.run.network import delayed_ack, retransmissions
 from sockscope.core.run.no_room import out_of_ports, send_buffer, slow_readers
 from sockscope.core.run.offered import generator, rate_reached
-from sockscope.core.run.on_purpose import injected_delay, injected_failures, injected_refusals
+from sockscope.core.run.on_purpose import (
+    injected_delay,
+    injected_failures,
+    injected_refusals,
+    injected_silence,
+)
 from sockscope.core.run.overdue import dropped, lost, overdue, timeouts, unanswered
 from sockscope.core.run.snapshot import RunState, Snapshot
 from sockscope.core.run.tapped import tapped, unreached
@@ -150,6 +155,7 @@ RULES: tuple[Rule, ...] = (
     Rule("a process that does not answer", (Kind.BLOCKED_LOOP,), silent),
     # Requests fail, or cannot be made.
     Rule("failures made on purpose", (Kind.INJECTED,), injected_failures),
+    Rule("answers kept back on purpose", (Kind.INJECTED,), injected_silence),
     Rule("an executor that is full on purpose", (Kind.INJECTED,), crowded_out),
     Rule("own code that raises", (Kind.OWN_CODE,), raised),
     Rule("connections refused on purpose", (Kind.INJECTED,), injected_refusals),

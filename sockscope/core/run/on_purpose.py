@@ -9,7 +9,7 @@ from sockscope.core.impairment.link import LinkFaults, link_faults
 from sockscope.core.run.evidence import FAILING_RATIO, HALF, RECORDER, TUNING, Finding, Seen, look
 from sockscope.core.run.held_on_purpose import FAULT_COUNTS, faults_in_server, injected, longest_hold_s
 from sockscope.core.run.kinds import Kind
-from sockscope.core.run.overdue import timeouts
+from sockscope.core.run.overdue import overdue, timeouts, unanswered
 from sockscope.core.run.relay import Passed, RelayFigures
 
 RELAY_COUNTS = "counts of the relay"
@@ -44,6 +44,8 @@ def injected_failures(seen: Seen) -> Finding | None:
 def _timed_out(seen: Seen, on: str, told: str) -> Finding | None:
     """Requests time out since what arrives is delayed on purpose, or the server stood still."""
     least_s = HALF * seen.window.tuning.request_timeout_s
+    if _swallowed(seen):
+        return Finding(Kind.INJECTED, f"{on}: {told}, swallowed on purpose")
     delay_s, hold_s = seen.cycle.delay_s, longest_hold_s(seen)
     if delay_s and seen.at_least("delay by faults, both ways", delay_s, "s", least_s, RELAY_COUNTS):
         late = units.format_duration(delay_s)
@@ -52,6 +54,31 @@ def _timed_out(seen: Seen, on: str, told: str) -> Finding | None:
         still = units.format_duration(hold_s)
         return Finding(Kind.INJECTED, f"{told}, since the server stood still for {still}, made on purpose")
     return None
+
+
+def injected_silence(seen: Seen) -> Finding | None:
+    """Requests wait for an answer that faults keep from coming: they have not failed yet."""
+    natural, swarm = look(seen, unanswered)[0] or look(seen, overdue)[0], seen.window.swarm
+    if natural is None or swarm is None or not _on(seen):
+        return None
+    struck, name = _struck(seen), "strokes of faults on the link"
+    if struck and seen.at_least(name, struck, "count", HALF * swarm.in_flight, RELAY_COUNTS):
+        times = units.counted(struck, "time")
+        told = f"{natural.sentence}, and the fault struck {times}, made on purpose"
+        return Finding(Kind.INJECTED, f"{_on(seen)}: {told}")
+    if _swallowed(seen):
+        return Finding(Kind.INJECTED, f"{_on(seen)}: {natural.sentence}, swallowed on purpose")
+    return None
+
+
+def _swallowed(seen: Seen) -> bool:
+    """Tell whether connections were made black holes so lately that what was sent then times out now."""
+    window, relay = seen.window, _passed(seen)
+    newest_s = 0.0 if relay is None else max(relay.up.black_holed_at_s, relay.down.black_holed_at_s)
+    if not newest_s:
+        return False
+    most_s = window.measured_s + (1 + HALF) * window.tuning.request_timeout_s
+    return seen.below("age of the newest black hole", window.time_s - newest_s, "s", most_s, RELAY_COUNTS)
 
 
 def injected_refusals(seen: Seen) -> Finding | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from sockscope.core.histogram import Histogram
 from sockscope.core.impairment.impaired import Impaired
-from sockscope.core.run.adding import Cumulative, Current, Gauge, Nested, listed
+from sockscope.core.run.adding import Cumulative, Current, Gauge, Maximum, Nested, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Passed:
     (EAGAIN, ENOBUFS, ECONNREFUSED), ``dropped`` came to a full receive buffer of the relay, and ``unread``
     were in one when its socket was closed. ``undelivered`` could not be sent any more, for the peer that they
     were for had been forgotten. ``impaired`` is what faults have done; ``half_closed`` and ``black_holed``
-    are connections that they have ended, or swallowed, in this direction; those that they have ``refused``
-    and ``reset`` are counted ``up``.
+    are connections that they have ended, or swallowed, in this direction, the newest of the latter at
+    ``black_holed_at_s`` (monotonic); those that they have ``refused`` and ``reset`` are counted ``up``.
     """
 
     reads: Cumulative[int] = 0
@@ -43,6 +43,7 @@ class Passed:
     reset: Cumulative[int] = 0
     half_closed: Cumulative[int] = 0
     black_holed: Cumulative[int] = 0
+    black_holed_at_s: Maximum[float] = 0.0
     impaired: Nested[Impaired] = field(default_factory=Impaired)
 
     @property

@@ -16,7 +16,7 @@ UP, DOWN = "up", "down"
 _COUNTED = (
     "reads", "bytes_in", "writes", "bytes_out", "datagrams_in", "datagrams_out", "held", "held_bytes",
     "declined", "overflowed", "unsent", "undelivered", "dropped", "unread", "refused", "reset", "half_closed",
-    "black_holed",
+    "black_holed", "black_holed_at_s",
 )  # fmt: skip
 _counts_of = attrgetter(*_COUNTED)
 _MOST_CONNECTIONS = 1 << 40
@@ -44,6 +44,7 @@ class Direction:
         self.declined = self.overflowed = self.unsent = self.undelivered = 0
         self.dropped = self.unread = 0
         self.refused = self.reset = self.half_closed = self.black_holed = 0
+        self.black_holed_at_s = 0.0
         self.faults = NO_FAULTS
         self.impaired = Impaired()
         """What all impairers of this direction count."""

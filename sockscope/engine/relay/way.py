@@ -348,9 +348,10 @@ class Way:
         if fate.half_close_after_s not in (None, before.half_close_after_s):
             schedule.at(since_s + fate.half_close_after_s, partial(self._half_close, fate))
 
-    def _go_dark(self, fate: Fate, _: float) -> None:
+    def _go_dark(self, fate: Fate, due_s: float) -> None:
         if self._fate.black_hole_after_s == fate.black_hole_after_s and not self._splice.closed:
             self._direction.black_holed += not self._is_dark
+            self._direction.black_holed_at_s = due_s
             self._is_dark = True
             self._settle()
 
