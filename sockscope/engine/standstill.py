@@ -56,22 +56,28 @@ class LoopStandstill:
     def __init__(self) -> None:
         self.began_s = self.ended_s = 0.0
         """Monotonic seconds; 0 = never."""
+        self._meant_until_s = 0.0
 
     def hold(self, seconds: float) -> None:
         """Block, as a call on the loop that takes so long."""
-        with self.noted():
+        with self.noted(seconds):
             sleep(seconds)
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note that the loop is blocked meanwhile."""
+    def noted(self, seconds: float) -> Iterator[None]:
+        """Note that the loop is blocked meanwhile, for so long if the process is not stopped beyond that."""
         self.began_s = perf_counter()
+        self._meant_until_s = self.began_s + seconds
         yield
         self.ended_s = perf_counter()
 
     def within_s(self, since_s: float, until_s: float) -> float:
         """Return how much of the last standstill, which is over, lies between two moments."""
         return max(0.0, min(until_s, self.ended_s) - max(since_s, self.began_s))
+
+    def meant_within_s(self, since_s: float, until_s: float) -> float:
+        """Return how much of the last standstill, as it was meant, lies between two moments."""
+        return max(0.0, min(until_s, self._meant_until_s) - max(since_s, self.began_s))
 
 
 LOOP_STANDSTILL = LoopStandstill()

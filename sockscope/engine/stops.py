@@ -11,6 +11,8 @@ import signal
 from collections.abc import Callable
 from time import perf_counter
 
+from sockscope.engine.standstill import LOOP_STANDSTILL
+
 STEP_S = 0.01
 """How often somebody looks while traffic goes on: so much of a stop is not known, and left out of it."""
 IDLE_STEP_S = 0.2
@@ -29,19 +31,24 @@ class Stops:
 
     def __init__(self) -> None:
         self.listeners: set[Callable[[float], object]] = set()
-        self._is_continued = False
-        self._looked_s = self._step_s = 0.0
+        self.is_continued = False
+        """Whether the process goes on after a stop that nobody has looked at yet."""
+        self._continued_s = self._looked_s = self._step_s = 0.0
 
     def continued(self, *_: object) -> None:
         """Take note that the process goes on; for a handler of signals."""
-        self._is_continued = True
+        self.is_continued, self._continued_s = True, perf_counter()
 
     def look(self, step_s: float = STEP_S) -> None:
-        """Look whether the process was stopped since the last look; the next comes within ``step_s``."""
+        """Look whether the process was stopped since the last look; the next comes within ``step_s``.
+
+        Time for which a stalled server has held up this loop is none of it: that would have passed anyway.
+        """
         now_s = perf_counter()
-        if self._is_continued:
-            self._is_continued = False
-            lasted_s = now_s - self._looked_s - self._step_s
+        if self.is_continued:
+            self.is_continued = False
+            since_s, until_s = self._looked_s + self._step_s, self._continued_s
+            lasted_s = until_s - since_s - LOOP_STANDSTILL.meant_within_s(since_s, until_s)
             if self._looked_s and lasted_s >= SHORTEST_S:
                 for listener in list(self.listeners):
                     listener(lasted_s)

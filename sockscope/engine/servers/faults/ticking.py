@@ -66,7 +66,7 @@ class BlockedLoop:
 
     def _block(self) -> None:
         seconds, began_s = self._seconds, perf_counter()
-        with LOOP_STANDSTILL.noted():
+        with LOOP_STANDSTILL.noted(seconds):
             injected_block(seconds)
         took_s = perf_counter() - began_s
         self._counts.add("blocks")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from sockscope.core.arrivals import Poisson, Schedule, Turn, Uniform
 from sockscope.core.events import CloseReason
 from sockscope.engine.standstill import LOOP_STANDSTILL
+from sockscope.engine.stops import STOPS
 from sockscope.engine.swarm.client import FREE, IN_FLIGHT, WAITING, ClientState
 from sockscope.engine.swarm.pacing.closed import IDLE
 from sockscope.engine.swarm.pacing.paced import Paced
@@ -185,7 +186,7 @@ class Arrivals:
         self._queue: deque[float] = deque()
         # Those that have room, or have had it when they were offered.
         self._free: OrderedDict[OpenLoop, None] = OrderedDict()
-        self._alarm = Alarm(swarm.loop, self._tick)
+        self._alarm = Alarm(swarm.loop, self._wake)
         # Whether requests are being sent, from which connections may be offered.
         self._sending = False
         # Requests that may go out until the loop has made a turn, whoever has them sent.
@@ -280,7 +281,12 @@ class Arrivals:
             return
         if self._queue:
             self.serve()
-        elif self._left and self._schedule is not None and self._schedule.next_s <= self._now_s():
+        elif (
+            self._left
+            and self._schedule is not None
+            and self._schedule.next_s <= self._now_s()
+            and not STOPS.is_continued
+        ):
             # The timer is late, or its turn has not come: the loop is busy with answers.
             self._tick()
 
@@ -305,6 +311,12 @@ class Arrivals:
             delay_s = self._schedule.next_s - self._now_s()
             # What is due already was too much for a turn of the loop.
             self._alarm.set(max(delay_s, TICK_S) if delay_s > 0 else 0.0)
+
+    def _wake(self) -> None:
+        """It is time, unless this process was stopped: then no time has passed."""
+        if STOPS.is_continued:
+            STOPS.look()
+        self._tick()
 
     def _tick(self) -> None:
         """Send what is due by now, or queue it up; wake up again for the next."""
