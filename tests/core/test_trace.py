@@ -6,10 +6,11 @@ import pytest
 from sockscope.core.events import Event, EventKind
 from sockscope.core.histogram import lower_edge_s, upper_edge_s
 from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.run import trace as trace_module
 from sockscope.core.run.changes import GAP_S
 from sockscope.core.run.latency_slices import band_edge_s
 from sockscope.core.run.snapshot import Snapshot
-from sockscope.core.run.trace import POINTS, Trace
+from sockscope.core.run.trace import Trace
 from tests.core.runs import both, child
 
 TICK_S = 0.2
@@ -62,12 +63,13 @@ def test_a_silence_is_a_gap() -> None:
     assert math.isnan(trace.series["requests_per_s"].values[-1])
 
 
-def test_memory_is_bounded() -> None:
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace_module, "POINTS", 300)
     trace = Trace()
-    for step in range(POINTS + 50):
+    for step in range(350):
         trace.absorb(change_at(step * TICK_S, step))
-    assert all(len(series.times) <= POINTS for series in trace.series.values())
-    assert len(trace.service_time) <= POINTS
+    assert max(len(series.times) for series in trace.series.values()) == 300
+    assert len(trace.service_time) <= 300
     assert len(trace.changes) <= 100
     assert len(trace.markers) <= 200
 

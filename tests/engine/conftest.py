@@ -7,7 +7,9 @@ import contextlib
 import gc
 import os
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -68,14 +70,20 @@ async def nothing_is_left() -> AsyncIterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out a second loop where it makes no difference: models in threads of their own leave it alone."""
-    items[:] = [item for item in items if not _says_it_again(item)]
+    """Leave out a second loop where it makes no difference, and on it what only combines what it has met."""
+    met: dict[tuple[Path, str], set[tuple[str, str]]] = defaultdict(set)
+    items[:] = [item for item in items if not _says_it_again(item, met[item.path, item.name.split("[")[0]])]
 
 
-def _says_it_again(item: pytest.Item) -> bool:
-    callspec = getattr(item, "callspec", None)
-    if callspec is None:
+def _says_it_again(item: pytest.Item, met: set[tuple[str, str]]) -> bool:
+    params: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    if loop_factory("asyncio") not in params.values():
         return False
-    model = callspec.params.get("model")
-    on_stdlib_loop = loop_factory("asyncio") in callspec.params.values()
-    return isinstance(model, ServerModel) and model.threaded and on_stdlib_loop
+    model = params.get("model")
+    if isinstance(model, ServerModel) and model.threaded:
+        return True  # it has threads of its own, and leaves the loop alone
+    values = {(name, repr(value)) for name, value in params.items()}
+    if values <= met:
+        return True
+    met |= values
+    return False

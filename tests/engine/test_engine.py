@@ -433,7 +433,7 @@ async def test_an_exception_in_a_callback_ends_the_run_as_failed() -> None:
 @pytest.mark.parametrize("client", ["selector", "protocol", "streams"])
 async def test_a_run_that_is_stopped_while_a_client_connects_can_still_be_read(client: str) -> None:
     """Whatever turn of the loop it is: a transport may be about to be made of the socket, or just made."""
-    for turns in range(10):
+    for turns in range(6):
         engine = Engine(experiment(clients=1, client=client))
         await engine.start()
         await answered(engine)

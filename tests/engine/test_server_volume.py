@@ -31,7 +31,7 @@ from tests.engine.test_server_conformance import (
 from tests.engine.test_server_models import out_of_the_way
 from tests.waiting import until
 
-CLIENTS = 500
+CLIENTS = 200
 CLIENTS_IN_TURN = 100
 """Clients of a model that serves one at a time."""
 TRANSFER_BYTES = int(os.environ.get("SOCKSCOPE_TEST_TRANSFER_BYTES", str(2 << 20)))
