@@ -32,7 +32,10 @@ _LENGTH = struct.Struct("!I")
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The first message to a child: what is run, which roles it hosts, and where modules are found."""
+    """The first message to a child: what is run, which roles it hosts, and where modules are found.
+
+    Without a ``path`` they are found where the child finds them by itself.
+    """
 
     experiment: Experiment
     roles: tuple[str, ...]

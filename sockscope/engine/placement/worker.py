@@ -216,7 +216,8 @@ def main(descriptor: int) -> None:
         setup = unpacked(receive(sock))
         if not isinstance(setup, Setup):
             raise EngineError(f"a child process begins with a Setup, not with a {type(setup).__name__}")
-        sys.path[:] = setup.path
+        if setup.path:
+            sys.path[:] = setup.path
         if setup.experiment.allocator == "calm":
             calm_allocator()
         sock.setblocking(False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +13,6 @@ from sockscope.core import units
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.snapshot import STOPPED, Cursors, ProcessUse
 from sockscope.core.run.tasks import Cancelled
-from sockscope.engine.loops import attach
 from sockscope.engine.placement.channel import (
     Answer,
     Call,
@@ -29,12 +27,8 @@ from sockscope.engine.placement.channel import (
     Setup,
     Trouble,
 )
-from sockscope.engine.placement.hosts.child_process import (
-    ChildProcess,
-    environment_of,
-    how_it_ended,
-    stated_environment,
-)
+from sockscope.engine.placement.hosts.carrier import CarrierFactory
+from sockscope.engine.placement.hosts.child_process import ChildProcess
 from sockscope.engine.placement.hosts.host import (
     ANSWER_S,
     RUNNING,
@@ -58,7 +52,7 @@ END_S = 2.0
 
 
 class ChildHost:
-    """Hosts roles in a child process of its own."""
+    """Hosts roles in a process of its own: a child of this one, unless another ``carrier`` is given."""
 
     clock_offset_s = 0.0  # the monotonic clock is one for all processes of a machine
 
@@ -69,6 +63,7 @@ class ChildHost:
         index: int,
         on_trouble: TroubleHandler,
         on_death: DeathHandler,
+        carrier: CarrierFactory = ChildProcess,
     ) -> None:
         self._roles = roles
         self.name = title_of(roles, index)
@@ -76,8 +71,7 @@ class ChildHost:
         self._on_trouble = on_trouble
         self._on_death = on_death
         self._loop = asyncio.get_running_loop()
-        self._environment = environment_of(experiment.allocator)
-        self._process = ChildProcess(self.name, self._environment, self._exited)
+        self._process = carrier(self.name, experiment.allocator, self._exited, self._expects)
         self._channel = Channel(self._received, self._channel_ended)
         self._kill_timer: asyncio.TimerHandle | None = None
         self._state = "starting"
@@ -110,9 +104,8 @@ class ChildHost:
 
     async def start(self) -> None:
         """Start the process; its first answer is not waited for here."""
-        sock = await self._process.start()
-        await attach(sock, self._channel)
-        self._channel.send(Setup(self._experiment, self._roles, tuple(sys.path)))
+        await self._process.start(self._channel)
+        self._channel.send(Setup(self._experiment, self._roles, self._process.path))
 
     def local(self, role: str) -> Role | None:
         """Return None: it runs elsewhere."""
@@ -139,13 +132,13 @@ class ChildHost:
         """End the process at once."""
         self._process.kill()
 
-    def _exited(self, code: int) -> None:
+    def _exited(self, how: str) -> None:
         """Fail the calls that still wait; report the end if it was not asked for."""
         if self._kill_timer is not None:
             self._kill_timer.cancel()
         self._stop_polling()
         expected = self._ending and not self._broken
-        self._state = "ended" if expected else self._broken or how_it_ended(code)
+        self._state = "ended" if expected else self._broken or how
         error = EngineError(self.outcome)
         for waiting in [*self._waiting.values(), *([self._fresh] if self._fresh else [])]:
             if not waiting.done():
@@ -194,6 +187,10 @@ class ChildHost:
             ) from None
         finally:
             self._waiting.pop(number, None)
+
+    def _expects(self) -> bool:
+        """Tell whether an answer or a report is awaited."""
+        return self._fresh is not None or any(not answer.done() for answer in self._waiting.values())
 
     def tell(self, role: str, method: str, *arguments: Any) -> None:
         """Call a method of a role that returns nothing.
@@ -340,7 +337,7 @@ class ChildHost:
             roles=self._roles,
             resources=self._report.resources,
             loop_name=self._experiment.loop,
-            environment=stated_environment(self._experiment.allocator, self._environment),
+            environment=self._process.environment,
             state=state,
             alive=self.alive or self._state == "ended",
             silent_s=silent_s,

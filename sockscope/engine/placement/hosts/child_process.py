@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 import sockscope
+from sockscope.engine.loops import attach
 from sockscope.engine.process_tree import end_descendants
 from sockscope.engine.sampler import reading
 from sockscope.errors import EngineError
@@ -42,17 +43,28 @@ def stated_environment(allocator: str, environ: Mapping[str, str]) -> dict[str, 
 
 
 class ChildProcess:
-    """One process that runs :data:`WORKER`, in a session of its own.
+    """One process that runs :data:`WORKER`, or another ``module``, in a session of its own.
 
     Its standard input is a pipe that nobody writes to: it ends when this process ends, however that
-    happens, and the child with it. ``on_exit(code)`` is called once, when the process has ended.
+    happens, and the child with it. ``on_exit`` is called once, when the process has ended, with what became
+    of it; whether an answer is expected is of no use here.
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str], on_exit: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        allocator: str,
+        on_exit: Callable[[str], None],
+        expects: Callable[[], bool] | None = None,
+        module: str = WORKER,
+    ) -> None:
         self.name = name
         self.pid = 0
         self.alive = False
-        self._environment = environment
+        self.path = tuple(sys.path)
+        self._module = module
+        self._environment = environment_of(allocator)
+        self.environment = stated_environment(allocator, self._environment)
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._process: asyncio.subprocess.Process | None = None
@@ -61,8 +73,8 @@ class ChildProcess:
         self._stderr_fd = -1
         self._stderr = b""
 
-    async def start(self) -> socket.socket:
-        """Start the process and return our end of the socket pair with it; it is not waited for here.
+    async def start(self, channel: asyncio.Protocol) -> None:
+        """Start the process, with ``channel`` at our end of a socket pair; it is not waited for here.
 
         Raises EngineError when it cannot be started.
         """
@@ -78,7 +90,7 @@ class ChildProcess:
         self._loop.add_reader(self._stderr_fd, self._read_stderr)
         self._watcher = self._loop.create_task(self._watch())
         ours.setblocking(False)
-        return ours
+        await attach(ours, channel)
 
     async def _spawn(self) -> socket.socket:
         """Start the process and return our end of the pair; raises OSError."""
@@ -91,7 +103,7 @@ class ChildProcess:
             self._stderr_fd, stderr = os.pipe()
             theirs.callback(os.close, stderr)
             self._process = await asyncio.create_subprocess_exec(
-                *_command(given.fileno(), self.name),
+                *_command(self._module, given.fileno(), self.name),
                 stdin=stdin,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=stderr,
@@ -133,7 +145,7 @@ class ChildProcess:
         self._read_stderr()
         self.alive = False
         self._close()
-        self._on_exit(code)
+        self._on_exit(how_it_ended(code))
 
     def _close(self) -> None:
         if self._stderr_fd >= 0:
@@ -174,9 +186,9 @@ def how_it_ended(code: int) -> str:
         return f"was killed (signal {-code})"
 
 
-def _command(descriptor: int, name: str) -> list[str]:
+def _command(module: str, descriptor: int, name: str) -> list[str]:
     # Found without the current directory in the path, where any file could hide a module of the library;
     # unless it is from there that this package itself was imported.
     root = Path(sockscope.__file__).parents[1]
     safe = [] if root == Path.cwd() else ["-P"]
-    return [sys.executable, *safe, "-m", WORKER, str(descriptor), name]
+    return [sys.executable, *safe, "-m", module, str(descriptor), name]

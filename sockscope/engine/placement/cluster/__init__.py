@@ -1,0 +1,1 @@
+"""Roles on the workers of a dask.distributed cluster, each in a child process of its worker."""
