@@ -21,7 +21,9 @@ from sockscope.core.addresses import (
     why_not_one_machine,
 )
 from sockscope.core.config.arguments import read_arguments
+from sockscope.core.config.cluster import local_workers, parse_cluster
 from sockscope.core.config.faults import (
+    cluster_faults,
     dialogue_faults,
     own_server_faults,
     placed_faults,
@@ -124,6 +126,12 @@ class Experiment:
         "how long the loop or the threads of the server stand still then, and at the key k of the dashboard",
         low=0.001, high=MAX_STALL_S, smallest_step=0.001,
         role=SERVER, subject=Subject.WORKLOAD, varied=False, flag=Flag(in_race=False))  # fmt: skip
+    cluster: str = declared("", "cluster", "cluster", Kind.TEXT,
+        "workers for --place cluster (dask.distributed): local:N for N of them in processes of this machine, "
+        "or the address of a scheduler here, such as tcp://127.0.0.1:8786; the first worker serves",
+        subject=Subject.PLACEMENT, varied=False, reads=parse_cluster,
+        flag=Flag(metavar="local:N|ADDRESS", in_race=False, only_typed=lambda text: not _is_local(str(text))),
+        )  # fmt: skip
     backlog: int = declared(4_096, "backlog", "backlog", Kind.COUNT,
         "connections the kernel may queue until they are accepted", low=1, high=65_535,
         role=SERVER, transport="tcp", of_tap=True, subject=Subject.SETUP)  # fmt: skip
@@ -261,6 +269,7 @@ class Experiment:
         if self.role != "swarm" and faulty.isdisjoint({*OWN, "handler_arg"}):
             yield from own_server_faults(self)
         yield from tls_faults(self)
+        yield from cluster_faults(self)
         if "fault" not in faulty:
             yield from placed_faults(self)
         if self.duration_s and self.stall_at_s >= self.duration_s and self.role != "swarm":
@@ -480,6 +489,14 @@ def _leads_out(text: str) -> bool:
         return any(_is_open(lead.listen[0]) for lead in leads_of(text))
     except ValueError:
         return False  # a fault that is told elsewhere
+
+
+def _is_local(cluster: str) -> bool:
+    """Tell whether a cluster is one that is brought up here, or cannot be read."""
+    try:
+        return bool(local_workers(cluster))
+    except ValueError:
+        return True  # a fault that is told elsewhere
 
 
 def _is_open(host: str) -> bool:

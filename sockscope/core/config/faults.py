@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.fields import spec_of
 from sockscope.core.config.models import CLIENT_MODELS, SERVER_MODELS, SERVERS_OF, server_model
 from sockscope.core.config.reference import parse_reference
@@ -128,6 +129,19 @@ def _model_faults(tuning: Tuning) -> Iterator[FieldFault]:
             "server_permits", tuning.server_permits,
             f"is less than one for each of {tuning.server_processes} server processes",
         )  # fmt: skip
+
+
+def cluster_faults(experiment: Experiment) -> Iterator[FieldFault]:
+    """Yield what keeps the roles from running on a cluster."""
+    tuning = experiment.tuning
+    if tuning.place != CLUSTER:
+        return
+    if not experiment.cluster:
+        why = "needs a cluster, which run, swarm and serve take by --cluster: local:2, for two workers here"
+        yield FieldFault("place", CLUSTER, why)
+    for key in ("server_processes", "swarm_processes"):
+        if (processes := experiment.value(key)) != 1:
+            yield FieldFault(key, processes, "means nothing on a cluster: a role has one process per worker")
 
 
 def placed_faults(experiment: Experiment) -> Iterator[FieldFault]:

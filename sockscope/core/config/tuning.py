@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.faults import (
     tuning_faults,
 )
@@ -145,7 +146,8 @@ class Tuning:
         role=SWARM, transport="tcp", subject=Subject.SETUP, divided=True, knob=Knob(190))  # fmt: skip
     place: str = declared("loop", "place", "place", Kind.CHOICE,
         "where the roles run: both on this loop, both in one child process, the server in a child, "
-        "or each in a child of its own", choices=("loop", "child", "server", "apart"),
+        "each in a child of its own, or on the workers of a cluster",
+        choices=("loop", "child", "server", "apart", CLUSTER),
         subject=Subject.PLACEMENT, new_sockets=True, knob=Knob(50))  # fmt: skip
     server_processes: int = declared(1, "server_processes", "servers", Kind.COUNT,
         "server processes that share the port (SO_REUSEPORT); more than one implies place apart",
@@ -181,8 +183,9 @@ class Tuning:
 
     @property
     def layout(self) -> str:
-        """Where the roles really run: several processes of a role are always ``apart``."""
-        return "apart" if max(self.server_processes, self.swarm_processes) > 1 else self.place
+        """Where the roles really run: several processes of a role on this machine are always ``apart``."""
+        several = max(self.server_processes, self.swarm_processes) > 1
+        return "apart" if several and self.place != CLUSTER else self.place
 
     @property
     def connections(self) -> int:

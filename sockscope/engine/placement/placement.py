@@ -9,6 +9,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from sockscope.core.addresses import Address
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.division import busy_processes
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tls import Certificate
@@ -18,6 +19,8 @@ from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import Capture, Cursors, ProcessUse, RoleSnapshot
 from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.engine.addresses import aim
+from sockscope.engine.placement.cluster.cluster import Cluster
+from sockscope.engine.placement.cluster.joining import joined
 from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
 from sockscope.engine.placement.layout import HERE, Place, place_of
@@ -44,6 +47,7 @@ class Placement:
         self._lens = False
         self._code = 0
         self._winding_up: set[asyncio.Task[None]] = set()
+        self._cluster: Cluster | None = None
         self.certificate = certificate
         """The throw-away certificate of the server that the run has or aims at, once there is one."""
         self.address: Address = ("", 0)
@@ -95,13 +99,14 @@ class Placement:
         Raises EngineError or ListenError; nothing is left behind then.
         """
         self._certify(tuning)
-        places = {kind.name: place_of(kind, tuning) for kind in kinds_in(self._experiment, tuning)}
-        roles = await self._build(places)
-        self._roles = {kind.name: PlacedRole(kind) for kind in ROLE_KINDS.values()}
-        for name, role in roles.items():
-            self._roles[name].take(role, places[name])
+        await self._join(tuning)
         previous = address
         try:
+            places = {kind.name: self._place_of(kind, tuning) for kind in kinds_in(self._experiment, tuning)}
+            roles = await self._build(places)
+            self._roles = {kind.name: PlacedRole(kind) for kind in ROLE_KINDS.values()}
+            for name, role in roles.items():
+                self._roles[name].take(role, places[name])
             for placed in self._present():
                 self.began_s = perf_counter()
                 aim_at = _address_for(placed.kind, address, previous)
@@ -124,9 +129,10 @@ class Placement:
         Raises EngineError or ListenError; everything is as before then.
         """
         self._certify(tuning)
+        await self._join(tuning)
         wanted = {kind.name for kind in kinds_in(self._experiment, tuning)}
         places = {
-            name: place_of(placed.kind, tuning)
+            name: self._place_of(placed.kind, tuning)
             for name, placed in self._roles.items()
             if name in wanted and self._must_move(placed, tuning)
         }
@@ -156,13 +162,21 @@ class Placement:
             self._code = number
         return next((f"edited {files}" for files in edited if files), "")
 
+    async def _join(self, tuning: Tuning) -> None:
+        """Reach the cluster if roles are to run on it and that is still to be done; raises EngineError."""
+        if tuning.layout == CLUSTER and self._cluster is None:
+            self._cluster = await joined(self._experiment.cluster)
+
+    def _place_of(self, kind: RoleKind, tuning: Tuning) -> Place:
+        return place_of(kind, tuning, self._cluster)
+
     def _certify(self, tuning: Tuning) -> None:
         """Make a certificate for the server if it is to speak TLS and has none; raises ConfigError."""
         if tuning.tls and self.certificate is None:
             self.certificate = certificate_for(self._experiment)
 
     def _must_move(self, placed: PlacedRole, tuning: Tuning) -> bool:
-        if placed.place != place_of(placed.kind, tuning) or not placed.intact:
+        if placed.place != self._place_of(placed.kind, tuning) or not placed.intact:
             return True  # or it comes only now
         if not placed.kind.generates or not self._requests:
             return False
@@ -244,6 +258,8 @@ class Placement:
                 await placed.role.stop(grace_s)
             for role in list(placed.retiring):
                 await placed.retire(role, 0.0, CloseReason.STOPPED)
+        if self._cluster is not None:
+            await self._cluster.leave()
 
     def pause(self, paused: bool) -> None:
         """Stop making requests, or go on."""

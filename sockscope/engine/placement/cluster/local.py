@@ -1,8 +1,8 @@
 """A cluster of this machine alone: what the process runs that holds its scheduler and its workers.
 
-Started as ``python -m sockscope.engine.placement.cluster.local WORKERS``, it writes the address of the
-scheduler to its standard output, one line, and ends when its standard input does: with the process that
-holds the other end, however that ends. Terminals do not reach it where it is in a session of its own.
+Started as ``python -m sockscope.engine.placement.cluster.local DESCRIPTOR local:N``, it writes the address of
+the scheduler to the socket of that descriptor, one line, and ends when the other end is closed: by whoever
+holds that, however he ends. Terminals do not reach it: it is in a session of its own.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import sys
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from distributed import LocalCluster
 
+from sockscope.core.config.cluster import local_workers
 from sockscope.engine.placement.cluster.quiet import quiet_dask
 from sockscope.engine.process_tree import end_descendants
 
 
-async def _serve(workers: int, directory: str) -> None:
+async def _serve(asked_by: socket.socket, workers: int, directory: str) -> None:
     cluster: Any = await LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -37,22 +39,25 @@ async def _serve(workers: int, directory: str) -> None:
     for nanny in cluster.workers.values():
         # A worker that was lost is lost: another in its place would be one that nobody has asked for.
         nanny.auto_restart = False
-    print(cluster.scheduler_address, flush=True)
+    asked_by.sendall(f"{cluster.scheduler_address}\n".encode())
     loop, let_go = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(0, let_go.set)
+    loop.add_reader(asked_by, let_go.set)
     await let_go.wait()
 
 
-def main(workers: int) -> None:
-    """Hold a cluster of so many workers until the standard input ends."""
+def main(descriptor: int, named: str) -> None:
+    """Hold a cluster of this name until the other end of the socket is closed."""
     quiet_dask()
-    with TemporaryDirectory(prefix="sockscope-cluster-") as directory:
+    with (
+        socket.socket(fileno=descriptor) as asked_by,
+        TemporaryDirectory(prefix="sockscope-cluster-") as directory,
+    ):
         loop = asyncio.new_event_loop()
-        loop.run_until_complete(_serve(workers, directory))
+        loop.run_until_complete(_serve(asked_by, local_workers(named), directory))
         # What the workers had to do was stopped before; nobody waits for their farewells.
         end_descendants()
     os._exit(0)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

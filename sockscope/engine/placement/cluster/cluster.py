@@ -1,0 +1,29 @@
+"""What a placement needs of a cluster, which it gets without loading dask."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from sockscope.engine.placement.cluster.actor import Begun
+
+
+class Cluster(Protocol):
+    """What a placement needs of a cluster."""
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The addresses of its workers; the first one serves."""
+        ...
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Where children on them are to find modules."""
+        ...
+
+    async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
+        """Start a child on a worker; return its actor and what was begun. Raises EngineError."""
+        ...
+
+    async def leave(self) -> None:
+        """Let go of it; one that was brought up here ends."""
+        ...

@@ -1,0 +1,135 @@
+"""The cluster whose workers a run uses: reached for as long as the run, or held for it on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import Any
+
+from distributed import Client
+
+from sockscope.core.config.cluster import local_workers
+from sockscope.engine.placement.cluster.actor import Begun, ChildActor
+from sockscope.engine.placement.cluster.quiet import quiet_dask
+from sockscope.engine.placement.hosts.child_process import ChildProcess
+from sockscope.engine.placement.hosts.host import START_S
+from sockscope.errors import EngineError
+
+LOCAL = "sockscope.engine.placement.cluster.local"
+"""The module that a process runs which holds a cluster of this machine alone."""
+LOCAL_START_S = 60.0
+"""How long such a cluster may take to come up: each of its workers is an interpreter of its own."""
+REACH_S = 10.0
+"""How long it may take to reach the scheduler of a cluster that is there."""
+LEAVE_S = 2.0
+"""How long taking leave of the scheduler may take."""
+
+
+class _Holding(asyncio.Protocol):
+    """Our end of the socket to the process that holds a local cluster: it says one line, and is let go of."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.BaseTransport | None = None
+        self.line: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._heard = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._heard += data
+        if b"\n" in self._heard and not self.line.done():
+            self.line.set_result(self._heard.decode("ascii", "replace").strip())
+
+
+class DaskCluster:
+    """One cluster: its workers, and the actors that are placed on them.
+
+    ``address`` is that of a scheduler (``tcp://127.0.0.1:8786``), or ``local:N`` for one of N workers that is
+    held here until :meth:`leave`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.workers: tuple[str, ...] = ()
+        """Addresses of the workers, in the order in which they came."""
+        self.path: tuple[str, ...] = tuple(sys.path)
+        """Where children on the workers are to find modules: on this machine, where we do."""
+        self._address = address
+        self._process: ChildProcess | None = None
+        self._holding: _Holding | None = None
+        self._client: Any = None
+
+    async def join(self) -> None:
+        """Reach it, and bring it up before if it is one of this machine; raises EngineError."""
+        try:
+            wanted = local_workers(self._address)
+            scheduler = await self._bring_up(wanted) if wanted else self._address
+            await self._reach(scheduler, wanted or 1)
+        except BaseException:
+            await self.leave()
+            raise
+
+    async def _bring_up(self, workers: int) -> str:
+        told = self._holding = _Holding()
+
+        def ended(how: str) -> None:
+            if not told.line.done():
+                told.line.set_exception(EngineError(f"the process of the cluster {how}"))
+
+        self._process = ChildProcess(self._address, "default", ended, module=LOCAL)
+        await self._process.start(told)
+        try:
+            async with asyncio.timeout(LOCAL_START_S):
+                return await told.line
+        except TimeoutError:
+            raise EngineError(f"{workers} workers have not come up within {LOCAL_START_S:g} s") from None
+        except EngineError as error:
+            line = self._process.last_line
+            raise EngineError(f"{error}: {line}" if line else str(error)) from None
+
+    async def _reach(self, scheduler: str, workers: int) -> None:
+        quiet_dask()
+        logging.getLogger("distributed").handlers = [logging.NullHandler()]
+        try:
+            self._client = await Client(
+                scheduler, asynchronous=True, direct_to_workers=True, set_as_default=False, timeout=REACH_S
+            )
+            await self._client.wait_for_workers(workers, timeout=REACH_S)
+        except (OSError, TimeoutError):
+            raise EngineError(f"no cluster with workers answers at {scheduler}") from None
+        info = self._client.scheduler_info(n_workers=-1)
+        self.workers = tuple(info["workers"])
+
+    async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
+        """Start a child on a worker; return its actor and what was begun. Raises EngineError."""
+        try:
+            async with asyncio.timeout(START_S):
+                with self._client.as_current():
+                    actor = await self._client.submit(
+                        ChildActor, actor=True, workers=[worker], allow_other_workers=False, pure=False
+                    )
+                    return actor, await actor.begin(name, allocator)
+        except TimeoutError:
+            raise EngineError(f"the worker {worker} has not begun within {START_S:g} s") from None
+        except OSError as error:
+            raise EngineError(f"the worker {worker} does not answer: {error}") from None
+
+    async def leave(self) -> None:
+        """Let go of it; one of this machine ends."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            try:
+                async with asyncio.timeout(LEAVE_S):
+                    await client.close(timeout=LEAVE_S / 2)
+            except (OSError, TimeoutError):
+                pass  # it is gone
+        if self._process is not None:
+            process, self._process = self._process, None
+            if self._holding is not None and self._holding.transport is not None:
+                self._holding.transport.close()
+            try:
+                await process.wait(LEAVE_S)
+            finally:
+                process.kill()
+                await process.wait()

@@ -1,0 +1,38 @@
+"""Hosts on the workers of a cluster: which workers a role gets, and a child process on each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from sockscope.core.config.experiment import Experiment
+from sockscope.engine.placement.cluster.cluster import Cluster
+from sockscope.engine.placement.cluster.worker_process import WorkerProcess
+from sockscope.engine.placement.hosts.child import ChildHost
+from sockscope.engine.placement.hosts.host import DeathHandler, Host, TroubleHandler
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHosts:
+    """Makes the hosts of a role, number i of them on number i of ``workers``: a ``HostFactory``."""
+
+    cluster: Cluster
+    workers: tuple[str, ...]
+
+    def __call__(
+        self,
+        experiment: Experiment,
+        roles: tuple[str, ...],
+        index: int,
+        on_trouble: TroubleHandler,
+        on_death: DeathHandler,
+    ) -> Host:
+        """Return a host that is yet to be started."""
+        carrier = partial(WorkerProcess, self.cluster, self.workers[index])
+        return ChildHost(experiment, roles, index, on_trouble, on_death, carrier)
+
+
+def hosts_on(cluster: Cluster, *, generates: bool) -> WorkerHosts:
+    """Return the hosts of a role: who makes requests has every worker but the first, if there are more."""
+    first, rest = cluster.workers[:1], cluster.workers[1:]
+    return WorkerHosts(cluster, (rest or first) if generates else first)

@@ -1,0 +1,21 @@
+"""Reaching a cluster, which loads dask: nothing else does."""
+
+from __future__ import annotations
+
+from sockscope.engine.placement.cluster.cluster import Cluster
+from sockscope.errors import EngineError
+
+
+async def joined(address: str) -> Cluster:
+    """Return the cluster of this address, reached; raise EngineError where that cannot be."""
+    try:
+        from sockscope.engine.placement.cluster.dask_cluster import DaskCluster
+    except ImportError as error:
+        if error.name not in ("dask", "distributed"):
+            raise
+        raise EngineError(
+            "a cluster needs dask.distributed, which is not installed: pip install 'sockscope[cluster]'"
+        ) from None
+    cluster = DaskCluster(address)
+    await cluster.join()
+    return cluster

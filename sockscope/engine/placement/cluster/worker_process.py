@@ -1,0 +1,195 @@
+"""The engine's end of a child process on a worker of the cluster: what carries the channel there and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from sockscope.engine.placement.cluster.actor import Exchanged
+from sockscope.engine.placement.cluster.cluster import Cluster
+
+WAIT_S = 1.0
+"""How long an exchange waits for what the child has to say, while an answer is expected."""
+IDLE_S = 0.2
+"""How often the child is listened to while nothing is expected of it."""
+MOST_UNDER_WAY = 4
+"""Exchanges that may be under way at once: one that waits, those that let it go."""
+KILL_S = 2.0
+"""How long a worker may take to end a child; then it is taken for lost."""
+
+
+class WorkerProcess:
+    """A :class:`~sockscope.engine.placement.hosts.carrier.Carrier` whose process is a child of a worker.
+
+    Nothing is sent that was not asked for: the bytes of the channel travel in exchanges, one at each tick in
+    which a report is requested, and none while nothing is said but one each :data:`IDLE_S`.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        worker: str,
+        name: str,
+        allocator: str,
+        on_exit: Callable[[str], None],
+        expects: Callable[[], bool],
+    ) -> None:
+        self.name = name
+        self.pid = 0
+        self.alive = False
+        self.stopped = False  # not told from a loop that is held up
+        self.last_line = ""
+        self.environment: Mapping[str, str] = {}
+        self.path: tuple[str, ...] = cluster.path
+        self._cluster = cluster
+        self._worker = worker
+        self._allocator = allocator
+        self._on_exit = on_exit
+        self._expects = expects
+        self._loop = asyncio.get_running_loop()
+        self._actor: Any = None
+        self._channel: asyncio.Protocol | None = None
+        self._out = bytearray()
+        self._closes = False
+        self._is_due = False
+        self._number = self._fetched = self._under_way = 0
+        self._early: dict[int, Exchanged] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
+
+    async def start(self, channel: asyncio.Protocol) -> None:
+        """Let the worker start the process; raise EngineError when it cannot."""
+        self._actor, begun = await self._cluster.begin(self._worker, self.name, self._allocator)
+        self.pid, self.environment, self.alive = begun.pid, begun.environment, True
+        self._channel = channel
+        channel.connection_made(_Transport(self))
+
+    async def wait(self, within_s: float | None = None) -> None:
+        """Return when the process has ended, after ``within_s`` at the latest."""
+        if self._actor is None:
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                await self._ended.wait()
+        except TimeoutError:
+            return
+
+    def kill(self) -> None:
+        """Let the worker end the process at once; one that does not answer is lost with it."""
+        if self.alive:
+            self._run(self._kill())
+
+    async def _kill(self) -> None:
+        actor = self._actor
+        try:
+            async with asyncio.timeout(KILL_S):
+                await actor.kill()
+                await self._ended.wait()
+        except (OSError, RuntimeError, TimeoutError):
+            self._lose()
+
+    def say(self, data: bytes) -> None:
+        """Send this with the next exchange, which is the one of this turn of the loop."""
+        self._out += data
+        self._ask_soon()
+
+    def close(self) -> None:
+        """Let the process hear that nothing follows."""
+        self._closes = True
+        self._ask_soon()
+
+    # Exchanges.
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _ask_soon(self) -> None:
+        if self.alive and not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._ask)
+
+    def _ask(self) -> None:
+        if not (self.alive and self._is_due) or self._under_way >= MOST_UNDER_WAY:
+            return  # the next one that is done asks
+        self._is_due = False
+        if self._timer is not None:
+            self._timer.cancel()
+        number, outgoing = self._number, bytes(self._out)
+        self._number += 1
+        self._out.clear()
+        self._under_way += 1
+        self._run(self._exchange(number, outgoing))
+
+    async def _exchange(self, number: int, outgoing: bytes) -> None:
+        within_s = WAIT_S if self._closes or self._expects() else 0.0
+        try:
+            told = await self._actor.exchange(number, outgoing, self._closes, within_s)
+        except (OSError, RuntimeError):
+            self._lose()
+            return
+        self._under_way -= 1
+        self._early[number] = told
+        while self.alive and self._fetched in self._early:
+            self._take(self._early.pop(self._fetched))
+            self._fetched += 1
+        if self._is_due:
+            self._ask()
+        elif self.alive and not self._under_way:
+            if self._closes or self._expects():
+                self._ask_soon()
+            else:
+                self._timer = self._loop.call_later(IDLE_S, self._ask_soon)
+
+    def _take(self, told: Exchanged) -> None:
+        if told.incoming and self._channel is not None:
+            self._channel.data_received(told.incoming)
+        if told.outcome:
+            self.last_line = told.last_line
+            self._end(told.outcome)
+
+    # Its end.
+
+    def _lose(self) -> None:
+        self._end(f"is lost: the worker {self._worker} does not answer any more")
+
+    def _end(self, outcome: str) -> None:
+        if not self.alive:
+            return
+        self.alive = False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._ended.set()
+        self._actor = None  # with which the worker lets it go
+        channel, self._channel = self._channel, None
+        self._on_exit(outcome)
+        if channel is not None:
+            channel.connection_lost(None)
+
+
+class _Transport(asyncio.Transport):
+    """What the channel writes to."""
+
+    def __init__(self, process: WorkerProcess) -> None:
+        super().__init__()
+        self._process = process
+        self._is_closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self._is_closing:
+            self._process.say(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def close(self) -> None:
+        if not self._is_closing:
+            self._is_closing = True
+            self._process.close()
+
+    def abort(self) -> None:
+        self._is_closing = True
+        self._process.kill()
