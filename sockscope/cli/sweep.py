@@ -21,7 +21,7 @@ Params = Mapping[str, Any]
 
 RATES = "rate=10..1M"
 """Where --find-rate searches that is not told where."""
-NOT_SWEPT = frozenset({"duration", "requests", "give_up", "pid"})
+NOT_SWEPT = frozenset({"duration", "requests", "give_up", "pid", "cluster"})
 """Fields whose flags a sweep has not."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from sockscope.core.addresses import family_name, is_unix
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.experiment import FIELDS, FIELDS_BY_ATTRIBUTE, TLS_FIELDS, Experiment
 from sockscope.core.config.faults import injected_faults, placed_faults
 from sockscope.core.config.models import DEFAULT, SERVER_MODELS, ServerModel, server_model
@@ -143,6 +144,12 @@ def offered(transport: str, lacking: Collection[str] = ()) -> tuple[str, ...]:
         *(name for (served, name), model in SERVER_MODELS.items()
           if served == transport and model.mechanism not in lacking),
     )  # fmt: skip
+
+
+def places_offered(experiment: Experiment) -> tuple[str, ...]:
+    """Return where the roles of a run can be: a cluster only where the run has been given one."""
+    places = FIELDS["place"].spec.choices
+    return places if experiment.cluster else tuple(place for place in places if place != CLUSTER)
 
 
 def faults_offered(experiment: Experiment, tuning: Tuning) -> list[FaultKind]:

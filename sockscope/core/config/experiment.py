@@ -130,7 +130,7 @@ class Experiment:
         "workers for --place cluster (dask.distributed): local:N for N of them in processes of this machine, "
         "or the address of a scheduler here, such as tcp://127.0.0.1:8786; the first worker serves",
         subject=Subject.PLACEMENT, varied=False, reads=parse_cluster,
-        flag=Flag(metavar="local:N|ADDRESS", in_race=False, only_typed=lambda text: not _is_local(str(text))),
+        flag=Flag(metavar="local:N|ADDRESS", in_race=False, only_typed=lambda text: _is_elsewhere(str(text))),
         )  # fmt: skip
     backlog: int = declared(4_096, "backlog", "backlog", Kind.COUNT,
         "connections the kernel may queue until they are accepted", low=1, high=65_535,
@@ -491,12 +491,12 @@ def _leads_out(text: str) -> bool:
         return False  # a fault that is told elsewhere
 
 
-def _is_local(cluster: str) -> bool:
-    """Tell whether a cluster is one that is brought up here, or cannot be read."""
+def _is_elsewhere(cluster: str) -> bool:
+    """Tell whether a cluster is one that somebody else has brought up."""
     try:
-        return bool(local_workers(cluster))
+        return bool(cluster) and not local_workers(cluster)
     except ValueError:
-        return True  # a fault that is told elsewhere
+        return False  # a fault that is told elsewhere
 
 
 def _is_open(host: str) -> bool:

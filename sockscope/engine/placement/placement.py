@@ -452,8 +452,9 @@ class Placement:
     # Readings.
 
     async def settle(self) -> None:
-        """Let the next reading be of this moment."""
-        await asyncio.gather(*(role.refresh() for placed in self._roles.values() for role in placed.hosted))
+        """Let the next reading be of this moment: who asks first, so that what it has was counted before."""
+        for placed in reversed(self._roles.values()):
+            await asyncio.gather(*(role.refresh() for role in placed.hosted))
 
     def read(self, name: str, cursors: Cursors) -> RoleSnapshot:
         """Return the figures of one of the :attr:`roles`, with its events since the last reading."""

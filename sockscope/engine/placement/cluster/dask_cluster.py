@@ -11,13 +11,12 @@ from distributed import Client
 
 from sockscope.core.config.cluster import local_workers
 from sockscope.engine.placement.cluster.actor import Begun, ChildActor
+from sockscope.engine.placement.cluster.joining import LOCAL
 from sockscope.engine.placement.cluster.quiet import quiet_dask
 from sockscope.engine.placement.hosts.child_process import ChildProcess
 from sockscope.engine.placement.hosts.host import START_S
 from sockscope.errors import EngineError
 
-LOCAL = "sockscope.engine.placement.cluster.local"
-"""The module that a process runs which holds a cluster of this machine alone."""
 LOCAL_START_S = 60.0
 """How long such a cluster may take to come up: each of its workers is an interpreter of its own."""
 REACH_S = 10.0

@@ -5,6 +5,9 @@ from __future__ import annotations
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.errors import EngineError
 
+LOCAL = "sockscope.engine.placement.cluster.local"
+"""The module that a process runs which holds a cluster of this machine alone."""
+
 
 async def joined(address: str) -> Cluster:
     """Return the cluster of this address, reached; raise EngineError where that cannot be."""

@@ -79,10 +79,9 @@ class WorkerProcess:
     def kill(self) -> None:
         """Let the worker end the process at once; one that does not answer is lost with it."""
         if self.alive:
-            self._run(self._kill())
+            self._run(self._kill(self._actor))
 
-    async def _kill(self) -> None:
-        actor = self._actor
+    async def _kill(self, actor: Any) -> None:
         try:
             async with asyncio.timeout(KILL_S):
                 await actor.kill()
@@ -122,12 +121,12 @@ class WorkerProcess:
         self._number += 1
         self._out.clear()
         self._under_way += 1
-        self._run(self._exchange(number, outgoing))
+        self._run(self._exchange(self._actor, number, outgoing))
 
-    async def _exchange(self, number: int, outgoing: bytes) -> None:
+    async def _exchange(self, actor: Any, number: int, outgoing: bytes) -> None:
         within_s = WAIT_S if self._closes or self._expects() else 0.0
         try:
-            told = await self._actor.exchange(number, outgoing, self._closes, within_s)
+            told = await actor.exchange(number, outgoing, self._closes, within_s)
         except (OSError, RuntimeError):
             self._lose()
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
-from sockscope.core.config.applicability import unknown_fields
+from sockscope.core.config.applicability import places_offered, unknown_fields
 from sockscope.core.config.experiment import FIELDS, FIELDS_BY_ATTRIBUTE
 from sockscope.core.config.fields import Kind, Value
 from sockscope.core.config.tuning import Tuning
@@ -62,7 +62,7 @@ class KnobsPanel(Panel):
         values["loop"] = chosen_loop
         notes = {"loop": "N!" if chosen_loop != snapshot.experiment.loop else ""}
         knobs = self.query_one(KnobList)
-        choices = {"server": state.servers}
+        choices = {"server": state.servers, "place": places_offered(snapshot.experiment)}
         if snapshot.experiment.role == RELAY:
             knobs.do_without(unknown_fields(RELAY))
         knobs.show(values, notes, _facts(snapshot), self._flashing(state), state.idle, choices)
