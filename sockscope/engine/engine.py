@@ -87,7 +87,7 @@ class Engine:
         self.generation = 0
         self.state = RunState.IDLE
         self.error = ""
-        self._placement = Placement(self.experiment, self._on_trouble, certificate)
+        self._placement = Placement(self.experiment, self._on_trouble, certificate, self._on_loss)
         self._checkout = ""
         self._sampler: Sampler | None = None
         self._lens: Lens | None = None
@@ -98,6 +98,8 @@ class Engine:
         self.closing_s = 0.0
         """How long :meth:`stop` took."""
         self._finished = asyncio.Event()
+        self._losses = 0
+        self._dividing: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._clock = RunClock(experiment.duration_s, perf_counter())
         self._baseline: Snapshot | None = None
@@ -599,6 +601,26 @@ class Engine:
             self.fail(EngineError(text))
         else:
             self._note(EventKind.ERROR, text)
+
+    def _on_loss(self) -> None:
+        """A place is lost: let the others have what was there."""
+        self._losses += 1
+        if self._dividing is None or self._dividing.done():
+            self._dividing = asyncio.get_running_loop().create_task(self._divide_anew())
+
+    async def _divide_anew(self) -> None:
+        """Apply the tuning in force once more, and again when another place was lost meanwhile."""
+        while self._losses and self.state in _LIVE:
+            self._losses = 0
+            try:
+                async with self._applying:
+                    address = self._listen_address(self.tuning)
+                    await self._placement.apply(self.tuning, self.generation, address)
+            except SockscopeError as error:
+                if not self._losses:
+                    self.fail(error)
+                    return
+        self._note(EventKind.RUN, "what was lost is divided anew")
 
     def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

@@ -14,7 +14,7 @@ from sockscope.engine.engine import Engine
 from sockscope.errors import EngineError
 from tests.cli.command import finished, next_line
 from tests.cli.command import running as running_command
-from tests.engine.runs import experiment, running, server_of, swarm_of, tune
+from tests.engine.runs import EVERYTHING, experiment, running, server_of, swarm_of, tune
 from tests.waiting import until
 
 
@@ -114,3 +114,28 @@ async def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.M
     engine = Engine(experiment(place="cluster", cluster="tcp://127.0.0.1:9"))
     with pytest.raises(EngineError, match=r"no cluster with workers answers at tcp://127.0.0.1:9"):
         await engine.start()
+
+
+async def test_a_lost_worker_leaves_the_others_its_part(cluster: str) -> None:
+    """What it had counted is kept, its process is told of as lost, and the others have its clients."""
+    async with on_cluster(cluster, clients=6) as engine:
+        await until(lambda: swarm_of(engine).totals.responses > 20)
+        lost = next(use.pid for use in engine.snapshot().processes if use.name == "clients 2")
+        before = swarm_of(engine).totals.responses
+        psutil.Process(psutil.Process(lost).ppid()).kill()
+        await until(lambda: texts(engine)[-1] == "what was lost is divided anew", what="the others to go on")
+        assert swarm_of(engine).totals.responses >= before
+        await until(lambda: swarm_of(engine).connections_open == 6)
+        answered = swarm_of(engine).totals.responses
+        await until(lambda: swarm_of(engine).totals.responses > answered + 20, what="answers of the others")
+        row = next(use for use in engine.snapshot().processes if use.pid == lost)
+        assert (row.alive, row.name) == (False, "clients 2")
+        assert "is lost: the worker tcp://" in row.state
+        assert any(f"clients 2 process {lost} is lost" in text for text in texts(engine))
+        assert engine.error == ""
+        await engine.conclude()
+        assert swarm_of(engine).totals.responses <= server_of(engine).totals.responses
+
+
+def texts(engine: Engine) -> list[str]:
+    return [event.text for event in engine.snapshot(EVERYTHING).events]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -32,13 +32,21 @@ from sockscope.errors import EngineError, SockscopeError
 
 
 class Placement:
-    """The roles of one run. ``on_trouble(text, fatal)`` gets what goes wrong by itself."""
+    """The roles of one run. ``on_trouble(text, fatal)`` gets what goes wrong by itself.
+
+    ``on_loss`` is called when places are lost that others can take: by applying the tuning once more.
+    """
 
     def __init__(
-        self, experiment: Experiment, on_trouble: TroubleHandler, certificate: Certificate | None = None
+        self,
+        experiment: Experiment,
+        on_trouble: TroubleHandler,
+        certificate: Certificate | None = None,
+        on_loss: Callable[[], None] = lambda: None,
     ) -> None:
         self._experiment = experiment
         self._on_trouble = on_trouble
+        self._on_loss = on_loss
         self._tuning = experiment.tuning
         self._requests = experiment.requests
         self._roles: dict[str, PlacedRole] = {}
@@ -48,6 +56,8 @@ class Placement:
         self._code = 0
         self._winding_up: set[asyncio.Task[None]] = set()
         self._cluster: Cluster | None = None
+        # What is known last of processes whose places are lost.
+        self._lost: list[ProcessUse] = []
         self.certificate = certificate
         """The throw-away certificate of the server that the run has or aims at, once there is one."""
         self.address: Address = ("", 0)
@@ -441,13 +451,21 @@ class Placement:
             await placed.retire(role, grace_s, CloseReason.REPLACED)
 
     def _host_died(self, host: Host, outcome: str) -> None:
-        """A host ended by itself: the run goes on if nothing vital was in it, and something is left."""
+        """A host ended by itself.
+
+        The run goes on if nothing vital was in it, and something is left, or if the place is lost and its
+        roles can be in another.
+        """
         if not any(host in placed.hosts() for placed in self._roles.values()):
             return  # whoever has just started it hears of it
         here = [placed for placed in self._present() if host in placed.role.hosts]
         vital = any(placed.kind.vital for placed in here)
         left = any(other.alive for placed in self._present() for other in placed.role.hosts)
-        self._on_trouble(outcome, bool(here) and (vital or not left))
+        moves = left and any(placed.place != self._place_of(placed.kind, self._tuning) for placed in here)
+        self._on_trouble(outcome, bool(here) and not moves and (vital or not left))
+        if moves:
+            self._lost += [use for use in [host.use()] if use is not None]
+            self._on_loss()
 
     # Readings.
 
@@ -470,9 +488,11 @@ class Placement:
         found: list[ProcessUse] = []
         for host in self._hosts():
             if (use := host.use()) is not None:
+                if any(use.pid == lost.pid for lost in self._lost):
+                    continue
                 leaves = host not in current and use.state == RUNNING
                 found.append(replace(use, state="leaving") if leaves else use)
-        return found
+        return found + self._lost
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, from both ends where both are of this run."""

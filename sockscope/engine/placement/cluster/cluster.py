@@ -24,6 +24,10 @@ class Cluster(Protocol):
         """Start a child on a worker; return its actor and what was begun. Raises EngineError."""
         ...
 
+    def lose(self, worker: str) -> None:
+        """Do without a worker that does not answer any more."""
+        ...
+
     async def leave(self) -> None:
         """Let go of it; one that was brought up here ends."""
         ...

@@ -114,6 +114,10 @@ class DaskCluster:
         except OSError as error:
             raise EngineError(f"the worker {worker} does not answer: {error}") from None
 
+    def lose(self, worker: str) -> None:
+        """Do without a worker that does not answer any more."""
+        self.workers = tuple(other for other in self.workers if other != worker)
+
     async def leave(self) -> None:
         """Let go of it; one of this machine ends."""
         if self._client is not None:

@@ -15,6 +15,8 @@ IDLE_S = 0.2
 """How often the child is listened to while nothing is expected of it."""
 MOST_UNDER_WAY = 4
 """Exchanges that may be under way at once: one that waits, those that let it go."""
+LOST_S = 10.0
+"""A worker that has not answered for so long is lost; one that is cut off for less goes on."""
 KILL_S = 2.0
 """How long a worker may take to end a child; then it is taken for lost."""
 
@@ -126,8 +128,9 @@ class WorkerProcess:
     async def _exchange(self, actor: Any, number: int, outgoing: bytes) -> None:
         within_s = WAIT_S if self._closes or self._expects() else 0.0
         try:
-            told = await actor.exchange(number, outgoing, self._closes, within_s)
-        except (OSError, RuntimeError):
+            async with asyncio.timeout(within_s + LOST_S):
+                told = await actor.exchange(number, outgoing, self._closes, within_s)
+        except (OSError, RuntimeError, TimeoutError):
             self._lose()
             return
         self._under_way -= 1
@@ -153,6 +156,8 @@ class WorkerProcess:
     # Its end.
 
     def _lose(self) -> None:
+        if self.alive:
+            self._cluster.lose(self._worker)
         self._end(f"is lost: the worker {self._worker} does not answer any more")
 
     def _end(self, outcome: str) -> None:
