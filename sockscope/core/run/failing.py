@@ -8,7 +8,7 @@ from sockscope.core.roles import SERVER
 from sockscope.core.run.connecting import lower_first
 from sockscope.core.run.evidence import FAILING_RATIO, HALF, PROCESS_STATE, RECORDER, Finding, Seen
 from sockscope.core.run.kinds import Kind
-from sockscope.core.run.snapshot import SILENT_S, STOPPED, TARGET, RunState
+from sockscope.core.run.snapshot import LOST, SILENT_S, STOPPED, TARGET, RunState
 from sockscope.core.run.unanswered import connections_wait
 
 # Nothing goes on.
@@ -30,6 +30,8 @@ def dead(seen: Seen) -> Finding | None:
     for process in seen.processes:
         if process.name == TARGET and seen.window.main.totals.responses:
             continue  # somebody else answers there
+        if process.state == LOST:
+            continue  # others have its part
         if not process.alive:
             seen.note(f"{process.name}: state", process.state, "", PROCESS_STATE)
             kind, remedy = Kind.PROCESS, "turn any knob to start it again"

@@ -491,6 +491,8 @@ TARGET = "target"
 """Name of the process of a server that runs elsewhere on this machine."""
 STOPPED = "stopped"
 """State of a process that a signal or a debugger has stopped: it answers nothing until it is resumed."""
+LOST = "lost"
+"""State of a process whose place is lost, and whose part others have: what it had counted is kept."""
 SILENT_S = 1.0
 """A process that has not answered for so long is held up by something."""
 

@@ -16,7 +16,7 @@ from sockscope.core.config.tls import Certificate
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
 from sockscope.core.run.lens import Hold
-from sockscope.core.run.snapshot import Capture, Cursors, ProcessUse, RoleSnapshot
+from sockscope.core.run.snapshot import LOST, Capture, Cursors, ProcessUse, RoleSnapshot
 from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.engine.addresses import aim
 from sockscope.engine.placement.cluster.cluster import Cluster
@@ -464,7 +464,7 @@ class Placement:
         moves = left and any(placed.place != self._place_of(placed.kind, self._tuning) for placed in here)
         self._on_trouble(outcome, bool(here) and not moves and (vital or not left))
         if moves:
-            self._lost += [use for use in [host.use()] if use is not None]
+            self._lost += [replace(use, state=LOST) for use in [host.use()] if use is not None]
             self._on_loss()
 
     # Readings.

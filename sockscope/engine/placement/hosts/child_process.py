@@ -56,13 +56,13 @@ class ChildProcess:
         allocator: str,
         on_exit: Callable[[str], None],
         expects: Callable[[], bool] | None = None,
-        module: str = WORKER,
+        module: str = "",
     ) -> None:
         self.name = name
         self.pid = 0
         self.alive = False
         self.path = tuple(sys.path)
-        self._module = module
+        self._module = module or WORKER
         self._environment = environment_of(allocator)
         self.environment = stated_environment(allocator, self._environment)
         self._on_exit = on_exit
