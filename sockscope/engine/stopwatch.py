@@ -58,6 +58,8 @@ class Stopwatch(PausedTime):
     def end(self, since_s: float, now_s: float) -> float:
         """The interval ends for which :meth:`begin` returned ``since_s``; return how long it was."""
         length_s = (self._paused_at_s or now_s) - self._skipped_s - since_s
+        if length_s < 0:  # it began before a stop of the process was known, which was skipped since
+            length_s = 0.0
         self.running -= 1
         self._since_s -= since_s
         self._ended_s += length_s

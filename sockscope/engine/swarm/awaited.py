@@ -49,7 +49,7 @@ class AwaitedLooks:
         clock_s = clock.at(now_s)
         waiting = [since_s for client in looked if (since_s := client.pacer.wanted_since_s)]
         if waiting:
-            since_wanted += _counted((clock_s - since_s for since_s in waiting), each)
+            since_wanted += _counted((max(clock_s - since_s, 0.0) for since_s in waiting), each)
         if pool.waiting:
             since_wanted += _counted(*pool.ages_s(clock_s, LOOKED_AT_ONCE))
         return sent, since_wanted + _counted(*arrivals.ages_s(LOOKED_AT_ONCE))

@@ -164,7 +164,7 @@ class Pool:
         """Return how long clients have waited, ``now_s`` in the time of :attr:`waits`, and for how many each
         stands: of more than ``most`` every so many of them, which are no younger than it."""
         each = self.waiting // most + 1
-        return [now_s - since_s for since_s in islice(self._waiting, each - 1, None, each)], each
+        return [max(now_s - since_s, 0.0) for since_s in islice(self._waiting, each - 1, None, each)], each
 
     def statistics(self) -> LimiterStatistics:
         """Return the figures of this moment: connections are the permits, and clients wait for them."""

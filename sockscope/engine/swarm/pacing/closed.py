@@ -206,7 +206,7 @@ class ClosedLoop(Paced):
                 link.outdate()
         if self._wanted_at_s:
             # That was before it waited for a permit.
-            waited_s = swarm.clock.at(now_s) - self._wanted_at_s
+            waited_s = max(swarm.clock.at(now_s) - self._wanted_at_s, 0.0)
             self._wanted_at_s = 0.0
         if waited_s and link.steady:
             # The one after this asks the pacer again: what a steady link sends has not waited.
