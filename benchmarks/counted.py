@@ -18,7 +18,6 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 from sockscope.core.config.experiment import Experiment
@@ -51,13 +50,14 @@ async def _set_pace(engine: Engine, answers_per_s: float) -> None:
 async def _count(engine: Engine, name: str, seconds: float, *, pictures: bool) -> int:
     """Count the instructions of ``seconds``, with pictures or without; return how many answers came.
 
-    Each window begins right after a collection of garbage, so that all have as many.
+    Each window begins right after a collection of garbage, so that all have as many, and has as many
+    pictures, whatever a loop makes of the time that is left: one costs as much as hundreds of answers.
     """
     gc.collect()
-    before, end_s = _answers(engine), perf_counter() + seconds
+    before, parts = _answers(engine), round(seconds / PICTURE_S) if pictures else 1
     _CLOCK.count_from_here()
-    while (left_s := end_s - perf_counter()) > 0:
-        await asyncio.sleep(min(PICTURE_S, left_s))
+    for _ in range(parts):
+        await asyncio.sleep(seconds / parts)
         if pictures:
             engine.snapshot(Cursors())
     _CLOCK.count_until_here(name.encode())

@@ -229,8 +229,12 @@ def ephemeral_ports() -> int | None:
 
 def kernel_udp(folder: Path = Path("/proc/net")) -> KernelUdp | None:
     """Return this machine's UDP counters, IPv4 and IPv6 together; None where ``folder`` does not tell."""
-    four = reading(lambda: [_counters(folder / "snmp", "Udp:")[name] for name in _UDP_COUNTERS])
-    six = reading(lambda: _snmp6(folder / "snmp6"))
+
+    def read() -> list[int]:
+        counters = _counters(folder / "snmp", "Udp:")
+        return [counters[name] for name in _UDP_COUNTERS]
+
+    four, six = reading(read), reading(lambda: _snmp6(folder / "snmp6"))
     if four is None or six is None:
         return None
     return KernelUdp(*(a + b for a, b in zip(four, six, strict=True)))
