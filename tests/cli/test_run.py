@@ -15,6 +15,7 @@ import pytest
 from tests.cli.command import (
     COMMAND,
     PATIENCE_S,
+    WARM,
     clean_environment,
     figures,
     finished,
@@ -23,6 +24,7 @@ from tests.cli.command import (
     running,
     sockscope,
 )
+from tests.cli.warm import WarmCommand
 from tests.ports import unused_port
 
 
@@ -216,19 +218,22 @@ def test_a_file_that_cannot_be_written_is_told_before_the_run(tmp_path: Path) ->
 
 def test_progress_is_one_line_that_goes_away() -> None:
     mine, childs = pty.openpty()
-    child = subprocess.Popen(
-        [COMMAND, "run", "-d", "0.5", "-i", "100ms"],
-        env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=childs,
+    child = WarmCommand(
+        WARM, [COMMAND, "run", "-d", "0", "-i", "50ms"], env=clean_environment(),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=childs, text=True,
     )  # fmt: skip
     os.close(childs)
-    out, _ = child.communicate(timeout=PATIENCE_S)
     shown = b""
+    while shown.count(b"req/s") < 2:
+        shown += os.read(mine, 65_536)
+    child.terminate()
     try:
         while chunk := os.read(mine, 65_536):
             shown += chunk
     except OSError:
         pass  # Linux reports the end of a pseudo-terminal as EIO.
     os.close(mine)
+    out, _ = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 0
     assert b"\n" not in shown
     lines = shown.split(b"\r")
@@ -236,7 +241,7 @@ def test_progress_is_one_line_that_goes_away() -> None:
     assert max(map(len, lines)) < 80
     assert lines[-1] == b""
     assert lines[-2].strip() == b""
-    assert out.startswith(b"SockScope: ")
+    assert out.startswith("SockScope: ")
 
 
 # How a run is judged.
