@@ -301,7 +301,8 @@ def test_a_tap_names_its_target_and_no_clients_of_ours(
     found = limit_of(seen)
     assert (found.kind, found.sentence[: len(sentence)]) == (kind, sentence)
     nobody = changed(seen, "relay", connections_open=0, service_time=histogram(), relay=RelayFigures())
-    assert limit_of(nobody).sentence == "nobody is connected to the tap"
+    told = "nobody is connected to the tap: point a client at 127.0.0.1:7007"
+    assert limit_of(nobody).sentence == told
 
 
 def target(cpu_s: float = 0.2, *, alive: bool = True) -> ProcessUse:

@@ -105,7 +105,11 @@ async def test_keys_are_those_of_the_lesson_or_of_the_dashboard_and_lead_to_othe
         await driver.press("c")
         await driver.sees("blocking.py:17")
         await driver.press("escape")  # where nothing else runs, the end leads to the list
-        await driver.sees("what one sees", "blocked-loop")
+        await driver.sees(
+            "what one sees",
+            "blocked-loop",
+            "the second client waits in the backlog, connected but unheard, until the first ",
+        )
         await driver.press("enter")
         await driver.until(lambda: pane.teaching is not None)
         driver.app.begin_lesson(Telling(lesson_called("sticky")))  # one that has no run

@@ -54,7 +54,9 @@ def _unasked(seen: Seen, relay: RoleSnapshot) -> str:
     totals, there = relay.totals, relay.connections_open
     seen.note("connections", there or totals.connections_opened, "count", RECORDER)
     if not (there or totals.connections_opened):
-        return "nobody has connected to the tap" if seen.over else "nobody is connected to the tap"
+        if seen.over:
+            return "nobody has connected to the tap"
+        return f"nobody is connected to the tap: point a client at {relay.address}"
     who = units.counted(max(there, totals.connections_opened), "connection")
     if totals.requests:
         return f"none of {units.counted(totals.requests, 'request')} on {who} was answered"

@@ -65,7 +65,7 @@ class FaultsScreen(ModalScreen[None]):
         """Put the list on a sheet that scrolls where it is higher than the screen."""
         with VerticalScroll(id="sheet", can_focus=False) as sheet:
             sheet.border_title = "Faults"
-            sheet.border_subtitle = "Enter on/off, ◂ ▸ turn, d way, s shape, c all off, u undo"
+            sheet.border_subtitle = "Enter on/off, ◂ ▸ turn, d way, s shape, c all off, u undo, Esc"
             yield FaultList(self.action_switch)
 
     def on_mount(self) -> None:

@@ -24,6 +24,9 @@ COLUMNS = (
     Column("watch", "what one sees", 20, flexible=True, priority=8),
 )
 
+FIRST = "blocking"
+"""The lesson that is chosen until another one is: the others are easier to understand after it."""
+
 
 class LessonsScreen(Screen[None]):
     """A list of lessons; ``begin`` begins the one that is chosen, and ``present`` shows it to a room."""
@@ -50,6 +53,7 @@ class LessonsScreen(Screen[None]):
         yield Static(" Lessons  predict, then see it happen on real sockets", id="lessons-head", markup=False)
         yield Table(COLUMNS, empty_text="there are no lessons here", id="lessons-list")
         yield Static(Content(plain("; ".join(map(str, self._faults)))), id="lessons-faults")
+        yield Static(id="lessons-watch")
         yield Static(_KEYS, id="lessons-foot", markup=False)
 
     def on_mount(self) -> None:
@@ -57,7 +61,14 @@ class LessonsScreen(Screen[None]):
         self.query_one("#lessons-faults").display = bool(self._faults)
         table = self.query_one(Table)
         table.show([Row(name, _cells(lesson)) for name, lesson in self._lessons.items()])
+        table.move_to(FIRST)
         table.focus()
+
+    def on_table_row_highlighted(self, message: Table.RowHighlighted) -> None:
+        """Say all of what one sees in the lesson that is chosen."""
+        message.stop()
+        lesson = self._lessons.get(str(message.key))
+        self.query_one("#lessons-watch", Static).update(Content(plain(lesson.watch if lesson else "")))
 
     def on_table_row_selected(self, message: Table.RowSelected) -> None:
         """Begin the lesson."""
