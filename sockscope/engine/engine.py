@@ -58,6 +58,9 @@ _WATCH_S = 0.02
 """How often the end of a number of requests, and of a warm-up, is looked for."""
 _WATCH_RATIO = 0.02
 """Share of the time that looking whether every client is connected takes at most."""
+STALL_MISSES_S = 0.01
+"""By so much a planned stall may come too early, or too late after a pause."""
+NO_SERVER = "the server cannot be stalled: its process has ended"
 READY_PATIENCE_S = 5.0
 """How long a warm-up that ends when every client is connected waits for the next one to be."""
 
@@ -339,21 +342,30 @@ class Engine:
     def stall(self) -> None:
         """Let the server stand still for ``stall_s``, as in a call that blocks: its loop, or its threads.
 
-        Whatever shares that loop stands still with it. Raises EngineError where the server is elsewhere or
-        still stands, and StateError.
+        Whatever shares that loop stands still with it. Raises EngineError where the server is elsewhere, has
+        ended or still stands, and StateError: of a paused run nothing would wait for it.
         """
-        if self.state not in _LIVE:
+        if self.state is not RunState.RUNNING:
             raise StateError(self.state.value, "stall the server")
         seconds, now_s = self.experiment.stall_s, perf_counter()
         if now_s < self._stalled_until_s:
             raise EngineError("the server still stands: it can be stalled again when it goes on")
         if not self._placement.stall(seconds):
-            raise EngineError(f"{self.experiment.target} cannot be stalled: it is not a server of this run")
+            target = self.experiment.target
+            why = f"{target} cannot be stalled: it is not a server of this run" if target else NO_SERVER
+            raise EngineError(why)
         self._stalled_until_s = now_s + seconds
         self._stalled_s += seconds
         self._note(EventKind.MARKER, f"server stalled for {format_duration(seconds)}")
 
+    def _plan_stall(self, in_s: float) -> None:
+        self._stall_timer = asyncio.get_running_loop().call_later(in_s, self._stall_as_planned)
+
     def _stall_as_planned(self) -> None:
+        left_s = self.experiment.stall_at_s - self._clock.counted_s(perf_counter())
+        if left_s > STALL_MISSES_S or self.state is RunState.PAUSED:  # what was paused does not count
+            self._plan_stall(max(left_s, STALL_MISSES_S))
+            return
         try:
             self.stall()
         except SockscopeError as error:
@@ -534,9 +546,7 @@ class Engine:
                 await self._warm_up(experiment.warmup_s)
             self._clock.begin(perf_counter() if experiment.warmup_s else self._clock.started_s)
             if experiment.stall_at_s and experiment.role != SWARM:
-                self._stall_timer = asyncio.get_running_loop().call_later(
-                    experiment.stall_at_s, self._stall_as_planned
-                )
+                self._plan_stall(experiment.stall_at_s)
             patience = self._patience = Patience(experiment)
             while (left := self._clock.due_s(now_s := perf_counter()) - now_s) > 0:
                 if self._placement.exhausted:

@@ -46,6 +46,10 @@ class RunClock:
         at_s = self._paused_at_s
         return self._paused_s + (max(0.0, until_s - at_s) if at_s else 0.0)
 
+    def counted_s(self, now_s: float) -> float:
+        """Return how much of the duration has passed."""
+        return now_s - self._began_s - self.paused_s(now_s)
+
     def due_s(self, now_s: float) -> float:
         """Return when the run is over if its traffic goes on from now on; inf where that is not known."""
         return self._began_s + self.paused_s(now_s) + self._duration_s

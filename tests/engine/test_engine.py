@@ -656,6 +656,9 @@ async def test_a_planned_stall_comes_by_itself_and_a_server_elsewhere_has_none()
         async with running(role="swarm", target=server_of(server).address) as clients:
             with pytest.raises(EngineError, match="cannot be stalled: it is not a server of this run"):
                 clients.stall()
+            clients.pause()
+            with pytest.raises(StateError, match="paused"):
+                clients.stall()
     with pytest.raises(StateError):
         server.stall()
 

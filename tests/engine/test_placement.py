@@ -553,6 +553,8 @@ async def test_a_server_that_is_killed_is_told_and_any_change_starts_it_anew() -
         assert told(engine, EventKind.ERROR) == [sentence]
         assert sentence in limit_of(engine.snapshot()).sentence
         assert server_of(engine).totals.requests >= counted > 0
+        with pytest.raises(EngineError, match="its process has ended"):
+            engine.stall()
         await until(lambda: swarm_of(engine).clients_retrying)
         await tune(engine, clients=5)
         await answered(engine)

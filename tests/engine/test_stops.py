@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sockscope.engine import stops
+from sockscope.engine.run_clock import RunClock
 from sockscope.engine.standstill import LoopStandstill
 from sockscope.engine.stops import STOPS, Stops
 from tests.engine.runs import running, swarm_of
@@ -32,6 +33,16 @@ def test_a_standstill_of_the_loop_is_none_of_a_stop(
         now_s = max(12.0, continued_s)
     seen.look()
     assert told == told_s
+
+
+def test_time_that_was_paused_or_stopped_is_none_of_the_duration() -> None:
+    clock = RunClock(10.0, 100.0)
+    clock.begin(100.0)
+    clock.pause(101.0)
+    assert clock.counted_s(105.0) == 1.0
+    clock.resume(105.0)
+    clock.skip(2.0)
+    assert clock.counted_s(110.0) == 4.0
 
 
 KINDS = [{"rate": 1_000}, {"clients": 20, "permits": 4}, {"clients": 20, "pool": 4}]

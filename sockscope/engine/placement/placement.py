@@ -278,9 +278,9 @@ class Placement:
             placed.pause(paused)
 
     def stall(self, seconds: float) -> bool:
-        """Let whoever serves stand still, wherever it runs; False where nobody here does."""
+        """Let whoever serves stand still, wherever it runs; False where nobody here does (any more)."""
         kinds = [p for p in self._roles.values() if p.kind.listens and not p.kind.aimed]
-        serving = [role for p in kinds for role in p.hosted]
+        serving = [role for p in kinds for role in p.hosted if any(host.alive for host in role.hosts)]
         for role in serving:
             role.stall(seconds)
         return bool(serving)
