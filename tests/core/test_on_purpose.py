@@ -53,6 +53,9 @@ def test_requests_that_fail_of_a_fault_are_told_as_such() -> None:
 def test_failures_that_a_fault_does_not_explain_are_not() -> None:
     assert limit_of(under("loss=10%", lost=10, timeouts=95)).kind is Kind.TIMEOUTS
     assert limit_of(under("", lost=100, timeouts=95)).kind is Kind.TIMEOUTS
+    # What times out now was lost before: about as many as usual.
+    assert limit_of(under("loss=10%", lost=10, admitted=1_000, timeouts=95)).kind is Kind.INJECTED
+    assert limit_of(under("loss=1%", lost=10, admitted=1_000, timeouts=95)).kind is Kind.TIMEOUTS
 
 
 @each(("age_s", "kind"), [(2.2, Kind.INJECTED), (4.0, Kind.TIMEOUTS)])

@@ -46,6 +46,11 @@ def _timed_out(seen: Seen, on: str, told: str) -> Finding | None:
     least_s = HALF * seen.window.tuning.request_timeout_s
     if _swallowed(seen):
         return Finding(Kind.INJECTED, f"{on}: {told}, swallowed on purpose")
+    usual, failed = _usual_losses(seen), seen.window.main.totals.failed
+    if usual and seen.at_least(
+        "losses by faults in a timeout, on average", usual, "count", HALF * failed, RELAY_COUNTS
+    ):
+        return Finding(Kind.INJECTED, f"{on}: {told}, about as many as are lost in a timeout, on purpose")
     delay_s, hold_s = seen.cycle.delay_s, longest_hold_s(seen)
     if delay_s and seen.at_least("delay by faults, both ways", delay_s, "s", least_s, RELAY_COUNTS):
         late = units.format_duration(delay_s)
@@ -69,6 +74,19 @@ def injected_silence(seen: Seen) -> Finding | None:
     if _swallowed(seen):
         return Finding(Kind.INJECTED, f"{_on(seen)}: {natural.sentence}, swallowed on purpose")
     return None
+
+
+def _usual_losses(seen: Seen) -> float:
+    """Return how many datagrams faults lose or spoil on average in the time of a timeout: what they lost
+    before the window times out in it."""
+    window, relay = seen.window, _passed(seen)
+    if relay is None or window.measured_s <= 0:
+        return 0.0
+    lost = 0.0
+    for way, passed in ((UP, relay.up), (DOWN, relay.down)):
+        faults = link_faults(window.tuning.faults, way, window.tuning.transport)
+        lost += passed.impaired.admitted * (faults.loss_ratio + faults.corrupt_ratio)
+    return lost * window.tuning.request_timeout_s / window.measured_s
 
 
 def _swallowed(seen: Seen) -> bool:
