@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.censoring import Ages
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.config.models import POOL_THREADS
@@ -18,6 +19,7 @@ from sockscope.core.run.lens import Hold, LensView
 from sockscope.core.run.pressure import pressure
 from sockscope.core.run.raised import Raised
 from sockscope.core.run.relay import RelayFigures, TapFigures
+from sockscope.core.run.schedule import why_invalid
 from sockscope.core.run.snapshot import (
     TARGET,
     LimiterStatistics,
@@ -173,6 +175,17 @@ def test_cpu_says_that_latency_is_queueing_when_there_is_no_service_time() -> No
 def test_service_time_limits_when_it_is_most_of_the_latency() -> None:
     assert limit_of(busy(Tuning(service_time_s=0.005))).limit == "service time"
     assert limit_of(busy(Tuning(service_time_s=0.001))).limit == "latency"
+
+
+def test_a_late_generator_is_the_limit_and_makes_no_valid_result_whatever_got_no_answer() -> None:
+    late = busy(
+        Tuning(rate=1_000),
+        response_time=histogram(*[0.1] * 100),
+        response_unanswered=Ages({10.0: 1_000}),
+        schedule_lateness=histogram(*[0.05] * 100),
+    )
+    assert limit_of(late).kind is Kind.GENERATOR_BOUND
+    assert "p99 50.0 ms, more than 10.0 ms" in why_invalid(late)
 
 
 def test_think_time() -> None:

@@ -7,6 +7,7 @@ import math
 from sockscope.core import units
 from sockscope.core.run.evidence import HALF, RECORDER, TUNING, Finding, Seen, first, share
 from sockscope.core.run.kinds import Kind
+from sockscope.core.run.snapshot import RoleSnapshot
 from sockscope.core.run.used_up import cpu, machine, stuck
 
 SHORT_RATIO = 0.95
@@ -22,6 +23,11 @@ def most_late_s(response_p50_s: float | None) -> float:
     return max(LATE_S, LATE_RATIO * (response_p50_s or 0.0))
 
 
+def lateness_of(swarm: RoleSnapshot) -> tuple[float | None, float]:
+    """Return the p99 of the lateness of a generator, and what it may be: by the median of the answers."""
+    return swarm.schedule_lateness.percentile(0.99), most_late_s(swarm.response_time.percentile(0.5))
+
+
 def least_answered(due: float) -> float:
     """Return how many of so many requests that were due have to be answered for their rate to be reached."""
     return SHORT_RATIO * due - 4 * math.sqrt(due)
@@ -32,10 +38,7 @@ def generator(seen: Seen) -> Finding | None:
     swarm, rate = seen.window.swarm, seen.window.tuning.rate
     if swarm is None or not rate or not swarm.schedule_lateness.total:
         return None
-    late_s, most_s = (
-        swarm.schedule_lateness.percentile(0.99),
-        most_late_s(swarm.response_time.percentile(0.5)),
-    )
+    late_s, most_s = lateness_of(swarm)
     seen.note("rate asked for", rate, "per_s", TUNING)
     if not seen.at_least("schedule lateness, p99", late_s, "s", most_s, f"{RECORDER}, due against sent"):
         return None
