@@ -9,13 +9,15 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import pkgutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
 from sockscope.engine.process_tree import adopt_orphans
@@ -74,6 +76,13 @@ def _adopting() -> Iterator[None]:
         yield
     finally:
         adopt_orphans(bool(before.value))
+
+
+def import_all(package: str) -> None:
+    """Import a package with its modules, except those that need what is not installed."""
+    for found in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
+        with suppress(ModuleNotFoundError):
+            import_module(found.name)
 
 
 def fork_for_each(asked: socket.socket) -> tuple[bytes, list[int]]:

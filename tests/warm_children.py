@@ -12,21 +12,19 @@ import asyncio
 import gc
 import json
 import os
-import pkgutil
 import runpy
 import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from sockscope.engine.placement.hosts.child_process import WORKER
-from tests.forks import Forks, ForksOfFork, fork_for_each, leave
+from tests.forks import Forks, ForksOfFork, fork_for_each, import_all, leave
 
 _PYTHON = sys.executable
 
@@ -128,15 +126,13 @@ def become(data: bytes, stdin: int, stderr: int, channel: int) -> str:
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
+    Path("/proc/self/comm").write_text(name)
     sys.argv = [module, str(channel), name]
     return str(module)
 
 
 def _main() -> None:
-    import sockscope.engine
-
-    for found in pkgutil.walk_packages(sockscope.engine.__path__, "sockscope.engine."):
-        import_module(found.name)
+    import_all("sockscope.engine")
     gc.freeze()  # what every fork shares
     data, given = fork_for_each(socket.socket(fileno=int(sys.argv[1])))
     module = become(data, *given)

@@ -17,7 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, sockscope
+from tests.cli.command import COMMAND, PATIENCE_S, WARM, clean_environment, sockscope
+from tests.cli.warm import WarmCommand
 from tests.repository import needs_git, repository
 
 SHORT = ("-c", "4", "--rounds", "2", "--slice", "50ms", "--warmup", "20ms", "--place", "loop")
@@ -190,9 +191,9 @@ def test_a_variable_that_means_nothing_to_own_code_is_told_by_its_name() -> None
 def race_on_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Callable[[str], str]]]:
     """Run a race whose stderr is a terminal; yield it, and what reads there until some text has come."""
     mine, childs = pty.openpty()
-    child = subprocess.Popen(
-        [COMMAND, "race", *arguments],
-        env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=childs, text=True,
+    child = WarmCommand(
+        WARM, [COMMAND, "race", *arguments], env=clean_environment(),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=childs, text=True,
     )  # fmt: skip
     os.close(childs)
 
@@ -212,7 +213,7 @@ def race_on_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], C
         os.close(mine)
 
 
-LONG = (*TWO, *SHORT, "--rounds", "1000", "--json")
+LONG = (*TWO, *SHORT, "--service-time", "2ms", "--rounds", "1000", "--json")
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
@@ -247,12 +248,10 @@ def test_the_second_interrupt_leaves_at_once() -> None:
 
 
 def test_a_race_that_one_drops_out_of_has_failed() -> None:
-    with race_on_terminal(*TWO, *SHORT, "--place", "server", "--rounds", "6", "--slice", "200ms") as (
-        child,
-        read,
-    ):
+    calm = ("--service-time", "2ms", "--rounds", "6", "--slice", "200ms")
+    with race_on_terminal(*TWO, *SHORT, "--place", "server", *calm) as (child, read):
         read("round 1 of 6")
-        servers = [one.pid for one in psutil.Process(child.pid).children() if one.cmdline()[-1] == "server"]
+        servers = [one.pid for one in psutil.Process(child.pid).children() if one.name() == "server"]
         os.kill(servers[0], signal.SIGKILL)
         read(f"dropped out: server process {servers[0]} was killed (SIGKILL)")
         out, _ = child.communicate(timeout=PATIENCE_S)

@@ -11,7 +11,6 @@ import fcntl
 import gc
 import json
 import os
-import pkgutil
 import signal
 import socket
 import subprocess
@@ -26,7 +25,7 @@ from runpy import run_module
 from typing import Any
 
 from sockscope.__main__ import main
-from tests.forks import Forks, fork_for_each, forks_of_this
+from tests.forks import Forks, fork_for_each, forks_of_this, import_all
 from tests.warm_children import WarmChildren, become, start_warm
 
 _PRELOADED = ("sockscope.engine", "sockscope.faces")
@@ -157,9 +156,8 @@ def wait_to_be_forked() -> Callable[[], object]:
     """Import what commands run; return in each fork, which has become what was asked for, what it runs."""
     for name in _COMMANDS:
         import_module(name)
-    for package in map(import_module, _PRELOADED):
-        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            import_module(found.name)
+    for package in _PRELOADED:
+        import_all(package)
     gc.freeze()  # what every fork shares
     words = _become(*fork_for_each(socket.socket(fileno=int(sys.argv[1]))))
     is_module = words[1:2] == ["-m"]
