@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.interleave import REPOSITORY, environment_line
 
 HERE = Path(__file__).resolve().parent
-LIMIT_S = 600.0
+LIMIT_S = 1_200.0
 ENGINE = ("answers", "answers", "picture", "picture")
 LENS = ("off", "on", "off", "on")
 FAULTS = ("none", "none", "fault", "none", "none")
@@ -82,12 +82,15 @@ def counted(name: str, tree: Path, clock: Path, folder: Path) -> list[tuple[str,
     lens = name.startswith("lens")
     given = {"loop": "uvloop", "seconds": 0.4 if lens else 0.1, "windows": LENS if lens else ENGINE}
     out = folder / name
-    process = subprocess.run(
-        ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}",
-         sys.executable, HERE / "counted.py", json.dumps({**given, **SITUATIONS[name]})],
-        env={**os.environ, "LD_PRELOAD": str(clock), "PYTHONHASHSEED": "0", "PYTHONPATH": str(tree)},
-        capture_output=True, text=True, timeout=LIMIT_S,
-    )  # fmt: skip
+    command = [
+        "valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}",
+        sys.executable, str(HERE / "counted.py"), json.dumps({**given, **SITUATIONS[name]}),
+    ]  # fmt: skip
+    env = {**os.environ, "LD_PRELOAD": str(clock), "PYTHONHASHSEED": "0", "PYTHONPATH": str(tree)}
+    try:
+        process = subprocess.run(command, env=env, capture_output=True, text=True, timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise SystemExit(f"{name} was not over after {LIMIT_S:.0f} s: the machine is too busy") from None
     if process.returncode:
         raise SystemExit(f"{name} failed: {process.stderr.strip()[-2_000:]}")
     answers = json.loads(process.stdout.strip().splitlines()[-1])
