@@ -315,26 +315,7 @@ def test_another_loop_needs_a_new_run_and_gets_it(tmp_path: Path) -> None:
     assert [row.cut_short for row in history.runs()] == [False, False]
 
 
-def test_the_window_may_change_its_size() -> None:
-    with sockscope(*FEW) as terminal:
-        for size, text in (
-            ((80, 24), "2 Throughput"),
-            ((20, 5), "q quits"),
-            ((200, 60), "8 Exchanges"),
-            ((120, 40), "Last change"),
-        ):
-            for dragged in range(5):  # not each of them is laid out, but the last is
-                terminal.resize(size[0] + 5 - dragged, size[1])
-            terminal.resize(*size)
-            terminal.sees(text)
-            assert max(map(len, terminal.text.splitlines())) <= size[0]
-        terminal.sees("RUNNING")
-        terminal.send("q")
-        assert terminal.ended() == 0
-        terminal.is_restored()
-
-
-def test_partial_updates_leave_the_screen_that_a_whole_repaint_draws() -> None:
+def test_partial_updates_leave_what_a_whole_repaint_draws_and_the_window_may_change_its_size() -> None:
     with sockscope(*FEW) as terminal:
         terminal.sees("RUNNING", "p99")
         terminal.send("1" + "\x1b[B" * 5 + "\x1b[C")  # to the knobs, five down, and turn one
@@ -352,11 +333,24 @@ def test_partial_updates_leave_the_screen_that_a_whole_repaint_draws() -> None:
         terminal.until(lambda: "FROZEN" not in terminal.text, "the other screen")
         terminal.send("q")
         terminal.until(lambda: terminal.text == partial, f"the same picture as this one:\n{partial}\n")
+        for size, text in (
+            ((80, 24), "2 Throughput"),
+            ((20, 5), "q quits"),
+            ((200, 60), "8 Exchanges"),
+            ((120, 40), "Last change"),
+        ):
+            for dragged in range(5):  # not each of them is laid out, but the last is
+                terminal.resize(size[0] + 5 - dragged, size[1])
+            terminal.resize(*size)
+            terminal.sees(text)
+            assert max(map(len, terminal.text.splitlines())) <= size[0]
+        terminal.sees("RUNNING")
         terminal.send("q")
         assert terminal.ended() == 0
+        terminal.is_restored()
 
 
-def test_what_is_typed_in_one_go_after_a_key_that_asks_for_text_is_text() -> None:
+def test_what_is_typed_in_one_go_is_text_after_a_key_that_asks_for_it_and_too_much_deafens_nobody() -> None:
     with sockscope(*FEW, size=(80, 24)) as terminal:
         terminal.sees("RUNNING", "p99")
         terminal.send("/quit")
@@ -369,12 +363,6 @@ def test_what_is_typed_in_one_go_after_a_key_that_asks_for_text_is_text() -> Non
         terminal.sees("no row contains “run t”")
         terminal.send("\x1b")
         terminal.until(lambda: "no row" not in terminal.text, "the rows again")
-        terminal.send("q")
-        assert terminal.ended() == 0
-
-
-def test_more_than_can_be_typed_deafens_nobody() -> None:
-    with sockscope(*FEW, size=(80, 24)) as terminal:
         terminal.send("/" + "x" * 20_000)
 
         def a_key_is_text() -> bool:

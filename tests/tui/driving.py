@@ -38,7 +38,7 @@ S = TypeVar("S", bound=RunSource)
 P = TypeVar("P", bound=Panel)
 LARGE = (120, 40)
 PATIENCE_S = 60.0
-POLL_S = 0.02
+POLL_S = 0.05
 """Reading the screen costs milliseconds, which a real run needs itself."""
 MOST_STEPS = 25
 """After so many steps of a fake run nothing more will happen."""
@@ -169,13 +169,16 @@ class Driver(Generic[S]):
         return " ".join(text.partition("✗ ")[2].partition("╰")[0].split())
 
     async def go_to_knob(self, key: str) -> None:
-        """Choose a knob with the arrow keys."""
+        """Choose a knob by what the arrow keys do, the last step with such a key."""
         await self.press("1")
         await self.until(lambda: self.knobs.has_focus)
         for _ in KNOBS:
             if self.knobs.chosen == key:
+                self.knobs.action_move(-1)
+                await self.press("down")
+                assert self.knobs.chosen == key
                 return
-            await self.press("down")
+            self.knobs.action_move(1)
         raise AssertionError(f"there is no knob {key}")
 
     def panel(self, kind: builtins.type[P]) -> P:
@@ -253,16 +256,18 @@ async def dashboard(
 ) -> AsyncIterator[FakeDriver]:
     """Run a dashboard of a fake run until the block ends; pictures are taken when the test waits.
 
-    Most tests look at the rows of connections: ``face`` is in front of the others.
+    Most tests look at the rows of connections: ``face`` is in front of the others. Nobody sees what is
+    drawn but the test: as for a terminal that takes nothing, it is drawn when the test reads the screen.
     """
     source = source or FakeSource(experiment or small())
     app = SockscopeApp(Session(source, {}, tick_s=None), history, anew, look=look)
-    with patch.object(panel_module, "TURN_S", 0.0), _hearing() as told:
+    app.dashboard.bring_to_front(face)
+    unseen = patch.object(app, "may_draw", lambda: False)
+    with patch.object(panel_module, "TURN_S", 0.0), unseen, _hearing() as told:
         async with app.run_test(size=size, notifications=True) as pilot:
             driver = FakeDriver(app, pilot, source, told)
             try:
                 if source.start_error is None:
-                    app.dashboard.bring_to_front(face)
                     await driver.ticks(2)
                 yield driver
             finally:
@@ -280,13 +285,12 @@ async def live_dashboard(
     outer = asyncio.all_tasks()
     engine = Engine(experiment or small())
     app = SockscopeApp(Session(engine), history, anew)
-    with _hearing() as told:
+    app.dashboard.bring_to_front("connections")
+    with patch.object(app, "may_draw", lambda: False), _hearing() as told:
         async with app.run_test(size=size, notifications=True) as pilot:
             driver = Driver(app, pilot, engine, told)
             try:
                 await driver.until(lambda: driver.session.ticks > 2 or driver.has_left, "the first pictures")
-                if not driver.has_left:
-                    app.dashboard.bring_to_front("connections")
                 await pilot.pause()
                 yield driver
             finally:

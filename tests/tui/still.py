@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from textual.app import App
-
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionState, ConnectionView, TcpInfo
@@ -29,10 +27,10 @@ from sockscope.core.run.snapshot import (
     Totals,
 )
 from sockscope.core.run.trace import Trace
+from sockscope.faces.tui.look import Look, LookApp
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.session import Session
-from sockscope.faces.tui.themes import THEMES
 from tests.tui.fake_source import FakeSource
 
 START_S = 1_000.0
@@ -41,24 +39,21 @@ CLIENTS = 100
 ADDRESS = "127.0.0.1:40213"
 
 
-class Still(App[None]):
+class Still(LookApp[None]):
     """The dashboard's screen, with a state that is handed over by hand."""
 
     TITLE = "SockScope"
 
     def __init__(self, state: ScreenState | None, face: str = "connections") -> None:
-        super().__init__()
+        super().__init__(Look())
         self.still = state
         self.face = face
 
     async def on_mount(self) -> None:
         """Put the screen up and hand it the state."""
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = THEMES[0].name
         screen = DashboardScreen(Session(FakeSource(Experiment())))
-        await self.push_screen(screen)
         screen.bring_to_front(self.face)
+        await self.push_screen(screen)
         self.call_after_refresh(setattr, screen, "state", self.still)
 
 

@@ -39,7 +39,9 @@ async def test_the_same_key_switches_a_fault_on_and_off() -> None:
         await driver.tunes(fault="loss=2%")  # and what was on before stays
 
 
-async def test_values_turn_directions_go_round_and_undo_takes_back_what_one_key_cleared() -> None:
+async def test_values_turn_undo_takes_back_what_one_key_cleared_and_the_palette_and_clicks_do_the_same() -> (
+    None
+):
     async with dashboard(UDP) as driver:
         await choose(driver, "loss")
         await driver.press("enter", "right", "d")
@@ -55,6 +57,26 @@ async def test_values_turn_directions_go_round_and_undo_takes_back_what_one_key_
         await driver.tunes(fault="")
         await driver.press("u")
         await driver.tunes(fault="jitter=5ms uniform, loss=20% down")
+        await driver.press("c", "escape")
+        await driver.tunes(fault="")
+        offered = {command.name: command.call for command in faults.commands(driver.session)}
+        assert "faults off" not in offered
+        assert "fault slice on" not in offered
+        offered["fault duplicate on"]()
+        await driver.tunes(fault="duplicate=2%")
+        offered = {command.name: command.call for command in faults.commands(driver.session)}
+        assert "fault duplicate off" in offered
+        offered["faults off"]()
+        await driver.tunes(fault="")
+        shown = {command.title for command in driver.app.get_system_commands(driver.app.screen)}
+        assert shown >= {"fault loss on", "faults  (F)"}
+        await driver.press("F")
+        y = next(y for y, line in enumerate(driver.lines) if "○ rate" in line)
+        x = driver.lines[y].index("rate")
+        await driver.pilot.click(offset=(x, y))
+        await driver.sees("▸ ○ rate")
+        await driver.pilot.click(offset=(x, y))
+        await driver.tunes(fault="rate=1MB/s")
 
 
 async def test_what_is_on_stands_in_the_header_in_the_log_and_in_the_knob_where_it_can_be_typed() -> None:
@@ -108,25 +130,3 @@ async def test_without_a_server_here_there_are_faults_of_the_link_alone() -> Non
     async with dashboard(Experiment(tuning, role="swarm", target="127.0.0.1:9")) as driver:
         await driver.press("F")
         await driver.sees("in the server: none here", "black-hole")
-
-
-async def test_the_palette_has_each_fault_and_all_off_and_clicks_choose_and_switch() -> None:
-    async with dashboard(UDP) as driver:
-        offered = {command.name: command.call for command in faults.commands(driver.session)}
-        assert "faults off" not in offered
-        assert "fault slice on" not in offered
-        offered["fault duplicate on"]()
-        await driver.tunes(fault="duplicate=2%")
-        offered = {command.name: command.call for command in faults.commands(driver.session)}
-        assert "fault duplicate off" in offered
-        offered["faults off"]()
-        await driver.tunes(fault="")
-        shown = {command.title for command in driver.app.get_system_commands(driver.app.screen)}
-        assert shown >= {"fault loss on", "faults  (F)"}
-        await driver.press("F")
-        y = next(y for y, line in enumerate(driver.lines) if "○ rate" in line)
-        x = driver.lines[y].index("rate")
-        await driver.pilot.click(offset=(x, y))
-        await driver.sees("▸ ○ rate")
-        await driver.pilot.click(offset=(x, y))
-        await driver.tunes(fault="rate=1MB/s")

@@ -27,7 +27,7 @@ def files_in(folder: Path) -> dict[str, Path]:
     return {path.suffix: path for path in names_in(folder)}
 
 
-async def test_e_writes_three_files_that_can_be_read_and_overwrites_none(
+async def test_e_writes_three_files_of_the_moment_that_is_seen_overwrites_none_and_says_when_it_cannot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -52,11 +52,8 @@ async def test_e_writes_three_files_that_can_be_read_and_overwrites_none(
         await driver.press("e", "e")
         await driver.until(lambda: len(driver.told) == 3)
         assert len(names_in(tmp_path)) == 9
-
-
-async def test_e_writes_the_moment_that_the_view_was_frozen_at(tmp_path: Path) -> None:
-    async with dashboard() as driver:
-        await driver.ticks(4)
+        for path in names_in(tmp_path):
+            path.unlink()
         await driver.press("space")
         answered = driver.swarm.totals.responses
         await driver.ticks(4)
@@ -69,6 +66,14 @@ async def test_e_writes_the_moment_that_the_view_was_frozen_at(tmp_path: Path) -
             last = list(csv.DictReader(file))[-1]
         assert float(last["time_s"]) == pytest.approx(figures["elapsed_s"], abs=1e-3)
         assert "FROZEN" in files[".svg"].read_text()
+        folder = tmp_path / "gone"
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        folder.rmdir()
+        await driver.press("e")
+        await driver.hears("cannot write")
+        assert "None" not in driver.errors[-1]
+        assert driver.app.is_running
 
 
 def drawn(svg: str, size: tuple[int, int]) -> list[str]:
@@ -98,20 +103,6 @@ async def test_a_picture_has_every_character_and_colour_and_does_not_wait_for_th
             frame = re.search(r'<rect fill="(#\w+)" stroke', picture)
             assert frame
             assert frame[1].upper() == driver.app.theme_variables["background"].upper()
-
-
-async def test_a_folder_that_cannot_be_written_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "gone"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    folder.rmdir()
-    async with dashboard() as driver:
-        await driver.press("e")
-        await driver.hears("cannot write")
-        assert "None" not in driver.errors[-1]
-        assert driver.app.is_running
 
 
 async def test_y_copies_what_the_panel_in_focus_offers() -> None:

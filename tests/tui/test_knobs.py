@@ -26,7 +26,7 @@ async def applied(driver: FakeDriver) -> None:
     await driver.until(lambda: driver.source.tuning == driver.session.tuner.requested, "the engine follows")
 
 
-async def test_a_knob_of_each_kind_turns_with_the_arrows_and_comes_back() -> None:
+async def test_a_knob_of_each_kind_turns_with_the_arrows_and_comes_back_and_values_can_be_typed() -> None:
     # Faults are written, or switched on a sheet.
     one_of_each = {FIELDS[key].spec.kind: key for key in reversed(LIVE) if key != "fault"}
     async with dashboard(QUIET) as driver:
@@ -41,47 +41,11 @@ async def test_a_knob_of_each_kind_turns_with_the_arrows_and_comes_back() -> Non
             await applied(driver)
         assert driver.session.tuner.requested == QUIET.tuning
         assert driver.told == []
-
-
-async def test_arrows_on_the_faults_open_their_sheet() -> None:
-    async with dashboard(QUIET) as driver:
         await driver.go_to_knob("fault")
         await driver.press("right")
         await driver.until(lambda: isinstance(driver.app.screen, FaultsScreen), "the sheet is open")
         assert value(driver, "fault") == ""
-
-
-async def test_a_batch_is_at_most_the_depth() -> None:
-    async with dashboard(QUIET) as driver:
-        await driver.go_to_knob("batch")
-        await driver.press("right")
-        await driver.until(lambda: "is more than the depth" in driver.refusal)
-        await driver.go_to_knob("depth")
-        await driver.press("right")
-        await driver.tunes(depth=2)
-        await driver.go_to_knob("batch")
-        await driver.press("right")
-        await driver.tunes(batch=2)
-
-
-async def test_shift_turns_a_decade() -> None:
-    async with dashboard() as driver:
-        await driver.go_to_knob("size")
-        await driver.press("shift+right")
-        await driver.tunes(request_bytes=500)
-        await driver.press("shift+right")
-        await driver.tunes(request_bytes=5_000)
-        await driver.press("shift+left", "shift+left")
-        await driver.tunes(request_bytes=50)
-        await driver.go_to_knob("permits")
-        await driver.press("shift+right", "shift+right", "shift+right", "shift+right", "shift+right")
-        await driver.tunes(permits=10_000)
-        await driver.press("shift+right")
-        assert driver.session.tuner.requested.permits == 10_000
-
-
-async def test_values_can_be_typed() -> None:
-    async with dashboard(QUIET) as driver:
+        await driver.press("escape")
         for key, text, wanted in (
             ("clients", " 0.1k ", 100),
             ("permits", "off", 0),
@@ -99,9 +63,18 @@ async def test_values_can_be_typed() -> None:
             await driver.until(lambda key=key, wanted=wanted: value(driver, key) == wanted, key)  # type: ignore[misc]
             await applied(driver)
             assert not driver.knobs.is_typing
+        await driver.go_to_knob("batch")
+        await driver.press("right")
+        await driver.until(lambda: "is more than the depth" in driver.refusal)
+        await driver.go_to_knob("depth")
+        await driver.press("right")
+        await driver.tunes(depth=2)
+        await driver.go_to_knob("batch")
+        await driver.press("right")
+        await driver.tunes(batch=2)
 
 
-async def test_what_is_no_value_is_refused_in_words_beside_the_knobs_and_changes_nothing() -> None:
+async def test_what_is_no_value_is_refused_in_words_beside_the_knobs_and_shift_turns_a_decade() -> None:
     async with dashboard() as driver:
         for key, text, why in (
             ("clients", "0", "must be at least 1"),
@@ -121,10 +94,38 @@ async def test_what_is_no_value_is_refused_in_words_beside_the_knobs_and_changes
             await driver.until(lambda: driver.refusal == "")
         assert driver.session.tuner.requested == small().tuning
         assert driver.source.tuning == small().tuning
+        await driver.go_to_knob("size")
+        await driver.press("shift+right")
+        await driver.tunes(request_bytes=500)
+        await driver.press("shift+right")
+        await driver.tunes(request_bytes=5_000)
+        await driver.press("shift+left", "shift+left")
+        await driver.tunes(request_bytes=50)
+        await driver.go_to_knob("permits")
+        await driver.press("shift+right", "shift+right", "shift+right", "shift+right", "shift+right")
+        await driver.tunes(permits=10_000)
+        await driver.press("shift+right")
+        assert driver.session.tuner.requested.permits == 10_000
 
 
-async def test_a_time_without_a_unit_has_that_of_the_value_it_replaces() -> None:
-    async with dashboard(small(think_time_s=0.0)) as driver:
+async def test_udp_refuses_what_no_datagram_carries_and_a_time_takes_the_unit_of_the_one_before() -> None:
+    async with dashboard(small(request_bytes=65_508, think_time_s=0.0)) as driver:
+        await driver.press("t")
+        await driver.refuses("a UDP datagram carries at most 65,507 B")
+        assert driver.refusal.startswith("request: a UDP")
+        assert not driver.told, "what stands below the knobs is not said again"
+        await driver.press("2", "t")
+        await driver.hears("request: a UDP datagram carries at most 65,507 B")
+        assert driver.source.tuning.transport == "tcp"
+        await driver.go_to_knob("size")
+        await driver.press("escape", "enter")
+        await driver.type("4")
+        await driver.press("enter", "t")
+        await driver.tunes(request_bytes=4)
+        await driver.refuses("needs 8 B for its sequence number")
+        await driver.ticks()
+        assert driver.session.tuner.requested == driver.source.tuning
+        assert driver.session.tuner.requested.transport == "tcp"
         await driver.go_to_knob("service_time")
         await driver.press("enter", "7")
         await driver.sees("Enter applies 7 ms")
@@ -139,8 +140,16 @@ async def test_a_time_without_a_unit_has_that_of_the_value_it_replaces() -> None
         await driver.tunes(request_timeout_s=2, service_time_s=0)
 
 
-async def test_typing_can_be_given_up_and_keys_are_text_meanwhile() -> None:
+async def test_what_has_changed_stands_out_typing_can_be_given_up_and_garbage_can_be_pasted() -> None:
     async with dashboard() as driver:
+        driver.session.tuner.set({"lifetime": 1})
+        await driver.until(lambda: stands_out(driver, "lifetime"))
+        assert "request" in driver.events()[-1].text, "the label of another knob"
+        assert not stands_out(driver, "request")
+        await driver.ticks(5)
+        assert not stands_out(driver, "lifetime")
+        await driver.press("u")
+        await driver.tunes(lifetime=0)
         await driver.go_to_knob("size")
         for away in ("escape", "up", "tab", "enter"):
             await driver.press("1", "enter")
@@ -157,10 +166,7 @@ async def test_typing_can_be_given_up_and_keys_are_text_meanwhile() -> None:
         assert driver.session.tuner.requested == small().tuning
         assert not driver.session.is_over
         await driver.until(lambda: "[]ux?█" in driver.part("knobs"), "the end of a long text")
-
-
-async def test_garbage_can_be_pasted() -> None:
-    async with dashboard() as driver:
+        await driver.press("escape")
         await driver.go_to_knob("clients")
         garbage = "\x1b[31m[bold]'\"\x00\u202e🙂\n" * 200
         driver.app.post_message(events.Paste(garbage))
@@ -194,15 +200,8 @@ async def test_the_short_list_has_the_four_that_matter_and_their_arrows_can_be_c
         await driver.type("0")
         await driver.press("enter")
         await driver.until(lambda: "must be at least 1" in driver.refusal)
-
-
-def knob_row(driver: FakeDriver, y: int) -> str:
-    region = driver.knobs.region
-    return driver.lines[region.y + y][region.x : region.right]
-
-
-async def test_a_refusal_without_room_below_the_knobs_is_a_notice() -> None:
-    async with dashboard(size=(50, 14)) as driver:
+        await driver.press("escape")
+        await driver.pilot.resize_terminal(50, 14)
         await driver.press("1", "enter")
         await driver.type("a thousand of it")
         await driver.press("enter")
@@ -211,14 +210,9 @@ async def test_a_refusal_without_room_below_the_knobs_is_a_notice() -> None:
         assert "✗" not in driver.part("knobs"), "no piece of a sentence"
 
 
-async def test_only_the_knob_that_has_changed_stands_out() -> None:
-    async with dashboard() as driver:
-        driver.session.tuner.set({"lifetime": 1})
-        await driver.until(lambda: stands_out(driver, "lifetime"))
-        assert "request" in driver.events()[-1].text, "the label of another knob"
-        assert not stands_out(driver, "request")
-        await driver.ticks(5)
-        assert not stands_out(driver, "lifetime")
+def knob_row(driver: FakeDriver, y: int) -> str:
+    region = driver.knobs.region
+    return driver.lines[region.y + y][region.x : region.right]
 
 
 def stands_out(driver: FakeDriver, label: str) -> bool:
@@ -226,26 +220,6 @@ def stands_out(driver: FakeDriver, label: str) -> bool:
     rows = [strip.crop(region.x, region.right) for strip in driver.strips[region.y : region.bottom]]
     row = next(row for row in rows if row.text.startswith(f" {label} "))
     return any(segment.style is not None and segment.style.reverse for segment in row)
-
-
-async def test_udp_refuses_what_no_datagram_carries() -> None:
-    async with dashboard(small(request_bytes=65_508)) as driver:
-        await driver.press("t")
-        await driver.refuses("a UDP datagram carries at most 65,507 B")
-        assert driver.refusal.startswith("request: a UDP")
-        assert not driver.told, "what stands below the knobs is not said again"
-        await driver.press("2", "t")
-        await driver.hears("request: a UDP datagram carries at most 65,507 B")
-        assert driver.source.tuning.transport == "tcp"
-        await driver.go_to_knob("size")
-        await driver.press("escape", "enter")
-        await driver.type("4")
-        await driver.press("enter", "t")
-        await driver.tunes(request_bytes=4)
-        await driver.refuses("needs 8 B for its sequence number")
-        await driver.ticks()
-        assert driver.session.tuner.requested == driver.source.tuning
-        assert driver.session.tuner.requested.transport == "tcp"
 
 
 def test_every_live_field_has_a_knob() -> None:

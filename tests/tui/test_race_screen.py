@@ -79,19 +79,6 @@ async def test_a_race_ends_in_a_table_that_is_kept(tmp_path: Path) -> None:
         assert driver.source.state is RunState.RUNNING
 
 
-async def test_a_race_that_is_stopped_keeps_what_it_measured(tmp_path: Path) -> None:
-    history = History(tmp_path / "history.db")
-    async with dashboard(history=history) as driver:
-        screen = await opened(driver)
-        await driver.press("down", "enter")
-        await driver.until(lambda: screen.standing is not None and screen.standing.slices_done >= 2)
-        await driver.press("enter")
-        await driver.press("s")
-        await driver.sees("stopped  kept as race 1", "ended before its time")
-        assert history.runs()[0].cut_short
-        await driver.press("escape")
-
-
 async def begun(driver: FakeDriver) -> None:
     """Begin a race that does not end, and wait until something was measured."""
     screen = await opened(driver)
@@ -111,7 +98,7 @@ async def test_a_race_that_is_left_lets_the_run_go_on_and_the_program_can_end_in
         await driver.until(lambda: driver.has_left)
 
 
-async def test_a_race_that_is_stopped_at_once_says_that_nothing_was_measured(tmp_path: Path) -> None:
+async def test_a_race_that_is_stopped_keeps_what_it_measured_or_says_that_nothing_was(tmp_path: Path) -> None:
     history = History(tmp_path / "history.db")
     async with dashboard(history=history) as driver:
         screen = await opened(driver)
@@ -121,6 +108,15 @@ async def test_a_race_that_is_stopped_at_once_says_that_nothing_was_measured(tmp
         await driver.sees("stopped  nothing was measured")
         assert not history.runs()
         assert "unknown" not in driver.screen
+        await driver.press("escape")
+        screen = await opened(driver)
+        await driver.press("down", "enter")
+        await driver.until(lambda: screen.standing is not None and screen.standing.slices_done >= 2)
+        await driver.press("enter")
+        await driver.press("s")
+        await driver.sees("stopped  kept as race 1", "ended before its time")
+        assert history.runs()[0].cut_short
+        await driver.press("escape")
 
 
 async def test_why_a_race_cannot_be_run_is_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +131,16 @@ async def test_why_a_race_cannot_be_run_is_told_whole(monkeypatch: pytest.Monkey
         assert driver.source.state is RunState.RUNNING
 
 
-async def test_the_palette_offers_what_works_here_and_the_dashboard_stays_hidden() -> None:
+async def test_a_run_that_was_paused_stays_paused_and_the_palette_offers_what_works_here() -> None:
     async with dashboard() as driver:
+        await driver.press("p")
+        await driver.until(lambda: driver.source.state is RunState.PAUSED)
+        screen = await opened(driver)
+        await driver.press("enter")
+        await driver.until(lambda: screen.standing is not None and screen.standing.finished)
+        await driver.sees("finished")
+        await driver.press("escape")
+        assert driver.source.state is RunState.PAUSED
         screen = await opened(driver)
         await driver.press("ctrl+p")
         await driver.until(lambda: driver.app.screen is not screen)
@@ -147,15 +151,3 @@ async def test_the_palette_offers_what_works_here_and_the_dashboard_stays_hidden
         shown = driver.session.shown
         await driver.ticks()
         assert driver.session.shown is shown, "nobody can see it"
-
-
-async def test_a_run_that_was_paused_stays_paused() -> None:
-    async with dashboard() as driver:
-        await driver.press("p")
-        await driver.until(lambda: driver.source.state is RunState.PAUSED)
-        screen = await opened(driver)
-        await driver.press("enter")
-        await driver.until(lambda: screen.standing is not None and screen.standing.finished)
-        await driver.sees("finished")
-        await driver.press("escape")
-        assert driver.source.state is RunState.PAUSED

@@ -17,11 +17,9 @@ from sockscope.faces.summary import report_text
 from sockscope.faces.tui.actions import ACTIONS
 from sockscope.faces.tui.app import SockscopeApp
 from sockscope.faces.tui.panels.connections import ConnectionsPanel
-from sockscope.faces.tui.session import Session
 from sockscope.faces.tui.widgets.graph import Graph
 from tests.tui.driving import Driver, dashboard, live_dashboard, small
 from tests.tui.fake_source import FakeSource
-from tests.waiting import until
 
 
 def _row_of(driver: Driver[Engine], name: str) -> str:
@@ -59,12 +57,13 @@ async def test_every_key_does_no_harm() -> None:
                         await driver.press("escape")
         await driver.until(lambda: not driver.session.tuner.is_applying)
         await driver.ticks()
+        assert driver.lines
         assert driver.app.is_running
         assert driver.source.state is not RunState.FAILED
         assert driver.errors == []
 
 
-async def test_t_serves_udp_and_goes_back() -> None:
+async def test_t_serves_udp_and_goes_back_and_v_goes_over_to_ipv6_to_unix_sockets_and_back() -> None:
     async with live_dashboard() as driver:
         await driver.press("t")
         await driver.tunes(transport="udp")
@@ -81,11 +80,8 @@ async def test_t_serves_udp_and_goes_back() -> None:
         writer.close()
         await writer.wait_closed()
         await driver.until(lambda: "transport udp → tcp" in driver.part("changes"))
-
-
-@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
-async def test_v_goes_over_to_ipv6_to_unix_sockets_and_back() -> None:
-    async with live_dashboard() as driver:
+        if not socket.has_ipv6:
+            return
         await driver.press("v")
         await driver.tunes(family="ipv6")
         await driver.sees("TCP · [::1]:")
@@ -125,7 +121,7 @@ async def test_undo_and_redo_walk_through_the_changes_and_brackets_step_clients_
         await driver.tunes(permits=0, clients=1)
 
 
-async def test_pause_and_freeze_are_told_apart() -> None:
+async def test_pause_and_freeze_are_told_apart_and_reset_begins_anew() -> None:
     async with dashboard() as driver:
         await driver.press("space")
         await driver.until(lambda: "FROZEN" in driver.header)
@@ -149,10 +145,42 @@ async def test_pause_and_freeze_are_told_apart() -> None:
         await driver.press("p")
         await driver.until(lambda: "RUNNING" in driver.header)
         assert driver.source.holds == [True, False], "what is frozen can be asked for"
+        await driver.press("m")
+        await driver.until(lambda: driver.session.trace.markers)
+        opened = driver.snapshot().main.totals.connections_opened
+        assert opened >= 5
+        await driver.press("R")
+        await driver.until(lambda: driver.snapshot().main.totals.connections_opened < opened)
+        assert not driver.session.trace.markers
+        assert driver.swarm.connections_open == 5
+        await driver.hears("figures reset")
+        assert any(event.text == "figures cleared" for event in driver.events())
 
 
-async def test_the_permits_and_the_pause_act_on_a_real_run() -> None:
+async def test_a_real_run_is_steered_by_keys_and_left_with_a_summary_to_show() -> None:
     async with live_dashboard() as driver:
+        await driver.press("6")
+        await driver.until(lambda: driver.panel(ConnectionsPanel).table.cursor_key is not None)
+        closed = driver.panel(ConnectionsPanel).table.cursor_key
+        await driver.press("x")
+        await driver.until(
+            lambda: any(
+                event.kind is EventKind.CLOSE
+                and event.conn_id == closed
+                and event.role == "server"
+                and event.reason is CloseReason.CLOSED
+                for event in driver.events()
+            )
+        )
+        await driver.until(lambda: _row_of(driver, f"s{closed}").endswith("closed"), "the table shows it")
+        await driver.until(lambda: driver.swarm.connections_open == 5, "the client comes back")
+        await driver.until(
+            lambda: driver.panel(ConnectionsPanel).table.cursor_row > 0, "it moves below the open ones"
+        )
+        await driver.press("x")
+        await driver.hears(f"connection {closed} is already closed")
+        ended = [event for event in driver.events() if event.reason is CloseReason.CLOSED]
+        assert {event.conn_id for event in ended if event.role == "server"} == {closed}
         await driver.press("right_curly_bracket", "right_square_bracket")
         await driver.tunes(permits=5, clients=10)
         assert driver.swarm.limiter.permits == 5
@@ -166,20 +194,14 @@ async def test_the_permits_and_the_pause_act_on_a_real_run() -> None:
         assert driver.swarm.connections_open == 10
         await driver.press("p")
         await driver.until(lambda: "RUNNING" in driver.header and driver.swarm.totals.requests > before)
-
-
-async def test_reset_begins_anew() -> None:
-    async with dashboard() as driver:
-        await driver.press("m")
-        await driver.until(lambda: driver.session.trace.markers)
-        opened = driver.snapshot().main.totals.connections_opened
-        assert opened >= 5
-        await driver.press("R")
-        await driver.until(lambda: driver.snapshot().main.totals.connections_opened < opened)
-        assert not driver.session.trace.markers
-        assert driver.swarm.connections_open == 5
-        await driver.hears("figures reset")
-        assert any(event.text == "figures cleared" for event in driver.events())
+        await driver.press("q")
+        await driver.until(lambda: driver.has_left)
+        assert driver.app.return_value == 0
+        assert driver.app.return_code == 0
+        assert driver.source.state is RunState.STOPPED
+        assert driver.session.last_snapshot is not None
+        assert driver.session.last_snapshot.main.totals.responses > 0
+        assert "changed       permits 2 → 5 at " in report_text(report(driver.session.last_snapshot, {}))
 
 
 async def test_a_marker_stands_on_every_graph_and_in_the_log() -> None:
@@ -202,7 +224,9 @@ async def test_a_marker_stands_on_every_graph_and_in_the_log() -> None:
         assert all("server st" in text for text in shown)
 
 
-async def test_a_change_is_marked_and_told_in_figures() -> None:
+async def test_a_change_is_told_in_figures_and_n_starts_a_new_run_with_it_and_the_loop_that_was_chosen() -> (
+    None
+):
     async with dashboard() as driver:
         await driver.ticks(5)
         await driver.press("right_curly_bracket")
@@ -212,36 +236,6 @@ async def test_a_change_is_marked_and_told_in_figures() -> None:
         change = driver.session.trace.changes[-1]
         assert change.before is not None
         assert change.after is not None
-
-
-async def test_x_closes_the_connection_under_the_cursor() -> None:
-    async with live_dashboard() as driver:
-        await driver.press("6")
-        await driver.until(lambda: driver.panel(ConnectionsPanel).table.cursor_key is not None)
-        closed = driver.panel(ConnectionsPanel).table.cursor_key
-        await driver.press("x")
-        await driver.until(
-            lambda: any(
-                event.kind is EventKind.CLOSE
-                and event.conn_id == closed
-                and event.role == "server"
-                and event.reason is CloseReason.CLOSED
-                for event in driver.events()
-            )
-        )
-        await driver.until(lambda: _row_of(driver, f"s{closed}").endswith("closed"), "the table shows it")
-        await driver.until(lambda: driver.swarm.connections_open == 5, "the client comes back")
-        assert driver.panel(ConnectionsPanel).table.cursor_row > 0, "it moved below the open ones"
-        await driver.press("x")
-        await driver.hears(f"connection {closed} is already closed")
-        ended = [event for event in driver.events() if event.reason is CloseReason.CLOSED]
-        assert {event.conn_id for event in ended if event.role == "server"} == {closed}
-
-
-async def test_n_starts_a_new_run_with_the_loop_that_was_chosen() -> None:
-    async with dashboard() as driver:
-        await driver.press("right_curly_bracket")
-        await driver.tunes(permits=5)
         await driver.go_to_knob("loop")
         await driver.press("right")
         await driver.until(lambda: "asyncio needs a new run" in driver.refusal)
@@ -257,7 +251,6 @@ async def test_n_starts_a_new_run_with_the_loop_that_was_chosen() -> None:
 
 ASK: dict[str, Callable[[SockscopeApp], None]] = {
     "a signal": lambda app: app.asked_to_end(False),
-    "ctrl+c": lambda app: app.interrupt(),
     "q": lambda app: app.leave(),
 }
 
@@ -276,23 +269,11 @@ async def test_who_is_asked_to_quit_begins_no_other_run(ask: Callable[[Sockscope
         assert driver.app.restart is None
 
 
-async def test_q_leaves_with_a_summary_to_show() -> None:
-    async with live_dashboard() as driver:
-        await driver.press("right_curly_bracket")
-        await driver.until(lambda: driver.source.generation == 1)
-        await driver.press("q")
-        await driver.until(lambda: driver.has_left)
-        assert driver.app.return_value == 0
-        assert driver.app.return_code == 0
-        assert driver.source.state is RunState.STOPPED
-        assert driver.session.last_snapshot is not None
-        assert driver.session.last_snapshot.main.totals.responses > 0
-        assert "changed       permits 2 → 5 at " in report_text(report(driver.session.last_snapshot, {}))
-
-
-async def test_the_second_ctrl_c_leaves_at_once() -> None:
+async def test_ctrl_c_leaves_while_a_value_is_typed_and_the_second_at_once() -> None:
     async with dashboard() as driver:
         driver.source.may_stop.clear()
+        await driver.press("1", "enter", "5")
+        assert driver.knobs.is_typing
         await driver.press("ctrl+c")
         await driver.until(lambda: driver.session.is_over)
         assert not driver.has_left, "what is in flight may finish"
@@ -304,10 +285,10 @@ async def test_the_second_ctrl_c_leaves_at_once() -> None:
         assert driver.app.return_value == 130, "whoever was still leaving does not change that"
 
 
-@pytest.mark.parametrize("over", [("ctrl+p",), ("1", "enter", "5")])
-async def test_ctrl_c_leaves_from_everywhere(over: tuple[str, ...]) -> None:
+async def test_ctrl_c_leaves_from_the_palette() -> None:
     async with dashboard() as driver:
-        await driver.press(*over)
+        await driver.press("ctrl+p")
+        assert driver.app.dashboard.is_overlaid
         await driver.press("ctrl+c")
         await driver.until(lambda: driver.has_left)
         assert driver.app.return_value == 0
@@ -343,14 +324,3 @@ async def test_what_a_run_that_is_over_cannot_do_is_told() -> None:
         await driver.until(lambda: len(driver.errors) == 5, "and one more")
         await driver.press("p", "space")
         await driver.until(lambda: "PAUSED" in driver.header and "FROZEN" in driver.header)
-
-
-async def test_the_app_runs_headless_without_a_pilot() -> None:
-    session = Session(Engine(small()))
-    app = SockscopeApp(session)
-    running = asyncio.create_task(app.run_async(headless=True, size=(80, 24)))
-    await until(lambda: session.ticks >= 3)
-    app.leave()
-    assert await running == 0
-    assert session.last_snapshot is not None
-    assert session.last_snapshot.main.totals.responses > 0

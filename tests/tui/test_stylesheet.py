@@ -58,8 +58,9 @@ async def test_what_it_leaves_out_is_styled_already() -> None:
         await agree(driver, "another layout")
 
 
-async def test_a_sheet_that_closes_costs_the_dashboard_no_styles() -> None:
+async def test_a_sheet_that_closes_costs_no_styles_and_a_second_app_parses_nothing_again() -> None:
     async with dashboard() as driver:
+        rules = set(driver.app.stylesheet.rules)
         await driver.press("question_mark")
         with patch.object(
             FrugalStylesheet, "apply", autospec=True, side_effect=FrugalStylesheet.apply
@@ -68,12 +69,7 @@ async def test_a_sheet_that_closes_costs_the_dashboard_no_styles() -> None:
         assert not driver.app.dashboard.is_overlaid
         applied = {call.args[1] for call in apply.call_args_list}
         assert len(applied) < len(styles_of(driver.app)) / 4
-
-
-async def test_a_second_app_parses_nothing_again() -> None:
-    async with dashboard() as driver:
         before = len(FrugalStylesheet._parsed)
-        rules = set(driver.app.stylesheet.rules)
     async with dashboard() as driver:
         assert rules <= set(driver.app.stylesheet.rules)
         assert len(FrugalStylesheet._parsed) == before

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from sockscope.faces.tui.actions import ACTIONS
 from sockscope.faces.tui.panels.listing import ListingPanel
 from sockscope.faces.tui.panels.panel import Kind, Panel
@@ -33,15 +31,17 @@ def test_listings_are_listings_and_a_panel_yields_to_one_that_is_there() -> None
         assert not entry.digit or None not in entry.places[:3], "a key that leads nowhere"
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-async def test_the_screen_has_what_the_table_places_there(layout: str) -> None:
-    async with dashboard(size=LAYOUTS[layout], face="swarm") as driver:
-        shown = {panel.id for panel in driver.app.dashboard.query(Panel) if panel.is_on_screen}
-        places = {entry: getattr(entry.places, layout) for entry in PANELS}
-        behind = {"connections", "lens", "tasks"} | ({"log", "exchanges"} if layout != "wide" else set())
-        expected = {e.id for e, place in places.items() if place and not (place.group and e.id in behind)}
-        assert shown == expected
-        assert [panel.id for panel in driver.app.dashboard.query(Panel)] == [entry.id for entry in PANELS]
+async def test_the_screen_has_what_the_table_places_there() -> None:
+    async with dashboard(size=(100, 30), face="swarm") as driver:
+        for layout, size in LAYOUTS.items():
+            await driver.pilot.resize_terminal(*size)
+            await driver.ticks()
+            shown = {panel.id for panel in driver.app.dashboard.query(Panel) if panel.is_on_screen}
+            places = {entry: getattr(entry.places, layout) for entry in PANELS}
+            behind = {"connections", "lens", "tasks"} | ({"log", "exchanges"} if layout != "wide" else set())
+            expected = {e.id for e, place in places.items() if place and not (place.group and e.id in behind)}
+            assert shown == expected
+            assert [panel.id for panel in driver.app.dashboard.query(Panel)] == [entry.id for entry in PANELS]
 
 
 async def test_a_room_is_shown_the_map_and_two_large_graphs() -> None:

@@ -72,8 +72,13 @@ async def look(driver: FakeDriver) -> None:
     await driver.ticks()
 
 
-async def test_tasks_are_told_with_what_they_wait_for() -> None:
+async def test_tasks_are_told_with_what_they_wait_for_and_without_a_lens_how_to_switch_it_on() -> None:
     async with dashboard(size=(160, 48)) as driver:
+        await driver.press("T")
+        await driver.sees("The lens is off.")
+        await driver.press("9")
+        await driver.sees("begin with --lens.")
+        assert "no loop was held up" not in driver.screen
         await look(driver)
         shown = driver.part("tasks")
         for text in (
@@ -117,12 +122,3 @@ async def test_a_task_of_own_code_is_cancelled_when_the_key_is_pressed_twice() -
         await driver.press("down", "down", "x", "x")
         await driver.hears(f"ours (handle mine.py:18) is not cancelled: it is of {OURS}")
         assert len(source.cancelled) == 1
-
-
-async def test_without_a_lens_the_panel_says_how_to_switch_it_on() -> None:
-    async with dashboard() as driver:
-        await driver.press("T")
-        await driver.sees("The lens is off.")
-        await driver.press("9")
-        await driver.sees("begin with --lens.")
-        assert "no loop was held up" not in driver.screen

@@ -43,7 +43,7 @@ async def test_the_card_shows_the_limit_and_turns_what_it_advises() -> None:
         await driver.until(lambda: driver.app.screen is driver.app.dashboard)
 
 
-async def test_enter_and_a_click_on_the_limit_open_the_card() -> None:
+async def test_enter_and_a_click_open_the_card_and_a_digit_does_what_stands_beside_it() -> None:
     async with dashboard() as driver:
         header = driver.app.dashboard.query_one(HeaderPanel)
         await driver.press("shift+tab")
@@ -52,15 +52,12 @@ async def test_enter_and_a_click_on_the_limit_open_the_card() -> None:
         await card(driver)
         await driver.press("enter")
         await driver.until(lambda: driver.app.screen is driver.app.dashboard)
-        limit = next(row for row, line in enumerate(driver.header.splitlines()) if "limit" in line)
-        await driver.pilot.click(header, offset=(12, limit))
+        at = next(row for row, line in enumerate(driver.header.splitlines()) if "limit" in line)
+        await driver.pilot.click(header, offset=(12, at))
         await card(driver)
         await driver.press("escape", "1", "enter")
         assert driver.app.screen is driver.app.dashboard, "in the knobs it types a value"
-
-
-async def test_a_digit_does_what_stands_beside_it_whatever_the_limit_is_meanwhile() -> None:
-    async with dashboard() as driver:
+        await driver.press("escape")
 
         def limit() -> Kind:
             assert driver.session.shown is not None

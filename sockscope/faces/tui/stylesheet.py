@@ -82,6 +82,8 @@ class FrugalStylesheet(Stylesheet):
     def _changed(self, nodes: Iterable[DOMNode]) -> Iterator[DOMNode]:
         seen: dict[DOMNode, Appearance] = {}
         for node in nodes:
+            if node._parent is None and isinstance(node, Widget):
+                continue  # it gets its styles with its place
             # Where it stands among its siblings is for them to tell.
             by_position = node._has_order_style or node._has_odd_or_even
             if by_position or self._styled.get(node) != self._appearance(node, seen):
@@ -111,13 +113,18 @@ class FrugalStylesheet(Stylesheet):
         for selector in _selectors(self.rules):
             for state in selector.pseudo_classes & _STATES.keys():
                 watched.setdefault(state, set()).add(selector.css.partition(":")[0] or "*")
-        if watched != self._watched:
-            self._watched = watched
-            self._styled.clear()
+        newly, self._watched = _differing(watched, self._watched), watched
+        for node in [node for node in self._styled if not newly.isdisjoint(node._selector_names)]:
+            del self._styled[node]
 
 
 def _selectors(rules: Iterable[RuleSet]) -> Iterator[Selector]:
     return (selector for rule in rules for one in rule.selector_set for selector in one.selectors)
+
+
+def _differing(one: dict[str, set[str]], other: dict[str, set[str]]) -> set[str]:
+    """Return the names whose watched states are not the same in both."""
+    return {name for state in one | other for name in one.get(state, set()) ^ other.get(state, set())}
 
 
 def _names_of(node: DOMNode) -> set[str]:

@@ -528,10 +528,14 @@ class DashboardScreen(Screen[None]):
             self._enter(panel)
 
     def bring_to_front(self, panel_id: str) -> None:
-        """Let a panel be in front of those that share its place, and leave the focus where it is."""
+        """Let a panel be in front of those that share its place, and leave the focus where it is.
+
+        Before the screen is composed, it begins so.
+        """
         panel = self._panels[panel_id]
         self._chosen[panel.entry.kind] = self._face = panel
-        self._arrange()
+        if self._arranged_for is not None:
+            self._arrange()
 
     def _enter(self, panel: Panel) -> None:
         """Focus the panel, unless a key that came at once leads elsewhere, or has opened its filter."""
