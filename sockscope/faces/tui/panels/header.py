@@ -122,7 +122,7 @@ class HeaderPanel(Widget, can_focus=True):
             rows = [what.pad_right(room + 2 - what.cell_length) + figures]
         most = 1 if self.screen.has_class("-short") else MOST_LIMIT_ROWS
         limit = _limit_lines(state, width, most, marked=self.has_focus)
-        height = len(rows) + self._limit_rows.update(len(limit), state.now_s)
+        height = len(rows) + min(most, self._limit_rows.update(len(limit), state.now_s))
         if self.styles.height is None or self.styles.height.value != height:
             self.styles.height = height
         return Content("\n").join(rows + limit)
