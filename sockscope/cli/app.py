@@ -472,6 +472,9 @@ def _plan(params: Params, has_clients: bool) -> Plan:
     for name in ("output", "hdr"):
         if params[name] == "":
             faults.add(f"--{name}", "", "is empty")
+    where = params["output"] or "-"
+    if params["hdr"] == where and (forms or where != "-"):
+        faults.add("--hdr", where, "is where the figures go already")
     if (of := params["hdr_of"]) and params["hdr"] is None:
         faults.add("--hdr-of", of, "has no effect without --hdr")
     elif of == "response" and not has_clients:

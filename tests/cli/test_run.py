@@ -60,6 +60,8 @@ def test_the_distribution_goes_to_a_file_of_its_own(tmp_path: Path) -> None:
     assert unit == "# response time; values in milliseconds"
     refused = sockscope("run", "--hdr-of", "service")
     assert refused.stderr == "sockscope: --hdr-of = 'service' has no effect without --hdr\n"
+    refused = sockscope("run", "--hdr", "-", "--json")
+    assert refused.stderr == "sockscope: --hdr = '-' is where the figures go already\n"
     refused = sockscope("run", "--hdr", str(tmp_path / "none" / "x"))
     assert (refused.returncode, "--hdr" in refused.stderr) == (2, True)
 
