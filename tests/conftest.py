@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from sockscope.engine.loops import calm_collector
+from tests.cli.command import WARM
 from tests.warm_children import WarmChildren, started_warm
 
 # A module is compiled once, and not in each of the hundreds of processes of the suite: half of their time.
@@ -48,6 +49,13 @@ def what_children_are_forks_of() -> Iterator[WarmChildren]:
     warm = WarmChildren()
     yield warm
     warm.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_commands_are_forks_of_goes() -> Iterator[None]:
+    """It is started with the first command."""
+    yield
+    WARM.close()
 
 
 @pytest.fixture(scope="module")

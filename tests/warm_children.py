@@ -33,7 +33,13 @@ def children() -> list[psutil.Process]:
     """Return the children of this process that run, with theirs; the interpreter that waits is none."""
     every = psutil.Process().children(recursive=True)
     running = [child for child in every if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in running if __name__ not in child.cmdline() or child.pid in _STARTED]
+    return [child for child in running if not _waits(child) or child.pid in _STARTED]
+
+
+def _waits(child: psutil.Process) -> bool:
+    """Tell whether this is an interpreter that waits to be forked, or a fork of one."""
+    words = child.cmdline()
+    return __name__ in words or any("wait_to_be_forked" in word for word in words)
 
 
 _STARTED: set[int] = set()

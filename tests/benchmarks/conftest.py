@@ -10,6 +10,6 @@ from tests.cli.warm import programs_started_warm
 @pytest.fixture(scope="module", autouse=True)
 def scripts_start_warm() -> Iterator[None]:
     """What a script costs to start is not what is tested here; a terminal that has no owner is given one."""
+    WARM.start()  # tests count children and descriptors
     with programs_started_warm(WARM, "-I", "-S", "-c", _TO_CONTROLLING_TERMINAL):
         yield
-    WARM.close()

@@ -58,11 +58,15 @@ class WarmInterpreter:
     def __init__(self) -> None:
         self._forks: Forks | None = None
 
-    def fork(self, asked: bytes, streams: Sequence[int]) -> int:
-        """Return the number of a fork with these three streams."""
+    def start(self) -> Forks:
+        """Start it, or return what it is."""
         if self._forks is None:
             self._forks = Forks("-c", _RUN)
-        return self._forks.fork(asked, streams)
+        return self._forks
+
+    def fork(self, asked: bytes, streams: Sequence[int]) -> int:
+        """Return the number of a fork with these three streams."""
+        return self.start().fork(asked, streams)
 
     def close(self) -> None:
         """End it; commands go on."""
