@@ -141,6 +141,13 @@ def served(
     return replace(found, stalled_s=stalled_s, processes=(replace(main, roles=("server", "swarm")),))
 
 
+def silent(fault: str, silent_s: float) -> Snapshot:
+    """Return such a run, whose server has told nothing for so long."""
+    found = served(fault)
+    (main,) = found.processes
+    return replace(found, processes=(replace(main, silent_s=silent_s),))
+
+
 @each(
     ("told", "window"),
     [
@@ -155,6 +162,10 @@ def served(
          served("cancel-storm=50", totals=FAILING, handlers_cancelled=95, cancellations_swallowed=5)),
         ("100 requests of 1,000 failed, since the server stood still for 100 ms",
          served("block=100ms", totals=LATE, timeout_s=0.2, blocks=2, blocked_s=0.2)),
+        ("100 requests of 1,000 failed, and 800 ms of CPU time were burnt on purpose",
+         served("cpu=50ms", totals=LATE, cpu_s=1.0, burnt_s=0.8)),
+        ("block 2 s: the server has been held up for 1.50 s, on purpose", silent("block=2s", 1.5)),
+        ("cpu 50 ms: the server has been held up for 2.50 s, on purpose", silent("cpu=50ms", 2.5)),
         ("200 descriptors leaked on purpose; the server has stopped accepting: too many open files",
          served("descriptor-leak=100", server=FULL, descriptors_held=200)),
         ("full-executor: the threads of the default executor are kept busy on purpose; "
@@ -172,6 +183,8 @@ def test_what_is_done_to_the_server_on_purpose_is_told_as_such(told: str, window
     ("kind", "window"),
     [
         (Kind.LATENCY, served("", stalled_s=0.3)),
+        (Kind.BLOCKED_LOOP, silent("block=100ms", 1.5)),
+        (Kind.TIMEOUTS, served("cpu=1ms", totals=LATE, cpu_s=1.0, burnt_s=0.3)),
         (Kind.LATENCY, served("block=100ms", blocks=2, blocked_s=0.2)),
         (Kind.SHARED_CPU, served("cpu=2ms", cpu_s=1.96, burnt_s=0.5)),
         (Kind.LATENCY, served("cpu=2ms", cpu_s=0.2, burnt_s=0.19)),

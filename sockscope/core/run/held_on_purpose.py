@@ -7,11 +7,12 @@ from sockscope.core.impairment.fault import Fault, shown
 from sockscope.core.impairment.kinds import SERVER as IN_SERVER
 from sockscope.core.roles import SERVER
 from sockscope.core.run.cycle import model_of
-from sockscope.core.run.evidence import CPU_TIME, HALF, Finding, Seen, look
+from sockscope.core.run.evidence import CPU_TIME, HALF, TUNING, Finding, Seen, look
 from sockscope.core.run.failing import not_accepting
 from sockscope.core.run.injected import NOTHING_INJECTED, Injected
 from sockscope.core.run.kinds import Kind
 from sockscope.core.run.overdue import timeouts, unanswered
+from sockscope.core.run.snapshot import SILENT_S
 from sockscope.core.run.used_up import HELD_UP_RATIO, cpu
 
 FAULT_COUNTS = "counts of the faults in the server"
@@ -47,8 +48,26 @@ def held(seen: Seen) -> Finding | None:
         "time for which it is blocked", blocked_s / measured_s, "ratio", HELD_UP_RATIO, FAULT_COUNTS
     ):
         length = units.format_duration(blocked_s)
+        share = f"{length} of {of}" if blocked_s <= measured_s else length  # it began before the window
         on = faults_in_server(seen) or "a fault that is off again"
-        return Finding(Kind.INJECTED, f"{on}: the server was held up for {length} of {of}, on purpose")
+        return Finding(Kind.INJECTED, f"{on}: the server was held up for {share}, on purpose")
+    return _silenced(seen)
+
+
+def _silenced(seen: Seen) -> Finding | None:
+    """The server's process tells nothing at the moment, for it is held up about as long on purpose."""
+    swarm = seen.window.swarm
+    under_way = 1 if swarm is None else max(swarm.in_flight, 1)
+    times = {"block": 1, "cpu": under_way}
+    longest_s = max((one.value * times.get(one.kind, 0) for one in seen.window.tuning.faults), default=0.0)
+    for process in seen.processes if longest_s else ():
+        if SERVER not in process.roles or process.silent_s < SILENT_S:
+            continue
+        if seen.at_least(
+            "hold on purpose, of the requests under way", longest_s, "s", HALF * process.silent_s, TUNING
+        ):
+            told = f"the server has been held up for {units.format_duration(process.silent_s)}, on purpose"
+            return Finding(Kind.INJECTED, f"{faults_in_server(seen)}: {told}")
     return None
 
 
@@ -79,14 +98,20 @@ def burnt(seen: Seen) -> Finding | None:
     full = [process for process in seen.processes if process.name in natural.who]
     if not any(SERVER in process.roles for process in full):
         return None
-    hosts = [process for process in seen.processes if SERVER in process.roles]
-    half_s = HALF * measured_s * sum(process.cpu_ratio or 0.0 for process in hosts)
-    source = f"{FAULT_COUNTS}, {CPU_TIME}"
-    if not seen.at_least("CPU time that a fault burns", burnt_s, "s", half_s, source):
+    if not burns_most(seen):
         return None
     on = faults_in_server(seen) or "a fault that is off again"
     told = f"{units.format_duration(burnt_s)} of CPU time were burnt on purpose"
     return Finding(Kind.INJECTED, f"{on}: {told}; {natural.sentence}", natural.who)
+
+
+def burns_most(seen: Seen) -> bool:
+    """Tell whether a fault burns half or more of the CPU time of the processes that serve."""
+    burnt_s, measured_s = injected(seen).burnt_s, seen.window.measured_s
+    hosts = [process for process in seen.processes if SERVER in process.roles]
+    half_s = HALF * measured_s * sum(process.cpu_ratio or 0.0 for process in hosts)
+    source = f"{FAULT_COUNTS}, {CPU_TIME}"
+    return bool(burnt_s) and seen.at_least("CPU time that a fault burns", burnt_s, "s", half_s, source)
 
 
 def leaked(seen: Seen) -> Finding | None:

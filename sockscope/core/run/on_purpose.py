@@ -7,10 +7,17 @@ from sockscope.core.impairment.fault import DOWN, UP, shown
 from sockscope.core.impairment.kinds import LINK
 from sockscope.core.impairment.link import LinkFaults, link_faults
 from sockscope.core.run.evidence import FAILING_RATIO, HALF, RECORDER, TUNING, Finding, Seen, look
-from sockscope.core.run.held_on_purpose import FAULT_COUNTS, faults_in_server, injected, longest_hold_s
+from sockscope.core.run.held_on_purpose import (
+    FAULT_COUNTS,
+    burns_most,
+    faults_in_server,
+    injected,
+    longest_hold_s,
+)
 from sockscope.core.run.kinds import Kind
 from sockscope.core.run.overdue import overdue, timeouts, unanswered
 from sockscope.core.run.relay import Passed, RelayFigures
+from sockscope.core.run.used_up import HELD_UP_RATIO
 
 RELAY_COUNTS = "counts of the relay"
 LINE_FULL_RATIO = 0.93
@@ -58,6 +65,10 @@ def _timed_out(seen: Seen, on: str, told: str) -> Finding | None:
     if hold_s and seen.at_least("longest standstill on purpose", hold_s, "s", least_s, FAULT_COUNTS):
         still = units.format_duration(hold_s)
         return Finding(Kind.INJECTED, f"{told}, since the server stood still for {still}, made on purpose")
+    burnt_s, least_s = injected(seen).burnt_s, HELD_UP_RATIO * seen.window.measured_s
+    if burnt_s >= least_s and burns_most(seen):
+        burnt = units.format_duration(burnt_s)
+        return Finding(Kind.INJECTED, f"{on}: {told}, and {burnt} of CPU time were burnt on purpose")
     return None
 
 
