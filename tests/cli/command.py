@@ -27,11 +27,14 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 
 def sockscope(
-    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, **streams: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end, without a terminal and without a start of Python of its own."""
+    """Run the command to its end, without a terminal and without a start of Python of its own.
+
+    ``streams`` are those of ``subprocess`` that are not as usual: nothing to read, pipes to write to.
+    """
     argv = [COMMAND, *arguments]
-    with running(*arguments, env=env, cwd=cwd) as child:
+    with running(*arguments, env=env, cwd=cwd, **streams) as child:
         return subprocess.CompletedProcess(argv, *finished(child))
 
 
@@ -58,7 +61,7 @@ def figures(*arguments: str, cwd: Path | None = None) -> dict[str, Any]:
 
 @contextmanager
 def running(
-    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, **streams: Any
 ) -> Iterator[subprocess.Popen[str]]:
     """Start the command, but for a start of Python; whatever the test does, it is gone afterwards."""
     child = WarmCommand(
@@ -66,10 +69,8 @@ def running(
         [COMMAND, *arguments],
         cwd=cwd,
         env=clean_environment(**(env or {})),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
+        **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
     )
     try:
         yield child
@@ -81,7 +82,7 @@ def running(
 def finished(child: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Wait for the child; return its exit code and the rest of what it wrote."""
     out, err = child.communicate(timeout=PATIENCE_S)
-    return child.returncode, out, err
+    return child.returncode, out or "", err or ""
 
 
 def next_line(child: subprocess.Popen[str]) -> str:

@@ -387,13 +387,14 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
 
 
 FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-COMMANDS = ["--help", " ".join(("run", *QUICK)), "run -d 0 -i 20ms --json-stream"]
+COMMANDS = [("--help",), ("run", *QUICK), ("run", "-d", "0", "-i", "20ms", "--json-stream")]
 
 
 @FULL
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_full_disk_is_told_in_a_sentence(command: str) -> None:
-    done = shell(f'"$0" {command} >/dev/full')
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_full_disk_is_told_in_a_sentence(command: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = sockscope(*command, stdout=full)
     assert done.stderr == "sockscope: cannot write to standard output: No space left on device\n"
     assert done.returncode == 1
 
@@ -405,14 +406,20 @@ def test_a_closed_output_is_told_in_a_sentence() -> None:
 
 
 def test_a_reader_that_is_gone_from_the_beginning_is_no_fault() -> None:
-    done = shell('{ sleep 0.2; "$0" run -d 0 -i 20ms --json-stream; echo $? >&2; } | true')
-    assert done.stderr == "0\n"
+    reads, writes = os.pipe()
+    os.close(reads)
+    with open(writes, "w") as nobody:
+        done = sockscope("run", "-d", "0", "-i", "20ms", "--json-stream", stdout=nobody)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @FULL
-@pytest.mark.parametrize("streams", ["2>/dev/full", "<&- 2>&-"])
-def test_a_verdict_does_not_depend_on_who_hears_it(streams: str) -> None:
-    done = shell(f"\"$0\" run {' '.join(QUICK)} --fail-if 'p99>0' {streams}")
+def test_a_verdict_does_not_depend_on_who_hears_it() -> None:
+    with open("/dev/full", "w") as full:
+        done = sockscope("run", *QUICK, "--fail-if", "p99>0", stderr=full)
+    assert done.returncode == 3
+    assert "200 answered" in done.stdout
+    done = shell(f"\"$0\" run {' '.join(QUICK)} --fail-if 'p99>0' <&- 2>&-")
     assert done.returncode == 3
     assert "200 answered" in done.stdout
 
@@ -424,18 +431,24 @@ def test_closed_standard_streams_do_no_harm_to_a_file(tmp_path: Path) -> None:
     assert json.loads(file.read_text())["totals"]["requests"] == 200
 
 
-@pytest.mark.parametrize("where", ["-o -", "-o /dev/stderr 2>&1", "--csv -o >(cat)"])
-def test_output_goes_to_whatever_can_be_written_to(where: str) -> None:
-    done = shell(f'"$0" run {" ".join(QUICK)} {"--json" if "csv" not in where else ""} {where} | cat')
-    assert (done.returncode, done.stderr) == (0, "")
-    assert ("schema_version" in done.stdout) == ("csv" not in where)
-    assert "duration_s" in done.stdout
+def test_output_goes_to_whatever_can_be_written_to() -> None:
+    for where, errors in (("-", subprocess.PIPE), ("/dev/stderr", subprocess.STDOUT)):
+        done = sockscope("run", *QUICK, "--json", "-o", where, stderr=errors)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["schema_version"]
+    reads, writes = os.pipe()
+    with running("run", *QUICK, "--csv", "-o", f"/dev/fd/{writes}", pass_fds=[writes]) as child:
+        os.close(writes)
+        with open(reads) as written:
+            assert "duration_s" in written.read()
+        assert finished(child) == (0, "", "")
 
 
 def test_output_to_a_descriptor_adds_to_its_file(tmp_path: Path) -> None:
     file = tmp_path / "figures"
     file.write_text("before\n")
-    done = shell(f'"$0" run {" ".join(QUICK)} --json -o /dev/stdout >>{file}')
+    with file.open("a") as end:
+        done = sockscope("run", *QUICK, "--json", "-o", "/dev/stdout", stdout=end)
     assert (done.returncode, done.stderr) == (0, "")
     assert file.read_text().startswith("before\n{")
 
