@@ -28,10 +28,12 @@ from socketserver import (
     ThreadingTCPServer,
     UDPServer,
 )
+from typing import Any
 
 import pytest
 
-from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, sockscope
+from tests.cli.command import COMMAND, PATIENCE_S, WARM, clean_environment, sockscope
+from tests.cli.warm import WarmCommand
 from tests.ports import unused_port
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
@@ -118,7 +120,7 @@ class Terminal:
         self._brief = brief
         self._place = place
         self._code = 0
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: subprocess.Popen[Any] | None = None
         self._env = {"PATH": PATH, "SOCKSCOPE_HISTORY": str(directory / "history.db"), **IDENTITY}
         self.seen = ""
 
@@ -154,11 +156,16 @@ class Terminal:
         self.seen += done.stdout + done.stderr
 
     def _begin(self, command: str) -> None:
+        words = shlex.split(command)
         with (self._directory / "written").open("wb") as written:
-            self._child = subprocess.Popen(
-                ["bash", "-c", f"exec {command}"], cwd=self._directory, env=clean_environment(**self._env),
-                stdin=subprocess.DEVNULL, stdout=written, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+            given: dict[str, Any] = {
+                "cwd": self._directory, "env": clean_environment(**self._env),
+                "stdin": subprocess.DEVNULL, "stdout": written, "stderr": subprocess.STDOUT,
+            }  # fmt: skip
+            if words[0] == "sockscope":
+                self._child = WarmCommand(WARM, [COMMAND, *words[1:]], **given)
+            else:
+                self._child = subprocess.Popen(["bash", "-c", f"exec {command}"], **given)
         deadline = time.monotonic() + PATIENCE_S
         while not self._serves():
             assert self._child.poll() is None, (self._directory / "written").read_text()
