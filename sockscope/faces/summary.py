@@ -542,9 +542,13 @@ def _connected(report: Report) -> str:
     if late_s <= measured_s * LATE_RATIO:
         return ""
     return (
-        f"all {format_count(asked)} only {format_duration(late_s)} after the figures began; "
+        f"{_all(asked)} only {format_duration(late_s)} after the figures began; "
         "--warmup ready leaves that out"
     )
+
+
+def _all(clients: int) -> str:
+    return f"all {format_count(clients)}" if clients > 1 else "the one client"
 
 
 def _last_trouble(report: Report) -> str | None:
