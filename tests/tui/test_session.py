@@ -14,7 +14,7 @@ from sockscope.core.run.snapshot import ConnectionQuery, Cursors, RunState
 from sockscope.errors import ConfigError, ListenError, StateError
 from sockscope.faces.tui.pace import MOST_LINES_PER_TICK
 from sockscope.faces.tui.screen_state import ScreenState
-from sockscope.faces.tui.session import DEFAULT_WINDOW_S, EVENTS_KEPT, WINDOWS_S, Session
+from sockscope.faces.tui.session import DEFAULT_WINDOW_S, EVENTS_KEPT, FIRST_TICKS, WINDOWS_S, Session
 from sockscope.faces.tui.viewer import Severity
 from tests.tui.driving import small
 from tests.tui.fake_source import CLIENT_PORT, FakeSource
@@ -98,6 +98,13 @@ def ticks(session: Session, listener: Listener, count: int) -> int:
 
 async def test_every_second_picture_has_the_rows_that_the_screen_is_interested_in() -> None:
     session, source, listener = await started()
+    for _ in range(FIRST_TICKS):
+        session.tick()
+    assert all(state.tables for state in listener.states)
+    source.advance()
+    session.tick()  # the first one without
+    listener.states.clear()
+    listener.interests.clear()
     for _ in range(4):
         source.advance()
         session.tick()

@@ -36,6 +36,8 @@ TICK_S = 0.2
 """Five pictures a second, for about a tenth of a core."""
 STEP_S = 0.002
 """Between the steps of a picture: what is called at once still belongs to the same turn of the loop."""
+FIRST_TICKS = 6
+"""So many pictures have the rows of tables: from other processes they come a little after that is asked."""
 SOON_S = 0.12
 """After a change the next picture comes this soon, so that its effect is seen at once."""
 PICTURES_JUDGED = 25
@@ -218,8 +220,8 @@ class Session:
     def tick(self, *, tables: bool = False, hidden: bool = False) -> None:
         """Take a picture of the run and show it.
 
-        Every second one has the rows of tables, and one with ``tables`` has them in any case; ``hidden`` asks
-        for those of panels out of sight too.
+        Every second one has the rows of tables, the first ones all have, and one with ``tables`` has them in
+        any case; ``hidden`` asks for those of panels out of sight too.
         """
         self._take(tables=tables, hidden=hidden)
         self._absorb_taken()
@@ -263,7 +265,7 @@ class Session:
             return
         self._absorb_taken()
         self._ticks += 1
-        self._with_tables = tables or not self._with_tables
+        self._with_tables = tables or not self._with_tables or self._ticks <= FIRST_TICKS
         overlaid = self._viewer.is_overlaid
         self._disturbed = self._disturbed or overlaid or self._was_overlaid
         self._was_overlaid = overlaid
