@@ -212,7 +212,7 @@ def test_a_delay_that_makes_requests_time_out_is_named() -> None:
     late = under("delay=800ms", timeouts=500, admitted=1_000, delayed_s=800.0)
     found = limit_of(replace(late, tuning=replace(late.tuning, request_timeout_s=1.0)))
     assert found.kind is Kind.INJECTED
-    assert "what arrives is 800 ms late, made on purpose" in found.sentence
+    assert "what goes through is to arrive 800 ms late, made on purpose" in found.sentence
 
 
 @each(("ended_s", "kind"), [(99.2, Kind.INJECTED), (98.9, Kind.TIMEOUTS)])

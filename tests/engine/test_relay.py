@@ -21,6 +21,7 @@ from sockscope.core.events import CloseReason
 from sockscope.core.run.relay import RelayFigures
 from sockscope.core.run.snapshot import Cursors
 from sockscope.engine.loops import loop_factory
+from sockscope.engine.relay import way
 from sockscope.engine.relay.relay import Relay
 from sockscope.engine.role import Assignment
 from tests.waiting import until
@@ -164,8 +165,15 @@ async def test_a_reset_is_passed_on_while_the_other_side_does_not_read() -> None
             await read_to_the_end(server)
 
 
-@pytest.mark.parametrize("fault", ["", "delay=50ms"])
-async def test_of_a_reader_that_does_not_read_little_is_held_and_its_writer_is_stopped(fault: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "together", "most"),
+    [("", 0, 2 << 20), ("delay=50ms", 256 << 20, 2 << 20), ("delay=2ms", 0, 512 << 10)],
+    ids=["", "delay", "delay-crowded"],
+)
+async def test_of_a_reader_that_does_not_read_little_is_held_and_its_writer_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, fault: str, together: int, most: int
+) -> None:
+    monkeypatch.setattr(way, "MOST_TOGETHER_BYTES", together)
     size = 24 << 20
     async with both_ends(fault=fault) as (relay, client, server):
         sending = asyncio.create_task(send_in_chunks(client, bytes(size), []))
@@ -175,7 +183,7 @@ async def test_of_a_reader_that_does_not_read_little_is_held_and_its_writer_is_s
             for _ in range(20):
                 await asyncio.sleep(0.002)
         assert not sending.done()
-        assert figures(relay).up.held_bytes <= (2 << 20)
+        assert figures(relay).up.held_bytes <= most
         assert now < size
         assert len(await read_to_the_end(server)) == size
         await sending

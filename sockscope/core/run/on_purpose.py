@@ -61,7 +61,9 @@ def _timed_out(seen: Seen, on: str, told: str) -> Finding | None:
     delay_s, hold_s = seen.cycle.delay_s, longest_hold_s(seen)
     if delay_s and seen.at_least("delay by faults, both ways", delay_s, "s", least_s, RELAY_COUNTS):
         late = units.format_duration(delay_s)
-        return Finding(Kind.INJECTED, f"{on}: {told}, and what arrives is {late} late, made on purpose")
+        return Finding(
+            Kind.INJECTED, f"{on}: {told}, and what goes through is to arrive {late} late, made on purpose"
+        )
     if hold_s and seen.at_least("longest standstill on purpose", hold_s, "s", least_s, FAULT_COUNTS):
         still = units.format_duration(hold_s)
         return Finding(Kind.INJECTED, f"{told}, since the server stood still for {still}, made on purpose")

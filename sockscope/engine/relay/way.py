@@ -32,6 +32,10 @@ _PEER_ENDED = 0x2000 | 0x10 | BROKEN
 """With EPOLLRDHUP and EPOLLHUP: there is an end to be read behind the last bytes, which is not told again."""
 MOST_HELD_BYTES = 1 << 20
 """What one direction of a connection holds until it is due, about; then no more is read."""
+MOST_TOGETHER_BYTES = 256 << 20
+"""As soon as all connections together hold so much in a direction,"""
+LEAST_HELD_BYTES = 1 << 16
+"""each of them has room for no more than this: those that clients have given up keep what they hold, too."""
 MOST_PIECES = 4_096
 """And in how many pieces."""
 _EOF = b""
@@ -392,7 +396,8 @@ class Way:
         if held and not (self.pending or self._is_dark or self._is_alarm_set):
             self._is_alarm_set = True
             self._common.schedule.at(held[0][0], self._ring)
-        self._is_full = self._held_bytes > MOST_HELD_BYTES or len(held) > MOST_PIECES
+        most = MOST_HELD_BYTES if direction.held_bytes <= MOST_TOGETHER_BYTES else LEAST_HELD_BYTES
+        self._is_full = self._held_bytes > most or len(held) > MOST_PIECES
         self._is_slow = self._impairer is not None or bool(held)
         self._look_if_plain()
         if self.ended:
