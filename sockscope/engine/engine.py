@@ -171,7 +171,16 @@ class Engine:
             EventKind.RUN,
             f"started: {self.tuning.carrier} {format_address(self._placement.address)}",
         )
+        self._note_clocks()
         self._watcher = loop.create_task(self._watch())
+
+    def _note_clocks(self) -> None:
+        """Write into the log how well the clocks of other machines are known."""
+        for use in self._placement.processes():
+            if use.clock_error_s:
+                off, error = format_duration(abs(use.clock_offset_s)), format_duration(use.clock_error_s)
+                sign = "behind" if use.clock_offset_s > 0 else "ahead"
+                self._note(EventKind.RUN, f"the clock of {use.name} is {off} {sign} of ours, ±{error}")
 
     async def stop(self, grace_s: float = 1.0) -> None:
         """Stop the traffic, let what is in flight finish for at most ``grace_s``, close everything."""
@@ -472,6 +481,12 @@ class Engine:
             raise StateError(self.state.value, "take a snapshot")
         roles, clock = self._read_roles(cursors), self._clock
         main, resources = roles.get(self._placement.main), self._sampler.sample()
+        if not self._placement.is_here:
+            # What this machine counts is nothing of a run on others.
+            resources = replace(
+                resources, kernel_udp=None, kernel_tcp=None, machine_busy_s=None, machine_steal_s=None,
+                time_wait=None, ephemeral_ports=None,
+            )  # fmt: skip
         processes = self._processes(resources)
         if cursors.most_events:
             self._log.take(roles.values())

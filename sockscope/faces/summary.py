@@ -93,7 +93,7 @@ def report_text(report: Report) -> str:
 
 def summary_row(label: str, text: str) -> list[str]:
     """Return the lines of one row of the summary."""
-    lines = wrap(f"{label:{_LABEL_WIDTH}}{text}", WIDTH, subsequent_indent=" " * _LABEL_WIDTH)
+    lines = wrap(f"{label:{_LABEL_WIDTH - 1}} {text}", WIDTH, subsequent_indent=" " * _LABEL_WIDTH)
     return [line.replace(_UNBROKEN, " ") for line in lines]
 
 

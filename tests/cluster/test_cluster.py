@@ -1,77 +1,98 @@
 """Runs whose roles are on the workers of a cluster: they count, are turned, and end as they do elsewhere."""
 
+import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import psutil
 import pytest
 
-from sockscope.core.config.cluster import parse_cluster
+from sockscope.core.config.cluster import host_of, is_here, parse_cluster
 from sockscope.engine.engine import Engine
+from sockscope.engine.placement.cluster import machine
+from sockscope.engine.placement.cluster.actor import Begun
+from sockscope.engine.placement.cluster.worker_process import WorkerProcess
 from sockscope.errors import EngineError
 from tests.cli.command import finished, next_line
 from tests.cli.command import running as running_command
 from tests.engine.runs import EVERYTHING, experiment, running, server_of, swarm_of, tune
 from tests.waiting import until
 
-
-@asynccontextmanager
-async def on_cluster(cluster: str, **values: Any) -> AsyncIterator[Engine]:
-    async with running(place="cluster", cluster=cluster, think_time_s=0.001, **values) as engine:
-        yield engine
+NEEDED = "dask.distributed is not installed"
 
 
-async def test_counts_add_up_over_the_workers(cluster: str) -> None:
-    """A budget is divided between two workers with clients, and the third has served all of it."""
-    async with on_cluster(cluster, clients=6, requests=301) as engine:
-        await engine.wait()
+def texts(engine: Engine) -> list[str]:
+    return [event.text for event in engine.snapshot(EVERYTHING).events]
+
+
+def pids_of(engine: Engine) -> dict[str, int]:
+    return {use.name: use.pid for use in engine.snapshot().processes[1:]}
+
+
+def parent_of(pid: int) -> psutil.Process:
+    parent = psutil.Process(pid).parent()
+    assert parent is not None
+    return parent
+
+
+async def test_a_run_on_three_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count as one, are turned as one, and do without a child or a worker that is lost.
+
+    Each has a clock of its own here, as far as is known, and that is found to be ours.
+    """
+    pytest.importorskip("distributed", reason=NEEDED)
+    monkeypatch.setattr("sockscope.engine.placement.cluster.worker_process.clock_name", lambda: "another")
+    async with running(place="cluster", cluster="local:3", clients=6, think_time_s=0.001) as engine:
+        family = psutil.Process().children(recursive=True)
+        pids = pids_of(engine)
+        assert list(pids) == ["server", "clients", "clients 2"]
+        assert len({parent_of(pid) for pid in pids.values()}) == 3
+        assert any(text.startswith("the clock of clients 2 is ") for text in texts(engine))
+        for use in engine.snapshot().processes[1:]:
+            assert abs(use.clock_offset_s) <= use.clock_error_s != 0
+
+        await until(lambda: swarm_of(engine).totals.responses > 100)
+        engine.pause()
+        await until(lambda: swarm_of(engine).in_flight == 0)
         await engine.settle()
         swarm, server = swarm_of(engine), server_of(engine)
-        assert swarm.totals.requests == swarm.totals.responses == server.totals.responses == 301
-        assert (swarm.totals.errors, swarm.connections_open) == (0, 6)
-        assert swarm.response_time.total == 301
-        names = [use.name for use in engine.snapshot().processes]
-        assert names == ["main", "server", "clients", "clients 2"]
-        pids = {use.pid for use in engine.snapshot().processes[1:]}
-        parents = {psutil.Process(pid).ppid() for pid in pids}
-        assert len(pids) == len(parents) == 3
-    await until(lambda: not any(map(psutil.pid_exists, pids)), what="the children to end")
+        assert swarm.totals.requests == swarm.totals.responses == server.totals.responses
+        assert swarm.response_time.total == swarm.totals.responses
+        engine.resume()
 
-
-async def test_a_knob_acts_on_every_worker(cluster: str) -> None:
-    async with on_cluster(cluster, clients=4) as engine:
-        await tune(engine, clients=9, permits=2)
-        assert engine.generation == 1
-        await until(lambda: swarm_of(engine).connections_open == 9)
-        await until(lambda: swarm_of(engine).limiter.permits == 2 and swarm_of(engine).limiter.waiting > 0)
+        await tune(engine, clients=9, permits=2, transport="udp")
+        assert server_of(engine).transport == "udp"
+        await until(lambda: (now := swarm_of(engine).limiter).permits == 2 and now.waiting > 0)
         assert swarm_of(engine).in_flight <= 2
+
+        psutil.Process(pids["server"]).kill()
+        await until(lambda: any("server process" in text for text in texts(engine)))
+        await tune(engine, permits=0, transport="tcp")
+        await until_it_answers(engine)
+
+        lost = pids["clients 2"]
         before = swarm_of(engine).totals.responses
-        await tune(engine, transport="udp")
-        await until(lambda: server_of(engine).transport == "udp")
-        await until(lambda: swarm_of(engine).totals.responses > before + 50, what="answers over UDP")
-        # A server that is killed is told of, and begins anew with the next knob.
-        server = next(use.pid for use in engine.snapshot().processes if use.name == "server")
-        psutil.Process(server).kill()
-        await until(lambda: not next(use for use in engine.snapshot().processes if use.pid == server).alive)
+        parent_of(lost).kill()
+        await until(lambda: "what was lost is divided anew" in texts(engine), what="the others to go on")
+        assert swarm_of(engine).totals.responses >= before
+        await until(lambda: swarm_of(engine).connections_open == 9)
+        await until_it_answers(engine)
+        row = next(use for use in engine.snapshot().processes if use.pid == lost)
+        assert (row.alive, row.name, row.state) == (False, "clients 2", "lost")
+        assert any(f"clients 2 process {lost} is lost" in text for text in texts(engine))
         assert engine.error == ""
-        await tune(engine, permits=1, transport="tcp")
-        answered = swarm_of(engine).totals.responses
-        await until(lambda: swarm_of(engine).totals.responses > answered, what="answers of another server")
+    _, left = psutil.wait_procs(family, timeout=60)
+    assert left == []
 
 
-async def test_a_port_in_use_is_one_sentence(cluster: str) -> None:
-    async with running() as engine:
-        port = int(server_of(engine).address.rpartition(":")[2])
-        other = Engine(experiment(place="cluster", cluster=cluster, port=port, role="server"))
-        with pytest.raises(EngineError, match=f"cannot listen on 127.0.0.1:{port}: the port is in use"):
-            await other.start()
+async def until_it_answers(engine: Engine) -> None:
+    answered = swarm_of(engine).totals.responses
+    await until(lambda: swarm_of(engine).totals.responses > answered + 20, what="answers")
 
 
-def test_a_cluster_of_ones_own_ends_with_the_command() -> None:
-    pytest.importorskip("distributed", reason="dask.distributed is not installed")
+def test_a_cluster_ends_with_the_command() -> None:
+    pytest.importorskip("distributed", reason=NEEDED)
     flags = ("--place", "cluster", "--cluster", "local:2", "-c", "2", "--service-time", "1ms")
     with running_command("run", *flags, "-d", "0", "--json-stream", "-i", "20ms") as command:
         told = json.loads(next_line(command))
@@ -88,6 +109,41 @@ def test_a_cluster_of_ones_own_ends_with_the_command() -> None:
     assert left == []
 
 
+async def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    dask_cluster = pytest.importorskip("sockscope.engine.placement.cluster.dask_cluster", reason=NEEDED)
+    monkeypatch.setattr(dask_cluster, "REACH_S", 0.01)
+    engine = Engine(experiment(place="cluster", cluster="tcp://127.0.0.1:9"))
+    with pytest.raises(EngineError, match=r"no cluster with workers answers at tcp://127.0.0.1:9"):
+        await engine.start()
+
+
+async def test_a_worker_with_other_versions_is_refused() -> None:
+    killed: list[Any] = []
+    ended: list[str] = []
+
+    class Actor:
+        async def kill(self) -> None:
+            killed.append(self)
+
+    class Other:
+        workers: tuple[str, ...] = ("tcp://192.0.2.1:7",)
+        path: tuple[str, ...] = ()
+        is_here = False
+
+        async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
+            return Actor(), Begun(1, {}, "SockScope 9", "")
+
+        def lose(self, worker: str) -> None: ...
+
+        async def leave(self) -> None: ...
+
+    process = WorkerProcess(Other(), "tcp://192.0.2.1:7", "clients", "calm", ended.append, lambda: False)
+    with pytest.raises(EngineError, match=r"7 has SockScope 9; use the same as here: SockScope "):
+        await process.start(asyncio.Protocol())
+    assert killed
+    assert not process.alive
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -95,7 +151,7 @@ def test_a_cluster_of_ones_own_ends_with_the_command() -> None:
         ("local:x", "needs 2 to 64 workers"),
         ("here", "is neither local:N nor the address of a scheduler"),
         ("tcp://127.0.0.1", "is neither local:N nor"),
-        ("tcp://192.0.2.1:8786", "is not on this machine"),
+        ("udp://127.0.0.1:8786", "is neither local:N nor"),
     ],
 )
 def test_a_cluster_that_is_none_is_refused(text: str, why: str) -> None:
@@ -103,38 +159,43 @@ def test_a_cluster_that_is_none_is_refused(text: str, why: str) -> None:
         parse_cluster(text)
 
 
-def test_addresses_of_clusters_here() -> None:
-    good = ("local", "local:2", "tcp://127.0.0.1:8786", "tcp://[::1]:8786")
+def test_addresses_of_clusters() -> None:
+    good = ("local", "local:2", "tcp://127.0.0.1:8786", "tcp://[::1]:8786", "tls://bench.example:8786")
     assert [parse_cluster(text) for text in good] == list(good)
+    assert list(map(is_here, good[2:])) == [True, True, False]
+    assert list(map(host_of, good[2:])) == ["127.0.0.1", "::1", "bench.example"]
 
 
-async def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    dask_cluster = pytest.importorskip("sockscope.engine.placement.cluster.dask_cluster")
-    monkeypatch.setattr(dask_cluster, "REACH_S", 0.01)
-    engine = Engine(experiment(place="cluster", cluster="tcp://127.0.0.1:9"))
-    with pytest.raises(EngineError, match=r"no cluster with workers answers at tcp://127.0.0.1:9"):
-        await engine.start()
+@pytest.mark.parametrize(
+    ("values", "faulty"),
+    [
+        ({}, ["place"]),
+        ({"cluster": "local:2", "swarm_processes": 2}, ["swarm_processes"]),
+        ({"cluster": "tcp://192.0.2.1:8786"}, ["cluster"]),
+        ({"cluster": "tcp://192.0.2.1:8786", "allow_insecure_cluster": True}, []),
+        ({"cluster": "tls://192.0.2.1:8786"}, ["cluster_ca", "cluster_cert"]),
+        ({"cluster": "tls://192.0.2.1:8786", "cluster_ca": "ca.pem", "cluster_cert": "me.pem"}, []),
+        ({"cluster": "tcp://127.0.0.1:8786"}, []),
+    ],
+)
+def test_a_cluster_beyond_this_machine_is_reached_over_tls(values: dict[str, Any], faulty: list[str]) -> None:
+    asked = experiment(place="cluster", **values)
+    assert [fault.field for fault in asked.field_faults()] == faulty
 
 
-async def test_a_lost_worker_leaves_the_others_its_part(cluster: str) -> None:
-    """What it had counted is kept, its process is told of as lost, and the others have its clients."""
-    async with on_cluster(cluster, clients=6) as engine:
-        await until(lambda: swarm_of(engine).totals.responses > 20)
-        lost = next(use.pid for use in engine.snapshot().processes if use.name == "clients 2")
-        before = swarm_of(engine).totals.responses
-        psutil.Process(psutil.Process(lost).ppid()).kill()
-        await until(lambda: texts(engine)[-1] == "what was lost is divided anew", what="the others to go on")
-        assert swarm_of(engine).totals.responses >= before
-        await until(lambda: swarm_of(engine).connections_open == 6)
-        answered = swarm_of(engine).totals.responses
-        await until(lambda: swarm_of(engine).totals.responses > answered + 20, what="answers of the others")
-        row = next(use for use in engine.snapshot().processes if use.pid == lost)
-        assert (row.alive, row.name, row.state) == (False, "clients 2", "lost")
-        assert any(f"clients 2 process {lost} is lost" in text for text in texts(engine))
-        assert engine.error == ""
-        await engine.conclude()
-        assert swarm_of(engine).totals.responses <= server_of(engine).totals.responses
+async def test_the_fastest_answer_bounds_what_a_clock_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever part of each round trip was the way there, the offset is within the error that is told."""
+    now_s = 100.0
+    monkeypatch.setattr(machine, "perf_counter", lambda: now_s)
+    trips = iter([(0.5, 0.1), (0.001, 0.003), (0.2, 0.0)])
 
+    async def their_time_s() -> float:
+        nonlocal now_s
+        there_s, back_s = next(trips)
+        theirs_s = now_s + there_s - 40.0
+        now_s += there_s + back_s
+        return theirs_s
 
-def texts(engine: Engine) -> list[str]:
-    return [event.text for event in engine.snapshot(EVERYTHING).events]
+    offset_s, error_s = await machine.clock_offset(their_time_s, 3)
+    assert error_s == pytest.approx(0.002)
+    assert abs(offset_s - 40.0) <= error_s

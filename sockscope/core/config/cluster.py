@@ -6,7 +6,13 @@ from sockscope.core.addresses import is_loopback
 
 CLUSTER = "cluster"
 """The place that is the workers of a cluster."""
+CLUSTER_KEYS = ("cluster", "cluster_ca", "cluster_cert", "cluster_key", "allow_insecure_cluster")
+"""The fields that name a cluster, and tell how it is reached."""
 LOCAL = "local"
+INSECURE = (
+    "whoever reaches a cluster without TLS runs code on its workers; use tls:// with --cluster-ca and "
+    "--cluster-cert, or --allow-insecure-cluster"
+)
 LOCAL_WORKERS = 2
 """Workers of a local cluster that is named without a number: one for the server, one for the clients."""
 MOST_LOCAL_WORKERS = 64
@@ -31,13 +37,31 @@ def local_workers(text: str) -> int:
 
 def parse_cluster(text: str) -> str:
     """Return the text, which names a cluster; raise ValueError with the reason where it does not."""
-    if local_workers(text):
-        return text
-    host, colon, port = text.removeprefix("tcp://").rpartition(":")
-    if not text.startswith("tcp://") or not colon or not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise ValueError(f"is neither {LOCAL}:N nor the address of a scheduler, such as tcp://127.0.0.1:8786")
-    if not is_loopback(host.strip("[]")):
-        raise ValueError(
-            "is not on this machine, and whoever reaches a scheduler runs code on it: only tcp://127.0.0.1:PORT"
-        )
+    if not local_workers(text):
+        scheme, host, port = _parts(text)
+        if scheme not in ("tcp", "tls") or not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise ValueError(
+                f"is neither {LOCAL}:N nor the address of a scheduler, such as tcp://127.0.0.1:8786"
+            )
     return text
+
+
+def is_encrypted(address: str) -> bool:
+    """Tell whether a scheduler or a worker is talked to over TLS."""
+    return address.startswith("tls://")
+
+
+def host_of(address: str) -> str:
+    """Return the host in the address of a scheduler or of a worker."""
+    return _parts(address)[1]
+
+
+def is_here(address: str) -> bool:
+    """Tell whether an address of a scheduler or of a worker is this machine's loopback."""
+    return is_loopback(host_of(address))
+
+
+def _parts(address: str) -> tuple[str, str, str]:
+    scheme, _, rest = address.partition("://")
+    host, _, port = rest.rpartition(":")
+    return scheme, host.strip("[]"), port

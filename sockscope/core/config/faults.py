@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from sockscope.core.config.cluster import CLUSTER
+from sockscope.core.config.cluster import CLUSTER, INSECURE, is_encrypted, is_here, local_workers
 from sockscope.core.config.fields import spec_of
 from sockscope.core.config.models import CLIENT_MODELS, SERVER_MODELS, SERVERS_OF, server_model
 from sockscope.core.config.reference import parse_reference
@@ -139,9 +139,22 @@ def cluster_faults(experiment: Experiment) -> Iterator[FieldFault]:
     if not experiment.cluster:
         why = "needs a cluster, which run, swarm and serve take by --cluster: local:2, for two workers here"
         yield FieldFault("place", CLUSTER, why)
+    elif not local_workers(experiment.cluster):
+        yield from _encryption_faults(experiment)
     for key in ("server_processes", "swarm_processes"):
         if (processes := experiment.value(key)) != 1:
             yield FieldFault(key, processes, "means nothing on a cluster: a role has one process per worker")
+
+
+def _encryption_faults(experiment: Experiment) -> Iterator[FieldFault]:
+    """Yield what keeps a cluster that somebody else has brought up from being reached safely."""
+    cluster = experiment.cluster
+    if is_encrypted(cluster):
+        for key in ("cluster_ca", "cluster_cert"):
+            if not experiment.value(key):
+                yield FieldFault(key, "", "is missing: both ends of a cluster over TLS show a certificate")
+    elif not (is_here(cluster) or experiment.allow_insecure_cluster):
+        yield FieldFault("cluster", cluster, f"is another machine: {INSECURE}")
 
 
 def placed_faults(experiment: Experiment) -> Iterator[FieldFault]:

@@ -507,7 +507,8 @@ class ProcessUse:
     ``state`` is in words; ``alive`` is False when it ended although it should not have. ``silent_s`` is how
     long a child has not answered: its figures are as old as that. ``environment`` names the allocator
     settings that it was started with. ``lens`` is what the lens on its loop has seen; None where it was never
-    on.
+    on. On another machine ``clock_offset_s`` is what its times were corrected by, which may be off by
+    ``clock_error_s`` at most.
     """
 
     name: Current[str]
@@ -519,6 +520,8 @@ class ProcessUse:
     state: Current[str] = "running"
     alive: Current[bool] = True
     silent_s: Current[float] = 0.0
+    clock_offset_s: Current[float] = 0.0
+    clock_error_s: Current[float] = 0.0
     lens: Nested[LensView | None] = None
 
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 from time import perf_counter
 
 from sockscope.core.addresses import Address
-from sockscope.core.config.cluster import CLUSTER
+from sockscope.core.config.cluster import CLUSTER, host_of
 from sockscope.core.config.division import busy_processes
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tls import Certificate
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
+from sockscope.core.roles import SERVER
 from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import LOST, Capture, Cursors, ProcessUse, RoleSnapshot
 from sockscope.core.run.tasks import Cancelled, CancelOutcome
@@ -110,8 +111,8 @@ class Placement:
         """
         self._certify(tuning)
         await self._join(tuning)
-        previous = address
         try:
+            previous = address = self._listening(tuning, address)
             places = {kind.name: self._place_of(kind, tuning) for kind in kinds_in(self._experiment, tuning)}
             roles = await self._build(places)
             self._roles = {kind.name: PlacedRole(kind) for kind in ROLE_KINDS.values()}
@@ -140,6 +141,7 @@ class Placement:
         """
         self._certify(tuning)
         await self._join(tuning)
+        address = self._listening(tuning, address)
         wanted = {kind.name for kind in kinds_in(self._experiment, tuning)}
         places = {
             name: self._place_of(placed.kind, tuning)
@@ -165,6 +167,7 @@ class Placement:
         if gone := [placed.kind.title for placed in self._present() if not placed.intact]:
             await self.apply(tuning, generation, address)
             return f"{' and '.join(gone)} begun anew"
+        address = self._listening(tuning, address)
         number = self._code + 1
         edited = [await placed.role.reload(number) for placed in self._present()]
         if any(edited):
@@ -175,7 +178,22 @@ class Placement:
     async def _join(self, tuning: Tuning) -> None:
         """Reach the cluster if roles are to run on it and that is still to be done; raises EngineError."""
         if tuning.layout == CLUSTER and self._cluster is None:
-            self._cluster = await joined(self._experiment.cluster)
+            self._cluster = await joined(self._experiment)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether everything runs on this machine."""
+        return self._cluster is None or self._cluster.is_here
+
+    def _listening(self, tuning: Tuning, address: Address) -> Address:
+        """Return the address to listen on: where the one given is this machine's, the first worker's."""
+        experiment, cluster = self._experiment, self._cluster
+        named = experiment.bind or experiment.role not in ("both", SERVER)
+        if tuning.layout != CLUSTER or cluster is None or cluster.is_here or named:
+            return address
+        if tuning.family == "unix":
+            raise EngineError("Unix sockets do not reach other machines: use TCP or UDP over IP")
+        return host_of(cluster.workers[0]), address[1]
 
     def _place_of(self, kind: RoleKind, tuning: Tuning) -> Place:
         return place_of(kind, tuning, self._cluster)

@@ -86,7 +86,9 @@ class Tap:
         if self._lead is not None:
             return self._lead.listen
         experiment, loopback = self._experiment, LOOPBACK[tuning.family]
-        return (experiment.bind or loopback, experiment.port) if experiment.role == RELAY else (loopback, 0)
+        if experiment.role == RELAY:
+            return experiment.bind or loopback, experiment.port
+        return experiment.host or loopback, 0
 
     async def _finish(self, passage: Passage) -> None:
         try:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import cast
 
 from sockscope.core.wire.framing import MAX_FRAME_BYTES
+from sockscope.engine.placement.cluster.machine import clock_name, versions
 from sockscope.engine.placement.hosts.child_process import ChildProcess
 
 LEASE_S = 30.0
@@ -25,10 +26,12 @@ MOST_UNREAD_BYTES = 2 * MAX_FRAME_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A child that was started: its process, and what decides how that allocates memory."""
+    """A child that was started: its process, what decides how that allocates memory, and where it is."""
 
     pid: int
     environment: Mapping[str, str]
+    versions: str
+    clock: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,11 @@ class ChildActor:
         await self._child.start(self._ours)
         self._asked_s = monotonic()
         self._look_whether_asked()
-        return Begun(self._child.pid, self._child.environment)
+        return Begun(self._child.pid, self._child.environment, versions(), clock_name())
+
+    async def time_s(self) -> float:
+        """Return the time of the clock by which roles measure."""
+        return perf_counter()
 
     async def exchange(self, number: int, outgoing: bytes, closes: bool, within_s: float) -> Exchanged:
         """Say ``outgoing`` to the child and return what it has said, waiting ``within_s`` at most for that.

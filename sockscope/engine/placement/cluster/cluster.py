@@ -16,6 +16,11 @@ class Cluster(Protocol):
         ...
 
     @property
+    def is_here(self) -> bool:
+        """Whether all of its workers are on this machine."""
+        ...
+
+    @property
     def path(self) -> tuple[str, ...]:
         """Where children on them are to find modules."""
         ...

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from typing import Any
 
-from distributed import Client
+from distributed import Client, Security
 
-from sockscope.core.config.cluster import local_workers
+from sockscope.core.config.cluster import INSECURE, is_encrypted, is_here, local_workers
+from sockscope.core.config.experiment import Experiment
 from sockscope.engine.placement.cluster.actor import Begun, ChildActor
 from sockscope.engine.placement.cluster.joining import LOCAL
 from sockscope.engine.placement.cluster.quiet import quiet_dask
@@ -45,19 +47,25 @@ class _Holding(asyncio.Protocol):
 class DaskCluster:
     """One cluster: its workers, and the actors that are placed on them.
 
-    ``address`` is that of a scheduler (``tcp://127.0.0.1:8786``), or ``local:N`` for one of N workers that is
-    held here until :meth:`leave`.
+    The experiment names it by the address of a scheduler (``tcp://127.0.0.1:8786``), or by ``local:N`` for
+    one of N workers that is held here until :meth:`leave`.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, experiment: Experiment) -> None:
         self.workers: tuple[str, ...] = ()
         """Addresses of the workers, in the order in which they came."""
-        self.path: tuple[str, ...] = tuple(sys.path)
-        """Where children on the workers are to find modules: on this machine, where we do."""
-        self._address = address
+        self.is_here = True
+        """Whether all of them are on this machine."""
+        self._experiment = experiment
+        self._address = experiment.cluster
         self._process: ChildProcess | None = None
         self._holding: _Holding | None = None
         self._client: Any = None
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Where children on the workers are to find modules: on this machine, where we do."""
+        return tuple(sys.path) if self.is_here else ()
 
     async def join(self) -> None:
         """Reach it, and bring it up before if it is one of this machine; raises EngineError."""
@@ -92,13 +100,18 @@ class DaskCluster:
         logging.getLogger("distributed").handlers = [logging.NullHandler()]
         try:
             self._client = await Client(
-                scheduler, asynchronous=True, direct_to_workers=True, set_as_default=False, timeout=REACH_S
-            )
+                scheduler, asynchronous=True, direct_to_workers=True, set_as_default=False, timeout=REACH_S,
+                security=_security(self._experiment),
+            )  # fmt: skip
             await self._client.wait_for_workers(workers, timeout=REACH_S)
         except (OSError, TimeoutError):
             raise EngineError(f"no cluster with workers answers at {scheduler}") from None
         info = self._client.scheduler_info(n_workers=-1)
         self.workers = tuple(info["workers"])
+        self.is_here = all(map(is_here, self.workers))
+        for worker in self.workers:
+            if not (is_here(worker) or is_encrypted(worker) or self._experiment.allow_insecure_cluster):
+                raise EngineError(f"the worker {worker} is another machine: {INSECURE}")
 
     async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
         """Start a child on a worker; return its actor and what was begun. Raises EngineError."""
@@ -113,6 +126,10 @@ class DaskCluster:
             raise EngineError(f"the worker {worker} has not begun within {START_S:g} s") from None
         except OSError as error:
             raise EngineError(f"the worker {worker} does not answer: {error}") from None
+        except (ImportError, AttributeError) as error:
+            raise EngineError(
+                f"the worker {worker} cannot run SockScope ({error}); install the same version there"
+            ) from None
 
     def lose(self, worker: str) -> None:
         """Do without a worker that does not answer any more."""
@@ -136,3 +153,19 @@ class DaskCluster:
             finally:
                 process.kill()
                 await process.wait()
+
+
+def _security(experiment: Experiment) -> Any:
+    """Return how the cluster is talked to: over TLS where its address says so; raises EngineError."""
+    if not is_encrypted(experiment.cluster):
+        return None
+    files = {
+        "--cluster-ca": experiment.cluster_ca,
+        "--cluster-cert": experiment.cluster_cert,
+        "--cluster-key": experiment.cluster_key or experiment.cluster_cert,
+    }
+    for flag, file in files.items():
+        if not os.access(file, os.R_OK):
+            raise EngineError(f"{flag} {file} cannot be read")
+    ca, cert, key = files.values()
+    return Security(tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key, require_encryption=True)

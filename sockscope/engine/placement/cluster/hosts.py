@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from sockscope.core.config.cluster import host_of, is_here
 from sockscope.core.config.experiment import Experiment
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess
@@ -28,8 +29,13 @@ class WorkerHosts:
         on_death: DeathHandler,
     ) -> Host:
         """Return a host that is yet to be started."""
-        carrier = partial(WorkerProcess, self.cluster, self.workers[index])
-        return ChildHost(experiment, roles, index, on_trouble, on_death, carrier)
+        worker = self.workers[index]
+        carrier = partial(WorkerProcess, self.cluster, worker)
+        if is_here(worker):
+            return ChildHost(experiment, roles, index, on_trouble, on_death, carrier)
+        host = host_of(worker)
+        placed = replace(experiment, host=host)
+        return ChildHost(placed, roles, index, on_trouble, on_death, carrier, at=host)
 
 
 def hosts_on(cluster: Cluster, *, generates: bool) -> WorkerHosts:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from sockscope.engine.placement.cluster.actor import Exchanged
 from sockscope.engine.placement.cluster.cluster import Cluster
+from sockscope.engine.placement.cluster.machine import clock_name, clock_offset, versions
+from sockscope.errors import EngineError
 
 WAIT_S = 1.0
 """How long an exchange waits for what the child has to say, while an answer is expected."""
 IDLE_S = 0.2
 """How often the child is listened to while nothing is expected of it."""
+CLOCK_TIMES = 16
+"""How often its clock is asked for; the fastest answer counts."""
+CLOCK_EVERY_S = 10.0
+"""How often that is done: good clocks drift by less than half a millisecond meanwhile."""
 MOST_UNDER_WAY = 4
 """Exchanges that may be under way at once: one that waits, those that let it go."""
 LOST_S = 10.0
@@ -42,6 +49,9 @@ class WorkerProcess:
         self.alive = False
         self.stopped = False  # not told from a loop that is held up
         self.last_line = ""
+        self.clock_offset_s = self.clock_error_s = 0.0
+        """Seconds to add to a time there to get one of ours, and how far that may be off."""
+        self._clock_timer: asyncio.TimerHandle | None = None
         self.environment: Mapping[str, str] = {}
         self.path: tuple[str, ...] = cluster.path
         self._cluster = cluster
@@ -64,9 +74,24 @@ class WorkerProcess:
     async def start(self, channel: asyncio.Protocol) -> None:
         """Let the worker start the process; raise EngineError when it cannot."""
         self._actor, begun = await self._cluster.begin(self._worker, self.name, self._allocator)
+        if begun.versions != (ours := versions()):
+            await self._actor.kill()
+            raise EngineError(f"the worker {self._worker} has {begun.versions}; use the same as here: {ours}")
         self.pid, self.environment, self.alive = begun.pid, begun.environment, True
+        if not begun.clock or begun.clock != clock_name():
+            await self._look_at_clock(self._actor)
         self._channel = channel
         channel.connection_made(_Transport(self))
+
+    async def _look_at_clock(self, actor: Any) -> None:
+        """Find out how far its clock is from ours, and again from time to time: they drift apart."""
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):  # an exchange finds out what is wrong
+            async with asyncio.timeout(LOST_S):
+                self.clock_offset_s, self.clock_error_s = await clock_offset(actor.time_s, CLOCK_TIMES)
+        if self.alive:
+            self._clock_timer = self._loop.call_later(
+                CLOCK_EVERY_S, lambda: self._run(self._look_at_clock(actor))
+            )
 
     async def wait(self, within_s: float | None = None) -> None:
         """Return when the process has ended, after ``within_s`` at the latest."""
@@ -164,8 +189,9 @@ class WorkerProcess:
         if not self.alive:
             return
         self.alive = False
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._clock_timer):
+            if timer is not None:
+                timer.cancel()
         self._ended.set()
         self._actor = None  # with which the worker lets it go
         channel, self._channel = self._channel, None

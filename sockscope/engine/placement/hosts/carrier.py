@@ -36,6 +36,16 @@ class Carrier(Protocol):
         ...
 
     @property
+    def clock_offset_s(self) -> float:
+        """Seconds to add to a time of its monotonic clock to get the time of ours."""
+        ...
+
+    @property
+    def clock_error_s(self) -> float:
+        """How far that may be off."""
+        ...
+
+    @property
     def path(self) -> tuple[str, ...]:
         """Where it is to find modules; nothing where it knows better."""
         ...

@@ -52,9 +52,10 @@ END_S = 2.0
 
 
 class ChildHost:
-    """Hosts roles in a process of its own: a child of this one, unless another ``carrier`` is given."""
+    """Hosts roles in a process of its own: a child of this one, unless another ``carrier`` is given.
 
-    clock_offset_s = 0.0  # the monotonic clock is one for all processes of a machine
+    ``at`` is the other machine that it is on, for its name.
+    """
 
     def __init__(
         self,
@@ -64,9 +65,10 @@ class ChildHost:
         on_trouble: TroubleHandler,
         on_death: DeathHandler,
         carrier: CarrierFactory = ChildProcess,
+        at: str = "",
     ) -> None:
         self._roles = roles
-        self.name = title_of(roles, index)
+        self.name = title_of(roles, index) + (f" at {at}" if at else "")
         self._experiment = experiment
         self._on_trouble = on_trouble
         self._on_death = on_death
@@ -95,6 +97,11 @@ class ChildHost:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process.alive
+
+    @property
+    def clock_offset_s(self) -> float:
+        """Seconds to add to a time there to get one of ours."""
+        return self._process.clock_offset_s
 
     @property
     def outcome(self) -> str:
@@ -341,5 +348,7 @@ class ChildHost:
             state=state,
             alive=self.alive or self._state == "ended",
             silent_s=silent_s,
+            clock_offset_s=self._process.clock_offset_s,
+            clock_error_s=self._process.clock_error_s,
             lens=self._report.lens,
         )

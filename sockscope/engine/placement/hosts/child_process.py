@@ -50,6 +50,8 @@ class ChildProcess:
     of it; whether an answer is expected is of no use here.
     """
 
+    clock_offset_s = clock_error_s = 0.0  # the monotonic clock is one for all processes of a machine
+
     def __init__(
         self,
         name: str,

@@ -1,0 +1,49 @@
+"""What two ends must have in common, and by which they tell whether they share a clock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Awaitable, Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+
+from sockscope import __version__
+
+
+def versions() -> str:
+    """Return the versions that decide what a role does, in words."""
+    try:
+        uvloop = version("uvloop")
+    except PackageNotFoundError:
+        uvloop = "none"
+    return f"SockScope {__version__}, Python {platform.python_version()}, uvloop {uvloop}"
+
+
+def clock_name() -> str:
+    """Return what two processes have alike only if their monotonic clocks are one; empty where not known.
+
+    Linux counts from the boot of the machine, in each namespace of times (time_namespaces(7)) from its own.
+    """
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/time')}"
+    return ""
+
+
+async def clock_offset(their_time_s: Callable[[], Awaitable[float]], times: int) -> tuple[float, float]:
+    """Return what to add to a time of theirs to get ours, and how far that may be off at most, in seconds.
+
+    Their answer was given at some moment between our question and its arrival: the fastest of several
+    ``times`` bounds that best (Cristian, Probabilistic clock synchronization, 1989).
+    """
+    best = 0.0, float("inf")
+    for _ in range(times):
+        asked_s = perf_counter()
+        theirs_s = await their_time_s()
+        error_s = (perf_counter() - asked_s) / 2
+        if error_s < best[1]:
+            best = asked_s + error_s - theirs_s, error_s
+    return best
