@@ -70,16 +70,27 @@ def joined() -> Iterator[None]:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """Have a scheduler here and a worker in each namespace; its address, and the processes of the workers."""
-    address = f"tcp://{HERE}:{unused_port()}"
+def cluster(folder: Path, pem: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """Have a scheduler here and a worker in each namespace, over TLS with the certificate and key in ``pem``.
+
+    Return the address of the scheduler, and the processes of the workers.
+    """
+    address = f"tls://{HERE}:{unused_port()}"
     dask = [sys.executable, "-m"]
+    over_tls = [f"--tls-{what}={pem}" for what in ("ca-file", "cert", "key")]
     quiet = {**os.environ, "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
-    listen = ["--host", HERE, "--port", address.rpartition(":")[2], "--no-dashboard"]
-    commands = [[*dask, "distributed.cli.dask_scheduler", *listen]]
+    listen = ["--host", HERE, "--port", address.rpartition(":")[2], "--no-dashboard", *over_tls]
+    commands = [[*dask, "distributed.cli.dask_scheduler", "--protocol", "tls", *listen]]
     for number in NUMBERS:
-        worker = [*dask, "distributed.cli.dask_worker", address, "--host", f"{NET}.{number}", "--no-nanny"]
-        more = ["--no-dashboard", "--nthreads", "1", "--local-directory", str(folder / str(number))]
+        worker = [*dask, "distributed.cli.dask_worker", address, "--host", f"{NET}.{number}", *over_tls]
+        more = [
+            "--no-nanny",
+            "--no-dashboard",
+            "--nthreads",
+            "1",
+            "--local-directory",
+            str(folder / str(number)),
+        ]
         commands.append(["ip", "netns", "exec", _name(number), *worker, *more])
     processes = [
         subprocess.Popen(command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,10 +1,12 @@
 """A run over three machines, as far as one machine has them: network namespaces joined by veth pairs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sockscope.engine.engine import Engine
+from sockscope.engine.tls.throw_away import make_certificate
 from tests.cluster.namespaces import NET, NUMBERS, cluster, ip, joined, link, udp_sent, why_not
 from tests.engine.runs import EVERYTHING, experiment, server_of, swarm_of, tune
 from tests.waiting import until
@@ -18,6 +20,16 @@ def texts(engine: Engine) -> list[str]:
     return [event.text for event in engine.snapshot(EVERYTHING).events]
 
 
+async def all_workers_of(distributed: Any, address: str, pem: str) -> None:
+    files = {f"tls_{what}": pem for what in ("ca_file", "client_cert", "client_key")}
+    security = distributed.Security(**files, require_encryption=True)
+    client = distributed.Client(
+        address, asynchronous=True, timeout=60, set_as_default=False, security=security
+    )
+    async with client:
+        await client.wait_for_workers(len(NUMBERS))
+
+
 async def test_three_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts are those of each kernel; knobs are turned, one worker is cut off and healed, one is lost."""
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
@@ -28,11 +40,12 @@ async def test_three_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     # Nothing here may be too slow for the machine that tests it.
     monkeypatch.setattr(dask_cluster, "REACH_S", 60.0)
     monkeypatch.setattr(worker_process, "LOST_S", 60.0)
-    with joined(), cluster(tmp_path) as (address, workers):
-        async with distributed.Client(address, asynchronous=True, timeout=60, set_as_default=False) as client:
-            await client.wait_for_workers(3)
+    made, pem = make_certificate(), tmp_path / "all.pem"
+    pem.write_bytes(made.chain + made.key)
+    with joined(), cluster(tmp_path, pem) as (address, workers):
+        await all_workers_of(distributed, address, str(pem))
         asked = experiment(
-            place="cluster", cluster=address, allow_insecure_cluster=True,
+            place="cluster", cluster=address, cluster_ca=str(pem), cluster_cert=str(pem),
             clients=6, transport="udp", think_time_s=0.002,
         )  # fmt: skip
         before = list(map(udp_sent, NUMBERS))
@@ -52,7 +65,7 @@ async def test_three_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             assert sum(sent) - sent[server] == total.requests
             assert min(sent) > 0
             engine.resume()
-            await tune(engine, permits=2, transport="tcp")
+            await tune(engine, permits=2, transport="tcp", tls=True)
             await until(lambda: (now := swarm_of(engine).limiter).permits == 2 and now.waiting > 0)
 
             last = names[-1]

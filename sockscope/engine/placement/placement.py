@@ -109,9 +109,9 @@ class Placement:
 
         Raises EngineError or ListenError; nothing is left behind then.
         """
-        self._certify(tuning)
         await self._join(tuning)
         try:
+            self._certify(tuning)
             previous = address = self._listening(tuning, address)
             places = {kind.name: self._place_of(kind, tuning) for kind in kinds_in(self._experiment, tuning)}
             roles = await self._build(places)
@@ -139,8 +139,8 @@ class Placement:
 
         Raises EngineError or ListenError; everything is as before then.
         """
-        self._certify(tuning)
         await self._join(tuning)
+        self._certify(tuning)
         address = self._listening(tuning, address)
         wanted = {kind.name for kind in kinds_in(self._experiment, tuning)}
         places = {
@@ -201,7 +201,8 @@ class Placement:
     def _certify(self, tuning: Tuning) -> None:
         """Make a certificate for the server if it is to speak TLS and has none; raises ConfigError."""
         if tuning.tls and self.certificate is None:
-            self.certificate = certificate_for(self._experiment)
+            workers = self._cluster.workers if self._cluster is not None else ()
+            self.certificate = certificate_for(self._experiment, map(host_of, workers))
 
     def _must_move(self, placed: PlacedRole, tuning: Tuning) -> bool:
         if placed.place != self._place_of(placed.kind, tuning) or not placed.intact:

@@ -7,6 +7,7 @@ import os
 import ssl
 import stat
 import tempfile
+from collections.abc import Iterable
 from typing import Any, cast
 
 from sockscope.core.addresses import Address, is_unix
@@ -114,15 +115,15 @@ def check_files(experiment: Experiment) -> None:
         _server_context(experiment, None)
 
 
-def certificate_for(experiment: Experiment) -> Certificate | None:
+def certificate_for(experiment: Experiment, hosts: Iterable[str] = ()) -> Certificate | None:
     """Return a throw-away certificate for the server of a run that has none of its own, else None.
 
-    Raises ConfigError where none can be made.
+    It names the ``hosts``, too, where the server may listen. Raises ConfigError where none can be made.
     """
     if experiment.role == "swarm" or experiment.tls_cert:
         return None
     bind = "" if is_unix(experiment.bind) else experiment.bind.partition("%")[0]
-    return make_certificate(filter(None, (bind, experiment.tls_name)))
+    return make_certificate(filter(None, (bind, experiment.tls_name, *hosts)))
 
 
 def told(over: ssl.SSLObject | ssl.SSLSocket) -> str:
