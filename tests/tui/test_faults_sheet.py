@@ -114,8 +114,9 @@ async def test_many_faults_are_counted_and_those_of_the_other_transport_left_beh
         await driver.tunes(transport="udp", fault=many)
 
 
-async def test_the_sheet_has_what_can_be_made_now() -> None:
-    async with dashboard() as driver:
+async def test_the_sheet_has_what_can_be_made_now_and_the_header_the_name_that_is_long() -> None:
+    async with dashboard(small(fault="descriptor-leak=10/s"), size=(80, 24)) as driver:
+        await driver.until(lambda: "faults: descriptor-leak 10/s" in driver.header)
         await driver.press("F")
         await driver.sees("slice-gap", "black-hole", "task-leak")
         assert "duplicate" not in driver.screen

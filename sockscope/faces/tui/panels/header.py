@@ -130,12 +130,14 @@ class HeaderPanel(Widget, can_focus=True):
 
 def _whats(state: ScreenState) -> list[Content]:
     """Return what runs, in words that get fewer: the last one leaves out what can be read elsewhere."""
-    return [_what(state, parts) for parts in (7, 6, 5, 4, 3, 2)] + [
-        _what(state, parts, clock=False) for parts in (2, 1)
+    return [
+        *(_what(state, parts) for parts in (7, 6, 5, 4, 3, 2)),
+        _what(state, 2, short=True),
+        *(_what(state, parts, short=True, clock=False) for parts in (2, 1)),
     ]
 
 
-def _what(state: ScreenState, most: int, *, clock: bool = True) -> Content:
+def _what(state: ScreenState, most: int, *, short: bool = False, clock: bool = True) -> Content:
     snapshot = state.snapshot
     sign, word, mood = _STATES[snapshot.state]
     pieces: list[Content] = []
@@ -144,7 +146,7 @@ def _what(state: ScreenState, most: int, *, clock: bool = True) -> Content:
         pieces.append(Content.styled(f" ❄ FROZEN{at} ", "reverse bold"))
     pieces.append(Content.styled(f"{sign} {word}", f"bold {_COLOURS[mood]}"))
     if faults := snapshot.tuning.faults:
-        pieces.append(Content.styled(_injected(faults, short=most <= 2), "bold $text-warning"))
+        pieces.append(Content.styled(_injected(faults, short=short), "bold $text-warning"))
     role = snapshot.main
     carrier, cipher = _carrier(snapshot, role.tls)
     serving = snapshot.experiment.own_server or snapshot.tuning.server_model
