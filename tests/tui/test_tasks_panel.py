@@ -19,6 +19,7 @@ from sockscope.core.run.tasks import (
     TaskView,
     Unclosed,
 )
+from sockscope.faces.tui.panels.tasks import _how_many
 from tests.tui.driving import FakeDriver, dashboard
 
 PID = 4_321
@@ -70,6 +71,13 @@ async def look(driver: FakeDriver) -> None:
     )
     await driver.press("T")
     await driver.ticks()
+
+
+def test_the_title_tells_how_old_a_look_is() -> None:
+    assert _how_many([TasksView(1.0, alive=5, own=3)], 1.5).startswith("5 alive  3 of own code")
+    assert _how_many([TasksView(1.0, alive=5, own=3), TasksView(9.0)], 10.0).startswith(
+        "5 alive 9.0 s ago  3 of"
+    )
 
 
 async def test_tasks_are_told_with_what_they_wait_for_and_without_a_lens_how_to_switch_it_on() -> None:

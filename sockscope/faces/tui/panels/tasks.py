@@ -167,8 +167,8 @@ def _how_many(views: Sequence[TasksView], now_s: float) -> str:
         return ""
     more = f"  {shown:,} are here" if shown < alive else ""
     age_s = now_s - min(view.time_s for view in views)
-    ago = f"  {units.format_age(age_s)} ago" if age_s >= TOLD_AGE_S else ""
-    return f"{alive:,} alive  {own:,} of {OWN}{more}{ago}"
+    ago = f" {units.format_age(age_s)} ago" if age_s >= TOLD_AGE_S else ""
+    return f"{alive:,} alive{ago}  {own:,} of {OWN}{more}"
 
 
 def _row(key: Hashable, use: ProcessUse, task: TaskView) -> Row:
