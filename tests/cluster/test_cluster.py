@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import sys
 from typing import Any
 
 import psutil
@@ -114,6 +115,14 @@ async def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.M
     monkeypatch.setattr(dask_cluster, "REACH_S", 0.01)
     engine = Engine(experiment(place="cluster", cluster="tcp://127.0.0.1:9"))
     with pytest.raises(EngineError, match=r"no cluster with workers answers at tcp://127.0.0.1:9"):
+        await engine.start()
+
+
+async def test_what_is_missing_without_dask_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "sockscope.engine.placement.cluster.dask_cluster", raising=False)
+    engine = Engine(experiment(place="cluster", cluster="local:2"))
+    with pytest.raises(EngineError, match=r"needs dask.distributed, which is not installed: pip install"):
         await engine.start()
 
 
