@@ -33,6 +33,7 @@ WRITTEN = {
     "accept": "/ok/i",
     "reject": "^-",
     "id_field": "0:2",
+    "cluster": "local:2",
 }
 """Of each field that is read further, a value that can be."""
 few = settings(max_examples=6)
