@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 from typing import Any
@@ -116,6 +117,11 @@ async def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.M
     engine = Engine(experiment(place="cluster", cluster="tcp://127.0.0.1:9"))
     with pytest.raises(EngineError, match=r"no cluster with workers answers at tcp://127.0.0.1:9"):
         await engine.start()
+    # Nor does a logger of dask write to the terminal, which may have a dashboard on it.
+    for logger in map(logging.getLogger, ("distributed", "distributed.client")):
+        assert not any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers)
+        assert logger.handlers
+        assert not logger.propagate
 
 
 async def test_what_is_missing_without_dask_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

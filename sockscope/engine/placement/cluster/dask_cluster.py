@@ -97,7 +97,7 @@ class DaskCluster:
 
     async def _reach(self, scheduler: str, workers: int) -> None:
         quiet_dask()
-        logging.getLogger("distributed").handlers = [logging.NullHandler()]
+        _keep_off_the_terminal()
         try:
             self._client = await Client(
                 scheduler, asynchronous=True, direct_to_workers=True, set_as_default=False, timeout=REACH_S,
@@ -153,6 +153,14 @@ class DaskCluster:
             finally:
                 process.kill()
                 await process.wait()
+
+
+def _keep_off_the_terminal() -> None:
+    """Let no logger of dask write there: what goes wrong is told in events and errors of the run."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).handlers = [logging.NullHandler()]
+            logging.getLogger(name).propagate = False
 
 
 def _security(experiment: Experiment) -> Any:
