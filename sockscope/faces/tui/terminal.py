@@ -86,6 +86,7 @@ class SavedTerminal:
     def __init__(self) -> None:
         self._taken = mmap.mmap(-1, 1)
         self.keys = os.dup(0)
+        self.keeps_picture = False
         # A descriptor of its own, as the user's own code may close the standard ones.
         self._descriptor, self._is_own = opened(2)
         self._attributes: list[Any] | None = None
@@ -139,8 +140,9 @@ class TerminalEnding(Ending):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.dup2(self.saved.keys, 0)
-        self.saved.restore()
-        self.saved.is_taken = False
+        if self.saved.keeps_picture:  # of an app that was to be followed by another one
+            self.saved.restore()
+            self.saved.is_taken = False
         super().__exit__(kind, error, trace)
 
     @property
@@ -181,7 +183,7 @@ def terminal_driver(driver: type[Driver], ending: TerminalEnding) -> type[Driver
             return vars(self).get("_writer_thread")
 
         def start_application_mode(self) -> None:
-            saved.is_taken = True
+            saved.is_taken, saved.keeps_picture = True, False
             self._key_thread = None
             super().start_application_mode()
             saved.is_taken = self._key_thread is not None  # else the terminal is another's at the moment
@@ -196,7 +198,7 @@ def terminal_driver(driver: type[Driver], ending: TerminalEnding) -> type[Driver
         def close(self) -> None:
             super().close()
             self._writer_thread = None
-            saved.is_taken = self._stays
+            saved.is_taken = saved.keeps_picture = self._stays
 
         def write(self, data: str) -> None:
             if self.writer is not None and not (self._stays and data in _TO_THE_SHELL):
