@@ -14,6 +14,7 @@ from sockscope.core.config.cluster import host_of, is_here, parse_cluster
 from sockscope.engine.engine import Engine
 from sockscope.engine.placement.cluster import machine
 from sockscope.engine.placement.cluster.actor import Begun
+from sockscope.engine.placement.cluster.hosts import hosts_on
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess
 from sockscope.errors import EngineError
 from tests.cli.command import finished, next_line
@@ -132,30 +133,53 @@ async def test_what_is_missing_without_dask_is_one_sentence(monkeypatch: pytest.
         await engine.start()
 
 
-async def test_a_worker_with_other_versions_is_refused() -> None:
-    killed: list[Any] = []
-    ended: list[str] = []
+class Elsewhere:
+    """A cluster whose worker has another version."""
 
     class Actor:
+        is_killed = False
+
         async def kill(self) -> None:
-            killed.append(self)
+            self.is_killed = True
 
-    class Other:
-        workers: tuple[str, ...] = ("tcp://192.0.2.1:7",)
-        path: tuple[str, ...] = ()
-        is_here = False
+    path: tuple[str, ...] = ()
+    is_here = False
 
-        async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
-            return Actor(), Begun(1, {}, "SockScope 9", "")
+    def __init__(self, workers: int = 1, serves: bool = True) -> None:
+        self.workers = tuple(f"tcp://192.0.2.{number}:7" for number in range(workers))
+        self.serves = serves
+        self.actor = self.Actor()
 
-        def lose(self, worker: str) -> None: ...
+    async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
+        return self.actor, Begun(1, {}, "SockScope 9", "")
 
-        async def leave(self) -> None: ...
+    def lose(self, worker: str) -> None:
+        """Nothing to do: it is not asked for again."""
 
-    process = WorkerProcess(Other(), "tcp://192.0.2.1:7", "clients", "calm", ended.append, lambda: False)
+    async def leave(self) -> None:
+        """Nothing to do: it was never reached."""
+
+
+@pytest.mark.parametrize(
+    ("workers", "serves", "generating"), [(3, True, (1, 3)), (1, True, (0, 1)), (3, False, (0, 3))]
+)
+def test_who_asks_has_every_worker_that_does_not_serve(
+    workers: int, serves: bool, generating: tuple[int, int]
+) -> None:
+    cluster = Elsewhere(workers, serves)
+    assert hosts_on(cluster, generates=False).workers == cluster.workers[:1]
+    assert hosts_on(cluster, generates=True).workers == cluster.workers[slice(*generating)]
+
+
+async def test_a_worker_with_other_versions_is_refused() -> None:
+    ended: list[str] = []
+
+    process = WorkerProcess(
+        elsewhere := Elsewhere(), "tcp://192.0.2.1:7", "clients", "calm", ended.append, lambda: False
+    )
     with pytest.raises(EngineError, match=r"7 has SockScope 9; use the same as here: SockScope "):
         await process.start(asyncio.Protocol())
-    assert killed
+    assert elsewhere.actor.is_killed
     assert not process.alive
 
 

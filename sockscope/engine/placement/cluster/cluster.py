@@ -16,6 +16,11 @@ class Cluster(Protocol):
         ...
 
     @property
+    def serves(self) -> bool:
+        """Whether one of its workers has the server of the run, which is no target elsewhere."""
+        ...
+
+    @property
     def is_here(self) -> bool:
         """Whether all of its workers are on this machine."""
         ...

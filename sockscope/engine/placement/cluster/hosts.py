@@ -39,6 +39,11 @@ class WorkerHosts:
 
 
 def hosts_on(cluster: Cluster, *, generates: bool) -> WorkerHosts:
-    """Return the hosts of a role: who makes requests has every worker but the first, if there are more."""
+    """Return the hosts of a role: the first worker, or of one that makes requests every other one.
+
+    That has the first, too, where there is no other or the server is not here.
+    """
     first, rest = cluster.workers[:1], cluster.workers[1:]
-    return WorkerHosts(cluster, (rest or first) if generates else first)
+    if not generates:
+        return WorkerHosts(cluster, first)
+    return WorkerHosts(cluster, (rest or first) if cluster.serves else cluster.workers)
