@@ -175,8 +175,9 @@ async def test_a_real_run_is_steered_by_keys_and_left_with_a_summary_to_show() -
         await driver.until(lambda: _row_of(driver, f"s{closed}").endswith("closed"), "the table shows it")
         await driver.until(lambda: driver.swarm.connections_open == 5, "the client comes back")
         await driver.until(
-            lambda: driver.panel(ConnectionsPanel).table.cursor_row > 0, "it moves below the open ones"
+            lambda: driver.panel(ConnectionsPanel).table.move_to(closed), "its row, below the open ones"
         )
+        assert driver.panel(ConnectionsPanel).table.cursor_row > 0
         await driver.press("x")
         await driver.hears(f"connection {closed} is already closed")
         ended = [event for event in driver.events() if event.reason is CloseReason.CLOSED]
