@@ -12,6 +12,7 @@ from sockscope.lab.lessons.showing import Showing
 from sockscope.lab.lessons.telling import Phase, Telling
 from tests.tui.driving import PATIENCE_S, POLL_S, FakeDriver, dashboard
 from tests.tui.test_lessons import in_its_run, lesson, sees
+from tests.waiting import until
 
 __all__ = ["lesson"]
 ROOM = (100, 30)
@@ -73,6 +74,7 @@ async def test_what_is_about_to_begin_is_seen_before_it_has(lesson: Lesson) -> N
     source.start = begin_when_seen  # type: ignore[method-assign]
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         driver = FakeDriver(app, pilot, source, [])
+        await until(lambda: "it begins …" in "".join(seen[-1:]), what="it is about to begin")
         assert "◌ STARTING  TCP · protocol · uvloop" in seen[-1]
         await sees(driver, Phase.SEEN)
         assert "◉ RUNNING" in driver.header
