@@ -148,7 +148,8 @@ async def exits(reader, writer):
 
 
 async def cancels(reader, writer):
-    await reader.read(100)
+    for _ in range(20):  # by then the run has begun, or there would be no figures
+        writer.write(await reader.read(100))
     for task in asyncio.all_tasks():
         task.cancel()
 """
