@@ -22,7 +22,7 @@ import click
 from sockscope import __version__
 from sockscope.cli.aim import aimed, anew, tapped, tapped_again
 from sockscope.cli.faults import Faults
-from sockscope.cli.flags import AS, experiment_flags, typed
+from sockscope.cli.flags import AS, cluster_flags, experiment_flags, typed
 from sockscope.cli.history import diff, history, history_flags, history_of
 from sockscope.cli.lessons import lesson, lessons
 from sockscope.cli.look import look_flags, looked_for
@@ -51,6 +51,7 @@ from sockscope.cli.spec import (
 )
 from sockscope.cli.sweep import NOT_SWEPT, design_of, sweep_flags, sweep_plan
 from sockscope.cli.terminal import need_terminal
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.roles import RELAY, SERVER
@@ -354,12 +355,24 @@ def sweep(ctx: click.Context, /, **params: Any) -> None:
 
 @app.command(cls=Sectioned, context_settings=_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+@cluster_flags
 @click.pass_context
-def doctor(ctx: click.Context, /, as_json: bool) -> None:
-    """Report what this machine allows, and how to fix what is missing."""
-    from sockscope.cli.doctor import examine, to_json, to_text
+def doctor(ctx: click.Context, /, as_json: bool, **params: Any) -> None:
+    """Report what this machine allows, and how to fix what is missing.
 
+    With --cluster, what the machine of each worker allows, too.
+    """
+    from sockscope.cli.doctor import examine, examine_workers, limits_of_workers, to_json, to_text
+
+    layer = read_flags(typed(params))
+    if layer and "cluster" not in layer:
+        raise click.UsageError("--cluster is missing: whose workers should be looked at?")
+    asked = build([layer], {}, {"place": CLUSTER}) if layer else None
     checks = examine()
+    if asked is not None:
+        from sockscope.engine.loops import run_on
+
+        checks += examine_workers(run_on(asked.loop, limits_of_workers(asked)))
     tell((to_json(checks) if as_json else to_text(checks)) + "\n")
     ctx.exit(int(any(check.fatal for check in checks)))
 

@@ -1,4 +1,4 @@
-"""``sockscope doctor``: what this machine allows, and how to fix what is missing."""
+"""``sockscope doctor``: what this machine allows, or those of a cluster, and how to fix what is missing."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import resource
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sockscope.core.config.experiment import LOOPBACK, Experiment
 from sockscope.core.config.tuning import MAX_CLIENTS
 from sockscope.core.results.schema import SCHEMA_VERSION
 from sockscope.core.units import format_bytes, format_count
 from sockscope.engine.addresses import family_of
-from sockscope.engine.limits import RESERVED_DESCRIPTORS, descriptors_needed, ephemeral_range, read_number
+from sockscope.engine.host_limits import HostLimits, host_limits
+from sockscope.engine.limits import RESERVED_DESCRIPTORS
 from sockscope.engine.options import tcp_info_words
 from sockscope.engine.os_errors import describe
+from sockscope.engine.placement.cluster.joining import joined
 from sockscope.engine.sampler import kernel_udp
 from sockscope.faces.characters import shows_only_ascii
-from sockscope.lab.environment import supported_pythons, usable_cores, version_of
+from sockscope.lab.environment import supported_pythons, version_of
 
 _ALL_DATAGRAMS_BYTES = 4 << 20
 """A receive buffer that holds a burst of 10,000 small datagrams."""
@@ -35,24 +37,55 @@ _BACKLOG_WANTED = Experiment().backlog
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. ``fix`` is what to do when it is not ``ok``; ``fatal`` stops any run."""
+    """One thing that was looked at. ``fix`` is what to do when it is not ``ok``; ``fatal`` stops any run.
+
+    ``worker`` is the address of the worker of a cluster where it was looked at; empty: here.
+    """
 
     name: str
     ok: bool
     text: str
     fix: str = ""
     fatal: bool = False
+    worker: str = ""
 
 
 def examine() -> list[Check]:
-    """Look at everything; takes a few milliseconds and changes nothing."""
-    return [check for look in _LOOKS for check in look()]
+    """Look at everything here; takes a few milliseconds and changes nothing."""
+    limits = host_limits()
+    looks = (
+        _python(), _cores(limits), _uvloop(), _tls(), _descriptors(limits, 2), _ports(limits),
+        _kernel_limits(limits), _loopback(), _observation(), _terminal(),
+    )  # fmt: skip
+    return [check for look in looks for check in look]
+
+
+def examine_workers(found: Mapping[str, HostLimits]) -> list[Check]:
+    """Judge the limits of the workers of a cluster, by address; each has one role in a process."""
+    return [
+        replace(check, worker=worker)
+        for worker, limits in found.items()
+        for look in (_cores(limits), _descriptors(limits, 1), _ports(limits), _kernel_limits(limits))
+        for check in look
+    ]
+
+
+async def limits_of_workers(experiment: Experiment) -> Mapping[str, HostLimits]:
+    """Return the limits of the workers of the cluster that an experiment names; raises EngineError."""
+    cluster = await joined(experiment)
+    try:
+        return dict(cluster.limits)
+    finally:
+        await cluster.leave()
 
 
 def to_text(checks: Iterable[Check]) -> str:
-    """Return a line per check, and below each lack its fix."""
-    lines = []
+    """Return a line per check, below each lack its fix, and before those of a worker its address."""
+    lines, worker = [], ""
     for check in checks:
+        if check.worker != worker:
+            worker = check.worker
+            lines += ["", f"worker {worker}"]
         lines.append(f"{'ok' if check.ok else '!!'}  {check.name:<18}{check.text}")
         if not check.ok and check.fix:
             lines.append(f"    {'':18}{check.fix}")
@@ -74,7 +107,6 @@ def to_json(checks: Iterable[Check]) -> str:
 
 
 def _python() -> Iterator[Check]:
-    cores = usable_cores()
     tested = supported_pythons()
     running = ".".join(platform.python_version_tuple()[:2])
     yield Check(
@@ -82,6 +114,10 @@ def _python() -> Iterator[Check]:
         f"{platform.python_version()} on {platform.system()} {platform.release()}",
         f"not a version that SockScope is tested with: {', '.join(tested)}",
     )  # fmt: skip
+
+
+def _cores(limits: HostLimits) -> Iterator[Check]:
+    cores = limits.cores
     yield Check(
         "cores", (cores or 2) > 1, f"{cores or 'unknown'}",
         "with one core, the dashboard and the traffic take turns; expect higher loop lag",
@@ -105,17 +141,18 @@ def _tls() -> Iterator[Check]:
     yield Check("TLS", maker is not None, f"{ssl.OPENSSL_VERSION}; {made}", "pip install 'sockscope[tls]'")
 
 
-def _descriptors() -> Iterator[Check]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = (1 << 20) if hard == resource.RLIM_INFINITY else hard
-    clients = max(0, (most - RESERVED_DESCRIPTORS) // 2)
-    wanted = 2 * MAX_CLIENTS + RESERVED_DESCRIPTORS
-    least = descriptors_needed("both", Experiment().tuning) - 2 * (Experiment().tuning.clients - 1)
+def _descriptors(limits: HostLimits, ends: int) -> Iterator[Check]:
+    """Judge how many TCP clients there can be, with so many ends of their connections in one process."""
+    most = limits.most_descriptors
+    clients = max(0, (most - RESERVED_DESCRIPTORS) // ends)
+    wanted = ends * MAX_CLIENTS + RESERVED_DESCRIPTORS
+    least = RESERVED_DESCRIPTORS + ends
+    who = "TCP clients with their server" if ends == 2 else "TCP clients or connections of a server"
     yield Check(
         "descriptors",
         most >= wanted,
-        f"soft {_limit(soft)}, hard {_limit(hard)}: "
-        f"{format_count(min(clients, MAX_CLIENTS))} TCP clients with their server",
+        f"soft {_limit(limits.soft_descriptors)}, hard {_limit(limits.hard_descriptors)}: "
+        f"{format_count(min(clients, MAX_CLIENTS))} {who}",
         f"for {MAX_CLIENTS:,} clients: ulimit -Hn {wanted} as root, or LimitNOFILE= in the service",
         fatal=most < least,
     )
@@ -125,8 +162,8 @@ def _limit(value: int) -> str:
     return "unlimited" if value == resource.RLIM_INFINITY else format_count(value)
 
 
-def _ports() -> Iterator[Check]:
-    ports = ephemeral_range()
+def _ports(limits: HostLimits) -> Iterator[Check]:
+    ports = limits.ephemeral_ports
     if ports is None:
         yield Check("ephemeral ports", True, "cannot be read on this system")
         return
@@ -138,23 +175,25 @@ def _ports() -> Iterator[Check]:
     )
 
 
-def _kernel_limits() -> Iterator[Check]:
+def _kernel_limits(limits: HostLimits) -> Iterator[Check]:
     yield _at_least(
-        "somaxconn", "net.core.somaxconn", _BACKLOG_WANTED, format_count,
+        "net.core.somaxconn", limits.somaxconn, _BACKLOG_WANTED, format_count,
         "connections may wait to be accepted",
     )  # fmt: skip
     yield _at_least(
-        "rmem_max", "net.core.rmem_max", _ALL_DATAGRAMS_BYTES, format_bytes,
+        "net.core.rmem_max", limits.rmem_max, _ALL_DATAGRAMS_BYTES, format_bytes,
         "is the most that --rcvbuf can get",
     )  # fmt: skip
     yield _at_least(
-        "wmem_max", "net.core.wmem_max", _ALL_DATAGRAMS_BYTES, format_bytes,
+        "net.core.wmem_max", limits.wmem_max, _ALL_DATAGRAMS_BYTES, format_bytes,
         "is the most that --sndbuf can get",
     )  # fmt: skip
 
 
-def _at_least(name: str, key: str, wanted: int, show: Callable[[float | None], str], what: str) -> Check:
-    value = read_number("/proc/sys/" + key.replace(".", "/"))
+def _at_least(
+    key: str, value: int | None, wanted: int, show: Callable[[float | None], str], what: str
+) -> Check:
+    name = key.rpartition(".")[2]
     if value is None:
         return Check(name, True, "cannot be read on this system")
     return Check(name, value >= wanted, f"{show(value)} {what}", f"sudo sysctl {key}={wanted}")
@@ -254,8 +293,3 @@ def _colours(term: str) -> str:
     if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
         return "16 million colours"
     return "256 colours" if "256" in term else "16 colours or fewer"
-
-
-_LOOKS: tuple[Callable[[], Iterator[Check]], ...] = (
-    _python, _uvloop, _tls, _descriptors, _ports, _kernel_limits, _loopback, _observation, _terminal,
-)  # fmt: skip

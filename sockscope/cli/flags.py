@@ -11,6 +11,7 @@ import click
 
 from sockscope.cli.sections import SectionedOption
 from sockscope.core.config.applicability import unknown_fields
+from sockscope.core.config.cluster import CLUSTER_KEYS
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import FieldSpec, Flag, Kind
 from sockscope.core.config.presets import PRESETS
@@ -85,6 +86,15 @@ def experiment_flags(
         return command
 
     return decorate
+
+
+def cluster_flags(command: F) -> F:
+    """Add the flags that name a cluster, and tell how it is reached."""
+    for key in reversed(CLUSTER_KEYS):
+        if (flag := FIELDS[key].spec.flag) is not None:
+            for option in reversed(_options(key, flag, None, "both")):
+                command = option(command)
+    return command
 
 
 def typed(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import resource
 from math import ceil, sqrt
 from pathlib import Path
 
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.impairment.link import needs_relay
@@ -102,7 +103,12 @@ def check_room_for_loop() -> None:
 
 
 def check_descriptors(experiment: Experiment, tuning: Tuning) -> None:
-    """Raise ResourceLimitError when the descriptor limit does not allow so many clients."""
+    """Raise ResourceLimitError when the descriptor limit does not allow so many clients.
+
+    The limits of other machines are looked at when these are reached (placement/cluster/preflight.py).
+    """
+    if tuning.layout == CLUSTER:
+        return
     limit = descriptor_limit()
     needed = descriptors_needed(experiment.role, tuning)
     if needed <= limit:

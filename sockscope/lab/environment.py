@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
 
 from sockscope import __version__
+from sockscope.engine.host_limits import usable_cores
 
 _PYTHON_CLASSIFIER = "Programming Language :: Python :: "
 
@@ -40,11 +40,3 @@ def supported_pythons() -> list[str]:
         return []
     versions = [line.removeprefix(_PYTHON_CLASSIFIER) for line in classifiers if _PYTHON_CLASSIFIER in line]
     return [version for version in versions if version[:1].isdigit() and "." in version]
-
-
-def usable_cores() -> int | None:
-    """Return how many cores this process may use, or None where that cannot be told."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count()

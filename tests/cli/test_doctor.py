@@ -1,11 +1,13 @@
 import json
 import platform
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from sockscope.cli import doctor
 from sockscope.cli.doctor import Check, to_json, to_text
+from sockscope.engine.host_limits import HostLimits, host_limits
 from sockscope.lab.environment import supported_pythons
 from tests.cli.command import COMMAND, PATIENCE_S, clean_environment, installed, sockscope
 
@@ -24,7 +26,7 @@ def test_json() -> None:
     found = json.loads(done.stdout)
     assert (done.returncode, found["schema_version"], found["type"]) == (0, 2, "doctor")
     assert found["can_run"]
-    assert {"name", "ok", "text", "fix", "fatal"} == set(found["checks"][0])
+    assert {"name", "ok", "text", "fix", "fatal", "worker"} == set(found["checks"][0])
 
 
 def test_a_terminal_that_cannot_be_drawn_on_gets_a_fix() -> None:
@@ -80,3 +82,29 @@ def test_an_address_that_cannot_be_bound(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(lacking) == 2
     assert not any(check.ok or check.fatal for check in lacking)
     assert all("use -4" in check.fix for check in lacking)
+
+
+def test_the_machines_of_a_cluster_are_told_apart() -> None:
+    """Each has a heading and its own lacks; a role has a process to itself there."""
+    fine = replace(host_limits(), cores=8, hard_descriptors=12_000, ephemeral_ports=range(20_000))
+    none = HostLimits(1, 20, 64, None, None, None, None)
+    checks = doctor.examine_workers({"tls://10.0.0.1:7": fine, "tls://10.0.0.2:7": none})
+    lines = to_text(checks).splitlines()
+    assert [line for line in lines if line.startswith("worker")] == [
+        f"worker tls://10.0.0.{n}:7" for n in (1, 2)
+    ]
+    assert any(line.startswith("ok  descriptors") and line.endswith(
+        ": 10,000 TCP clients or connections of a server") for line in lines)  # fmt: skip
+    fatal = [check for check in checks if check.fatal]
+    assert [(check.name, check.worker) for check in fatal] == [("descriptors", "tls://10.0.0.2:7")]
+    assert not json.loads(to_json(checks))["can_run"]
+
+
+def test_a_doctor_of_a_cluster_needs_one() -> None:
+    for flags, said in (
+        (["--allow-insecure-cluster"], "--cluster is missing"),
+        (["--cluster", "tcp://192.0.2.1:8786"], "is another machine"),
+    ):
+        done = sockscope("doctor", *flags)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr

@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 import sys
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -12,11 +13,12 @@ import pytest
 
 from sockscope.core.config.cluster import host_of, is_here, parse_cluster
 from sockscope.engine.engine import Engine
-from sockscope.engine.placement.cluster import machine
+from sockscope.engine.host_limits import host_limits
+from sockscope.engine.placement.cluster import machine, preflight
 from sockscope.engine.placement.cluster.actor import Begun
 from sockscope.engine.placement.cluster.hosts import hosts_on
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess
-from sockscope.errors import EngineError
+from sockscope.errors import EngineError, ResourceLimitError
 from tests.cli.command import finished, next_line
 from tests.cli.command import running as running_command
 from tests.engine.runs import EVERYTHING, experiment, running, server_of, swarm_of, tune
@@ -64,6 +66,12 @@ async def test_a_run_on_three_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert swarm.response_time.total == swarm.totals.responses
         engine.resume()
 
+        with monkeypatch.context() as patch:
+            patch.setattr(preflight, "RESERVED_DESCRIPTORS", 1 << 40)
+            with pytest.raises(
+                ResourceLimitError, match=r"^the server on the worker tcp://127.0.0.1:\d+ needs"
+            ):
+                await tune(engine, clients=8)
         await tune(engine, clients=9, permits=2, transport="udp")
         assert server_of(engine).transport == "udp"
         await until(lambda: (now := swarm_of(engine).limiter).permits == 2 and now.waiting > 0)
@@ -148,6 +156,7 @@ class Elsewhere:
     def __init__(self, workers: int = 1, serves: bool = True) -> None:
         self.workers = tuple(f"tcp://192.0.2.{number}:7" for number in range(workers))
         self.serves = serves
+        self.limits = dict.fromkeys(self.workers, host_limits())
         self.actor = self.Actor()
 
     async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
@@ -181,6 +190,31 @@ async def test_a_worker_with_other_versions_is_refused() -> None:
         await process.start(asyncio.Protocol())
     assert elsewhere.actor.is_killed
     assert not process.alive
+
+
+def test_a_machine_that_does_not_allow_its_part_is_told_before_a_run() -> None:
+    """A role has a process to itself: 1,000 clients in two of them need 500 descriptors each, and more."""
+    cluster = Elsewhere(3)
+    few = replace(host_limits(), hard_descriptors=600, ephemeral_ports=range(400))
+    asked = experiment(place="cluster", cluster="tcp://192.0.2.0:8786", clients=500, transport="udp")
+    with_more = replace(asked.tuning, clients=1_000)
+
+    cluster.limits["tcp://192.0.2.2:7"] = few
+    preflight.check_workers(asked, asked.tuning, cluster)
+    with pytest.raises(
+        ResourceLimitError, match=r"clients on the worker tcp://192.0.2.2:7 need 500 ephemeral"
+    ):
+        preflight.check_workers(asked, with_more, cluster)
+    cluster.limits["tcp://192.0.2.2:7"] = replace(few, hard_descriptors=560, ephemeral_ports=None)
+    with pytest.raises(
+        ResourceLimitError, match=r"need 564 descriptors for 500 clients of 1,000, but .* 560"
+    ):
+        preflight.check_workers(asked, with_more, cluster)
+    preflight.check_workers(asked, replace(with_more, pool=100), cluster)
+    cluster.limits = {"tcp://192.0.2.0:7": replace(few, hard_descriptors=560)}
+    preflight.check_workers(asked, with_more, cluster)
+    with pytest.raises(ResourceLimitError, match=r"server on the worker tcp://192.0.2.0:7 needs 1,064"):
+        preflight.check_workers(asked, replace(with_more, transport="tcp"), cluster)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.engine.addresses import aim
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.joining import joined
+from sockscope.engine.placement.cluster.preflight import check_workers
 from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
 from sockscope.engine.placement.layout import HERE, Place, place_of
@@ -107,10 +108,10 @@ class Placement:
     async def start(self, tuning: Tuning, address: Address) -> None:
         """Make the roles where ``tuning`` places them, and start one after the other.
 
-        Raises EngineError or ListenError; nothing is left behind then.
+        Raises EngineError, ResourceLimitError or ListenError; nothing is left behind then.
         """
-        await self._join(tuning)
         try:
+            await self._join(tuning)
             self._certify(tuning)
             previous = address = self._listening(tuning, address)
             places = {kind.name: self._place_of(kind, tuning) for kind in kinds_in(self._experiment, tuning)}
@@ -176,9 +177,14 @@ class Placement:
         return next((f"edited {files}" for files in edited if files), "")
 
     async def _join(self, tuning: Tuning) -> None:
-        """Reach the cluster if roles are to run on it and that is still to be done; raises EngineError."""
-        if tuning.layout == CLUSTER and self._cluster is None:
-            self._cluster = await joined(self._experiment)
+        """Reach the cluster if roles are to run on it and that is still to be done; raises EngineError.
+
+        Raises ResourceLimitError where one of its machines does not allow what is asked of it.
+        """
+        if tuning.layout == CLUSTER:
+            if self._cluster is None:
+                self._cluster = await joined(self._experiment)
+            check_workers(self._experiment, tuning, self._cluster)
 
     @property
     def is_here(self) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 from sockscope.core.run.tasks import TasksView
 from sockscope.core.units import format_duration
 from sockscope.engine.lens.lens import Lens
+from sockscope.engine.limits import raise_descriptor_limit
 from sockscope.engine.loops import attach, calm_allocator, calm_collector, run_on
 from sockscope.engine.own_process import lent_process
 from sockscope.engine.placement.channel import (
@@ -218,6 +219,7 @@ def main(descriptor: int) -> None:
             raise EngineError(f"a child process begins with a Setup, not with a {type(setup).__name__}")
         if setup.path:
             sys.path[:] = setup.path
+        raise_descriptor_limit()
         if setup.experiment.allocator == "calm":
             calm_allocator()
         sock.setblocking(False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
+from sockscope.engine.host_limits import HostLimits
 from sockscope.engine.placement.cluster.actor import Begun
 
 
@@ -23,6 +25,11 @@ class Cluster(Protocol):
     @property
     def is_here(self) -> bool:
         """Whether all of its workers are on this machine."""
+        ...
+
+    @property
+    def limits(self) -> Mapping[str, HostLimits]:
+        """What the machine of each worker allows."""
         ...
 
     @property

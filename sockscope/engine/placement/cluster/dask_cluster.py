@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from distributed import Client, Security
@@ -13,6 +14,7 @@ from distributed import Client, Security
 from sockscope.core.config.cluster import INSECURE, is_encrypted, is_here, local_workers
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.roles import SERVER
+from sockscope.engine.host_limits import HostLimits, host_limits
 from sockscope.engine.placement.cluster.actor import Begun, ChildActor
 from sockscope.engine.placement.cluster.joining import LOCAL
 from sockscope.engine.placement.cluster.quiet import quiet_dask
@@ -55,6 +57,8 @@ class DaskCluster:
     def __init__(self, experiment: Experiment) -> None:
         self.workers: tuple[str, ...] = ()
         """Addresses of the workers, in the order in which they came."""
+        self.limits: dict[str, HostLimits] = {}
+        """What the machine of each of them allows."""
         self.is_here = True
         """Whether all of them are on this machine."""
         self.serves = experiment.role in ("both", SERVER)
@@ -115,6 +119,17 @@ class DaskCluster:
         for worker in self.workers:
             if not (is_here(worker) or is_encrypted(worker) or self._experiment.allow_insecure_cluster):
                 raise EngineError(f"the worker {worker} is another machine: {INSECURE}")
+        await self._read_limits(self.workers)
+
+    async def _read_limits(self, workers: Iterable[str]) -> None:
+        """Learn what the machines of some workers allow; raises EngineError."""
+        found = await self._client.run(host_limits, workers=list(workers), on_error="return")
+        for worker, limits in found.items():
+            if isinstance(limits, ImportError | AttributeError):
+                raise _without_sockscope(worker, limits)
+            if not isinstance(limits, HostLimits):
+                raise EngineError(f"the worker {worker} does not answer: {limits}")
+            self.limits[worker] = limits
 
     async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
         """Start a child on a worker; return its actor and what was begun. Raises EngineError."""
@@ -130,9 +145,7 @@ class DaskCluster:
         except OSError as error:
             raise EngineError(f"the worker {worker} does not answer: {error}") from None
         except (ImportError, AttributeError) as error:
-            raise EngineError(
-                f"the worker {worker} cannot run SockScope ({error}); install the same version there"
-            ) from None
+            raise _without_sockscope(worker, error) from None
 
     def lose(self, worker: str) -> None:
         """Do without a worker that does not answer any more."""
@@ -156,6 +169,10 @@ class DaskCluster:
             finally:
                 process.kill()
                 await process.wait()
+
+
+def _without_sockscope(worker: str, error: Exception) -> EngineError:
+    return EngineError(f"the worker {worker} cannot run SockScope ({error}); install the same version there")
 
 
 def _keep_off_the_terminal() -> None:
