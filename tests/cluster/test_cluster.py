@@ -94,7 +94,7 @@ async def test_a_run_on_three_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert any(f"clients 2 process {lost} is lost" in text for text in texts(engine))
         assert engine.error == ""
     _, left = psutil.wait_procs(family, timeout=60)
-    assert left == []
+    assert [process.cmdline() for process in left] == []
 
 
 async def until_it_answers(engine: Engine) -> None:
@@ -117,7 +117,7 @@ def test_a_cluster_ends_with_the_command() -> None:
     assert 0 < answered <= summary["server"]["responses"] <= answered + 2
     assert [one["name"] for one in told["processes"]] == ["main", "server", "clients"]
     _, left = psutil.wait_procs(family, timeout=60)
-    assert left == []
+    assert [process.cmdline() for process in left] == []
 
 
 async def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

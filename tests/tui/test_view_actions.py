@@ -124,8 +124,13 @@ async def test_the_list_of_exchanges_has_what_was_asked_before_it_was_looked_at_
         driver.source.advance(requests=2_000)
         await driver.press("space")
         panel = await listing_at(driver, "8")
-        keys = [row.key for row in panel.shown_rows if isinstance(row.key, int)]
-        assert keys == list(range(keys[0], keys[0] + 1_000))
+        numbers: list[int] = []
+
+        def has_no_gap() -> bool:
+            numbers[:] = [row.key for row in panel.shown_rows if isinstance(row.key, int)]
+            return bool(numbers) and numbers == list(range(numbers[0], numbers[0] + 1_000))
+
+        await driver.until(has_no_gap, what=f"1,000 exchanges in {numbers}")
 
 
 async def test_escape_takes_a_step_back_tabs_can_be_clicked_and_enter_tells_what_a_closed_loop_omits() -> (
