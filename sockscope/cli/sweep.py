@@ -9,7 +9,6 @@ import click
 
 from sockscope.cli.faults import Faults
 from sockscope.cli.rounds import given, rounds_plan
-from sockscope.core.config.cluster import CLUSTER_KEYS
 from sockscope.core.units import parse_count, parse_duration
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ Params = Mapping[str, Any]
 
 RATES = "rate=10..1M"
 """Where --find-rate searches that is not told where."""
-NOT_SWEPT = frozenset({"duration", "requests", "give_up", "pid", *CLUSTER_KEYS})
+NOT_SWEPT = frozenset({"duration", "requests", "give_up", "pid"})
 """Fields whose flags a sweep has not."""
 
 

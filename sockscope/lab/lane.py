@@ -264,6 +264,8 @@ def _swarm_of(experiment: Experiment, address: str, requests: int) -> Experiment
         experiment,
         role="swarm",
         target=address,
+        # A server of ours may be on another machine of the cluster.
+        allow_remote=experiment.allow_remote or experiment.role != SWARM,
         tls_ca="" if experiment.tls_insecure else experiment.tls_ca or experiment.tls_cert,
         tls_cert="",
         tls_key="",

@@ -8,9 +8,12 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from time import perf_counter
 
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.results.contest import Contest, Lap
 from sockscope.core.results.standing import Standing
 from sockscope.engine.limits import raise_descriptor_limit
+from sockscope.engine.placement.cluster.cluster import Cluster
+from sockscope.engine.placement.cluster.joining import joined
 from sockscope.errors import SockscopeError, TargetGoneError
 
 TICK_S = 0.25
@@ -32,13 +35,15 @@ class Rounds(ABC):
         self._faults: dict[str, str] = {}
         self._failure = ""
         self._finishing = asyncio.Event()
+        self._clusters: list[Cluster] = []
         self._started_s = 0.0
 
     async def run(self) -> AsyncGenerator[Standing, None]:
         """Yield how it stands, several times a second; the last one is the result.
 
-        Raises ConfigError, or ResourceLimitError when this machine cannot hold it. When the iterator is
-        closed or its task cancelled, everything that was opened is closed.
+        Raises ConfigError, ResourceLimitError when this machine cannot hold it, or EngineError when its
+        cluster cannot be reached. When the iterator is closed or its task cancelled, everything that was
+        opened is closed.
         """
         self._check()
         raise_descriptor_limit()
@@ -48,6 +53,7 @@ class Rounds(ABC):
         exception_handler = loop.get_exception_handler()
         try:
             yield self._standing()
+            await self._reach_clusters()
             await self._start()
             for number, name in self._turns():
                 if self._finishing.is_set():
@@ -57,9 +63,17 @@ class Rounds(ABC):
                         yield standing
         finally:
             await self._close()
+            for cluster in self._clusters:
+                await cluster.leave()
             # Each engine restores the handler that it found, which may be another engine's.
             loop.set_exception_handler(exception_handler)
         yield self._standing(finished=True)
+
+    async def _reach_clusters(self) -> None:
+        """Reach the cluster of the contestants once, for all of them; raises EngineError."""
+        for one in self.contest.contestants:
+            if one.experiment.tuning.layout == CLUSTER:
+                self._clusters.append(await joined(one.experiment))
 
     def _take(self, contest: Contest) -> None:
         """Go on with a contest that has these contestants, and maybe more than before."""

@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 import sys
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +13,17 @@ import psutil
 import pytest
 
 from sockscope.core.config.cluster import host_of, is_here, parse_cluster
+from sockscope.core.config.experiment import Experiment
+from sockscope.core.results.contest import Contest, Contestant
 from sockscope.engine.engine import Engine
 from sockscope.engine.host_limits import host_limits
 from sockscope.engine.placement.cluster import machine, preflight
 from sockscope.engine.placement.cluster.actor import Begun
 from sockscope.engine.placement.cluster.hosts import hosts_on
+from sockscope.engine.placement.cluster.joining import joined
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess
 from sockscope.errors import EngineError, ResourceLimitError
+from sockscope.lab.race import Race
 from tests.cli.command import finished, next_line
 from tests.cli.command import running as running_command
 from tests.engine.runs import EVERYTHING, experiment, running, server_of, swarm_of, tune
@@ -66,6 +71,8 @@ async def test_a_run_on_three_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert swarm.response_time.total == swarm.totals.responses
         engine.resume()
 
+        await a_race_beside(engine)
+
         with monkeypatch.context() as patch:
             patch.setattr(preflight, "RESERVED_DESCRIPTORS", 1 << 40)
             with pytest.raises(
@@ -95,6 +102,25 @@ async def test_a_run_on_three_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert engine.error == ""
     _, left = psutil.wait_procs(family, timeout=60)
     assert [process.cmdline() for process in left] == []
+
+
+async def a_race_beside(engine: Engine) -> None:
+    """Run a race on the cluster that the run is on: it is not brought up a second time."""
+    asked, own = engine.experiment, psutil.Process()
+    before = own.children()
+    tuning = replace(asked.tuning, clients=2)
+    contest = Contest(
+        (Contestant("one", replace(asked, tuning=tuning)),), rounds=1, slice_s=0.05, warmup_s=0.0
+    )
+    async with aclosing(Race(contest).run()) as standings:
+        async for last in standings:
+            assert own.children() == before
+            told = last
+    assert (told.failure, told.faults) == ("", {})
+    (lap,) = told.laps["one"]
+    assert lap.requests_per_s
+    assert lap.clients_cpu_ratio is not None
+    assert own.children() == before
 
 
 async def until_it_answers(engine: Engine) -> None:
@@ -131,6 +157,77 @@ async def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.M
         assert not any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers)
         assert logger.handlers
         assert not logger.propagate
+
+
+class Countable:
+    """A cluster that counts how often it is reached and left, and may not be there."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.joined, self.left = 0, 0
+        self.let_in = asyncio.Event()
+        CLUSTERS.append(self)
+
+    async def join(self) -> None:
+        self.joined += 1
+        await self.let_in.wait()
+        if self.experiment.cluster == "local:9":
+            raise EngineError("not there")
+
+    async def leave(self) -> None:
+        self.left += 1
+
+
+CLUSTERS: list[Countable] = []
+
+
+@pytest.fixture
+def clusters(monkeypatch: pytest.MonkeyPatch) -> list[Countable]:
+    dask_cluster = pytest.importorskip("sockscope.engine.placement.cluster.dask_cluster", reason=NEEDED)
+    monkeypatch.setattr(dask_cluster, "DaskCluster", Countable)
+    CLUSTERS.clear()
+    return CLUSTERS
+
+
+async def test_who_names_the_same_cluster_shares_it_until_the_last_leaves(clusters: list[Countable]) -> None:
+    server, swarm = (
+        experiment(place="cluster", cluster="local:2", **values)
+        for values in ({"role": "server"}, {"role": "swarm", "target": "127.0.0.1:7"})
+    )
+    joining = [asyncio.create_task(joined(one)) for one in (server, swarm)]
+    waiting = asyncio.create_task(joined(swarm))
+    await until(lambda: clusters != [] and clusters[0].joined == 1)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    clusters[0].let_in.set()
+    first, second = await asyncio.gather(*joining)
+    assert (first.serves, second.serves) == (True, True)
+    await first.leave()
+    await first.leave()
+    assert (second.serves, clusters[0].left) == (False, 0)
+    await second.leave()
+    assert [(one.joined, one.left) for one in clusters] == [(1, 1)]
+
+
+async def test_a_cluster_that_cannot_be_reached_is_that_for_all(clusters: list[Countable]) -> None:
+    asked = experiment(place="cluster", cluster="local:9")
+    joining = [asyncio.create_task(joined(asked)) for _ in range(2)]
+    await until(lambda: clusters != [])
+    clusters[0].let_in.set()
+    found = await asyncio.gather(*joining, return_exceptions=True)
+    assert list(map(str, found)) == ["not there", "not there"]
+    race = asyncio.create_task(Race(Contest((Contestant("one", asked),))).result())
+    await until(lambda: len(clusters) == 2)
+    clusters[1].let_in.set()
+    with pytest.raises(EngineError, match="not there"):
+        await race
+    alone = asyncio.create_task(joined(asked))
+    await until(lambda: len(clusters) == 3 and clusters[2].joined == 1)
+    alone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await alone
+    assert [one.left for one in clusters] == [1, 1, 1]
 
 
 async def test_what_is_missing_without_dask_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1", "unix": UNIX}
 
 _FILE = Flag(metavar="FILE", only_typed=bool)
 """Whoever reads a TOML file or a variable of somebody else shall open no file by it."""
-_CLUSTER_FILE = Flag(metavar="FILE", in_race=False, only_typed=bool)
+_CLUSTER_FILE = Flag(metavar="FILE", only_typed=bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Experiment:
         "workers for --place cluster (dask.distributed): local:N for N of them in processes of this machine, "
         "or the address of a scheduler, such as tls://10.0.0.1:8786; the first worker serves",
         subject=Subject.PLACEMENT, varied=False, reads=parse_cluster,
-        flag=Flag(metavar="local:N|ADDRESS", in_race=False, only_typed=lambda text: _is_elsewhere(str(text))),
+        flag=Flag(metavar="local:N|ADDRESS", only_typed=lambda text: _is_elsewhere(str(text))),
         )  # fmt: skip
     cluster_ca: str = declared("", "cluster_ca", "cluster CA", Kind.TEXT,
         "certificates (PEM) of those who have signed the certificates of the cluster",
@@ -144,7 +144,7 @@ class Experiment:
         subject=Subject.PLACEMENT, varied=False, flag=_CLUSTER_FILE)  # fmt: skip
     allow_insecure_cluster: bool = declared(False, "allow_insecure_cluster", "insecure cluster", Kind.FLAG,
         "use a cluster beyond this machine without TLS: whoever reaches it runs code on its workers",
-        subject=Subject.PLACEMENT, varied=False, flag=Flag(in_race=False, only_typed=bool))  # fmt: skip
+        subject=Subject.PLACEMENT, varied=False, flag=Flag(only_typed=bool))  # fmt: skip
     backlog: int = declared(4_096, "backlog", "backlog", Kind.COUNT,
         "connections the kernel may queue until they are accepted", low=1, high=65_535,
         role=SERVER, transport="tcp", of_tap=True, subject=Subject.SETUP)  # fmt: skip

@@ -137,7 +137,7 @@ def cluster_faults(experiment: Experiment) -> Iterator[FieldFault]:
     if tuning.place != CLUSTER:
         return
     if not experiment.cluster:
-        why = "needs a cluster, which run, swarm and serve take by --cluster: local:2, for two workers here"
+        why = "needs a cluster: --cluster local:2, for two workers here"
         yield FieldFault("place", CLUSTER, why)
     elif not local_workers(experiment.cluster):
         yield from _encryption_faults(experiment)

@@ -223,11 +223,11 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
 def verdict_of(server: Snapshot, swarm: Snapshot, experiment: Experiment) -> Finding:
     """Return what limited a slice, from the windows of the server's and of the clients' run, which are one
     run of ``experiment`` in truth; of a server elsewhere the former is that of the clients."""
-    here = {process.pid: process for process in swarm.processes}
-    theirs = [process for process in server.processes if process.pid not in here]
+    here = {_key(process): process for process in swarm.processes}
+    theirs = [process for process in server.processes if _key(process) not in here]
     for process in server.processes:
-        if (both := here.get(process.pid)) is not None and both is not process:
-            here[process.pid] = replace(both, roles=(*process.roles, *both.roles))
+        if (both := here.get(_key(process))) is not None and both is not process:
+            here[_key(process)] = replace(both, roles=(*process.roles, *both.roles))
     whole = replace(
         swarm,
         roles={**swarm.roles, **server.roles},
@@ -237,6 +237,11 @@ def verdict_of(server: Snapshot, swarm: Snapshot, experiment: Experiment) -> Fin
         state=RunState.RUNNING,
     )
     return limit_of(whole)
+
+
+def _key(process: ProcessUse) -> tuple[str, int]:
+    """Return what tells a process from all others: on several machines numbers may be alike."""
+    return process.name, process.pid
 
 
 def usual_verdict(laps: Sequence[Lap]) -> Finding | None:

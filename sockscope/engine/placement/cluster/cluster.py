@@ -46,5 +46,5 @@ class Cluster(Protocol):
         ...
 
     async def leave(self) -> None:
-        """Let go of it; one that was brought up here ends."""
+        """Let go of it; one that was brought up here ends with the last who uses it."""
         ...

@@ -13,7 +13,6 @@ from distributed import Client, Security
 
 from sockscope.core.config.cluster import INSECURE, is_encrypted, is_here, local_workers
 from sockscope.core.config.experiment import Experiment
-from sockscope.core.roles import SERVER
 from sockscope.engine.host_limits import HostLimits, host_limits
 from sockscope.engine.placement.cluster.actor import Begun, ChildActor
 from sockscope.engine.placement.cluster.joining import LOCAL
@@ -61,8 +60,6 @@ class DaskCluster:
         """What the machine of each of them allows."""
         self.is_here = True
         """Whether all of them are on this machine."""
-        self.serves = experiment.role in ("both", SERVER)
-        """Whether one of them has the server of the run."""
         self._experiment = experiment
         self._address = experiment.cluster
         self._process: ChildProcess | None = None

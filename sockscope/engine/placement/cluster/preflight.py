@@ -10,14 +10,17 @@ from sockscope.engine.limits import RESERVED_DESCRIPTORS
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.hosts import hosts_on
 from sockscope.engine.roles import RoleKind, kinds_in
-from sockscope.errors import ResourceLimitError
+from sockscope.errors import EngineError, ResourceLimitError
 
 
 def check_workers(experiment: Experiment, tuning: Tuning, cluster: Cluster) -> None:
     """Raise ResourceLimitError when the machine of a worker does not allow its part of the connections.
 
-    A role there has a process to itself, which raises its own limit of descriptors as far as it may.
+    A role there has a process to itself, which raises its own limit of descriptors as far as it may. Raises
+    EngineError when no worker is left.
     """
+    if not cluster.workers:
+        raise EngineError(f"no worker of the cluster {experiment.cluster} is left")
     for kind in kinds_in(experiment, tuning):
         workers = hosts_on(cluster, generates=kind.generates).workers
         for worker in workers:
