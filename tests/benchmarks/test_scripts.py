@@ -21,7 +21,17 @@ import psutil
 import pytest
 import uvloop
 
-from benchmarks import crowd, dashboard_tax, impairments, memory, ramp, relay_tax, scenarios, udp_causes
+from benchmarks import (
+    crowd,
+    dashboard_tax,
+    impairments,
+    memory,
+    ramp,
+    relay_tax,
+    scenarios,
+    screen_limits,
+    udp_causes,
+)
 from benchmarks.dashboard_tax import Terminal, painted, percentile
 from benchmarks.interleave import REPOSITORY, SliceError
 
@@ -387,3 +397,16 @@ async def test_what_a_fault_has_done_is_compared_with_what_arrived() -> None:
     assert to_the_datagram.found > 0
     assert (share.wanted, share.holds) == (0.5, abs(share.found - 0.5) <= share.tolerance)
     assert str(to_the_datagram).endswith("ok")
+
+
+def test_what_the_header_says_is_found_on_a_terminal_or_missed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = screen_limits.Situation(80, 24, 0, 0, b"RUNNING")
+    monkeypatch.setattr(screen_limits, "SITUATIONS", {"seen": seen})
+    monkeypatch.setattr(sys, "argv", ["screen_limits", "--rounds", "1"])
+    assert screen_limits.main() == 0
+    assert "named in 1 of 1 rounds, after" in capsys.readouterr().out
+    monkeypatch.setattr(screen_limits, "PATIENCE_S", 0.0)
+    assert screen_limits.main() == 1
+    assert "named in 0 of 1 rounds\n" in capsys.readouterr().out
