@@ -90,7 +90,9 @@ class Engine:
         self.generation = 0
         self.state = RunState.IDLE
         self.error = ""
-        self._placement = Placement(self.experiment, self._on_trouble, certificate, self._on_loss)
+        self._placement = Placement(
+            self.experiment, self._on_trouble, certificate, self._on_loss, self._on_join
+        )
         self._checkout = ""
         self._sampler: Sampler | None = None
         self._lens: Lens | None = None
@@ -102,6 +104,7 @@ class Engine:
         """How long :meth:`stop` took."""
         self._finished = asyncio.Event()
         self._losses = 0
+        self._come: list[str] = []
         self._dividing: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._clock = RunClock(experiment.duration_s, perf_counter())
@@ -173,6 +176,8 @@ class Engine:
         )
         self._note_clocks()
         self._watcher = loop.create_task(self._watch())
+        if self._come:
+            self._divide_soon()
 
     def _note_clocks(self) -> None:
         """Write into the log how well the clocks of other machines are known."""
@@ -630,22 +635,40 @@ class Engine:
     def _on_loss(self) -> None:
         """A place is lost: let the others have what was there."""
         self._losses += 1
+        self._divide_soon()
+
+    def _on_join(self, worker: str) -> None:
+        """A worker has come: let it have its part."""
+        self._come.append(worker)
+        self._divide_soon()
+
+    def _divide_soon(self) -> None:
         if self._dividing is None or self._dividing.done():
             self._dividing = asyncio.get_running_loop().create_task(self._divide_anew())
 
     async def _divide_anew(self) -> None:
-        """Apply the tuning in force once more, and again when another place was lost meanwhile."""
-        while self._losses and self.state in _LIVE:
-            self._losses = 0
-            try:
-                async with self._applying:
-                    address = self._listen_address(self.tuning)
-                    await self._placement.apply(self.tuning, self.generation, address)
-            except SockscopeError as error:
-                if not self._losses:
-                    self.fail(error)
+        """Apply the tuning in force once more, and again while places are lost and workers come meanwhile."""
+        while self.state in _LIVE and (self._losses or self._come):
+            async with self._applying:
+                if self.state not in _LIVE:
                     return
-        self._note(EventKind.RUN, "what was lost is divided anew")
+                lost, self._losses = self._losses, 0
+                come, self._come = self._come, []
+                try:
+                    await self._placement.divide_anew(
+                        self.tuning, self.generation, self._listen_address(self.tuning), come
+                    )
+                except SockscopeError as error:
+                    if come:
+                        self._note(EventKind.ERROR, f"a worker that has come is not used: {error}")
+                        self._losses += lost
+                    elif not self._losses:
+                        self.fail(error)
+                    continue
+            if lost:
+                self._note(EventKind.RUN, "what was lost is divided anew")
+            for worker in come:
+                self._note(EventKind.RUN, f"the worker {worker} has joined: the clients are divided anew")
 
     def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

@@ -4,8 +4,10 @@ import asyncio
 import json
 import logging
 import signal
+import subprocess
 import sys
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -46,19 +48,46 @@ def parent_of(pid: int) -> psutil.Process:
     return parent
 
 
+@contextmanager
+def another_worker(of: psutil.Process) -> Iterator[None]:
+    """Have one more worker of the cluster of this machine that ``of`` is one of."""
+    held = parent_of(of.pid).net_connections()
+    listening = {one.laddr.port for one in held if one.status == psutil.CONN_LISTEN}
+    ours = psutil.Process().net_connections()
+    port = next(one.raddr.port for one in ours if one.raddr and one.raddr.port in listening)
+    flags = ("--no-nanny", "--no-dashboard", "--nthreads", "1", "--host", "127.0.0.1")
+    command = (sys.executable, "-m", "distributed.cli.dask_worker", f"tcp://127.0.0.1:{port}")
+    with subprocess.Popen([*command, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as worker:
+        try:
+            yield
+        finally:
+            worker.kill()
+
+
 async def test_a_run_on_three_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They count as one, are turned as one, and do without a child or a worker that is lost.
+    """They count as one, are turned as one, take in a worker that comes, and do without one that is lost.
 
     Each has a clock of its own here, as far as is known, and that is found to be ours.
     """
     pytest.importorskip("distributed", reason=NEEDED)
     monkeypatch.setattr("sockscope.engine.placement.cluster.worker_process.clock_name", lambda: "another")
-    async with running(place="cluster", cluster="local:3", clients=6, think_time_s=0.001) as engine:
+    monkeypatch.setattr("sockscope.engine.placement.cluster.dask_cluster.JOIN_EVERY_S", 0.2)
+    asked: dict[str, Any] = {"place": "cluster", "cluster": "local:2", "clients": 6, "think_time_s": 0.001}
+    async with running(**asked) as engine, AsyncExitStack() as more:
+        begun = pids_of(engine)
+        assert list(begun) == ["server", "clients"]
+        assert any(text.startswith("the clock of clients is ") for text in texts(engine))
+        await until(lambda: swarm_of(engine).totals.responses > 20)
+        more.enter_context(another_worker(parent_of(begun["server"])))
+        await until(
+            lambda: any(" has joined: the clients" in text for text in texts(engine)), what="a worker"
+        )
+        await until(lambda: len(engine.snapshot().processes) == 4, what="the clients to go over")
         family = psutil.Process().children(recursive=True)
         pids = pids_of(engine)
         assert list(pids) == ["server", "clients", "clients 2"]
+        assert pids["server"] == begun["server"]
         assert len({parent_of(pid) for pid in pids.values()}) == 3
-        assert any(text.startswith("the clock of clients 2 is ") for text in texts(engine))
         for use in engine.snapshot().processes[1:]:
             assert abs(use.clock_offset_s) <= use.clock_error_s != 0
 

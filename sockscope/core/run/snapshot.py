@@ -524,6 +524,11 @@ class ProcessUse:
     clock_error_s: Current[float] = 0.0
     lens: Nested[LensView | None] = None
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """What no other process of the run has alike: on several machines numbers may be."""
+        return self.name, self.pid
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
@@ -549,7 +554,7 @@ class Snapshot:
     loop_name: Current[str]
     roles: ByName[Mapping[str, RoleSnapshot]]
     resources: Nested[Resources]
-    processes: Annotated[tuple[ProcessUse, ...], listed("pid")] = ()
+    processes: Annotated[tuple[ProcessUse, ...], listed("key")] = ()
     events: Timeline[tuple[Event, ...]] = ()
     events_missed: Lasting[int] = 0
     events_cursor: Current[int] = 0

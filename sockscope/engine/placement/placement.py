@@ -36,7 +36,8 @@ from sockscope.errors import EngineError, SockscopeError
 class Placement:
     """The roles of one run. ``on_trouble(text, fatal)`` gets what goes wrong by itself.
 
-    ``on_loss`` is called when places are lost that others can take: by applying the tuning once more.
+    ``on_loss`` is called when places are lost that others can take, ``on_join`` with each worker that has
+    come: whoever hears of either is to call :meth:`divide_anew`.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class Placement:
         on_trouble: TroubleHandler,
         certificate: Certificate | None = None,
         on_loss: Callable[[], None] = lambda: None,
+        on_join: Callable[[str], None] = lambda worker: None,
     ) -> None:
         self._experiment = experiment
         self._on_trouble = on_trouble
         self._on_loss = on_loss
+        self._on_join = on_join
         self._tuning = experiment.tuning
         self._requests = experiment.requests
         self._roles: dict[str, PlacedRole] = {}
@@ -59,7 +62,7 @@ class Placement:
         self._winding_up: set[asyncio.Task[None]] = set()
         self._cluster: Cluster | None = None
         # What is known last of processes whose places are lost.
-        self._lost: list[ProcessUse] = []
+        self._lost: dict[Host, ProcessUse] = {}
         self.certificate = certificate
         """The throw-away certificate of the server that the run has or aims at, once there is one."""
         self.address: Address = ("", 0)
@@ -159,6 +162,24 @@ class Placement:
             found = await self._reframe(assignment)
         self._tuning, self.address = tuning, found
 
+    async def divide_anew(
+        self, tuning: Tuning, generation: int, address: Address, come: Iterable[str] = ()
+    ) -> None:
+        """Apply the tuning in force once more: places were lost, or workers have ``come``.
+
+        Raises EngineError or ListenError; everything is as before then, and those workers are not used.
+        """
+        try:
+            for worker in come:
+                assert self._cluster is not None
+                await self._cluster.admit(worker)
+            await self.apply(tuning, generation, address)
+        except SockscopeError:
+            for worker in come:
+                if self._cluster is not None:
+                    self._cluster.lose(worker)
+            raise
+
     async def reload(self, tuning: Tuning, generation: int, address: Address) -> str:
         """Let connections be made anew, and be served by the user's own code as it is in its files by now.
 
@@ -184,6 +205,7 @@ class Placement:
         if tuning.layout == CLUSTER:
             if self._cluster is None:
                 self._cluster = await joined(self._experiment)
+                self._cluster.on_join.add(self._on_join)
             check_workers(self._experiment, tuning, self._cluster)
 
     @property
@@ -294,6 +316,7 @@ class Placement:
             for role in list(placed.retiring):
                 await placed.retire(role, 0.0, CloseReason.STOPPED)
         if self._cluster is not None:
+            self._cluster.on_join.discard(self._on_join)
             await self._cluster.leave()
 
     def pause(self, paused: bool) -> None:
@@ -489,7 +512,8 @@ class Placement:
         moves = left and any(placed.place != self._place_of(placed.kind, self._tuning) for placed in here)
         self._on_trouble(outcome, bool(here) and not moves and (vital or not left))
         if moves:
-            self._lost += [replace(use, state=LOST) for use in [host.use()] if use is not None]
+            if (use := host.use()) is not None:
+                self._lost[host] = replace(use, state=LOST)
             self._on_loss()
 
     # Readings.
@@ -512,12 +536,10 @@ class Placement:
         current = {host for placed in self._present() for host in placed.role.hosts}
         found: list[ProcessUse] = []
         for host in self._hosts():
-            if (use := host.use()) is not None:
-                if any(use.pid == lost.pid for lost in self._lost):
-                    continue
+            if host not in self._lost and (use := host.use()) is not None:
                 leaves = host not in current and use.state == RUNNING
                 found.append(replace(use, state="leaving") if leaves else use)
-        return found + self._lost
+        return [*found, *self._lost.values()]
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, from both ends where both are of this run."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from sockscope.engine.host_limits import HostLimits
@@ -15,6 +15,11 @@ class Cluster(Protocol):
     @property
     def workers(self) -> tuple[str, ...]:
         """The addresses of its workers; the first one serves."""
+        ...
+
+    @property
+    def on_join(self) -> set[Callable[[str], None]]:
+        """Who is to hear the address of each worker that comes from now on."""
         ...
 
     @property
@@ -39,6 +44,10 @@ class Cluster(Protocol):
 
     async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
         """Start a child on a worker; return its actor and what was begun. Raises EngineError."""
+        ...
+
+    async def admit(self, worker: str) -> None:
+        """Use a worker that has come as the last one; raises EngineError where that is not to be."""
         ...
 
     def lose(self, worker: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from distributed import Client, Security
@@ -25,6 +26,8 @@ LOCAL_START_S = 60.0
 """How long such a cluster may take to come up: each of its workers is an interpreter of its own."""
 REACH_S = 10.0
 """How long it may take to reach the scheduler of a cluster that is there."""
+JOIN_EVERY_S = 2.0
+"""How often the scheduler is asked whether workers have come."""
 LEAVE_S = 2.0
 """How long taking leave of the scheduler may take."""
 
@@ -55,9 +58,11 @@ class DaskCluster:
 
     def __init__(self, experiment: Experiment) -> None:
         self.workers: tuple[str, ...] = ()
-        """Addresses of the workers, in the order in which they came."""
+        """Addresses of the workers that are used, in the order in which they came."""
         self.limits: dict[str, HostLimits] = {}
         """What the machine of each of them allows."""
+        self.on_join: set[Callable[[str], None]] = set()
+        """Who is to hear the address of each worker that comes from now on."""
         self.is_here = True
         """Whether all of them are on this machine."""
         self._experiment = experiment
@@ -65,6 +70,9 @@ class DaskCluster:
         self._process: ChildProcess | None = None
         self._holding: _Holding | None = None
         self._client: Any = None
+        # All that ever came: one that was lost is not used again.
+        self._seen: set[str] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -110,13 +118,35 @@ class DaskCluster:
             await self._client.wait_for_workers(workers, timeout=REACH_S)
         except (OSError, TimeoutError):
             raise EngineError(f"no cluster with workers answers at {scheduler}") from None
-        info = self._client.scheduler_info(n_workers=-1)
-        self.workers = tuple(info["workers"])
-        self.is_here = all(map(is_here, self.workers))
-        for worker in self.workers:
+        await self._use(self._client.scheduler_info(n_workers=-1)["workers"])
+        self._watching = asyncio.create_task(self._watch(self._client.scheduler))
+
+    async def _watch(self, scheduler: Any) -> None:
+        """Tell of workers that come. Without its scheduler a run goes on with those that it has."""
+        while True:
+            await asyncio.sleep(JOIN_EVERY_S)
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(REACH_S):
+                    told = await scheduler.identity(n_workers=-1)
+                come = [worker for worker in told["workers"] if worker not in self._seen]
+                self._seen.update(come)
+                for worker in come:
+                    for hear in list(self.on_join):
+                        hear(worker)
+
+    async def admit(self, worker: str) -> None:
+        """Use a worker that has come, as the last one; raises EngineError where that is not to be."""
+        if worker not in self.workers:
+            await self._use([worker])
+
+    async def _use(self, workers: Iterable[str]) -> None:
+        for worker in workers:
             if not (is_here(worker) or is_encrypted(worker) or self._experiment.allow_insecure_cluster):
                 raise EngineError(f"the worker {worker} is another machine: {INSECURE}")
-        await self._read_limits(self.workers)
+        await self._read_limits(workers)
+        self._seen.update(workers)
+        self.workers += tuple(workers)
+        self.is_here = all(map(is_here, self.workers))
 
     async def _read_limits(self, workers: Iterable[str]) -> None:
         """Learn what the machines of some workers allow; raises EngineError."""
@@ -150,6 +180,9 @@ class DaskCluster:
 
     async def leave(self) -> None:
         """Let go of it; one of this machine ends."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         if self._client is not None:
             client, self._client = self._client, None
             try:

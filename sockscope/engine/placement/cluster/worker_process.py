@@ -73,13 +73,14 @@ class WorkerProcess:
 
     async def start(self, channel: asyncio.Protocol) -> None:
         """Let the worker start the process; raise EngineError when it cannot."""
-        self._actor, begun = await self._cluster.begin(self._worker, self.name, self._allocator)
+        actor, begun = await self._cluster.begin(self._worker, self.name, self._allocator)
         if begun.versions != (ours := versions()):
-            await self._actor.kill()
+            await actor.kill()
             raise EngineError(f"the worker {self._worker} has {begun.versions}; use the same as here: {ours}")
+        self._actor = actor
         self.pid, self.environment, self.alive = begun.pid, begun.environment, True
         if not begun.clock or begun.clock != clock_name():
-            await self._look_at_clock(self._actor)
+            await self._look_at_clock(actor)
         self._channel = channel
         channel.connection_made(_Transport(self))
 
