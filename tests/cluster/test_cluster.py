@@ -6,7 +6,7 @@ import logging
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -19,8 +19,10 @@ from sockscope.core.config.experiment import Experiment
 from sockscope.core.results.contest import Contest, Contestant
 from sockscope.engine.engine import Engine
 from sockscope.engine.host_limits import host_limits
+from sockscope.engine.placement import placement
 from sockscope.engine.placement.cluster import machine, preflight
-from sockscope.engine.placement.cluster.actor import Begun
+from sockscope.engine.placement.cluster.actor import Begun, ChildActor
+from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.hosts import hosts_on
 from sockscope.engine.placement.cluster.joining import joined
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess
@@ -280,6 +282,7 @@ class Elsewhere:
     is_here = False
 
     def __init__(self, workers: int = 1, serves: bool = True) -> None:
+        self.on_join: set[Callable[[str], None]] = set()
         self.workers = tuple(f"tcp://192.0.2.{number}:7" for number in range(workers))
         self.serves = serves
         self.limits = dict.fromkeys(self.workers, host_limits())
@@ -288,8 +291,11 @@ class Elsewhere:
     async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
         return self.actor, Begun(1, {}, "SockScope 9", "")
 
+    async def admit(self, worker: str) -> None:
+        self.workers += (worker,)
+
     def lose(self, worker: str) -> None:
-        """Nothing to do: it is not asked for again."""
+        self.workers = tuple(other for other in self.workers if other != worker)
 
     async def leave(self) -> None:
         """Nothing to do: it was never reached."""
@@ -304,6 +310,44 @@ def test_who_asks_has_every_worker_that_does_not_serve(
     cluster = Elsewhere(workers, serves)
     assert hosts_on(cluster, generates=False).workers == cluster.workers[:1]
     assert hosts_on(cluster, generates=True).workers == cluster.workers[slice(*generating)]
+
+
+class Here(Elsewhere):
+    """Two workers that are no processes: this loop has their actors. One that comes has another version."""
+
+    path = tuple(sys.path)
+    is_here = True
+    come = "tcp://127.0.0.1:3"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workers = ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2")
+
+    async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
+        if worker == self.come:
+            return await super().begin(worker, name, allocator)
+        actor = ChildActor()
+        return actor, await actor.begin(name, allocator)
+
+
+async def test_the_run_goes_on_without_a_worker_that_comes_and_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = Here()
+
+    async def joined(experiment: Experiment) -> Cluster:
+        return cluster
+
+    monkeypatch.setattr(placement, "joined", joined)
+    async with running(place="cluster", cluster="local:2", clients=2, think_time_s=0.02) as engine:
+        begun, workers = pids_of(engine), cluster.workers
+        for hear in cluster.on_join:
+            hear(cluster.come)
+        why = f"a worker that has come is not used: the worker {cluster.come} has SockScope 9"
+        await until(lambda: any(text.startswith(why) for text in texts(engine)), what="its refusal")
+        await until_it_answers(engine)
+        assert (cluster.workers, pids_of(engine), engine.error) == (workers, begun, "")
+    assert not cluster.on_join
 
 
 async def test_a_worker_with_other_versions_is_refused() -> None:

@@ -136,8 +136,13 @@ class DaskCluster:
 
     async def admit(self, worker: str) -> None:
         """Use a worker that has come, as the last one; raises EngineError where that is not to be."""
-        if worker not in self.workers:
-            await self._use([worker])
+        if worker in self.workers:
+            return
+        try:
+            async with asyncio.timeout(REACH_S):
+                await self._use([worker])
+        except (OSError, TimeoutError) as error:
+            raise EngineError(f"the worker {worker} does not answer: {error}") from None
 
     async def _use(self, workers: Iterable[str]) -> None:
         for worker in workers:
@@ -145,7 +150,7 @@ class DaskCluster:
                 raise EngineError(f"the worker {worker} is another machine: {INSECURE}")
         await self._read_limits(workers)
         self._seen.update(workers)
-        self.workers += tuple(workers)
+        self.workers += tuple([worker for worker in workers if worker not in self.workers])
         self.is_here = all(map(is_here, self.workers))
 
     async def _read_limits(self, workers: Iterable[str]) -> None:

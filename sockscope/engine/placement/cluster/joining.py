@@ -7,7 +7,7 @@ reached, or brought up, by the first, and left by the last.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sockscope.core.config.cluster import CLUSTER_KEYS
@@ -85,6 +85,11 @@ class Lease:
         return any(lease._may_serve for lease in self._reached.leases)
 
     @property
+    def on_join(self) -> set[Callable[[str], None]]:
+        """Who is to hear the address of each worker that comes from now on."""
+        return self._cluster.on_join
+
+    @property
     def is_here(self) -> bool:
         """Whether all of its workers are on this machine."""
         return self._cluster.is_here
@@ -102,6 +107,10 @@ class Lease:
     async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
         """Start a child on a worker; return its actor and what was begun. Raises EngineError."""
         return await self._cluster.begin(worker, name, allocator)
+
+    async def admit(self, worker: str) -> None:
+        """Use a worker that has come, all who use it; raises EngineError where that is not to be."""
+        await self._cluster.admit(worker)
 
     def lose(self, worker: str) -> None:
         """Do without a worker that does not answer any more, all who use it."""
