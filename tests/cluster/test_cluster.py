@@ -3,12 +3,14 @@
 import asyncio
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -20,12 +22,12 @@ from sockscope.core.results.contest import Contest, Contestant
 from sockscope.engine.engine import Engine
 from sockscope.engine.host_limits import host_limits
 from sockscope.engine.placement import placement
-from sockscope.engine.placement.cluster import machine, preflight
+from sockscope.engine.placement.cluster import actor, machine, preflight
 from sockscope.engine.placement.cluster.actor import Begun, ChildActor
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.hosts import hosts_on
 from sockscope.engine.placement.cluster.joining import joined
-from sockscope.engine.placement.cluster.worker_process import WorkerProcess
+from sockscope.engine.placement.cluster.worker_process import WorkerProcess, reports_s
 from sockscope.errors import EngineError, ResourceLimitError
 from sockscope.lab.race import Race
 from tests.cli.command import finished, next_line
@@ -66,7 +68,7 @@ def another_worker(of: psutil.Process) -> Iterator[None]:
             worker.kill()
 
 
-async def test_a_run_on_three_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_on_three_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """They count as one, are turned as one, take in a worker that comes, and do without one that is lost.
 
     Each has a clock of its own here, as far as is known, and that is found to be ours.
@@ -74,8 +76,10 @@ async def test_a_run_on_three_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason=NEEDED)
     monkeypatch.setattr("sockscope.engine.placement.cluster.worker_process.clock_name", lambda: "another")
     monkeypatch.setattr("sockscope.engine.placement.cluster.dask_cluster.JOIN_EVERY_S", 0.2)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     asked: dict[str, Any] = {"place": "cluster", "cluster": "local:2", "clients": 6, "think_time_s": 0.001}
     async with running(**asked) as engine, AsyncExitStack() as more:
+        assert os.listdir(tmp_path) == []  # so that nothing is left there, however the workers end
         begun = pids_of(engine)
         assert list(begun) == ["server", "clients"]
         assert any(text.startswith("the clock of clients is ") for text in texts(engine))
@@ -267,6 +271,20 @@ async def test_what_is_missing_without_dask_is_one_sentence(monkeypatch: pytest.
     engine = Engine(experiment(place="cluster", cluster="local:2"))
     with pytest.raises(EngineError, match=r"needs dask.distributed, which is not installed: pip install"):
         await engine.start()
+
+
+async def test_a_child_of_which_nobody_asks_anything_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actor, "LEASE_S", 0.01)
+    kept = actor.ChildActor()
+    begun = await kept.begin("clients", "calm")
+    await until(lambda: not psutil.pid_exists(begun.pid), what="the child to be ended")
+    told = await kept.exchange(0, b"", closes=False, within_s=60.0)
+    assert told.outcome == "was killed (SIGKILL)"
+
+
+@pytest.mark.parametrize(("workers", "every_s"), [(1, 0.1), (10, 0.1), (20, 0.2), (50, 0.5), (1_000, 0.5)])
+def test_the_more_workers_the_less_often_each_reports(workers: int, every_s: float) -> None:
+    assert reports_s(workers) == every_s
 
 
 class Elsewhere:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import socket
 import sys
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import dask
 from distributed import LocalCluster
 
 from sockscope.core.config.cluster import local_workers
@@ -23,6 +25,7 @@ from sockscope.engine.process_tree import end_descendants
 
 
 async def _serve(asked_by: socket.socket, workers: int, directory: str) -> None:
+    dask.config.set({"temporary-directory": directory})
     cluster: Any = await LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -39,6 +42,9 @@ async def _serve(asked_by: socket.socket, workers: int, directory: str) -> None:
     for nanny in cluster.workers.values():
         # A worker that was lost is lost: another in its place would be one that nobody has asked for.
         nanny.auto_restart = False
+    # They put nothing there: there is no limit of memory beyond which they would. So nothing is left, however
+    # they end.
+    shutil.rmtree(directory)
     asked_by.sendall(f"{cluster.scheduler_address}\n".encode())
     loop, let_go = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(asked_by, let_go.set)

@@ -10,6 +10,7 @@ from typing import Any
 from sockscope.engine.placement.cluster.actor import Exchanged
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.machine import clock_name, clock_offset, versions
+from sockscope.engine.placement.hosts.carrier import IDLE_REPORTS_S, REPORTS_S
 from sockscope.errors import EngineError
 
 WAIT_S = 1.0
@@ -26,6 +27,8 @@ LOST_S = 10.0
 """A worker that has not answered for so long is lost; one that is cut off for less goes on."""
 KILL_S = 2.0
 """How long a worker may take to end a child; then it is taken for lost."""
+MOST_REPORTS_PER_S = 100
+"""How many reports of all workers are asked for, down to two a second of each: each costs us CPU."""
 
 
 class WorkerProcess:
@@ -70,6 +73,11 @@ class WorkerProcess:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
+
+    @property
+    def reports_s(self) -> float:
+        """How often it is to be asked for a report: the more workers, the less often, down to an idle one."""
+        return reports_s(len(self._cluster.workers))
 
     async def start(self, channel: asyncio.Protocol) -> None:
         """Let the worker start the process; raise EngineError when it cannot."""
@@ -199,6 +207,11 @@ class WorkerProcess:
         self._on_exit(outcome)
         if channel is not None:
             channel.connection_lost(None)
+
+
+def reports_s(workers: int) -> float:
+    """Return how often each of so many workers is asked for a report: at the same moments for all of them."""
+    return min(max(REPORTS_S, workers / MOST_REPORTS_PER_S), IDLE_REPORTS_S)
 
 
 class _Transport(asyncio.Transport):

@@ -6,6 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+REPORTS_S = 0.1
+"""How often a process is asked for a report while somebody reads what it reports."""
+IDLE_REPORTS_S = 0.5
+"""The same while nobody does, which leaves the cores to the traffic."""
+
 
 class Carrier(Protocol):
     """A process that runs the worker, and what carries the bytes of the channel to it and back."""
@@ -43,6 +48,11 @@ class Carrier(Protocol):
     @property
     def clock_error_s(self) -> float:
         """How far that may be off."""
+        ...
+
+    @property
+    def reports_s(self) -> float:
+        """How often it is to be asked for a report while somebody reads them: of many, each less often."""
         ...
 
     @property

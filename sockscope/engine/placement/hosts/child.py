@@ -27,7 +27,7 @@ from sockscope.engine.placement.channel import (
     Setup,
     Trouble,
 )
-from sockscope.engine.placement.hosts.carrier import CarrierFactory
+from sockscope.engine.placement.hosts.carrier import IDLE_REPORTS_S, CarrierFactory
 from sockscope.engine.placement.hosts.child_process import ChildProcess
 from sockscope.engine.placement.hosts.host import (
     ANSWER_S,
@@ -41,10 +41,6 @@ from sockscope.engine.role import Role
 from sockscope.engine.roles import title_of
 from sockscope.errors import EngineError
 
-REPORTS_S = 0.1
-"""How often a child is asked for a report while somebody reads what it reports."""
-IDLE_REPORTS_S = 0.5
-"""The same while nobody does, which leaves the cores to the traffic."""
 READER_S = 0.3
 """How long after a reading the next one is expected."""
 END_S = 2.0
@@ -260,7 +256,7 @@ class ChildHost:
         if self.alive and self._fresh is None and self._attended:
             self._request_report()
         now = perf_counter()
-        every_s = REPORTS_S if self._is_read(now) else IDLE_REPORTS_S
+        every_s = self._process.reports_s if self._is_read(now) else IDLE_REPORTS_S
         self._timer = self._loop.call_later(every_s - now % every_s, self._poll)
 
     def _is_read(self, now_s: float) -> bool:

@@ -15,6 +15,7 @@ import psutil
 
 import sockscope
 from sockscope.engine.loops import attach
+from sockscope.engine.placement.hosts.carrier import REPORTS_S
 from sockscope.engine.process_tree import end_descendants
 from sockscope.engine.sampler import reading
 from sockscope.errors import EngineError
@@ -51,6 +52,7 @@ class ChildProcess:
     """
 
     clock_offset_s = clock_error_s = 0.0  # the monotonic clock is one for all processes of a machine
+    reports_s = REPORTS_S
 
     def __init__(
         self,
