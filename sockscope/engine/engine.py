@@ -551,6 +551,7 @@ class Engine:
             loop_name=self._loop_name,
             environment=stated_environment(self.experiment.allocator, os.environ),
             lens=self._lens.view() if self._lens is not None else None,
+            generation=self.generation,
         )
 
     def _target_use(self) -> list[ProcessUse]:

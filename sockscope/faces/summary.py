@@ -240,8 +240,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "TLS", _tls(report)
     yield "process", _use(report["resources"])
     for process in report["processes"][1:]:
-        state = process["state"]
-        yield _label(process), _use(process) + (f", {state}" if state != "running" else "")
+        yield _label(process), ", ".join([_use(process), *_part(process, report["processes"][0])])
     held = known(report, f"{main_section(report)}.datagrams_held")
     if held and known(report, "experiment.family") == "unix":
         yield "held", f"{counted(held, 'request')} waited for room in the queue of the server's socket"
@@ -564,6 +563,19 @@ def _last_trouble(report: Report) -> str | None:
 
 def _label(process: Report) -> str:
     return "both roles" if len(process["roles"]) > 1 else str(process["name"])
+
+
+def _part(process: Report, main: Report) -> Iterator[str]:
+    """Yield what is to be told of a process besides: its part of the clients, its clock, what is wrong."""
+    if (requests_per_s := known(process, "requests_per_s")) is not None:
+        p99 = format_duration(known(process, "p99_s"))
+        yield f"{format_count(requests_per_s)} requests/s p99 {p99}"
+    if error_s := known(process, "clock_error_s"):
+        yield f"clock ±{format_duration(error_s)}"
+    if (reached := known(process, "generation")) is not None and reached != known(main, "generation"):
+        yield f"at change {reached} of {known(main, 'generation')}"
+    if process["state"] != "running":
+        yield process["state"]
 
 
 def _use(resources: Report) -> str:

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from sockscope.core.censoring import AtLeast
+from sockscope.core.censoring import Ages, AtLeast
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import SWARM
 from sockscope.core.run.figures import figures, process_figures, stall_s
-from sockscope.core.run.snapshot import LimiterStatistics, Totals
+from sockscope.core.run.snapshot import LimiterStatistics, PartUse, Snapshot, Totals
 from sockscope.core.run.window import window
-from tests.core.runs import both, changed, histogram, resources, role, run
+from tests.core.runs import both, changed, child, histogram, resources, role, run
 from tests.each import each
 
 
@@ -41,6 +41,21 @@ def test_a_loop_is_late_for_a_share_of_all_the_time_a_pause_without_heartbeat_to
     late = resources(lag=histogram(*[0.0] * 100, *[0.05] * 100))
     shares = [process_figures(run(seconds=s, used=late))[0].late_ratio for s in (2.0, 8.0)]
     assert shares == pytest.approx([1 / 2, 1 / 8])
+
+
+def test_the_part_of_a_process_is_its_own_and_of_the_window() -> None:
+    def sharing(seconds: float, answered: int, unanswered: int) -> Snapshot:
+        ages = Ages()
+        ages.add_exactly(1.0, unanswered)
+        part = PartUse(answered, histogram(*[0.01] * answered), ages, histogram())
+        used = replace(resources(), since_s=100.0, time_s=100.0 + seconds)
+        swarms = child("clients", 7, used, part=part), child("clients 2", 7, used)
+        return run(seconds=seconds, swarm=role("swarm", Totals()), children=swarms)
+
+    _, one, other = process_figures(window(sharing(2.0, 100, 50), sharing(4.0, 300, 50)))
+    assert (one.requests_per_s, one.p99_s) == (pytest.approx(100), pytest.approx(0.01, rel=0.01))
+    assert (other.requests_per_s, other.p99_s) == (None, None)
+    assert isinstance(process_figures(sharing(4.0, 300, 50))[1].p99_s, AtLeast)
 
 
 def test_they_read_well_in_a_script() -> None:

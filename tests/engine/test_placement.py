@@ -134,6 +134,8 @@ async def test_clients_permits_and_connections_are_those_of_all_processes_togeth
         assert limiter.permits == 10
         assert limiter.in_flight <= 10
         await tune(engine, clients=8, permits=4)
+        shared = [(use.generation, use.part is not None) for use in engine.snapshot().processes]
+        assert shared == [(1, False)] * 3 + [(1, True)] * 2
         await until(lambda: swarm_of(engine).connections_open == 8)
         assert swarm_of(engine).limiter.permits == 4
         snapshot = engine.snapshot(replace(EVERYTHING, connections=ConnectionQuery(role="server")))
@@ -143,6 +145,8 @@ async def test_clients_permits_and_connections_are_those_of_all_processes_togeth
         assert len(set(numbers)) == len(numbers)
         assert snapshot.server is not None
     the_two_ends_agree(engine)
+    parts = [use.part for use in engine.snapshot().processes if use.part is not None]
+    assert sum(part.responses for part in parts) == swarm_of(engine).totals.responses
 
 
 def seen(engine: Engine, role: str) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from functools import cached_property, reduce
 from operator import attrgetter
 from typing import Any
 
-from sockscope.core.censoring import Ages, mean, percentiles
+from sockscope.core.censoring import Ages, AtLeast, mean, percentiles
 from sockscope.core.config.applicability import unused_fields
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Value
@@ -55,7 +55,7 @@ from sockscope.core.results.shape import FLAG, NAME, NUMBER, SCALAR, TEXT, list_
 from sockscope.core.roles import RELAY
 from sockscope.core.run.adding import joined
 from sockscope.core.run.datagrams import flows
-from sockscope.core.run.figures import figures, stall_s, without_answer, without_response
+from sockscope.core.run.figures import figures, part_figures, stall_s, without_answer, without_response
 from sockscope.core.run.findings import Evidence, Finding, limit_of_run
 from sockscope.core.run.injected import Injected
 from sockscope.core.run.little import accounted_ratio
@@ -291,6 +291,10 @@ def _trouble(role: RoleSnapshot | None) -> str | None:
     return (role.last_trouble if role is not None else "") or None
 
 
+def _process_bounds(use: ProcessUse) -> list[str]:
+    return ["p99_s"] if isinstance(part_figures(use)[1], AtLeast) else []
+
+
 _PROCESS: tuple[ResultField[ProcessUse], ...] = (
     ResultField("name", NAME, lambda use: use.name),
     ResultField("pid", NUMBER, lambda use: use.pid),
@@ -299,6 +303,12 @@ _PROCESS: tuple[ResultField[ProcessUse], ...] = (
     ResultField("alive", FLAG, lambda use: use.alive),
     ResultField("loop", TEXT, lambda use: use.loop_name or None),
     ResultField("duration_s", NUMBER, lambda use: use.resources.measured_s),
+    ResultField("generation", NUMBER, lambda use: use.generation),
+    ResultField("clock_offset_s", NUMBER, lambda use: use.clock_offset_s),
+    ResultField("clock_error_s", NUMBER, lambda use: use.clock_error_s),
+    ResultField("requests_per_s", NUMBER, lambda use: part_figures(use)[0]),
+    ResultField("p99_s", NUMBER, lambda use: part_figures(use)[1]),
+    ResultField("at_least", optional(list_of(TEXT)), _process_bounds),
 )
 _PROCESS_SHAPE = record(
     {

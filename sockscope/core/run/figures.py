@@ -76,7 +76,9 @@ class ProcessFigures:
     ``name`` and ``state`` are those of :class:`ProcessUse`; ratios are of one core. ``core_wait_ratio`` is
     the time that its busiest thread was ready to run and had no core, and ``wanted_ratio`` what it would have
     used with one of its own. ``late_ratio`` is the share of time for which its loop was :data:`LATE_S` or
-    more from its next turn.
+    more from its next turn. ``clock_error_s`` is 0 where its clock is that of this process.
+    ``requests_per_s`` and ``p99_s``, of the service time, are those of its clients, where several processes
+    share them.
     """
 
     name: str
@@ -96,14 +98,21 @@ class ProcessFigures:
     wanted_ratio: float | None = None
     late_ratio: float | None = None
     lag_mean_s: float | None = None
+    clock_offset_s: float = 0.0
+    clock_error_s: float = 0.0
+    generation: int | None = None
+    requests_per_s: float | None = None
+    p99_s: float | None = None
 
 
 def process_figures(window: Snapshot) -> tuple[ProcessFigures, ...]:
     """Return the figures of every process of the run in a window, the engine's own first."""
-    return tuple(map(_of_process, window.processes))
+    return tuple(map(figures_of_process, window.processes))
 
 
-def _of_process(use: ProcessUse) -> ProcessFigures:
+def figures_of_process(use: ProcessUse) -> ProcessFigures:
+    """Return the figures of one of them."""
+    requests_per_s, p99_s = part_figures(use)
     lag_p50, lag_p99, lag_max = use.resources.loop_lag.percentiles((0.5, 0.99, 1.0))
     return ProcessFigures(
         name=use.name,
@@ -123,7 +132,23 @@ def _of_process(use: ProcessUse) -> ProcessFigures:
         wanted_ratio=_wanted_ratio(use),
         late_ratio=_late_ratio(use.resources),
         lag_mean_s=use.resources.loop_lag.mean_s,
+        clock_offset_s=use.clock_offset_s,
+        clock_error_s=use.clock_error_s,
+        generation=use.generation,
+        requests_per_s=requests_per_s,
+        p99_s=p99_s,
     )
+
+
+def part_figures(use: ProcessUse) -> tuple[float | None, float | None]:
+    """Return the answers per second and the p99 of the service time of the clients in one of several
+    processes; None where it has none."""
+    part = use.part
+    if part is None:
+        return None, None
+    ages = Ages(part.unanswered.counts, part.awaited)
+    (p99_s,) = percentiles(part.service_time, ages, (0.99,))
+    return _ratio(part.responses, use.resources), p99_s
 
 
 def _ratio(seconds: float | None, used: Resources) -> float | None:

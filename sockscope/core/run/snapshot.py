@@ -498,6 +498,16 @@ SILENT_S = 1.0
 
 
 @dataclass(frozen=True, eq=False)
+class PartUse:
+    """What one process has of the clients, where several share them: named as in :class:`RoleSnapshot`."""
+
+    responses: Cumulative[int]
+    service_time: Cumulative[Histogram]
+    unanswered: Cumulative[Ages]
+    awaited: Gauge[Histogram]
+
+
+@dataclass(frozen=True, eq=False)
 class ProcessUse:
     """One process of the run: the roles that it hosts (``server``, ``swarm``) and the resources it uses.
 
@@ -508,7 +518,8 @@ class ProcessUse:
     long a child has not answered: its figures are as old as that. ``environment`` names the allocator
     settings that it was started with. ``lens`` is what the lens on its loop has seen; None where it was never
     on. On another machine ``clock_offset_s`` is what its times were corrected by, which may be off by
-    ``clock_error_s`` at most.
+    ``clock_error_s`` at most. ``generation`` is the number of the last change that its roles have gone over
+    to (of a target: None), and ``part`` what it has of the clients, where several processes share them.
     """
 
     name: Current[str]
@@ -523,6 +534,8 @@ class ProcessUse:
     clock_offset_s: Current[float] = 0.0
     clock_error_s: Current[float] = 0.0
     lens: Nested[LensView | None] = None
+    generation: Current[int | None] = None
+    part: Nested[PartUse | None] = None
 
     @property
     def key(self) -> tuple[str, int]:

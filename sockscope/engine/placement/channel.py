@@ -72,12 +72,14 @@ class ReportRequest:
 class Report:
     """What a child knows of its roles and of itself at one moment.
 
-    ``lens`` is without its tasks where they are those of the report before.
+    ``lens`` is without its tasks where they are those of the report before. ``generation`` is the number of
+    the last change that all of its roles have gone over to.
     """
 
     roles: Mapping[str, RoleSnapshot]
     resources: Resources
     lens: LensView | None = None
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)

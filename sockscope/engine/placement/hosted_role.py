@@ -13,7 +13,15 @@ from sockscope.core.arrivals import Turn
 from sockscope.core.config.division import busy_processes, divided, part
 from sockscope.core.events import CloseReason
 from sockscope.core.run.lens import Hold
-from sockscope.core.run.snapshot import Capture, Cursors, Relayed, RoleSnapshot, ServerSide
+from sockscope.core.run.snapshot import (
+    Capture,
+    Cursors,
+    PartUse,
+    ProcessUse,
+    Relayed,
+    RoleSnapshot,
+    ServerSide,
+)
 from sockscope.engine.placement.clock import answer_later, capture_later
 from sockscope.engine.placement.hosts.host import ANSWER_S, SILENT_S, START_S, Host, TroubleHandler
 from sockscope.engine.placement.reports import Reports
@@ -178,6 +186,16 @@ class HostedRole(Role):
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
         """Return the figures of this moment, or those that were reported last."""
         return (self._local or self._reports).snapshot(cursors)
+
+    def use(self, host: Host) -> ProcessUse | None:
+        """Return what the process of a host uses, and its part of the clients where several share them."""
+        use, reported = host.use(), self._reports.part_of(host) if self._kind.generates else None
+        if use is None or reported is None:
+            return use
+        part = PartUse(
+            reported.totals.responses, reported.service_time, reported.unanswered, reported.awaited
+        )
+        return replace(use, part=part)
 
     # Looking closer. Who looks can do without an answer: a host that is busy has none for now.
 

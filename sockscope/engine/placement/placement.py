@@ -512,7 +512,7 @@ class Placement:
         moves = left and any(placed.place != self._place_of(placed.kind, self._tuning) for placed in here)
         self._on_trouble(outcome, bool(here) and not moves and (vital or not left))
         if moves:
-            if (use := host.use()) is not None:
+            if (use := self._use(host)) is not None:
                 self._lost[host] = replace(use, state=LOST)
             self._on_loss()
 
@@ -536,10 +536,15 @@ class Placement:
         current = {host for placed in self._present() for host in placed.role.hosts}
         found: list[ProcessUse] = []
         for host in self._hosts():
-            if host not in self._lost and (use := host.use()) is not None:
+            if host not in self._lost and (use := self._use(host)) is not None:
                 leaves = host not in current and use.state == RUNNING
                 found.append(replace(use, state="leaving") if leaves else use)
         return [*found, *self._lost.values()]
+
+    def _use(self, host: Host) -> ProcessUse | None:
+        hosted = [role for placed in self._roles.values() for role in placed.hosted if host in role.hosts]
+        uses = [role.use(host) for role in hosted]
+        return next((use for use in uses if use is None or use.part is not None), uses[0])
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, from both ends where both are of this run."""

@@ -134,6 +134,12 @@ class Reports:
             exchanges_cursor=exchanges.cursor,
         )
 
+    def part_of(self, host: Host) -> RoleSnapshot | None:
+        """Return what one of several hosts reported last of its part of the role."""
+        if len(self._parts) == 1:
+            return None
+        return next((part.snapshot for part in self._parts if part.host is host), None)
+
     def hold(self, held: bool) -> None:
         """Keep the list of exchanges of this moment, or let it go."""
         if not held:

@@ -47,7 +47,7 @@ from sockscope.engine.placement.channel import (
     unpacked,
 )
 from sockscope.engine.process_tree import end_descendants
-from sockscope.engine.role import ASKED, TOLD, Role
+from sockscope.engine.role import ASKED, TOLD, Assignment, Role
 from sockscope.engine.roles import ROLE_KINDS
 from sockscope.engine.sampler import Sampler
 from sockscope.engine.stops import STOPS, leave_stops_to_main
@@ -65,6 +65,7 @@ class Worker:
         self._experiment = setup.experiment
         self._roles: dict[str, Role] = {name: ROLE_KINDS[name].make(setup.experiment) for name in setup.roles}
         self._waiting_to_start = set(setup.roles)
+        self._generations: dict[str, int] = {}
         self._sampler = Sampler(idle_threads=1, machine=False)
         self._lens = Lens(self._sampler)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -134,6 +135,7 @@ class Worker:
             {name: self._roles[name].snapshot(cursors) for name, cursors in request.cursors.items()},
             self._sampler.sample(),
             lens,
+            min(self._generations.values(), default=0),
         )
 
     def _call(self, call: Call) -> None:
@@ -158,6 +160,9 @@ class Worker:
         if call.method not in ASKED or call.role not in self._roles:
             raise EngineError(_impossible(call))
         value = await getattr(self._roles[call.role], call.method)(*call.arguments)
+        if call.method in (Role.start.__name__, Role.apply.__name__):
+            assignment: Assignment = call.arguments[0]
+            self._generations[call.role] = assignment.generation
         if call.method == Role.start.__name__:
             self._started(call.role)
         return value

@@ -347,4 +347,5 @@ class ChildHost:
             clock_offset_s=self._process.clock_offset_s,
             clock_error_s=self._process.clock_error_s,
             lens=self._report.lens,
+            generation=self._report.generation,
         )
