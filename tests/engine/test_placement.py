@@ -134,7 +134,8 @@ async def test_clients_permits_and_connections_are_those_of_all_processes_togeth
         assert limiter.permits == 10
         assert limiter.in_flight <= 10
         await tune(engine, clients=8, permits=4)
-        shared = [(use.generation, use.part is not None) for use in engine.snapshot().processes]
+        tuned = engine.snapshot()
+        shared = [(use.generation, use.part is not None) for use in tuned.processes]
         assert shared == [(1, False)] * 3 + [(1, True)] * 2
         await until(lambda: swarm_of(engine).connections_open == 8)
         assert swarm_of(engine).limiter.permits == 4
@@ -144,9 +145,12 @@ async def test_clients_permits_and_connections_are_those_of_all_processes_togeth
         numbers = [view.conn_id for view in seen(engine, "server")]
         assert len(set(numbers)) == len(numbers)
         assert snapshot.server is not None
+        await until(lambda: swarm_of(engine).totals.responses > tuned.main.totals.responses + 20)
+        since = window(tuned, engine.snapshot())
+        parts = [use.part for use in since.processes if use.part is not None]
+        assert sum(part.responses for part in parts) == since.main.totals.responses
+        assert sum(part.service_time.total for part in parts) == since.main.service_time.total
     the_two_ends_agree(engine)
-    parts = [use.part for use in engine.snapshot().processes if use.part is not None]
-    assert sum(part.responses for part in parts) == swarm_of(engine).totals.responses
 
 
 def seen(engine: Engine, role: str) -> tuple[Any, ...]:
