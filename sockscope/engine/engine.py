@@ -488,10 +488,7 @@ class Engine:
         main, resources = roles.get(self._placement.main), self._sampler.sample()
         if not self._placement.is_here:
             # What this machine counts is nothing of a run on others.
-            resources = replace(
-                resources, kernel_udp=None, kernel_tcp=None, machine_busy_s=None, machine_steal_s=None,
-                time_wait=None, ephemeral_ports=None,
-            )  # fmt: skip
+            resources = self._placement.read_machines(resources)
         processes = self._processes(resources)
         if cursors.most_events:
             self._log.take(roles.values())

@@ -64,6 +64,9 @@ async def test_three_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             assert total.requests == total.responses == server_of(engine).totals.responses == sent[server]
             assert sum(sent) - sent[server] == total.requests
             assert min(sent) > 0
+            kernel = engine.snapshot().resources.kernel_udp
+            assert kernel is not None
+            assert kernel.out_datagrams == kernel.in_datagrams == 2 * total.requests == sum(sent)
             engine.resume()
             await tune(engine, permits=2, transport="tcp", tls=True)
             await until(lambda: (now := swarm_of(engine).limiter).permits == 2 and now.waiting > 0)

@@ -157,6 +157,7 @@ class FakeHost:
     """A host elsewhere, whose clock is behind ours by ``clock_offset_s``."""
 
     alive = True
+    machine = ""
 
     def __init__(self, clock_offset_s: float = 0.0, answers: dict[str, Any] | None = None) -> None:
         self.clock_offset_s = clock_offset_s

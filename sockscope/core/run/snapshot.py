@@ -441,6 +441,14 @@ class KernelTcp:
     retransmitted: Cumulative[int | None] = None
 
 
+@dataclass(frozen=True, slots=True)
+class KernelCounts:
+    """What the kernel of a machine has counted since the run began; None where it does not tell."""
+
+    udp: Nested[KernelUdp | None]
+    tcp: Nested[KernelTcp | None]
+
+
 @dataclass(frozen=True, eq=False)
 class Resources:
     """What one process uses. Times, switches and ``loop_lag`` are cumulative since ``since_s``; the rest is
@@ -452,7 +460,8 @@ class Resources:
     program, and ``machine_steal_s`` what of it a hypervisor gave to other machines (steal in /proc/stat).
     ``time_wait`` are the sockets of the machine in TIME_WAIT, ``ephemeral_ports`` those that a source address
     has for connections to one server. ``kernel_udp``, ``kernel_tcp`` and these are None where they cannot be
-    told, and in child processes, for they are told once.
+    told, and in child processes on this machine, for they are told once. Of a run on other machines they are
+    those of all of these together, ``time_wait`` and ``ephemeral_ports`` those of one of them.
     Of a target, which is not ours, only what can be seen from outside is known.
     """
 

@@ -34,12 +34,14 @@ _LENGTH = struct.Struct("!I")
 class Setup:
     """The first message to a child: what is run, which roles it hosts, and where modules are found.
 
-    Without a ``path`` they are found where the child finds them by itself.
+    Without a ``path`` they are found where the child finds them by itself. With ``machine`` it tells what the
+    kernel counts there: it is another machine than the engine's.
     """
 
     experiment: Experiment
     roles: tuple[str, ...]
     path: tuple[str, ...]
+    machine: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SERVER
 from sockscope.core.run.lens import Hold
-from sockscope.core.run.snapshot import LOST, Capture, Cursors, ProcessUse, RoleSnapshot
+from sockscope.core.run.snapshot import LOST, Capture, Cursors, ProcessUse, Resources, RoleSnapshot
 from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.engine.addresses import aim
 from sockscope.engine.placement.cluster.cluster import Cluster
@@ -26,6 +26,7 @@ from sockscope.engine.placement.cluster.preflight import check_workers
 from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
 from sockscope.engine.placement.layout import HERE, Place, place_of
+from sockscope.engine.placement.machines import Machines
 from sockscope.engine.placement.placed_role import NOTHING, PlacedRole
 from sockscope.engine.role import DRAIN_S, QUIET_S, Assignment, Share
 from sockscope.engine.roles import ROLE_KINDS, RoleKind, kinds_in
@@ -61,6 +62,7 @@ class Placement:
         self._code = 0
         self._winding_up: set[asyncio.Task[None]] = set()
         self._cluster: Cluster | None = None
+        self._machines = Machines()
         # What is known last of processes whose places are lost.
         self._lost: dict[Host, ProcessUse] = {}
         self.certificate = certificate
@@ -545,6 +547,11 @@ class Placement:
         hosted = [role for placed in self._roles.values() for role in placed.hosted if host in role.hosts]
         uses = [role.use(host) for role in hosted]
         return next((use for use in uses if use is None or use.part is not None), uses[0])
+
+    def read_machines(self, here: Resources) -> Resources:
+        """Return ``here`` with what the kernels of the machines count that the hosts are on."""
+        told = ((host.machine, host, host.use()) for host in self._hosts() if host.machine)
+        return self._machines.add_up(here, [(on, host, use.resources) for on, host, use in told if use])
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, from both ends where both are of this run."""

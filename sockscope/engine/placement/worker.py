@@ -66,7 +66,7 @@ class Worker:
         self._roles: dict[str, Role] = {name: ROLE_KINDS[name].make(setup.experiment) for name in setup.roles}
         self._waiting_to_start = set(setup.roles)
         self._generations: dict[str, int] = {}
-        self._sampler = Sampler(idle_threads=1, machine=False)
+        self._sampler = Sampler(idle_threads=1, machine=setup.machine)
         self._lens = Lens(self._sampler)
         self._tasks: set[asyncio.Task[None]] = set()
         self._told_tasks: TasksView | None = None

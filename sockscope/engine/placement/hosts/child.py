@@ -50,7 +50,7 @@ END_S = 2.0
 class ChildHost:
     """Hosts roles in a process of its own: a child of this one, unless another ``carrier`` is given.
 
-    ``at`` is the other machine that it is on, for its name.
+    ``at`` is the other machine that it is on, if it is on one.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class ChildHost:
         at: str = "",
     ) -> None:
         self._roles = roles
+        self.machine = at
         self.name = title_of(roles, index) + (f" at {at}" if at else "")
         self._experiment = experiment
         self._on_trouble = on_trouble
@@ -108,7 +109,7 @@ class ChildHost:
     async def start(self) -> None:
         """Start the process; its first answer is not waited for here."""
         await self._process.start(self._channel)
-        self._channel.send(Setup(self._experiment, self._roles, self._process.path))
+        self._channel.send(Setup(self._experiment, self._roles, self._process.path, bool(self.machine)))
 
     def local(self, role: str) -> Role | None:
         """Return None: it runs elsewhere."""

@@ -38,6 +38,11 @@ class Host(Protocol):
         ...
 
     @property
+    def machine(self) -> str:
+        """The machine that it is on, if that is another one."""
+        ...
+
+    @property
     def clock_offset_s(self) -> float:
         """Seconds to add to a time of its monotonic clock to get the time of ours."""
         ...

@@ -18,6 +18,7 @@ class LoopHost:
     its roles are read where they are."""
 
     alive = True
+    machine = ""
     clock_offset_s = 0.0
 
     def __init__(
