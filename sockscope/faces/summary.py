@@ -240,7 +240,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "TLS", _tls(report)
     yield "process", _use(report["resources"])
     for process in report["processes"][1:]:
-        yield _label(process), ", ".join([_use(process), *_part(process, report["processes"][0])])
+        yield _label(process), ", ".join([_use(process), *_besides(process, report)])
     held = known(report, f"{main_section(report)}.datagrams_held")
     if held and known(report, "experiment.family") == "unix":
         yield "held", f"{counted(held, 'request')} waited for room in the queue of the server's socket"
@@ -565,9 +565,11 @@ def _label(process: Report) -> str:
     return "both roles" if len(process["roles"]) > 1 else str(process["name"])
 
 
-def _part(process: Report, main: Report) -> Iterator[str]:
+def _besides(process: Report, report: Report) -> Iterator[str]:
     """Yield what is to be told of a process besides: its part of the clients, its clock, what is wrong."""
-    if (requests_per_s := known(process, "requests_per_s")) is not None:
+    main, *others = report["processes"]
+    shared = sum(known(one, "p99_s") is not None for one in others) > 1
+    if shared and (requests_per_s := known(process, "requests_per_s")) is not None:
         p99 = format_duration(known(process, "p99_s"))
         yield f"{format_count(requests_per_s)} requests/s p99 {p99}"
     if error_s := known(process, "clock_error_s"):

@@ -77,8 +77,7 @@ class ProcessFigures:
     the time that its busiest thread was ready to run and had no core, and ``wanted_ratio`` what it would have
     used with one of its own. ``late_ratio`` is the share of time for which its loop was :data:`LATE_S` or
     more from its next turn. ``clock_error_s`` is 0 where its clock is that of this process.
-    ``requests_per_s`` and ``p99_s``, of the service time, are those of its clients, where several processes
-    share them.
+    ``requests_per_s`` and ``p99_s``, of the service time, are those of the clients in a child process.
     """
 
     name: str
@@ -141,8 +140,8 @@ def figures_of_process(use: ProcessUse) -> ProcessFigures:
 
 
 def part_figures(use: ProcessUse) -> tuple[float | None, float | None]:
-    """Return the answers per second and the p99 of the service time of the clients in one of several
-    processes; None where it has none."""
+    """Return the answers per second and the p99 of the service time of the clients in a child process;
+    None where it has none."""
     part = use.part
     if part is None:
         return None, None

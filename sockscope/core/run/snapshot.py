@@ -508,7 +508,7 @@ SILENT_S = 1.0
 
 @dataclass(frozen=True, eq=False)
 class PartUse:
-    """What one process has of the clients, where several share them: named as in :class:`RoleSnapshot`."""
+    """What a child process has of the clients: named as in :class:`RoleSnapshot`."""
 
     responses: Cumulative[int]
     service_time: Cumulative[Histogram]
@@ -528,7 +528,7 @@ class ProcessUse:
     settings that it was started with. ``lens`` is what the lens on its loop has seen; None where it was never
     on. On another machine ``clock_offset_s`` is what its times were corrected by, which may be off by
     ``clock_error_s`` at most. ``generation`` is the number of the last change that its roles have gone over
-    to (of a target: None), and ``part`` what it has of the clients, where several processes share them.
+    to (of a target: None), and ``part`` what a child process has of the clients.
     """
 
     name: Current[str]

@@ -188,7 +188,7 @@ class HostedRole(Role):
         return (self._local or self._reports).snapshot(cursors)
 
     def use(self, host: Host) -> ProcessUse | None:
-        """Return what the process of a host uses, and its part of the clients where several share them."""
+        """Return what the process of a host uses, and what it has of the clients."""
         use, reported = host.use(), self._reports.part_of(host) if self._kind.generates else None
         if use is None or reported is None:
             return use

@@ -135,9 +135,7 @@ class Reports:
         )
 
     def part_of(self, host: Host) -> RoleSnapshot | None:
-        """Return what one of several hosts reported last of its part of the role."""
-        if len(self._parts) == 1:
-            return None
+        """Return what a host reported last of its part of the role."""
         return next((part.snapshot for part in self._parts if part.host is host), None)
 
     def hold(self, held: bool) -> None:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
 
 from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
 
 from sockscope.core import units
 from sockscope.core.censoring import percentiles
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.run.figures import ProcessFigures, process_figures, without_answer
 from sockscope.core.units import counted
 from sockscope.faces.tui.panels.graph_panel import Curve, GraphPanel, milliseconds, whole
 from sockscope.faces.tui.panels.panel import Panel
+from sockscope.faces.tui.panels.workers import worker_rows
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.widgets.bars import Bars
 from sockscope.faces.tui.widgets.graph import Graph, Series
 from sockscope.faces.tui.widgets.plot import latest_of
 from sockscope.faces.tui.widgets.ticks import si
+
+LEAST_GRAPH_ROWS = 4
+"""Rows that are left to the graph above the workers."""
 
 
 class ThroughputPanel(GraphPanel):
@@ -36,7 +44,10 @@ def _bytes(value: float) -> str:
 
 
 class CpuPanel(GraphPanel):
-    """CPU of the processes in per cent of one core, and how late the loop of this one is."""
+    """CPU of the processes in per cent of one core, and how late the loop of this one is.
+
+    In a run on a cluster the workers are below, where there is room, instead of that loop.
+    """
 
     upper = (
         Curve("screen", "cpu_ratio", 100, "%"),
@@ -45,6 +56,13 @@ class CpuPanel(GraphPanel):
         Curve("child", "child_cpu_ratio", 100),
     )
     lower = (Curve("lag ms p99", "lag_p99_s", 1_000), Curve("max", "lag_max_s", 1_000))
+
+    def compose(self) -> ComposeResult:
+        """The graphs, and the rows of workers."""
+        yield from super().compose()
+        self._workers = Static("", classes="workers", markup=False)
+        self._workers.display = False
+        yield self._workers
 
     def graphs(self) -> tuple[Graph, ...]:
         """CPU above, lag below."""
@@ -74,15 +92,25 @@ class CpuPanel(GraphPanel):
 
         Below is what the screen costs; in the title where there is no border, and nothing else to say.
         """
+        others = process_figures(state.headline)[1:]
+        self._show_workers(state, others)
         super().draw(state)
         cost = _cost(state)
         self.resubtitle(cost)
-        others = process_figures(state.headline)[1:]
         told = [" ".join(map(_use, others)), *(_use(other) for other in others if not other.alive)]
         if not others and self.screen.has_class("-narrow"):
             told = [cost]
         room = self.size.width - len(self.entry.title) - 8
         self.retitle(next((text for text in told if len(text) <= room), ""))
+
+    def _show_workers(self, state: ScreenState, others: Sequence[ProcessFigures]) -> None:
+        is_on_cluster = state.snapshot.tuning.layout == CLUSTER
+        most = self.size.height - LEAST_GRAPH_ROWS
+        rows = worker_rows(others, self.size.width - 1, most) if is_on_cluster else []
+        self._workers.update(Content("\n").join(rows))
+        if self._workers.display != bool(rows):
+            self._workers.display = bool(rows)
+            self._graphs[1].display = not rows
 
 
 def _cost(state: ScreenState) -> str:

@@ -12,6 +12,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from sockscope.core import units
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.presets import protocol_of
 from sockscope.core.impairment.fault import Fault, shown
@@ -162,6 +163,8 @@ def _what(state: ScreenState, most: int, *, short: bool = False, clock: bool = T
         spoken, model, place = "", f"tap of {taps[0].target}{more}", plain(role.serves_as)
     address = f"{spoken} at {snapshot.address}" if spoken else snapshot.address
     parts = [carrier, plain(address), model, snapshot.loop_name, place, cipher]
+    if layout == CLUSTER:
+        parts = [carrier, _cluster(snapshot.experiment), plain(address), model, snapshot.loop_name, cipher]
     if (rate := snapshot.tuning.rate) and snapshot.swarm:
         parts = [carrier, f"open loop {units.format_count(rate)}/s", *parts[1:]][: most + 1]
     else:
@@ -172,6 +175,11 @@ def _what(state: ScreenState, most: int, *, short: bool = False, clock: bool = T
     if snapshot.warming_up:
         pieces.append(Content.styled("warming up", "$text-warning"))
     return Content("  ").join(pieces)
+
+
+def _cluster(experiment: Experiment) -> str:
+    """Return the cluster by its name; how it is reached is not what tells it from others."""
+    return f"cluster {plain(experiment.cluster.rpartition('//')[2])}"
 
 
 def _injected(faults: Sequence[Fault], *, short: bool) -> str:
