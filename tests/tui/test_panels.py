@@ -53,9 +53,9 @@ async def test_turns_of_a_knob_that_come_close_together_have_one_label() -> None
     script.tune("clients 100 → 200", clients=200)
     script.go_on(4, 3_300, 6.0)
     app = Still(script.shown())
-    async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause()
+    async with app.run_test(size=(120, 40)):
         graph = app.screen.query_one("#throughput", Panel).query(Graph).first()
+        await until(lambda: graph.markers, what="the graph to be drawn")
         assert [marker.label for marker in graph.markers if marker.label] == [
             "permits 50→100",
             "permits 100→500",
