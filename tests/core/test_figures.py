@@ -5,6 +5,7 @@ import pytest
 from sockscope.core.censoring import Ages, AtLeast
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.roles import SWARM
+from sockscope.core.run.evidence import shares
 from sockscope.core.run.figures import figures, process_figures, stall_s
 from sockscope.core.run.snapshot import LimiterStatistics, PartUse, Snapshot, Totals
 from sockscope.core.run.window import window
@@ -57,6 +58,12 @@ def test_the_part_of_a_process_is_its_own_and_of_the_window() -> None:
     assert one.p99_s == pytest.approx(0.01, rel=0.01)
     assert (other.requests_per_s, other.p99_s) == (None, None)
     assert isinstance(process_figures(sharing(4.0, 300, 50))[1].p99_s, AtLeast)
+
+
+def test_what_a_process_used_that_was_lost_before_is_not_told() -> None:
+    main = process_figures(run(swarm=role("swarm", Totals())))[0]
+    lost = replace(main, name="clients", alive=False, cpu_ratio=None)
+    assert shares([main, lost, replace(main, name="server", cpu_ratio=None)]) == "main 25 %, server –"
 
 
 def test_they_read_well_in_a_script() -> None:

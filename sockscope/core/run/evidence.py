@@ -313,8 +313,9 @@ def share(process: ProcessFigures) -> str:
 
 
 def shares(processes: Iterable[ProcessFigures]) -> str:
-    """Return what each of several processes uses of a core."""
-    return ", ".join(f"{p.name} {units.format_ratio(p.cpu_ratio)}" for p in processes)
+    """Return what each of several processes uses of a core; nothing of those that ended before the window."""
+    told = [p for p in processes if p.alive or p.cpu_ratio is not None]
+    return ", ".join(f"{p.name} {units.format_ratio(p.cpu_ratio)}" for p in told)
 
 
 def machine_told(seen: Seen) -> list[str]:
