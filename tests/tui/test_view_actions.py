@@ -161,6 +161,7 @@ async def test_escape_takes_a_step_back_tabs_can_be_clicked_and_enter_tells_what
         await driver.until(lambda: driver.part("throughput") and panel.table.has_focus)
         shown = "connections"
         for name, digit in (("log", "7"), ("exchanges", "8"), ("connections", "6")):
+            await driver.ticks(2)  # the border has the other tabs shorter where there is more to say
             border = driver.part(shown).splitlines()[0]
             await driver.pilot.click(f"#{shown}", offset=(border.index(f"│ {digit}") + 2, 0))
             await driver.until(lambda name=name: driver.app.dashboard.focused_panel().id == name)  # type: ignore[misc]

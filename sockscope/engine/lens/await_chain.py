@@ -92,11 +92,11 @@ class Wait:
         held: list[int] = []
         for at in own:
             referents = gc.get_referents(self.coroutines[at])
-            for one in referents:
+            for one, following in zip(referents, [*referents[1:], None], strict=True):
                 if type(one) is MethodType and one.__name__ == "__aexit__":
                     held.append(id(one.__self__))
                 elif type(one) is FunctionType and one.__name__ == "__aexit__":
-                    held += map(id, referents)  # Python 3.14 keeps the two apart
+                    held.append(id(following))  # Python 3.14 keeps the two apart, one behind the other
         return held
 
     def handles_cancellation(self) -> bool:
