@@ -37,6 +37,8 @@ def provoke(chosen: Iterable[Scenario], rounds: int, seconds: float, warmup_s: f
             found.setdefault(scenario.name, []).append(fault)
             if fault:
                 print(f"round {number + 1}, {scenario.name}: {fault}", flush=True)
+        faults = [fault for runs in found.values() for fault in runs]
+        print(f"after round {number + 1}: {faults.count('')} of {len(faults)} right", flush=True)
     return found
 
 
