@@ -361,7 +361,8 @@ def test_scenarios_are_provoked_by_the_command_and_counted(
     monkeypatch.setattr(sys, "argv", ["scenarios", *words])
     assert scenarios.main() == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1:] == [f"{'semaphore':30}   1 right   0 wrong", "1 of 1 right"]
+    said = f"{'semaphore':30}   1 right   0 wrong"
+    assert lines[1:] == ["after round 1: 1 of 1 right", said, "1 of 1 right"]
 
 
 def worktrees() -> list[str]:
