@@ -315,6 +315,8 @@ async def test_depth_and_batch_are_turned_while_datagrams_are_under_way(client: 
             await until(lambda a=answered: swarm_of(engine).totals.responses > a + 200)  # type: ignore[misc]
         engine.pause()
         await until(lambda: under_way(engine) == 0)
+        # A thread counts an answer when it has sent it.
+        await until(lambda: (now := server_of(engine).totals).requests == now.responses)
         swarm, served = swarm_of(engine).totals, server_of(engine).totals
         assert (swarm.errors, swarm.timeouts, swarm.connections_opened) == (0, 0, 4)
         assert swarm.requests == swarm.responses == served.requests == served.responses

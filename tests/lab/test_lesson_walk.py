@@ -57,8 +57,9 @@ async def act(how="fine", here=True):
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Made:
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     """Return what makes a lesson of a text, with the script beside it."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # what is printed is not lost
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "mine.py").write_text(CODE)
 

@@ -27,6 +27,7 @@ def main(path: str, name: str, loop: str, arguments: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # in order with what goes to stderr
     coroutine, runner = _coroutine(path, name), asyncio.Runner(loop_factory=_loop_factory(loop))
     print(file=results, flush=True)
     try:
