@@ -21,8 +21,10 @@ from sockscope.core.run.adding import difference
 from sockscope.core.run.datagrams import flows
 from sockscope.core.run.figures import Figures, figures
 from sockscope.core.run.snapshot import (
+    MAIN,
     Capture,
     Cursors,
+    ProcessKey,
     ProcessUse,
     Resources,
     RoleSnapshot,
@@ -394,23 +396,27 @@ class Engine:
         """Close one connection of ``server`` or ``swarm``; False when there is none with this number."""
         return await self._placement.close_connection(role, conn_id)
 
-    async def cancel_task(self, pid: int, task: int) -> Cancelled:
+    async def cancel_task(self, process: ProcessKey, task: int) -> Cancelled:
         """Cancel a task of own code in a process of the run; return what became of it within a second.
 
         ``task`` is its number in what the lens shows. The log has both. Raises StateError and EngineError.
         """
         if self.state not in _LIVE or self._lens is None:
             raise StateError(self.state.value, "cancel a task")
-        self._note(EventKind.RUN, f"cancel requested: {self._task_name(pid, task)}")
-        here = pid == os.getpid()
-        cancelled = await (self._lens.cancel_task(task) if here else self._placement.cancel_task(pid, task))
+        self._note(EventKind.RUN, f"cancel requested: {self._task_name(process, task)}")
+        placement, here = self._placement, process == self._own_key
+        cancelled = await (self._lens.cancel_task(task) if here else placement.cancel_task(process, task))
         self._note(EventKind.ERROR if cancelled.is_fault else EventKind.RUN, cancelled.sentence)
         return cancelled
 
-    def _task_name(self, pid: int, task: int) -> str:
-        lenses = {use.pid: use.lens for use in self._placement.processes()}
-        lenses[os.getpid()] = self._lens.view() if self._lens is not None else None
-        lens = lenses.get(pid)
+    @property
+    def _own_key(self) -> ProcessKey:
+        return MAIN, os.getpid()
+
+    def _task_name(self, process: ProcessKey, task: int) -> str:
+        lenses = {use.key: use.lens for use in self._placement.processes()}
+        lenses[self._own_key] = self._lens.view() if self._lens is not None else None
+        lens = lenses.get(process)
         tasks = lens.tasks.tasks if lens is not None and lens.tasks is not None else ()
         return next((view.title for view in tasks if view.number == task), f"task {task}")
 
@@ -536,13 +542,12 @@ class Engine:
     def _hear_of_holds(self) -> None:
         """Let the log hear what has held up the loops, also where nobody takes a snapshot."""
         if self._lens is not None:
-            self._hold_log.hear("main", os.getpid(), self._placement.roles_here(), self._lens.holds)
+            self._hold_log.hear(self._own_key, self._placement.roles_here(), self._lens.holds)
         self._hold_log.take(self._placement.processes())
 
     def _own_process(self, resources: Resources) -> ProcessUse:
         return ProcessUse(
-            name="main",
-            pid=os.getpid(),
+            *self._own_key,
             roles=self._placement.roles_here(),
             resources=resources,
             loop_name=self._loop_name,

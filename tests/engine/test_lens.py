@@ -19,6 +19,7 @@ import pytest
 from sockscope.core.events import EventKind
 from sockscope.core.run.figures import HEARTBEAT_S
 from sockscope.core.run.lens import Hold, call_at
+from sockscope.core.run.snapshot import ProcessKey
 from sockscope.core.run.tasks import OWN, CancelOutcome, TaskView
 from sockscope.engine.engine import Engine
 from sockscope.engine.lens.alarm import Alarm, WaitingAlarm, alarm
@@ -276,23 +277,23 @@ def test_an_alarm_that_is_put_off_goes_off_no_earlier(make: Callable[[], Alarm])
     assert woke[0] >= at_s - 0.001
 
 
-def tasks_of(handler: str, engine: Engine) -> list[tuple[int, TaskView]]:
-    looked = [(use.pid, use.lens.tasks) for use in engine.snapshot().processes if use.lens and use.lens.tasks]
-    return [(pid, one) for pid, tasks in looked for one in tasks.tasks if one.coroutine.startswith(handler)]
+def tasks_of(handler: str, engine: Engine) -> list[tuple[ProcessKey, TaskView]]:
+    looked = [(use.key, use.lens.tasks) for use in engine.snapshot().processes if use.lens and use.lens.tasks]
+    return [(key, one) for key, tasks in looked for one in tasks.tasks if one.coroutine.startswith(handler)]
 
 
 @pytest.mark.parametrize("place", ["loop", "server"])
 async def test_a_task_of_own_code_is_cancelled_wherever_it_runs(place: str) -> None:
     async with running(handler="tests.engine.own_servers:echo", place=place, lens=True) as engine:
         await until(lambda: tasks_of("echo ", engine))
-        pid, task = tasks_of("echo ", engine)[0]
+        process, task = tasks_of("echo ", engine)[0]
         assert task.owner == OWN
         assert "own_servers.py:" in task.waits_in
-        assert (pid == os.getpid()) == (place == "loop")
-        cancelled = await engine.cancel_task(pid, task.number)
+        assert (process[1] == os.getpid()) == (place == "loop")
+        cancelled = await engine.cancel_task(process, task.number)
         assert cancelled.outcome is CancelOutcome.ENDED
         told = [event.text for event in engine.snapshot(EVERYTHING).events if event.role == "run"]
         asked = told.index(f"cancel requested: {task.title}")
         assert cancelled.sentence in told[asked + 1 :]
         await tune(engine, lens=False)
-        assert (await engine.cancel_task(pid, task.number)).outcome is CancelOutcome.OFF
+        assert (await engine.cancel_task(process, task.number)).outcome is CancelOutcome.OFF

@@ -24,6 +24,7 @@ from sockscope.core.run.snapshot import (
     Exchange,
     LimiterStatistics,
     Payload,
+    ProcessKey,
     ProcessUse,
     Resources,
     RoleSnapshot,
@@ -95,7 +96,7 @@ class FakeSource:
         self.edited = ""
         self.holds: list[bool] = []
         self.rests: list[bool] = []
-        self.cancelled: list[tuple[int, int]] = []
+        self.cancelled: list[tuple[ProcessKey, int]] = []
         self.queries: list[ConnectionQuery] = []
         self.may_stop = asyncio.Event()
         self.may_stop.set()
@@ -227,10 +228,10 @@ class FakeSource:
                 return True
         return False
 
-    async def cancel_task(self, pid: int, task: int) -> Cancelled:
+    async def cancel_task(self, process: ProcessKey, task: int) -> Cancelled:
         """Remember that it was asked for."""
         self._check_live("cancel a task")
-        self.cancelled.append((pid, task))
+        self.cancelled.append((process, task))
         return Cancelled(CancelOutcome.ENDED, f"task {task}", 0.001)
 
     async def capture(self, record_id: int) -> Capture | None:

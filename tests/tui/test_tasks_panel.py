@@ -23,6 +23,7 @@ from sockscope.faces.tui.panels.tasks import _how_many
 from tests.tui.driving import FakeDriver, dashboard
 
 PID = 4_321
+"""Of two processes, which are on two machines."""
 
 
 WAITING = TaskView(
@@ -58,7 +59,7 @@ TASKS = TasksView(
 )
 
 
-SCREEN = TasksView(1_000.0, alive=1, tasks=(replace(WAITING, number=9, name="pump", age_s=5.0, owner=OURS),))
+SCREEN = TasksView(1_000.0, alive=1, tasks=(replace(WAITING, number=2, name="pump", age_s=5.0, owner=OURS),))
 
 
 async def look(driver: FakeDriver) -> None:
@@ -67,7 +68,7 @@ async def look(driver: FakeDriver) -> None:
         ProcessUse(
             name, pid, (), used, "uvloop", {}, lens=LensView(True, "CPU", 1.0, 0.5, None, None, tasks=one)
         )
-        for name, pid, one in (("main", 1, SCREEN), ("server", PID, TASKS))
+        for name, pid, one in (("main", PID, SCREEN), ("server", PID, TASKS))
     )
     await driver.press("T")
     await driver.ticks()
@@ -125,7 +126,7 @@ async def test_a_task_of_own_code_is_cancelled_when_the_key_is_pressed_twice() -
         await driver.hears("x again cancels second")
         assert source.cancelled == []
         await driver.press("x")
-        await driver.until(lambda: source.cancelled == [(PID, 2)])
+        await driver.until(lambda: source.cancelled == [(("server", PID), 2)])
         await driver.hears("CancelledError arrived after 1.0 ms")
         await driver.press("down", "down", "x", "x")
         await driver.hears(f"ours (handle mine.py:18) is not cancelled: it is of {OURS}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sockscope.core.censoring import Ages, AtLeast, percentiles
 from sockscope.core.run.fared import Fared
-from sockscope.core.run.snapshot import TARGET, ProcessUse, Resources, Snapshot
+from sockscope.core.run.snapshot import TARGET, ProcessKey, ProcessUse, Resources, Snapshot
 from sockscope.core.units import format_count, format_duration
 
 ONE_CORE_RATIO = 1.1
@@ -102,6 +102,11 @@ class ProcessFigures:
     generation: int | None = None
     requests_per_s: float | None = None
     p99_s: float | None = None
+
+    @property
+    def key(self) -> ProcessKey:
+        """That of the process."""
+        return self.name, self.pid
 
 
 def process_figures(window: Snapshot) -> tuple[ProcessFigures, ...]:

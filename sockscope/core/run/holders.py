@@ -38,7 +38,7 @@ def computing(seen: Seen, full: Iterable[ProcessFigures]) -> list[str]:
 
 
 def _cause(seen: Seen, held: ProcessFigures) -> Cause | None:
-    lens = next((process.lens for process in seen.window.processes if process.pid == held.pid), None)
+    lens = next((process.lens for process in seen.window.processes if process.key == held.key), None)
     return main_cause(lens.holds) if lens is not None else None
 
 

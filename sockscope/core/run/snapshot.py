@@ -496,6 +496,8 @@ class Resources:
         return self.cpu_s / self.measured_s if self.measured_s > 0 else None
 
 
+MAIN = "main"
+"""Name of the process of the engine."""
 TARGET = "target"
 """Name of the process of a server that runs elsewhere on this machine."""
 STOPPED = "stopped"
@@ -504,6 +506,10 @@ LOST = "lost"
 """State of a process whose place is lost, and whose part others have: what it had counted is kept."""
 SILENT_S = 1.0
 """A process that has not answered for so long is held up by something."""
+
+
+ProcessKey = tuple[str, int]
+"""Name and number of a process, which no other one has alike: its number alone may be, on two machines."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -520,8 +526,8 @@ class PartUse:
 class ProcessUse:
     """One process of the run: the roles that it hosts (``server``, ``swarm``) and the resources it uses.
 
-    ``name`` is ``main`` for the process of the engine, which has the screen too; for a child it tells the
-    roles that it hosts: ``server``, ``clients 2``, ``server and clients``; and it is ``target`` for the
+    ``name`` is :data:`MAIN` for the process of the engine, which has the screen too; for a child it tells the
+    roles that it hosts: ``server``, ``clients 2``, ``server and clients``; and it is :data:`TARGET` for the
     process of a server elsewhere.
     ``state`` is in words; ``alive`` is False when it ended although it should not have. ``silent_s`` is how
     long a child has not answered: its figures are as old as that. ``environment`` names the allocator
@@ -547,8 +553,8 @@ class ProcessUse:
     part: Nested[PartUse | None] = None
 
     @property
-    def key(self) -> tuple[str, int]:
-        """What no other process of the run has alike: on several machines numbers may be."""
+    def key(self) -> ProcessKey:
+        """What tells it from every other process of the run."""
         return self.name, self.pid
 
 

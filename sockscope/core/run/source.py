@@ -6,7 +6,7 @@ from typing import Protocol
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
-from sockscope.core.run.snapshot import Capture, Cursors, RunState, Snapshot
+from sockscope.core.run.snapshot import Capture, Cursors, ProcessKey, RunState, Snapshot
 from sockscope.core.run.tasks import Cancelled
 
 
@@ -111,7 +111,7 @@ class RunSource(Protocol):
         Raises StateError when the run is not live.
         """
 
-    async def cancel_task(self, pid: int, task: int) -> Cancelled:
+    async def cancel_task(self, process: ProcessKey, task: int) -> Cancelled:
         """Cancel a task of own code in a process of the run; return what became of it within a second.
 
         ``task`` is its number in what the lens shows. Raises StateError when the run is not live, and

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from sockscope.core.run.lens import Hold, call_at
-from sockscope.core.run.snapshot import ProcessUse
+from sockscope.core.run.snapshot import ProcessKey, ProcessUse
 from sockscope.core.units import format_duration
 
 COUNTED_AFTER_S = 0.05
@@ -33,9 +33,9 @@ class HoldLog:
     def __init__(self, note: Callable[[float, str], object], count: Callable[[Hold], Awaitable[int]]) -> None:
         self._note = note
         self._count = count
-        self._seen_s: dict[int, float] = {}
+        self._seen_s: dict[ProcessKey, float] = {}
         # Those whose requests are counted, by their process and when they began.
-        self._counted: dict[tuple[int, float], Hold] = {}
+        self._counted: dict[tuple[ProcessKey, float], Hold] = {}
         self._noted_s: dict[str, float] = {}
         self._times: dict[str, int] = {}
         self._untold = 0
@@ -49,24 +49,24 @@ class HoldLog:
         lens = process.lens
         if lens is None or not lens.holds:
             return process
-        self.hear(process.name, process.pid, process.roles, lens.holds)
-        counted, pid = self._counted, process.pid
-        known = tuple([counted.get((pid, hold.begin_s), hold) for hold in lens.holds])
+        self.hear(process.key, process.roles, lens.holds)
+        counted, key = self._counted, process.key
+        known = tuple([counted.get((key, hold.begin_s), hold) for hold in lens.holds])
         return replace(process, lens=replace(lens, holds=known))
 
-    def hear(self, name: str, pid: int, roles: Sequence[str], holds: Sequence[Hold]) -> None:
+    def hear(self, process: ProcessKey, roles: Sequence[str], holds: Sequence[Hold]) -> None:
         """Tell of what is new among the holds of a process, the earliest of which is first."""
-        seen_s = self._seen_s.get(pid, float("-inf"))
+        seen_s = self._seen_s.get(process, float("-inf"))
         for hold in holds:
             if hold.begin_s > seen_s:
-                self._tell(name, pid, roles, hold)
+                self._tell(process, roles, hold)
         if holds:
-            self._seen_s[pid] = holds[-1].begin_s
+            self._seen_s[process] = holds[-1].begin_s
 
-    def _tell(self, name: str, pid: int, roles: Sequence[str], hold: Hold) -> None:
+    def _tell(self, process: ProcessKey, roles: Sequence[str], hold: Hold) -> None:
         is_counted = hold.kind not in _NAMELESS or hold.duration_s >= SHORT_S
         if roles and is_counted:  # no request goes through the others
-            task = asyncio.get_running_loop().create_task(self._count_later(pid, hold))
+            task = asyncio.get_running_loop().create_task(self._count_later(process, hold))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if hold.duration_s < LONG_S and (hold.kind in _BLAMELESS or not roles):
@@ -84,16 +84,16 @@ class HoldLog:
             return
         more = f", and {self._untold:,} more since the last line" if self._untold else ""
         length = format_duration(hold.duration_s)
-        self._note(hold.begin_s, f"held up {length}: {cause} ({name}){more}")
+        self._note(hold.begin_s, f"held up {length}: {cause} ({process[0]}){more}")
         self._noted_s.pop(cause, None)
         self._noted_s[cause], self._untold = hold.begin_s, 0
         if len(self._noted_s) > _MOST_CAUSES:
             del self._noted_s[next(iter(self._noted_s))]
 
-    async def _count_later(self, pid: int, hold: Hold) -> None:
+    async def _count_later(self, process: ProcessKey, hold: Hold) -> None:
         await asyncio.sleep(COUNTED_AFTER_S)
         count = await self._count(hold)
-        self._counted[pid, hold.begin_s] = replace(hold, requests=count)
+        self._counted[process, hold.begin_s] = replace(hold, requests=count)
         if len(self._counted) > _MOST_COUNTS:
             del self._counted[next(iter(self._counted))]
 

@@ -17,7 +17,15 @@ from sockscope.core.config.tuning import Tuning
 from sockscope.core.events import CloseReason
 from sockscope.core.roles import SERVER
 from sockscope.core.run.lens import Hold
-from sockscope.core.run.snapshot import LOST, Capture, Cursors, ProcessUse, Resources, RoleSnapshot
+from sockscope.core.run.snapshot import (
+    LOST,
+    Capture,
+    Cursors,
+    ProcessKey,
+    ProcessUse,
+    Resources,
+    RoleSnapshot,
+)
 from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.engine.addresses import aim
 from sockscope.engine.placement.cluster.cluster import Cluster
@@ -572,10 +580,10 @@ class Placement:
                 return replace(seen, server=side)
         return seen
 
-    async def cancel_task(self, pid: int, task: int) -> Cancelled:
+    async def cancel_task(self, process: ProcessKey, task: int) -> Cancelled:
         """Cancel a task of own code in the process of a host; raises EngineError when it is silent."""
         for host in self._hosts():
-            if (use := host.use()) is not None and use.pid == pid:
+            if (use := host.use()) is not None and use.key == process:
                 return await host.cancel_task(task)
         return Cancelled(CancelOutcome.GONE, f"task {task}")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from textual.message import Message
 
 from sockscope.core.config.fields import Value
-from sockscope.core.run.snapshot import Capture
+from sockscope.core.run.snapshot import Capture, ProcessKey
 from sockscope.errors import ConfigError
 
 
@@ -67,9 +67,9 @@ class Told(Message):
 class CancelRequested(Message):
     """A task of own code is to be cancelled: ``number`` of those that the lens shows of a process."""
 
-    def __init__(self, pid: int, number: int) -> None:
+    def __init__(self, process: ProcessKey, number: int) -> None:
         super().__init__()
-        self.pid = pid
+        self.process = process
         self.number = number
 
 

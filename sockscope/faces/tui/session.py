@@ -20,7 +20,7 @@ from sockscope.core.impairment.fault import Fault
 from sockscope.core.results.intervals import Intervals
 from sockscope.core.run.figures import figures
 from sockscope.core.run.findings import Finding, limit_of, or_screen, screen_limit
-from sockscope.core.run.snapshot import Capture, Cursors, RunState, Snapshot
+from sockscope.core.run.snapshot import Capture, Cursors, ProcessKey, RunState, Snapshot
 from sockscope.core.run.source import RunSource
 from sockscope.core.run.trace import Trace
 from sockscope.core.run.window import drained
@@ -527,10 +527,10 @@ class Session:
         except SockscopeError as error:
             self.say(str(error), "error")
 
-    async def cancel_task(self, pid: int, task: int) -> None:
+    async def cancel_task(self, process: ProcessKey, task: int) -> None:
         """Cancel a task of own code in a process of the run, and say what became of it."""
         try:
-            cancelled = await self.source.cancel_task(pid, task)
+            cancelled = await self.source.cancel_task(process, task)
         except SockscopeError as error:
             self.say(str(error), "error")
             return

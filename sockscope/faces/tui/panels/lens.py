@@ -58,7 +58,7 @@ class LensPanel(DetailListing):
             # Without a lens nobody has looked, and before the first picture nobody has told.
             self.table.empty_text = NONE_HELD if is_on else ""
         self.query_one(".loops", Static).update(Content(plain_lines(lines)))
-        self._holds = {(p.pid, hold.begin_s): (p, hold) for p, hold in holds_of(state.snapshot)}
+        self._holds = {(p.key, hold.begin_s): (p, hold) for p, hold in holds_of(state.snapshot)}
         began_s = state.snapshot.started_s
         self.shown_rows = self.matching([_row(key, *held, began_s) for key, held in self._holds.items()])
         self.table.show(self.shown_rows)
@@ -87,7 +87,7 @@ def _loop_lines(window: Snapshot, process: ProcessUse, width: int) -> Iterator[s
     lens = process.lens
     if lens is None or not lens.is_on:
         return
-    figures = next(one for one in process_figures(window) if one.pid == process.pid)
+    figures = next(one for one in process_figures(window) if one.key == process.key)
     name = f"{process.name:<{_NAME_WIDTH}}"
     how = "busy" if lens.busy_by == "select" else "busy (CPU)"
     parts = [

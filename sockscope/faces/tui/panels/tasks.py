@@ -11,7 +11,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from sockscope.core import units
-from sockscope.core.run.snapshot import LimiterStatistics, ProcessUse, Snapshot
+from sockscope.core.run.snapshot import LimiterStatistics, ProcessKey, ProcessUse, Snapshot
 from sockscope.core.run.tasks import OURS, OWN, AwaitedView, ExecutorView, TaskState, TasksView, TaskView
 from sockscope.faces.tui.messages import CancelRequested, Told
 from sockscope.faces.tui.panels.lens import OFF
@@ -28,7 +28,7 @@ TOLD_AGE_S = 2.0
 MOST_LINES = 3
 """Lines of one sort above the rows."""
 
-Key = tuple[int, int]
+Key = tuple[ProcessKey, int]
 """Process and number of a task."""
 
 
@@ -65,7 +65,7 @@ class TasksPanel(DetailListing):
         """Show the tasks of the last look at each loop."""
         snapshot = state.snapshot
         looked = list(_looked(snapshot))
-        self._tasks = {(use.pid, task.number): (use, task) for use, view in looked for task in view.tasks}
+        self._tasks = {(use.key, task.number): (use, task) for use, view in looked for task in view.tasks}
         if not self.filter_text:
             self.table.empty_text = self.empty if _is_on(snapshot) else OFF
         width = max(self.size.width - 2, 20)
@@ -129,7 +129,7 @@ class TasksPanel(DetailListing):
             self.post_message(Told(f"x again cancels {task.title}"))
         else:
             self._ask(None)
-            self.post_message(CancelRequested(use.pid, task.number))
+            self.post_message(CancelRequested(use.key, task.number))
         return True
 
     def _ask(self, key: Hashable) -> None:

@@ -267,7 +267,7 @@ class DashboardScreen(Screen[None]):
 
     def on_cancel_requested(self, message: messages.CancelRequested) -> None:
         """Cancel a task."""
-        self.run_worker(self._session.cancel_task(message.pid, message.number))
+        self.run_worker(self._session.cancel_task(message.process, message.number))
 
     # A lesson.
 
