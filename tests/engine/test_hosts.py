@@ -12,6 +12,7 @@ import pytest
 
 from sockscope.core.addresses import Address
 from sockscope.core.events import Event, EventKind
+from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import (
     Capture,
     Cursors,
@@ -23,6 +24,7 @@ from sockscope.core.run.snapshot import (
     Totals,
 )
 from sockscope.core.run.tasks import Cancelled, CancelOutcome
+from sockscope.engine.placement.clock import holds_later
 from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.child import ChildHost
 from sockscope.engine.placement.hosts.host import Host, HostFactory, ReportHandler
@@ -160,7 +162,7 @@ class FakeHost:
     machine = ""
 
     def __init__(self, clock_offset_s: float = 0.0, answers: dict[str, Any] | None = None) -> None:
-        self.clock_offset_s = clock_offset_s
+        self.clock_offset_s, self.clock_error_s = clock_offset_s, abs(clock_offset_s) / 1e6
         self.answers = {"start": ("127.0.0.1", 7), "apply": ("127.0.0.1", 7), "stop": None} | (answers or {})
         self.calls: list[tuple[Any, ...]] = []
         self.next_report = RoleSnapshot("server", "tcp", "127.0.0.1:7", Totals(), 0)
@@ -256,9 +258,21 @@ async def test_the_answer_to_a_request_is_looked_for_by_the_clock_of_who_gave_it
     side = ServerSide(5, 900.1, 900.2, Payload(b"hi", 2))
     nobody, served = FakeHost(-50.0, {"find_answer": None}), FakeHost(100.0, {"find_answer": side})
     role = await started(nobody, served)
-    assert await role.find_answer(SEEN) == replace(side, read_s=1_000.1, answered_s=1_000.2)
+    assert await role.find_answer(SEEN) == replace(
+        side, read_s=1_000.1, answered_s=1_000.2, clock_error_s=0.0001
+    )
     asked = {fake: fake.calls[-1][1].exchange.time_s for fake in (nobody, served)}
     assert asked == {nobody: 1_050.0, served: 900.0}
+    nobody.answers["count_held_up"] = served.answers["count_held_up"] = 2
+    assert await role.count_held_up(Hold(1_000.0, 0.1, "call")) == 4
+    assert [fake.calls[-1][1].begin_s for fake in (nobody, served)] == [1_050.0, 900.0]
+
+
+def test_a_hold_keeps_its_time_on_our_clock_when_more_is_known_of_its_own() -> None:
+    first, second = Hold(1.0, 0.1, "call"), Hold(2.0, 0.1, "call")
+    before = holds_later([first], 100.0, {})
+    after = holds_later([first, second], 100.5, before)
+    assert [hold.begin_s for hold in after.values()] == [101.0, 102.5]
 
 
 async def test_an_exchange_is_asked_of_the_host_that_has_it_by_the_number_that_it_has_there() -> None:

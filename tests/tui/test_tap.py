@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sockscope.core.config.applicability import unknown_fields
 from sockscope.core.roles import RELAY
-from sockscope.core.run.snapshot import Capture, Exchange, Passing, Payload
+from sockscope.core.run.snapshot import Capture, Exchange, Passing, Payload, ServerSide
 from sockscope.core.wire.dialogue import Dialogue
 from sockscope.faces.tui.panels.exchanges import times_of
 from sockscope.faces.tui.panels.knob_layout import KNOBS, KnobLayout
@@ -39,6 +39,23 @@ def test_an_exchange_has_four_times_and_what_the_tap_added() -> None:
         CAPTURE, response=None, exchange=EXCHANGE._replace(service_time_s=None, outcome="no answer")
     )
     assert told(lost)[-1] == "answer never no answer"
+
+
+def test_between_two_clocks_no_time_is_shown_that_their_error_exceeds() -> None:
+    server = ServerSide(4, 10.0019, 10.0024, Payload(b"x", 1))
+    capture = replace(CAPTURE, passing=None, server=server)
+    assert [line.split()[0] for line in told(capture)[1:]] == ["written", "read", "answered", "back"]
+    assert "read +900.0 µs by the server" in told(capture)
+    apart = replace(capture, clock_error_s=0.0005, server=replace(server, clock_error_s=0.0003))
+    assert told(apart)[2:4] == [
+        "read +900.0 µs by the server, give or take the clocks' error, ±800 µs",
+        "served in 500.0 µs",
+    ]
+    assert "on its way" not in told(apart)[-1], "600 µs are less than that"
+    far = replace(apart, clock_error_s=0.0002)
+    assert told(far)[-1].endswith("600 µs on its way")
+    near = replace(apart, clock_error_s=0.0007)
+    assert told(near)[2] == "read – by the server, within the clocks' error, ±1.00 ms"
 
 
 def test_a_tap_has_no_knobs_of_server_and_clients() -> None:

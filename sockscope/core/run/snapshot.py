@@ -198,12 +198,13 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class ServerSide:
-    """What the server saw of an exchange; times on the same monotonic clock as the client's."""
+    """What the server saw of an exchange, at times on our clock, off by ``clock_error_s`` at most."""
 
     conn_id: int
     read_s: float
     answered_s: float
     request: Payload
+    clock_error_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,8 @@ class Capture:
 
     ``server`` is None when its record was overwritten or the server is elsewhere, or was reached through a
     relay that has gone. With ``tls`` the bytes are those before they were encrypted. ``relayed`` tells what
-    it went through, if anything; ``passing`` is that of a relay alone.
+    it went through, if anything; ``passing`` is that of a relay alone. Times of the exchange are on our
+    clock, off by ``clock_error_s`` at most.
     """
 
     exchange: Exchange
@@ -251,6 +253,7 @@ class Capture:
     tls: bool = False
     relayed: Relayed | None = None
     passing: Passing | None = None
+    clock_error_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import Capture, Exchange, RoleSnapshot, ServerSide
 
 _MOMENTS = ("began_s", "ready_s", "last_answer_s", "awaited_since_s")
@@ -34,6 +36,19 @@ def capture_later(capture: Capture, by_s: float) -> Capture:
 def answer_later(side: ServerSide, by_s: float) -> ServerSide:
     """Return the server's side of an exchange, read and answered ``by_s`` seconds later."""
     return replace(side, read_s=side.read_s + by_s, answered_s=side.answered_s + by_s) if by_s else side
+
+
+def hold_later(hold: Hold, by_s: float) -> Hold:
+    """Return a hold that began ``by_s`` seconds later."""
+    return replace(hold, begin_s=hold.begin_s + by_s) if by_s else hold
+
+
+def holds_later(holds: Iterable[Hold], by_s: float, known: Mapping[float, Hold]) -> dict[float, Hold]:
+    """Return holds later by ``by_s``, by when they began before; those that are ``known`` stay as they are.
+
+    They are told again and again, while what is known of a clock changes: each keeps its time.
+    """
+    return {hold.begin_s: known.get(hold.begin_s) or hold_later(hold, by_s) for hold in holds}
 
 
 def _exchange_later(exchange: Exchange, by_s: float) -> Exchange:

@@ -22,7 +22,7 @@ from sockscope.core.run.snapshot import (
     RoleSnapshot,
     ServerSide,
 )
-from sockscope.engine.placement.clock import answer_later, capture_later
+from sockscope.engine.placement.clock import answer_later, capture_later, hold_later
 from sockscope.engine.placement.hosts.host import ANSWER_S, SILENT_S, START_S, Host, TroubleHandler
 from sockscope.engine.placement.reports import Reports
 from sockscope.engine.role import WHOLE, Assignment, Role, Share
@@ -208,7 +208,10 @@ class HostedRole(Role):
             return None
         host, exchange = found
         capture: Capture | None = await self._look(host, "capture", exchange.record_id)
-        return replace(capture, exchange=exchange._replace(record_id=record_id)) if capture else None
+        if capture is None:
+            return None
+        exchange = exchange._replace(record_id=record_id)
+        return replace(capture, exchange=exchange, clock_error_s=host.clock_error_s)
 
     async def find_answer(self, seen_by_client: Capture) -> ServerSide | None:
         """Return the answering side of an exchange; whichever host served it knows."""
@@ -217,7 +220,9 @@ class HostedRole(Role):
             offset_s = host.clock_offset_s
             seen = capture_later(seen_by_client, -offset_s)
             side: ServerSide | None = await self._look(host, "find_answer", seen)
-            return answer_later(side, offset_s) if side is not None else None
+            if side is None:
+                return None
+            return replace(answer_later(side, offset_s), clock_error_s=host.clock_error_s)
 
         found = await asyncio.gather(*(look(host) for host in self.hosts))
         return next((side for side in found if side is not None), None)
@@ -231,7 +236,9 @@ class HostedRole(Role):
 
     async def count_held_up(self, hold: Hold) -> int:
         """Return how many exchanges waited for the end of a hold, wherever they were made."""
-        counts = await asyncio.gather(*(self._look(host, "count_held_up", hold) for host in self.hosts))
+        holds = [hold_later(hold, -host.clock_offset_s) for host in self.hosts]
+        looks = (self._look(host, "count_held_up", one) for host, one in zip(self.hosts, holds, strict=True))
+        counts = await asyncio.gather(*looks)
         return sum(filter(None, counts))
 
     async def close_connection(self, conn_id: int) -> bool:

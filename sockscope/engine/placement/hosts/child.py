@@ -11,6 +11,7 @@ from typing import Any
 
 from sockscope.core import units
 from sockscope.core.config.experiment import Experiment
+from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import STOPPED, Cursors, ProcessUse
 from sockscope.core.run.tasks import Cancelled
 from sockscope.engine.placement.channel import (
@@ -27,6 +28,7 @@ from sockscope.engine.placement.channel import (
     Setup,
     Trouble,
 )
+from sockscope.engine.placement.clock import holds_later
 from sockscope.engine.placement.hosts.carrier import IDLE_REPORTS_S, CarrierFactory
 from sockscope.engine.placement.hosts.child_process import ChildProcess
 from sockscope.engine.placement.hosts.host import (
@@ -85,6 +87,8 @@ class ChildHost:
         self._fresh: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._report: Report | None = None
+        # Holds of its loop on our clock, by when they began on its own.
+        self._holds: dict[float, Hold] = {}
         self._heard_s = self._read_s = perf_counter()
         self._resting = False
 
@@ -99,6 +103,11 @@ class ChildHost:
     def clock_offset_s(self) -> float:
         """Seconds to add to a time there to get one of ours."""
         return self._process.clock_offset_s
+
+    @property
+    def clock_error_s(self) -> float:
+        """How far that may be off."""
+        return self._process.clock_error_s
 
     @property
     def outcome(self) -> str:
@@ -310,7 +319,7 @@ class ChildHost:
             answer.set_result(message.value)
 
     def _take(self, report: Report) -> None:
-        self._report = self._with_tasks(report)
+        self._report = self._with_lens(report)
         fresh, self._fresh = self._fresh, None
         for role, snapshot in report.roles.items():
             if role in self._attended:
@@ -318,12 +327,19 @@ class ChildHost:
         if fresh is not None and not fresh.done():
             fresh.set_result(None)
 
-    def _with_tasks(self, report: Report) -> Report:
-        """Return a report with the tasks of the one before, where they are still the same."""
-        lens, before = report.lens, self._report.lens if self._report is not None else None
-        if lens is None or before is None or not lens.is_on or lens.tasks is not None:
+    def _with_lens(self, report: Report) -> Report:
+        """Return a report whose lens has times on our clock, and the tasks of the one before if unchanged."""
+        if report.lens is None:
             return report
-        return replace(report, lens=replace(lens, tasks=before.tasks))
+        lens, by_s = report.lens, self.clock_offset_s
+        if by_s:
+            self._holds = holds_later(lens.holds, by_s, self._holds)
+            tasks = lens.tasks and replace(lens.tasks, time_s=lens.tasks.time_s + by_s)
+            lens = replace(lens, holds=tuple(self._holds.values()), tasks=tasks)
+        before = self._report.lens if self._report is not None else None
+        if before is not None and lens.is_on and lens.tasks is None:
+            lens = replace(lens, tasks=before.tasks)
+        return replace(report, lens=lens)
 
     def use(self) -> ProcessUse | None:
         """Return what the process uses, or None before its first report."""
@@ -345,8 +361,8 @@ class ChildHost:
             state=state,
             alive=self.alive or self._state == "ended",
             silent_s=silent_s,
-            clock_offset_s=self._process.clock_offset_s,
-            clock_error_s=self._process.clock_error_s,
+            clock_offset_s=self.clock_offset_s,
+            clock_error_s=self.clock_error_s,
             lens=self._report.lens,
             generation=self._report.generation,
         )

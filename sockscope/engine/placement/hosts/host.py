@@ -47,6 +47,11 @@ class Host(Protocol):
         """Seconds to add to a time of its monotonic clock to get the time of ours."""
         ...
 
+    @property
+    def clock_error_s(self) -> float:
+        """How far that may be off."""
+        ...
+
     async def start(self) -> None:
         """Come up with its roles, which are yet to be started; raise EngineError when that cannot be."""
         ...

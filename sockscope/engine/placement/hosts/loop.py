@@ -19,7 +19,7 @@ class LoopHost:
 
     alive = True
     machine = ""
-    clock_offset_s = 0.0
+    clock_offset_s = clock_error_s = 0.0
 
     def __init__(
         self,

@@ -17,7 +17,8 @@ from sockscope.core.addresses import family_name, split_address
 from sockscope.core.config.models import carrier
 from sockscope.core.roles import RELAY, SERVER, SWARM, numbered
 from sockscope.core.run.lens import HELD_UP_S, Hold, call_at, held_up_by
-from sockscope.core.run.snapshot import Capture, Cursors, Exchange, Passing, Payload
+from sockscope.core.run.one_way import one_way_s
+from sockscope.core.run.snapshot import Capture, Cursors, Exchange, Passing, Payload, ServerSide
 from sockscope.core.wire.dialogue import Dialogue
 from sockscope.core.wire.prologue import GREETING, PREAMBLE
 from sockscope.faces.tui.messages import ExchangeRequested, HoldRequested
@@ -306,12 +307,12 @@ def times_of(capture: Capture, started_s: float, dialogue: Dialogue, *, short: b
         ends += f" {numbered(SERVER, server.conn_id)}"
     through = ", through the relay" if relayed is not None else ""
     steps = [("written", f"{begin - started_s:.6f} s", "")]
+    told = _verdict(capture, dialogue)
     if server is not None:
-        steps.append(("read", _after(server.read_s, begin), f"by the server{through}"))
-        same = "" if server.answered_s > server.read_s else "in the same callback"
-        steps.append(("answered", _after(server.answered_s, begin), same))
+        steps += _at_server(capture, server, through)
+        told = "; ".join(filter(None, (told, _way_back(capture, server))))
     if exchange.service_time_s is not None:
-        steps.append(("back", _after(begin + exchange.service_time_s, begin), _verdict(capture, dialogue)))
+        steps.append(("back", _after(begin + exchange.service_time_s, begin), told))
     else:
         steps.append(("back", "never", " ".join((exchange.outcome, _part(capture))).strip()))
     family = family_name(split_address(capture.local_address)[0])
@@ -325,6 +326,33 @@ def times_of(capture: Capture, started_s: float, dialogue: Dialogue, *, short: b
     else:
         lines.extend(f"{name:<9}{time:>16}   {note}".rstrip() for name, time, note in steps)
     return Content(plain_lines(lines))
+
+
+def _at_server(capture: Capture, server: ServerSide, through: str) -> list[tuple[str, str, str]]:
+    """Return when the server read and answered: on a clock of its own, it tells the time between the two."""
+    begin = capture.exchange.time_s
+    same = "" if server.answered_s > server.read_s else "in the same callback"
+    error_s = capture.clock_error_s + server.clock_error_s
+    by = f"by the server{through}"
+    if not error_s:
+        answered = _after(server.answered_s, begin), same
+        return [("read", _after(server.read_s, begin), by), ("answered", *answered)]
+    off = f"the clocks' error, ±{units.format_duration(error_s)}"
+    took = f"{(server.answered_s - server.read_s) * 1e6:,.1f} µs"
+    if one_way_s(begin, server.read_s, error_s) is None:
+        read = units.DASH, f"{by}, within {off}"
+    else:
+        read = _after(server.read_s, begin), f"{by}, give or take {off}"
+    return [("read", *read), ("served in", took, same)]
+
+
+def _way_back(capture: Capture, server: ServerSide) -> str:
+    """Return how long the answer was on its way, of an exchange between two clocks."""
+    exchange, error_s = capture.exchange, capture.clock_error_s + server.clock_error_s
+    if not error_s or exchange.service_time_s is None:
+        return ""
+    took_s = one_way_s(server.answered_s, exchange.time_s + exchange.service_time_s, error_s)
+    return f"{units.format_duration(took_s)} on its way" if took_s is not None else ""
 
 
 def _passing(capture: Capture, passing: Passing, started_s: float, *, short: bool) -> Content:
