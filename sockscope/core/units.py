@@ -129,6 +129,13 @@ def format_count(value: float | None) -> str:
     return DASH if value is None or not math.isfinite(value) else f"{value:,.0f}"
 
 
+def format_cores(taken: float | None, cores: float) -> str:
+    """Return how many of so many cores are taken: ``1.7/2``, of a hundred and more in whole ones."""
+    if taken is None or not math.isfinite(taken):
+        return f"{DASH}/{cores:.0f}"
+    return f"{taken:.1f}/{cores:.0f}" if cores < 100 else f"{taken:.0f}/{cores:.0f}"
+
+
 def counted(count: float | None, noun: str) -> str:
     """Return a number of things in words: ``1 request``, ``2,000 requests``, ``– requests`` for None."""
     return f"{format_count(count)} {noun}" + ("" if count == 1 else "s")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from sockscope.engine.limits import ephemeral_range, read_number
 
@@ -18,7 +21,8 @@ class HostLimits:
 
     ``soft_descriptors`` are in force, and a process may raise them to ``hard_descriptors``.
     ``ephemeral_ports`` are those of one source address. ``somaxconn`` connections may wait to be accepted,
-    ``rmem_max`` and ``wmem_max`` bytes are the most that a socket's buffers get.
+    ``rmem_max`` and ``wmem_max`` bytes are the most that a socket's buffers get. ``kernel`` is that of
+    :func:`kernel_name`.
     """
 
     cores: int | None
@@ -28,6 +32,7 @@ class HostLimits:
     somaxconn: int | None
     rmem_max: int | None
     wmem_max: int | None
+    kernel: str = ""
 
     @property
     def most_descriptors(self) -> int:
@@ -46,6 +51,7 @@ def host_limits() -> HostLimits:
         somaxconn=read_number("/proc/sys/net/core/somaxconn"),
         rmem_max=read_number("/proc/sys/net/core/rmem_max"),
         wmem_max=read_number("/proc/sys/net/core/wmem_max"),
+        kernel=kernel_name(),
     )
 
 
@@ -55,3 +61,15 @@ def usable_cores() -> int | None:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count()
+
+
+@cache
+def kernel_name() -> str:
+    """Return what two processes have alike only if one kernel runs them; empty where not known.
+
+    Containers and network namespaces of one machine have its kernel and its cores, whatever their addresses
+    (boot_id in random(4)).
+    """
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return ""

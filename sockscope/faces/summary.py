@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.experiment import FIELDS, FRAMED, OWN
 from sockscope.core.config.models import DEFAULT_SERVERS, carrier
 from sockscope.core.config.presets import protocol_of
@@ -25,6 +26,7 @@ from sockscope.core.run.tasks import Growth
 from sockscope.core.units import (
     counted,
     format_bytes,
+    format_cores,
     format_count,
     format_duration,
     format_ratio,
@@ -572,6 +574,8 @@ def _besides(process: Report, report: Report) -> Iterator[str]:
     if shared and (requests_per_s := known(process, "requests_per_s")) is not None:
         p99 = format_duration(known(process, "p99_s"))
         yield f"{format_count(requests_per_s)} requests/s p99 {p99}"
+    if known(report, "experiment.place") == CLUSTER and (cores := known(process, "machine_cores")):
+        yield f"cores {format_cores(known(process, 'machine_cores_taken'), cores)}"
     if error_s := known(process, "clock_error_s"):
         yield f"clock ±{format_duration(error_s)}"
     if (reached := known(process, "generation")) is not None and reached != known(main, "generation"):

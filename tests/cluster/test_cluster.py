@@ -25,7 +25,7 @@ from sockscope.engine.placement import placement
 from sockscope.engine.placement.cluster import actor, machine, preflight
 from sockscope.engine.placement.cluster.actor import Begun, ChildActor
 from sockscope.engine.placement.cluster.cluster import Cluster
-from sockscope.engine.placement.cluster.hosts import hosts_on
+from sockscope.engine.placement.cluster.hosts import hosts_on, whose_cores
 from sockscope.engine.placement.cluster.joining import joined
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess, reports_s
 from sockscope.errors import EngineError, ResourceLimitError
@@ -380,6 +380,20 @@ async def test_a_worker_with_other_versions_is_refused() -> None:
         await process.start(asyncio.Protocol())
     assert elsewhere.actor.is_killed
     assert not process.alive
+
+
+def test_workers_that_one_kernel_runs_have_the_cores_of_the_first_of_them() -> None:
+    cluster = Elsewhere(5)
+    kernels = ("a", "b", "a", "", host_limits().kernel)
+    cluster.limits = {
+        worker: replace(host_limits(), kernel=kernel)
+        for worker, kernel in zip(cluster.workers, kernels, strict=True)
+    }
+    assert [whose_cores(cluster, worker) for worker in (*cluster.workers, "tcp://127.0.0.1:7")] == [
+        "192.0.2.0", "192.0.2.1", "192.0.2.0", "192.0.2.3", "", "",
+    ]  # fmt: skip
+    cluster.lose(cluster.workers[0])
+    assert whose_cores(cluster, "tcp://192.0.2.2:7") == "192.0.2.0", "a name that is in use stays"
 
 
 def test_a_machine_that_does_not_allow_its_part_is_told_before_a_run() -> None:

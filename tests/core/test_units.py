@@ -118,7 +118,9 @@ def test_figures_for_people_have_three_digits_and_a_unit(value: float) -> None:
      (units.format_duration(0.0103), "10.3 ms"), (units.format_duration(0.9996), "1.00 s"),
      (units.format_duration(120), "00:02:00"), (units.format_duration(0), "0 ms"),
      (units.format_age(4.2), "4.2 s"), (units.format_age(102), "1:42"), (units.format_age(7384), "2:03:04"),
-     (units.format_ratio(0.62), "62 %"), (units.format_change(50, 100), "+100 %"),
+     (units.format_cores(1.66, 2), "1.7/2"), (units.format_cores(None, 2), "–/2"),
+     (units.format_cores(99.6, 128), "100/128"), (units.format_ratio(0.62), "62 %"),
+     (units.format_change(50, 100), "+100 %"),
      (units.format_change(2, 104), "×52"),
      (units.format_elapsed(102), "00:01:42")],
 )  # fmt: skip

@@ -28,7 +28,7 @@ def test_each_machine_counts_once_however_many_processes_are_on_it() -> None:
     )
     assert dropped(seen) == 12
     assert seen.kernel_tcp == KernelTcp(2)
-    assert (seen.time_wait, seen.ephemeral_ports, seen.machine_busy_s) == (3, 103, None)
+    assert (seen.time_wait, seen.ephemeral_ports, seen.machine_busy_s) == (3, 103, 9.0)
 
 
 def test_a_process_that_is_gone_is_followed_by_another_which_began_to_count_later() -> None:

@@ -13,7 +13,15 @@ def workers() -> tuple[ProcessUse, ...]:
     used = replace(resources(), since_s=100.0, time_s=102.0)
     return (
         child("server", 7, used, generation=3),
-        child("clients at 10.0.0.2", 7, used, generation=3, part=part, clock_error_s=0.0004),
+        child(
+            "clients at 10.0.0.2",
+            7,
+            replace(used, machine_busy_s=3.4, machine_cores=2),
+            generation=3,
+            part=part,
+            clock_error_s=0.0004,
+            cores_of="10.0.0.2",
+        ),
         child("clients 2 at 10.0.0.3", 7, used, state=LOST, alive=False),
     )
 
@@ -24,11 +32,11 @@ def figures() -> tuple[ProcessFigures, ...]:
 
 def test_a_worker_is_a_row_with_its_part_of_the_clients_and_a_lost_one_is_the_first_and_red() -> None:
     head, lost, server, clients = worker_rows(figures(), 80, 9)
-    assert head.plain.split() == ["CPU", "lag", "p99", "req/s", "p99", "clock", "±", "change"]
+    assert head.plain.split() == ["CPU", "cores", "lag", "p99", "req/s", "p99", "clock", "±", "change"]
     assert lost.plain == "clients 2 at 10.0.0.3 lost"
     assert [str(span.style) for span in lost.spans] == ["bold $text-error"]
-    assert server.plain.split() == ["server", "25", "%", "–", "–", "–", "3"]
-    assert clients.plain.split()[3:] == ["25", "%", "–", "100", "10.0", "ms", "400", "µs", "3"]
+    assert server.plain.split() == ["server", "25", "%", "–/1", "–", "–", "–", "3"]
+    assert clients.plain.split()[3:] == ["25", "%", "1.7/2", "–", "100", "10.0", "ms", "400", "µs", "3"]
     assert {len(line.plain) for line in (head, server, clients)} == {80}
 
 

@@ -12,12 +12,13 @@ from sockscope.core.config.applicability import without_effect
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.roles import SERVER, SWARM
+from sockscope.core.run.adding import total
 from sockscope.core.run.evidence import Finding
 from sockscope.core.run.fared import UNANSWERED_RATIO
-from sockscope.core.run.figures import without_answer, without_response
+from sockscope.core.run.figures import HERE, machine_readings, without_answer, without_response
 from sockscope.core.run.findings import limit_of
 from sockscope.core.run.little import accounted_ratio
-from sockscope.core.run.snapshot import ProcessUse, RunState, Snapshot
+from sockscope.core.run.snapshot import KernelCounts, ProcessUse, Resources, RunState, Snapshot
 from sockscope.errors import ConfigError, FieldFault
 
 MAX_CONTESTANTS = 32
@@ -145,9 +146,10 @@ class Lap:
     ``schedule_lateness_p99_s`` and ``requests_dropped`` are of the generator of an open loop. ``cpu_ratio``,
     ``cpu_s_per_request``, ``rss_bytes``, ``threads`` and the switches are those of the server's process,
     ``clients_cpu_ratio`` that of the clients', and ``others_cpu_ratio`` that of whatever else ran on the
-    machine, this program included. ``failed`` are requests without an answer (``timeouts`` and other
-    ``errors``), ``answers_rejected`` those of them whose answer was not accepted, ``connects_failed``
-    attempts that got no connection. ``verdict`` is what limited the slice, where that was looked at.
+    machine, this program included (of several machines on the one where that was most). ``failed`` are
+    requests without an answer (``timeouts`` and other ``errors``), ``answers_rejected`` those of them whose
+    answer was not accepted, ``connects_failed`` attempts that got no connection. ``verdict`` is what limited
+    the slice, where that was looked at.
     """
 
     duration_s: float | None
@@ -221,22 +223,46 @@ def lap_of(server: Snapshot, swarm: Snapshot, duration_s: float | None = None) -
 
 
 def verdict_of(server: Snapshot, swarm: Snapshot, experiment: Experiment) -> Finding:
-    """Return what limited a slice, from the windows of the server's and of the clients' run, which are one
-    run of ``experiment`` in truth; of a server elsewhere the former is that of the clients."""
+    """Return what limited a slice, of which these are the windows of :func:`one_run`."""
+    return limit_of(one_run(server, swarm, experiment))
+
+
+def one_run(server: Snapshot, swarm: Snapshot, experiment: Experiment) -> Snapshot:
+    """Return the windows of the server's and of the clients' run as one, which they are in truth:
+    a run of ``experiment``. Of a server elsewhere the former is that of the clients."""
     here = {_key(process): process for process in swarm.processes}
     theirs = [process for process in server.processes if _key(process) not in here]
     for process in server.processes:
         if (both := here.get(_key(process))) is not None and both is not process:
             here[_key(process)] = replace(both, roles=(*process.roles, *both.roles))
-    whole = replace(
+    return replace(
         swarm,
         roles={**swarm.roles, **server.roles},
+        resources=_with_machines_of(swarm, server),
         processes=(*here.values(), *theirs),
         experiment=experiment,
         tuning=experiment.tuning,
         state=RunState.RUNNING,
     )
-    return limit_of(whole)
+
+
+def _with_machines_of(swarm: Snapshot, server: Snapshot) -> Resources:
+    """Return what the process of the clients' run uses, with what the kernels of the server's machines count.
+
+    Where both are on one machine, or none is known to be on another, that run has counted it already.
+    """
+    counted = {process.machine for process in swarm.processes}
+    theirs = [one for one in server.processes if one.machine and one.machine not in counted]
+    by_machine: dict[str, Resources] = {}
+    for one in sorted(theirs, key=lambda process: process.resources.measured_s):
+        by_machine[one.machine] = one.resources  # whoever has counted longest
+    ours, more = swarm.resources, tuple(by_machine.values())
+    counts = total([KernelCounts(one.kernel_udp, one.kernel_tcp) for one in (ours, *more)])
+    fullest = max((ours, *more), key=lambda told: told.time_wait or 0)
+    return replace(
+        ours, kernel_udp=counts.udp, kernel_tcp=counts.tcp, time_wait=fullest.time_wait,
+        ephemeral_ports=fullest.ephemeral_ports,
+    )  # fmt: skip
 
 
 def _key(process: ProcessUse) -> tuple[str, int]:
@@ -257,13 +283,18 @@ def used_by(role: str, window: Snapshot) -> list[ProcessUse]:
 
 
 def _others(window: Snapshot, ours: Iterable[ProcessUse]) -> float | None:
-    """Return what everything else on the machine used per second; all is measured over nearly one window."""
-    busy_s = window.resources.machine_busy_s
-    busy = _ratio(busy_s, window.resources.measured_s)
-    if busy is None:
-        return None
-    by_pid = {process.pid: process.resources.cpu_ratio or 0.0 for process in ours}
-    return max(0.0, busy - sum(by_pid.values()))
+    """Return what everything else on their machine used per second, of several on that where it was most.
+
+    All is measured over nearly one window, which has what is not of a single process.
+    """
+    used = tuple({(one.machine, one.cores_of, one.pid): one for one in ours}.values())
+    readings = machine_readings(replace(window, processes=used))
+    of_each = [
+        max(0.0, busy - sum(one.resources.cpu_ratio or 0.0 for one in used if one.cores_of == name))
+        for name in {one.cores_of for one in used} or {HERE}
+        if (busy := _ratio(readings[name].machine_busy_s, readings[name].measured_s)) is not None
+    ]
+    return max(of_each, default=None)
 
 
 def _sum(used: list[ProcessUse], name: str) -> float | None:

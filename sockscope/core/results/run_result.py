@@ -55,7 +55,15 @@ from sockscope.core.results.shape import FLAG, NAME, NUMBER, SCALAR, TEXT, list_
 from sockscope.core.roles import RELAY
 from sockscope.core.run.adding import joined
 from sockscope.core.run.datagrams import flows
-from sockscope.core.run.figures import figures, part_figures, stall_s, without_answer, without_response
+from sockscope.core.run.figures import (
+    cores_taken,
+    figures,
+    machine_readings,
+    part_figures,
+    stall_s,
+    without_answer,
+    without_response,
+)
 from sockscope.core.run.findings import Evidence, Finding, limit_of_run
 from sockscope.core.run.injected import Injected
 from sockscope.core.run.little import accounted_ratio
@@ -310,17 +318,32 @@ _PROCESS: tuple[ResultField[ProcessUse], ...] = (
     ResultField("p99_s", NUMBER, lambda use: part_figures(use)[1]),
     ResultField("at_least", optional(list_of(TEXT)), _process_bounds),
 )
+_MACHINE: tuple[ResultField[Resources], ...] = (
+    ResultField("machine_cores_taken", NUMBER, cores_taken),
+    ResultField("machine_cores", NUMBER, lambda machine: machine.machine_cores),
+)
 _PROCESS_SHAPE = record(
     {
         **shapes(_PROCESS),
+        **shapes(_MACHINE),
         **{figure.name: NUMBER for figure in SECTIONS["resources"]},
         "environment": ENVIRONMENT,
     }
 )
 
 
-def _process(use: ProcessUse) -> dict[str, Any]:
-    return {**written(_PROCESS, use), **_resources(use.resources), "environment": dict(use.environment)}
+def _process(use: ProcessUse, machine: Resources) -> dict[str, Any]:
+    return {
+        **written(_PROCESS, use),
+        **written(_MACHINE, machine),
+        **_resources(use.resources),
+        "environment": dict(use.environment),
+    }
+
+
+def _processes(snapshot: Snapshot) -> list[dict[str, Any]]:
+    readings = machine_readings(snapshot)
+    return [_process(use, readings[use.cores_of]) for use in snapshot.processes]
 
 
 _OPTION: tuple[ResultField[SocketOption], ...] = (
@@ -467,9 +490,7 @@ _MEASURED: tuple[_Field, ...] = (
     ResultField("raised", optional(list_of(record(shapes(_RAISED)))), lambda source: _raised(source.server)),
     _later(_statistics("injected", lambda source: _injected(source.server))),
     _section("resources", lambda source: _resources(source.snapshot.resources)),
-    ResultField(
-        "processes", list_of(_PROCESS_SHAPE), lambda source: [*map(_process, source.snapshot.processes)]
-    ),
+    ResultField("processes", list_of(_PROCESS_SHAPE), lambda source: _processes(source.snapshot)),
     _statistics("kernel_udp", lambda source: source.snapshot.resources.kernel_udp),
     _later(ResultField("lens", LENS_SHAPE, lambda source: lens(source.snapshot))),
     _later(ResultField("holds", HOLDS_SHAPE, lambda source: holds(source.snapshot))),

@@ -12,19 +12,16 @@ from sockscope.core.run.figures import (
     Figures,
     ProcessFigures,
     figures,
-    machine_ratio,
     process_figures,
-    steal_ratio,
 )
 from sockscope.core.run.kinds import Kind
+from sockscope.core.run.machines import MachineFigures, machines_of
 from sockscope.core.run.snapshot import TARGET, Snapshot
 
 MACHINE_FULL_RATIO = 0.95
 """From this share of all cores on, the machine is the limit of several processes."""
 CORE_WAIT_RATIO = 0.1
 """A process that waits for a core for this share of the time feels that others have it."""
-OTHERS_RATIO = 0.1
-"""From this share of a core on, other programs are worth a word."""
 CPU_HIGH_RATIO = 0.7
 """From this share on, processes are the limit if requests queue for nothing else: several take turns (one
 works while the other waits for it), and one rests while all requests are in service."""
@@ -151,6 +148,7 @@ class Seen:
         """Whether it is a run that has ended: what is of its last moment tells nothing of it."""
         self.cycle: Cycle = cycle_of(window)
         self.processes: tuple[ProcessFigures, ...] = process_figures(window)
+        self._machines: dict[str, MachineFigures] = machines_of(window, self.processes)
         self.figures: Figures = figures(window)
         self.looked_at: list[Evidence] = []
         """What the rule that is looked at has gone by so far."""
@@ -227,19 +225,23 @@ class Seen:
         return max(round(swarm.clients - swarm.connected_s / window.measured_s) - swarm.clients_retrying, 0)
 
     @property
-    def foreign_ratio(self) -> float | None:
-        """Cores that other programs take."""
-        taken = machine_ratio(self.window)
-        if taken is None:
-            return None
-        ours = sum(process.cpu_ratio or 0.0 for process in self.processes)
-        return max(taken * self.window.resources.machine_cores - ours, 0.0)
+    def machines(self) -> tuple[MachineFigures, ...]:
+        """The machines that requests go through: that of the screen is none where no role is on it."""
+        present = [process for process in self.serving if process.alive] or list(self.serving)
+        return tuple(self._machines[name] for name in dict.fromkeys(one.cores_of for one in present))
 
-    @property
-    def machine_is_full(self) -> bool:
-        """Whether every core works, for whatever program."""
-        taken = machine_ratio(self.window)
-        return taken is not None and taken >= MACHINE_FULL_RATIO
+    def machine_of(self, process: ProcessFigures) -> MachineFigures:
+        """Return the machine whose cores a process has."""
+        return self._machines[process.cores_of]
+
+    def short_of_cores(self, processes: Iterable[ProcessFigures]) -> list[MachineFigures]:
+        """Return the machines on which one of these processes waits for a core, or every core works."""
+        found = {
+            one.cores_of: self.machine_of(one)
+            for one in processes
+            if (one.core_wait_ratio or 0.0) >= CORE_WAIT_RATIO or is_full(self.machine_of(one))
+        }
+        return list(found.values())
 
     def is_felt(self, process: ProcessFigures) -> bool:
         """Whether the lag of a process is much of the latency, or of the timeout where nothing is answered.
@@ -318,26 +320,17 @@ def shares(processes: Iterable[ProcessFigures]) -> str:
     return ", ".join(f"{p.name} {units.format_ratio(p.cpu_ratio)}" for p in told)
 
 
-def machine_told(seen: Seen) -> list[str]:
-    """Return how much of the machine is taken, and by others, as a part of a sentence, if it is known."""
-    window, foreign = seen.window, seen.foreign_ratio
-    taken, cores = machine_ratio(window), window.resources.machine_cores
-    if taken is None:
-        return []
-    share_taken, are = units.format_ratio(taken), "is" if cores == 1 else "are"
-    told = f"{share_taken} of the machine's {units.counted(cores, 'core')} {are} taken"
-    stolen = steal_ratio(window)
-    if foreign is not None and foreign - stolen >= OTHERS_RATIO:
-        told += f", {units.format_ratio(foreign - stolen)} of a core by other programs"
-    if stolen >= OTHERS_RATIO:
-        told += f", {units.format_ratio(stolen)} of a core by other machines on this host (steal)"
-    return [told]
+def is_full(machine: MachineFigures) -> bool:
+    """Tell whether every core of a machine works, for whatever program."""
+    return machine.taken_ratio is not None and machine.taken_ratio >= MACHINE_FULL_RATIO
 
 
 def perhaps(seen: Seen) -> list[str]:
     """Return what other programs use, as a part of a sentence, where the server may be one of them."""
     if seen.window.server is not None or seen.target is not None:
         return []
-    if (seen.foreign_ratio or 0.0) < CPU_HIGH_RATIO:
+    most = max(seen.machines, key=lambda machine: machine.foreign or 0.0)
+    if (most.foreign or 0.0) < CPU_HIGH_RATIO:
         return []
-    return [f"other programs, perhaps the server, take {units.format_ratio(seen.foreign_ratio)} of a core"]
+    share_taken = units.format_ratio(most.foreign)
+    return [f"other programs{most.at}, perhaps the server, take {share_taken} of a core"]

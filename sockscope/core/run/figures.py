@@ -12,6 +12,8 @@ from sockscope.core.units import format_count, format_duration
 
 ONE_CORE_RATIO = 1.1
 """A process that takes more than this works on several cores at once."""
+HERE = ""
+"""What ``cores_of`` is for this machine."""
 STALL_MEDIANS = 10
 UNANSWERED_S = 0.5
 """No answer for a shorter time than this is nothing to tell where the median is not known."""
@@ -78,6 +80,8 @@ class ProcessFigures:
     used with one of its own. ``late_ratio`` is the share of time for which its loop was :data:`LATE_S` or
     more from its next turn. ``clock_error_s`` is 0 where its clock is that of this process.
     ``requests_per_s`` and ``p99_s``, of the service time, are those of the clients in a child process.
+    ``machine_cores_taken`` is how many of the ``machine_cores`` of its machine were taken, by whatever
+    program, and ``cores_of`` the machine, as :class:`ProcessUse` has it.
     """
 
     name: str
@@ -102,6 +106,9 @@ class ProcessFigures:
     generation: int | None = None
     requests_per_s: float | None = None
     p99_s: float | None = None
+    machine_cores_taken: float | None = None
+    machine_cores: int = 1
+    cores_of: str = ""
 
     @property
     def key(self) -> ProcessKey:
@@ -111,11 +118,11 @@ class ProcessFigures:
 
 def process_figures(window: Snapshot) -> tuple[ProcessFigures, ...]:
     """Return the figures of every process of the run in a window, the engine's own first."""
-    return tuple(map(figures_of_process, window.processes))
+    readings = machine_readings(window)
+    return tuple([_figures_of_process(use, readings[use.cores_of]) for use in window.processes])
 
 
-def figures_of_process(use: ProcessUse) -> ProcessFigures:
-    """Return the figures of one of them."""
+def _figures_of_process(use: ProcessUse, machine: Resources) -> ProcessFigures:
     requests_per_s, p99_s = part_figures(use)
     lag_p50, lag_p99, lag_max = use.resources.loop_lag.percentiles((0.5, 0.99, 1.0))
     return ProcessFigures(
@@ -141,6 +148,9 @@ def figures_of_process(use: ProcessUse) -> ProcessFigures:
         generation=use.generation,
         requests_per_s=requests_per_s,
         p99_s=p99_s,
+        machine_cores_taken=cores_taken(machine),
+        machine_cores=machine.machine_cores,
+        cores_of=use.cores_of,
     )
 
 
@@ -178,21 +188,27 @@ def _late_ratio(used: Resources) -> float | None:
     return late / due if lag.total else None
 
 
-def machine_ratio(window: Snapshot) -> float | None:
-    """Return the share of all cores of the machine that was taken, by whatever program; None if unknown.
+def machine_readings(window: Snapshot) -> dict[str, Resources]:
+    """Return a reading of the cores of each machine of the run, by what ``cores_of`` its processes have.
 
-    The kernel counts in ticks, in a short window sometimes more than the cores can give: never above 1 here.
+    Each of them on another machine reads what all of its cores do; whoever has read longest counts, once.
     """
-    used = window.resources
-    if used.machine_busy_s is None or used.measured_s <= 0:
+    found: dict[str, Resources] = {HERE: window.resources}
+    for use in window.processes:
+        known = found.get(use.cores_of)
+        if use.cores_of != HERE and (known is None or use.resources.measured_s > known.measured_s):
+            found[use.cores_of] = use.resources
+    return found
+
+
+def cores_taken(machine: Resources) -> float | None:
+    """Return how many cores of a machine were taken, by whatever program; None if unknown.
+
+    The kernel counts in ticks, in a short window sometimes more than the cores can give: never more here.
+    """
+    if machine.machine_busy_s is None or machine.measured_s <= 0:
         return None
-    return min(used.machine_busy_s / used.measured_s / used.machine_cores, 1.0)
-
-
-def steal_ratio(window: Snapshot) -> float:
-    """Return the cores that a hypervisor gave to others while this machine wanted them; 0 if unknown."""
-    used = window.resources
-    return (used.machine_steal_s or 0.0) / used.measured_s if used.measured_s > 0 else 0.0
+    return min(machine.machine_busy_s / machine.measured_s, float(machine.machine_cores))
 
 
 def figures(window: Snapshot) -> Figures:

@@ -13,7 +13,7 @@ from sockscope.core.run.evidence import (
     WANTED,
     Finding,
     Seen,
-    machine_told,
+    is_full,
     perhaps,
     share,
     shares,
@@ -151,11 +151,10 @@ def latency(seen: Seen) -> Finding:
     for process in seen.serving:
         seen.note(f"{process.name}: runs or waits for a core", process.wanted_ratio, "ratio", WANTED)
     told = ["clients wait for their answers, and nothing is used up"]
-    if seen.machine_is_full and any((p.core_wait_ratio or 0.0) >= CORE_WAIT_RATIO for p in seen.serving):
-        told = [
-            "clients wait for their answers, and the server at times for a core",
-            *machine_told(seen),
-        ]
+    waiting = [p for p in seen.serving if (p.core_wait_ratio or 0.0) >= CORE_WAIT_RATIO]
+    if full := [machine for machine in seen.short_of_cores(waiting) if is_full(machine)]:
+        told = ["clients wait for their answers, and the server at times for a core"]
+        told += [text for machine in full for text in machine.told()]
     told.append(_more(seen))
     return Finding(Kind.NOT_KNOWN if _is_busy(seen) else Kind.LATENCY, "; ".join(told))
 

@@ -463,8 +463,9 @@ class Resources:
     program, and ``machine_steal_s`` what of it a hypervisor gave to other machines (steal in /proc/stat).
     ``time_wait`` are the sockets of the machine in TIME_WAIT, ``ephemeral_ports`` those that a source address
     has for connections to one server. ``kernel_udp``, ``kernel_tcp`` and these are None where they cannot be
-    told, and in child processes on this machine, for they are told once. Of a run on other machines they are
-    those of all of these together, ``time_wait`` and ``ephemeral_ports`` those of one of them.
+    told, and in child processes on this machine, for they are told once. In the engine's process, of a run on
+    other machines, the counters are those of all of these together, ``time_wait`` and ``ephemeral_ports``
+    those of one of them, and the time of the cores is this machine's.
     Of a target, which is not ours, only what can be seen from outside is known.
     """
 
@@ -537,7 +538,9 @@ class ProcessUse:
     settings that it was started with. ``lens`` is what the lens on its loop has seen; None where it was never
     on. On another machine ``clock_offset_s`` is what its times were corrected by, which may be off by
     ``clock_error_s`` at most. ``generation`` is the number of the last change that its roles have gone over
-    to (of a target: None), and ``part`` what a child process has of the clients.
+    to (of a target: None), and ``part`` what a child process has of the clients. ``machine`` is the address
+    of the other machine that it is on, and ``cores_of`` of the one whose cores it has, which is not always
+    the same (namespaces, containers); each is empty for this one.
     """
 
     name: Current[str]
@@ -554,6 +557,8 @@ class ProcessUse:
     lens: Nested[LensView | None] = None
     generation: Current[int | None] = None
     part: Nested[PartUse | None] = None
+    machine: Current[str] = ""
+    cores_of: Current[str] = ""
 
     @property
     def key(self) -> ProcessKey:

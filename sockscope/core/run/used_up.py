@@ -14,20 +14,19 @@ from sockscope.core.run.evidence import (
     HEARTBEAT,
     MACHINE_FULL_RATIO,
     MACHINE_TIME,
-    OTHERS_RATIO,
     RECORDER,
     RUN_QUEUE,
     WANTED,
     Finding,
     Seen,
-    machine_told,
     share,
     shares,
 )
-from sockscope.core.run.figures import ProcessFigures, machine_ratio
+from sockscope.core.run.figures import ProcessFigures
 from sockscope.core.run.holders import computing, seen_by_lens
 from sockscope.core.run.kinds import Kind
 from sockscope.core.run.longest import buffers
+from sockscope.core.run.machines import OTHERS_RATIO, MachineFigures
 from sockscope.core.run.snapshot import Snapshot
 
 CPU_FULL_RATIO = 0.93
@@ -67,8 +66,8 @@ def cpu(seen: Seen) -> Finding | None:
     parts += computing(seen, full)
     if (small := buffers(seen)) is not None:
         parts.append(small.sentence)
-    if seen.machine_is_full or any((p.core_wait_ratio or 0.0) >= CORE_WAIT_RATIO for p in full):
-        parts += machine_told(seen)
+    for machine in seen.short_of_cores(full):
+        parts += machine.told()
     kind = _who_has_the_cores(seen, full) or _whose(full)
     return Finding(kind, "; ".join(parts), tuple(process.name for process in full))
 
@@ -84,16 +83,24 @@ def _who_has_the_cores(seen: Seen, full: list[ProcessFigures]) -> Kind | None:
     """Return who has the cores for which processes wait more than they have one; None where they do not."""
     ran = sum(process.cpu_ratio or 0.0 for process in full)
     waited = sum(process.core_wait_ratio or 0.0 for process in full)
-    foreign, taken = seen.foreign_ratio, machine_ratio(seen.window)
+    # The machine on which they wait most; where they have several, the others are no remedy.
+    where = seen.machine_of(max(full, key=lambda process: process.core_wait_ratio or 0.0))
+    foreign, taken = where.foreign, where.taken_ratio
     if foreign is None or taken is None or not waited:
         return None
     if not seen.at_least("waiting for a core, against running", waited, "ratio", ran, RUN_QUEUE):
         return None
-    others = "cores that other programs take, against those waited for"
-    if seen.at_least(others, foreign, "count", waited, MACHINE_TIME):
+    others = f"cores that other programs take{where.at}, against those waited for"
+    waited_there = sum(process.core_wait_ratio or 0.0 for process in full if process.cores_of == where.name)
+    if seen.at_least(others, foreign, "count", waited_there, MACHINE_TIME):
         return Kind.OTHER_PROGRAMS
-    ours = seen.at_least("cores of the machine taken", taken, "ratio", MACHINE_FULL_RATIO, MACHINE_TIME)
-    return Kind.MACHINE_CPU if ours else None
+    return Kind.MACHINE_CPU if _is_taken(seen, where, taken) else None
+
+
+def _is_taken(seen: Seen, machine: MachineFigures, ratio: float) -> bool:
+    """Tell whether every core of a machine works; ``ratio`` of them do."""
+    name = f"cores of {machine.called} taken"
+    return seen.at_least(name, ratio, "ratio", MACHINE_FULL_RATIO, MACHINE_TIME)
 
 
 def _whose(full: list[ProcessFigures]) -> Kind:
@@ -171,24 +178,33 @@ def _server_wants(seen: Seen) -> float:
 
 
 def machine(seen: Seen) -> Finding | None:
-    """All cores are taken: by us, or by others while ours wait for one."""
-    taken, cores = machine_ratio(seen.window), seen.window.resources.machine_cores
-    if taken is None or not seen.at_least(
-        "cores of the machine taken", taken, "ratio", MACHINE_FULL_RATIO, MACHINE_TIME
-    ):
+    """All cores of a machine are taken: by us, or by others while ours wait for one."""
+    return next(filter(None, (_all_cores(seen, one) for one in seen.machines)), None)
+
+
+def _all_cores(seen: Seen, there: MachineFigures) -> Finding | None:
+    taken, foreign, ours = there.taken_ratio, there.foreign, there.ours
+    if taken is None or foreign is None or not _is_taken(seen, there, taken):
         return None
-    ours = sum(process.cpu_ratio or 0.0 for process in seen.processes)
-    if ours < HALF * cores:
-        felt = [p for p in seen.serving if _feels_others(seen, p) and seen.is_felt(p)]
+    serving = [process for process in seen.serving if process.cores_of == there.name]
+    if ours < HALF * there.cores:
+        felt = [p for p in serving if _feels_others(seen, p) and seen.is_felt(p)]
         if not felt or not seen.mostly_queues():
             return None
-    elif not any(_has_to_wait(seen, p) for p in seen.serving):
+    elif not any(_has_to_wait(seen, p) for p in serving):
         return None  # others have what is left
-    seen.note("cores taken by this run", ours, "count", CPU_TIME)
-    seen.note("cores taken by other programs", seen.foreign_ratio, "count", MACHINE_TIME)
-    told = "; ".join(machine_told(seen))
-    kind = Kind.OTHER_PROGRAMS if (seen.foreign_ratio or 0.0) > ours else Kind.MACHINE_CPU
-    return Finding(kind, f"{told}: {shares(seen.processes)}", ("machine",))
+    seen.note(f"cores taken by this run{there.at}", ours, "count", CPU_TIME)
+    _note_others(seen, there)
+    kind = Kind.OTHER_PROGRAMS if foreign > ours else Kind.MACHINE_CPU
+    return Finding(kind, f"{'; '.join(there.told())}: {shares(there.processes)}", (_who(there),))
+
+
+def _note_others(seen: Seen, there: MachineFigures) -> None:
+    seen.note(f"cores taken by other programs{there.at}", there.foreign, "count", MACHINE_TIME)
+
+
+def _who(machine: MachineFigures) -> str:
+    return f"machine {machine.name}" if machine.name else "machine"
 
 
 def _feels_others(seen: Seen, process: ProcessFigures) -> bool:
@@ -223,10 +239,11 @@ def _late(seen: Seen, least: float) -> Finding | None:
         return None
     worst = max(late, key=lambda process: process.late_ratio or 0.0)
     if (worst.core_wait_ratio or 0.0) >= HALF * (worst.late_ratio or 0.0):
-        told = "; ".join([share(worst), *machine_told(seen)])
-        seen.note("cores taken by other programs", seen.foreign_ratio, "count", MACHINE_TIME)
-        others = (seen.foreign_ratio or 0.0) >= OTHERS_RATIO
-        return Finding(Kind.OTHER_PROGRAMS if others else Kind.MACHINE_CPU, told, ("machine",))
+        where = seen.machine_of(worst)
+        told = "; ".join([share(worst), *where.told()])
+        _note_others(seen, where)
+        others = (where.foreign or 0.0) >= OTHERS_RATIO
+        return Finding(Kind.OTHER_PROGRAMS if others else Kind.MACHINE_CPU, told, (_who(where),))
     seen.note(f"{worst.name}: longest lag", worst.lag_max_s, "s", HEARTBEAT)
     by_lens = seen_by_lens(seen, worst)
     holder = f", {by_lens}" if by_lens else f": {_holder(seen, worst)}"

@@ -44,7 +44,7 @@ class Machines:
         """Return ``here``, readings of this process, with what the kernels of the other machines count.
 
         Of TIME_WAIT and ephemeral ports it has those of the machine with the most sockets in TIME_WAIT: they
-        are limits of each. What of the cores is taken is nothing that adds up, and is left out.
+        are limits of each. What of the cores is taken does not add up, and stays that of this machine.
         """
         readings = list(readings)
         for machine in dict.fromkeys(machine for machine, _, _ in readings):
@@ -56,8 +56,6 @@ class Machines:
             here,
             kernel_udp=counts.udp,
             kernel_tcp=counts.tcp,
-            machine_busy_s=None,
-            machine_steal_s=None,
             time_wait=None if fullest is None else fullest.time_wait,
             ephemeral_ports=None if fullest is None else fullest.ephemeral_ports,
         )

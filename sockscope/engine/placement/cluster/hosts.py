@@ -7,6 +7,7 @@ from functools import partial
 
 from sockscope.core.config.cluster import host_of, is_here
 from sockscope.core.config.experiment import Experiment
+from sockscope.engine.host_limits import kernel_name
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess
 from sockscope.engine.placement.hosts.child import ChildHost
@@ -35,7 +36,21 @@ class WorkerHosts:
             return ChildHost(experiment, roles, index, on_trouble, on_death, carrier)
         host = host_of(worker)
         placed = replace(experiment, host=host)
-        return ChildHost(placed, roles, index, on_trouble, on_death, carrier, at=host)
+        cores_of = whose_cores(self.cluster, worker)
+        return ChildHost(placed, roles, index, on_trouble, on_death, carrier, at=host, cores_of=cores_of)
+
+
+def whose_cores(cluster: Cluster, worker: str) -> str:
+    """Return the machine whose cores a worker has: the address of the first worker there, empty for this one.
+
+    Namespaces and containers of one machine have several addresses, and its cores in common.
+    """
+    limits = cluster.limits.get(worker)
+    kernel = limits.kernel if limits is not None else ""
+    if is_here(worker) or (kernel and kernel == kernel_name()):
+        return ""
+    there = [one for one, found in cluster.limits.items() if kernel and found.kernel == kernel]
+    return host_of((*there, worker)[0])
 
 
 def hosts_on(cluster: Cluster, *, generates: bool) -> WorkerHosts:

@@ -7,10 +7,10 @@ import os
 import platform
 from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from time import perf_counter
 
 from sockscope import __version__
+from sockscope.engine.host_limits import kernel_name
 
 
 def versions() -> str:
@@ -27,9 +27,9 @@ def clock_name() -> str:
 
     Linux counts from the boot of the machine, in each namespace of times (time_namespaces(7)) from its own.
     """
-    with contextlib.suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/time')}"
+    if kernel := kernel_name():
+        with contextlib.suppress(OSError):
+            return f"{kernel} {os.readlink('/proc/self/ns/time')}"
     return ""
 
 

@@ -52,7 +52,8 @@ END_S = 2.0
 class ChildHost:
     """Hosts roles in a process of its own: a child of this one, unless another ``carrier`` is given.
 
-    ``at`` is the other machine that it is on, if it is on one.
+    ``at`` is the address of the other machine that it is on, if it is on one, and ``cores_of`` of the one
+    whose cores it has.
     """
 
     def __init__(
@@ -64,9 +65,11 @@ class ChildHost:
         on_death: DeathHandler,
         carrier: CarrierFactory = ChildProcess,
         at: str = "",
+        cores_of: str = "",
     ) -> None:
         self._roles = roles
         self.machine = at
+        self._cores_of = cores_of
         self.name = title_of(roles, index) + (f" at {at}" if at else "")
         self._experiment = experiment
         self._on_trouble = on_trouble
@@ -365,4 +368,6 @@ class ChildHost:
             clock_error_s=self.clock_error_s,
             lens=self._report.lens,
             generation=self._report.generation,
+            machine=self.machine,
+            cores_of=self._cores_of,
         )

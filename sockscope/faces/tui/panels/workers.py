@@ -15,13 +15,14 @@ LEAVING = "leaving"
 """State of a process whose roles have gone elsewhere: it is no row, for the next moment it is gone."""
 _COLUMNS: tuple[tuple[str, int, Callable[[ProcessFigures], str]], ...] = (
     ("CPU", 6, lambda one: units.format_ratio(one.cpu_ratio)),
+    ("cores", 8, lambda one: units.format_cores(one.machine_cores_taken, one.machine_cores)),
     ("lag p99", 9, lambda one: units.format_duration(one.lag_p99_s)),
     ("req/s", 7, lambda one: units.format_count(one.requests_per_s)),
     ("p99", 9, lambda one: units.format_duration(one.p99_s)),
     ("clock ±", 9, lambda one: units.format_duration(one.clock_error_s) if one.clock_error_s else ""),
     ("change", 7, lambda one: units.format_count(one.generation)),
 )
-_GO_FIRST = ("clock ±", "lag p99", "CPU")
+_GO_FIRST = ("clock ±", "lag p99", "cores", "CPU")
 """Columns for which there is no room where it is narrow, the first of these first."""
 _LEAST_NAME = 9
 
