@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sockscope.core.run.figures import process_figures
 from sockscope.engine.engine import Engine
 from sockscope.engine.tls.throw_away import make_certificate
 from tests.cluster.namespaces import NET, NUMBERS, cluster, ip, joined, link, udp_sent, why_not
@@ -67,6 +68,10 @@ async def test_three_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             kernel = engine.snapshot().resources.kernel_udp
             assert kernel is not None
             assert kernel.out_datagrams == kernel.in_datagrams == 2 * total.requests == sum(sent)
+            cores = {(one.cores_of, one.machine_cores_taken) for one in process_figures(engine.snapshot())}
+            ((whose, taken),) = cores
+            assert whose == "", "one kernel runs them all, on the cores of this machine"
+            assert (taken or 0.0) > 0
             engine.resume()
             await tune(engine, permits=2, transport="tcp", tls=True)
             await until(lambda: (now := swarm_of(engine).limiter).permits == 2 and now.waiting > 0)
