@@ -110,6 +110,8 @@ def allowed(spec: FieldSpec) -> str:
         return ", ".join(spec.choices)
     if math.isinf(spec.high) or spec.kind not in (Kind.COUNT, Kind.BYTES, Kind.DURATION):
         return ""
+    if math.isfinite(spec.each):
+        return f"{spec.format(spec.low)} to {spec.format(spec.each)} a process"
     return f"{spec.format(spec.low)} to {spec.format(spec.high)}"
 
 

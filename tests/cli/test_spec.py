@@ -392,7 +392,7 @@ def test_every_fault_is_told_in_one_go(tmp_path: Path) -> None:
         (b"clients" + b".a" * 200_000 + b" = 1", "is not TOML: it is nested too deeply"),
         (b"clients.a.a = 1", "clients in {file} = {...} is not a whole number"),
         (b"clients = " + b"1" * 5_000, "is not TOML: a number has too many digits"),
-        (b"clients = 0x" + b"f" * 5_000, "= a number of 20,000 bits must be at most 10,000"),
+        (b"clients = 0x" + b"f" * 5_000, "= a number of 20,000 bits must be at most 1,000,000"),
         (b'target = "127.0.0.1:' + b"1" * 5_000 + b'"', "is not an address with a port"),
         (b"#" * (4 << 20) + b"\n", "is larger than 4,194,304 B, the most that is read"),
     ],

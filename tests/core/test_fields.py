@@ -130,7 +130,7 @@ def test_steps_are_one_two_five() -> None:
     assert clients.step(64, +1) == 100
     assert clients.step(64, -1) == 50
     assert clients.step(5, +1, coarse=True) == 50
-    assert clients.step(10_000, +1) == 10_000
+    assert clients.step(10_000, +1, most=10_000) == 10_000
     think = FIELDS["think_time"].spec
     assert [think.step(0.0, +1), think.step(0.001, -1), think.step(0.005, +1)] == [0.001, 0, 0.01]
 
@@ -183,7 +183,8 @@ def test_a_value_of_another_kind_is_refused(key: str, raw: object) -> None:
 
 @each(
     ("key", "value", "why"),
-    [("clients", 0, "at least 1"), ("clients", 10_001, "at most 10,000"), ("think_time", math.nan, "finite"),
+    [("clients", 0, "at least 1"), ("clients", 1_000_001, "at most 1,000,000"),
+     ("think_time", math.nan, "finite"),
      ("think_time", math.inf, "finite"), ("size", 1 << 25, "at most 16 MiB"),
      ("timeout", 0.0, "at least 1 ms"),
      ("transport", "sctp", "one of tcp, udp"), ("lifetime", -1, "at least 0"),

@@ -21,6 +21,7 @@ from sockscope.core.addresses import (
     why_not_one_machine,
 )
 from sockscope.core.config.arguments import read_arguments
+from sockscope.core.config.bounds import MAX_CONNECTIONS, room_faults
 from sockscope.core.config.cluster import local_workers, parse_cluster
 from sockscope.core.config.faults import (
     cluster_faults,
@@ -148,8 +149,9 @@ class Experiment:
     backlog: int = declared(4_096, "backlog", "backlog", Kind.COUNT,
         "connections the kernel may queue until they are accepted", low=1, high=65_535,
         role=SERVER, transport="tcp", of_tap=True, subject=Subject.SETUP)  # fmt: skip
-    max_connections: int = declared(20_000, "max_connections", "max connections", Kind.COUNT,
-        "connections the server holds at once; any more are closed on arrival", low=1, high=1_000_000,
+    max_connections: int = declared(MAX_CONNECTIONS, "max_connections", "max connections", Kind.COUNT,
+        "connections a process of the server holds at once; any more are closed on arrival",
+        low=1, high=1_000_000,
         role=SERVER, of_tap=True, subject=Subject.SETUP)  # fmt: skip
     idle_timeout_s: float = declared(0.0, "idle_timeout", "idle timeout", Kind.DURATION,
         "the server closes a connection that has been silent for this long and awaits no answer; 0 = never",
@@ -285,6 +287,8 @@ class Experiment:
             yield from own_server_faults(self)
         yield from tls_faults(self)
         yield from cluster_faults(self)
+        if not faulty:
+            yield from room_faults(self)
         if "fault" not in faulty:
             yield from placed_faults(self)
         if self.duration_s and self.stall_at_s >= self.duration_s and self.role != "swarm":

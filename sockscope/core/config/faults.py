@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from sockscope.core.config.bounds import bound_faults
 from sockscope.core.config.cluster import CLUSTER, INSECURE, is_encrypted, is_here, local_workers
 from sockscope.core.config.fields import spec_of
 from sockscope.core.config.models import CLIENT_MODELS, SERVER_MODELS, SERVERS_OF, server_model
@@ -66,6 +67,7 @@ def tuning_faults(tuning: Tuning) -> Iterator[FieldFault]:
     if out_of_range:
         yield from out_of_range
         return
+    yield from bound_faults(tuning)
     yield from _model_faults(tuning)
     yield from _pipeline_faults(tuning)
     yield from _pool_faults(tuning)

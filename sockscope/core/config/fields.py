@@ -94,7 +94,8 @@ class Flag:
 class FieldSpec:
     """Every fact of one field.
 
-    How its values are read and written: ``low`` and ``high`` bound a number (inclusive). ``smallest_step`` is
+    How its values are read and written: ``low`` and ``high`` bound a number (inclusive); ``each`` bounds what
+    one process of the role has of it (:mod:`sockscope.core.config.bounds`). ``smallest_step`` is
     the first value above zero that an arrow key reaches. ``zero_word`` is what 0 means on the screen ("off").
     ``words`` are other ways to write a value (``request`` for a lifetime of 1), in the range or not.
 
@@ -121,6 +122,7 @@ class FieldSpec:
     doc: str
     low: float = 0
     high: float = math.inf
+    each: float = math.inf
     choices: tuple[str, ...] = ()
     zero_word: str = ""
     words: tuple[tuple[str, Value], ...] = ()
@@ -290,10 +292,11 @@ class FieldSpec:
             return units.exact_duration(float(value))
         return value
 
-    def step(self, value: Value, direction: int, *, coarse: bool = False) -> Value:
+    def step(self, value: Value, direction: int, *, coarse: bool = False, most: float = math.inf) -> Value:
         """Return the neighbour of ``value`` on the 1-2-5 scale (``direction`` +1 or -1).
 
-        ``coarse`` goes a decade at once. Choices and flags go round. The result is inside the range.
+        ``coarse`` goes a decade at once. Choices and flags go round. The result is inside the range,
+        and not beyond ``most``.
         """
         if self.kind is Kind.CHOICE:
             return self.choices[(self.choices.index(str(value)) + direction) % len(self.choices)]
@@ -304,7 +307,7 @@ class FieldSpec:
         stepped = float(value)
         for _ in range(3 if coarse else 1):
             stepped = units.next_step(stepped, direction, self.smallest_step)
-        bounded = min(max(stepped, self.low), self.high)
+        bounded = min(max(stepped, self.low), self.high, most)
         return bounded if self.kind is Kind.DURATION else round(bounded)
 
 

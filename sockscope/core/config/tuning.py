@@ -29,8 +29,12 @@ from sockscope.core.wire.patterns import parse_pattern
 from sockscope.errors import ConfigError, FieldFault
 
 MAX_CLIENTS = 10_000
+"""In one process."""
+MAX_CLIENTS_IN_ALL = 1_000_000
 MAX_SECONDS = 3_600.0
 MAX_RATE = 1_000_000
+"""Per second, in one process."""
+MAX_RATE_IN_ALL = 10_000_000
 MAX_DEPTH = 1_024
 MAX_PROCESSES = 64
 
@@ -56,13 +60,13 @@ class Tuning:
         "how TCP messages are told apart", choices=("length", "newline", "fixed", "none"),
         transport="tcp", subject=Subject.WORKLOAD, new_sockets=True, knob=Knob(140))  # fmt: skip
     clients: int = declared(100, "clients", "clients", Kind.COUNT,
-        "clients that run at once", low=1, high=MAX_CLIENTS,
+        "clients that run at once", low=1, high=MAX_CLIENTS_IN_ALL, each=MAX_CLIENTS,
         role=SWARM, subject=Subject.WORKLOAD, divided=True, knob=Knob(60, "[ ]", compact=True),
         flag=Flag("-c"))  # fmt: skip
     rate: int = declared(0, "rate", "rate", Kind.COUNT,
         "requests that are due per second, whatever the answers do (open loop); 0 = each client asks when it "
         "has its answer (closed loop)",
-        high=MAX_RATE, zero_word="closed",
+        high=MAX_RATE_IN_ALL, each=MAX_RATE, zero_word="closed",
         role=SWARM, subject=Subject.WORKLOAD, knob=Knob(62))  # fmt: skip
     arrivals: str = declared("uniform", "arrivals", "arrivals", Kind.CHOICE,
         "when the requests of an open loop are due: uniform (one interval apart) or poisson (at random)",
@@ -74,7 +78,8 @@ class Tuning:
         role=SWARM, subject=Subject.WORKLOAD, knob=Knob(66),
         flag=Flag(off="--no-catchup"))  # fmt: skip
     permits: int = declared(50, "permits", "permits", Kind.COUNT,
-        "requests that may be in flight at once; 0 = no limit", high=MAX_CLIENTS, zero_word="off",
+        "requests that may be in flight at once; 0 = no limit",
+        high=MAX_CLIENTS_IN_ALL, each=MAX_CLIENTS, zero_word="off",
         role=SWARM, subject=Subject.SETUP, divided=True, knob=Knob(70, "{ }", compact=True))  # fmt: skip
     request_bytes: int = declared(64, "size", "request", Kind.BYTES,
         "bytes of one request, its framing not counted", low=1, high=MAX_FRAME_BYTES,
@@ -125,7 +130,7 @@ class Tuning:
         role=SERVER, of_model=True, subject=Subject.WORKLOAD, knob=Knob(100))  # fmt: skip
     server_permits: int = declared(0, "server_permits", "admission", Kind.COUNT,
         "requests that an asynchronous server serves at once; 0 = no limit",
-        high=MAX_CLIENTS, zero_word="off",
+        high=MAX_CLIENTS_IN_ALL, each=MAX_CLIENTS, zero_word="off",
         role=SERVER, of_model=True, of_loop=True, subject=Subject.SETUP, divided=True,
         knob=Knob(200))  # fmt: skip
     read_bytes: int = declared(0, "read_bytes", "read size", Kind.BYTES,
@@ -142,7 +147,7 @@ class Tuning:
         role=SWARM, subject=Subject.SETUP, knob=Knob(180))  # fmt: skip
     pool: int = declared(0, "pool", "pool", Kind.COUNT,
         "connections that the clients share; 0 = each client has its own",
-        high=MAX_CLIENTS, zero_word="off",
+        high=MAX_CLIENTS_IN_ALL, each=MAX_CLIENTS, zero_word="off",
         role=SWARM, transport="tcp", subject=Subject.SETUP, divided=True, knob=Knob(190))  # fmt: skip
     place: str = declared("loop", "place", "place", Kind.CHOICE,
         "where the roles run: both on this loop, both in one child process, the server in a child, "

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sockscope.core.config.applicability import idle_fields
+from sockscope.core.config.bounds import most_of
 from sockscope.core.config.experiment import FIELDS, Experiment
 from sockscope.core.config.fields import Value
 from sockscope.core.config.tuning import Tuning
@@ -195,7 +196,7 @@ def _turn(advice: Advice, tuning: Tuning) -> Turn:
         large = isinstance(advice.to, int) and advice.to > 1 and before >= advice.to
         after = before if large else advice.to
     elif before or not spec.zero_word or advice.way == DOWN:  # a limit that is off cannot be raised
-        after = spec.step(before, advice.way)
+        after = spec.step(before, advice.way, most=most_of(spec, tuning))
     if advice.way == DOWN and not after and spec.zero_word:
         after = before
     return Turn(advice.field, before, after, advice.why)

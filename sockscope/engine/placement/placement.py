@@ -30,7 +30,7 @@ from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.engine.addresses import aim
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.joining import joined
-from sockscope.engine.placement.cluster.preflight import check_workers
+from sockscope.engine.placement.cluster.preflight import check_bounds, check_workers
 from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
 from sockscope.engine.placement.layout import HERE, Place, place_of
@@ -210,12 +210,16 @@ class Placement:
     async def _join(self, tuning: Tuning) -> None:
         """Reach the cluster if roles are to run on it and that is still to be done; raises EngineError.
 
-        Raises ResourceLimitError where one of its machines does not allow what is asked of it.
+        Raises ResourceLimitError where one of its machines does not allow what is asked of it, and
+        ConfigError where it is more than the workers take.
         """
         if tuning.layout == CLUSTER:
+            come = self._cluster is None
             if self._cluster is None:
                 self._cluster = await joined(self._experiment)
                 self._cluster.on_join.add(self._on_join)
+            if come or tuning != self._tuning:  # those that are left have more than they would be given
+                check_bounds(tuning, self._cluster)
             check_workers(self._experiment, tuning, self._cluster)
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sockscope.core.config.bounds import most_of
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.config.fields import Value
 from sockscope.core.config.models import SERVERS_OF
@@ -88,8 +89,9 @@ class Tuner:
 
     def step(self, key: str, direction: int) -> None:
         """Turn one field a step up (1) or down (-1); a choice goes round."""
-        entry = FIELDS[key]
-        self.set({key: entry.spec.step(getattr(self.requested, entry.attribute), direction)})
+        entry, requested = FIELDS[key], self.requested
+        most = most_of(entry.spec, requested)
+        self.set({key: entry.spec.step(getattr(requested, entry.attribute), direction, most=most)})
 
     def toggle_transport(self) -> None:
         """TCP to UDP and back; a server model or a fault that is not for the other one is left behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sockscope.core.config.bounds import bound_faults
 from sockscope.core.config.cluster import is_here
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
@@ -10,7 +11,7 @@ from sockscope.engine.limits import RESERVED_DESCRIPTORS
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.hosts import hosts_on
 from sockscope.engine.roles import RoleKind, kinds_in
-from sockscope.errors import EngineError, ResourceLimitError
+from sockscope.errors import ConfigError, EngineError, ResourceLimitError
 
 
 def check_workers(experiment: Experiment, tuning: Tuning, cluster: Cluster) -> None:
@@ -29,6 +30,13 @@ def check_workers(experiment: Experiment, tuning: Tuning, cluster: Cluster) -> N
                     kind, tuning, worker, len(workers), cluster.limits[worker].most_descriptors
                 )
                 _check_ports(kind, tuning, worker, len(workers), cluster.limits[worker].ephemeral_ports)
+
+
+def check_bounds(tuning: Tuning, cluster: Cluster) -> None:
+    """Raise ConfigError when more is asked of the clients than their workers take."""
+    workers = len(hosts_on(cluster, generates=True).workers)
+    if faults := list(bound_faults(tuning, workers)):
+        raise ConfigError(faults)
 
 
 def sockets_on_worker(kind: RoleKind, tuning: Tuning, workers: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -109,6 +110,7 @@ class KnobList(Widget, can_focus=True):
         self._flashing: frozenset[str] = frozenset()
         self._idle: Mapping[str, str] = {}
         self._choices: dict[str, tuple[str, ...]] = {}
+        self._most: Mapping[str, float] = {}
         self._lacking: frozenset[str] = frozenset()
         self._places_now = KnobLayout.of(0, 0)
 
@@ -129,12 +131,13 @@ class KnobList(Widget, can_focus=True):
         flashing: frozenset[str],
         idle: Mapping[str, str],
         choices: dict[str, tuple[str, ...]],
+        most: Mapping[str, float] | None = None,
     ) -> None:
         """Show these values.
 
         ``notes`` replace key hints, ``facts`` tell what the kernel made of a value, ``flashing`` knobs
         changed just now, ``idle`` ones mean nothing at the moment, for the reason given. ``choices`` are
-        what a knob goes through where that is less than its field allows.
+        what a knob goes through where that is less than its field allows, ``most`` how far it goes there.
         """
         changed = {
             key
@@ -146,7 +149,7 @@ class KnobList(Widget, can_focus=True):
         }
         told = facts != self._facts
         self._values, self._notes, self._facts, self._flashing = values, notes, facts, flashing
-        self._idle, self._choices = idle, choices
+        self._idle, self._choices, self._most = idle, choices, most or {}
         self._refresh_rows(changed, told)
 
     def _refresh_rows(self, changed: set[str], told: bool) -> None:
@@ -221,7 +224,7 @@ class KnobList(Widget, can_focus=True):
         spec = _spec(key)
         if key in self._choices:
             spec = replace(spec, choices=self._choices[key])
-        stepped = spec.step(value, direction, coarse=coarse)
+        stepped = spec.step(value, direction, coarse=coarse, most=self._most.get(key, math.inf))
         if stepped != value:
             self._on_turned(key, stepped)
         self._refresh_rows({key}, told=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from textual.app import ComposeResult
 
 from sockscope.core.config.applicability import places_offered, unknown_fields
+from sockscope.core.config.bounds import local_workers_for_clients, most_of
 from sockscope.core.config.experiment import FIELDS, FIELDS_BY_ATTRIBUTE
 from sockscope.core.config.fields import Kind, Value
 from sockscope.core.config.tuning import Tuning
@@ -19,7 +22,14 @@ from sockscope.faces.tui.screen_state import ScreenState
 
 FLASH_S = 1.0
 """How long a knob stands out after its value has changed."""
+_BOUNDED = [key for key in KNOBS if math.isfinite(FIELDS[key].spec.each)]
 _OPTIONS = {key: option for key in KNOBS if (option := FIELDS[key].spec.socket_option)}
+
+
+def _most(state: ScreenState) -> dict[str, float]:
+    """Return how far each knob goes, of those that bound what a process has."""
+    tuning, workers = state.requested, local_workers_for_clients(state.snapshot.experiment)
+    return {key: most_of(FIELDS[key].spec, tuning, workers) for key in _BOUNDED}
 
 
 def _facts(snapshot: Snapshot) -> dict[str, str]:
@@ -65,7 +75,8 @@ class KnobsPanel(Panel):
         choices = {"server": state.servers, "place": places_offered(snapshot.experiment)}
         if snapshot.experiment.role == RELAY:
             knobs.do_without(unknown_fields(RELAY))
-        knobs.show(values, notes, _facts(snapshot), self._flashing(state), state.idle, choices)
+        most = _most(state)
+        knobs.show(values, notes, _facts(snapshot), self._flashing(state), state.idle, choices, most)
         self.resubtitle(f"{knobs.hidden} more  , all" if knobs.hidden else "")
         rolling = (snapshot.swarm.rolling if snapshot.swarm else 0) + (
             snapshot.server.draining if snapshot.server else 0
