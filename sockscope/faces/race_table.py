@@ -249,7 +249,7 @@ def remarks(standing: Standing, table: Sequence[StandingRow]) -> list[str]:
     busy = [row.figures["others_cpu_ratio"].median or 0.0 for row in table]
     if busy and (most := max(busy)) >= OTHERS_RATIO:
         said.append(
-            f"Meanwhile other programs used {format_ratio(most)} of a core: more is possible on this machine."
+            f"Meanwhile other programs used {format_ratio(most)} of a core: more is possible without them."
         )
     if not is_valid(table):
         said.append(INVALID)

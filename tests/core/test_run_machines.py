@@ -88,6 +88,14 @@ def test_whoever_waits_for_the_core_that_others_have_is_told_with_its_machine() 
     assert "75 % of the 2 cores of 10.0.0.3 are taken, 120 % of a core by other programs" in found.sentence
 
 
+def test_of_many_machines_and_processes_a_sentence_tells_the_worst() -> None:
+    many = [process(f"clients {n}", f"10.0.1.{n}", 0.9 + n / 1_000, waits=0.2, busy=1.4) for n in range(9)]
+    told = limit_of(second(process("server", SERVER, 0.3, busy=0.4), *many)).sentence
+    assert told.startswith("clients 8 91 % of one core and waits for it 20 % of the time, clients 7 91 %")
+    assert "clients 2 90 % of one core and waits for it 20 % of the time, 2 more want less; main 10 %" in told
+    assert told.endswith("by other programs; 8 more machines are short of cores")
+
+
 def test_the_machine_of_the_screen_is_no_limit_of_a_run_on_others() -> None:
     apart = process("server", SERVER, 0.3, busy=0.4), process("clients", CLIENTS, 0.3, waits=0.2, busy=0.4)
     assert limit_of(second(*apart, busy_here=2.0)).kind is Kind.LATENCY

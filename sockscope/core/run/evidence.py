@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sockscope.core import units
@@ -29,6 +29,8 @@ FAILING_RATIO = 0.05
 """From this share of the requests on, those that fail are."""
 LAG_RATIO = 0.25
 """A loop that is late by this share of the latency on average is much of it."""
+MOST_TOLD = 8
+"""Processes that a sentence names: a cluster may have hundreds."""
 HALF = 0.5
 TENTH = 0.1
 """Ratios below this are told to a tenth of a per cent, and counts below its inverse to a tenth."""
@@ -317,7 +319,25 @@ def share(process: ProcessFigures) -> str:
 def shares(processes: Iterable[ProcessFigures]) -> str:
     """Return what each of several processes uses of a core; nothing of those that ended before the window."""
     told = [p for p in processes if p.alive or p.cpu_ratio is not None]
-    return ", ".join(f"{p.name} {units.format_ratio(p.cpu_ratio)}" for p in told)
+    return listed(told, lambda process: f"{process.name} {units.format_ratio(process.cpu_ratio)}")
+
+
+def listed(processes: Sequence[ProcessFigures], tell: Callable[[ProcessFigures], str]) -> str:
+    """Return what ``tell`` says of each process; of many, of those that want most of a core."""
+    if len(processes) > MOST_TOLD:
+        wanting = sorted(processes, key=lambda process: process.wanted_ratio or 0.0, reverse=True)
+        most = wanting[: MOST_TOLD - 1]
+        return ", ".join([*map(tell, most), f"{len(processes) - len(most):,} more want less"])
+    return ", ".join(map(tell, processes))
+
+
+def short_told(machines: Sequence[MachineFigures]) -> list[str]:
+    """Return how much is taken of machines that are short of cores: of that of which others take most."""
+    if not machines:
+        return []
+    worst, *rest = sorted(machines, key=lambda machine: machine.foreign or 0.0, reverse=True)
+    more = f"{units.counted(len(rest), 'more machine')} {'is' if len(rest) == 1 else 'are'} short of cores"
+    return [*worst.told(), *([more] if rest else [])]
 
 
 def is_full(machine: MachineFigures) -> bool:

@@ -17,6 +17,7 @@ from sockscope.core.run.evidence import (
     perhaps,
     share,
     shares,
+    short_told,
 )
 from sockscope.core.run.kinds import Kind
 from sockscope.core.run.snapshot import TARGET
@@ -154,7 +155,7 @@ def latency(seen: Seen) -> Finding:
     waiting = [p for p in seen.serving if (p.core_wait_ratio or 0.0) >= CORE_WAIT_RATIO]
     if full := [machine for machine in seen.short_of_cores(waiting) if is_full(machine)]:
         told = ["clients wait for their answers, and the server at times for a core"]
-        told += [text for machine in full for text in machine.told()]
+        told += short_told(full)
     told.append(_more(seen))
     return Finding(Kind.NOT_KNOWN if _is_busy(seen) else Kind.LATENCY, "; ".join(told))
 

@@ -19,8 +19,10 @@ from sockscope.core.run.evidence import (
     WANTED,
     Finding,
     Seen,
+    listed,
     share,
     shares,
+    short_told,
 )
 from sockscope.core.run.figures import ProcessFigures
 from sockscope.core.run.holders import computing, seen_by_lens
@@ -55,7 +57,7 @@ def cpu(seen: Seen) -> Finding | None:
     # Who wants clearly less than the busiest waits for that one.
     busiest = max(process.wanted_ratio or 0.0 for process in full)
     full = [process for process in full if (process.wanted_ratio or 0.0) >= NEAR_BUSIEST_RATIO * busiest]
-    text = ", ".join(share(process) for process in full)
+    text = listed(full, share)
     if seen.one_process:
         text += f"; {_who_shares(seen.window)}"
     parts = [text]
@@ -66,8 +68,7 @@ def cpu(seen: Seen) -> Finding | None:
     parts += computing(seen, full)
     if (small := buffers(seen)) is not None:
         parts.append(small.sentence)
-    for machine in seen.short_of_cores(full):
-        parts += machine.told()
+    parts += short_told(seen.short_of_cores(full))
     kind = _who_has_the_cores(seen, full) or _whose(full)
     return Finding(kind, "; ".join(parts), tuple(process.name for process in full))
 

@@ -16,10 +16,10 @@ LEAVING = "leaving"
 _COLUMNS: tuple[tuple[str, int, Callable[[ProcessFigures], str]], ...] = (
     ("CPU", 6, lambda one: units.format_ratio(one.cpu_ratio)),
     ("cores", 8, lambda one: units.format_cores(one.machine_cores_taken, one.machine_cores)),
-    ("lag p99", 9, lambda one: units.format_duration(one.lag_p99_s)),
+    ("lag p99", 8, lambda one: units.format_duration(one.lag_p99_s)),
     ("req/s", 7, lambda one: units.format_count(one.requests_per_s)),
     ("p99", 9, lambda one: units.format_duration(one.p99_s)),
-    ("clock ±", 9, lambda one: units.format_duration(one.clock_error_s) if one.clock_error_s else ""),
+    ("clock ±", 8, lambda one: units.format_duration(one.clock_error_s) if one.clock_error_s else ""),
     ("change", 7, lambda one: units.format_count(one.generation)),
 )
 _GO_FIRST = ("clock ±", "lag p99", "cores", "CPU")
