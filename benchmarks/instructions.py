@@ -30,6 +30,11 @@ SITUATIONS: dict[str, dict[str, Any]] = {
     "tcp": {"knobs": {"clients": 100}, "answers_per_s": 70_000},
     "permits": {"knobs": {"clients": 100, "permits": 50}, "answers_per_s": 25_000},
     "pool": {"knobs": {"clients": 100, "pool": 20}, "answers_per_s": 22_000},
+    "open": {
+        "knobs": {"clients": 50, "rate": 20_000},
+        "answers_per_s": 20_000,
+        "windows": ("answers",) * 3,
+    },
     "udp": {"knobs": {"clients": 100, "transport": "udp"}, "answers_per_s": 45_000},
     "relayed": {
         "knobs": {"clients": 100},

@@ -42,11 +42,7 @@ class Uniform(Schedule):
         self._interval_s = turn.of / rate
         self._phase = turn.index / turn.of
         self._number = self._after(now_s)
-
-    @property
-    def next_s(self) -> float:  # type: ignore[override]
-        """The first moment that is left."""
-        return (self._number + self._phase) * self._interval_s
+        self.next_s = (self._number + self._phase) * self._interval_s
 
     def take(self, now_s: float, most: int) -> list[float]:
         """Return the moments up to ``now_s`` that are left, the earliest first, and at most so many."""
@@ -54,6 +50,7 @@ class Uniform(Schedule):
             return []
         interval_s, phase, first = self._interval_s, self._phase, self._number
         self._number = first + min(max(self._after(now_s) - first, 1), most)
+        self.next_s = (self._number + phase) * interval_s
         return [(number + phase) * interval_s for number in range(first, self._number)]
 
     def _after(self, now_s: float) -> int:

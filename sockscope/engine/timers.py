@@ -90,6 +90,8 @@ class Alarm:
         self._libc = ctypes.CDLL(None) if sys.platform == "linux" else None
         # The descriptor of the kernel's timer; -1: there is none so far, or this system has none.
         self._fd = -1
+        # Whether it was set since it rang.
+        self._is_set = False
 
     def set(self, delay_s: float) -> None:
         """Ring when ``delay_s`` seconds have passed, and not when it was to ring before."""
@@ -130,9 +132,15 @@ class Alarm:
     def _settime(self, delay_ns: int) -> None:
         # This takes back what has expired, so nobody needs to read it.
         assert self._libc is not None
+        self._is_set = True
         self._spec.value_s, self._spec.value_ns = divmod(delay_ns, 1_000_000_000)
         self._libc.timerfd_settime(self._fd, 0, ctypes.byref(self._spec), None)
 
     def _expired(self) -> None:
-        self._settime(0)
-        self._ring()
+        # As a rule it is set again by whom it rings: one call of the kernel instead of two.
+        self._is_set = False
+        try:
+            self._ring()
+        finally:
+            if not self._is_set and self._fd >= 0:
+                self._settime(0)

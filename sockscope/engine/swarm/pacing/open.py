@@ -40,17 +40,19 @@ LAPSE_S = 0.002
 the schedule if that is longer: timers lie on a grid of a millisecond, which is no stall."""
 TICK_S = 0.000_2
 """Shortest time until the timer wakes the loop up again: what is due by then goes together."""
+LATE_S = 0.000_5
+"""From so much on a request does not wait for the timer: the next connection that is offered takes it."""
 
 
 class OpenLoop(Paced):
     """The pacer of one connection in an open loop."""
 
-    __slots__ = ("_permits",)
+    __slots__ = ("permits",)
 
     def __init__(self, client: Client, swarm: SwarmContext) -> None:
         super().__init__(client, swarm)
-        # One for each request under way.
-        self._permits = 0
+        self.permits = 0
+        """Those that it holds: one for each request under way."""
 
     # From the client.
 
@@ -73,7 +75,11 @@ class OpenLoop(Paced):
 
     def answered(self) -> None:
         """Give the permits back, and be there for the next request."""
-        self._settle()
+        if self.permits == 1:  # as a rule
+            self.permits = 0
+            self._swarm.limiter.release()
+        else:
+            self._settle()
         if not self.has_place:
             self._is_served()
         if self._client.link.record is not None and self._client.state is IN_FLIGHT:
@@ -112,15 +118,11 @@ class OpenLoop(Paced):
     # From the arrivals.
 
     @property
-    def is_asking(self) -> bool:
-        """Whether the next request goes out behind others."""
-        return self._client.state is IN_FLIGHT
-
-    @property
     def has_room(self) -> bool:
         """Whether a request can go out on the connection now."""
         client = self._client
-        if client.must_leave:
+        # Written out what `must_leave` returns: this is asked for every request.
+        if client.retiring or client._socket_generation != self._swarm.socket_generation:
             return False
         if client.state is FREE:
             return True
@@ -141,28 +143,32 @@ class OpenLoop(Paced):
                 # The second one is another: an answer that comes twice is soon noticed.
                 link.outdate()
         client.state = IN_FLIGHT
-        if link.most_under_way == 1:
+        most = link.most_under_way
+        if most == 1:
             link.send(waited_s, now_s)
         else:
             link.send_behind(waited_s, now_s)
-        if link.under_way <= self._permits:
+        if link.under_way <= self.permits:
             # A blocking client has heard that its connection is over, and given the request back.
             self._swarm.may_send()
             return False
-        self._hold(self._permits + 1)
+        self._hold(self.permits + 1)
+        if most > 1 and self.has_room:
+            self._swarm.arrivals.offer(self)
         return True
 
     def _settle(self) -> None:
         left = self._client.link.under_way
-        done, release = self._permits - left, self._swarm.limiter.release
+        done, release = self.permits - left, self._swarm.limiter.release
         if done > 0:
             self._hold(left)
             for _ in range(done):
                 release()
 
     def _hold(self, permits: int) -> None:
-        self._swarm.arrivals.behind += max(permits - 1, 0) - max(self._permits - 1, 0)
-        self._permits = permits
+        before, self.permits = self.permits, permits
+        if before > 1 or permits > 1:
+            self._swarm.arrivals.behind += max(permits - 1, 0) - max(before - 1, 0)
 
 
 class Arrivals:
@@ -284,7 +290,7 @@ class Arrivals:
         elif (
             self._left
             and self._schedule is not None
-            and self._schedule.next_s <= self._now_s()
+            and self._schedule.next_s + LATE_S <= self._now_s()
             and not STOPS.is_continued
         ):
             # The timer is late, or its turn has not come: the loop is busy with answers.
@@ -344,19 +350,17 @@ class Arrivals:
 
     def _send_due(self) -> None:
         """Send what is due, and so much of it in a turn; queue it up if there is no room."""
-        swarm, unsent = self._swarm, self._unsent
+        unsent, catchup = self._unsent, self._swarm.tuning.catchup
         self._sending = True
         try:
             while unsent and self._left:
-                now_s = self._now_s()
-                if not swarm.tuning.catchup and unsent[0] < now_s - self._lapse_s:
-                    lapsed = takewhile((now_s - self._lapse_s).__gt__, unsent)
+                if not catchup and unsent[0] < (before_s := self._now_s() - self._lapse_s):
+                    lapsed = takewhile(before_s.__gt__, unsent)
                     self._drop([unsent.popleft() for _ in range(sum(1 for _ in lapsed))])
-                elif self._queue or not (self._finds_room() and swarm.limiter.has_room):
+                elif self._queue or (connection := self._take_free()) is None:
                     self._queue_up()
                 else:
-                    self._note_late([unsent[0]], now_s)
-                    self._send(unsent.popleft())
+                    self._send(connection, unsent.popleft(), is_queued=False)
         finally:
             self._sending = False
 
@@ -401,12 +405,22 @@ class Arrivals:
         self._left = AT_ONCE
         self._tick()
 
-    def _finds_room(self) -> bool:
-        """Whether a connection has room; one that has none any more will be offered again."""
+    def _take_free(self) -> OpenLoop | None:
+        """Return the connection that has had room for longest, with a permit for it; None: there is none.
+
+        One that has no room any more will be offered again.
+        """
         free = self._free
-        while free and not (found := next(iter(free))).has_room:
-            del free[found]
-        return bool(free)
+        while free:
+            connection, _ = free.popitem(last=False)
+            if not connection.has_room:
+                continue
+            if self._swarm.limiter.try_acquire():
+                return connection
+            free[connection] = None
+            free.move_to_end(connection, last=False)
+            break
+        return None
 
     def serve(self) -> None:
         """Send what is queued, as far as there is room, and so much of it in a turn."""
@@ -417,24 +431,27 @@ class Arrivals:
         try:
             if not swarm.tuning.catchup:
                 self._drop_lapsed()
-            while self._left and queue and self._finds_room() and swarm.limiter.has_room:
-                self._send(queue.popleft())
+            while self._left and queue and (connection := self._take_free()) is not None:
+                self._send(connection, queue.popleft(), is_queued=True)
         finally:
             self._sending = False
 
-    def _send(self, due_s: float) -> None:
-        """Send a request on the first connection that has room; put it back first if that fails."""
+    def _send(self, connection: OpenLoop, due_s: float, *, is_queued: bool) -> None:
+        """Send a request on a connection that has room, and has a permit; put it back first if that fails.
+
+        One that is queued has been noted as late already, and waited for room since.
+        """
         swarm = self._swarm
-        connection, _ = self._free.popitem(last=False)
-        self._left = max(self._left - (2 if connection.is_asking else 1), 0)
-        if not self._left:
+        self._left -= 2 if connection.permits else 1
+        if self._left <= 0:
+            self._left = 0
             swarm.loop.call_soon(self._next_turn)
-        swarm.limiter.try_acquire()
-        now_s = perf_counter()
-        if connection.ask(now_s, swarm.clock.at(now_s) - due_s):
+        clock_s = perf_counter()
+        now_s = swarm.clock.at(clock_s)
+        if not is_queued:
+            self._note_late((due_s,), now_s)
+        if connection.ask(clock_s, now_s - due_s):
             self.sent += 1
-            if connection.has_room:
-                self._free[connection] = None
         else:
             swarm.limiter.return_unused(waited=False)
             self._queue.appendleft(due_s)
