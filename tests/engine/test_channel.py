@@ -144,6 +144,19 @@ async def test_messages_arrive_in_order_whatever_their_size() -> None:
     near.channel.send(Exhausted("swarm", 0))
 
 
+async def test_a_message_that_is_too_large_to_be_sent_soon_ends_the_channel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near, far = await connected()
+    assert isinstance(far, End)
+    near.channel.send_soon(Exhausted("swarm", 1))
+    await until(lambda: far.got == [Exhausted("swarm", 1)])
+    monkeypatch.setattr("sockscope.engine.placement.channel.MAX_MESSAGE_BYTES", 10)
+    near.channel.send_soon(Exhausted("swarm", 2))
+    await until(lambda: near.ended and far.ended)
+    assert "too large" in near.ended[0]
+
+
 def of_another_version(wire: bytes) -> bytes:
     return framed(b"sockscope child, protocol 99, version 9.9.9") + wire
 

@@ -7,7 +7,7 @@ from time import perf_counter
 import pytest
 
 from sockscope.engine.loops import loop_factory
-from sockscope.engine.timers import punctual, sleep_out
+from sockscope.engine.timers import Alarm, punctual, sleep_out
 from sockscope.engine.work import burn
 from tests.engine.runs import exchanges_of, running
 from tests.waiting import until
@@ -32,6 +32,35 @@ def test_a_timer_is_never_early_however_long_its_turn_has_lasted(name: str, dela
 
     with asyncio.Runner(loop_factory=loop_factory(name)) as runner:
         assert min(runner.run(lasted())) >= delay_s
+
+
+@pytest.mark.parametrize("name", ["uvloop", "asyncio"])
+def test_an_alarm_rings_once_for_each_time_it_is_set(name: str) -> None:
+    async def rung() -> list[float]:
+        rings: list[float] = []
+
+        def ring() -> None:
+            rings.append(perf_counter())
+            if len(rings) < 3:
+                alarm.set(0.001)
+
+        alarm = Alarm(asyncio.get_running_loop(), ring)
+        alarm.set(0.001)
+        await until(lambda: len(rings) == 3)
+        # One that was not set again would have the loop turn for ever.
+        for _ in range(20):
+            await asyncio.sleep(0)
+        alarm.set(0.0)
+        await until(lambda: len(rings) == 4)
+        alarm.set(0.0)
+        alarm.close()
+        await asyncio.sleep(0)
+        return rings
+
+    with asyncio.Runner(loop_factory=loop_factory(name)) as runner:
+        rings = runner.run(rung())
+    assert len(rings) == 4
+    assert min(after - before for before, after in pairwise(rings[:3])) >= 0.001
 
 
 @pytest.mark.parametrize("name", ["uvloop", "asyncio"])

@@ -250,6 +250,16 @@ class Channel(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(packed(message))
 
+    def send_soon(self, message: Message) -> None:
+        """Send a message in another turn of the loop, which breaks the channel if it is too large."""
+        asyncio.get_running_loop().call_soon(self._send_or_break, message)
+
+    def _send_or_break(self, message: Message) -> None:
+        try:
+            self.send(message)
+        except EngineError as error:
+            self._break(str(error))
+
     def close(self) -> None:
         """Send what is to be sent, and close."""
         if self._transport is not None:
