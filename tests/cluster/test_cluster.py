@@ -98,6 +98,8 @@ async def test_a_run_on_three_workers(monkeypatch: pytest.MonkeyPatch, tmp_path:
         assert len({parent_of(pid) for pid in pids.values()}) == 3
         for use in engine.snapshot().processes[1:]:
             assert abs(use.clock_offset_s) <= use.clock_error_s != 0
+        await until(lambda: all(use.worker_cpu_s > 0 for use in engine.snapshot().processes[1:]))
+        assert len({use.worker for use in engine.snapshot().processes}) == 4, "that of the engine has none"
 
         await until(lambda: swarm_of(engine).totals.responses > 100)
         engine.pause()

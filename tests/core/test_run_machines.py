@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,14 @@ def test_what_the_other_processes_of_the_run_take_of_a_machine_is_not_taken_by_o
         "98 % of the 2 cores of 10.0.0.2 are taken, 31 % of a core by other programs: "
         "server 55 %, clients 55 %, clients 2 55 %"
     )
+
+
+def test_what_the_workers_take_that_carry_the_processes_of_a_run_is_taken_by_the_run() -> None:
+    shared: dict[str, Any] = {"worker": "a", "worker_cpu_s": 0.2}
+    own: dict[str, Any] = {"worker": "b", "worker_cpu_s": 0.1}
+    on = [process("server", SERVER, 0.5, busy=1.5, **shared), process("relay", SERVER, 0.1, **shared)]
+    seen = machine(second(*on, process("clients", SERVER, 0.3, **own)), SERVER)
+    assert (seen.ours, seen.foreign) == pytest.approx((1.2, 0.3)), "one worker has two of them"
 
 
 def test_whoever_waits_for_the_core_that_others_have_is_told_with_its_machine() -> None:

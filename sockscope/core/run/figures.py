@@ -81,7 +81,7 @@ class ProcessFigures:
     more from its next turn. ``clock_error_s`` is 0 where its clock is that of this process.
     ``requests_per_s`` and ``p99_s``, of the service time, are those of the clients in a child process.
     ``machine_cores_taken`` is how many of the ``machine_cores`` of its machine were taken, by whatever
-    program, and ``cores_of`` the machine, as :class:`ProcessUse` has it.
+    program; ``cores_of`` and ``worker`` are those of :class:`ProcessUse`.
     """
 
     name: str
@@ -109,6 +109,8 @@ class ProcessFigures:
     machine_cores_taken: float | None = None
     machine_cores: int = 1
     cores_of: str = ""
+    worker: str = ""
+    worker_cpu_ratio: float | None = None
 
     @property
     def key(self) -> ProcessKey:
@@ -151,6 +153,8 @@ def _figures_of_process(use: ProcessUse, machine: Resources) -> ProcessFigures:
         machine_cores_taken=cores_taken(machine),
         machine_cores=machine.machine_cores,
         cores_of=use.cores_of,
+        worker=use.worker,
+        worker_cpu_ratio=_ratio(use.worker_cpu_s, use.resources),
     )
 
 

@@ -35,12 +35,16 @@ class MachineFigures:
 
     @property
     def ours(self) -> float:
-        """What the run takes of them: one that has ended, for a part of the time."""
-        return sum(
-            (one.cpu_ratio or 0.0) * (1.0 if one.alive else min(one.length_s / self.measured_s, 1.0))
-            for one in self.processes
-            if self.measured_s > 0
-        )
+        """What the run takes of them, with the workers of a cluster that its processes are children of."""
+        workers = {one.worker: one for one in self.processes if one.worker}
+        theirs = sum(self._used(one, one.worker_cpu_ratio) for one in workers.values())
+        return sum(self._used(one, one.cpu_ratio) for one in self.processes) + theirs
+
+    def _used(self, by: ProcessFigures, ratio: float | None) -> float:
+        """Return what was used in the time of the window: one that has ended has had a part of it."""
+        if by.alive or not self.measured_s:
+            return ratio or 0.0
+        return (ratio or 0.0) * min(by.length_s / self.measured_s, 1.0)
 
     @property
     def foreign(self) -> float | None:

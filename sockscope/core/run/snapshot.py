@@ -540,7 +540,8 @@ class ProcessUse:
     ``clock_error_s`` at most. ``generation`` is the number of the last change that its roles have gone over
     to (of a target: None), and ``part`` what a child process has of the clients. ``machine`` is the address
     of the other machine that it is on, and ``cores_of`` of the one whose cores it has, which is not always
-    the same (namespaces, containers); each is empty for this one.
+    the same (namespaces, containers); each is empty for this one. ``worker`` is that of the cluster whose
+    child it is, and ``worker_cpu_s`` the processor time of that, all its children's together.
     """
 
     name: Current[str]
@@ -559,6 +560,8 @@ class ProcessUse:
     part: Nested[PartUse | None] = None
     machine: Current[str] = ""
     cores_of: Current[str] = ""
+    worker: Current[str] = ""
+    worker_cpu_s: Cumulative[float] = 0.0
 
     @property
     def key(self) -> ProcessKey:

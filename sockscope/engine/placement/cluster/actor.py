@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, process_time
 from typing import cast
 
 from sockscope.core.wire.framing import MAX_FRAME_BYTES
@@ -36,11 +36,15 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """What a child has said, and what became of it, if it has ended and nothing is left to be fetched."""
+    """What a child has said, and what became of it, if it has ended and nothing is left to be fetched.
+
+    ``cpu_s`` is the processor time that the worker itself has used by then.
+    """
 
     incoming: bytes
     outcome: str = ""
     last_line: str = ""
+    cpu_s: float = 0.0
 
 
 class _Ours(asyncio.Protocol):
@@ -124,8 +128,8 @@ class ChildActor:
 
     def _news(self) -> Exchanged:
         if not self._is_over:
-            return Exchanged(self._ours.fetch())
-        return Exchanged(self._ours.fetch(), self._outcome, self._child.last_line)
+            return Exchanged(self._ours.fetch(), cpu_s=process_time())
+        return Exchanged(self._ours.fetch(), self._outcome, self._child.last_line, process_time())
 
     @property
     def _is_over(self) -> bool:

@@ -54,11 +54,14 @@ class WorkerProcess:
         self.last_line = ""
         self.clock_offset_s = self.clock_error_s = 0.0
         """Seconds to add to a time there to get one of ours, and how far that may be off."""
+        self.worker = worker
+        self.worker_cpu_s = 0.0
+        """What that has used since its first answer."""
+        self._worker_cpu_before_s: float | None = None
         self._clock_timer: asyncio.TimerHandle | None = None
         self.environment: Mapping[str, str] = {}
         self.path: tuple[str, ...] = cluster.path
         self._cluster = cluster
-        self._worker = worker
         self._allocator = allocator
         self._on_exit = on_exit
         self._expects = expects
@@ -81,10 +84,10 @@ class WorkerProcess:
 
     async def start(self, channel: asyncio.Protocol) -> None:
         """Let the worker start the process; raise EngineError when it cannot."""
-        actor, begun = await self._cluster.begin(self._worker, self.name, self._allocator)
+        actor, begun = await self._cluster.begin(self.worker, self.name, self._allocator)
         if begun.versions != (ours := versions()):
             await actor.kill()
-            raise EngineError(f"the worker {self._worker} has {begun.versions}; use the same as here: {ours}")
+            raise EngineError(f"the worker {self.worker} has {begun.versions}; use the same as here: {ours}")
         self._actor = actor
         self.pid, self.environment, self.alive = begun.pid, begun.environment, True
         if not begun.clock or begun.clock != clock_name():
@@ -181,6 +184,9 @@ class WorkerProcess:
                 self._timer = self._loop.call_later(IDLE_S, self._ask_soon)
 
     def _take(self, told: Exchanged) -> None:
+        if self._worker_cpu_before_s is None:
+            self._worker_cpu_before_s = told.cpu_s
+        self.worker_cpu_s = told.cpu_s - self._worker_cpu_before_s
         if told.incoming and self._channel is not None:
             self._channel.data_received(told.incoming)
         if told.outcome:
@@ -191,8 +197,8 @@ class WorkerProcess:
 
     def _lose(self) -> None:
         if self.alive:
-            self._cluster.lose(self._worker)
-        self._end(f"is lost: the worker {self._worker} does not answer any more")
+            self._cluster.lose(self.worker)
+        self._end(f"is lost: the worker {self.worker} does not answer any more")
 
     def _end(self, outcome: str) -> None:
         if not self.alive:

@@ -51,6 +51,16 @@ class Carrier(Protocol):
         ...
 
     @property
+    def worker(self) -> str:
+        """The address of the worker of a cluster that it is a child of; empty for one of this process."""
+        ...
+
+    @property
+    def worker_cpu_s(self) -> float:
+        """The processor time that this has used since it was first heard of."""
+        ...
+
+    @property
     def reports_s(self) -> float:
         """How often it is to be asked for a report while somebody reads them: of many, each less often."""
         ...

@@ -370,4 +370,6 @@ class ChildHost:
             generation=self._report.generation,
             machine=self.machine,
             cores_of=self._cores_of,
+            worker=self._process.worker,
+            worker_cpu_s=self._process.worker_cpu_s,
         )

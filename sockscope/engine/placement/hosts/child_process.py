@@ -51,6 +51,7 @@ class ChildProcess:
     of it; whether an answer is expected is of no use here.
     """
 
+    worker, worker_cpu_s = "", 0.0
     clock_offset_s = clock_error_s = 0.0  # the monotonic clock is one for all processes of a machine
     reports_s = REPORTS_S
 
