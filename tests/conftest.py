@@ -1,6 +1,7 @@
+import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -18,25 +19,36 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: a good part of the suite waits for processes, timers and screens."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores: most of a worker's time is waiting for processes, timers and screens."""
+    return (os.cpu_count() or 1) + 2
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection(session: pytest.Session) -> None:
-    """Each worker begins to import the tests at another one, and then meets what the others have compiled.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Nothing that is collected is garbage, and what one worker has compiled no other has to."""
+    gc.disable()
+    try:
+        if session.config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+            _import_tests(session.config.rootpath)
+        return (yield)
+    finally:
+        gc.enable()
+
+
+def _import_tests(root: Path) -> None:
+    """Import them, each worker from another one on, so that it finds what the others have compiled meanwhile.
 
     In a fresh clone all of them would rewrite every assertion: a quarter of a minute of each.
     """
-    at_work = os.environ.get("PYTEST_XDIST_WORKER")
-    if at_work is None or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
         return
     paths = sorted(Path(__file__).parent.rglob("test_*.py"))
-    begin = len(paths) * int(at_work.removeprefix("gw")) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    begin = len(paths) * int(worker.removeprefix("gw")) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     for path in paths[begin:] + paths[:begin]:
         # What cannot be imported is told when it is collected.
         with suppress(Exception):
-            import_module(".".join(path.relative_to(session.config.rootpath).with_suffix("").parts))
+            import_module(".".join(path.relative_to(root).with_suffix("").parts))
 
 
 # Bounded in count; never in time per example, for the machine may be busy.
