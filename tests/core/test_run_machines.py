@@ -132,6 +132,8 @@ def test_one_that_has_ended_took_its_cores_for_a_part_of_the_time_and_its_machin
     assert machine(
         second(ended, process("clients 2", CLIENTS, 0.5, busy=1.0)), CLIENTS
     ).ours == pytest.approx(0.9)
+    longer = process("clients", CLIENTS, 0.8, busy=2.0, seconds=1.5, alive=False, state="lost")
+    assert machine(second(process("clients 2", CLIENTS, 0.5, busy=1.0), longer), CLIENTS).taken == 1.0
     assert [one.name for one in Seen(second(process("server", SERVER, 0.1), ended)).machines] == [SERVER]
 
 

@@ -195,14 +195,11 @@ def _late_ratio(used: Resources) -> float | None:
 def machine_readings(window: Snapshot) -> dict[str, Resources]:
     """Return a reading of the cores of each machine of the run, by what ``cores_of`` its processes have.
 
-    Each of them on another machine reads what all of its cores do; whoever has read longest counts, once.
+    Each of them on another machine reads what all of its cores do; whoever still reads, and longest, counts.
     """
-    found: dict[str, Resources] = {HERE: window.resources}
-    for use in window.processes:
-        known = found.get(use.cores_of)
-        if use.cores_of != HERE and (known is None or use.resources.measured_s > known.measured_s):
-            found[use.cores_of] = use.resources
-    return found
+    elsewhere = [use for use in window.processes if use.cores_of != HERE]
+    elsewhere.sort(key=lambda use: (use.alive, use.resources.measured_s))
+    return {HERE: window.resources, **{use.cores_of: use.resources for use in elsewhere}}
 
 
 def cores_taken(machine: Resources) -> float | None:
