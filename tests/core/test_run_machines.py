@@ -85,8 +85,11 @@ def test_what_the_other_processes_of_the_run_take_of_a_machine_is_not_taken_by_o
 def test_what_the_workers_take_that_carry_the_processes_of_a_run_is_taken_by_the_run() -> None:
     shared: dict[str, Any] = {"worker": "a", "worker_cpu_s": 0.2}
     own: dict[str, Any] = {"worker": "b", "worker_cpu_s": 0.1}
-    on = [process("server", SERVER, 0.5, busy=1.5, **shared), process("relay", SERVER, 0.1, **shared)]
-    seen = machine(second(*on, process("clients", SERVER, 0.3, **own)), SERVER)
+    on = [
+        process("server", SERVER, 0.5, busy=1.5, **shared),
+        process("relay", SERVER, 0.1, busy=1.5, **shared),
+    ]
+    seen = machine(second(*on, process("clients", SERVER, 0.3, busy=1.5, **own)), SERVER)
     assert (seen.ours, seen.foreign) == pytest.approx((1.2, 0.3)), "one worker has two of them"
 
 
