@@ -76,6 +76,7 @@ def design_of(params: Params, experiment: Experiment) -> Design:
         next(iter(conditions), None),
         rounds=next(iter(rounds), None),
         slice_s=next(iter(slices), None),
+        flag=flag,
     )
 
 

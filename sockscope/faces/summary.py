@@ -331,6 +331,10 @@ def _tasks(report: Report) -> str:
             parts.append(
                 f"nobody asked for {counted(lost, 'exception')}, as {worst['what']} at {worst['where']}"
             )
+        if (executor := tasks["executor"]) and executor["queued"]:
+            parts.append(
+                f"{executor['queued']:,} of own calls wait for one of {executor['threads']:,} executor threads"
+            )
         told.append(", ".join(parts))
     return "; ".join(told)
 

@@ -75,10 +75,11 @@ class Design:
         *,
         rounds: int | None = None,
         slice_s: float | None = None,
+        flag: str = "--find",
     ) -> Design:
         """Return the design of a sweep, or with a ``condition`` of a search, that lasts as long as usual.
 
-        Raises ConfigError with every fault.
+        ``flag`` is what gave the condition. Raises ConfigError with every fault.
         """
         # Every step waits until its clients are ready.
         warmup_s = max(0.0, experiment.warmup_s)
@@ -88,8 +89,8 @@ class Design:
                 experiment, tuple(axes), DEFAULT_ROUNDS if rounds is None else rounds, length_s, warmup_s
             ).validated()
         if len(axes) != 1:
-            raise ConfigError.of("--find", condition.text, "searches along one field")
-        search = Search(axes[0], condition, FIND_ROUNDS if rounds is None else rounds)
+            raise ConfigError.of(flag, condition.text, "searches along one field")
+        search = Search(axes[0], condition, FIND_ROUNDS if rounds is None else rounds, flag)
         return cls.finding(experiment, search, slice_s=length_s, warmup_s=warmup_s).validated()
 
     @classmethod

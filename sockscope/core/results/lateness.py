@@ -12,7 +12,7 @@ from sockscope.core.units import counted, format_duration
 def is_late(lap: Lap) -> bool:
     """Tell whether the generator of an open loop was the limit in a slice."""
     late_s = lap.schedule_lateness_p99_s
-    return late_s is not None and late_s > most_late_s(lap.response_time_p50_s)
+    return late_s is not None and late_s > most_late_s(lap.service_time_p50_s)
 
 
 def is_mostly_late(laps: Sequence[Lap]) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sockscope.core.config.fields import Kind
 from sockscope.core.results.axis import Axis, Number
@@ -44,6 +44,8 @@ class Search:
     axis: Axis
     condition: Threshold
     rounds: int
+    flag: str = field(default="--find", compare=False)
+    """What the condition was given by."""
 
     def field_faults(self) -> Iterator[FieldFault]:
         """Yield what is wrong with this search."""
@@ -52,11 +54,11 @@ class Search:
                 "--over", self.axis.key, "must be a range above 0 for a search, such as clients=1..1000"
             )
         if self.condition.figure not in FIGURES:
-            yield FieldFault("--find", self.condition.text, "is no condition on a figure of a step")
+            yield FieldFault(self.flag, self.condition.text, "is no condition on a figure of a step")
         elif self.condition.comparison not in _KEEPS.get(LAP_FIGURES[self.condition.figure].better, ()):
             kept = " or ".join(_KEEPS.get(LAP_FIGURES[self.condition.figure].better, ()))
             why = f"bounds {self.condition.figure} from the wrong side: what is to be kept is {kept} a value"
-            yield FieldFault("--find", self.condition.text, why)
+            yield FieldFault(self.flag, self.condition.text, why)
 
     def why_not(self, at: Number, lap: Lap) -> str:
         """Return why a round at a value does not keep the condition, or nothing where it does."""

@@ -13,19 +13,20 @@ from sockscope.core.run.used_up import cpu, machine, stuck
 SHORT_RATIO = 0.95
 """A rate of which fewer are answered, beside what arrivals at random scatter by, is not reached."""
 LATE_S, LATE_RATIO = 0.002, 0.1
-"""A generator whose p99 of lateness is above both, the latter of the median response time, is the limit."""
+"""A generator whose p99 of lateness is above both, the latter of the median service time, is the limit. The response
+time would not do: what a generator is late by is in it."""
 QUEUED_RATIO = 0.05
 """More than this share of what was due still waits in the queue: answers do not keep up, or did not."""
 
 
-def most_late_s(response_p50_s: float | None) -> float:
+def most_late_s(service_p50_s: float | None) -> float:
     """Return the lateness that the p99 of a generator may have; beyond, it is the limit itself."""
-    return max(LATE_S, LATE_RATIO * (response_p50_s or 0.0))
+    return max(LATE_S, LATE_RATIO * (service_p50_s or 0.0))
 
 
 def lateness_of(swarm: RoleSnapshot) -> tuple[float | None, float]:
     """Return the p99 of the lateness of a generator, and what it may be: by the median of the answers."""
-    return swarm.schedule_lateness.percentile(0.99), most_late_s(swarm.response_time.percentile(0.5))
+    return swarm.schedule_lateness.percentile(0.99), most_late_s(swarm.service_time.percentile(0.5))
 
 
 def least_answered(due: float) -> float:
