@@ -333,7 +333,7 @@ def _tasks(report: Report) -> str:
             )
         if (executor := tasks["executor"]) and executor["queued"]:
             parts.append(
-                f"{executor['queued']:,} of own calls wait for one of {executor['threads']:,} executor threads"
+                f"{executor['queued']:,} of own calls wait for one of {executor['threads']:,} threads"
             )
         told.append(", ".join(parts))
     return "; ".join(told)

@@ -13,8 +13,8 @@ from sockscope.core.run.used_up import cpu, machine, stuck
 SHORT_RATIO = 0.95
 """A rate of which fewer are answered, beside what arrivals at random scatter by, is not reached."""
 LATE_S, LATE_RATIO = 0.002, 0.1
-"""A generator whose p99 of lateness is above both, the latter of the median service time, is the limit. The response
-time would not do: what a generator is late by is in it."""
+"""A generator whose p99 of lateness is above both, the latter of the median service time, is the limit. The
+response time would not do: what a generator is late by is in it."""
 QUEUED_RATIO = 0.05
 """More than this share of what was due still waits in the queue: answers do not keep up, or did not."""
 
