@@ -108,10 +108,14 @@ class RecordedRole(Role):
             tcp=self._tcp_looks.sample(),
             connections=views,
             connections_matching=matching,
-            client_samples=self.client_samples(now_s) if cursors.clients else (),
-            service_samples=self.service_samples(now_s) if cursors.clients else (),
-            relayed_samples=self.relayed_samples() if cursors.clients else (),
+            client_samples=self._client_samples(cursors, now_s),
+            service_samples=self.service_samples(now_s) if cursors.clients and cursors.ends else (),
+            relayed_samples=self.relayed_samples() if cursors.clients and cursors.ends else (),
         )
+
+    def _client_samples(self, cursors: Cursors, now_s: float) -> tuple[ClientSample, ...]:
+        samples = self.client_samples(now_s) if cursors.clients else ()
+        return samples if cursors.ends else tuple(sample.bare() for sample in samples)
 
     def client_samples(self, now_s: float) -> tuple[ClientSample, ...]:
         """Return what its clients are doing: it has none."""

@@ -147,6 +147,15 @@ def test_states_sum_to_the_clients_and_come_in_the_order_of_their_numbers(
         assert now is was or (was, now) in _TOLD_BY_SERVER
 
 
+def test_of_too_many_clients_only_their_states_are_told() -> None:
+    samples = [asking(IN_FLIGHT + WAITING * n, [0.0] * (n + 1)).bare() for n in (2, 5)]
+    states = client_states(seen(tuple(samples), (ServiceSample(10.0, [101], [101]),)))
+    assert (states.counts()[Doing.IN_FLIGHT], states.counts()[Doing.WAITING]) == (2, 7)
+    assert not states.is_whole
+    assert not states.numbers
+    assert not samples[0].gone().numbers
+
+
 def test_every_state_has_words() -> None:
     assert len({doing.title for doing in Doing}) == len({doing.about for doing in Doing}) == len(Doing)
     assert [int(doing) for doing in Doing] == list(range(len(Doing)))

@@ -9,7 +9,6 @@ to the server for each of a client, and tells which belong together.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -22,8 +21,8 @@ from sockscope.core.addresses import Address
 if TYPE_CHECKING:
     from sockscope.core.run.snapshot import RoleSnapshot, Snapshot
 
-MOST_CLIENTS = 9_000
-"""Clients that a map of them is made for."""
+MOST_CLIENTS = 10_000
+"""Clients of which each is told apart; of more, it is told how many do what, and not what the server has."""
 NOT_SEEN_S = 0.0
 """Stands for the time since which a connection may be in the backlog, where it is not for sure."""
 _HOSTS_KEPT = 1_024
@@ -84,6 +83,7 @@ _ABOUT = {
 class ClientSample:
     """The clients of one process of the swarm at ``time_s``: their ``numbers``, ascending, and ``states``.
 
+    Of too many there are the states alone (:meth:`bare`).
     ``places`` are the positions in these of the clients about which the server knows more: ``ends`` names
     their connections (:func:`end_of`), and ``opened_s`` tells since when those have been open that may be in
     the backlog still; :data:`NOT_SEEN_S` for those that are not for sure.
@@ -100,6 +100,10 @@ class ClientSample:
         """Return the same with every moment later by so much."""
         opened_s = [moment_s and moment_s + by_s for moment_s in self.opened_s]
         return replace(self, time_s=self.time_s + by_s, opened_s=opened_s)
+
+    def bare(self) -> ClientSample:
+        """Return the states alone: a byte a client."""
+        return ClientSample(self.time_s, (), self.states)
 
     def gone(self) -> ClientSample:
         """Return the same clients when their process has ended."""
@@ -147,6 +151,8 @@ def _host_number(host: str) -> int:
 class ClientStates:
     """What the clients are doing: ``numbers``, ascending, and of each the byte in ``states``.
 
+    Where these are of too many clients there are no numbers, and the order tells nothing.
+
     ``is_whole`` tells whether the server's part is known: else nobody is known to be in the backlog or being
     served, and is in flight or waiting.
     """
@@ -157,8 +163,7 @@ class ClientStates:
 
     def counts(self) -> Mapping[Doing, int]:
         """Return how many clients are in each state; they add up to the clients."""
-        found = Counter(self.states)
-        return {doing: found[doing] for doing in Doing}
+        return {doing: self.states.count(doing) for doing in Doing}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,8 @@ def client_states(snapshot: Snapshot) -> ClientStates:
     swarm = snapshot.swarm
     if swarm is None or not swarm.client_samples:
         return ClientStates()
+    if any(len(sample.numbers) < len(sample.states) for sample in swarm.client_samples):
+        return ClientStates(states=b"".join(sample.states for sample in swarm.client_samples))
     known = _known_of(snapshot, swarm)
     parts = [(sample.numbers, _judged(sample, known)) for sample in swarm.client_samples]
     if len(parts) == 1:

@@ -276,7 +276,7 @@ class ConnectionQuery:
 class Cursors:
     """How far a reader has read (numbers of the next event and exchange), how much it takes at once (the
     newest; events of the run, such as tunings, in any case), which connections it looks at, and whether it
-    wants to know what every client is doing."""
+    wants to know what every client is doing: with ``ends``, which and what the server has of it, too."""
 
     events: int = 0
     exchanges: int = 0
@@ -284,6 +284,7 @@ class Cursors:
     most_exchanges: int = 200
     connections: ConnectionQuery | None = None
     clients: bool = False
+    ends: bool = True
 
 
 @dataclass(frozen=True, slots=True)

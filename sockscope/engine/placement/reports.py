@@ -73,7 +73,7 @@ class Reports:
         self._events_interest = Interest(0)
         self._exchanges_interest = Interest(0)
         self._connections_interest: Interest[ConnectionQuery | None] = Interest(None)
-        self._clients_interest = Interest(False)
+        self._clients_interest = Interest((False, True))
         self._all_events = False
 
     def begin(self, first_record: int) -> None:
@@ -88,13 +88,15 @@ class Reports:
 
     def _cursors_of(self, part: Part) -> Cursors:
         """Return what the next report of a host is to contain of this role."""
+        clients, ends = self._clients_interest.now()
         return Cursors(
             events=part.events_cursor,
             exchanges=part.exchanges_cursor,
             most_events=EVENTS if self._all_events else min(self._events_interest.now(), EVENTS),
             most_exchanges=min(self._exchanges_interest.now(), CAPTURES),
             connections=self._connections_interest.now(),
-            clients=self._clients_interest.now(),
+            clients=clients,
+            ends=ends,
         )
 
     def _take(self, part: Part, asked: Cursors, reported: RoleSnapshot) -> None:
@@ -116,7 +118,7 @@ class Reports:
         self._exchanges_interest.note(cursors.most_exchanges)
         if cursors.connections is not None and cursors.connections.role == self._role:
             self._connections_interest.note(cursors.connections)
-        self._clients_interest.note(cursors.clients)
+        self._clients_interest.note((cursors.clients, cursors.ends))
         reported = [part.now() for part in self._parts if part.snapshot is not None]
         if not reported:
             return RoleSnapshot(self._role, "", "", Totals(), 0, time_s=perf_counter())

@@ -11,7 +11,14 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from sockscope.core.run.client_states import ClientStates, Doing, Reception, client_states, reception
+from sockscope.core.run.client_states import (
+    MOST_CLIENTS,
+    ClientStates,
+    Doing,
+    Reception,
+    client_states,
+    reception,
+)
 from sockscope.core.run.snapshot import Cursors
 from sockscope.core.units import counted
 from sockscope.faces.tui.panels.panel import Panel
@@ -62,8 +69,12 @@ class SwarmMapPanel(Panel):
             yield meaning
 
     def interest(self, cursors: Cursors, *, still: bool) -> Cursors:
-        """Ask what each client is doing."""
-        return replace(cursors, clients=True)
+        """Ask what each client is doing, or of too many how many do what."""
+        return replace(cursors, clients=True, ends=self._clients() <= MOST_CLIENTS)
+
+    def _clients(self) -> int:
+        swarm = self.state.snapshot.swarm if self.state is not None else None
+        return swarm.clients if swarm is not None else 0
 
     def draw(self, state: ScreenState) -> None:
         """Show the clients of the moment; the picture before stays where nobody has asked for another."""
@@ -104,7 +115,8 @@ class SwarmMapPanel(Panel):
         told = ""
         if place is not None and place < len(states.states):
             doing = Doing(states.states[place])
-            told = f"client {states.numbers[place]:,}: {doing.title}"
+            who = f"client {states.numbers[place]:,}" if states.numbers else "a client"
+            told = f"{who}: {doing.title}"
         elif self._cells.layout_now.each > 1:
             told = f"1 cell = {self._cells.layout_now.each:,} clients, in order of their states"
         # Where there is a lower border; the titles of the tabs need the upper one.
@@ -119,21 +131,23 @@ class SwarmMapPanel(Panel):
 
 def legend(states: ClientStates, server: Reception) -> Content:
     """Return the states that there are with their counts, which add up, and what the server has."""
+    wide = max(6, len(f"{len(states.states):,}"))
     lines = [
         Content.assemble(
-            (LOOKS[doing].glyph * 2, f"bold {LOOKS[doing].color}"), f" {LOOKS[doing].name:<15}{count:>6,}"
+            (LOOKS[doing].glyph * 2, f"bold {LOOKS[doing].color}"),
+            f" {LOOKS[doing].name:<15}{count:>{wide},}",
         )
         for doing, count in states.counts().items()
         if count
     ]
     if states.states:
-        lines.append(Content(f"{'clients':<18}{len(states.states):>6,}").stylize("bold"))
+        lines.append(Content(f"{'clients':<18}{len(states.states):>{wide},}").stylize("bold"))
     known = _known(server)
     if known and states.states:
         if not states.is_whole:
             lines.append(Content("in flight may be served").stylize("$foreground 60%"))
         lines.append(Content("server").stylize("bold"))
-        lines += [Content(f"   {name:<15}{value:>6,}") for name, value in known.items()]
+        lines += [Content(f"   {name:<15}{value:>{wide},}") for name, value in known.items()]
     return Content("\n").join(lines)
 
 

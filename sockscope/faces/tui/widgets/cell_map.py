@@ -14,7 +14,6 @@ are made once for each piece that there can be, and looked up from then on.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import ceil
 from operator import ne
@@ -78,8 +77,8 @@ def layout_of(count: int, width: int, height: int) -> Layout:
 
 def in_proportion(kinds: bytes, cells: int) -> bytes:
     """Return ``cells`` kinds in order, as many of each as there are in ``kinds``; one at least of each."""
-    counts = Counter(kinds)
-    shares = {kind: max(1, count * cells // len(kinds)) for kind, count in sorted(counts.items())}
+    counts = ((kind, kinds.count(kind)) for kind in range(MOST_KINDS))
+    shares = {kind: max(1, count * cells // len(kinds)) for kind, count in counts if count}
     # What rounding has left over or taken too much is the most frequent kind's.
     most = max(shares, key=lambda kind: shares[kind])
     shares[most] = max(1, shares[most] + cells - sum(shares.values()))
