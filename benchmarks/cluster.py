@@ -7,6 +7,8 @@
 - What a report costs while nothing else happens, on the cluster and apart: CPU time of this process (its
   pictures of the run included, one for three reports), of the child's parent, which is the worker, and of the
   child; and its bytes.
+- The same on clusters of more and more workers with few clients each: what this process takes for reports,
+  and for pictures, and how many hosts its one core is enough for.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import pickle
 import statistics
 from dataclasses import replace
 from time import perf_counter, process_time
+from unittest.mock import patch
 
 import psutil
 
@@ -27,11 +30,16 @@ from sockscope.core.config.experiment import Experiment
 from sockscope.engine.engine import Engine
 from sockscope.engine.loops import loop_factory
 from sockscope.engine.placement.channel import Report
+from sockscope.engine.placement.hosts.carrier import IDLE_REPORTS_S
+from sockscope.engine.placement.hosts.child import ChildHost
 
 CLUSTER = "local:3"
 KNOBS = 20
 SETTLING_S = 0.3
 READ_EVERY_S = 0.1
+PICTURE_EVERY_S = 0.2
+WORKERS = (3, 4, 6, 8)
+CLIENTS_EACH = 10
 
 
 async def rate(engine: Engine, seconds: float) -> float:
@@ -85,6 +93,42 @@ async def reports(engine: Engine, seconds: float) -> dict[str, float]:
     }
 
 
+async def hosts(workers: int, seconds: float) -> tuple[float, float, float]:
+    """Return what ``workers`` cost this process: CPU of a report and of a picture, in seconds; reports/s."""
+    few = replace(SATURATED, place="cluster", clients=CLIENTS_EACH * (workers - 1))
+    async with Engine(Experiment(few, cluster=f"local:{workers}")) as engine:
+        await asyncio.sleep(SETTLING_S)
+        engine.pause()
+        await engine.settle()
+        pictures_s, pictures = 0.0, 0
+        with patch.object(ChildHost, "_take", autospec=True, side_effect=ChildHost._take) as take:
+            here_s, began_s = process_time(), perf_counter()
+            while perf_counter() - began_s < seconds:
+                picture_s = process_time()
+                engine.snapshot()
+                pictures_s += process_time() - picture_s
+                pictures += 1
+                await asyncio.sleep(PICTURE_EVERY_S)
+            here_s, took_s, reports = process_time() - here_s, perf_counter() - began_s, take.call_count
+    return (here_s - pictures_s) / reports, pictures_s / pictures, reports / took_s
+
+
+async def more_hosts(seconds: float) -> None:
+    """Print what a cluster of more and more workers costs this process, and how many it is enough for."""
+    rows: list[tuple[str, ...]] = [
+        ("workers", "reports/s", "a report, us", "a picture, us", "core", "hosts of a core")
+    ]
+    for workers in WORKERS:
+        report_s, picture_s, reports_per_s = await hosts(workers, seconds)
+        pictures = picture_s / PICTURE_EVERY_S
+        rows.append((
+            str(workers), f"{reports_per_s:.0f}", f"{report_s * 1e6:,.0f}", f"{picture_s * 1e6:,.0f}",
+            f"{reports_per_s * report_s + pictures:.2f}",
+            f"{max(0.0, 1 - pictures) * IDLE_REPORTS_S / report_s:,.0f}",
+        ))  # fmt: skip
+    print(table(rows))
+
+
 def _cpu_s(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
@@ -123,12 +167,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0, help="timed part of a slice")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--hosts", action="store_true", help="only the clusters of more and more workers")
     options = parser.parse_args()
     print(environment_line())
     print(f"{SATURATED.clients} connections, {SATURATED.request_bytes} B, {options.rounds} rounds of "
           f"{options.seconds:g} s\n", flush=True)  # fmt: skip
     with asyncio.Runner(loop_factory=loop_factory("uvloop")) as runner:
-        runner.run(measure(options.seconds, options.rounds))
+        if not options.hosts:
+            runner.run(measure(options.seconds, options.rounds))
+        runner.run(more_hosts(max(5.0, options.seconds)))
 
 
 if __name__ == "__main__":

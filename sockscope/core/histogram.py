@@ -64,6 +64,17 @@ class Histogram:
         there = many.get
         return Histogram({**many, **{bucket: count + there(bucket, 0) for bucket, count in few.items()}})
 
+    @classmethod
+    def together(cls, parts: Sequence[Histogram]) -> Histogram:
+        """Return the sum of several, at least one."""
+        many, *rest = sorted((part.counts for part in parts), key=len, reverse=True)
+        whole = dict(many)
+        there = whole.get
+        for counts in rest:
+            for bucket, count in counts.items():
+                whole[bucket] = there(bucket, 0) + count
+        return cls(whole)
+
     def __sub__(self, other: Histogram) -> Histogram:
         """Return what was added since ``other``, an earlier copy of this one."""
         before = other.counts.get

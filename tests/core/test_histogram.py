@@ -54,6 +54,7 @@ def test_add_all_is_adding_one_by_one(durations: list[float]) -> None:
 def test_merging_is_adding_and_the_difference_takes_it_back(left: list[float], right: list[float]) -> None:
     merged = filled(left) + filled(right)
     assert merged == filled(left + right)
+    assert Histogram.together([filled(right), filled(left), filled(left)]) == merged + filled(left)
     assert merged - filled(left) == filled(right)
     assert sum(count for _, count in merged.occupied()) == len(left) + len(right)
 

@@ -14,6 +14,8 @@ from functools import reduce
 from operator import attrgetter
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
+from sockscope.core.histogram import Histogram
+
 T = TypeVar("T")
 
 
@@ -107,6 +109,8 @@ def _minus(before: Any, after: Any) -> Any:
 
 
 def _sum(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], Histogram) and len(values) > 2 and None not in values:
+        return Histogram.together(values)
     return reduce(_plus, values)
 
 

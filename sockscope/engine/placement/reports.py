@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from operator import is_
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from sockscope.core.events import Event
 from sockscope.core.run.merging import merged
@@ -58,6 +59,18 @@ class Part:
         return replace(snapshot, client_samples=tuple(one.gone() for one in snapshot.client_samples))
 
 
+class _Together(NamedTuple):
+    """Parts of a role, and what they are together as one reader wants it."""
+
+    parts: list[RoleSnapshot]
+    query: ConnectionQuery | None
+    whole: RoleSnapshot
+
+
+def _same(parts: Sequence[RoleSnapshot], others: Sequence[RoleSnapshot]) -> bool:
+    return len(parts) == len(others) and all(map(is_, parts, others))
+
+
 class Reports:
     """The reports about one role from all of its hosts, as one snapshot.
 
@@ -75,6 +88,7 @@ class Reports:
         self._connections_interest: Interest[ConnectionQuery | None] = Interest(None)
         self._clients_interest = Interest((False, True))
         self._all_events = False
+        self._together: _Together | None = None
 
     def begin(self, first_record: int) -> None:
         """Ask the hosts for reports from now on; the first exchange gets the number ``first_record``."""
@@ -92,12 +106,16 @@ class Reports:
         return Cursors(
             events=part.events_cursor,
             exchanges=part.exchanges_cursor,
-            most_events=EVENTS if self._all_events else min(self._events_interest.now(), EVENTS),
-            most_exchanges=min(self._exchanges_interest.now(), CAPTURES),
+            most_events=self._of_each(EVENTS if self._all_events else self._events_interest.now(), EVENTS),
+            most_exchanges=self._of_each(self._exchanges_interest.now(), CAPTURES),
             connections=self._connections_interest.now(),
             clients=clients,
             ends=ends,
         )
+
+    def _of_each(self, most: int, kept: int) -> int:
+        """How many of what is ``kept`` here each host is asked for: together twice that at most."""
+        return min(most, kept, max(2 * kept // len(self._parts), 1))
 
     def _take(self, part: Part, asked: Cursors, reported: RoleSnapshot) -> None:
         """Keep what a host reported; what nobody asked to read can still be fetched later."""
@@ -126,7 +144,7 @@ class Reports:
         exchanges = self._exchanges.since(cursors.exchanges, cursors.most_exchanges)
         times = [part.snapshot.time_s for part in self._parts if part.snapshot and part.host.alive]
         return replace(
-            merged(reported, cursors.connections),
+            self._merged(reported, cursors.connections),
             time_s=sum(times) / len(times) if times else max(snapshot.time_s for snapshot in reported),
             events=tuple(event for _, event in events.items),
             events_missed=events.missed,
@@ -135,6 +153,13 @@ class Reports:
             exchanges_missed=exchanges.missed,
             exchanges_cursor=exchanges.cursor,
         )
+
+    def _merged(self, parts: list[RoleSnapshot], query: ConnectionQuery | None) -> RoleSnapshot:
+        """Return parts as one: of many hosts most have told nothing new since the last picture."""
+        known = self._together
+        if known is None or known.query != query or not _same(known.parts, parts):
+            known = self._together = _Together(parts, query, merged(parts, query))
+        return known.whole
 
     def part_of(self, host: Host) -> RoleSnapshot | None:
         """Return what a host reported last of its part of the role."""
