@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,17 @@ from typing import Any
 import psutil
 import pytest
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.cluster import host_of, is_here, parse_cluster
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.results.contest import Contest, Contestant
 from sockscope.engine.engine import Engine
 from sockscope.engine.host_limits import host_limits
 from sockscope.engine.placement import placement
-from sockscope.engine.placement.cluster import actor, machine, preflight
-from sockscope.engine.placement.cluster.actor import Begun, ChildActor
+from sockscope.engine.placement.cluster import actor, machine, preflight, worker_process
+from sockscope.engine.placement.cluster.actor import Begun, ChildActor, Exchanged
 from sockscope.engine.placement.cluster.cluster import Cluster
+from sockscope.engine.placement.cluster.greeting import check_greeting
 from sockscope.engine.placement.cluster.hosts import hosts_on, whose_cores
 from sockscope.engine.placement.cluster.joining import joined
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess, reports_s
@@ -201,6 +203,8 @@ async def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.M
 class Countable:
     """A cluster that counts how often it is reached and left, and may not be there."""
 
+    workers = ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2")
+
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.joined, self.left = 0, 0
@@ -241,7 +245,11 @@ async def test_who_names_the_same_cluster_shares_it_until_the_last_leaves(cluste
         await waiting
     clusters[0].let_in.set()
     first, second = await asyncio.gather(*joining)
-    assert (first.serves, second.serves) == (True, True)
+    assert (first.serves, second.serves) == (True, False)
+    first.serve(("127.0.0.1", 7))
+    assert second.serves
+    second.refuse("tcp://127.0.0.1:1")
+    assert (len(first.workers), len(second.workers)) == (2, 1)
     await first.leave()
     await first.leave()
     assert (second.serves, clusters[0].left) == (False, 0)
@@ -277,13 +285,121 @@ async def test_what_is_missing_without_dask_is_one_sentence(monkeypatch: pytest.
         await engine.start()
 
 
-async def test_a_child_of_which_nobody_asks_anything_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_ends_of_which_nobody_asks_anything_or_whose_actor_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dropped = actor.ChildActor()
+    pid = (await dropped.begin("clients", "calm")).pid
+    del dropped
     monkeypatch.setattr(actor, "LEASE_S", 0.01)
     kept = actor.ChildActor()
     begun = await kept.begin("clients", "calm")
     await until(lambda: not psutil.pid_exists(begun.pid), what="the child to be ended")
     told = await kept.exchange(0, b"", closes=False, within_s=60.0)
     assert told.outcome == "was killed (SIGKILL)"
+    await until(lambda: not psutil.pid_exists(pid), what="the child of the one that was dropped to be ended")
+
+
+class Scheduler:
+    """Names these workers, or fails by what is in their place."""
+
+    def __init__(self, *told: Exception | list[str]) -> None:
+        self.told = list(told)
+
+    async def identity(self, n_workers: int) -> dict[str, Any]:
+        told = self.told.pop(0) if len(self.told) > 1 else self.told[0]
+        if isinstance(told, Exception):
+            raise told
+        return {"workers": dict.fromkeys(told)}
+
+
+async def test_who_is_lost_and_who_comes_is_known_by_what_the_scheduler_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever goes wrong with it is told once, and it is asked again."""
+    dask_cluster = pytest.importorskip("sockscope.engine.placement.cluster.dask_cluster", reason=NEEDED)
+    monkeypatch.setattr(dask_cluster, "JOIN_EVERY_S", 0.0)
+    cluster = dask_cluster.DaskCluster(experiment(place="cluster", cluster="tcp://127.0.0.1:1"))
+    cluster.workers, cluster._seen = ("one", "two"), {"one", "two"}
+    heard: list[tuple[str, str]] = []
+    for name in ("on_join", "on_loss", "on_trouble"):
+        getattr(cluster, name).add(lambda text, name=name: heard.append((name, text)))
+    beginning = asyncio.create_task(begin_on(cluster, "two"))
+    bad = OSError("gone"), KeyError("workers")
+    watching = asyncio.create_task(cluster._watch(Scheduler(*bad, ["one", "two"], ["three", "one"])))
+    await until(lambda: len(heard) == 3)
+    why = "the scheduler of the cluster does not answer: gone"
+    assert heard == [("on_trouble", why), ("on_loss", "two"), ("on_join", "three")]
+    assert cluster.workers == ("one",)
+    with pytest.raises(EngineError, match="the worker two is lost"):
+        await beginning
+    watching.cancel()
+
+
+async def begin_on(cluster: Any, worker: str) -> None:
+    """Begin a child on a worker that never says that it has begun."""
+
+    class Placed:
+        status = "pending"
+        began = asyncio.Event()
+
+        def __await__(self) -> Generator[Any, None, Any]:
+            return self.began.wait().__await__()
+
+        def release(self) -> None:
+            """Nothing to do: it was never placed."""
+
+    class Client:
+        def as_current(self) -> AbstractContextManager[None]:
+            return nullcontext()
+
+        def submit(self, *_: object, **__: object) -> Placed:
+            return Placed()
+
+    cluster._client = Client()
+    await cluster.begin(worker, "clients", "calm")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (b"", "says nothing"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "is no scheduler of dask"),
+        (b"\0\0\0\0\0\0\0\0", "is no scheduler of dask"),
+        (None, "is no scheduler of dask"),
+    ],
+)
+async def test_what_is_no_scheduler_is_told_from_one(said: bytes | None, why: str) -> None:
+    """dask itself waits for one that is silent, and asks for as much memory as the first bytes say."""
+
+    ended = asyncio.Event()
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            if said is not None:
+                writer.write(said)
+                await reader.read()
+        writer.close()
+        ended.set()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        address = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(EngineError, match=why):
+            await check_greeting(address, None, 60.0 if said != b"" else 0.05)
+        await ended.wait()
+
+
+async def test_time_for_which_this_process_was_stopped_is_no_silence_of_a_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    news, answers = Exchanged(b"news"), asyncio.get_running_loop().create_future()
+    with pytest.raises(TimeoutError):
+        await worker_process._answer(asyncio.shield(answers), 0.001)
+    monkeypatch.setattr(worker_process, "SLOW_S", -60.0)  # whoever wakes up has been stopped
+    asked = asyncio.create_task(worker_process._answer(asyncio.shield(answers), 0.001))
+    await asyncio.sleep(0.01)
+    answers.set_result(news)
+    assert await asked is news
 
 
 @pytest.mark.parametrize(("workers", "every_s"), [(1, 0.1), (10, 0.1), (20, 0.2), (50, 0.5), (1_000, 0.5)])
@@ -305,6 +421,8 @@ class Elsewhere:
 
     def __init__(self, workers: int = 1, serves: bool = True) -> None:
         self.on_join: set[Callable[[str], None]] = set()
+        self.on_loss: set[Callable[[str], None]] = set()
+        self.on_trouble: set[Callable[[str], None]] = set()
         self.workers = tuple(f"tcp://192.0.2.{number}:7" for number in range(workers))
         self.serves = serves
         self.limits = dict.fromkeys(self.workers, host_limits())
@@ -316,8 +434,14 @@ class Elsewhere:
     async def admit(self, worker: str) -> None:
         self.workers += (worker,)
 
-    def lose(self, worker: str) -> None:
+    def refuse(self, worker: str) -> None:
         self.workers = tuple(other for other in self.workers if other != worker)
+
+    def lose(self, worker: str) -> None:
+        self.refuse(worker)
+
+    def serve(self, address: Address) -> None:
+        """Nothing to do: nobody asks that server."""
 
     async def leave(self) -> None:
         """Nothing to do: it was never reached."""
@@ -369,7 +493,7 @@ async def test_the_run_goes_on_without_a_worker_that_comes_and_cannot_be_used(
         await until(lambda: any(text.startswith(why) for text in texts(engine)), what="its refusal")
         await until_it_answers(engine)
         assert (cluster.workers, pids_of(engine), engine.error) == (workers, begun, "")
-    assert not cluster.on_join
+    assert not cluster.on_join | cluster.on_loss | cluster.on_trouble
 
 
 async def test_a_worker_with_other_versions_is_refused() -> None:

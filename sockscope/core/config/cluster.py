@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockscope.core.addresses import is_loopback
+from sockscope.core.addresses import Address, is_loopback
 
 CLUSTER = "cluster"
 """The place that is the workers of a cluster."""
@@ -54,6 +54,12 @@ def is_encrypted(address: str) -> bool:
 def host_of(address: str) -> str:
     """Return the host in the address of a scheduler or of a worker."""
     return _parts(address)[1]
+
+
+def address_of(address: str) -> Address:
+    """Return host and port of the address of a scheduler or of a worker."""
+    _, host, port = _parts(address)
+    return host, int(port)
 
 
 def is_here(address: str) -> bool:

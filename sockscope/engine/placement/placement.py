@@ -146,7 +146,7 @@ class Placement:
         except BaseException:
             await self.stop(0.0)
             raise
-        self._tuning, self.address = tuning, previous
+        self._go_on(tuning, previous)
 
     async def apply(self, tuning: Tuning, generation: int, address: Address) -> None:
         """Go over to ``tuning``; ``address`` is what a role is to listen on if it must listen anew.
@@ -170,7 +170,12 @@ class Placement:
             found = await self._change({}, assignment)
         else:
             found = await self._reframe(assignment)
-        self._tuning, self.address = tuning, found
+        self._go_on(tuning, found)
+
+    def _go_on(self, tuning: Tuning, address: Address) -> None:
+        self._tuning, self.address = tuning, address
+        if self._cluster is not None and SERVER in self.present:
+            self._cluster.serve(address)
 
     async def divide_anew(
         self, tuning: Tuning, generation: int, address: Address, come: Iterable[str] = ()
@@ -187,7 +192,7 @@ class Placement:
         except SockscopeError:
             for worker in come:
                 if self._cluster is not None:
-                    self._cluster.lose(worker)
+                    self._cluster.refuse(worker)
             raise
 
     async def reload(self, tuning: Tuning, generation: int, address: Address) -> str:
@@ -218,9 +223,13 @@ class Placement:
             if self._cluster is None:
                 self._cluster = await joined(self._experiment)
                 self._cluster.on_join.add(self._on_join)
+                self._cluster.on_trouble.add(self._cluster_trouble)
             if come or tuning != self._tuning:  # those that are left have more than they would be given
                 check_bounds(tuning, self._cluster)
             check_workers(self._experiment, tuning, self._cluster)
+
+    def _cluster_trouble(self, text: str) -> None:
+        self._on_trouble(text, False)
 
     @property
     def is_here(self) -> bool:
@@ -331,6 +340,7 @@ class Placement:
                 await placed.retire(role, 0.0, CloseReason.STOPPED)
         if self._cluster is not None:
             self._cluster.on_join.discard(self._on_join)
+            self._cluster.on_trouble.discard(self._cluster_trouble)
             await self._cluster.leave()
 
     def pause(self, paused: bool) -> None:

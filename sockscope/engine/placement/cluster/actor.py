@@ -2,13 +2,15 @@
 
 The roles are in the child, so that neither a model that blocks nor a saturated loop holds up the worker. The
 actor moves bytes: what the engine sends to the child, and what the child has said since. All that it does is
-asked for (dask runs ``async def`` methods of actors on the worker's loop), and an engine that asks no more
-is gone: its child ends after :data:`LEASE_S`.
+asked for (dask runs ``async def`` methods of actors on the worker's loop). When the engine is gone the
+scheduler has the actor dropped, and its child ends; where nobody hears of that, since a network is cut, it
+ends after :data:`LEASE_S` without a question.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic, perf_counter, process_time
@@ -76,21 +78,75 @@ class _Ours(asyncio.Protocol):
         self._heard.set()
 
 
+class _Kept:
+    """A child, and what it has said. It does not keep its actor alive."""
+
+    def __init__(self, name: str, allocator: str) -> None:
+        self.heard = asyncio.Event()
+        self.ours = _Ours(self.heard)
+        self.child = ChildProcess(name, allocator, self._exited)
+        self.outcome = ""
+        self.asked_s = monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._is_unwanted = False
+
+    async def start(self) -> None:
+        """Start the child; raise EngineError when it cannot be started."""
+        await self.child.start(self.ours)
+        if self._is_unwanted:
+            self.child.kill()
+        self.asked_s = monotonic()
+        self._look_whether_asked()
+
+    def kill(self) -> None:
+        """End the child at once, or as soon as it has begun."""
+        self._is_unwanted = True
+        self.child.kill()
+
+    def let_go(self) -> None:
+        """Do that from whichever thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, with which the child has ended
+            self._loop.call_soon_threadsafe(self.kill)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the child has ended, and everything is here that it has said."""
+        return bool(self.outcome) and self.ours.transport is None
+
+    def _exited(self, how: str) -> None:
+        self.outcome = how
+        self.heard.set()
+
+    def _look_whether_asked(self) -> None:
+        if self.outcome:
+            return
+        left_s = self.asked_s + LEASE_S - monotonic()
+        if left_s <= 0:
+            self.child.kill()
+        else:
+            self._loop.call_later(left_s, self._look_whether_asked)
+
+
 class ChildActor:
-    """Keeps one child process on the worker that it was placed on."""
+    """Keeps one child process on the worker that it was placed on.
+
+    The worker drops it when the engine lets it go, or is gone: the scheduler hears of that at once.
+    """
+
+    def __init__(self) -> None:
+        self._kept: _Kept | None = None
+
+    def __del__(self) -> None:
+        if self._kept is not None:
+            self._kept.let_go()
 
     async def begin(self, name: str, allocator: str) -> Begun:
         """Start the child; raise EngineError when it cannot be started."""
-        self._heard = asyncio.Event()
         self._turn = asyncio.Condition()
         self._next = self._newest = 0
-        self._outcome = ""
-        self._ours = _Ours(self._heard)
-        self._child = ChildProcess(name, allocator, self._exited)
-        await self._child.start(self._ours)
-        self._asked_s = monotonic()
-        self._look_whether_asked()
-        return Begun(self._child.pid, self._child.environment, versions(), clock_name())
+        kept = self._kept = _Kept(name, allocator)
+        await kept.start()
+        return Begun(kept.child.pid, kept.child.environment, versions(), clock_name())
 
     async def time_s(self) -> float:
         """Return the time of the clock by which roles measure."""
@@ -102,53 +158,39 @@ class ChildActor:
         Exchanges are ``number``-ed from 0 and done in this order, in whichever they arrive; one that waits is
         let go by the next one. With the one that ``closes`` the child hears that nothing follows.
         """
-        self._asked_s = monotonic()
+        assert self._kept is not None
+        kept = self._kept
+        kept.asked_s = monotonic()
         self._newest = max(self._newest, number)
-        self._heard.set()
+        kept.heard.set()
         async with self._turn:
             await self._turn.wait_for(lambda: self._next == number)
-            if (transport := self._ours.transport) is not None:
+            if (transport := kept.ours.transport) is not None:
                 transport.write(outgoing)
                 if closes:
                     transport.close()
             if number == self._newest:
-                await self._wait_for_news(number, within_s)
+                await self._wait_for_news(kept, number, within_s)
             self._next = number + 1
             self._turn.notify_all()
-            return self._news()
+            return _news(kept)
 
-    async def _wait_for_news(self, number: int, within_s: float) -> None:
+    async def _wait_for_news(self, kept: _Kept, number: int, within_s: float) -> None:
         try:
             async with asyncio.timeout(within_s):
-                while not (self._ours.unread or self._is_over or number < self._newest):
-                    self._heard.clear()
-                    await self._heard.wait()
+                while not (kept.ours.unread or kept.is_over or number < self._newest):
+                    kept.heard.clear()
+                    await kept.heard.wait()
         except TimeoutError:
             return
 
-    def _news(self) -> Exchanged:
-        if not self._is_over:
-            return Exchanged(self._ours.fetch(), cpu_s=process_time())
-        return Exchanged(self._ours.fetch(), self._outcome, self._child.last_line, process_time())
-
-    @property
-    def _is_over(self) -> bool:
-        """Whether the child has ended, and everything is here that it has said."""
-        return bool(self._outcome) and self._ours.transport is None
-
     async def kill(self) -> None:
-        """End the child at once."""
-        self._child.kill()
+        """End the child at once, or as soon as it has begun."""
+        if self._kept is not None:
+            self._kept.kill()
 
-    def _exited(self, how: str) -> None:
-        self._outcome = how
-        self._heard.set()
 
-    def _look_whether_asked(self) -> None:
-        if self._outcome:
-            return
-        left_s = self._asked_s + LEASE_S - monotonic()
-        if left_s <= 0:
-            self._child.kill()
-        else:
-            asyncio.get_running_loop().call_later(left_s, self._look_whether_asked)
+def _news(kept: _Kept) -> Exchanged:
+    if not kept.is_over:
+        return Exchanged(kept.ours.fetch(), cpu_s=process_time())
+    return Exchanged(kept.ours.fetch(), kept.outcome, kept.child.last_line, process_time())

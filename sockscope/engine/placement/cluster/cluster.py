@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from sockscope.core.addresses import Address
 from sockscope.engine.host_limits import HostLimits
 from sockscope.engine.placement.cluster.actor import Begun
 
@@ -23,8 +24,18 @@ class Cluster(Protocol):
         ...
 
     @property
+    def on_loss(self) -> set[Callable[[str], None]]:
+        """Who is to hear the address of each worker that is lost from now on."""
+        ...
+
+    @property
+    def on_trouble(self) -> set[Callable[[str], None]]:
+        """Who is to hear what goes wrong with the cluster itself."""
+        ...
+
+    @property
     def serves(self) -> bool:
-        """Whether one of its workers has the server of the run, which is no target elsewhere."""
+        """Whether one of its workers has the server that is asked, which is no target elsewhere."""
         ...
 
     @property
@@ -50,8 +61,16 @@ class Cluster(Protocol):
         """Use a worker that has come as the last one; raises EngineError where that is not to be."""
         ...
 
+    def refuse(self, worker: str) -> None:
+        """Do without a worker that has come; others who use the cluster may use it."""
+        ...
+
     def lose(self, worker: str) -> None:
-        """Do without a worker that does not answer any more."""
+        """Do without a worker that does not answer any more, all who use it."""
+        ...
+
+    def serve(self, address: Address) -> None:
+        """Let it be known that one of its workers has a server there: of who asks it, to be let alone."""
         ...
 
     async def leave(self) -> None:

@@ -16,6 +16,7 @@ from sockscope.core.config.cluster import INSECURE, is_encrypted, is_here, local
 from sockscope.core.config.experiment import Experiment
 from sockscope.engine.host_limits import HostLimits, host_limits
 from sockscope.engine.placement.cluster.actor import Begun, ChildActor
+from sockscope.engine.placement.cluster.greeting import check_greeting
 from sockscope.engine.placement.cluster.joining import LOCAL
 from sockscope.engine.placement.cluster.quiet import quiet_dask
 from sockscope.engine.placement.hosts.child_process import ChildProcess
@@ -63,6 +64,10 @@ class DaskCluster:
         """What the machine of each of them allows."""
         self.on_join: set[Callable[[str], None]] = set()
         """Who is to hear the address of each worker that comes from now on."""
+        self.on_loss: set[Callable[[str], None]] = set()
+        """Who is to hear the address of each worker that is lost from now on."""
+        self.on_trouble: set[Callable[[str], None]] = set()
+        """Who is to hear what goes wrong with the cluster itself."""
         self.is_here = True
         """Whether all of them are on this machine."""
         self._experiment = experiment
@@ -110,29 +115,55 @@ class DaskCluster:
     async def _reach(self, scheduler: str, workers: int) -> None:
         quiet_dask()
         _keep_off_the_terminal()
+        security = _security(self._experiment)
+        context = security.get_connection_args("client")["ssl_context"] if security is not None else None
+        await check_greeting(scheduler, context, REACH_S)
         try:
-            self._client = await Client(
-                scheduler, asynchronous=True, direct_to_workers=True, set_as_default=False, timeout=REACH_S,
-                security=_security(self._experiment),
-            )  # fmt: skip
+            async with asyncio.timeout(REACH_S):
+                self._client = Client(
+                    scheduler, asynchronous=True, direct_to_workers=True, set_as_default=False,
+                    timeout=REACH_S, security=security,
+                )  # fmt: skip
+                await self._client
+        except (OSError, TimeoutError):
+            raise EngineError(f"no scheduler of dask answers at {scheduler}") from None
+        try:
             await self._client.wait_for_workers(workers, timeout=REACH_S)
         except (OSError, TimeoutError):
-            raise EngineError(f"no cluster with workers answers at {scheduler}") from None
+            raise EngineError(f"the cluster at {scheduler} has no worker") from None
         await self._use(self._client.scheduler_info(n_workers=-1)["workers"])
         self._watching = asyncio.create_task(self._watch(self._client.scheduler))
 
     async def _watch(self, scheduler: Any) -> None:
-        """Tell of workers that come. Without its scheduler a run goes on with those that it has."""
+        """Tell of workers that come, and lose those that the scheduler has given up."""
+        trouble = ""
         while True:
             await asyncio.sleep(JOIN_EVERY_S)
-            with contextlib.suppress(OSError, TimeoutError):
+            before = self.workers
+            try:
                 async with asyncio.timeout(REACH_S):
                     told = await scheduler.identity(n_workers=-1)
-                come = [worker for worker in told["workers"] if worker not in self._seen]
-                self._seen.update(come)
-                for worker in come:
-                    for hear in list(self.on_join):
-                        hear(worker)
+                named = list(told["workers"])
+            except Exception as error:  # noqa: BLE001  # whatever dask raises: it may answer the next time
+                if not trouble:
+                    trouble = f"the scheduler of the cluster does not answer: {error or type(error).__name__}"
+                    self._tell(self.on_trouble, trouble)
+                continue
+            trouble = ""
+            for worker in before:
+                # One that is slow, or stopped, is still named: its connection is there.
+                if worker not in named:
+                    self.lose(worker)
+            come = [worker for worker in named if worker not in self._seen]
+            self._seen.update(come)
+            for worker in come:
+                self._tell(self.on_join, worker)
+
+    def _tell(self, whom: Iterable[Callable[[str], None]], text: str) -> None:
+        """Call them from the loop, which tells of what goes wrong in them."""
+        loop = asyncio.get_running_loop()
+        for hear in whom:
+            loop.call_soon(hear, text)
 
     async def admit(self, worker: str) -> None:
         """Use a worker that has come, as the last one; raises EngineError where that is not to be."""
@@ -165,23 +196,62 @@ class DaskCluster:
 
     async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
         """Start a child on a worker; return its actor and what was begun. Raises EngineError."""
+        with self._client.as_current():
+            placed = self._client.submit(
+                ChildActor, actor=True, workers=[worker], allow_other_workers=False, pure=False
+            )
+        beginning = asyncio.create_task(self._begin(placed, name, allocator))
+        lost = asyncio.create_task(self._lost(worker))
         try:
-            async with asyncio.timeout(START_S):
-                with self._client.as_current():
-                    actor = await self._client.submit(
-                        ChildActor, actor=True, workers=[worker], allow_other_workers=False, pure=False
-                    )
-                    return actor, await actor.begin(name, allocator)
-        except TimeoutError:
-            raise EngineError(f"the worker {worker} has not begun within {START_S:g} s") from None
-        except OSError as error:
-            raise EngineError(f"the worker {worker} does not answer: {error}") from None
-        except (ImportError, AttributeError) as error:
-            raise _without_sockscope(worker, error) from None
+            await asyncio.wait([beginning, lost], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+            if beginning.done() and not beginning.cancelled():  # as dask does when its scheduler is gone
+                return beginning.result()
+            if worker not in self.workers or beginning.cancelled():
+                raise EngineError(f"the worker {worker} is lost")
+            raise EngineError(f"the worker {worker} has not begun within {START_S:g} s")
+        except BaseException as error:
+            await self._take_back(placed, beginning)
+            if isinstance(error, ImportError | AttributeError):
+                raise _without_sockscope(worker, error) from None
+            if isinstance(error, OSError | RuntimeError):
+                raise EngineError(f"the worker {worker} does not answer: {error}") from None
+            raise
+        finally:
+            lost.cancel()
+
+    async def _begin(self, placed: Any, name: str, allocator: str) -> tuple[Any, Begun]:
+        with self._client.as_current():
+            actor = await placed
+            return actor, await actor.begin(name, allocator)
+
+    async def _lost(self, worker: str) -> None:
+        """Return when a worker is lost."""
+        lost = asyncio.Event()
+
+        def hear(which: str) -> None:
+            if which == worker:
+                lost.set()
+
+        self.on_loss.add(hear)
+        try:
+            await lost.wait()
+        finally:
+            self.on_loss.discard(hear)
+
+    async def _take_back(self, placed: Any, beginning: asyncio.Task[tuple[Any, Begun]]) -> None:
+        """Let no child begin, or go on, that nobody will ask for anything."""
+        beginning.cancel()
+        if placed.status == "finished":
+            with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+                async with asyncio.timeout(LEAVE_S):
+                    await (await placed).kill()
+        placed.release()
 
     def lose(self, worker: str) -> None:
         """Do without a worker that does not answer any more."""
-        self.workers = tuple(other for other in self.workers if other != worker)
+        if worker in self.workers:
+            self.workers = tuple(other for other in self.workers if other != worker)
+            self._tell(self.on_loss, worker)
 
     async def leave(self) -> None:
         """Let go of it; one of this machine ends."""

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sockscope.core.addresses import Address
 from sockscope.core.config.cluster import CLUSTER_KEYS
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.roles import SERVER
@@ -71,23 +72,38 @@ class Lease:
     def __init__(self, reached: _Reached, experiment: Experiment) -> None:
         self._reached = reached
         self._cluster = reached.cluster
-        self._may_serve = experiment.role in ("both", SERVER)
+        self._experiment = experiment
+        self._refused: set[str] = set()
+        self._serving: Address | None = None
         reached.leases.add(self)
 
     @property
     def workers(self) -> tuple[str, ...]:
         """The addresses of its workers; the first one serves."""
-        return self._cluster.workers
+        return tuple(worker for worker in self._cluster.workers if worker not in self._refused)
 
     @property
     def serves(self) -> bool:
-        """Whether one of its workers has a server, be it that of another run: of a race, the clients' run."""
-        return any(lease._may_serve for lease in self._reached.leases)
+        """Whether one of its workers has the server that is asked, be it of another run, as in a race."""
+        experiment = self._experiment
+        if experiment.role in ("both", SERVER):
+            return True
+        return any(lease._serving in experiment.targets for lease in self._reached.leases)
 
     @property
     def on_join(self) -> set[Callable[[str], None]]:
         """Who is to hear the address of each worker that comes from now on."""
         return self._cluster.on_join
+
+    @property
+    def on_loss(self) -> set[Callable[[str], None]]:
+        """Who is to hear the address of each worker that is lost from now on."""
+        return self._cluster.on_loss
+
+    @property
+    def on_trouble(self) -> set[Callable[[str], None]]:
+        """Who is to hear what goes wrong with the cluster itself."""
+        return self._cluster.on_trouble
 
     @property
     def is_here(self) -> bool:
@@ -111,6 +127,14 @@ class Lease:
     async def admit(self, worker: str) -> None:
         """Use a worker that has come, all who use it; raises EngineError where that is not to be."""
         await self._cluster.admit(worker)
+
+    def refuse(self, worker: str) -> None:
+        """Do without a worker that has come; others who use the cluster may use it."""
+        self._refused.add(worker)
+
+    def serve(self, address: Address) -> None:
+        """Let it be known that one of its workers has a server there: of who asks it, to be let alone."""
+        self._serving = address
 
     def lose(self, worker: str) -> None:
         """Do without a worker that does not answer any more, all who use it."""

@@ -17,11 +17,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import dask
-from distributed import LocalCluster
+from distributed import LocalCluster, Nanny
 
 from sockscope.core.config.cluster import local_workers
 from sockscope.engine.placement.cluster.quiet import quiet_dask
 from sockscope.engine.process_tree import end_descendants
+
+
+class _Once(Nanny):  # type: ignore[misc]  # of a module without types
+    """Starts its worker once: another in the place of one that is lost is one that nobody has asked for."""
+
+    async def instantiate(self) -> Any:
+        """Start the worker, unless there has been one; return the state it is in."""
+        return self.status if self.process is not None else await super().instantiate()
 
 
 async def _serve(asked_by: socket.socket, workers: int, directory: str) -> None:
@@ -29,7 +37,7 @@ async def _serve(asked_by: socket.socket, workers: int, directory: str) -> None:
     cluster: Any = await LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
-        processes=True,
+        worker_class=_Once,
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
         memory_limit=0,
@@ -39,9 +47,6 @@ async def _serve(asked_by: socket.socket, workers: int, directory: str) -> None:
     )
     # It listens for browsers whatever it is told.
     cluster.scheduler.http_server.stop()
-    for nanny in cluster.workers.values():
-        # A worker that was lost is lost: another in its place would be one that nobody has asked for.
-        nanny.auto_restart = False
     # They put nothing there: there is no limit of memory beyond which they would. So nothing is left, however
     # they end.
     shutil.rmtree(directory)

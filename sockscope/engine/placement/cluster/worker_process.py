@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from time import perf_counter
 from typing import Any
 
-from sockscope.engine.placement.cluster.actor import Exchanged
+from sockscope.engine.placement.cluster.actor import LEASE_S, Exchanged
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.machine import clock_name, clock_offset, versions
 from sockscope.engine.placement.hosts.carrier import IDLE_REPORTS_S, REPORTS_S
@@ -23,6 +24,8 @@ CLOCK_EVERY_S = 10.0
 """How often that is done: good clocks drift by less than half a millisecond meanwhile."""
 MOST_UNDER_WAY = 4
 """Exchanges that may be under way at once: one that waits, those that let it go."""
+SLOW_S = 1.0
+"""Whoever wakes up so much later than asked for has been stopped, or held up, and has heard nothing."""
 LOST_S = 10.0
 """A worker that has not answered for so long is lost; one that is cut off for less goes on."""
 KILL_S = 2.0
@@ -93,6 +96,7 @@ class WorkerProcess:
         if not begun.clock or begun.clock != clock_name():
             await self._look_at_clock(actor)
         self._channel = channel
+        self._cluster.on_loss.add(self._worker_lost)
         channel.connection_made(_Transport(self))
 
     async def _look_at_clock(self, actor: Any) -> None:
@@ -165,8 +169,7 @@ class WorkerProcess:
     async def _exchange(self, actor: Any, number: int, outgoing: bytes) -> None:
         within_s = WAIT_S if self._closes or self._expects() else 0.0
         try:
-            async with asyncio.timeout(within_s + LOST_S):
-                told = await actor.exchange(number, outgoing, self._closes, within_s)
+            told = await _answer(actor.exchange(number, outgoing, self._closes, within_s), within_s + LOST_S)
         except (OSError, RuntimeError, TimeoutError):
             self._lose()
             return
@@ -195,9 +198,14 @@ class WorkerProcess:
 
     # Its end.
 
+    def _worker_lost(self, worker: str) -> None:
+        if worker == self.worker:
+            self._lose()
+
     def _lose(self) -> None:
         if self.alive:
             self._cluster.lose(self.worker)
+            self._run(_kill_late(self._actor))
         self._end(f"is lost: the worker {self.worker} does not answer any more")
 
     def _end(self, outcome: str) -> None:
@@ -207,6 +215,7 @@ class WorkerProcess:
         for timer in (self._timer, self._clock_timer):
             if timer is not None:
                 timer.cancel()
+        self._cluster.on_loss.discard(self._worker_lost)
         self._ended.set()
         self._actor = None  # with which the worker lets it go
         channel, self._channel = self._channel, None
@@ -218,6 +227,30 @@ class WorkerProcess:
 def reports_s(workers: int) -> float:
     """Return how often each of so many workers is asked for a report: at the same moments for all of them."""
     return min(max(REPORTS_S, workers / MOST_REPORTS_PER_S), IDLE_REPORTS_S)
+
+
+async def _answer(asked: Awaitable[Exchanged], within_s: float) -> Exchanged:
+    """Return the answer; raise TimeoutError where there is none in time.
+
+    Time for which this process was stopped is none in which an answer could have been heard.
+    """
+    answer = asyncio.ensure_future(asked)
+    try:
+        while not answer.done():
+            due_s = perf_counter() + within_s
+            await asyncio.wait([answer], timeout=within_s)
+            if not answer.done() and perf_counter() < due_s + SLOW_S:
+                raise TimeoutError
+        return answer.result()
+    finally:
+        answer.cancel()
+
+
+async def _kill_late(actor: Any) -> None:
+    """Let a worker that was only slow, stopped or cut off end what it goes on with, when it hears again."""
+    with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+        async with asyncio.timeout(LEASE_S):
+            await actor.kill()
 
 
 class _Transport(asyncio.Transport):
