@@ -198,9 +198,13 @@ class Engine:
             self.state = RunState.STOPPING
         if self._stall_timer is not None:
             self._stall_timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.wait([self._watcher])
+        if undivided := self._placement.undivided:
+            lost = " and of ".join(undivided)
+            self._note(EventKind.ERROR, f"the run ends before the part of {lost} is divided anew")
+        for task in (self._watcher, self._dividing):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         async with self._applying:
             await self._placement.stop(grace_s)
         self._stop_measuring()

@@ -30,7 +30,16 @@ from sockscope.engine.servers.registry import PRESENT_MODELS
 from sockscope.engine.tls.contexts import ClientTls, check_files
 from sockscope.engine.tls.throw_away import make_certificate
 from sockscope.errors import ConfigError
-from tests.engine.runs import EVERYTHING, exchanges_of, running, server_of, swarm_of, tune
+from tests.engine.runs import (
+    EVERYTHING,
+    exchanges_of,
+    experiment,
+    port_of,
+    running,
+    server_of,
+    swarm_of,
+    tune,
+)
 from tests.waiting import until
 
 pytest.importorskip("cryptography")
@@ -290,6 +299,25 @@ async def test_both_ends_can_show_certificates(files: Callable[..., str]) -> Non
 async def test_the_path_of_a_unix_socket_is_no_name_in_a_certificate(tmp_path: Path) -> None:
     async with running(tls=True, bind=f"unix:{tmp_path}/é", family="unix") as engine:
         await until(lambda: swarm_of(engine).totals.responses >= 1)
+
+
+async def test_the_certificate_made_for_a_run_is_trusted_wherever_its_server_is_and_no_other() -> None:
+    """As where a server of a cluster has gone over to a worker that nobody knew when it was made."""
+    async with running(tls=True, role="server") as server:
+        facts: dict[str, Any] = {
+            "role": "swarm",
+            "target": f"127.0.0.1:{port_of(server)}",
+            "tls": True,
+            "tls_name": "elsewhere.example",
+        }
+        engine, stranger = (
+            Engine(experiment(**facts), made) for made in (server.certificate, make_certificate())
+        )
+        async with engine, stranger:
+            await until(lambda: swarm_of(engine).totals.responses >= 4)
+            await until(lambda: swarm_of(stranger).totals.handshakes_failed >= 1)
+            assert "certificate" in swarm_of(stranger).last_trouble
+            assert swarm_of(stranger).totals.responses == 0
 
 
 def has_opened(engine: Engine, connections: int) -> bool:

@@ -8,7 +8,7 @@ from sockscope.core.roles import SERVER
 from sockscope.core.run.connecting import lower_first
 from sockscope.core.run.evidence import FAILING_RATIO, HALF, PROCESS_STATE, RECORDER, Finding, Seen
 from sockscope.core.run.kinds import Kind
-from sockscope.core.run.snapshot import LOST, SILENT_S, STOPPED, TARGET, RunState
+from sockscope.core.run.snapshot import LOST, SILENT_S, STOPPED, TARGET, UNDIVIDED, RunState
 from sockscope.core.run.unanswered import connections_wait
 
 # Nothing goes on.
@@ -35,6 +35,8 @@ def dead(seen: Seen) -> Finding | None:
         if not process.alive:
             seen.note(f"{process.name}: state", process.state, "", PROCESS_STATE)
             kind, remedy = Kind.PROCESS, "turn any knob to start it again"
+            if process.state == UNDIVIDED:
+                remedy = "it is about to be divided among the others"
             if process.name == TARGET:
                 kind, remedy = (
                     Kind.SERVER_GONE,

@@ -509,6 +509,8 @@ STOPPED = "stopped"
 """State of a process that a signal or a debugger has stopped: it answers nothing until it is resumed."""
 LOST = "lost"
 """State of a process whose place is lost, and whose part others have: what it had counted is kept."""
+UNDIVIDED = "lost, and nobody has its part"
+"""State of one whose part is yet to be divided among the others."""
 SILENT_S = 1.0
 """A process that has not answered for so long is held up by something."""
 

@@ -19,6 +19,7 @@ from sockscope.core.roles import SERVER
 from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import (
     LOST,
+    UNDIVIDED,
     Capture,
     Cursors,
     ProcessKey,
@@ -174,6 +175,7 @@ class Placement:
 
     def _go_on(self, tuning: Tuning, address: Address) -> None:
         self._tuning, self.address = tuning, address
+        self._lost = {host: replace(use, state=LOST) for host, use in self._lost.items()}
         if self._cluster is not None and SERVER in self.present:
             self._cluster.serve(address)
 
@@ -228,6 +230,11 @@ class Placement:
                 check_bounds(tuning, self._cluster)
             check_workers(self._experiment, tuning, self._cluster)
 
+    @property
+    def undivided(self) -> Sequence[str]:
+        """The names of processes that are lost, and whose parts nobody has yet."""
+        return [use.name for use in self._lost.values() if use.state == UNDIVIDED]
+
     def _cluster_trouble(self, text: str) -> None:
         self._on_trouble(text, False)
 
@@ -252,8 +259,7 @@ class Placement:
     def _certify(self, tuning: Tuning) -> None:
         """Make a certificate for the server if it is to speak TLS and has none; raises ConfigError."""
         if tuning.tls and self.certificate is None:
-            workers = self._cluster.workers if self._cluster is not None else ()
-            self.certificate = certificate_for(self._experiment, map(host_of, workers))
+            self.certificate = certificate_for(self._experiment)
 
     def _must_move(self, placed: PlacedRole, tuning: Tuning) -> bool:
         if placed.place != self._place_of(placed.kind, tuning) or not placed.intact:
@@ -537,7 +543,7 @@ class Placement:
         self._on_trouble(outcome, bool(here) and not moves and (vital or not left))
         if moves:
             if (use := self._use(host)) is not None:
-                self._lost[host] = replace(use, state=LOST)
+                self._lost[host] = replace(use, state=UNDIVIDED)
             self._on_loss()
 
     # Readings.

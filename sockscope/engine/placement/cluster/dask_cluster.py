@@ -255,16 +255,20 @@ class DaskCluster:
 
     async def leave(self) -> None:
         """Let go of it; one of this machine ends."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
-        if self._client is not None:
-            client, self._client = self._client, None
-            try:
-                async with asyncio.timeout(LEAVE_S):
-                    await client.close(timeout=LEAVE_S / 2)
-            except (OSError, TimeoutError):
-                pass  # it is gone
+        try:
+            if self._watching is not None:
+                self._watching.cancel()
+                await asyncio.wait([self._watching], timeout=LEAVE_S)
+            if self._client is not None:
+                client, self._client = self._client, None
+                with contextlib.suppress(OSError, RuntimeError, TimeoutError):  # it is gone
+                    async with asyncio.timeout(LEAVE_S):
+                        await client.close(timeout=LEAVE_S / 2)
+        finally:
+            await self._end_process()
+
+    async def _end_process(self) -> None:
+        """Let the process that holds a cluster of this machine end, with its workers."""
         if self._process is not None:
             process, self._process = self._process, None
             if self._holding is not None and self._holding.transport is not None:

@@ -8,12 +8,16 @@ holds that, however he ends. Terminals do not reach it: it is in a session of it
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import logging
 import os
 import shutil
 import socket
 import sys
-from tempfile import TemporaryDirectory
+from glob import glob
+from tempfile import gettempdir, mkdtemp
+from threading import Thread
 from typing import Any
 
 import dask
@@ -22,6 +26,9 @@ from distributed import LocalCluster, Nanny
 from sockscope.core.config.cluster import local_workers
 from sockscope.engine.placement.cluster.quiet import quiet_dask
 from sockscope.engine.process_tree import end_descendants
+
+PREFIX = "sockscope-cluster-"
+"""How a directory begins in which workers come up."""
 
 
 class _Once(Nanny):  # type: ignore[misc]  # of a module without types
@@ -51,23 +58,52 @@ async def _serve(asked_by: socket.socket, workers: int, directory: str) -> None:
     # they end.
     shutil.rmtree(directory)
     asked_by.sendall(f"{cluster.scheduler_address}\n".encode())
-    loop, let_go = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(asked_by, let_go.set)
-    await let_go.wait()
+    await asyncio.Event().wait()
+
+
+def _own_directory() -> str:
+    """Return a new directory that is ours while this process lives; remove those whose owners are gone."""
+    for left in glob(f"{gettempdir()}/{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if os.stat(left, follow_symlinks=False).st_uid == os.getuid():
+                lock = _locked(left)
+                shutil.rmtree(left)
+                os.close(lock)
+    while True:
+        directory = mkdtemp(prefix=PREFIX)
+        _locked(directory)
+        if os.path.isdir(directory):  # and nobody has taken it for one that was left
+            return directory
+
+
+def _locked(directory: str) -> int:
+    """Return a descriptor by which a directory is locked; raises OSError where another process has it."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _end_with(asked_by: socket.socket, directory: str) -> None:
+    """End when the other end of the socket is closed, also while the workers come up."""
+    while asked_by.recv(1):
+        pass
+    # What the workers had to do was stopped before; nobody waits for their farewells.
+    end_descendants()
+    shutil.rmtree(directory, ignore_errors=True)
+    os._exit(0)
 
 
 def main(descriptor: int, named: str) -> None:
     """Hold a cluster of this name until the other end of the socket is closed."""
     quiet_dask()
-    with (
-        socket.socket(fileno=descriptor) as asked_by,
-        TemporaryDirectory(prefix="sockscope-cluster-") as directory,
-    ):
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(_serve(asked_by, local_workers(named), directory))
-        # What the workers had to do was stopped before; nobody waits for their farewells.
-        end_descendants()
-    os._exit(0)
+    with socket.socket(fileno=descriptor) as asked_by:
+        directory = _own_directory()
+        Thread(target=_end_with, args=(asked_by, directory), daemon=True).start()
+        asyncio.new_event_loop().run_until_complete(_serve(asked_by, local_workers(named), directory))
 
 
 if __name__ == "__main__":
