@@ -20,6 +20,8 @@ from sockscope.core.addresses import Address
 from sockscope.core.config.cluster import host_of, is_here, parse_cluster
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.results.contest import Contest, Contestant
+from sockscope.core.run.shortfall import shortfall
+from sockscope.core.run.snapshot import UNDIVIDED
 from sockscope.engine.engine import Engine
 from sockscope.engine.host_limits import host_limits
 from sockscope.engine.placement import placement
@@ -494,6 +496,46 @@ async def test_the_run_goes_on_without_a_worker_that_comes_and_cannot_be_used(
         await until_it_answers(engine)
         assert (cluster.workers, pids_of(engine), engine.error) == (workers, begun, "")
     assert not cluster.on_join | cluster.on_loss | cluster.on_trouble
+
+
+class Silent(Here):
+    """The same; one that comes is never heard of, and none begins a second child."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[str] = []
+
+    async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
+        if worker in self.begun:
+            await asyncio.Event().wait()
+        self.begun.append(worker)
+        return await super().begin(worker, name, allocator)
+
+    async def admit(self, worker: str) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_run_that_ends_while_it_is_divided_anew_does_not_wait_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It tells that nobody has the part of the one that is lost."""
+    cluster = Silent()
+    cluster.workers += ("tcp://127.0.0.1:4",)
+
+    async def joined(experiment: Experiment) -> Cluster:
+        return cluster
+
+    monkeypatch.setattr(placement, "joined", joined)
+    async with running(place="cluster", cluster="local:3", clients=2, think_time_s=0.02) as engine:
+        for hear in cluster.on_join:
+            hear("tcp://127.0.0.1:5")
+        cluster.lose("tcp://127.0.0.1:4")
+        for lost in list(cluster.on_loss):
+            lost("tcp://127.0.0.1:4")
+        row = next(use for use in engine.snapshot().processes if use.name == "clients 2")
+        assert (row.alive, row.state) == (False, UNDIVIDED)
+    assert "the run ends before the part of clients 2 is divided anew" in texts(engine)
+    assert shortfall(engine.snapshot()) == f"clients 2 process {row.pid}: {UNDIVIDED}"
 
 
 async def test_a_worker_with_other_versions_is_refused() -> None:

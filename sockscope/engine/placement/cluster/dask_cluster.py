@@ -264,6 +264,7 @@ class DaskCluster:
                 with contextlib.suppress(OSError, RuntimeError, TimeoutError):  # it is gone
                     async with asyncio.timeout(LEAVE_S):
                         await client.close(timeout=LEAVE_S / 2)
+                client.status = "closed"  # or it begins to close once more when it is collected
         finally:
             await self._end_process()
 
