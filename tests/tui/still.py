@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from sockscope.core.censoring import Ages
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.connection import ConnectionState, ConnectionView, TcpInfo
@@ -17,9 +18,12 @@ from sockscope.core.run.client_states import ClientSample, Doing
 from sockscope.core.run.figures import figures
 from sockscope.core.run.findings import limit_of
 from sockscope.core.run.snapshot import (
+    LOST,
     Exchange,
     KernelUdp,
     LimiterStatistics,
+    PartUse,
+    ProcessUse,
     Resources,
     RoleSnapshot,
     RunState,
@@ -28,6 +32,7 @@ from sockscope.core.run.snapshot import (
 )
 from sockscope.core.run.trace import Trace
 from sockscope.faces.tui.look import Look, LookApp
+from sockscope.faces.tui.panels.panel import Panel
 from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.session import Session
@@ -44,16 +49,21 @@ class Still(LookApp[None]):
 
     TITLE = "SockScope"
 
-    def __init__(self, state: ScreenState | None, face: str = "connections") -> None:
+    def __init__(
+        self, state: ScreenState | None, face: str = "connections", maximised: type[Panel] | None = None
+    ) -> None:
         super().__init__(Look())
         self.still = state
         self.face = face
+        self.maximised = maximised
 
     async def on_mount(self) -> None:
         """Put the screen up and hand it the state."""
         screen = DashboardScreen(Session(FakeSource(Experiment())))
         screen.bring_to_front(self.face)
         await self.push_screen(screen)
+        if self.maximised is not None:
+            screen.maximise_panel(screen.panel(self.maximised))
         self.call_after_refresh(setattr, screen, "state", self.still)
 
 
@@ -247,6 +257,32 @@ def of_every_kind() -> ScreenState:
     script.doing = [doing for doing in Doing for _ in range(often.get(doing, 6))][:CLIENTS]
     script.doing += [Doing.IN_FLIGHT] * (CLIENTS - len(script.doing))
     return script.shown()
+
+
+def on_workers() -> ScreenState:
+    """Return a run on a cluster: a worker of another machine has its own clock, and one is lost."""
+    script = Script(Tuning(place="cluster"))
+    script.go_on(80, 1_900, 5.0)
+    state = script.shown()
+    used = replace(state.snapshot.resources, since_s=START_S, machine_busy_s=34.0, machine_cores=4)
+    main = state.snapshot.main
+    part = PartUse(main.totals.responses // 2, main.service_time, Ages(), Histogram())
+
+    def process(name: str, role: str = SWARM, **rest: Any) -> ProcessUse:
+        return ProcessUse(name, 4_711, (role,), used, "uvloop", {}, generation=1, **rest)
+
+    processes = (
+        replace(process("main"), roles=()),
+        process("server", SERVER),
+        process("clients at 10.0.0.2", part=part, clock_error_s=0.0004, cores_of="10.0.0.2"),
+        process("clients 2 at 10.0.0.3", state=LOST, alive=False),
+    )
+    experiment = replace(state.snapshot.experiment, cluster="tls://10.0.0.1:8786")
+    return replace(
+        state,
+        snapshot=replace(state.snapshot, processes=processes, experiment=experiment),
+        headline=replace(state.headline, processes=processes),
+    )
 
 
 def losing() -> Script:

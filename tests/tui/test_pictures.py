@@ -11,8 +11,9 @@ import pytest
 
 from sockscope.core.config.tuning import Tuning
 from sockscope.core.run.snapshot import RunState
+from sockscope.faces.tui.panels.graphs import CpuPanel
 from sockscope.faces.tui.screen_state import ScreenState
-from tests.tui.still import START_S, Script, Still, losing, of_every_kind, running
+from tests.tui.still import START_S, Script, Still, losing, of_every_kind, on_workers, running
 
 MOMENTS: dict[str, Callable[[], ScreenState | None]] = {
     "running": lambda: running().shown(),
@@ -38,6 +39,11 @@ def test_moments(snap_compare: Callable[..., bool], moment: str) -> None:
 
 def test_the_map_of_the_swarm(snap_compare: Callable[..., bool]) -> None:
     assert snap_compare(Still(of_every_kind(), "swarm"), terminal_size=(120, 40))
+
+
+def test_the_workers_of_a_cluster(snap_compare: Callable[..., bool]) -> None:
+    still = Still(on_workers(), maximised=CpuPanel)
+    assert snap_compare(still, terminal_size=(120, 40))
 
 
 def test_too_small(snap_compare: Callable[..., bool]) -> None:

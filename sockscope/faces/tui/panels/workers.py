@@ -18,13 +18,14 @@ _COLUMNS: tuple[tuple[str, int, Callable[[ProcessFigures], str]], ...] = (
     ("cores", 8, lambda one: units.format_cores(one.machine_cores_taken, one.machine_cores)),
     ("lag p99", 8, lambda one: units.format_duration(one.lag_p99_s)),
     ("req/s", 7, lambda one: units.format_count(one.requests_per_s)),
-    ("p99", 9, lambda one: units.format_duration(one.p99_s)),
+    ("p99", 8, lambda one: units.format_duration(one.p99_s)),
     ("clock ±", 8, lambda one: units.format_duration(one.clock_error_s) if one.clock_error_s else ""),
     ("change", 7, lambda one: units.format_count(one.generation)),
 )
 _GO_FIRST = ("clock ±", "lag p99", "cores", "CPU")
 """Columns for which there is no room where it is narrow, the first of these first."""
 _LEAST_NAME = 9
+_MOST_GAP = 4
 
 
 def worker_rows(processes: Sequence[ProcessFigures], width: int, most: int) -> list[Content]:
@@ -36,9 +37,11 @@ def worker_rows(processes: Sequence[ProcessFigures], width: int, most: int) -> l
     if not told or most < min(len(told) + 1, 3):
         return []
     rows = told if len(told) < most else told[: most - 2]
-    name = max(_LEAST_NAME, *(len(one.name) for one in rows))
-    columns = _fitting(width - name, has_clock=any(one.clock_error_s for one in told))
-    room = width - sum(cells for _, cells, _ in columns)
+    # A lost one has the whole row.
+    name = max((len(one.name) for one in rows if one.alive), default=0)
+    columns = _fitting(width - max(name, _LEAST_NAME), has_clock=any(one.clock_error_s for one in told))
+    # Figures that are far from the names are hard to read.
+    room = min(width - sum(cells for _, cells, _ in columns), max(name, _LEAST_NAME) + _MOST_GAP)
     head = " " * room + "".join(f"{label:>{cells}}" for label, cells, _ in columns)
     lines = [Content.styled(head, "$foreground 60%"), *(_row(one, room, columns) for one in rows)]
     if len(rows) < len(told):
@@ -63,6 +66,13 @@ def _row(
         return Content.styled(plain(f"{one.name} {one.state}"), "bold $text-error")
     if one.silent_s >= SILENT_S:
         return Content.styled(plain(f"{one.name} {one.state}"), "$text-warning")
-    name = Content(plain(one.name)).truncate(room, ellipsis=True)
+    name = _short(plain(one.name), room)
     figures = "".join(f"{write(one):>{cells}}" for _, cells, write in columns)
-    return name.pad_right(room - name.cell_length) + Content(figures)
+    return Content(f"{name:<{room}}{figures}")
+
+
+def _short(name: str, room: int) -> str:
+    """Return a name that fits; what processes differ in is its end, the machine."""
+    if len(name) > room:
+        name = name.replace(" at ", "@")
+    return name if len(name) <= room else f"…{name[1 - room :]}"
