@@ -287,6 +287,7 @@ async def test_what_is_missing_without_dask_is_one_sentence(monkeypatch: pytest.
         await engine.start()
 
 
+@pytest.mark.usefixtures("warm_children")
 async def test_a_child_ends_of_which_nobody_asks_anything_or_whose_actor_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -478,6 +479,7 @@ class Here(Elsewhere):
         return actor, await actor.begin(name, allocator)
 
 
+@pytest.mark.usefixtures("warm_children")
 async def test_the_run_goes_on_without_a_worker_that_comes_and_cannot_be_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
