@@ -16,6 +16,7 @@ from tests.cli.command import (
     clean_environment,
     finished,
     next_complaint,
+    next_line,
     running,
     sockscope,
 )
@@ -146,7 +147,7 @@ async def echo(reader, writer):
 
 
 async def cancels_all(reader, writer):
-    for _ in range(300):  # by then the run has begun, or there would be no figures
+    while not os.path.exists("begun"):  # else there would be no figures
         writer.write(await reader.read(100))
     for task in asyncio.all_tasks():
         task.cancel()
@@ -349,7 +350,12 @@ def test_what_never_ends_does_not_hold_up_the_end(handler: str, here: Path) -> N
 
 
 def test_a_run_whose_tasks_own_code_cancels_has_failed_and_says_so(here: Path) -> None:
-    done = sockscope("run", "--handler", "mine:cancels_all", "-c", "5", "--quiet", cwd=here)
-    assert done.returncode == 1
-    assert done.stderr.endswith("sockscope: the run failed: its tasks were cancelled by own code\n")
-    assert "stopped by    its tasks were cancelled by own code" in done.stdout
+    flags = ("--handler", "mine:cancels_all", "-c", "5", "--json-stream", "-i", "20ms")
+    with running("run", *flags, cwd=here) as child:
+        assert json.loads(next_line(child))["type"] == "interval"
+        (here / "begun").touch()
+        code, out, err = finished(child)
+    assert code == 1
+    assert err.endswith("sockscope: the run failed: its tasks were cancelled by own code\n")
+    summary = json.loads(out.splitlines()[-1])
+    assert (summary["state"], summary["error"]) == ("failed", "its tasks were cancelled by own code")
