@@ -26,6 +26,8 @@ from tests.waiting import until
 
 TCP_CLIENTS = list(CLIENTS)
 tcp_clients = pytest.mark.parametrize("client", TCP_CLIENTS)
+ATTEMPTS = 3
+"""A machine that holds the loop up for longer than is listened spoils one; a fault spoils each."""
 KINDS: list[dict[str, Any]] = [{"transport": transport, "client": name} for transport, name in LINKS]
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind.values()))
 
@@ -454,15 +456,18 @@ async def test_an_answer_that_nobody_asked_for_closes_the_connection(client: str
 async def test_a_server_that_speaks_first_is_not_taken_for_one_that_answers(
     client: str, values: dict[str, Any]
 ) -> None:
-    async with (
-        tcp_peer(echo, greeting=b"220 ready\n") as port,
-        against(port, client=client, **values) as engine,
-    ):
-        # Each client is back once more.
-        await until_swarm(engine, lambda swarm: swarm.totals.unexpected >= 8 or swarm.totals.requests)
-        swarm = swarm_of(engine)
-        assert swarm.totals.requests == swarm.totals.response_bytes == 0
-        assert "before anything was asked: --greeting tells how" in swarm.last_trouble
+    for _ in range(ATTEMPTS):
+        async with (
+            tcp_peer(echo, greeting=b"220 ready\n") as port,
+            against(port, client=client, **values) as engine,
+        ):
+            # Each client is back once more.
+            await until_swarm(engine, lambda swarm: swarm.totals.unexpected >= 8 or swarm.totals.requests)
+            swarm = swarm_of(engine)
+        if not swarm.totals.requests:
+            break
+    assert swarm.totals.requests == swarm.totals.response_bytes == 0
+    assert "before anything was asked: --greeting tells how" in swarm.last_trouble
 
 
 LINES: dict[str, Any] = {"request": "ping\\n", "until": "\\n"}
@@ -479,9 +484,12 @@ async def test_a_greeting_that_comes_when_somebody_has_asked_is_no_answer_either
             one.transport.write(b"220 ready\n")
         asyncio.get_running_loop().call_later(0.001, write_if_open, connection, data)
 
-    async with tcp_peer(greet) as port, against(port, client=client, clients=3, **dialogue) as engine:
-        await until_swarm(engine, lambda swarm: swarm.totals.errors and swarm.totals.unexpected >= 3)
-    swarm = swarm_of(engine)
+    for _ in range(ATTEMPTS):
+        async with tcp_peer(greet) as port, against(port, client=client, clients=3, **dialogue) as engine:
+            await until_swarm(engine, lambda swarm: swarm.totals.errors and swarm.totals.unexpected >= 3)
+        swarm = swarm_of(engine)
+        if not swarm.totals.responses:
+            break
     assert swarm.totals.responses == swarm.totals.response_bytes == 0
     counts_add_up(swarm)
 

@@ -188,8 +188,9 @@ async def test_both_ends_know_each_other_by_their_names(transport: str, client: 
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_who_finds_the_backlog_full_waits_for_a_place(client: str) -> None:
     async with unix_run(
-        "unix:", server="blocking", backlog=1, lifetime=1, client=client, clients=8, requests=24
-    ) as engine:
+        "unix:", server="blocking", backlog=1, lifetime=1, client=client, clients=8, requests=24,
+        connect_timeout_s=60.0,
+    ) as engine:  # fmt: skip
         await engine.wait()
     totals = swarm_of(engine).totals
     assert (totals.responses, totals.connections_opened, totals.failed) == (24, 24, 0)
