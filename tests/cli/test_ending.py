@@ -147,10 +147,12 @@ async def echo(reader, writer):
 
 
 async def cancels_all(reader, writer):
-    while not os.path.exists("begun"):  # else there would be no figures
-        writer.write(await reader.read(100))
-    for task in asyncio.all_tasks():
-        task.cancel()
+    while data := await reader.read(100):
+        writer.write(data)
+        if os.path.exists("begun"):  # else there would be no figures
+            os.remove("begun")  # nor if it were done a second time
+            for task in asyncio.all_tasks():
+                task.cancel()
 
 
 def is_interrupted_in_the_last_step():
