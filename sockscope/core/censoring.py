@@ -110,6 +110,11 @@ class Ages:
         return sum(age_s * count for age_s, count in self.counts.items())
 
 
+def as_given_up(awaited: Histogram) -> Ages:
+    """Return requests that were awaited as such that were given up then."""
+    return Ages({lower_edge_s(bucket): count for bucket, count in awaited.counts.items()})
+
+
 def percentiles(
     answered: Histogram, unanswered: Ages, ratios: Sequence[float]
 ) -> list[float | AtLeast | None]:

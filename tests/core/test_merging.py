@@ -1,8 +1,9 @@
 from dataclasses import replace
 
+from sockscope.core.censoring import as_given_up
 from sockscope.core.connection import ConnectionState, ConnectionView
 from sockscope.core.events import CloseReason, Event, EventKind
-from sockscope.core.run.merging import leaving, merged, past
+from sockscope.core.run.merging import leaving, lost, merged, past
 from sockscope.core.run.snapshot import ConnectionQuery, LimiterStatistics, RoleSnapshot, Totals
 from tests.core.runs import histogram, role
 
@@ -100,3 +101,17 @@ def test_what_is_leaving_is_still_to_be_replaced() -> None:
     assert (whole.connections_open, whole.rolling, whole.in_flight) == (8, 4, 4)
     server = merged([replace(part(1, 0), role="server"), leaving(replace(part(1, 0), role="server"))])
     assert (server.draining, server.rolling) == (4, 0)
+
+
+def test_what_was_under_way_in_a_process_that_is_gone_has_failed() -> None:
+    awaited = histogram(0.25, 0.5)
+    last = lost(
+        replace(part(10, 30), totals=Totals(requests=12, responses=9, errors=1), queued=3, awaited=awaited)
+    )
+    assert (last.totals.requests, last.totals.responses, last.totals.errors) == (12, 9, 3)
+    assert (last.in_flight, last.queued, last.totals.requests_dropped) == (0, 0, 3)
+    assert last.unanswered == last.response_unanswered == as_given_up(awaited)
+    assert (last.unanswered.total, last.awaited.total) == (2, 0)
+    assert lost(last).totals == last.totals
+    server = replace(part(1, 0), role="server")
+    assert (lost(server).totals, lost(server).in_flight) == (server.totals, 2)

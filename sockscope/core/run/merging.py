@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any
 
 from sockscope.core.addresses import split_address
+from sockscope.core.censoring import as_given_up
 from sockscope.core.connection import TCP_COLUMNS, ConnectionView, tcp_figure
+from sockscope.core.histogram import Histogram
 from sockscope.core.roles import SWARM
 from sockscope.core.run.adding import ended, total
 from sockscope.core.run.snapshot import ConnectionQuery, RoleSnapshot
@@ -44,6 +46,34 @@ def merged(parts: Sequence[RoleSnapshot], query: ConnectionQuery | None = None) 
 def past(part: RoleSnapshot) -> RoleSnapshot:
     """Return what stays of a part of a role that has ended; its exchanges cannot be asked for any more."""
     return replace(ended(part), exchanges=(), captures_overwritten=part.captures_recorded)
+
+
+def lost(part: RoleSnapshot) -> RoleSnapshot:
+    """Return the last that a part of a role told before its process was gone, which nobody had stopped.
+
+    Whatever became of the requests that clients had under way, nobody will hear of it: they have failed, at
+    the age that they had. What was queued has not gone out. The clients of that process are gone.
+    """
+    samples = tuple(one.gone() for one in part.client_samples)
+    if part.role != SWARM:
+        return replace(part, client_samples=samples)
+    totals, given_up = part.totals, as_given_up(part.awaited)
+    return replace(
+        part,
+        totals=replace(
+            totals,
+            errors=totals.errors + part.in_flight,
+            requests_dropped=totals.requests_dropped + part.queued,
+        ),
+        in_flight=0,
+        queued=0,
+        unanswered=part.unanswered + given_up,
+        response_unanswered=part.response_unanswered + given_up,
+        awaited=Histogram(),
+        response_awaited=Histogram(),
+        awaited_since_s=0.0,
+        client_samples=samples,
+    )
 
 
 def leaving(part: RoleSnapshot) -> RoleSnapshot:

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Generic, NamedTuple, TypeVar
 
 from sockscope.core.events import Event
-from sockscope.core.run.merging import merged
+from sockscope.core.run.merging import lost, merged
 from sockscope.core.run.snapshot import ConnectionQuery, Cursors, Exchange, RoleSnapshot, Totals
 from sockscope.engine.captures import CAPTURES
 from sockscope.engine.placement.clock import snapshot_later
@@ -47,16 +47,16 @@ class Part:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.snapshot: RoleSnapshot | None = None
+        self._is_lost = False
         self.events_cursor = 0
         self.exchanges_cursor = 0
 
     def now(self) -> RoleSnapshot:
-        """Return its newest snapshot, which there is; the clients of a process that is dead are gone."""
-        snapshot = self.snapshot
-        assert snapshot is not None
-        if self.host.alive or not snapshot.client_samples:
-            return snapshot
-        return replace(snapshot, client_samples=tuple(one.gone() for one in snapshot.client_samples))
+        """Return its newest snapshot, which there is; of a process that is dead it is the last."""
+        assert self.snapshot is not None
+        if not (self.host.alive or self._is_lost):
+            self.snapshot, self._is_lost = lost(self.snapshot), True
+        return self.snapshot
 
 
 class _Together(NamedTuple):
@@ -163,7 +163,7 @@ class Reports:
 
     def part_of(self, host: Host) -> RoleSnapshot | None:
         """Return what a host reported last of its part of the role."""
-        return next((part.snapshot for part in self._parts if part.host is host), None)
+        return next((part.now() for part in self._parts if part.snapshot and part.host is host), None)
 
     def hold(self, held: bool) -> None:
         """Keep the list of exchanges of this moment, or let it go."""
