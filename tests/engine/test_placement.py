@@ -477,7 +477,7 @@ async def test_the_budget_goes_along_from_place_to_place() -> None:
     the_two_ends_agree(engine)
 
 
-async def test_the_number_of_processes_changes_live() -> None:
+async def test_the_number_of_processes_changes_live(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(clients=12, place="apart") as engine:
         for values in ({"server_processes": 2, "swarm_processes": 2}, {"server_processes": 1}):
             await answered(engine)
@@ -485,7 +485,16 @@ async def test_the_number_of_processes_changes_live() -> None:
             await answered(engine)
         running_now = [use.name for use in engine.snapshot().processes if use.state == "running"]
         assert running_now == ["main", "server", "clients", "clients 2"]
-    the_two_ends_agree(engine)
+        begin = HostedRole.start
+
+        async def begin_in_vain(role: HostedRole, *arguments: Any) -> None:
+            await begin(role, *arguments)
+            raise EngineError("in vain")
+
+        monkeypatch.setattr(HostedRole, "start", begin_in_vain)
+        with pytest.raises(EngineError, match="in vain"):
+            await tune(engine, swarm_processes=1)
+    the_two_ends_agree(engine)  # with what was counted in vain
 
 
 async def test_a_paused_run_is_paused_in_its_new_place() -> None:

@@ -52,6 +52,11 @@ class HostedRole(Role):
         self._in_force: Assignment | None = None
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it has begun in every host."""
+        return self._in_force is not None
+
+    @property
     def in_force(self) -> Assignment:
         """The assignment that it was started with or went over to last, at the address that it has."""
         assert self._in_force is not None

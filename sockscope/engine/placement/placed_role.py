@@ -109,6 +109,13 @@ class PlacedRole:
         self._events_cursors[role] = 0
         return before
 
+    async def drop(self, role: HostedRole) -> None:
+        """End a successor that is not taken after all, and keep what it counted if it has begun."""
+        if role.has_begun:
+            self._retiring.append(role)
+            self._events_cursors[role] = 0
+        await self.retire(role, 0.0, CloseReason.REPLACED)
+
     def leave(self) -> HostedRole | None:
         """Be there no longer; return what is to be retired, if it was."""
         before = self._role

@@ -289,8 +289,8 @@ class Placement:
                 assigned = replace(assignment, address=address)
                 if name in new:
                     share = await self._share_after(placed, assignment.tuning)
-                    if self._paused:
-                        new[name].pause(True)
+                    # It makes requests as soon as it is taken: if one cannot begin, none were made.
+                    new[name].pause(True)
                     previous = await new[name].start(assigned, share)
                 elif placed.present and (placed.intact or placed not in leaving):
                     in_force = placed.role.in_force
@@ -445,8 +445,8 @@ class Placement:
             await self._quiet(quieted)
             address = await self._begin(new, assignment, vacated, leaving)
         except BaseException:
-            for role in new.values():
-                await role.stop(0.0)
+            for name, role in new.items():
+                await self._roles[name].drop(role)
             for placed in quieted:
                 placed.be_quiet(False)
             raise
