@@ -12,6 +12,7 @@ from typing import Any
 
 from sockscope.core.addresses import Address, format_address
 from sockscope.core.config.applicability import refuse_vain_changes
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.experiment import LOOPBACK, READY, Experiment
 from sockscope.core.config.tls import Certificate
 from sockscope.core.config.tuning import Tuning, describe_change
@@ -178,7 +179,7 @@ class Engine:
         )
         self._note_clocks()
         self._watcher = loop.create_task(self._watch())
-        if self._come:
+        if self._losses or self._come:
             self._divide_soon()
 
     def _note_clocks(self) -> None:
@@ -654,28 +655,43 @@ class Engine:
             self._dividing = asyncio.get_running_loop().create_task(self._divide_anew())
 
     async def _divide_anew(self) -> None:
+        try:
+            await self._divide_until_all_is()
+        except Exception as error:  # noqa: BLE001  # the boundary of the run's task
+            self.fail(error)
+
+    async def _divide_until_all_is(self) -> None:
         """Apply the tuning in force once more, and again while places are lost and workers come meanwhile."""
+        together: int | None = None
         while self.state in _LIVE and (self._losses or self._come):
             async with self._applying:
                 if self.state not in _LIVE:
                     return
                 lost, self._losses = self._losses, 0
-                come, self._come = self._come, []
+                come = self._come[:together]
+                del self._come[: len(come)]
                 try:
                     await self._placement.divide_anew(
                         self.tuning, self.generation, self._listen_address(self.tuning), come
                     )
                 except SockscopeError as error:
                     if come:
-                        self._note(EventKind.ERROR, f"a worker that has come is not used: {error}")
                         self._losses += lost
+                    if len(come) > 1:  # all but one of them may do
+                        self._come[:0], together = come, 1
+                    elif come:
+                        self._note(EventKind.ERROR, f"a worker that has come is not used: {error}")
                     elif not self._losses:
                         self.fail(error)
                     continue
             if lost:
                 self._note(EventKind.RUN, "what was lost is divided anew")
             for worker in come:
-                self._note(EventKind.RUN, f"the worker {worker} has joined: the clients are divided anew")
+                self._note(EventKind.RUN, f"the worker {worker} has joined{self._what_follows}")
+
+    @property
+    def _what_follows(self) -> str:
+        return ": the clients are divided anew" if self.tuning.layout == CLUSTER else ""
 
     def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

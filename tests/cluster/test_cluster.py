@@ -483,6 +483,7 @@ class Here(Elsewhere):
 async def test_the_run_goes_on_without_a_worker_that_comes_and_cannot_be_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """One that comes together with it is used."""
     cluster = Here()
 
     async def joined(experiment: Experiment) -> Cluster:
@@ -493,10 +494,14 @@ async def test_the_run_goes_on_without_a_worker_that_comes_and_cannot_be_used(
         begun, workers = pids_of(engine), cluster.workers
         for hear in cluster.on_join:
             hear(cluster.come)
+            hear("tcp://127.0.0.1:4")
         why = f"a worker that has come is not used: the worker {cluster.come} has SockScope 9"
         await until(lambda: any(text.startswith(why) for text in texts(engine)), what="its refusal")
+        joined_anew = "the worker tcp://127.0.0.1:4 has joined: the clients are divided anew"
+        await until(lambda: joined_anew in texts(engine))
         await until_it_answers(engine)
-        assert (cluster.workers, pids_of(engine), engine.error) == (workers, begun, "")
+        assert (cluster.workers, engine.error) == ((*workers, "tcp://127.0.0.1:4"), "")
+        assert pids_of(engine)["server"] == begun["server"]
     assert not cluster.on_join | cluster.on_loss | cluster.on_trouble
 
 
@@ -538,6 +543,86 @@ async def test_a_run_that_ends_while_it_is_divided_anew_does_not_wait_for_that(
         assert (row.alive, row.state) == (False, UNDIVIDED)
     assert "the run ends before the part of clients 2 is divided anew" in texts(engine)
     assert shortfall(engine.snapshot()) == f"clients 2 process {row.pid}: {UNDIVIDED}"
+
+
+async def test_what_is_lost_while_a_run_begins_is_divided_anew_and_a_fault_in_that_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = placement.Placement.start
+
+    async def lose(self: placement.Placement, *arguments: Any) -> None:
+        await begin(self, *arguments)
+        self._on_loss()
+
+    async def divide(self: placement.Placement, *arguments: Any) -> None:
+        raise KeyError("a fault")
+
+    monkeypatch.setattr(placement.Placement, "start", lose)
+    monkeypatch.setattr(placement.Placement, "divide_anew", divide)
+    async with running() as engine, asyncio.timeout(60):
+        await engine.wait()
+    assert engine.error == "internal error: KeyError('a fault')"
+
+
+async def test_where_one_more_is_lost_meanwhile_those_that_are_left_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, tried = experiment(place="cluster", cluster="local:3"), list[int]()
+    cluster, placed = Elsewhere(3), placement.Placement(asked, lambda text, fatal: None)
+
+    async def apply(self: placement.Placement, *_: object) -> None:
+        tried.append(len(cluster.workers))
+        if len(tried) == 1:
+            cluster.lose(cluster.workers[-1])
+        if len(tried) != 2:
+            raise EngineError("it cannot be")
+
+    monkeypatch.setattr(placement.Placement, "apply", apply)
+    placed._cluster = cluster
+    await placed.divide_anew(asked.tuning, 0, ("127.0.0.1", 0))
+    with pytest.raises(EngineError, match="it cannot be"):
+        await placed.divide_anew(asked.tuning, 0, ("127.0.0.1", 0))
+    assert tried == [3, 2, 2]
+
+
+@pytest.mark.parametrize("faulty", ["channel", "exchange"])
+async def test_no_fault_in_an_exchange_is_silent(faulty: str) -> None:
+    class Listening(asyncio.Protocol):
+        error: Exception | None = None
+
+        def data_received(self, data: bytes) -> None:
+            raise KeyError(data)
+
+        def connection_lost(self, error: Exception | None) -> None:
+            self.error = error
+
+    class Saying(Elsewhere.Actor):
+        async def exchange(self, *_: object) -> Exchanged:
+            if faulty == "exchange":
+                raise KeyError("key of the actor")
+            return Exchanged(b"news", "was killed" if self.is_killed else "")
+
+    class Alike(Elsewhere):
+        actor = Saying()
+
+        async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
+            return self.actor, Begun(1, {}, machine.versions(), machine.clock_name())
+
+    ended: list[str] = []
+    cluster, channel = Alike(), Listening()
+    (worker,), cluster.actor = cluster.workers, Saying()
+    process = WorkerProcess(cluster, worker, "clients", "calm", ended.append, lambda: False)
+    await process.start(channel)
+    process.say(b"")
+    if faulty == "channel":
+        await until(lambda: channel.error is not None)
+        process.kill()
+        await until(lambda: ended == ["was killed"])
+        assert str(channel.error) == "b'news'"
+        assert cluster.workers == (worker,)
+    else:
+        await until(lambda: ended != [])
+        assert (len(ended), cluster.workers) == (1, ())
 
 
 async def test_a_worker_with_other_versions_is_refused() -> None:

@@ -186,15 +186,22 @@ class Placement:
 
         Raises EngineError or ListenError; everything is as before then, and those workers are not used.
         """
+        cluster = self._cluster
+        assert cluster is not None
         try:
             for worker in come:
-                assert self._cluster is not None
-                await self._cluster.admit(worker)
-            await self.apply(tuning, generation, address)
+                await cluster.admit(worker)
+            while True:
+                tried = cluster.workers
+                try:
+                    return await self.apply(tuning, generation, address)
+                except EngineError:
+                    if not cluster.workers or cluster.workers == tried:
+                        raise
+                    # One was lost meanwhile, maybe one that had nothing yet: those that are left do.
         except SockscopeError:
             for worker in come:
-                if self._cluster is not None:
-                    self._cluster.refuse(worker)
+                cluster.refuse(worker)
             raise
 
     async def reload(self, tuning: Tuning, generation: int, address: Address) -> str:

@@ -196,14 +196,23 @@ class DaskCluster:
 
     async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
         """Start a child on a worker; return its actor and what was begun. Raises EngineError."""
+        if worker not in self.workers:
+            raise EngineError(f"the worker {worker} is lost")
         with self._client.as_current():
             placed = self._client.submit(
                 ChildActor, actor=True, workers=[worker], allow_other_workers=False, pure=False
             )
         beginning = asyncio.create_task(self._begin(placed, name, allocator))
-        lost = asyncio.create_task(self._lost(worker))
+        lost = asyncio.Event()
+
+        def hear(which: str) -> None:
+            if which == worker:
+                lost.set()
+
+        self.on_loss.add(hear)
+        losing = asyncio.create_task(lost.wait())
         try:
-            await asyncio.wait([beginning, lost], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([beginning, losing], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
             if beginning.done() and not beginning.cancelled():  # as dask does when its scheduler is gone
                 return beginning.result()
             if worker not in self.workers or beginning.cancelled():
@@ -217,26 +226,13 @@ class DaskCluster:
                 raise EngineError(f"the worker {worker} does not answer: {error}") from None
             raise
         finally:
-            lost.cancel()
+            self.on_loss.discard(hear)
+            losing.cancel()
 
     async def _begin(self, placed: Any, name: str, allocator: str) -> tuple[Any, Begun]:
         with self._client.as_current():
             actor = await placed
             return actor, await actor.begin(name, allocator)
-
-    async def _lost(self, worker: str) -> None:
-        """Return when a worker is lost."""
-        lost = asyncio.Event()
-
-        def hear(which: str) -> None:
-            if which == worker:
-                lost.set()
-
-        self.on_loss.add(hear)
-        try:
-            await lost.wait()
-        finally:
-            self.on_loss.discard(hear)
 
     async def _take_back(self, placed: Any, beginning: asyncio.Task[tuple[Any, Begun]]) -> None:
         """Let no child begin, or go on, that nobody will ask for anything."""

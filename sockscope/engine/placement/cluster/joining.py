@@ -127,6 +127,7 @@ class Lease:
     async def admit(self, worker: str) -> None:
         """Use a worker that has come, all who use it; raises EngineError where that is not to be."""
         await self._cluster.admit(worker)
+        self._refused.discard(worker)
 
     def refuse(self, worker: str) -> None:
         """Do without a worker that has come; others who use the cluster may use it."""

@@ -93,15 +93,17 @@ class WorkerProcess:
             raise EngineError(f"the worker {self.worker} has {begun.versions}; use the same as here: {ours}")
         self._actor = actor
         self.pid, self.environment, self.alive = begun.pid, begun.environment, True
+        self._cluster.on_loss.add(self._worker_lost)
         if not begun.clock or begun.clock != clock_name():
             await self._look_at_clock(actor)
+            if not self.alive:
+                raise EngineError(f"the worker {self.worker} is lost")
         self._channel = channel
-        self._cluster.on_loss.add(self._worker_lost)
         channel.connection_made(_Transport(self))
 
     async def _look_at_clock(self, actor: Any) -> None:
         """Find out how far its clock is from ours, and again from time to time: they drift apart."""
-        with contextlib.suppress(OSError, RuntimeError, TimeoutError):  # an exchange finds out what is wrong
+        with contextlib.suppress(Exception):  # an exchange finds out what is wrong
             async with asyncio.timeout(LOST_S):
                 self.clock_offset_s, self.clock_error_s = await clock_offset(actor.time_s, CLOCK_TIMES)
         if self.alive:
@@ -128,8 +130,9 @@ class WorkerProcess:
         try:
             async with asyncio.timeout(KILL_S):
                 await actor.kill()
+                self._ask_soon()  # what became of it
                 await self._ended.wait()
-        except (OSError, RuntimeError, TimeoutError):
+        except Exception:  # noqa: BLE001  # see above
             self._lose()
 
     def say(self, data: bytes) -> None:
@@ -170,7 +173,7 @@ class WorkerProcess:
         within_s = WAIT_S if self._closes or self._expects() else 0.0
         try:
             told = await _answer(actor.exchange(number, outgoing, self._closes, within_s), within_s + LOST_S)
-        except (OSError, RuntimeError, TimeoutError):
+        except Exception:  # noqa: BLE001  # whatever dask or the worker raises: nothing more is heard of it
             self._lose()
             return
         self._under_way -= 1
@@ -191,7 +194,11 @@ class WorkerProcess:
             self._worker_cpu_before_s = told.cpu_s
         self.worker_cpu_s = told.cpu_s - self._worker_cpu_before_s
         if told.incoming and self._channel is not None:
-            self._channel.data_received(told.incoming)
+            try:
+                self._channel.data_received(told.incoming)
+            except Exception as error:  # noqa: BLE001  # as the transport of a socket does: it ends the channel
+                channel, self._channel = self._channel, None
+                channel.connection_lost(error)
         if told.outcome:
             self.last_line = told.last_line
             self._end(told.outcome)
@@ -248,7 +255,7 @@ async def _answer(asked: Awaitable[Exchanged], within_s: float) -> Exchanged:
 
 async def _kill_late(actor: Any) -> None:
     """Let a worker that was only slow, stopped or cut off end what it goes on with, when it hears again."""
-    with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+    with contextlib.suppress(Exception):
         async with asyncio.timeout(LEASE_S):
             await actor.kill()
 
