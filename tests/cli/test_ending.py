@@ -279,9 +279,13 @@ def test_what_is_not_typed_twice_ends_it_after_a_while(
 @pytest.mark.parametrize(("handler", "length"), [("loops", "-d 0.1"), ("keeps_it_from_signals", "-n 9")])
 def test_a_run_that_is_held_up_beyond_its_end_ends_by_itself(handler: str, length: str, here: Path) -> None:
     arguments = ("--give-up", "0.1", "--timeout", "100ms", *AT_ONCE.split(), *length.split())
-    done = sockscope("run", "--handler", f"mine:{handler}", *arguments, cwd=here)
-    assert done.returncode == 1
-    assert f"sockscope: given up (--give-up): the event loop is blocked in {handler} (mine.py:" in done.stderr
+    told = f"sockscope: given up (--give-up): the event loop is blocked in {handler} (mine.py:"
+    for _ in range(3):  # a machine that holds up the process itself lets it tell less
+        done = sockscope("run", "--handler", f"mine:{handler}", *arguments, cwd=here)
+        assert done.returncode == 1
+        if told in done.stderr:
+            break
+    assert told in done.stderr
 
 
 def test_children_whose_interpreter_is_held_up_end_too(here: Path) -> None:
