@@ -116,16 +116,15 @@ async def hosts(workers: int, seconds: float) -> tuple[float, float, float]:
 async def more_hosts(seconds: float) -> None:
     """Print what a cluster of more and more workers costs this process, and how many it is enough for."""
     rows: list[tuple[str, ...]] = [
-        ("workers", "reports/s", "a report, us", "a picture, us", "core", "hosts of a core")
+        ("workers", "reports/s", "a report, us", "a picture, us", "of a core", "enough for")
     ]
     for workers in WORKERS:
         report_s, picture_s, reports_per_s = await hosts(workers, seconds)
-        pictures = picture_s / PICTURE_EVERY_S
-        rows.append((
-            str(workers), f"{reports_per_s:.0f}", f"{report_s * 1e6:,.0f}", f"{picture_s * 1e6:,.0f}",
-            f"{reports_per_s * report_s + pictures:.2f}",
-            f"{max(0.0, 1 - pictures) * IDLE_REPORTS_S / report_s:,.0f}",
-        ))  # fmt: skip
+        # What a picture takes for any number of hosts is taken for each, too: there is room for more rather.
+        each = report_s / IDLE_REPORTS_S + picture_s / workers / PICTURE_EVERY_S
+        now = reports_per_s * report_s + picture_s / PICTURE_EVERY_S
+        costs = (f"{cost * 1e6:,.0f}" for cost in (report_s, picture_s))
+        rows.append((str(workers), f"{reports_per_s:.0f}", *costs, f"{now:.2f}", f"{1 / each:,.0f}"))
     print(table(rows))
 
 

@@ -67,7 +67,8 @@ def room_faults(experiment: Experiment) -> Iterator[FieldFault]:
     most, tuning = experiment.max_connections, experiment.tuning
     if tuning.place == CLUSTER and (workers := local_workers_for_clients(experiment)):
         yield from bound_faults(tuning, workers)
-    if experiment.role == "both" and tuning.connections > most == MAX_CONNECTIONS:
+    whole = most * tuning.server_processes
+    if experiment.role == "both" and tuning.connections > whole and most == MAX_CONNECTIONS:
         why = f"is less than the {tuning.connections:,} connections of the clients: set it higher"
         yield FieldFault("max_connections", most, why)
 
