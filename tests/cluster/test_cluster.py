@@ -32,7 +32,7 @@ from sockscope.engine.placement.cluster.greeting import check_greeting
 from sockscope.engine.placement.cluster.hosts import hosts_on, whose_cores
 from sockscope.engine.placement.cluster.joining import joined
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess, reports_s
-from sockscope.errors import EngineError, ResourceLimitError
+from sockscope.errors import ConfigError, EngineError, ResourceLimitError
 from sockscope.lab.race import Race
 from tests.cli.command import finished, next_line
 from tests.cli.command import running as running_command
@@ -670,6 +670,9 @@ def test_a_machine_that_does_not_allow_its_part_is_told_before_a_run() -> None:
     ):
         preflight.check_workers(asked, with_more, cluster)
     preflight.check_workers(asked, replace(with_more, pool=100), cluster)
+    preflight.check_bounds(replace(with_more, clients=20_000, permits=20_000), cluster)
+    with pytest.raises(ConfigError, match="must be at most 20,000: 10,000 on each of 2 workers"):
+        preflight.check_bounds(replace(with_more, clients=20_001), cluster)
     cluster.limits = {"tcp://192.0.2.0:7": replace(few, hard_descriptors=560)}
     preflight.check_workers(asked, with_more, cluster)
     with pytest.raises(ResourceLimitError, match=r"server on the worker tcp://192.0.2.0:7 needs 1,064"):
@@ -730,4 +733,7 @@ async def test_the_fastest_answer_bounds_what_a_clock_is_off(monkeypatch: pytest
 
     offset_s, error_s = await machine.clock_offset(their_time_s, 3)
     assert error_s == pytest.approx(0.002)
+    trips = iter([(0.5, 0.1), (0.001, 0.003)])
+    slow = await machine.clock_offset(their_time_s, 2, within_s=0.1)
+    assert slow[1] == pytest.approx(0.3), "one answer is enough where they are slow"
     assert abs(offset_s - 40.0) <= error_s

@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from time import perf_counter
 
 from sockscope import __version__
@@ -33,14 +34,19 @@ def clock_name() -> str:
     return ""
 
 
-async def clock_offset(their_time_s: Callable[[], Awaitable[float]], times: int) -> tuple[float, float]:
+async def clock_offset(
+    their_time_s: Callable[[], Awaitable[float]], times: int, within_s: float = inf
+) -> tuple[float, float]:
     """Return what to add to a time of theirs to get ours, and how far that may be off at most, in seconds.
 
     Their answer was given at some moment between our question and its arrival: the fastest of several
-    ``times`` bounds that best (Cristian, Probabilistic clock synchronization, 1989).
+    ``times`` bounds that best (Cristian, Probabilistic clock synchronization, 1989). After ``within_s`` no
+    more are asked for: one that answers slowly has an offset, too, if a less certain one.
     """
-    best = 0.0, float("inf")
-    for _ in range(times):
+    best, began_s = (0.0, inf), perf_counter()
+    for turn in range(times):
+        if turn and perf_counter() - began_s > within_s:
+            break
         asked_s = perf_counter()
         theirs_s = await their_time_s()
         error_s = (perf_counter() - asked_s) / 2

@@ -20,6 +20,8 @@ IDLE_S = 0.2
 """How often the child is listened to while nothing is expected of it."""
 CLOCK_TIMES = 16
 """How often its clock is asked for; the fastest answer counts."""
+CLOCK_S = 1.0
+"""How long that may take, if it has answered once."""
 CLOCK_EVERY_S = 10.0
 """How often that is done: good clocks drift by less than half a millisecond meanwhile."""
 MOST_UNDER_WAY = 4
@@ -98,6 +100,8 @@ class WorkerProcess:
             await self._look_at_clock(actor)
             if not self.alive:
                 raise EngineError(f"the worker {self.worker} is lost")
+            if not self.clock_error_s:  # which would say that it is ours
+                raise EngineError(f"the worker {self.worker} does not answer: its clock is not known")
         self._channel = channel
         channel.connection_made(_Transport(self))
 
@@ -105,7 +109,9 @@ class WorkerProcess:
         """Find out how far its clock is from ours, and again from time to time: they drift apart."""
         with contextlib.suppress(Exception):  # an exchange finds out what is wrong
             async with asyncio.timeout(LOST_S):
-                self.clock_offset_s, self.clock_error_s = await clock_offset(actor.time_s, CLOCK_TIMES)
+                self.clock_offset_s, self.clock_error_s = await clock_offset(
+                    actor.time_s, CLOCK_TIMES, CLOCK_S
+                )
         if self.alive:
             self._clock_timer = self._loop.call_later(
                 CLOCK_EVERY_S, lambda: self._run(self._look_at_clock(actor))
