@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -623,6 +624,20 @@ async def test_no_fault_in_an_exchange_is_silent(faulty: str) -> None:
     else:
         await until(lambda: ended != [])
         assert (len(ended), cluster.workers) == (1, ())
+
+
+def test_a_directory_whose_owner_is_gone_is_removed_by_the_next_cluster_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    local = pytest.importorskip("sockscope.engine.placement.cluster.local", reason=NEEDED)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, held, other = (tmp_path / name for name in (f"{local.PREFIX}1", f"{local.PREFIX}2", "other"))
+    for directory in (left, held, other):
+        (directory / "worker").mkdir(parents=True)
+    lock = local._locked(str(held))
+    own = Path(local._own_directory())
+    os.close(lock)
+    assert set(tmp_path.iterdir()) == {own, held, other}
 
 
 async def test_a_worker_with_other_versions_is_refused() -> None:

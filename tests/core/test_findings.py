@@ -21,7 +21,9 @@ from sockscope.core.run.raised import Raised
 from sockscope.core.run.relay import RelayFigures, TapFigures
 from sockscope.core.run.schedule import why_invalid
 from sockscope.core.run.snapshot import (
+    LOST,
     TARGET,
+    UNDIVIDED,
     LimiterStatistics,
     ProcessUse,
     RunState,
@@ -405,6 +407,12 @@ def test_a_process_that_died_or_does_not_answer_goes_before_everything() -> None
     found = limit_of(replace(taken, processes=(main, dead, clients)))
     assert found.limit == "process"
     assert "server process 200 was killed (SIGKILL)" in found.sentence
+    for state, sentence in (
+        (UNDIVIDED, "server process 200 is lost, and nobody has its part until it is divided anew"),
+        (LOST, ""),
+    ):
+        gone = limit_of(replace(taken, processes=(main, replace(dead, state=state), clients)))
+        assert (gone.sentence == sentence) == (gone.limit == "process") == bool(sentence)
     silent = replace(server, silent_s=1.3)
     found = limit_of(replace(taken, processes=(main, silent, clients)))
     assert found.limit == "blocked"

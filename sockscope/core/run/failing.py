@@ -36,7 +36,9 @@ def dead(seen: Seen) -> Finding | None:
             seen.note(f"{process.name}: state", process.state, "", PROCESS_STATE)
             kind, remedy = Kind.PROCESS, "turn any knob to start it again"
             if process.state == UNDIVIDED:
-                remedy = "it is about to be divided among the others"
+                return Finding(
+                    kind, f"{process.name} process {process.pid} is {UNDIVIDED} until it is divided anew"
+                )
             if process.name == TARGET:
                 kind, remedy = (
                     Kind.SERVER_GONE,
