@@ -255,6 +255,7 @@ class Engine:
             await self._placement.apply(tuning, generation, self._listen_address(tuning))
             self._look(tuning.lens)
             self.tuning, self.generation = tuning, generation
+            self._look_at_machines()
             self._note(EventKind.TUNING, describe_change(before, tuning))
             self._note_coming(present, self._placement.present)
 
@@ -497,9 +498,8 @@ class Engine:
             raise StateError(self.state.value, "take a snapshot")
         roles, clock = self._read_roles(cursors), self._clock
         main, resources = roles.get(self._placement.main), self._sampler.sample()
-        if not self._placement.is_here:
-            # What this machine counts is nothing of a run on others.
-            resources = self._placement.read_machines(resources)
+        # What this machine counts is nothing of a run on others.
+        resources = self._placement.read_machines(resources)
         processes = self._processes(resources)
         if cursors.most_events:
             self._log.take(roles.values())
@@ -684,10 +684,16 @@ class Engine:
                     elif not self._losses:
                         self.fail(error)
                     continue
+            self._look_at_machines()
             if lost:
                 self._note(EventKind.RUN, "what was lost is divided anew")
             for worker in come:
                 self._note(EventKind.RUN, f"the worker {worker} has joined{self._what_follows}")
+
+    def _look_at_machines(self) -> None:
+        """Learn what the machines have counted while those who go and those who come can tell."""
+        if self._sampler is not None and not self._placement.is_here:
+            self._placement.read_machines(self._sampler.sample())
 
     @property
     def _what_follows(self) -> str:

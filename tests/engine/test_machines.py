@@ -35,12 +35,29 @@ def test_a_process_that_is_gone_is_followed_by_another_which_began_to_count_late
     machines = Machines()
     machines.add_up(HERE, [("a", 1, told(5))])
     assert dropped(machines.add_up(HERE, [("a", 1, told(6)), ("a", 2, told(1))])) == 6
-    assert dropped(machines.add_up(HERE, [("a", 2, told(3))])) == 6
-    assert dropped(machines.add_up(HERE, [("a", 2, told(4))])) == 7
-    assert dropped(machines.add_up(HERE, [("b", 3, told(10))])) == 17  # a machine that is lost keeps its own
-    assert dropped(machines.add_up(HERE, [("a", 2, told(6)), ("b", 3, told(10))])) == 19
+    assert dropped(machines.add_up(HERE, [("a", 2, told(3))])) == 8
+    assert dropped(machines.add_up(HERE, [("a", 2, told(4))])) == 9
+    assert dropped(machines.add_up(HERE, [("b", 3, told(10))])) == 19  # a machine that is lost keeps its own
+    assert dropped(machines.add_up(HERE, [("a", 2, told(6)), ("b", 3, told(10))])) == 21
+    assert dropped(machines.add_up(HERE, [("a", 4, told(5))])) == 26, "it has come since the last look"
 
 
 def test_where_nothing_is_told_yet_nothing_of_this_machine_is_taken_for_it() -> None:
     seen = Machines().add_up(HERE, [])
     assert (seen.kernel_udp, seen.kernel_tcp, seen.time_wait) == (None, None, None)
+
+
+def test_this_machine_counts_while_something_of_the_run_is_here() -> None:
+    machines = Machines()
+    machines.stay_here(told(50))
+    machines.stay_here(told(60))
+    assert dropped(machines.add_up(HERE, [("a", 1, told(1))])) == 61
+    assert dropped(machines.add_up(HERE, [("a", 1, told(2)), ("", 0, told(75))])) == 62
+    assert dropped(machines.add_up(HERE, [("", 0, told(80))])) == 67
+    assert dropped(machines.add_up(HERE, [("a", 2, told(4))])) == 71
+    assert dropped(machines.add_up(HERE, [("", 0, told(99))])) == 71, "nothing of the run was here"
+    elsewhere = Machines()
+    elsewhere.add_up(HERE, [("a", 1, told(1))])
+    assert dropped(elsewhere.add_up(HERE, [("a", 1, told(1)), ("", 0, told(75))])) == 1
+    both = Machines().add_up(HERE, [("a", 1, told(1)), ("", 0, told(75))])
+    assert dropped(both) == 76, "roles were here from the beginning of the run"

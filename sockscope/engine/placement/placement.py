@@ -35,7 +35,8 @@ from sockscope.engine.placement.cluster.preflight import check_bounds, check_wor
 from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
 from sockscope.engine.placement.layout import HERE, Place, place_of
-from sockscope.engine.placement.machines import Machines
+from sockscope.engine.placement.machines import HERE as THIS_MACHINE
+from sockscope.engine.placement.machines import Machines, Reading
 from sockscope.engine.placement.placed_role import NOTHING, PlacedRole
 from sockscope.engine.role import DRAIN_S, QUIET_S, Assignment, Share
 from sockscope.engine.roles import ROLE_KINDS, RoleKind, kinds_in
@@ -344,17 +345,19 @@ class Placement:
         """End everything; who asks first, and who answers last, each role within ``grace_s``."""
         for task in self._winding_up:
             task.cancel()
-        if self._winding_up:
-            await asyncio.wait(self._winding_up)
-        for placed in reversed(self._roles.values()):
-            if placed.present:
-                await placed.role.stop(grace_s)
-            for role in list(placed.retiring):
-                await placed.retire(role, 0.0, CloseReason.STOPPED)
-        if self._cluster is not None:
-            self._cluster.on_join.discard(self._on_join)
-            self._cluster.on_trouble.discard(self._cluster_trouble)
-            await self._cluster.leave()
+        try:
+            if self._winding_up:
+                await asyncio.wait(self._winding_up)
+            for placed in reversed(self._roles.values()):
+                if placed.present:
+                    await placed.role.stop(grace_s)
+                for role in list(placed.retiring):
+                    await placed.retire(role, 0.0, CloseReason.STOPPED)
+        finally:
+            if self._cluster is not None:
+                self._cluster.on_join.discard(self._on_join)
+                self._cluster.on_trouble.discard(self._cluster_trouble)
+                await self._cluster.leave()
 
     def pause(self, paused: bool) -> None:
         """Stop making requests, or go on."""
@@ -584,9 +587,17 @@ class Placement:
         return next((use for use in uses if use is None or use.part is not None), uses[0])
 
     def read_machines(self, here: Resources) -> Resources:
-        """Return ``here`` with what the kernels of the machines count that the hosts are on."""
-        told = ((host.machine, host, host.use()) for host in self._hosts() if host.machine)
-        return self._machines.add_up(here, [(on, host, use.resources) for on, host, use in told if use])
+        """Return ``here`` with what the kernels count of the machines that the hosts are or have been on."""
+        if self.is_here:
+            self._machines.stay_here(here)
+            return here
+        hosts = self._hosts()
+        told: list[Reading] = [
+            (host.machine, host, use.resources) for host in hosts if host.machine and (use := host.use())
+        ]
+        if any(not host.machine for host in hosts):
+            told.append((THIS_MACHINE, self, here))
+        return self._machines.add_up(here, told)
 
     async def capture(self, record_id: int) -> Capture | None:
         """Return one exchange with its bytes, from both ends where both are of this run."""
