@@ -62,9 +62,11 @@ class Rounds(ABC):
                     async for standing in self._slice(name, number):
                         yield standing
         finally:
-            await self._close()
-            for cluster in self._clusters:
-                await cluster.leave()
+            try:
+                await self._close()
+            finally:
+                for cluster in self._clusters:
+                    await cluster.leave()
             # Each engine restores the handler that it found, which may be another engine's.
             loop.set_exception_handler(exception_handler)
         yield self._standing(finished=True)

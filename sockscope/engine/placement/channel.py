@@ -4,7 +4,8 @@ Every message is framed like a request of the ``length`` framing: four bytes of 
 are checked against 16 MiB before they are believed, and then so many bytes. The first message of each side
 is a hello in ASCII, which every version can read. All others are pickles. Unpickling runs what it is told
 to; that is fine here and nowhere else: both ends are one program in one version, started by one user, and
-nobody but the two of them holds an end of the pair.
+nobody but the two of them holds an end of the pair. On a cluster a worker passes the bytes on: dask runs what
+each end of it is told to in any case, so that only who may do that is let in (docs/scale.md).
 """
 
 from __future__ import annotations
