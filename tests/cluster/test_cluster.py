@@ -34,6 +34,7 @@ from sockscope.engine.placement.cluster.greeting import check_greeting
 from sockscope.engine.placement.cluster.hosts import hosts_on, whose_cores
 from sockscope.engine.placement.cluster.joining import joined
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess, reports_s
+from sockscope.engine.tls.throw_away import make_certificate
 from sockscope.errors import ConfigError, EngineError, ResourceLimitError
 from sockscope.lab.race import Race
 from tests.cli.command import finished, next_line
@@ -202,6 +203,31 @@ async def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.M
         assert not any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers)
         assert logger.handlers
         assert not logger.propagate
+
+
+async def test_a_file_that_is_no_certificate_is_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason=NEEDED)
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives import serialization
+
+    pem, locked, made = tmp_path / "none.pem", tmp_path / "locked.pem", make_certificate()
+    pem.write_text("garbage")
+    key = serialization.load_pem_private_key(made.key, None)
+    hidden = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    locked.write_bytes(made.chain + hidden)
+    for ca, cert, why in (
+        (pem, pem, "^cluster_ca = .* is no file of certificates in PEM"),
+        (locked, pem, "^cluster_cert = .* is no certificate in PEM with its private key"),
+        (locked, locked, "^cluster_cert = .* has an encrypted private key"),
+        (locked, tmp_path / "no", "^cluster_cert = .* cannot be read: no such file or directory"),
+    ):
+        files = {"cluster_ca": str(ca), "cluster_cert": str(cert)}
+        with pytest.raises(ConfigError, match=why):
+            await Engine(experiment(place="cluster", cluster="tls://127.0.0.1:9", **files)).start()
 
 
 class Countable:

@@ -114,6 +114,13 @@ def check_files(experiment: Experiment) -> None:
         _server_context(experiment, None)
 
 
+def check_cluster_files(experiment: Experiment) -> None:
+    """Raise ConfigError where a file by which a cluster is reached over TLS will not do."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _trust(context, "cluster_ca", experiment.cluster_ca)
+    _load(context, "cluster_cert", experiment.cluster_cert, experiment.cluster_key)
+
+
 def certificate_for(experiment: Experiment) -> Certificate | None:
     """Return a throw-away certificate for the server of a run that has none of its own, else None.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,6 +20,7 @@ from sockscope.engine.placement.cluster.joining import LOCAL
 from sockscope.engine.placement.cluster.quiet import quiet_dask
 from sockscope.engine.placement.hosts.child_process import ChildProcess
 from sockscope.engine.placement.hosts.host import START_S
+from sockscope.engine.tls.contexts import check_cluster_files
 from sockscope.errors import EngineError
 
 LOCAL_START_S = 60.0
@@ -85,7 +85,7 @@ class DaskCluster:
         return tuple(sys.path) if self.is_here else ()
 
     async def join(self) -> None:
-        """Reach it, and bring it up before if it is one of this machine; raises EngineError."""
+        """Reach it, and bring it up before if it is of this machine; raises EngineError or ConfigError."""
         try:
             wanted = local_workers(self._address)
             scheduler = await self._bring_up(wanted) if wanted else self._address
@@ -290,16 +290,13 @@ def _keep_off_the_terminal() -> None:
 
 
 def _security(experiment: Experiment) -> Any:
-    """Return how the cluster is talked to: over TLS where its address says so; raises EngineError."""
+    """Return how the cluster is talked to: over TLS where its address says so; raises ConfigError."""
     if not is_encrypted(experiment.cluster):
         return None
-    files = {
-        "--cluster-ca": experiment.cluster_ca,
-        "--cluster-cert": experiment.cluster_cert,
-        "--cluster-key": experiment.cluster_key or experiment.cluster_cert,
-    }
-    for flag, file in files.items():
-        if not os.access(file, os.R_OK):
-            raise EngineError(f"{flag} {file} cannot be read")
-    ca, cert, key = files.values()
-    return Security(tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key, require_encryption=True)
+    check_cluster_files(experiment)  # dask would ask the terminal for the password of a key
+    return Security(
+        tls_ca_file=experiment.cluster_ca,
+        tls_client_cert=experiment.cluster_cert,
+        tls_client_key=experiment.cluster_key or experiment.cluster_cert,
+        require_encryption=True,
+    )

@@ -24,7 +24,10 @@ LOCAL = "sockscope.engine.placement.cluster.local"
 
 
 async def joined(experiment: Experiment) -> Cluster:
-    """Return the cluster that an experiment names, reached; raise EngineError where that cannot be."""
+    """Return the cluster that an experiment names, reached.
+
+    Raises EngineError where that cannot be, and ConfigError where a file will not do.
+    """
     key = asyncio.get_running_loop(), *map(experiment.value, CLUSTER_KEYS)
     reached = _REACHED.get(key)
     if reached is None:
