@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from sockscope.cli.flags import allowed, called
 from sockscope.core.addresses import family_name
 from sockscope.core.config.applicability import unknown_fields, unused_fields
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.experiment import ENDS, FIELDS, Experiment
 from sockscope.core.config.faults import MAX_REQUEST_BYTES
 from sockscope.core.config.fields import Kind, Value
@@ -97,14 +98,18 @@ def _preset(named: Given, layers: Iterable[Layer]) -> Layer:
 def build(layers: Iterable[Layer], default: Mapping[str, Value], fixed: Mapping[str, Value]) -> Experiment:
     """Return the experiment that ``layers`` (weakest first) describe.
 
-    ``default`` are a command's own defaults, ``fixed`` what it does not let anybody change. Raises
+    ``default`` are a command's own defaults, ``fixed`` what it does not let anybody change. Whoever types
+    the name of a cluster wants the roles to be placed there, where nothing else is said. Raises
     ConfigError with every fault.
     """
     given: dict[str, Given] = {}
     for layer in layers:
         given.update(layer)
     faults: list[FieldFault] = []
-    values = {**default, **_parsed(given, faults), **fixed}
+    parsed = _parsed(given, faults)
+    if "cluster" in given and given["cluster"].is_typed:
+        default = {**default, "place": CLUSTER}
+    values = {**default, **parsed, **fixed}
     if "bind" in given and values.get("bind"):
         asked = str(values["family"]) if "family" in values.keys() & {*given, *fixed} else None
         try:

@@ -114,6 +114,11 @@ def test_without_flags_the_defaults_stand() -> None:
     assert spec(command="") == Experiment()
 
 
+def test_who_types_a_cluster_has_the_roles_there_unless_a_place_is_named() -> None:
+    assert spec("--cluster", "local:2").tuning.place == "cluster"
+    assert spec("--cluster", "local:2", "--place", "apart").tuning.place == "apart"
+
+
 def test_run_lasts_ten_seconds_unless_told() -> None:
     assert spec().duration_s == 10
     assert spec("-n", "5").duration_s == 0
@@ -344,6 +349,10 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         (["--target", "unix:/it", "-6"], "--target = 'unix:/it' is not an address of the family ipv6"),
         (["--target", "localhost:80", "--unix"], "--target = 'localhost:80' is not a Unix socket"),
         (["--target", "unix:/it,[::1]:80"], "target = 'unix:/it,[::1]:80' has Unix sockets and others"),
+        (["--cluster", "local:0"], "--cluster = 'local:0' needs 2 to 64 workers"),
+        (["--cluster", "127.0.0.1"], "--cluster = '127.0.0.1' is neither local:N nor"),
+        (["--cluster", "tls://[::1]:8786"], "--cluster = 'tls://[::1]:8786' needs --cluster-ca and"),
+        (["--cluster", "local:2", "--cluster-ca", "ca.pem"], "--cluster-ca = 'ca.pem' has no effect: only"),
     ],
 )
 def test_nonsense_is_refused_in_a_sentence_that_names_the_flag(arguments: list[str], sentence: str) -> None:

@@ -30,6 +30,11 @@ tunings = st.builds(
 )
 
 
+def test_a_role_on_a_cluster_has_a_process_per_worker() -> None:
+    tuning = Tuning(place="cluster")
+    assert {"server_processes", "swarm_processes"} <= idle_fields(Experiment(tuning), tuning).keys()
+
+
 def test_what_means_nothing_to_a_run() -> None:
     assert without_effect(Experiment()).keys() == TAP_FIELDS
     own = without_effect(Experiment(handler="mine:handle"))

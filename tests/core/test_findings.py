@@ -416,7 +416,9 @@ def test_a_process_that_died_or_does_not_answer_goes_before_everything() -> None
     silent = replace(server, silent_s=1.3)
     found = limit_of(replace(taken, processes=(main, silent, clients)))
     assert found.limit == "blocked"
-    assert "server process 200 has not answered for 1.30 s" in found.sentence
+    assert "server process 200 has not answered for 1.30 s: something is blocking its loop" in found.sentence
+    away = replace(silent, worker="tcp://192.0.2.1:7")
+    assert "or its worker" in limit_of(replace(taken, processes=(main, away, clients))).sentence
 
 
 def test_a_lens_names_what_holds_up_the_loop() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from sockscope.core.addresses import family_name, is_unix
-from sockscope.core.config.cluster import CLUSTER
+from sockscope.core.config.cluster import CLUSTER, CLUSTER_FILES, is_encrypted
 from sockscope.core.config.experiment import FIELDS, FIELDS_BY_ATTRIBUTE, TLS_FIELDS, Experiment
 from sockscope.core.config.faults import injected_faults, placed_faults
 from sockscope.core.config.models import DEFAULT, SERVER_MODELS, ServerModel, server_model
@@ -69,6 +69,9 @@ def unused_fields(experiment: Experiment) -> Mapping[str, str]:
     found = dict(without_effect(experiment))
     if not experiment.tuning.tls:
         found |= dict.fromkeys(TLS_FIELDS - found.keys(), "there is no TLS without --tls")
+    if not is_encrypted(experiment.cluster):
+        why = "only a cluster over TLS (--cluster tls://...) knows who may use it by certificates"
+        found |= dict.fromkeys(CLUSTER_FILES, why)
     return found
 
 
@@ -119,6 +122,9 @@ def _ignored_by_loop(tuning: Tuning) -> dict[str, str]:
 
 
 def _ignored_by_placement(tuning: Tuning) -> dict[str, str]:
+    if tuning.place == CLUSTER:
+        why = "a role has one process per worker of a cluster"
+        return dict.fromkeys(("server_processes", "swarm_processes"), why)
     if max(tuning.server_processes, tuning.swarm_processes) == 1:
         return {}
     return {"place": "several processes of a role are always apart"}

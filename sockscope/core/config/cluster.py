@@ -8,6 +8,8 @@ CLUSTER = "cluster"
 """The place that is the workers of a cluster."""
 CLUSTER_KEYS = ("cluster", "cluster_ca", "cluster_cert", "cluster_key", "allow_insecure_cluster")
 """The fields that name a cluster, and tell how it is reached."""
+CLUSTER_FILES = ("cluster_ca", "cluster_cert", "cluster_key")
+"""Those of them that name the files of TLS."""
 LOCAL = "local"
 INSECURE = (
     "whoever reaches a cluster without TLS runs code on its workers; use tls:// with --cluster-ca and "

@@ -129,8 +129,8 @@ class Experiment:
         low=0.001, high=MAX_STALL_S, smallest_step=0.001,
         role=SERVER, subject=Subject.WORKLOAD, varied=False, flag=Flag(in_race=False))  # fmt: skip
     cluster: str = declared("", "cluster", "cluster", Kind.TEXT,
-        "workers for --place cluster (dask.distributed): local:N for N of them in processes of this machine, "
-        "or the address of a scheduler, such as tls://10.0.0.1:8786; the first worker serves",
+        "workers of dask.distributed, which imply --place cluster: local:N for N of them in processes of "
+        "this machine, or the address of a scheduler, such as tls://10.0.0.1:8786; the first worker serves",
         subject=Subject.PLACEMENT, varied=False, reads=parse_cluster,
         flag=Flag(metavar="local:N|ADDRESS", only_typed=lambda text: _is_elsewhere(str(text))),
         )  # fmt: skip
@@ -286,7 +286,8 @@ class Experiment:
         if self.role != "swarm" and faulty.isdisjoint({*OWN, "handler_arg"}):
             yield from own_server_faults(self)
         yield from tls_faults(self)
-        yield from cluster_faults(self)
+        if "cluster" not in faulty:
+            yield from cluster_faults(self)
         if not faulty:
             yield from room_faults(self)
         if "fault" not in faulty:

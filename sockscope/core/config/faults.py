@@ -152,9 +152,10 @@ def _encryption_faults(experiment: Experiment) -> Iterator[FieldFault]:
     """Yield what keeps a cluster that somebody else has brought up from being reached safely."""
     cluster = experiment.cluster
     if is_encrypted(cluster):
-        for key in ("cluster_ca", "cluster_cert"):
-            if not experiment.value(key):
-                yield FieldFault(key, "", "is missing: both ends of a cluster over TLS show a certificate")
+        if missing := [key for key in ("cluster_ca", "cluster_cert") if not experiment.value(key)]:
+            flags = " and ".join(f"--{_flag(key)}" for key in missing)
+            why = f"needs {flags}: both ends of a cluster over TLS show a certificate"
+            yield FieldFault("cluster", cluster, why)
     elif not (is_here(cluster) or experiment.allow_insecure_cluster):
         yield FieldFault("cluster", cluster, f"is another machine: {INSECURE}")
 

@@ -68,7 +68,10 @@ def silent(seen: Seen) -> Finding | None:
         if process.silent_s and seen.at_least(name, process.silent_s, "s", SILENT_S, "channel to the child"):
             since = units.format_duration(process.silent_s)
             text = f"{process.name} process {process.pid} has not answered for {since}"
-            told = f"{text}: something is blocking its loop, and its figures are old"
+            why = "something is blocking its loop"
+            if process.worker:
+                why = "its loop is blocked, or its worker or the way there is held up"
+            told = f"{text}: {why}, and its figures are old"
             return Finding(Kind.BLOCKED_LOOP, told)
     return None
 

@@ -165,7 +165,7 @@ def _when(state: ScreenState) -> str:
     length = units.format_duration(state.headline.measured_s)
     if state.frozen:
         return f"frozen with the view: the last {length} until then"
-    return f"the {length} until {units.format_elapsed(state.now_s)} of the run; r judges anew"
+    return f"the {length} until {units.format_elapsed(state.snapshot.elapsed_s)} of the run; r judges anew"
 
 
 def _section(title: str, rows: Iterable[Content]) -> list[Content]:
