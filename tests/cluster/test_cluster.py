@@ -4,8 +4,10 @@ import asyncio
 import json
 import logging
 import os
+import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -27,8 +29,9 @@ from sockscope.core.run.snapshot import UNDIVIDED
 from sockscope.engine.engine import Engine
 from sockscope.engine.host_limits import host_limits
 from sockscope.engine.placement import placement
-from sockscope.engine.placement.cluster import actor, machine, preflight, worker_process
+from sockscope.engine.placement.cluster import actor, joining, machine, preflight, worker_process
 from sockscope.engine.placement.cluster.actor import Begun, ChildActor, Exchanged
+from sockscope.engine.placement.cluster.asking import asking
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.greeting import check_greeting
 from sockscope.engine.placement.cluster.hosts import hosts_on, whose_cores
@@ -417,6 +420,27 @@ async def test_what_is_no_scheduler_is_told_from_one() -> None:
             await check_greeting(address, None, 0.02)
 
 
+async def test_what_only_begins_as_a_scheduler_is_one_sentence() -> None:
+    """Frames of dask's (distributed/protocol/utils.py), in which there is nothing of its."""
+    pytest.importorskip("distributed", reason=NEEDED)
+    frame = struct.pack("<3Q", 19, 1, 3) + b"\xff\0\0"
+
+    told = asyncio.Event()
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(frame * 9)
+        await told.wait()  # dask lets its own end go when it is collected
+        writer.transport.abort()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        address = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(EngineError, match="is no scheduler of dask, or one of another version: unpack"):
+            await joined(experiment(place="cluster", cluster=address))
+        told.set()
+        await asyncio.sleep(0)
+    assert not joining._REACHED
+
+
 async def test_time_for_which_this_process_was_stopped_is_no_silence_of_a_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -662,6 +686,57 @@ def test_a_directory_whose_owner_is_gone_is_removed_by_the_next_cluster_of_this_
     own = Path(local._own_directory())
     os.close(lock)
     assert set(tmp_path.iterdir()) == {own, held, other}
+
+
+class Garbage(Elsewhere):
+    """Its worker has what is ours, and answers with anything."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__()
+        self.answer = answer
+
+    async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
+        return self, Begun(1, {}, machine.versions(), machine.clock_name())
+
+    async def exchange(self, *_: object) -> object:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    async def kill(self) -> None:
+        """Nothing to do: it has no child."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (pickle.UnpicklingError("invalid load key"), "answers garbage: invalid load key"),
+        (b"x" * 9, "answers garbage: bytes"),
+        (Exchanged("no bytes"), "answers garbage: incoming is of type str"),  # type: ignore[arg-type]
+        (ConnectionError("gone"), "does not answer any more"),
+    ],
+)
+async def test_a_worker_whose_answer_is_none_is_lost(answer: object, why: str) -> None:
+    cluster, ended = Garbage(answer), asyncio.get_running_loop().create_future()
+    process = WorkerProcess(cluster, "w", "clients", "calm", ended.set_result, lambda: True)
+    cluster.workers = ("w",)
+    await process.start(asyncio.Protocol())
+    process.say(b"setup")
+    assert await ended == f"is lost: the worker w {why}"
+    assert not process.alive
+    assert not cluster.workers
+
+
+def test_what_is_asked_of_a_cluster_fails_in_one_sentence() -> None:
+    for error, why in [
+        (KeyError("python"), "W answers as no other SockScope or dask of these versions does: 'python'"),
+        (ModuleNotFoundError("No sockscope"), "W cannot run SockScope (No sockscope); install the same"),
+        (ConnectionError(), "W does not answer: ConnectionError"),
+        (EngineError("W is lost"), "W is lost"),
+    ]:
+        with pytest.raises(EngineError) as told, asking("W"):
+            raise error
+        assert str(told.value).startswith(why)
 
 
 async def test_a_worker_with_other_versions_is_refused() -> None:

@@ -15,6 +15,7 @@ from sockscope.core.config.cluster import INSECURE, is_encrypted, is_here, local
 from sockscope.core.config.experiment import Experiment
 from sockscope.engine.host_limits import HostLimits, host_limits
 from sockscope.engine.placement.cluster.actor import Begun, ChildActor
+from sockscope.engine.placement.cluster.asking import asking, shown
 from sockscope.engine.placement.cluster.greeting import check_greeting
 from sockscope.engine.placement.cluster.joining import LOCAL
 from sockscope.engine.placement.cluster.quiet import quiet_dask
@@ -127,6 +128,9 @@ class DaskCluster:
                 await self._client
         except (OSError, TimeoutError):
             raise EngineError(f"no scheduler of dask answers at {scheduler}") from None
+        except Exception as error:  # noqa: BLE001  # what dask makes of whatever is said there
+            why = f"what listens at {scheduler} is no scheduler of dask, or one of another version"
+            raise EngineError(f"{why}: {shown(error)}") from None
         try:
             await self._client.wait_for_workers(workers, timeout=REACH_S)
         except (OSError, TimeoutError):
@@ -169,30 +173,28 @@ class DaskCluster:
         """Use a worker that has come, as the last one; raises EngineError where that is not to be."""
         if worker in self.workers:
             return
-        try:
-            async with asyncio.timeout(REACH_S):
-                await self._use([worker])
-        except (OSError, TimeoutError) as error:
-            raise EngineError(f"the worker {worker} does not answer: {error}") from None
+        await self._use([worker])
 
     async def _use(self, workers: Iterable[str]) -> None:
         for worker in workers:
             if not (is_here(worker) or is_encrypted(worker) or self._experiment.allow_insecure_cluster):
                 raise EngineError(f"the worker {worker} is another machine: {INSECURE}")
-        await self._read_limits(workers)
+        await asyncio.gather(*map(self._read_limits, workers))
         self._seen.update(workers)
         self.workers += tuple([worker for worker in workers if worker not in self.workers])
         self.is_here = all(map(is_here, self.workers))
 
-    async def _read_limits(self, workers: Iterable[str]) -> None:
-        """Learn what the machines of some workers allow; raises EngineError."""
-        found = await self._client.run(host_limits, workers=list(workers), on_error="return")
-        for worker, limits in found.items():
-            if isinstance(limits, ImportError | AttributeError):
-                raise _without_sockscope(worker, limits)
+    async def _read_limits(self, worker: str) -> None:
+        """Learn what the machine of a worker allows; raises EngineError where it does not say so in time."""
+        with asking(f"the worker {worker}"):
+            try:
+                async with asyncio.timeout(REACH_S):
+                    limits = (await self._client.run(host_limits, workers=[worker]))[worker]
+            except TimeoutError:
+                raise EngineError(f"the worker {worker} has not answered for {REACH_S:g} s") from None
             if not isinstance(limits, HostLimits):
-                raise EngineError(f"the worker {worker} does not answer: {limits}")
-            self.limits[worker] = limits
+                raise TypeError(type(limits).__name__)
+        self.limits[worker] = limits
 
     async def begin(self, worker: str, name: str, allocator: str) -> tuple[Any, Begun]:
         """Start a child on a worker; return its actor and what was begun. Raises EngineError."""
@@ -211,23 +213,20 @@ class DaskCluster:
 
         self.on_loss.add(hear)
         losing = asyncio.create_task(lost.wait())
-        try:
-            await asyncio.wait([beginning, losing], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
-            if beginning.done() and not beginning.cancelled():  # as dask does when its scheduler is gone
-                return beginning.result()
-            if worker not in self.workers or beginning.cancelled():
-                raise EngineError(f"the worker {worker} is lost")
-            raise EngineError(f"the worker {worker} has not begun within {START_S:g} s")
-        except BaseException as error:
-            await self._take_back(placed, beginning)
-            if isinstance(error, ImportError | AttributeError):
-                raise _without_sockscope(worker, error) from None
-            if isinstance(error, OSError | RuntimeError):
-                raise EngineError(f"the worker {worker} does not answer: {error}") from None
-            raise
-        finally:
-            self.on_loss.discard(hear)
-            losing.cancel()
+        with asking(f"the worker {worker}"):
+            try:
+                await asyncio.wait([beginning, losing], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+                if beginning.done() and not beginning.cancelled():  # as dask does when its scheduler is gone
+                    return beginning.result()
+                if worker not in self.workers or beginning.cancelled():
+                    raise EngineError(f"the worker {worker} is lost")
+                raise EngineError(f"the worker {worker} has not begun within {START_S:g} s")
+            except BaseException:
+                await self._take_back(placed, beginning)
+                raise
+            finally:
+                self.on_loss.discard(hear)
+                losing.cancel()
 
     async def _begin(self, placed: Any, name: str, allocator: str) -> tuple[Any, Begun]:
         with self._client.as_current():
@@ -238,7 +237,7 @@ class DaskCluster:
         """Let no child begin, or go on, that nobody will ask for anything."""
         beginning.cancel()
         if placed.status == "finished":
-            with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+            with contextlib.suppress(EngineError), asking("its worker"):
                 async with asyncio.timeout(LEAVE_S):
                     await (await placed).kill()
         placed.release()
@@ -275,10 +274,6 @@ class DaskCluster:
             finally:
                 process.kill()
                 await process.wait()
-
-
-def _without_sockscope(worker: str, error: Exception) -> EngineError:
-    return EngineError(f"the worker {worker} cannot run SockScope ({error}); install the same version there")
 
 
 def _keep_off_the_terminal() -> None:

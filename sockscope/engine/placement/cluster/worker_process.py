@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from sockscope.engine.placement.cluster.actor import LEASE_S, Exchanged
+from sockscope.engine.placement.cluster.asking import asking, shown
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.machine import clock_name, clock_offset, versions
 from sockscope.engine.placement.hosts.carrier import IDLE_REPORTS_S, REPORTS_S
@@ -83,6 +84,10 @@ class WorkerProcess:
         self._ended = asyncio.Event()
 
     @property
+    def _whom(self) -> str:
+        return f"the worker {self.worker}"
+
+    @property
     def reports_s(self) -> float:
         """How often it is to be asked for a report: the more workers, the less often, down to an idle one."""
         return reports_s(len(self._cluster.workers))
@@ -90,9 +95,13 @@ class WorkerProcess:
     async def start(self, channel: asyncio.Protocol) -> None:
         """Let the worker start the process; raise EngineError when it cannot."""
         actor, begun = await self._cluster.begin(self.worker, self.name, self._allocator)
-        if begun.versions != (ours := versions()):
-            await actor.kill()
-            raise EngineError(f"the worker {self.worker} has {begun.versions}; use the same as here: {ours}")
+        with asking(self._whom):
+            theirs = begun.versions
+        if theirs != (ours := versions()):
+            with contextlib.suppress(EngineError), asking(self._whom):
+                async with asyncio.timeout(KILL_S):
+                    await actor.kill()
+            raise EngineError(f"the worker {self.worker} has {theirs}; use the same as here: {ours}")
         self._actor = actor
         self.pid, self.environment, self.alive = begun.pid, begun.environment, True
         self._cluster.on_loss.add(self._worker_lost)
@@ -178,9 +187,13 @@ class WorkerProcess:
     async def _exchange(self, actor: Any, number: int, outgoing: bytes) -> None:
         within_s = WAIT_S if self._closes or self._expects() else 0.0
         try:
-            told = await _answer(actor.exchange(number, outgoing, self._closes, within_s), within_s + LOST_S)
-        except Exception:  # noqa: BLE001  # whatever dask or the worker raises: nothing more is heard of it
+            asked = actor.exchange(number, outgoing, self._closes, within_s)
+            told = _checked(await _answer(asked, within_s + LOST_S))
+        except (OSError, RuntimeError):
             self._lose()
+            return
+        except Exception as error:  # noqa: BLE001  # whatever unpickling an answer raises
+            self._lose(f"answers garbage: {shown(error)}")
             return
         self._under_way -= 1
         self._early[number] = told
@@ -215,11 +228,11 @@ class WorkerProcess:
         if worker == self.worker:
             self._lose()
 
-    def _lose(self) -> None:
+    def _lose(self, why: str = "does not answer any more") -> None:
         if self.alive:
             self._cluster.lose(self.worker)
             self._run(_kill_late(self._actor))
-        self._end(f"is lost: the worker {self.worker} does not answer any more")
+        self._end(f"is lost: the worker {self.worker} {why}")
 
     def _end(self, outcome: str) -> None:
         if not self.alive:
@@ -257,6 +270,16 @@ async def _answer(asked: Awaitable[Exchanged], within_s: float) -> Exchanged:
         return answer.result()
     finally:
         answer.cancel()
+
+
+def _checked(told: Any) -> Exchanged:
+    """Return what a worker has answered; raise TypeError where that is no answer to an exchange."""
+    if not isinstance(told, Exchanged):
+        raise TypeError(type(told).__name__)
+    for field, kind in (("incoming", bytes), ("outcome", str), ("last_line", str), ("cpu_s", float)):
+        if not isinstance(value := getattr(told, field), kind):
+            raise TypeError(f"{field} is of type {type(value).__name__}")
+    return told
 
 
 async def _kill_late(actor: Any) -> None:
