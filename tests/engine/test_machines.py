@@ -52,12 +52,15 @@ def test_this_machine_counts_while_something_of_the_run_is_here() -> None:
     machines.stay_here(told(50))
     machines.stay_here(told(60))
     assert dropped(machines.add_up(HERE, [("a", 1, told(1))])) == 61
-    assert dropped(machines.add_up(HERE, [("a", 1, told(2)), ("", 0, told(75))])) == 62
-    assert dropped(machines.add_up(HERE, [("", 0, told(80))])) == 67
+    assert dropped(machines.add_up(HERE, [("a", 1, told(2)), ("", "", told(75))])) == 62
+    assert dropped(machines.add_up(HERE, [("", "", told(80))])) == 67
     assert dropped(machines.add_up(HERE, [("a", 2, told(4))])) == 71
-    assert dropped(machines.add_up(HERE, [("", 0, told(99))])) == 71, "nothing of the run was here"
+    assert dropped(machines.add_up(HERE, [("", "", told(99))])) == 71, "nothing of the run was here"
     elsewhere = Machines()
     elsewhere.add_up(HERE, [("a", 1, told(1))])
-    assert dropped(elsewhere.add_up(HERE, [("a", 1, told(1)), ("", 0, told(75))])) == 1
-    both = Machines().add_up(HERE, [("a", 1, told(1)), ("", 0, told(75))])
+    assert dropped(elsewhere.add_up(HERE, [("a", 1, told(1)), ("", "", told(75))])) == 1
+    both = Machines().add_up(HERE, [("a", 1, told(1)), ("", "", told(75))])
     assert dropped(both) == 76, "roles were here from the beginning of the run"
+    going = Machines()
+    going.stay_here(told(60))
+    assert dropped(going.add_up(HERE, [("a", 1, told(1)), ("", "", told(75))])) == 76, "some are here still"

@@ -11,7 +11,7 @@ from sockscope.core.run.snapshot import KernelCounts, Resources
 Reading = tuple[str, object, Resources]
 """A machine, a process on it, and what that has told last."""
 HERE = ""
-"""This machine."""
+"""This machine, and this process, which reads its counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Machines:
         """
         readings = list(readings)
         if self._here is not None and not self._machines:
-            self._machines[HERE] = _Machine(None, None, None, _counts(self._here), {})
+            self._machines[HERE] = _Machine(HERE, None, None, _counts(self._here), {})
         was_elsewhere = bool(self._machines)
         for machine in dict.fromkeys([*self._machines, *(machine for machine, _, _ in readings)]):
             self._take(

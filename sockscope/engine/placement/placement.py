@@ -596,7 +596,7 @@ class Placement:
             (host.machine, host, use.resources) for host in hosts if host.machine and (use := host.use())
         ]
         if any(not host.machine for host in hosts):
-            told.append((THIS_MACHINE, self, here))
+            told.append((THIS_MACHINE, THIS_MACHINE, here))
         return self._machines.add_up(here, told)
 
     async def capture(self, record_id: int) -> Capture | None:
