@@ -65,8 +65,10 @@ def room_faults(experiment: Experiment) -> Iterator[FieldFault]:
     It is for the latter where nobody has told the server how many connections to hold.
     """
     most, tuning = experiment.max_connections, experiment.tuning
-    if tuning.place == CLUSTER and (workers := local_workers_for_clients(experiment)):
-        yield from bound_faults(tuning, workers)
+    workers = local_workers_for_clients(experiment) if tuning.place == CLUSTER else None
+    if workers and (faults := list(bound_faults(tuning, workers))):
+        yield from faults
+        return
     whole = most * tuning.server_processes
     if experiment.role == "both" and tuning.connections > whole and most == MAX_CONNECTIONS:
         why = f"is less than the {tuning.connections:,} connections of the clients: set it higher"
