@@ -60,7 +60,7 @@ class DaskCluster:
 
     def __init__(self, experiment: Experiment) -> None:
         self.workers: tuple[str, ...] = ()
-        """Addresses of the workers that are used, in the order in which they came."""
+        """Addresses of those that are used: of the start in their order, then of others as they came."""
         self.limits: dict[str, HostLimits] = {}
         """What the machine of each of them allows."""
         self.on_join: set[Callable[[str], None]] = set()
