@@ -1,6 +1,7 @@
 """Runs whose roles are on the workers of a cluster: they count, are turned, and end as they do elsewhere."""
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -686,6 +687,30 @@ def test_a_directory_whose_owner_is_gone_is_removed_by_the_next_cluster_of_this_
     own = Path(local._own_directory())
     os.close(lock)
     assert set(tmp_path.iterdir()) == {own, held, other}
+
+
+def test_why_the_workers_of_this_machine_have_not_started_is_what_led_to_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    local = pytest.importorskip("sockscope.engine.placement.cluster.local", reason=NEEDED)
+    monkeypatch.setattr(local, "SEMAPHORES", str(tmp_path))
+    try:
+        try:
+            raise OSError(errno.EMFILE, "Too many open files")
+        except OSError:
+            raise AssertionError("Status.init") from None
+    except AssertionError as error:
+        told = RuntimeError("a worker failed to start")
+        told.__cause__ = error
+    assert local.why(told) == "its workers cannot be started: Too many open files"
+    monkeypatch.setattr(local, "SEMAPHORES", gone := str(tmp_path / "gone"))
+    assert (
+        local.why(KeyError()).endswith(
+            f"KeyError (Python's multiprocessing, which starts them, needs {gone}, "
+            "and that cannot be written)"
+        )
+        or sys.platform != "linux"
+    )
 
 
 class Garbage(Elsewhere):

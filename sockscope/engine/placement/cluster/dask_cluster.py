@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -277,7 +278,8 @@ class DaskCluster:
 
 
 def _keep_off_the_terminal() -> None:
-    """Let no logger of dask write there: what goes wrong is told in events and errors of the run."""
+    """Let no logger of dask write there, nor a warning: events and errors of the run tell what goes wrong."""
+    warnings.filterwarnings("ignore", module=r"distributed\b")
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).handlers = [logging.NullHandler()]

@@ -29,6 +29,8 @@ from sockscope.engine.process_tree import end_descendants
 
 PREFIX = "sockscope-cluster-"
 """How a directory begins in which workers come up."""
+SEMAPHORES = "/dev/shm"
+"""Where Linux has the semaphores of processes (sem_overview(7))."""
 
 
 class _Once(Nanny):  # type: ignore[misc]  # of a module without types
@@ -97,13 +99,31 @@ def _end_with(asked_by: socket.socket, directory: str) -> None:
     os._exit(0)
 
 
+def why(error: BaseException) -> str:
+    """Return what led to an error, in words: dask tells only that a worker has not started."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    told = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
+    if sys.platform == "linux" and not os.access(SEMAPHORES, os.W_OK):
+        told += (
+            f" (Python's multiprocessing, which starts them, needs {SEMAPHORES}, and that cannot be written)"
+        )
+    return f"its workers cannot be started: {told}"
+
+
 def main(descriptor: int, named: str) -> None:
     """Hold a cluster of this name until the other end of the socket is closed."""
     quiet_dask()
     with socket.socket(fileno=descriptor) as asked_by:
         directory = _own_directory()
         Thread(target=_end_with, args=(asked_by, directory), daemon=True).start()
-        asyncio.new_event_loop().run_until_complete(_serve(asked_by, local_workers(named), directory))
+        try:
+            asyncio.new_event_loop().run_until_complete(_serve(asked_by, local_workers(named), directory))
+        except Exception as error:  # noqa: BLE001  # the boundary of the process: its last line is what is told
+            end_descendants()
+            shutil.rmtree(directory, ignore_errors=True)
+            print(why(error), file=sys.stderr, flush=True)
+            os._exit(1)
 
 
 if __name__ == "__main__":
