@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.run.shortfall import shortfall
-from sockscope.core.run.snapshot import STOPPED, TARGET, ProcessUse, Snapshot, Totals
+from sockscope.core.run.snapshot import LOST, STOPPED, TARGET, ProcessUse, Snapshot, Totals
 from tests.core.runs import child, resources, role, run
 from tests.each import each
 
@@ -30,6 +30,10 @@ def ended(asked: Experiment, seconds: float, made: Totals | None = None, *childr
             "clients process 13: stopped",
         ),
         (ended(Experiment(duration_s=6.0), 6.0, None, DEAD), "server process 12: was killed (SIGKILL)"),
+        (
+            ended(Experiment(duration_s=6.0), 6.0, None, replace(DEAD, state=LOST)),
+            "server process 12: lost, and others have its part",
+        ),
         (ended(Experiment(duration_s=6.0), 6.0, None, replace(DEAD, name=TARGET)), ""),
         (ended(Experiment(requests=100), 1.0, Totals(responses=80, timeouts=15, errors=5)), ""),
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockscope.core import units
-from sockscope.core.run.snapshot import SILENT_S, STOPPED, TARGET, Snapshot
+from sockscope.core.run.snapshot import LOST, SILENT_S, STOPPED, TARGET, Snapshot
 
 _NEARLY = 0.95
 """From this share of a duration on it counts as reached: processes tell their figures a moment apart."""
@@ -19,7 +19,8 @@ def shortfall(end: Snapshot) -> str:
     broken = [process for process in ours if not process.alive or process.state == STOPPED]
     # A loop that is held up may be what the run is about, unless it has cost the run what was asked for.
     silent = [p for p in ours if lacking and p not in broken and p.silent_s >= SILENT_S]
-    why = "; ".join(f"{process.name} process {process.pid}: {process.state}" for process in broken + silent)
+    states = {LOST: f"{LOST}, and others have its part"}
+    why = "; ".join(f"{p.name} process {p.pid}: {states.get(p.state, p.state)}" for p in broken + silent)
     return ": ".join(filter(None, (lacking, why)))
 
 
