@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -45,6 +45,7 @@ from sockscope.engine.patience import Patience
 from sockscope.engine.placement.hosts.child_process import stated_environment
 from sockscope.engine.placement.placed_role import NOTHING
 from sockscope.engine.placement.placement import Placement
+from sockscope.engine.redivision import Redivision
 from sockscope.engine.run_clock import RunClock
 from sockscope.engine.run_log import RunLog
 from sockscope.engine.sampler import Sampler
@@ -93,8 +94,12 @@ class Engine:
         self.generation = 0
         self.state = RunState.IDLE
         self.error = ""
+        self._applying = asyncio.Lock()
+        self._redivision = Redivision(
+            self._applying, lambda: self.state in _LIVE, self._divide, self._refuse, self.fail
+        )
         self._placement = Placement(
-            self.experiment, self._on_trouble, certificate, self._on_loss, self._on_join
+            self.experiment, self._on_trouble, certificate, self._redivision.lose, self._redivision.join
         )
         self._checkout = ""
         self._sampler: Sampler | None = None
@@ -102,13 +107,9 @@ class Engine:
         self._hold_log = HoldLog(self._note_hold, self._placement.count_held_up)
         self._target: TargetProcess | None = None
         self._log = RunLog()
-        self._applying = asyncio.Lock()
         self.closing_s = 0.0
         """How long :meth:`stop` took."""
         self._finished = asyncio.Event()
-        self._losses = 0
-        self._come: list[str] = []
-        self._dividing: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._clock = RunClock(experiment.duration_s, perf_counter())
         self._baseline: Snapshot | None = None
@@ -179,8 +180,7 @@ class Engine:
         )
         self._note_clocks()
         self._watcher = loop.create_task(self._watch())
-        if self._losses or self._come:
-            self._divide_soon()
+        self._redivision.begin()
 
     def _note_clocks(self) -> None:
         """Write into the log how well the clocks of other machines are known."""
@@ -202,10 +202,10 @@ class Engine:
         if undivided := self._placement.undivided:
             lost = " and of ".join(undivided)
             self._note(EventKind.ERROR, f"the run ends before the part of {lost} is divided anew")
-        for task in (self._watcher, self._dividing):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        await self._redivision.end()
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
         async with self._applying:
             await self._placement.stop(grace_s)
         self._stop_measuring()
@@ -640,64 +640,24 @@ class Engine:
         else:
             self._note(EventKind.ERROR, text)
 
-    def _on_loss(self) -> None:
-        """A place is lost: let the others have what was there."""
-        self._losses += 1
-        self._divide_soon()
+    def _refuse(self, error: SockscopeError) -> None:
+        self._note(EventKind.ERROR, f"a worker that has come is not used: {error}")
 
-    def _on_join(self, worker: str) -> None:
-        """A worker has come: let it have its part."""
-        self._come.append(worker)
-        self._divide_soon()
-
-    def _divide_soon(self) -> None:
-        if self._dividing is None or self._dividing.done():
-            self._dividing = asyncio.get_running_loop().create_task(self._divide_anew())
-
-    async def _divide_anew(self) -> None:
-        try:
-            await self._divide_until_all_is()
-        except Exception as error:  # noqa: BLE001  # the boundary of the run's task
-            self.fail(error)
-
-    async def _divide_until_all_is(self) -> None:
-        """Apply the tuning in force once more, and again while places are lost and workers come meanwhile."""
-        together: int | None = None
-        while self.state in _LIVE and (self._losses or self._come):
-            async with self._applying:
-                if self.state not in _LIVE:
-                    return
-                lost, self._losses = self._losses, 0
-                come = self._come[:together]
-                del self._come[: len(come)]
-                try:
-                    await self._placement.divide_anew(
-                        self.tuning, self.generation, self._listen_address(self.tuning), come
-                    )
-                except SockscopeError as error:
-                    if come:
-                        self._losses += lost
-                    if len(come) > 1:  # all but one of them may do
-                        self._come[:0], together = come, 1
-                    elif come:
-                        self._note(EventKind.ERROR, f"a worker that has come is not used: {error}")
-                    elif not self._losses:
-                        self.fail(error)
-                    continue
-            self._look_at_machines()
-            if lost:
-                self._note(EventKind.RUN, "what was lost is divided anew")
-            for worker in come:
-                self._note(EventKind.RUN, f"the worker {worker} has joined{self._what_follows}")
+    async def _divide(self, lost: int, come: Sequence[str]) -> None:
+        """Apply the tuning in force once more, with workers that have come; raises SockscopeError."""
+        tuning = self.tuning
+        await self._placement.divide_anew(tuning, self.generation, self._listen_address(tuning), come)
+        self._look_at_machines()
+        if lost:
+            self._note(EventKind.RUN, "what was lost is divided anew")
+        follows = ": the clients are divided anew" if tuning.layout == CLUSTER else ""
+        for worker in come:
+            self._note(EventKind.RUN, f"the worker {worker} has joined{follows}")
 
     def _look_at_machines(self) -> None:
         """Learn what the machines have counted while those who go and those who come can tell."""
         if self._sampler is not None and not self._placement.is_here:
             self._placement.read_machines(self._sampler.sample())
-
-    @property
-    def _what_follows(self) -> str:
-        return ": the clients are divided anew" if self.tuning.layout == CLUSTER else ""
 
     def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
