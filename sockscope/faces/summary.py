@@ -242,7 +242,10 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "TLS", _tls(report)
     yield "process", _use(report["resources"])
     for process in report["processes"][1:]:
-        yield _label(process), ", ".join([_use(process), *_besides(process, report)])
+        # The machine's name is too long for the column of the labels.
+        label, _, machine = _label(process).partition(" at ")
+        told = ", ".join([_use(process), *_besides(process, report)])
+        yield label, f"at {machine}: {told}" if machine else told
     held = known(report, f"{main_section(report)}.datagrams_held")
     if held and known(report, "experiment.family") == "unix":
         yield "held", f"{counted(held, 'request')} waited for room in the queue of the server's socket"

@@ -88,6 +88,13 @@ def test_udp_tells_what_was_lost() -> None:
     assert "framing" not in text
 
 
+def test_a_process_elsewhere_is_told_with_its_machine_beside_its_label() -> None:
+    ran = run(swarm=role("swarm", Totals()))
+    there = replace(ran.processes[0], name="clients 2 at 10.0.0.3", roles=("swarm",))
+    text = summary_text(replace(ran, processes=(*ran.processes, there)))
+    assert "clients 2     at 10.0.0.3: CPU 25 % of a core, RSS 40.0 MB, " in text
+
+
 def test_a_unix_socket_is_told_as_what_it_is_and_what_it_held() -> None:
     totals = Totals(requests=10, responses=10, datagrams_sent=10, datagrams_held=3)
     for transport, said in (("udp", "Unix datagram"), ("tcp", "Unix stream")):
