@@ -26,7 +26,7 @@ _LISTEN_ADVICE = {
     errno.EADDRINUSE: "the port is in use; choose another with --port, or 0 to let the kernel choose",
     errno.EACCES: _NO_PERMISSION,
     errno.EPERM: _NO_PERMISSION,
-    errno.EADDRNOTAVAIL: "this machine has no such address; leave out --bind to use the loopback",
+    errno.EADDRNOTAVAIL: "the server's machine has no such address; leave out --bind to use the default",
     errno.EAFNOSUPPORT: "this machine has no such address family; use -4",
     errno.EMFILE: "no descriptors are left; raise the limit (ulimit -n)",
 }

@@ -35,7 +35,7 @@ from sockscope.engine.placement.cluster.actor import Begun, ChildActor, Exchange
 from sockscope.engine.placement.cluster.asking import asking
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.greeting import check_greeting
-from sockscope.engine.placement.cluster.hosts import hosts_on, whose_cores
+from sockscope.engine.placement.cluster.hosts import hosts_on, serving_host, whose_cores
 from sockscope.engine.placement.cluster.joining import joined
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess, reports_s
 from sockscope.engine.tls.throw_away import make_certificate
@@ -831,6 +831,15 @@ def test_a_machine_that_does_not_allow_its_part_is_told_before_a_run() -> None:
 def test_a_cluster_that_is_none_is_refused(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_cluster(text)
+
+
+def test_a_server_on_a_worker_is_reached_by_an_address_of_its_family() -> None:
+    assert serving_host("tls://192.0.2.1:7", "ipv4") == "192.0.2.1"
+    assert serving_host("tls://[2001:db8::1]:7", "ipv6") == "2001:db8::1"
+    assert serving_host("tls://bench.example:7", "ipv6") == "bench.example"
+    for family in ("ipv6", "unix"):
+        with pytest.raises(EngineError, match=r"which is not IPv6: use|Unix sockets do not reach"):
+            serving_host("tls://192.0.2.1:7", family)
 
 
 def test_addresses_of_clusters() -> None:

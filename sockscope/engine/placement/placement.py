@@ -9,7 +9,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from sockscope.core.addresses import Address
-from sockscope.core.config.cluster import CLUSTER, host_of
+from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.division import busy_processes
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tls import Certificate
@@ -30,6 +30,7 @@ from sockscope.core.run.snapshot import (
 from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.engine.addresses import aim
 from sockscope.engine.placement.cluster.cluster import Cluster
+from sockscope.engine.placement.cluster.hosts import serving_host
 from sockscope.engine.placement.cluster.joining import joined
 from sockscope.engine.placement.cluster.preflight import check_bounds, check_workers
 from sockscope.engine.placement.hosted_role import HostedRole
@@ -257,9 +258,7 @@ class Placement:
         named = experiment.bind or experiment.role not in ("both", SERVER)
         if tuning.layout != CLUSTER or cluster is None or cluster.is_here or named:
             return address
-        if tuning.family == "unix":
-            raise EngineError("Unix sockets do not reach other machines: use TCP or UDP over IP")
-        return host_of(cluster.workers[0]), address[1]
+        return serving_host(cluster.workers[0], tuning.family), address[1]
 
     def _place_of(self, kind: RoleKind, tuning: Tuning) -> Place:
         return place_of(kind, tuning, self._cluster)

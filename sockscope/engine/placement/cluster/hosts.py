@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+from sockscope.core.addresses import family_name
 from sockscope.core.config.cluster import host_of, is_here
 from sockscope.core.config.experiment import Experiment
 from sockscope.engine.host_limits import kernel_name
@@ -12,6 +13,7 @@ from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.worker_process import WorkerProcess
 from sockscope.engine.placement.hosts.child import ChildHost
 from sockscope.engine.placement.hosts.host import DeathHandler, Host, TroubleHandler
+from sockscope.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,19 @@ class WorkerHosts:
         placed = replace(experiment, host=host)
         cores_of = whose_cores(self.cluster, worker)
         return ChildHost(placed, roles, index, on_trouble, on_death, carrier, at=host, cores_of=cores_of)
+
+
+def serving_host(worker: str, family: str) -> str:
+    """Return the address by which other machines reach a server on a worker; raises EngineError for none."""
+    if family == "unix":
+        raise EngineError("Unix sockets do not reach other machines: use TCP or UDP over IP")
+    host = host_of(worker)
+    if family_name(host) not in ("", family):
+        raise EngineError(
+            f"the worker that is to serve is known by {host}, which is not {family.replace('ip', 'IP')}: use "
+            "the family of its address (-4, -6), or name another of its machine with --bind"
+        )
+    return host
 
 
 def whose_cores(cluster: Cluster, worker: str) -> str:
