@@ -203,7 +203,7 @@ async def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.M
     with pytest.raises(EngineError, match=r"no cluster with workers answers at tcp://127.0.0.1:9"):
         await engine.start()
     # Nor does a logger of dask write to the terminal, which may have a dashboard on it.
-    for logger in map(logging.getLogger, ("distributed", "distributed.client")):
+    for logger in map(logging.getLogger, ("distributed", "distributed.client", "tornado.application")):
         assert not any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers)
         assert logger.handlers
         assert not logger.propagate
@@ -738,6 +738,8 @@ class Garbage(Elsewhere):
         (pickle.UnpicklingError("invalid load key"), "answers garbage: invalid load key"),
         (b"x" * 9, "answers garbage: bytes"),
         (Exchanged("no bytes"), "answers garbage: incoming is of type str"),  # type: ignore[arg-type]
+        (Exchanged(bytes(1 << 26 | 1)), "answers garbage: 67,108,865 B at once"),
+        (Exchanged(b"", cpu_s=float("nan")), "answers garbage: a processor time of nan s"),
         (ConnectionError("gone"), "does not answer any more"),
     ],
 )

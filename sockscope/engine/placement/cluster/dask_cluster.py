@@ -278,10 +278,10 @@ class DaskCluster:
 
 
 def _keep_off_the_terminal() -> None:
-    """Let no logger of dask write there, nor a warning: events and errors of the run tell what goes wrong."""
+    """Let no logger of dask or tornado write there, nor a warning: events and errors tell what goes wrong."""
     warnings.filterwarnings("ignore", module=r"distributed\b")
     for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] == "distributed":
+        if name.partition(".")[0] in ("distributed", "tornado"):  # which dask has write to standard error
             logging.getLogger(name).handlers = [logging.NullHandler()]
             logging.getLogger(name).propagate = False
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from time import perf_counter
 from typing import Any
 
-from sockscope.engine.placement.cluster.actor import LEASE_S, Exchanged
+from sockscope.engine.placement.cluster.actor import LEASE_S, MOST_UNREAD_BYTES, Exchanged
 from sockscope.engine.placement.cluster.asking import asking, shown
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.machine import clock_name, clock_offset, versions
@@ -33,6 +33,8 @@ LOST_S = 10.0
 """A worker that has not answered for so long is lost; one that is cut off for less goes on."""
 KILL_S = 2.0
 """How long a worker may take to end a child; then it is taken for lost."""
+MOST_INCOMING_BYTES = 2 * MOST_UNREAD_BYTES
+"""More than a worker has for one exchange: what it keeps unread, and what one last reading adds."""
 MOST_REPORTS_PER_S = 100
 """How many reports of all workers are asked for, down to two a second of each: each costs us CPU."""
 
@@ -273,12 +275,16 @@ async def _answer(asked: Awaitable[Exchanged], within_s: float) -> Exchanged:
 
 
 def _checked(told: Any) -> Exchanged:
-    """Return what a worker has answered; raise TypeError where that is no answer to an exchange."""
+    """Return what a worker has answered; raise TypeError or ValueError where no exchange says that."""
     if not isinstance(told, Exchanged):
         raise TypeError(type(told).__name__)
     for field, kind in (("incoming", bytes), ("outcome", str), ("last_line", str), ("cpu_s", float)):
         if not isinstance(value := getattr(told, field), kind):
             raise TypeError(f"{field} is of type {type(value).__name__}")
+    if len(told.incoming) > MOST_INCOMING_BYTES:
+        raise ValueError(f"{len(told.incoming):,} B at once")
+    if not told.cpu_s >= 0:  # nan is no time, either
+        raise ValueError(f"a processor time of {told.cpu_s:g} s")
     return told
 
 
