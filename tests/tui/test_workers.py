@@ -49,6 +49,11 @@ def test_what_there_is_no_room_for_is_left_out_and_counted() -> None:
         ["2", "more"],
     ]
     assert worker_rows(figures(), 40, 9)[-1].plain.startswith("clients@10.0.0.2 ")
+    server, clients = figures()[:2]
+    pair = worker_rows((replace(server, name="server at 10.0.0.1"), clients), 40, 9)[1:]
+    assert [line.plain.split()[0] for line in pair] == ["server@10.0.0.1", "clients@10.0.0.2"]
+    torn = replace(server, alive=False, state="lost, and nobody has its part")
+    assert worker_rows((torn, clients), 30, 9)[1].plain == "server lost, and nobody has i…"
     assert worker_rows(figures(), 30, 9)[-1].plain.startswith("…0.0.0.2 ")
     assert worker_rows(figures(), 44, 2) == []
     assert worker_rows((), 44, 9) == []

@@ -43,7 +43,10 @@ def worker_rows(processes: Sequence[ProcessFigures], width: int, most: int) -> l
     # Figures that are far from the names are hard to read.
     room = min(width - sum(cells for _, cells, _ in columns), max(name, _LEAST_NAME) + _MOST_GAP)
     head = " " * room + "".join(f"{label:>{cells}}" for label, cells, _ in columns)
-    lines = [Content.styled(head, "$foreground 60%"), *(_row(one, room, columns) for one in rows)]
+    # All names beside figures are shortened, or none.
+    at = "@" if name > room else " at "
+    told_rows = (_row(one, room, columns, at).truncate(width, ellipsis=True) for one in rows)
+    lines = [Content.styled(head, "$foreground 60%"), *told_rows]
     if len(rows) < len(told):
         lines.append(Content.styled(f"{len(told) - len(rows)} more", "$foreground 60%"))
     return lines
@@ -61,18 +64,14 @@ def _row(
     one: ProcessFigures,
     room: int,
     columns: Sequence[tuple[str, int, Callable[[ProcessFigures], str]]],
+    at: str,
 ) -> Content:
     if not one.alive:
         return Content.styled(plain(f"{one.name} {one.state}"), "bold $text-error")
     if one.silent_s >= SILENT_S:
         return Content.styled(plain(f"{one.name} {one.state}"), "$text-warning")
-    name = _short(plain(one.name), room)
+    name = plain(one.name).replace(" at ", at)
+    if len(name) > room:  # what processes differ in is the end, the machine
+        name = f"…{name[1 - room :]}"
     figures = "".join(f"{write(one):>{cells}}" for _, cells, write in columns)
     return Content(f"{name:<{room}}{figures}")
-
-
-def _short(name: str, room: int) -> str:
-    """Return a name that fits; what processes differ in is its end, the machine."""
-    if len(name) > room:
-        name = name.replace(" at ", "@")
-    return name if len(name) <= room else f"…{name[1 - room :]}"
