@@ -21,6 +21,7 @@ from dataclasses import replace
 from threading import Thread
 from typing import Any
 
+from sockscope.core.run.snapshot import RoleSnapshot
 from sockscope.core.run.tasks import TasksView
 from sockscope.core.units import format_duration
 from sockscope.engine.lens.lens import Lens
@@ -105,9 +106,11 @@ class Worker:
 
     def _received(self, message: Message) -> None:
         match message:
-            case ReportRequest():
-                # In another turn: to make one and to pack it take a millisecond each.
-                self.channel.send_soon(self._report(message))
+            case ReportRequest(cursors):
+                # In several turns of the loop: each part of it takes up to a millisecond. Not in a task: the
+                # user's own code may cancel all there are.
+                roles = {name: self._roles[name].snapshot(seen) for name, seen in cursors.items()}
+                asyncio.get_running_loop().call_soon(self._report, roles)
             case Call(number=0):
                 self._call(message)
             case Heartbeat(beating):
@@ -126,18 +129,14 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _report(self, request: ReportRequest) -> Report:
+    def _report(self, roles: dict[str, RoleSnapshot]) -> None:
         lens = self._lens.view()
         if lens is not None and lens.tasks is self._told_tasks:
             lens = replace(lens, tasks=None)
         elif lens is not None:
             self._told_tasks = lens.tasks
-        return Report(
-            {name: self._roles[name].snapshot(cursors) for name, cursors in request.cursors.items()},
-            self._sampler.sample(),
-            lens,
-            min(self._generations.values(), default=0),
-        )
+        generation = min(self._generations.values(), default=0)
+        self.channel.send_soon(Report(roles, self._sampler.sample(), lens, generation))
 
     def _call(self, call: Call) -> None:
         if call.method not in TOLD or call.role not in self._roles:

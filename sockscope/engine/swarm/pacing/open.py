@@ -40,8 +40,6 @@ LAPSE_S = 0.002
 the schedule if that is longer: timers lie on a grid of a millisecond, which is no stall."""
 TICK_S = 0.000_2
 """Shortest time until the timer wakes the loop up again: what is due by then goes together."""
-LATE_S = 0.000_5
-"""From so much on a request does not wait for the timer: the next connection that is offered takes it."""
 
 
 class OpenLoop(Paced):
@@ -289,12 +287,15 @@ class Arrivals:
             self.serve()
         elif (
             self._left
-            and self._schedule is not None
-            and self._schedule.next_s + LATE_S <= self._now_s()
-            and not STOPS.is_continued
+            and (schedule := self._schedule) is not None
+            and not (self._swarm.paused or STOPS.is_continued)
         ):
-            # The timer is late, or its turn has not come: the loop is busy with answers.
-            self._tick()
+            now_s = self._now_s()
+            if schedule.next_s <= now_s:
+                # The timer is late, or its turn has not come: the loop is busy with answers. It goes on as it
+                # was set: to set it each time would cost as much as a request.
+                self._take_due(schedule, now_s)
+                self._send_due()
 
     def withdraw(self, connection: OpenLoop) -> None:
         """A connection is there for no more requests."""
