@@ -252,7 +252,12 @@ class Engine:
             check_descriptors(self.experiment, tuning)
             refuse_vain_changes(self.experiment, before, tuning)
             generation, present = self.generation + 1, self._placement.present
-            await self._placement.apply(tuning, generation, self._listen_address(tuning))
+            try:
+                await self._placement.apply(tuning, generation, self._listen_address(tuning))
+            except SockscopeError as error:
+                # Roles may have begun and left meanwhile: what happened to the traffic has this reason.
+                self._note(EventKind.ERROR, f"{describe_change(before, tuning)} could not be done: {error}")
+                raise
             self._look(tuning.lens)
             self.tuning, self.generation = tuning, generation
             self._look_at_machines()

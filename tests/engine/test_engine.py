@@ -238,6 +238,8 @@ async def test_a_port_that_is_taken_for_the_other_transport_leaves_the_run_as_it
             with pytest.raises(ListenError, match="in use"):
                 await tune(engine, transport="udp", clients=9)
             assert (engine.tuning.transport, engine.tuning.clients, engine.generation) == ("tcp", 4, 0)
+            told = [event.text for event in engine.snapshot(EVERYTHING).events]
+            assert any("tcp → udp" in text and "could not be done: cannot listen" in text for text in told)
             await answered(engine)
             assert swarm_of(engine).connections_open == 4
             taken.close()
