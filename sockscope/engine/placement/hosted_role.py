@@ -98,7 +98,7 @@ class HostedRole(Role):
 
     async def reload(self, number: int) -> str:
         """Read the user's own code anew in every host; return what was edited."""
-        edited = await _all(host.ask(self._name, "reload", number, within_s=START_S) for host in self.hosts)
+        edited = await all_of(host.ask(self._name, "reload", number, within_s=START_S) for host in self.hosts)
         return next(filter(None, edited), "")
 
     def _take_over(self, assignment: Assignment, address: Address) -> None:
@@ -121,7 +121,7 @@ class HostedRole(Role):
 
         address = await ask(0, assignment.address)
         rest_at = assignment.address if self._kind.aimed else address
-        await _all(ask(index, rest_at) for index in range(1, of))
+        await all_of(ask(index, rest_at) for index in range(1, of))
         return address
 
     def pause(self, paused: bool) -> None:
@@ -130,7 +130,7 @@ class HostedRole(Role):
 
     async def hold_connecting(self, held: bool) -> None:
         """Begin no connections, in any host, or go on with them; raises EngineError."""
-        await _all(host.ask(self._name, "hold_connecting", held, within_s=ANSWER_S) for host in self.hosts)
+        await all_of(host.ask(self._name, "hold_connecting", held, within_s=ANSWER_S) for host in self.hosts)
 
     def refill(self, requests: int) -> None:
         """Make so many more requests; each host with clients makes its part."""
@@ -153,7 +153,7 @@ class HostedRole(Role):
 
     async def drain(self, grace_s: float) -> None:
         """Stop accepting in every host and serve what is connected, for ``grace_s`` at the longest."""
-        await _all(
+        await all_of(
             host.ask(self._name, "drain", grace_s, within_s=grace_s + ANSWER_S)
             for host in self.hosts
             if host.alive
@@ -258,7 +258,7 @@ class HostedRole(Role):
             return None
 
 
-async def _all(calls: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+async def all_of(calls: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
     """Wait for all of ``calls`` and return what they return; raise what the first that failed raised."""
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     for outcome in outcomes:

@@ -33,7 +33,7 @@ from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.hosts import serving_host
 from sockscope.engine.placement.cluster.joining import joined
 from sockscope.engine.placement.cluster.preflight import check_bounds, check_workers
-from sockscope.engine.placement.hosted_role import HostedRole
+from sockscope.engine.placement.hosted_role import HostedRole, all_of
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
 from sockscope.engine.placement.layout import HERE, Place, place_of
 from sockscope.engine.placement.machines import HERE as THIS_MACHINE
@@ -420,8 +420,8 @@ class Placement:
                 hosts.update(dict.fromkeys(together, made))
         every = list(dict.fromkeys(host for made in hosts.values() for host in made))
         try:
+            await all_of(host.start() for host in every)
             for host in every:
-                await host.start()
                 if not self._beating:
                     host.beat(False)
                 if self._lens:
