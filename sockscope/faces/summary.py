@@ -261,7 +261,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
             f"adds p50 {format_duration(delay_s)}  p99 {p99} to each read, besides faults",
         )
     for label, section in DIRECTIONS.items():
-        if flow := sum_of(report.get(section) or {}):
+        states = [process["state"] for process in report.get("processes") or ()]
+        if flow := sum_of(report.get(section) or {}, states):
             yield label, flow
     dropped = known(report, "kernel_udp.rcvbuf_errors")
     if _carrier(report["experiment"]) == "UDP" and dropped is not None:

@@ -155,10 +155,11 @@ class ConnectionsPanel(DetailListing):
 
     def _draw_flows(self, snapshot: Snapshot) -> None:
         """Show where the datagrams of each direction went, as sums."""
+        states = [process.state for process in snapshot.processes]
         lines = [
             f"{direction:{max(map(len, DIRECTIONS))}} {told.replace(UNBROKEN, ' ')}"
             for direction, flow in zip(DIRECTIONS, flows(snapshot), strict=True)
-            if flow is not None and (told := sum_of(asdict(flow)))
+            if flow is not None and (told := sum_of(asdict(flow), states))
         ]
         line, text = self.query_one(".flows", Static), "\n".join(lines)
         if text != self._flows:
