@@ -114,7 +114,7 @@ async def test_a_run_on_three_workers(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
         await until(lambda: swarm_of(engine).totals.responses > 100)
         engine.pause()
-        await engine.settle()  # what was reported before the pause may have had nothing in flight for a moment
+        await engine.settle()  # before the pause nothing may have been in flight for a moment
         await until(lambda: swarm_of(engine).in_flight == 0)
         await engine.settle()
         swarm, server = swarm_of(engine), server_of(engine)
