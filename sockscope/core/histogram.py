@@ -13,8 +13,12 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import accumulate
+from operator import mul
 
 RELATIVE_ERROR = 1 / 128
 _UPPER_HALF = 1 if sys.byteorder == "little" else 0
@@ -25,6 +29,7 @@ def bucket_of(seconds: float) -> int:
     return int.from_bytes(struct.pack(">f", seconds)[:2], "big")
 
 
+@cache  # of 65,536 at the most, and the times of a run lie in a few hundred of them
 def lower_edge_s(bucket: int) -> float:
     """Return the smallest duration in ``bucket``, in seconds."""
     edge: float = struct.unpack(">f", bucket.to_bytes(2, "big") + b"\0\0")[0]
@@ -34,6 +39,11 @@ def lower_edge_s(bucket: int) -> float:
 def upper_edge_s(bucket: int) -> float:
     """Return the end of ``bucket`` in seconds, the smallest duration of the next one."""
     return lower_edge_s(bucket + 1) if bucket else 0.0
+
+
+@cache
+def _middle_s(bucket: int) -> float:
+    return (lower_edge_s(bucket) + upper_edge_s(bucket)) / 2
 
 
 class Histogram:
@@ -100,17 +110,10 @@ class Histogram:
         total = self.total
         if not total:
             return [None] * len(ratios)
-        found: list[float | None] = []
-        walk = iter(sorted(self.counts.items()))
-        passed = 0
-        edge = 0.0
-        for ratio in ratios:
-            while passed < ratio * total - 1e-9 or not passed:
-                bucket, count = next(walk)
-                passed += count
-                edge = upper_edge_s(bucket)
-            found.append(edge)
-        return found
+        buckets = sorted(self.counts)
+        passed = [*accumulate(map(self.counts.__getitem__, buckets))]
+        ranks = (max(ratio * total - 1e-9, 1) for ratio in ratios)
+        return [upper_edge_s(buckets[bisect_left(passed, rank)]) for rank in ranks]
 
     def percentile(self, ratio: float) -> float | None:
         """Return one percentile in seconds, or None when empty."""
@@ -127,7 +130,7 @@ class Histogram:
         total = self.total
         if not total:
             return None
-        return sum(n * (lower_edge_s(b) + upper_edge_s(b)) / 2 for b, n in self.counts.items()) / total
+        return sum(map(mul, map(_middle_s, self.counts), self.counts.values())) / total
 
     def occupied(self) -> list[tuple[float, int]]:
         """Return ``(upper edge in seconds, count)`` of each bucket that holds something, ascending."""
