@@ -130,7 +130,8 @@ class Histogram:
         total = self.total
         if not total:
             return None
-        return sum(map(mul, map(_middle_s, self.counts), self.counts.values())) / total
+        sum_s: float = sum(map(mul, map(_middle_s, self.counts), self.counts.values()))
+        return sum_s / total
 
     def occupied(self) -> list[tuple[float, int]]:
         """Return ``(upper edge in seconds, count)`` of each bucket that holds something, ascending."""
