@@ -321,3 +321,24 @@ async def test_a_reader_s_interest_lasts_until_the_next_report() -> None:
     assert len(role.snapshot(EVERYTHING).events) == 1
     await asyncio.gather(role.refresh(), role.refresh())
     assert role.snapshot(EVERYTHING).totals.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("reads_s", "often"),
+    [
+        ([1.0, 1.001, 2.0, 2.001, 3.0, 3.001], False),
+        ([1.0, 1.2, 1.4], True),
+        ([1.0, 1.01, 1.02, 1.03, 1.04, 1.05, 1.06], True),
+        ([1.0, 1.2, 1.4, 9.0], False),
+    ],
+    ids=["once a second, twice each time", "as a dashboard", "all the time", "no more"],
+)
+async def test_reports_come_often_for_who_reads_often(
+    monkeypatch: pytest.MonkeyPatch, reads_s: list[float], often: bool
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr("sockscope.engine.placement.hosts.child.perf_counter", lambda: now_s)
+    host = ChildHost(experiment(), ("server",), 0, lambda text, fatal: None, lambda host, outcome: None)
+    for now_s in reads_s:
+        host.note_reader()
+    assert host._is_read(now_s) is often

@@ -45,6 +45,8 @@ from sockscope.errors import EngineError
 
 READER_S = 0.3
 """How long after a reading the next one is expected."""
+TOGETHER_S = 0.05
+"""Readings within so short a time are one look."""
 END_S = 2.0
 """How long a child may take to end when nothing is left for it to do; then it is killed."""
 
@@ -93,6 +95,7 @@ class ChildHost:
         # Holds of its loop on our clock, by when they began on its own.
         self._holds: dict[float, Hold] = {}
         self._heard_s = self._read_s = perf_counter()
+        self._read_every_s = 0.0
         self._resting = False
 
     # Life.
@@ -273,13 +276,20 @@ class ChildHost:
         self._timer = self._loop.call_later(every_s - now % every_s, self._poll)
 
     def _is_read(self, now_s: float) -> bool:
-        return now_s - self._read_s <= READER_S
+        return max(now_s - self._read_s, self._read_every_s) <= READER_S
 
     def note_reader(self) -> None:
-        """Ask for reports more often for a while, from now on."""
+        """Ask for reports more often for a while, if somebody reads as often.
+
+        Who reads once a second has no use for it, and waits for a report of that moment: each holds up the
+        roles for a millisecond or two.
+        """
         now = perf_counter()
-        was_read, self._read_s = self._is_read(now), now
-        if not was_read and self._timer is not None:
+        if now - self._read_s < TOGETHER_S:
+            return
+        was_read = self._is_read(now)
+        self._read_every_s, self._read_s = now - self._read_s, now
+        if not was_read and self._is_read(now) and self._timer is not None:
             self._stop_polling()
             self._poll()
 
