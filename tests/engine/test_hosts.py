@@ -336,9 +336,10 @@ async def test_a_reader_s_interest_lasts_until_the_next_report() -> None:
 async def test_reports_come_often_for_who_reads_often(
     monkeypatch: pytest.MonkeyPatch, reads_s: list[float], often: bool
 ) -> None:
-    now_s = 0.0
-    monkeypatch.setattr("sockscope.engine.placement.hosts.child.perf_counter", lambda: now_s)
+    now_s = [0.0]
+    monkeypatch.setattr("sockscope.engine.placement.hosts.child.perf_counter", lambda: now_s[-1])
     host = ChildHost(experiment(), ("server",), 0, lambda text, fatal: None, lambda host, outcome: None)
-    for now_s in reads_s:
+    for read_s in reads_s:
+        now_s.append(read_s)
         host.note_reader()
-    assert host._is_read(now_s) is often
+    assert host._is_read(read_s) is often
