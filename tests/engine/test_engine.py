@@ -62,7 +62,7 @@ async def test_figures_for_a_script() -> None:
         await answered(engine)
         before = engine.snapshot()
         await answered(engine)
-        whole, since = engine.figures(), engine.figures(before)
+        since, whole = engine.figures(before), engine.figures()
         assert whole.length_s > since.length_s > 0
         for found in (whole, since):
             assert found.requests_per_s is not None
