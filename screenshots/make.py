@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
 from textual.pilot import Pilot
 
 from sockscope.core.config.experiment import Experiment
@@ -146,6 +147,20 @@ async def _present(pilot: Pilot[int]) -> None:
     await _tell(pilot, telling)
 
 
+async def _cluster(pilot: Pilot[int]) -> None:
+    """Lose a worker whose clients the others take over."""
+    engine = _app_of(pilot).session.source
+    await _until(pilot, lambda _: len(engine.snapshot().processes) == 4, seconds=60)
+    await asyncio.sleep(12)
+    lost = next(use.pid for use in engine.snapshot().processes if use.name == "clients 2")
+    worker = psutil.Process(lost).parent()
+    assert worker is not None
+    worker.kill()
+    await asyncio.sleep(14)
+    await pilot.press("7")
+    await asyncio.sleep(1)
+
+
 def _app_of(pilot: Pilot[int]) -> SockscopeApp:
     assert isinstance(pilot.app, SockscopeApp)
     return pilot.app
@@ -202,6 +217,9 @@ PICTURES = (
     Picture("sweep", (120, 40), _sweep),
     Picture("lesson", (120, 40), _lesson, _first_run("blocking")),
     Picture("present", (100, 30), _present, _first_run("blocking")),
+    Picture(
+        "cluster", (160, 45), _cluster, Experiment(Tuning(place="cluster", clients=60), cluster="local:3")
+    ),
     Picture("history", (120, 40), _history, before=_keep_two_runs),
 )
 
