@@ -202,7 +202,7 @@ def _first_run(lesson: str) -> Experiment:
 
 
 # Few are under way when the server stalls, so that few have a long service time.
-_STALLED = Tuning(rate=500, clients=3, permits=0, service_time_s=0, request_timeout_s=5.0)
+_STALLED = Tuning(rate=500, clients=3, permits=0, service_time_s=0, request_timeout_s=5.0, place="apart")
 PICTURES = (
     Picture("tcp", (120, 40), _tcp),
     Picture("udp", (120, 40), _udp),
