@@ -81,7 +81,9 @@ class HeaderPanel(Widget, can_focus=True):
         sign, word, mood = _STATES[RunState.STARTING]
         tuning = experiment.tuning
         serving = experiment.own_server or tuning.server_model
-        parts = [tuning.carrier, plain(_NOT_SERVING.get(experiment.role, serving)), experiment.loop]
+        cluster = [_cluster(experiment)] if tuning.layout == CLUSTER else []
+        serves = plain(_NOT_SERVING.get(experiment.role, serving))
+        parts = [tuning.carrier, *cluster, serves, experiment.loop]
         told = Content.styled(f"{sign} {word}", f"bold {_COLOURS[mood]}") + Content(f"  {' · '.join(parts)}")
         self._is_announcing = self.state is not None
         self._show(told.stylize("bold"))
