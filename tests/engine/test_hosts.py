@@ -328,10 +328,11 @@ async def test_a_reader_s_interest_lasts_until_the_next_report() -> None:
     [
         ([1.0, 1.001, 2.0, 2.001, 3.0, 3.001], False),
         ([1.0, 1.2, 1.4], True),
+        ([1.0, 1.6, 2.2], True),
         ([1.0, 1.01, 1.02, 1.03, 1.04, 1.05, 1.06], True),
         ([1.0, 1.2, 1.4, 9.0], False),
     ],
-    ids=["once a second, twice each time", "as a dashboard", "all the time", "no more"],
+    ids=["once a second, twice each time", "as a dashboard", "as a busy one", "all the time", "no more"],
 )
 async def test_reports_come_often_for_who_reads_often(
     monkeypatch: pytest.MonkeyPatch, reads_s: list[float], often: bool

@@ -45,6 +45,8 @@ from sockscope.errors import EngineError
 
 READER_S = 0.3
 """How long after a reading the next one is expected."""
+OFTEN_S = 0.7
+"""Who reads less often has no use for reports in between; a screen on a busy machine reads this often."""
 TOGETHER_S = 0.05
 """Readings within so short a time are one look."""
 END_S = 2.0
@@ -276,7 +278,7 @@ class ChildHost:
         self._timer = self._loop.call_later(every_s - now % every_s, self._poll)
 
     def _is_read(self, now_s: float) -> bool:
-        return max(now_s - self._read_s, self._read_every_s) <= READER_S
+        return now_s - self._read_s <= READER_S and self._read_every_s <= OFTEN_S
 
     def note_reader(self) -> None:
         """Ask for reports more often for a while, if somebody reads as often.
