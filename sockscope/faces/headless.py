@@ -224,6 +224,8 @@ def _remembered(
         while not ending.done():
             await asyncio.wait({ending}, timeout=next(due))
             if not ending.done():
+                await engine.settle()  # or an interval ends where a process has reported last
+            if not ending.done():
                 intervals.absorb(engine.snapshot())
 
     intervals.absorb(first)

@@ -72,4 +72,6 @@ async def _watch(engine: Engine, intervals: Intervals) -> None:
     while not ending.done():
         await asyncio.wait({ending}, timeout=LENGTH_S)
         if not ending.done():
+            await engine.settle()
+        if not ending.done():
             intervals.absorb(engine.snapshot())
