@@ -46,9 +46,14 @@ class Uniform(Schedule):
 
     def take(self, now_s: float, most: int) -> list[float]:
         """Return the moments up to ``now_s`` that are left, the earliest first, and at most so many."""
-        if now_s < self.next_s:
+        next_s = self.next_s
+        if now_s < next_s:
             return []
         interval_s, phase, first = self._interval_s, self._phase, self._number
+        after_next_s = (first + 1 + phase) * interval_s
+        if now_s < after_next_s:  # as a rule there is one
+            self._number, self.next_s = first + 1, after_next_s
+            return [next_s]
         self._number = first + min(max(self._after(now_s) - first, 1), most)
         self.next_s = (self._number + phase) * interval_s
         return [(number + phase) * interval_s for number in range(first, self._number)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
@@ -32,6 +32,9 @@ from sockscope.faces.printing import lent_streams, say, stderr
 from sockscope.faces.progress import Progress, ended_by_signals
 from sockscope.faces.summary import report_text, title_of
 from sockscope.store.history import History
+
+SLACK_S = 1e-6
+"""Moments that lie closer together are the same one, computed otherwise."""
 
 
 def run_headless(
@@ -126,8 +129,7 @@ async def _run(experiment: Experiment, plan: Plan, output: Output, signals: Endi
             # What another process has done until somebody could look belongs to the first interval.
             first = origin(engine.snapshot())
             _announce(first, plan, output)
-            with _remembered(engine, ending, first, intervals):
-                before, last = await _watch(engine, ending, first, plan.interval_s, output, progress)
+            before, last = await _watch(engine, ending, first, plan.interval_s, output, progress, intervals)
         except asyncio.CancelledError:
             if signals.is_asked:
                 raise
@@ -156,20 +158,35 @@ async def _watch(
     interval_s: float,
     output: Output,
     progress: Progress,
+    intervals: Intervals,
 ) -> tuple[Snapshot, Snapshot]:
-    """Tell of each interval until the run ends but the last, and return the two ends of that one."""
+    """Tell of each interval until the run ends but the last, and return the two ends of that one.
+
+    A snapshot every second goes into ``intervals``, however long those are that are told.
+    """
     before = now = first
-    due = _due_times(first, interval_s)
+    intervals.absorb(first)
+    due_s = 0.0
     told = ""
 
     def is_over() -> bool:
         return ending.done() or output.gone
 
     while True:
+        elapsed_s = perf_counter() - first.started_s
+        after_s = max(elapsed_s, due_s)  # a timer may be early
+        told_s = _due_s(first, interval_s, after_s)
+        due_s = min(told_s, _due_s(first, LENGTH_S, after_s))
         if not is_over():
-            await asyncio.wait({ending}, timeout=next(due))
+            timeout_s = None if due_s == math.inf else max(due_s - elapsed_s, 0.0)
+            await asyncio.wait({ending}, timeout=timeout_s)
         ended = await brought_up_to_date(engine, is_over)
-        before, now = now, engine.snapshot()
+        latest = engine.snapshot()
+        if not ended:
+            intervals.absorb(latest)
+            if due_s < told_s - SLACK_S:
+                continue
+        before, now = now, latest
         if ended:
             break
         interval = window(before, now)
@@ -213,31 +230,8 @@ def _waiting_in_vain(interval: Snapshot) -> str:
     )
 
 
-@contextmanager
-def _remembered(
-    engine: Engine, ending: asyncio.Future[None], first: Snapshot, intervals: Intervals
-) -> Iterator[None]:
-    """Absorb a snapshot every second, however long the intervals are that are told."""
-
-    async def absorb() -> None:
-        due = _due_times(first, LENGTH_S)
-        while not ending.done():
-            await asyncio.wait({ending}, timeout=next(due))
-            if not ending.done():
-                await engine.settle()  # or an interval ends where a process has reported last
-            if not ending.done():
-                intervals.absorb(engine.snapshot())
-
-    intervals.absorb(first)
-    absorbing = asyncio.ensure_future(absorb())
-    try:
-        yield
-    finally:
-        absorbing.cancel()
-
-
-def _due_times(first: Snapshot, interval_s: float) -> Iterator[float | None]:
-    """Yield how long to wait for the end of each interval; None = until the run ends.
+def _due_s(first: Snapshot, interval_s: float, after_s: float) -> float:
+    """Return when the next interval ends, in seconds of the run; inf: with the run.
 
     The figures begin at the end of the warm-up, and an interval with them; it takes the place of one of the
     warm-up that would end about then. The last interval of a run of known length ends with the run.
@@ -246,12 +240,10 @@ def _due_times(first: Snapshot, interval_s: float) -> Iterator[float | None]:
     warmup_s = 0.0 if experiment.warmup_s == READY else experiment.warmup_s
     known = experiment.duration_s and experiment.warmup_s != READY
     length_s = warmup_s + experiment.duration_s if known else math.inf
-    while True:
-        elapsed_s = perf_counter() - first.started_s
-        due_s = _next(elapsed_s, interval_s)
-        if due_s > warmup_s - interval_s / 2:
-            due_s = warmup_s + _next(max(0.0, elapsed_s - warmup_s), interval_s)
-        yield due_s - elapsed_s if due_s < length_s - 1e-6 else None
+    due_s = _next(after_s, interval_s)
+    if due_s > warmup_s - interval_s / 2:
+        due_s = warmup_s + _next(max(0.0, after_s - warmup_s), interval_s)
+    return due_s if due_s < length_s - SLACK_S else math.inf
 
 
 def _next(elapsed_s: float, interval_s: float) -> float:

@@ -12,18 +12,22 @@ import pytest
 
 from sockscope.core.addresses import Address
 from sockscope.core.events import Event, EventKind
+from sockscope.core.histogram import Histogram
 from sockscope.core.run.lens import Hold
 from sockscope.core.run.snapshot import (
     Capture,
     Cursors,
     Exchange,
+    KernelUdp,
     Payload,
     ProcessUse,
+    Resources,
     RoleSnapshot,
     ServerSide,
     Totals,
 )
 from sockscope.core.run.tasks import Cancelled, CancelOutcome
+from sockscope.engine.placement.channel import Report
 from sockscope.engine.placement.clock import holds_later
 from sockscope.engine.placement.hosted_role import HostedRole
 from sockscope.engine.placement.hosts.child import ChildHost
@@ -344,3 +348,39 @@ async def test_reports_come_often_for_who_reads_often(
         now_s.append(read_s)
         host.note_reader()
     assert host._is_read(read_s) is often
+
+
+@pytest.mark.parametrize(
+    ("awaited_s", "asked_s"),
+    [
+        ([], [10.0, 11.0, 12.0, 13.0]),
+        ([10.4, 11.4, 12.4], [10.0, 10.4, 11.4, 12.4]),
+        ([10.9, 11.9], [10.0, 10.9, 11.9, 13.0]),
+    ],
+    ids=["nobody", "once a second", "no more"],
+)
+async def test_who_waits_for_reports_spares_the_process_those_at_even_times(
+    monkeypatch: pytest.MonkeyPatch, awaited_s: list[float], asked_s: list[float]
+) -> None:
+    now_s, found = [10.0], list[float]()
+    monkeypatch.setattr("sockscope.engine.placement.hosts.child.perf_counter", lambda: now_s[-1])
+    host = ChildHost(experiment(), ("server",), 0, lambda text, fatal: None, lambda host, outcome: None)
+    monkeypatch.setattr(ChildHost, "alive", True)
+
+    def answered(message: object) -> None:
+        found.append(now_s[-1])
+        host._take(
+            Report({}, Resources(now_s[-1], None, None, None, None, None, Histogram(), KernelUdp(0, 0, 0, 0)))
+        )
+
+    monkeypatch.setattr(host._channel, "send", answered)
+    host.attend("server", lambda: EVERYTHING, lambda asked, report: None)
+    host._stop_polling()
+    for at_s in sorted({11.0, 12.0, 13.0, *awaited_s}):
+        now_s.append(at_s)
+        if at_s in awaited_s:
+            await host.refresh()
+        else:
+            host._poll()
+            host._stop_polling()
+    assert found == asked_s

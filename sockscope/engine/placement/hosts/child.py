@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,6 +48,9 @@ READER_S = 0.3
 """How long after a reading the next one is expected."""
 OFTEN_S = 0.7
 """Who reads less often has no use for reports in between; a screen on a busy machine reads this often."""
+STALE = 0.8
+"""A report is asked for at its time unless somebody has waited for one, and the last is younger than so much
+of the time between two."""
 TOGETHER_S = 0.05
 """Readings within so short a time are one look."""
 END_S = 2.0
@@ -96,8 +100,10 @@ class ChildHost:
         self._report: Report | None = None
         # Holds of its loop on our clock, by when they began on its own.
         self._holds: dict[float, Hold] = {}
-        self._heard_s = self._read_s = perf_counter()
-        self._read_every_s = 0.0
+        self._heard_s = perf_counter()
+        # When it was asked for a report last, and when somebody has read, and how long after the time before.
+        self._asked_s = self._read_s = -math.inf
+        self._read_every_s = math.inf
         self._resting = False
 
     # Life.
@@ -271,10 +277,11 @@ class ChildHost:
 
     def _poll(self) -> None:
         """Ask for a report at the next step of a grid, which is the same for all children."""
-        if self.alive and self._fresh is None and self._attended:
-            self._request_report()
         now = perf_counter()
         every_s = self._process.reports_s if self._is_read(now) else IDLE_REPORTS_S
+        is_due = now - self._asked_s > every_s * STALE
+        if is_due and self.alive and self._fresh is None and self._attended:
+            self._request_report()
         self._timer = self._loop.call_later(every_s - now % every_s, self._poll)
 
     def _is_read(self, now_s: float) -> bool:
@@ -302,6 +309,7 @@ class ChildHost:
 
     def _request_report(self) -> None:
         self._fresh = self._loop.create_future()
+        self._asked_s = perf_counter()
         self._asked = {role: cursors_of() for role, (cursors_of, _) in self._attended.items()}
         self._channel.send(ReportRequest(self._asked))
 

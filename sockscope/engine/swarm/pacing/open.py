@@ -8,6 +8,7 @@ timer, so a schedule may be finer than a timer is.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from itertools import chain, islice, takewhile
@@ -132,7 +133,9 @@ class OpenLoop(Paced):
         """Send a request that holds a permit and has waited; return whether it went out."""
         client, link = self._client, self._client.link
         if self.idle_since_s:
-            self._busy(now_s)
+            # Written out what `_busy` does: this comes before every request.
+            self._swarm.idle.end(self.idle_since_s, now_s)
+            self.idle_since_s = 0.0
         if self._waited_for_place:
             self._came_in()
         if link.outdated:
@@ -150,9 +153,12 @@ class OpenLoop(Paced):
             # A blocking client has heard that its connection is over, and given the request back.
             self._swarm.may_send()
             return False
-        self._hold(self.permits + 1)
-        if most > 1 and self.has_room:
-            self._swarm.arrivals.offer(self)
+        if most == 1:  # as a rule
+            self.permits = 1
+        else:
+            self._hold(self.permits + 1)
+            if self.has_room:
+                self._swarm.arrivals.offer(self)
         return True
 
     def _settle(self) -> None:
@@ -181,11 +187,14 @@ class Arrivals:
         self.behind = 0
         """Requests under way behind the oldest of their connection, each with a permit of its own."""
         self._swarm = swarm
+        self._at, self._on_late_by = swarm.clock.at, swarm.recorder.on_late_by
         self._schedule: Schedule | None = None
         self._planned: tuple[int, str, Turn] | None = None
         self._random = Random()
         # When each was due that has not had its turn, the oldest first: nobody but the generator keeps it.
         self._unsent: deque[float] = deque()
+        # From how late on a request is dropped, which is none where what was missed is caught up.
+        self._lapse_s = math.inf
         # When each was due that waits for a connection with room, or for a permit, the oldest first.
         self._queue: deque[float] = deque()
         # Those that have room, or have had it when they were offered.
@@ -220,6 +229,7 @@ class Arrivals:
     def plan(self, turn: Turn) -> None:
         """Go over to the rate and the arrivals of the tuning; ``turn`` says which requests are ours."""
         tuning = self._swarm.tuning
+        self._lapse_s = math.inf if tuning.catchup else max(LAPSE_S, 1 / max(tuning.rate, 1))
         planned = (tuning.rate, tuning.arrivals, turn)
         if planned != self._planned:
             self._leave_schedule()
@@ -290,12 +300,11 @@ class Arrivals:
             and (schedule := self._schedule) is not None
             and not (self._swarm.paused or STOPS.is_continued)
         ):
-            now_s = self._now_s()
-            if schedule.next_s <= now_s:
+            clock_s = perf_counter()
+            if schedule.next_s <= self._at(clock_s):
                 # The timer is late, or its turn has not come: the loop is busy with answers. It goes on as it
                 # was set: to set it each time would cost as much as a request.
-                self._take_due(schedule, now_s)
-                self._send_due()
+                self._send_due(clock_s)
 
     def withdraw(self, connection: OpenLoop) -> None:
         """A connection is there for no more requests."""
@@ -309,7 +318,7 @@ class Arrivals:
     # The schedule.
 
     def _now_s(self) -> float:
-        return self._swarm.clock.at(perf_counter())
+        return self._at(perf_counter())
 
     def _arm(self) -> None:
         if self._schedule is None or self._swarm.paused or not self._left:
@@ -327,18 +336,15 @@ class Arrivals:
 
     def _tick(self) -> None:
         """Send what is due by now, or queue it up; wake up again for the next."""
-        self.serve()
+        if self._queue:
+            self.serve()
         if not self._swarm.paused:
-            if self._schedule is not None:
-                self._take_due(self._schedule, self._now_s())
-            self._send_due()
+            self._send_due(perf_counter())
         self._arm()
 
     def _take_due(self, schedule: Schedule, now_s: float) -> None:
         """Count what is due, as far as the budget goes; what finds no room is dropped."""
         swarm = self._swarm
-        if schedule.next_s > now_s:
-            return
         due = schedule.take(now_s, COUNTED_AT_ONCE)
         if swarm.has_budget:
             due = [due_s for due_s in due if swarm.may_send()]
@@ -349,19 +355,28 @@ class Arrivals:
         self._unsent.extend(due[:room])
         self._drop(due[room:])
 
-    def _send_due(self) -> None:
-        """Send what is due, and so much of it in a turn; queue it up if there is no room."""
-        unsent, catchup = self._unsent, self._swarm.tuning.catchup
+    def _send_due(self, clock_s: float) -> None:
+        """Send what is due by now, and so much of it in a turn; queue it up if there is no room."""
+        schedule, unsent = self._schedule, self._unsent
+        now_s = self._at(clock_s)
+        if schedule is not None and schedule.next_s <= now_s:
+            self._take_due(schedule, now_s)
         self._sending = True
         try:
             while unsent and self._left:
-                if not catchup and unsent[0] < (before_s := self._now_s() - self._lapse_s):
-                    lapsed = takewhile(before_s.__gt__, unsent)
-                    self._drop([unsent.popleft() for _ in range(sum(1 for _ in lapsed))])
+                late_s = self._at(clock_s) - unsent[0]
+                if late_s > self._lapse_s:
+                    self._drop_unsent(self._at(clock_s))
                 elif self._queue or (connection := self._take_free()) is None:
                     self._queue_up()
                 else:
-                    self._send(connection, unsent.popleft(), is_queued=False)
+                    if late_s <= LAPSE_S:
+                        self._on_late_by(late_s)
+                    else:
+                        self._note_late((unsent[0],), self._at(clock_s))
+                    self._send(connection, unsent.popleft(), clock_s, late_s)
+                    if unsent:
+                        clock_s = perf_counter()
         finally:
             self._sending = False
 
@@ -384,6 +399,12 @@ class Arrivals:
             self.dropped += len(due)
             self._swarm.recorder.response_unanswered.add_exactly(0.0, len(due))
 
+    def _drop_unsent(self, now_s: float) -> None:
+        """Drop what has not had its turn and is later than it may be without catching up."""
+        unsent, lapse_s = self._unsent, self._lapse_s
+        lapsed = sum(1 for _ in takewhile(lambda due_s: now_s - due_s > lapse_s, unsent))
+        self._drop([unsent.popleft() for _ in range(lapsed)])
+
     def _drop_queued(self, count: int) -> None:
         now_s = self._now_s()
         for _ in range(count):
@@ -394,10 +415,6 @@ class Arrivals:
         """Drop what has waited in the queue for longer than it may without catching up."""
         before_s = self._now_s() - self._lapse_s
         self._drop_queued(sum(1 for _ in takewhile(before_s.__ge__, self._queue)))
-
-    @property
-    def _lapse_s(self) -> float:
-        return max(LAPSE_S, 1 / max(self._swarm.tuning.rate, 1))
 
     # Sending.
 
@@ -433,28 +450,21 @@ class Arrivals:
             if not swarm.tuning.catchup:
                 self._drop_lapsed()
             while self._left and queue and (connection := self._take_free()) is not None:
-                self._send(connection, queue.popleft(), is_queued=True)
+                clock_s, due_s = perf_counter(), queue.popleft()
+                self._send(connection, due_s, clock_s, self._at(clock_s) - due_s)
         finally:
             self._sending = False
 
-    def _send(self, connection: OpenLoop, due_s: float, *, is_queued: bool) -> None:
-        """Send a request on a connection that has room, and has a permit; put it back first if that fails.
-
-        One that is queued has been noted as late already, and waited for room since.
-        """
-        swarm = self._swarm
+    def _send(self, connection: OpenLoop, due_s: float, clock_s: float, waited_s: float) -> None:
+        """Send a request on a connection that has room, and has a permit; queue it up first if that fails."""
         self._left -= 2 if connection.permits else 1
         if self._left <= 0:
             self._left = 0
-            swarm.loop.call_soon(self._next_turn)
-        clock_s = perf_counter()
-        now_s = swarm.clock.at(clock_s)
-        if not is_queued:
-            self._note_late((due_s,), now_s)
-        if connection.ask(clock_s, now_s - due_s):
+            self._swarm.loop.call_soon(self._next_turn)
+        if connection.ask(clock_s, waited_s):
             self.sent += 1
         else:
-            swarm.limiter.return_unused(waited=False)
+            self._swarm.limiter.return_unused(waited=False)
             self._queue.appendleft(due_s)
 
 
