@@ -30,7 +30,7 @@ from sockscope.core.run.snapshot import UNDIVIDED
 from sockscope.engine.engine import Engine
 from sockscope.engine.host_limits import host_limits
 from sockscope.engine.placement import placement
-from sockscope.engine.placement.cluster import actor, joining, machine, preflight, worker_process
+from sockscope.engine.placement.cluster import actor, joining, machine, membership, preflight, worker_process
 from sockscope.engine.placement.cluster.actor import Begun, ChildActor, Exchanged
 from sockscope.engine.placement.cluster.asking import asking
 from sockscope.engine.placement.cluster.cluster import Cluster
@@ -540,7 +540,7 @@ async def test_the_run_goes_on_without_a_worker_that_comes_and_cannot_be_used(
     async def joined(experiment: Experiment) -> Cluster:
         return cluster
 
-    monkeypatch.setattr(placement, "joined", joined)
+    monkeypatch.setattr(membership, "joined", joined)
     async with running(place="cluster", cluster="local:2", clients=2, think_time_s=0.02) as engine:
         begun, workers = pids_of(engine), cluster.workers
         for hear in cluster.on_join:
@@ -583,7 +583,7 @@ async def test_a_run_that_ends_while_it_is_divided_anew_does_not_wait_for_that(
     async def joined(experiment: Experiment) -> Cluster:
         return cluster
 
-    monkeypatch.setattr(placement, "joined", joined)
+    monkeypatch.setattr(membership, "joined", joined)
     async with running(place="cluster", cluster="local:3", clients=2, think_time_s=0.02) as engine:
         for hear in cluster.on_join:
             hear("tcp://127.0.0.1:5")
@@ -629,7 +629,7 @@ async def test_where_one_more_is_lost_meanwhile_those_that_are_left_do(
             raise EngineError("it cannot be")
 
     monkeypatch.setattr(placement.Placement, "apply", apply)
-    placed._cluster = cluster
+    placed._membership.cluster = cluster
     await placed.divide_anew(asked.tuning, 0, ("127.0.0.1", 0))
     with pytest.raises(EngineError, match="it cannot be"):
         await placed.divide_anew(asked.tuning, 0, ("127.0.0.1", 0))

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 from sockscope.core.addresses import Address
-from sockscope.core.config.cluster import CLUSTER
 from sockscope.core.config.division import busy_processes
 from sockscope.core.config.experiment import Experiment
 from sockscope.core.config.tls import Certificate
@@ -29,10 +29,7 @@ from sockscope.core.run.snapshot import (
 )
 from sockscope.core.run.tasks import Cancelled, CancelOutcome
 from sockscope.engine.addresses import aim
-from sockscope.engine.placement.cluster.cluster import Cluster
-from sockscope.engine.placement.cluster.hosts import serving_host
-from sockscope.engine.placement.cluster.joining import joined
-from sockscope.engine.placement.cluster.preflight import check_bounds, check_workers
+from sockscope.engine.placement.cluster.membership import Membership
 from sockscope.engine.placement.hosted_role import HostedRole, all_of
 from sockscope.engine.placement.hosts.host import RUNNING, Host, TroubleHandler
 from sockscope.engine.placement.layout import HERE, Place, place_of
@@ -63,7 +60,7 @@ class Placement:
         self._experiment = experiment
         self._on_trouble = on_trouble
         self._on_loss = on_loss
-        self._on_join = on_join
+        self._membership = Membership(experiment, on_trouble, on_join)
         self._tuning = experiment.tuning
         self._requests = experiment.requests
         self._roles: dict[str, PlacedRole] = {}
@@ -72,7 +69,6 @@ class Placement:
         self._lens = False
         self._code = 0
         self._winding_up: set[asyncio.Task[None]] = set()
-        self._cluster: Cluster | None = None
         self._machines = Machines()
         # What is known last of processes whose places are lost.
         self._lost: dict[Host, ProcessUse] = {}
@@ -127,9 +123,9 @@ class Placement:
         Raises EngineError, ResourceLimitError or ListenError; nothing is left behind then.
         """
         try:
-            await self._join(tuning)
+            await self._membership.join(tuning, self._tuning)
             self._certify(tuning)
-            previous = address = self._listening(tuning, address)
+            previous = address = self._membership.listening(tuning, address)
             places = {kind.name: self._place_of(kind, tuning) for kind in kinds_in(self._experiment, tuning)}
             roles = await self._build(places)
             self._roles = {kind.name: PlacedRole(kind) for kind in ROLE_KINDS.values()}
@@ -156,9 +152,9 @@ class Placement:
 
         Raises EngineError or ListenError; everything is as before then.
         """
-        await self._join(tuning)
+        await self._membership.join(tuning, self._tuning)
         self._certify(tuning)
-        address = self._listening(tuning, address)
+        address = self._membership.listening(tuning, address)
         wanted = {kind.name for kind in kinds_in(self._experiment, tuning)}
         places = {
             name: self._place_of(placed.kind, tuning)
@@ -178,8 +174,8 @@ class Placement:
     def _go_on(self, tuning: Tuning, address: Address) -> None:
         self._tuning, self.address = tuning, address
         self._lost = {host: replace(use, state=LOST) for host, use in self._lost.items()}
-        if self._cluster is not None and SERVER in self.present:
-            self._cluster.serve(address)
+        if SERVER in self.present:
+            self._membership.serve(address)
 
     async def divide_anew(
         self, tuning: Tuning, generation: int, address: Address, come: Iterable[str] = ()
@@ -188,23 +184,7 @@ class Placement:
 
         Raises EngineError or ListenError; everything is as before then, and those workers are not used.
         """
-        cluster = self._cluster
-        assert cluster is not None
-        try:
-            for worker in come:
-                await cluster.admit(worker)
-            while True:
-                tried = cluster.workers
-                try:
-                    return await self.apply(tuning, generation, address)
-                except EngineError:
-                    if not cluster.workers or cluster.workers == tried:
-                        raise
-                    # One was lost meanwhile, maybe one that had nothing yet: those that are left do.
-        except SockscopeError:
-            for worker in come:
-                cluster.refuse(worker)
-            raise
+        await self._membership.divide_anew(partial(self.apply, tuning, generation, address), tuple(come))
 
     async def reload(self, tuning: Tuning, generation: int, address: Address) -> str:
         """Let connections be made anew, and be served by the user's own code as it is in its files by now.
@@ -215,7 +195,7 @@ class Placement:
         if gone := [placed.kind.title for placed in self._present() if not placed.intact]:
             await self.apply(tuning, generation, address)
             return f"{' and '.join(gone)} begun anew"
-        address = self._listening(tuning, address)
+        address = self._membership.listening(tuning, address)
         number = self._code + 1
         edited = [await placed.role.reload(number) for placed in self._present()]
         if any(edited):
@@ -223,45 +203,18 @@ class Placement:
             self._code = number
         return next((f"edited {files}" for files in edited if files), "")
 
-    async def _join(self, tuning: Tuning) -> None:
-        """Reach the cluster if roles are to run on it and that is still to be done; raises EngineError.
-
-        Raises ResourceLimitError where one of its machines does not allow what is asked of it, and
-        ConfigError where it is more than the workers take.
-        """
-        if tuning.layout == CLUSTER:
-            come = self._cluster is None
-            if self._cluster is None:
-                self._cluster = await joined(self._experiment)
-                self._cluster.on_join.add(self._on_join)
-                self._cluster.on_trouble.add(self._cluster_trouble)
-            if come or tuning != self._tuning:  # those that are left have more than they would be given
-                check_bounds(tuning, self._cluster)
-            check_workers(self._experiment, tuning, self._cluster)
-
     @property
     def undivided(self) -> Sequence[str]:
         """The names of processes that are lost, and whose parts nobody has yet."""
         return [use.name for use in self._lost.values() if use.state == UNDIVIDED]
 
-    def _cluster_trouble(self, text: str) -> None:
-        self._on_trouble(text, False)
-
     @property
     def is_here(self) -> bool:
         """Whether everything runs on this machine."""
-        return self._cluster is None or self._cluster.is_here
-
-    def _listening(self, tuning: Tuning, address: Address) -> Address:
-        """Return the address to listen on: where the one given is this machine's, the first worker's."""
-        experiment, cluster = self._experiment, self._cluster
-        named = experiment.bind or experiment.role not in ("both", SERVER)
-        if tuning.layout != CLUSTER or cluster is None or cluster.is_here or named:
-            return address
-        return serving_host(cluster.workers[0], tuning.family), address[1]
+        return self._membership.is_here
 
     def _place_of(self, kind: RoleKind, tuning: Tuning) -> Place:
-        return place_of(kind, tuning, self._cluster)
+        return place_of(kind, tuning, self._membership.cluster)
 
     def _certify(self, tuning: Tuning) -> None:
         """Make a certificate for the server if it is to speak TLS and has none; raises ConfigError."""
@@ -353,10 +306,7 @@ class Placement:
                 for role in list(placed.retiring):
                     await placed.retire(role, 0.0, CloseReason.STOPPED)
         finally:
-            if self._cluster is not None:
-                self._cluster.on_join.discard(self._on_join)
-                self._cluster.on_trouble.discard(self._cluster_trouble)
-                await self._cluster.leave()
+            await self._membership.leave()
 
     def pause(self, paused: bool) -> None:
         """Stop making requests, or go on."""
