@@ -685,14 +685,19 @@ class Engine:
 
 
 def _without_under_way(snapshot: Snapshot) -> Snapshot:
-    """Return a beginning of figures to which the requests under way belong, since their outcomes will."""
+    """Return a beginning of figures to which the requests under way belong, since their outcomes will.
+
+    So do those that are queued, which are due and will be sent or dropped.
+    """
     swarm = snapshot.swarm
     if swarm is None:
         return snapshot
     to_server, to_clients = flows(snapshot)
     sent = swarm.totals.datagrams_sent - ((to_server and to_server.on_the_way) or 0)
     requests = swarm.totals.requests - swarm.in_flight
-    roles = {SWARM: replace(swarm, totals=replace(swarm.totals, requests=requests, datagrams_sent=sent))}
+    due = requests + swarm.totals.requests_dropped
+    totals = replace(swarm.totals, requests=requests, requests_due=due, datagrams_sent=sent)
+    roles = {SWARM: replace(swarm, totals=totals)}
     if (server := snapshot.server) is not None and to_clients is not None:
         sent = server.totals.datagrams_sent - (to_clients.on_the_way or 0)
         roles[SERVER] = replace(server, totals=replace(server.totals, datagrams_sent=sent))

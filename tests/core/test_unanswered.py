@@ -79,7 +79,8 @@ ASKED = Totals(requests=4, timeouts=4)
         (OWN, ASKED, "timeout", "the server sent nothing"),
         (Experiment(SLOW), ASKED, "timeout", "the service time is 5.00 s, the timeout 200 ms"),
         (Experiment(), Totals(requests=4), "", "the run ended before the first answer"),
-        (Experiment(), Totals(), "", "the run ended before a client was connected"),
+        (Experiment(), Totals(), "", "the run ended before a client asked"),
+        (Experiment(warmup_s=5.0), Totals(), "", "none was made after the warm-up, which the figures leave"),
         (
             replace(ELSEWHERE, until="x", greeting="y"),
             Totals(connections_opened=4),
@@ -102,6 +103,11 @@ def test_a_server_that_raises_is_the_cause(count: int, times: str) -> None:
     server = role("server", Totals(), raised=raised if count > 1 else raised[1:])
     told = why_unanswered(run(experiment=OWN, swarm=role("swarm", ASKED, last_trouble="EOF"), server=server))
     assert told == f"the server raised ValueError at mine.py:3 {times}: no such"
+
+
+def test_a_run_that_ends_before_a_client_is_connected_says_so() -> None:
+    swarm = role("swarm", Totals(), connections_open=0)
+    assert why_unanswered(run(swarm=swarm)) == "the run ended before a client was connected"
 
 
 def test_a_server_that_is_stopped_or_does_not_accept_is_the_cause() -> None:

@@ -53,6 +53,9 @@ async def test_several_are_under_way_on_a_connection(model: dict[str, Any]) -> N
             assert swarm.in_flight == 8
         assert swarm.awaited.total == swarm.in_flight
         assert swarm.response_awaited.total == swarm.in_flight + swarm.queued
+        engine.clear()
+        swarm = added_up(engine)
+        assert swarm.totals.requests_due >= 8 + ("depth" in model) * 8
 
 
 async def test_permits_limit_what_is_in_flight_and_can_be_turned() -> None:

@@ -28,7 +28,7 @@ def why_unanswered(snapshot: Snapshot) -> str:
         since = format_duration(silent.silent_s)
         return f"{silent.name} process {silent.pid} has not answered for {since}: something holds up its loop"
     if not totals.requests:
-        return swarm.last_trouble or not_asked(snapshot) or "the run ended before a client was connected"
+        return swarm.last_trouble or not_asked(snapshot) or _none_made(snapshot)
     if not (own or elsewhere):
         timeout = format_duration(tuning.request_timeout_s)
         if tuning.service_time_s >= tuning.request_timeout_s and totals.timeouts:
@@ -66,6 +66,15 @@ def not_asked(snapshot: Snapshot) -> str:
         return ""
     words = "greeting" if first[0] == "--greeting" else "answer to a preamble"
     return f"nothing has been asked yet: no {words} of the server is whole ({', '.join(first)})"
+
+
+def _none_made(snapshot: Snapshot) -> str:
+    """Return why the figures have no request, though nothing went wrong."""
+    if not snapshot.main.connections_open:
+        return "the run ended before a client was connected"
+    if snapshot.experiment.warmup_s:
+        return "none was made after the warm-up, which the figures leave out (--warmup)"
+    return "the run ended before a client asked"
 
 
 def what_came(snapshot: Snapshot) -> str:
