@@ -480,6 +480,8 @@ class Engine:
         if self.state in _LIVE:
             self._placement.pause(True)
         await self.settle()
+        self._hear_of_holds()
+        await self._hold_log.settle()
 
     def snapshot(self, cursors: Cursors | None = None) -> Snapshot:
         """Return everything at this moment; synchronous, therefore consistent.

@@ -9,7 +9,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -22,6 +22,7 @@ from sockscope.core.run.lens import Hold, call_at
 from sockscope.core.run.snapshot import ProcessKey
 from sockscope.core.run.tasks import OWN, CancelOutcome, TaskView
 from sockscope.engine.engine import Engine
+from sockscope.engine.lens import hold_log
 from sockscope.engine.lens.alarm import Alarm, WaitingAlarm, alarm
 from sockscope.engine.lens.clocks import Stand
 from sockscope.engine.lens.holds import Evidence, judge
@@ -130,6 +131,24 @@ async def test_who_waited_for_the_end_of_a_hold_is_counted_and_it_gets_a_line_of
                 await asyncio.sleep(0.1)
 
 
+async def test_who_waited_for_a_hold_that_is_over_for_long_enough_is_counted_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hold_log, "COUNTED_AFTER_S", 30.0)
+    counted: list[Hold] = []
+
+    async def count(hold: Hold) -> int:
+        counted.append(hold)
+        return 1
+
+    log = hold_log.HoldLog(lambda *_: None, count)
+    old, new = Hold(perf_counter() - 60, 1.0, "call"), Hold(perf_counter(), 0.1, "call")
+    log.hear(("server", 1), ("server",), [old, new])
+    await log.settle()
+    assert counted == [old]
+    log.close()
+
+
 @pytest.mark.parametrize(
     ("sent_s", "answered_s", "waited"),
     [
@@ -151,11 +170,15 @@ def test_a_request_is_held_up_that_waits_for_the_end_of_a_hold(
 FRAMES = [sys._getframe(0), (lambda: sys._getframe(0))()]
 
 
-def looks(*callbacks: int | None, late_s: float = 0.0) -> list[Look]:
+def looks(*callbacks: int | None, late_s: float = 0.0, at_s: Sequence[float] = range(10)) -> list[Look]:
     return [
-        Look(1.0 + at, 1.0, late_s, None if which is None else FRAMES[which], None, ())
-        for at, which in enumerate(callbacks)
+        Look(1.0 + after_s, 1.0, late_s, None if which is None else FRAMES[which], None, ())
+        for after_s, which in zip(at_s, callbacks, strict=False)
     ]
+
+
+AT_S = (0.0, 0.002, 0.006, 0.01, 0.4)
+"""Looks are further apart the longer a hold lasts."""
 
 
 @pytest.mark.parametrize(
@@ -163,6 +186,8 @@ def looks(*callbacks: int | None, late_s: float = 0.0) -> list[Look]:
     [
         ("call", looks(0, 0, 0), {}),
         ("callbacks", looks(0, 1, 0, 1), {}),
+        ("call", looks(1, 1, 1, 0, 0, at_s=AT_S), {}),
+        ("callbacks", looks(0, 0, 0, 0, 1, at_s=AT_S), {}),
         ("computing", looks(0, 0, 0), {"thread_s": 0.9, "process_s": 0.9}),
         ("computing", looks(0, 0), {"thread_s": 0.3, "process_s": 0.3, "core_wait_s": 0.6}),
         ("callbacks", looks(0, 1, 0), {"thread_s": 0.9, "process_s": 0.9}),

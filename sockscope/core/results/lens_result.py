@@ -17,7 +17,8 @@ Held = tuple[Snapshot, ProcessUse, Hold]
 
 def _tasks_age_s(one: Looked) -> float | None:
     snapshot, _, lens = one
-    return snapshot.time_s - lens.tasks.time_s if lens.tasks is not None else None
+    # What another process has told at the end may be of a moment after it.
+    return max(snapshot.time_s - lens.tasks.time_s, 0.0) if lens.tasks is not None else None
 
 
 _LENS: tuple[ResultField[Looked], ...] = (

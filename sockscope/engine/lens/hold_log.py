@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from time import perf_counter
 
 from sockscope.core.run.lens import Hold, call_at
 from sockscope.core.run.snapshot import ProcessKey, ProcessUse
@@ -39,7 +40,8 @@ class HoldLog:
         self._noted_s: dict[str, float] = {}
         self._times: dict[str, int] = {}
         self._untold = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        # What counts, by the moment from which on it does.
+        self._tasks: dict[asyncio.Task[None], float] = {}
 
     def take(self, processes: Iterable[ProcessUse]) -> tuple[ProcessUse, ...]:
         """Tell of new holds, and return the processes with what is known of their requests."""
@@ -66,9 +68,12 @@ class HoldLog:
     def _tell(self, process: ProcessKey, roles: Sequence[str], hold: Hold) -> None:
         is_counted = hold.kind not in _NAMELESS or hold.duration_s >= SHORT_S
         if roles and is_counted:  # no request goes through the others
-            task = asyncio.get_running_loop().create_task(self._count_later(process, hold))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            # Whoever hears of it late need not wait once more.
+            from_s = max(hold.end_s + COUNTED_AFTER_S, now_s := perf_counter())
+            counting = self._count_later(process, hold, min(from_s - now_s, COUNTED_AFTER_S))
+            task = asyncio.get_running_loop().create_task(counting)
+            self._tasks[task] = from_s
+            task.add_done_callback(self._tasks.pop)
         if hold.duration_s < LONG_S and (hold.kind in _BLAMELESS or not roles):
             return
         cause = call_at(hold)
@@ -90,12 +95,18 @@ class HoldLog:
         if len(self._noted_s) > _MOST_CAUSES:
             del self._noted_s[next(iter(self._noted_s))]
 
-    async def _count_later(self, process: ProcessKey, hold: Hold) -> None:
-        await asyncio.sleep(COUNTED_AFTER_S)
+    async def _count_later(self, process: ProcessKey, hold: Hold, after_s: float) -> None:
+        await asyncio.sleep(after_s)
         count = await self._count(hold)
         self._counted[process, hold.begin_s] = replace(hold, requests=count)
         if len(self._counted) > _MOST_COUNTS:
             del self._counted[next(iter(self._counted))]
+
+    async def settle(self) -> None:
+        """Let the requests be counted of the holds that are over for long enough, unless that takes long."""
+        now_s = perf_counter()
+        if due := [task for task, from_s in self._tasks.items() if from_s <= now_s]:
+            await asyncio.wait(due, timeout=COUNTED_AFTER_S)
 
     def close(self) -> None:
         """Count no more."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from sockscope.engine.lens.watchdog import Look
 HALF = 0.5
 """What explains so much of a hold is its cause."""
 SAME_RATIO = 0.7
-"""From this share of the looks on that saw one and the same callback, it is the one that held up the loop."""
+"""From this share of the time that was looked at on, one and the same callback is what held up the loop."""
 MUCH_RATIO = 0.25
 """Who computed for this share of a hold has a part in it, however busy the machine is."""
 LITTLE_S = 0.02
@@ -99,7 +98,7 @@ def _kind(seen: Evidence) -> str:
         return "core"
     if seen.collecting_s >= HALF * length_s:
         return "core" if _lacks_core(seen) else "collection"
-    if not _callbacks(looks):
+    if not _sees(looks):
         return "core" if seen.core_wait_s >= HALF * length_s else "unseen"
     if wanted_s >= HALF * length_s:
         # The watchdog waits for a core, too, where the loop's thread does.
@@ -119,33 +118,55 @@ def _lacks_interpreter(seen: Evidence) -> bool:
     """Tell whether the loop's thread, or the watchdog, asked for the interpreter most of the time."""
     late_s = sum(look.late_s for look in seen.looks)
     switches = seen.after.switches - seen.before.switches
-    nothing_seen = not _callbacks(seen.looks)
-    return nothing_seen or late_s >= HALF * seen.duration_s or switches >= SWITCHES_PER_S * seen.duration_s
+    return (
+        not _sees(seen.looks)
+        or late_s >= HALF * seen.duration_s
+        or switches >= SWITCHES_PER_S * seen.duration_s
+    )
 
 
-def _callbacks(looks: Sequence[Look]) -> Counter[int]:
-    return Counter(id(look.callback) for look in looks if look.callback is not None)
+def _sees(looks: Sequence[Look]) -> bool:
+    """Tell whether any callback was seen."""
+    return any(look.callback is not None for look in looks)
+
+
+def _times(looks: Sequence[Look]) -> list[float]:
+    """Return the time that each look stands for: half of that to its neighbours, which grows."""
+    at = [look.time_s for look in looks]
+    if not at or at[0] == at[-1]:
+        return [1.0] * len(at)
+    return [(after - before) / 2 for before, after in zip([at[0], *at], [*at[1:], at[-1]], strict=False)]
+
+
+def _longest(looks: Sequence[Look]) -> tuple[int | None, float]:
+    """Return the callback that was at work for longest, and the share of the time for which it was."""
+    times, lasted = _times(looks), dict[int, float]()
+    for look, time_s in zip(looks, times, strict=True):
+        if look.callback is not None:
+            lasted[id(look.callback)] = lasted.get(id(look.callback), 0.0) + time_s
+    longest = max(lasted, key=lasted.__getitem__, default=None)
+    return longest, lasted[longest] / sum(times) if longest is not None else 0.0
 
 
 def _is_one(looks: Sequence[Look]) -> bool:
-    """Tell whether one and the same callback was seen nearly always."""
-    seen = _callbacks(looks)
-    return bool(seen) and seen.most_common(1)[0][1] >= SAME_RATIO * len(looks)
+    """Tell whether one and the same callback was at work nearly always."""
+    return _longest(looks)[1] >= SAME_RATIO
 
 
 def _where(looks: Sequence[Look]) -> tuple[Spot | None, int]:
-    """Return what was seen most often, and how often the callback was that was seen most.
+    """Return where most of the time went, and how often the callback was seen that was at work for longest.
 
     Where one callback holds up the loop, that is in it; among many, it is what most of them are at.
     """
-    callbacks = _callbacks(looks)
-    if not callbacks:
+    longest, share = _longest(looks)
+    if longest is None:
         return None, 0
-    ((most, alike),) = callbacks.most_common(1)
-    one = _is_one(looks)
-    seen = (look for look in looks if look.where is not None and (not one or id(look.callback) == most))
-    places = Counter(look.where for look in seen)
-    return places.most_common(1)[0][0] if places else None, alike
+    places = dict[Spot, float]()
+    for look, time_s in zip(looks, _times(looks), strict=True):
+        if look.where is not None and (share < SAME_RATIO or id(look.callback) == longest):
+            places[look.where] = places.get(look.where, 0.0) + time_s
+    alike = sum(id(look.callback) == longest for look in looks)
+    return max(places, key=places.__getitem__, default=None), alike
 
 
 def _thread(seen: Evidence) -> tuple[str, str, int]:
