@@ -340,6 +340,12 @@ SITUATIONS = (
         for places in ({"main": Busy(0.98)}, APART)
     ),
     Situation(
+        "blocking leaves more clients waiting than its backlog takes", "server",
+        ("99 of 100 wait until that one ends; the kernel dropped 300 connections", "backlog of 2"),
+        tuning={"server": "blocking"}, experiment={"backlog": 2}, never=("in its backlog",),
+        server={"connections_open": 1, "listen_drops": 300},
+    ),
+    Situation(
         "a server alone with a backlog", "server", ("60 of 160 wait in its backlog",), swarm=None,
         tuning={"server": "pool"}, server={"backlog": 60}, experiment={"role": "server"},
     ),
@@ -658,6 +664,18 @@ SITUATIONS = (
             (51, "retransmissions", ("51 segments had to be sent again", "most of the 20")),
             (48, "latency", ()),
         )
+    ),
+    Situation(
+        "what is sent again costs no answer 200 ms", "latency", answers=100, service_s=0.19, in_flight=20,
+        swarm={"tcp": TcpSample(looks=10, retransmits=300)}, never=(),
+    ),
+    *(
+        Situation(
+            f"{acks} delayed ACKs keep back bursts of three requests", kind, answers=100, service_s=0.041,
+            in_flight=8, delayed_acks=acks, swarm={"tcp": TcpSample(looks=10, nagle=10)}, never=(),
+            tuning={"depth": 4, "no_delay": False},
+        )
+        for acks, kind in ((17, "delayed ACK"), (16, "latency"))
     ),
     *(
         Situation(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sockscope.core import units
 from sockscope.core.run.evidence import HALF, RECORDER, TUNING, Finding, Seen
 from sockscope.core.run.kinds import Kind
@@ -25,17 +27,29 @@ def delayed_ack(seen: Seen) -> Finding | None:
     if swarm is None or tuning.carrier != "TCP" or not swarm.totals.responses:
         return None
     least_s, most_s = (seen.cycle.work_s + beyond_s for beyond_s in COMB_S)
-    late = sum(count for time_s, count in swarm.service_time.occupied() if least_s <= time_s < most_s)
-    comb = late / swarm.totals.responses
-    if not seen.at_least("answers that come 40 ms late", comb, "ratio", HALF, RECORDER):
+    late, comb = _taking(swarm, least_s, most_s)
+    if not seen.at_least("time in answers that come 40 ms late", comb, "ratio", HALF, RECORDER):
         return None
-    if not (whose := _writes_in_parts(seen)) or not _acknowledged_late(seen, late):
+    # One acknowledgement keeps back all that is written behind what it is for.
+    acks = late / max(tuning.depth - tuning.batch, 1)
+    if not (whose := _writes_in_parts(seen)) or not _acknowledged_late(seen, acks):
         return None
-    share = units.format_ratio(min(comb, 1.0))
+    share = units.format_ratio(min(late / swarm.totals.responses, 1.0))
     return Finding(
         Kind.DELAYED_ACK,
         f"{share} of the answers come {units.format_duration(DELAYED_ACK_S)} late: {whose}, and a later one "
         "waits for the delayed ACK of the first (Nagle's algorithm: TCP_NODELAY is off there)",
+    )
+
+
+def _taking(swarm: RoleSnapshot, least_s: float, most_s: float = math.inf) -> tuple[int, float]:
+    """Return how many answers took so long, and their share of the time that all of them took."""
+    times = swarm.service_time.occupied()
+    found = [(time_s, count) for time_s, count in times if least_s <= time_s < most_s]
+    whole_s = sum(time_s * count for time_s, count in times)
+    return (
+        sum(count for _, count in found),
+        sum(time_s * count for time_s, count in found) / (whole_s or math.inf),
     )
 
 
@@ -58,12 +72,12 @@ def _nagles(seen: Seen, who: str, role: RoleSnapshot) -> bool:
     return seen.at_least(f"{who}: connections without TCP_NODELAY", off, "ratio", HALF, NO_DELAY)
 
 
-def _acknowledged_late(seen: Seen, late: int) -> bool:
-    """Tell whether the kernel has delayed as many acknowledgements, where it tells."""
+def _acknowledged_late(seen: Seen, acks: float) -> bool:
+    """Tell whether the kernel has delayed half as many acknowledgements, where it tells."""
     kernel = seen.window.resources.kernel_tcp
     if kernel is None or kernel.delayed_acks is None:
         return True
-    return seen.at_least("delayed ACKs", kernel.delayed_acks, "count", HALF * late, DELAYED_ACKS)
+    return seen.at_least("delayed ACKs", kernel.delayed_acks, "count", HALF * acks, DELAYED_ACKS)
 
 
 def retransmissions(seen: Seen) -> Finding | None:
@@ -83,6 +97,10 @@ def retransmissions(seen: Seen) -> Finding | None:
     if not seen.at_least(
         "retransmissions per answer x 200 ms", each_s, "s", HALF * service_s, f"{TCP_INFO}, TCP_RTO_MIN"
     ):
+        return None
+    # What later data tells of is sent again at once, and costs no such wait.
+    _, waited = _taking(swarm, RTO_MIN_S)
+    if not seen.at_least("time in answers that took 200 ms or more", waited, "ratio", HALF, RECORDER):
         return None
     return Finding(
         Kind.RETRANSMISSIONS,
