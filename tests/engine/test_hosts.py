@@ -353,9 +353,9 @@ async def test_reports_come_often_for_who_reads_often(
 @pytest.mark.parametrize(
     ("awaited_s", "asked_s"),
     [
-        ([], [10.0, 11.0, 12.0, 13.0]),
-        ([10.4, 11.4, 12.4], [10.0, 10.4, 11.4, 12.4]),
-        ([10.9, 11.9], [10.0, 10.9, 11.9, 13.0]),
+        ([], [10.0, 10.5, 11.0, 11.5, 12.0, 12.5, 13.0]),
+        ([10.1, 11.1, 12.1], [10.0, 10.1, 10.5, 11.0, 11.1, 12.1]),
+        ([10.1, 11.1], [10.0, 10.1, 10.5, 11.0, 11.1, 12.5, 13.0]),
     ],
     ids=["nobody", "once a second", "no more"],
 )
@@ -376,11 +376,16 @@ async def test_who_waits_for_reports_spares_the_process_those_at_even_times(
     monkeypatch.setattr(host._channel, "send", answered)
     host.attend("server", lambda: EVERYTHING, lambda asked, report: None)
     host._stop_polling()
-    for at_s in sorted({11.0, 12.0, 13.0, *awaited_s}):
+    for at_s in sorted({10.5, 11.0, 11.5, 12.0, 12.5, 13.0, *awaited_s}):
         now_s.append(at_s)
         if at_s in awaited_s:
             await host.refresh()
         else:
             host._poll()
             host._stop_polling()
+        assert host._silent_s() == 0.0
     assert found == asked_s
+    monkeypatch.setattr(host._channel, "send", lambda message: None)
+    host._request_report()
+    now_s.append(now_s[-1] + 3.0)
+    assert host._silent_s() == 3.0

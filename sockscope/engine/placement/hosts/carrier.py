@@ -8,7 +8,7 @@ from typing import Protocol
 
 REPORTS_S = 0.1
 """How often a process is asked for a report while somebody reads what it reports."""
-IDLE_REPORTS_S = 1.0
+IDLE_REPORTS_S = 0.5
 """The same while nobody does, which leaves the cores to the traffic."""
 
 

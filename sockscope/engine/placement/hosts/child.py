@@ -48,9 +48,12 @@ READER_S = 0.3
 """How long after a reading the next one is expected."""
 OFTEN_S = 0.7
 """Who reads less often has no use for reports in between; a screen on a busy machine reads this often."""
-STALE = 0.8
-"""A report is asked for at its time unless somebody has waited for one, and the last is younger than so much
-of the time between two."""
+AWAITED_S = 1.2
+"""Who waits for a report as often as this needs no others."""
+AWAITED = 1.2
+"""So many times as long as between two such reports the next one is expected."""
+EARLY_S = 0.002
+"""A timer may be so much early: they lie on a grid of a millisecond."""
 TOGETHER_S = 0.05
 """Readings within so short a time are one look."""
 END_S = 2.0
@@ -101,9 +104,10 @@ class ChildHost:
         # Holds of its loop on our clock, by when they began on its own.
         self._holds: dict[float, Hold] = {}
         self._heard_s = perf_counter()
-        # When it was asked for a report last, and when somebody has read, and how long after the time before.
-        self._asked_s = self._read_s = -math.inf
-        self._read_every_s = math.inf
+        self._asked_s = -math.inf
+        # When somebody has read, and has waited for a report, and how long after the time before.
+        self._read_s = self._awaited_s = -math.inf
+        self._read_every_s = self._awaited_every_s = math.inf
         self._resting = False
 
     # Life.
@@ -266,26 +270,33 @@ class ChildHost:
         """Wait for a report of this moment; give up after ``SILENT_S``, or when the process ends."""
         if not self.alive or not self._attended:
             return
-        deadline_s = perf_counter() + SILENT_S
+        now = perf_counter()
+        self._awaited_every_s, self._awaited_s = now - self._awaited_s, now
         if self._fresh is not None:
             # One that was asked for earlier is of an earlier moment.
             await asyncio.wait([self._fresh], timeout=SILENT_S)
         if self.alive and self._fresh is None:
             self._request_report()
         if self._fresh is not None:
-            await asyncio.wait([self._fresh], timeout=max(0.0, deadline_s - perf_counter()))
+            left_s = self._asked_s + SILENT_S + EARLY_S - perf_counter()
+            await asyncio.wait([self._fresh], timeout=max(0.0, left_s))
 
     def _poll(self) -> None:
         """Ask for a report at the next step of a grid, which is the same for all children."""
         now = perf_counter()
-        every_s = self._process.reports_s if self._is_read(now) else IDLE_REPORTS_S
-        is_due = now - self._asked_s > every_s * STALE
-        if is_due and self.alive and self._fresh is None and self._attended:
+        is_read = self._is_read(now)
+        every_s = self._process.reports_s if is_read else IDLE_REPORTS_S
+        is_wanted = is_read or not self._is_awaited(now)
+        if is_wanted and self.alive and self._fresh is None and self._attended:
             self._request_report()
         self._timer = self._loop.call_later(every_s - now % every_s, self._poll)
 
     def _is_read(self, now_s: float) -> bool:
         return now_s - self._read_s <= READER_S and self._read_every_s <= OFTEN_S
+
+    def _is_awaited(self, now_s: float) -> bool:
+        every_s = self._awaited_every_s
+        return every_s <= AWAITED_S and now_s - self._awaited_s <= AWAITED * every_s
 
     def note_reader(self) -> None:
         """Ask for reports more often for a while, if somebody reads as often.
@@ -364,11 +375,17 @@ class ChildHost:
             lens = replace(lens, tasks=before.tasks)
         return replace(report, lens=lens)
 
+    def _silent_s(self) -> float:
+        """Return for how long an answer is overdue; who has not been asked is not silent."""
+        if not self.alive or self._resting or self._fresh is None:
+            return 0.0
+        return perf_counter() - max(self._heard_s, self._asked_s)
+
     def use(self) -> ProcessUse | None:
         """Return what the process uses, or None before its first report."""
         if self._report is None:
             return None
-        silent_s = perf_counter() - self._heard_s if self.alive and not self._resting else 0.0
+        silent_s = self._silent_s()
         state = self._state
         if self.alive and silent_s >= SILENT_S and self._process.stopped:
             state = STOPPED
