@@ -184,7 +184,8 @@ async def _watch(
         latest = engine.snapshot()
         if not ended:
             intervals.absorb(latest)
-            if due_s < told_s - SLACK_S:
+            # What a slow reader has no room for is part of the interval that follows.
+            if not output.hand_over() or due_s < told_s - SLACK_S:
                 continue
         before, now = now, latest
         if ended:

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import select
 import stat
 import sys
 from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ from sockscope.store.files import check_writable, write_file
 
 LOOK_S = 0.05
 """How often it is looked whether a pipe has a reader."""
+PIECE = getattr(select, "PIPE_BUF", 512) // 4
+"""Characters that a pipe with room for any takes at once: no more bytes than it has room for then."""
 
 
 class OutputForm(Enum):
@@ -92,6 +95,7 @@ class Output:
         self._columns: list[str] = []
         self._place: Path | None = None
         self._whole: list[str] = []
+        self._left = ""
         self._stdout = sys.stdout
         self._stream: TextIO | None = self._stdout
         if plan.path is not None and not plan.to_stdout:
@@ -117,14 +121,28 @@ class Output:
         print(line, file=self._stdout, flush=True)
 
     def interval(self, window: Snapshot) -> None:
-        """Write one interval, if this form has any."""
+        """Write one interval, if this form has any; what its reader does not take now stays until it does."""
         if self._form is OutputForm.JSON_STREAM:
-            self._write(_json(interval(window)) + "\n")
+            self._left += _json(interval(window)) + "\n"
         elif self._form is OutputForm.CSV:
-            self._write_row(interval(window))
+            self._left += self._row(interval(window))
+        self.hand_over()
+
+    def hand_over(self) -> bool:
+        """Write as much of the intervals as is taken at once, and return whether that is all.
+
+        The loop of a run never waits for who reads its figures.
+        """
+        while self._left and _takes_more(self._stream):
+            piece, self._left = self._left[:PIECE], self._left[PIECE:]
+            self._write(piece)
+        return not self._left
 
     def summary(self, report: Mapping[str, Any], text: str) -> None:
-        """Write the end of the run and finish the file."""
+        """Write what is left of the intervals and the end of the run, and finish the file."""
+        left, self._left = self._left, ""
+        if left:
+            self._write(left)
         match self._form:
             case OutputForm.TEXT:
                 self._write(printable_lines(text))
@@ -152,13 +170,14 @@ class Output:
         except OSError as error:
             raise ConfigError.of(self._flag, path, f"cannot be written: {error.strerror}") from None
 
-    def _write_row(self, fields: Mapping[str, Any]) -> None:
+    def _row(self, fields: Mapping[str, Any]) -> str:
         left_out = ("schema_version", "type", "processes", "raised", "verdict.evidence")
         row = {name: value for name, value in flat(fields) if name not in left_out}
+        names = ""
         if not self._columns:
             self._columns = list(row)
-            self._write(_csv(self._columns))
-        self._write(_csv([_cell(value) for value in row.values()]))
+            names = _csv(self._columns)
+        return names + _csv([_cell(value) for value in row.values()])
 
     def _write(self, text: str) -> None:
         if self._place is not None:
@@ -166,6 +185,14 @@ class Output:
         elif self._stream is not None:
             self._stream.write(text)
             self._stream.flush()
+
+
+def _takes_more(stream: TextIO | None) -> bool:
+    """Tell whether something can be written without waiting for a reader."""
+    try:
+        return stream is None or bool(select.select([], [stream.fileno()], [], 0)[1])
+    except OSError:  # no descriptor
+        return True
 
 
 def _descriptor_of(path: str) -> int | None:
