@@ -158,7 +158,7 @@ def _of_search(curve: Curve) -> Iterator[str]:
         beyond = f"{axis.shown(found.broken)} does not: {found.why_not}"
         beyond += f"; limit there: {limit.kind}: {limit.sentence}" if limit is not None else ""
     if found.value is None:
-        none = f"found{so_far}: no {axis.spec.label} from the lowest on keeps {condition}"
+        none = f"found{so_far}: no {axis.spec.label} keeps {condition}, not even the lowest"
         yield f"{none}; {beyond}" if beyond else none
         return
     figure = found.search.condition.figure

@@ -341,6 +341,14 @@ def test_who_tries_again_at_the_moment_waits_in_no_backlog() -> None:
     assert found.sentence == f"1 of 1 clients have no connection and keep trying: {why}"
 
 
+def test_silence_is_told_from_its_beginning_and_who_answered_before_has_understood() -> None:
+    silent = role("swarm", Totals(), in_flight=3, last_answer_s=90.0, awaited_since_s=91.0)
+    found = limit_of(run(seconds=1.0, swarm=silent, children=(target(),)))
+    assert found.kind is Kind.NO_ANSWER
+    assert found.sentence.startswith("no answer for 10.0 s: 3 requests are in flight")
+    assert found.sentence.endswith("the server sent nothing since")
+
+
 def test_a_target_that_has_ended_is_told_unless_somebody_answers() -> None:
     unanswered = role("swarm", Totals(requests=9))
     found = limit_of(run(seconds=1.0, swarm=unanswered, children=(target(alive=False),)))

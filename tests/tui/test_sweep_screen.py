@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.widgets import Static
 
 from sockscope.core.results import design
 from sockscope.core.run.snapshot import RunState
@@ -55,6 +56,11 @@ async def test_a_sweep_ends_in_a_curve_that_is_kept(tmp_path: Path, size: tuple[
         await driver.sees("kept as sweep 1", "clients=2", "2 rounds", "req/s")
         await driver.until(lambda: driver.source.state is RunState.RUNNING, "the run goes on")
         assert [(row.kind, row.title) for row in history.runs()] == [("sweep", "clients 1 … 2")]
+        text = screen.query_one("#sweep-remarks")
+        screen.query_one("#sweep-text", Static).update("\n" * 30)
+        await driver.until(lambda: text.max_scroll_y)
+        await driver.press("tab", "down")
+        await driver.until(lambda: text.scroll_y == 1, "the text scrolls")
         await driver.press("escape")
         await driver.until(lambda: isinstance(driver.app.screen, DashboardScreen))
 

@@ -22,6 +22,7 @@ from sockscope.core.run.figures import UNANSWERED_S
 from sockscope.core.run.held import admission
 from sockscope.core.run.kinds import Kind
 from sockscope.core.run.little import accounted_ratio
+from sockscope.core.run.snapshot import Snapshot
 from sockscope.core.run.unanswered import nothing_came, what_came
 from sockscope.core.run.used_up import cpu, held_up, machine, occupied, stuck
 
@@ -61,9 +62,15 @@ def unanswered(seen: Seen) -> Finding | None:
     if not seen.at_least("time without an answer", seen.window.measured_s, "s", least_s, RECORDER):
         return None
     seen.note("requests in flight", swarm.in_flight, "count", RECORDER)
-    length = units.format_duration(seen.window.measured_s)
+    length = units.format_duration(max(seen.window.measured_s, _silent_s(seen.window)))
     asked = "1 request is" if swarm.in_flight == 1 else f"{swarm.in_flight:,} requests are"
     return Finding(Kind.NO_ANSWER, f"no answer for {length}: {asked} in flight{_because(seen)}")
+
+
+def _silent_s(window: Snapshot) -> float:
+    """Return for how long an answer has been awaited, before the window too; 0 if that is not known."""
+    answered_s, awaited_s = window.main.last_answer_s, window.main.awaited_since_s
+    return window.time_s - max(answered_s, awaited_s) if answered_s and awaited_s else 0.0
 
 
 def lost(seen: Seen) -> Finding | None:

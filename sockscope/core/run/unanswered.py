@@ -52,10 +52,12 @@ def why_unanswered(snapshot: Snapshot) -> str:
 
 def nothing_came(snapshot: Snapshot) -> str:
     """Return that nothing came for requests, in the time that they had, and what to ask oneself."""
+    heard = snapshot.main.last_answer_s
+    doubt = "?" if heard else f", or {UNDERSTOOD}"
     if not snapshot.main.totals.timeouts:
-        return f"the server sent nothing; {UNDERSTOOD}"
+        return "the server sent nothing since" if heard else f"the server sent nothing; {UNDERSTOOD}"
     within = format_duration(snapshot.tuning.request_timeout_s)
-    return f"the server sent nothing within {within} (--timeout); is it slower, or {UNDERSTOOD}"
+    return f"the server sent nothing within {within} (--timeout); is it slower{doubt}"
 
 
 def not_asked(snapshot: Snapshot) -> str:

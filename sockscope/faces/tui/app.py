@@ -126,7 +126,10 @@ class SockscopeApp(RoomApp, LookApp[int]):
 
     def open_loops(self) -> None:
         """Show what a closed loop leaves out."""
-        self.push_screen(OpenLoopScreen(self.session, self.dashboard))
+        if (state := self.dashboard.state) is None:
+            self.session.say("nothing has been measured yet")
+        else:
+            self.push_screen(OpenLoopScreen(self.session, state))
 
     def toggle_help(self) -> None:
         """Show the help, or close it."""

@@ -67,6 +67,7 @@ class ConnectionsPanel(DetailListing):
         self._sides = [SERVER, SWARM]
         self._sort = "conn_id"
         self._reverse = False
+        self._over_udp = False
         self._faults: deque[tuple[str, int, str]] = deque(maxlen=FAULTS_KEPT)
         self._unread = Unread()
         self._views: dict[int, ConnectionView] = {}
@@ -129,6 +130,7 @@ class ConnectionsPanel(DetailListing):
         role = snapshot.roles.get(self._role)
         views = role.connections if role is not None else ()
         self._views = {view.conn_id: view for view in views}
+        self._over_udp = snapshot.tuning.transport == "udp"
         taps = bool(snapshot.experiment.also)
         self.tell_taps(taps)
         self.shown_rows = [_row(view, taps) for view in views]
@@ -173,7 +175,7 @@ class ConnectionsPanel(DetailListing):
         if view is None:
             return None
         faults = [line for role, conn_id, line in self._faults if (role, conn_id) == (view.role, key)]
-        return _detail(view, faults[: -MOST_FAULTS - 1 : -1])
+        return _detail(view, faults[: -MOST_FAULTS - 1 : -1], self._over_udp)
 
     def filter_changed(self) -> None:
         """Ask for other rows."""
@@ -271,10 +273,12 @@ def _rate(bytes_per_s: float | None) -> str:
     return units.DASH if bytes_per_s is None else f"{units.format_bytes(bytes_per_s)}/s"
 
 
-def _kernel_lines(view: ConnectionView) -> list[str]:
-    """Return what the kernel told of this end (TCP_INFO), or over UDP the jitter of the answers."""
+def _kernel_lines(view: ConnectionView, over_udp: bool) -> list[str]:
+    """Return what the kernel told of this end (TCP_INFO), or over UDP the jitter of answers, if any."""
     if view.jitter_s is not None:
         return [f"jitter     {units.format_duration(view.jitter_s):>10}  from answer to answer"]
+    if view.tcp is None and over_udp:
+        return []
     tcp = view.tcp or _UNKNOWN
     busy_s, limits = tcp.busy_s, (tcp.rwnd_limited_s, tcp.sndbuf_limited_s)
     rwnd, sndbuf = (one_s / busy_s if busy_s and one_s is not None else None for one_s in limits)
@@ -289,7 +293,7 @@ def _kernel_lines(view: ConnectionView) -> list[str]:
     ]
 
 
-def _detail(view: ConnectionView, notes: list[str]) -> str:
+def _detail(view: ConnectionView, notes: list[str], over_udp: bool) -> str:
     ended = "still open"
     if view.close_reason is not None:
         ended = f"{view.close_reason.value}{': ' + view.close_text if view.close_text else ''}"
@@ -307,6 +311,6 @@ def _detail(view: ConnectionView, notes: list[str]) -> str:
         f"responses  {_count(view.responses):>10}",
         f"reads      {view.reads:>10,}  {units.format_bytes(view.bytes_in):>8} in",
         f"writes     {view.writes:>10,}  {units.format_bytes(view.bytes_out):>8} out",
-        *_kernel_lines(view),
+        *_kernel_lines(view, over_udp),
     ]
     return plain_lines(lines)

@@ -93,10 +93,11 @@ class LatencyPanel(GraphPanel):
         room = width - len(self.entry.title) - 8
         faces = (f"heat map of the {shows.value}", shows.value) if is_heat else ()
         face = next((text for text in faces if len(text) <= room), "")
+        in_legend = not is_heat and self.curves_of(state, self.upper) is not _ALIKE
         if self.styles.border_bottom[0] not in ("", "none"):
-            self.resubtitle(percentiles_told(state, width - 4))
+            self.resubtitle(percentiles_told(state, width - 4, in_legend))
         else:  # only the upper border is there to tell it
-            told = percentiles_told(state, room - len(face) - 2)
+            told = percentiles_told(state, room - len(face) - 2, in_legend)
             face = "  ".join(filter(None, (face, told)))
         self.retitle(face)
         if not is_heat:
@@ -177,8 +178,11 @@ class _Tails(NamedTuple):
         return f"service {service} response p50 {_ms(self.response_p50_s)} p99 {_ms(self.response_p99_s)}"
 
 
-def percentiles_told(state: ScreenState, room: int) -> str:
-    """Return percentiles of the last second and of the whole run by their names, as they fit in ``room``."""
+def percentiles_told(state: ScreenState, room: int, in_legend: bool) -> str:
+    """Return percentiles of the last second and of the whole run by their names, as they fit in ``room``.
+
+    Where those of both times in the last second are ``in_legend`` already, both of the whole run tell more.
+    """
     last, run = _Tails.of(state.headline), _Tails.of(state.snapshot)
     if run.p99_s is None:
         return ""
@@ -187,8 +191,10 @@ def percentiles_told(state: ScreenState, room: int) -> str:
         name, ends = "response p99", (last.response_p99_s, run.response_p99_s)
     else:
         name, ends = "p99", (last.p99_s, run.p99_s)
+    apart = f"service {_ms(run.p99_s)}, response {_ms(run.response_p99_s)}"
     texts = (
         both,
+        *((f"p99 of the whole run: {apart}", f"run p99 {apart}") if run.differ and in_legend else ()),
         f"{name} last 1 s {_ms(ends[0])}, whole run {_ms(ends[1])}",
         f"{name} last 1 s {_ms(ends[0])}, run {_ms(ends[1])}",
         f"{name} whole run {_ms(ends[1])}",

@@ -249,7 +249,7 @@ def _executor(executor: ExecutorView) -> str:
     parts = [
         f"{executor.running:,} running",
         f"{executor.queued:,} queued",
-        f"{executor.threads:,} threads used",
+        f"{units.counted(executor.threads, 'thread')} used",
     ]
     if running:
         parts.append(f"longest {running[0].name}, {units.format_age(running[0].since_s)}")

@@ -213,7 +213,7 @@ class HistoryScreen(Screen[None]):
             return plain_lines(comparison_text(compare(*sides)).splitlines())
         if len(runs) == 2:
             a, b = (run.row for run in runs)
-            return f"run {a.id} is a {a.kind} and run {b.id} a {b.kind}: they cannot be compared."
+            return f"{a.id} is a {a.kind} and {b.id} a {b.kind}: they cannot be compared."
         return plain_lines(stored_text(runs[0]).splitlines()) if runs else ""
 
     # What can be kept.

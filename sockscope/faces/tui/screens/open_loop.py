@@ -22,7 +22,6 @@ from sockscope.core.censoring import percentiles
 from sockscope.core.config.experiment import FIELDS
 from sockscope.core.run.omission import Omission, omission
 from sockscope.faces.tui.screen_state import ScreenState
-from sockscope.faces.tui.screens.dashboard import DashboardScreen
 from sockscope.faces.tui.session import Session
 
 _RATIOS = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
@@ -53,13 +52,12 @@ class OpenLoopScreen(ModalScreen[None]):
         Binding("o", "switch", show=False),
     ]
 
-    def __init__(self, session: Session, dashboard: DashboardScreen) -> None:
+    def __init__(self, session: Session, state: ScreenState) -> None:
         super().__init__()
         self._session = session
-        state = dashboard.state
         # A tuning that is being applied is in no state yet.
-        self._state = state and replace(state, requested=session.tuner.requested)
-        self._rate = usual_rate(state) if state is not None else 0
+        self._state = replace(state, requested=session.tuner.requested)
+        self._rate = usual_rate(state)
 
     def compose(self) -> ComposeResult:
         """Put the text on a sheet that scrolls."""
@@ -70,8 +68,6 @@ class OpenLoopScreen(ModalScreen[None]):
 
     def action_switch(self) -> None:
         """Ask at the rate that the clients had, whatever the answers do; or go back to the closed loop."""
-        if self._state is None:
-            return
         if self._state.requested.rate:
             self._session.tuner.set({"rate": 0})
         elif self._rate:
@@ -82,7 +78,7 @@ class OpenLoopScreen(ModalScreen[None]):
 class OpenLoopText(Static):
     """The text, as tall as it is at its width."""
 
-    def __init__(self, state: ScreenState | None, rate: int) -> None:
+    def __init__(self, state: ScreenState, rate: int) -> None:
         super().__init__()
         self._state = state
         self._rate = rate
@@ -96,8 +92,6 @@ class OpenLoopText(Static):
         return Content("\n").join(self._lines(self.content_size.width))
 
     def _lines(self, width: int) -> list[Content]:
-        if self._state is None:
-            return [Content("nothing has been measured yet")]
         return list(sheet_lines(self._state, self._rate, width))
 
 

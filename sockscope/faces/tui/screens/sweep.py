@@ -109,13 +109,15 @@ class SweepScreen(RoundsScreen):
         self._over.focus()
 
     def action_propose(self, by: int) -> None:
-        """Offer another field, or move in the table."""
+        """Offer another field, move in the table, or scroll the text."""
         if self.focused is self._over:
             at = self._proposals.index(self._over.value) if self._over.value in self._proposals else -by
             self._over.value = self._proposals[(at + by) % len(self._proposals)]
             self._over.cursor_position = len(self._over.value)
         elif isinstance(self.focused, Table):
             (self.focused.action_cursor_down if by > 0 else self.focused.action_cursor_up)()
+        elif isinstance(self.focused, VerticalScroll):
+            self.focused.scroll_relative(y=by, animate=False)
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         """Start with what stands there."""
@@ -242,4 +244,4 @@ WARMUP_S = 0.3
 _NO_SEARCH = "highest value that keeps a bound, such as p99<20ms; empty: every step"
 _EMPTY = "Enter steps through the values above; the curve grows as results come in"
 _HEAD = " Sweep  step through a knob, from the run as it is tuned"
-_KEYS = " ↑ ↓ another knob   Tab find   Enter start   s Esc stop and keep   / type   Esc dashboard"
+_KEYS = " ↑ ↓ another knob   Tab next   Enter start   s stop and keep   / type   Esc back"
