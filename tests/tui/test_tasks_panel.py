@@ -127,7 +127,7 @@ async def test_a_task_of_own_code_is_cancelled_when_the_key_is_pressed_twice() -
         assert source.cancelled == []
         await driver.press("x")
         await driver.until(lambda: source.cancelled == [(("server", PID), 2)])
-        await driver.hears("CancelledError arrived after 1.0 ms")
+        await driver.hears("CancelledError arrived after 1.00 ms")
         await driver.press("down", "down", "x", "x")
         await driver.hears(f"ours (handle mine.py:18) is not cancelled: it is of {OURS}")
         assert len(source.cancelled) == 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sockscope.core.run.raised import Raised
+from sockscope.core.units import format_duration
 
 OURS = "SockScope or a library"
 OWN = "own code"
@@ -236,16 +237,16 @@ class Cancelled:
     @property
     def sentence(self) -> str:
         """The same in words."""
-        ms, where = f"{self.seconds * 1000:,.1f} ms", f" at {self.where}" if self.where else ""
+        took, where = format_duration(self.seconds), f" at {self.where}" if self.where else ""
         became = {
             CancelOutcome.GONE: "had ended already",
             CancelOutcome.OFF: "is not cancelled: the lens is off",
             CancelOutcome.REFUSED: f"is not cancelled: it is of {OURS}, not of {OWN}",
-            CancelOutcome.ENDED: f"ended: CancelledError arrived after {ms}",
-            CancelOutcome.RETURNED: f"swallowed CancelledError and returned after {ms}",
-            CancelOutcome.RAISED: f"answered CancelledError with {self.where} after {ms}",
-            CancelOutcome.CLEANING_UP: f"got CancelledError and cleans up still after {ms}{where}",
-            CancelOutcome.SWALLOWED: f"swallowed CancelledError: it is alive after {ms}{where}",
-            CancelOutcome.PENDING: f"has not got CancelledError after {ms}: it is held{where}",
+            CancelOutcome.ENDED: f"ended: CancelledError arrived after {took}",
+            CancelOutcome.RETURNED: f"swallowed CancelledError and returned after {took}",
+            CancelOutcome.RAISED: f"answered CancelledError with {self.where} after {took}",
+            CancelOutcome.CLEANING_UP: f"got CancelledError and cleans up still after {took}{where}",
+            CancelOutcome.SWALLOWED: f"swallowed CancelledError: it is alive after {took}{where}",
+            CancelOutcome.PENDING: f"has not got CancelledError after {took}: it is held{where}",
         }
         return f"{self.task} {became[self.outcome]}"
