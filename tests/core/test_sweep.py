@@ -202,6 +202,11 @@ def test_a_law_of_other_points_is_not_believed() -> None:
     faster = curve_of(standing(design(), lambda values: values["clients"] ** 1.3)).fit
     assert faster is not None
     assert any("is negative, which the law does not know" in doubt for doubt in faster.doubts)
+    slower = curve_of(standing(design(), lambda values: Law(1_000, 2.0, 0.0).per_s(values["clients"]))).fit
+    assert slower is not None
+    assert slower.doubts == (
+        "sigma is above 1, which the law does not know: several have less throughput than one",
+    )
     jagged = curve_of(standing(design(), lambda values: 1_000 * (1 + int(values["clients"]) % 3))).fit
     assert jagged is not None
     assert any("off it as a rule" in doubt for doubt in jagged.doubts)

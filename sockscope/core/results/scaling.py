@@ -282,6 +282,8 @@ def _doubts_of_numbers(fit: Fit, points: Sequence[Point], steps: Sequence[Measur
         if spread.high is not None and spread.high < 0:
             more = "throughput rises faster than their number" if name == "sigma" else "it never levels off"
             yield f"{name} is negative, which the law does not know: {more}"
+    if fit.sigma.low is not None and fit.sigma.low > 1:
+        yield "sigma is above 1, which the law does not know: several have less throughput than one"
     if fit.off_ratio > FAR_OFF_RATIO:
         yield f"the steps lie {fit.off_ratio * 100:.0f} % off it as a rule"
     if not fit.has_peak:
