@@ -164,7 +164,7 @@ async def _watch(
 
     A snapshot every second goes into ``intervals``, however long those are that are told.
     """
-    before = now = first
+    before = now = latest = first
     intervals.absorb(first)
     due_s = 0.0
     told = ""
@@ -175,8 +175,8 @@ async def _watch(
     while True:
         elapsed_s = perf_counter() - first.started_s
         after_s = max(elapsed_s, due_s)  # a timer may be early
-        told_s = _due_s(first, interval_s, after_s)
-        due_s = min(told_s, _due_s(first, LENGTH_S, after_s))
+        told_s = _due_s(first, interval_s, after_s, latest.paused_s)
+        due_s = min(told_s, _due_s(first, LENGTH_S, after_s, latest.paused_s))
         if not is_over():
             timeout_s = None if due_s == math.inf else max(due_s - elapsed_s, 0.0)
             await asyncio.wait({ending}, timeout=timeout_s)
@@ -231,16 +231,17 @@ def _waiting_in_vain(interval: Snapshot) -> str:
     )
 
 
-def _due_s(first: Snapshot, interval_s: float, after_s: float) -> float:
+def _due_s(first: Snapshot, interval_s: float, after_s: float, paused_s: float) -> float:
     """Return when the next interval ends, in seconds of the run; inf: with the run.
 
     The figures begin at the end of the warm-up, and an interval with them; it takes the place of one of the
-    warm-up that would end about then. The last interval of a run of known length ends with the run.
+    warm-up that would end about then. The last interval of a run of known length ends with the run, which
+    goes on for longer when it has been stopped.
     """
     experiment = first.experiment
     warmup_s = 0.0 if experiment.warmup_s == READY else experiment.warmup_s
     known = experiment.duration_s and experiment.warmup_s != READY
-    length_s = warmup_s + experiment.duration_s if known else math.inf
+    length_s = warmup_s + experiment.duration_s + paused_s if known else math.inf
     due_s = _next(after_s, interval_s)
     if due_s > warmup_s - interval_s / 2:
         due_s = warmup_s + _next(max(0.0, after_s - warmup_s), interval_s)

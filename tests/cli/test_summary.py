@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 from sockscope.core.config.experiment import Experiment
@@ -6,7 +7,7 @@ from sockscope.core.events import Event, EventKind
 from sockscope.core.results.run_result import report
 from sockscope.core.run.lens import Hold, LensView
 from sockscope.core.run.snapshot import RunState, Snapshot, Totals
-from sockscope.faces.headless import brought_up_to_date, progress_line
+from sockscope.faces.headless import _due_s, brought_up_to_date, progress_line
 from sockscope.faces.summary import report_text, title_of
 from tests.core.runs import both, role, run
 from tests.tui.fake_source import FakeSource
@@ -248,3 +249,9 @@ def test_udp_tells_where_the_datagrams_went_as_sums() -> None:
         "              150 receive buffer full + 50 not explained\n"
         "to clients    49 = 40 received + 10 late − 1 of others\n"
     ) in text
+
+
+def test_intervals_of_a_run_that_was_stopped_go_on_until_it_ends() -> None:
+    first = run(experiment=Experiment(duration_s=5.0), seconds=0.0)
+    assert [_due_s(first, 1.0, after_s, 1.3) for after_s in (3.5, 4.0, 5.0, 6.0)] == [4.0, 5.0, 6.0, math.inf]
+    assert _due_s(first, 1.0, 4.0, 0.0) == math.inf

@@ -148,6 +148,12 @@ SITUATIONS = (
         )
     ),
     Situation(
+        "the rate has just been turned up", "offered rate",
+        ("what was due is answered, 500 per second: less than the rate of 2,000",), never=("is reached",),
+        answers=500, service_s=0.01, in_flight=5, tuning={"rate": 2_000}, counts={"requests_due": 500},
+        swarm={"schedule_lateness": histogram(*[0.0001] * 100)},
+    ),
+    Situation(
         "of three requests that are due one is answered", "latency", never=(), answers=1, in_flight=2,
         tuning={"rate": 10}, counts={"requests_due": 3}, swarm={"schedule_lateness": histogram(0.0001)},
     ),

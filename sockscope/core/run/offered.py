@@ -72,5 +72,11 @@ def rate_reached(seen: Seen) -> Finding | None:
     busiest = max(seen.serving, key=lambda process: process.wanted_ratio or 0.0, default=None)
     per_s = units.format_count(seen.figures.requests_per_s)
     told = [f"the offered rate of {rate:,} per second is reached: {per_s} are answered"]
+    least = least_answered(rate * seen.window.measured_s)
+    if not seen.at_least("requests due, of those of the rate and the time", due, "count", least, RECORDER):
+        told = [
+            f"what was due is answered, {per_s} per second: less than the rate of {rate:,} per second, which "
+            "was not offered all the time"
+        ]
     told += [share(busiest)] if busiest is not None else []
     return Finding(Kind.OFFERED_RATE, "; ".join([*told, "a higher rate (--rate) would find a limit"]))
