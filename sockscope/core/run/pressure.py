@@ -35,7 +35,8 @@ def pressure(lens: LensView, figures: ProcessFigures) -> Pressure:
             return Pressure("blocked", f"held up for {length} by {call_at(longest)}")
     busy = lens.busy_ratio or 0.0
     if busy >= BUSY_RATIO or (longest is not None and longest.kind == "callbacks"):
-        return Pressure("loaded", f"merely loaded, by many callbacks of which none takes long: {most_late}")
+        many = "by many callbacks, none of which takes most of the time"
+        return Pressure("loaded", f"merely loaded, {many}: {most_late}")
     if lag_s >= HELD_S:
         return Pressure("late", f"{most_late}, and nothing was seen that held it up")
     return Pressure("free", f"neither blocked nor loaded: {most_late}")
