@@ -244,4 +244,4 @@ WARMUP_S = 0.3
 _NO_SEARCH = "highest value that keeps a bound, such as p99<20ms; empty: every step"
 _EMPTY = "Enter steps through the values above; the curve grows as results come in"
 _HEAD = " Sweep  step through a knob, from the run as it is tuned"
-_KEYS = " ↑ ↓ another knob   Tab next   Enter start   s stop and keep   / type   Esc back"
+_KEYS = " ↑ ↓ choose   Tab next   Enter start   s stop and keep   / type   Esc dashboard"
