@@ -314,9 +314,11 @@ def _held_up(report: Report) -> str:
         ((cause, _),) = total_s.most_common(1)
         worst = max((one for one in holds if _call_at(one) == cause), key=lambda one: one["duration_s"])
         waited = f" with {counted(worst['requests'], 'request')} waiting" if worst["requests"] else ""
+        # What held it up before is counted only.
+        mostly = "mostly" if lens["held"] <= len(holds) else f"the last {len(holds):,} mostly"
         told.append(
             f"{lens['process']} {counted(lens['held'], 'time')}, {format_duration(lens['held_s'])} together, "
-            f"mostly by {cause}: {format_duration(worst['duration_s'])} at most{waited}"
+            f"{mostly} by {cause}: {format_duration(worst['duration_s'])} at most{waited}"
         )
     return "; ".join(told)
 

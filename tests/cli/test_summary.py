@@ -230,11 +230,16 @@ async def test_the_figures_of_a_run_that_ends_while_it_settles_are_those_of_its_
 
 def test_what_held_up_a_loop_is_told() -> None:
     hold = Hold(101.0, 0.48, "call", "time.sleep", "mine.py", 12, requests=20)
-    lens = LensView(True, "CPU", 2.0, 0.7, None, None, held=4, held_s=0.9, holds=(hold,))
     ran = both()
-    text = summary_text(replace(ran, processes=(replace(ran.processes[0], lens=lens),)))
-    row = " ".join(text.split("held up", 1)[1].split("limit", 1)[0].split())
-    assert row.startswith("main 4 times, 900 ms together, mostly by time.sleep at mine.py:12: 480 ms at most")
+
+    def told(held: int) -> str:
+        lens = LensView(True, "CPU", 2.0, 0.7, None, None, held=held, held_s=0.9, holds=(hold, hold))
+        text = summary_text(replace(ran, processes=(replace(ran.processes[0], lens=lens),)))
+        return " ".join(text.split("held up", 1)[1].split("limit", 1)[0].split())
+
+    row, mostly = told(2), "mostly by time.sleep at mine.py:12: 480 ms at most"
+    assert row.startswith(f"main 2 times, 900 ms together, {mostly}")
+    assert told(4).startswith(f"main 4 times, 900 ms together, the last 2 {mostly}")
     assert row.endswith(" with 20 requests waiting")
 
 
