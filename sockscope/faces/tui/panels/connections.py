@@ -276,7 +276,7 @@ def _rate(bytes_per_s: float | None) -> str:
 def _kernel_lines(view: ConnectionView, over_udp: bool) -> list[str]:
     """Return what the kernel told of this end (TCP_INFO), or over UDP the jitter of answers, if any."""
     if view.jitter_s is not None:
-        return [f"jitter     {units.format_duration(view.jitter_s):>10}  from answer to answer"]
+        return [f"jitter     {units.format_duration(view.jitter_s):>10}  between answers"]
     if view.tcp is None and over_udp:
         return []
     tcp = view.tcp or _UNKNOWN
@@ -297,8 +297,9 @@ def _detail(view: ConnectionView, notes: list[str], over_udp: bool) -> str:
     ended = "still open"
     if view.close_reason is not None:
         ended = f"{view.close_reason.value}{': ' + view.close_text if view.close_text else ''}"
+    end = "client" if view.role == SWARM else ROLE_NAMES[view.role].title
     lines = [
-        f"{ROLE_NAMES[view.role].title} {numbered(view.role, view.conn_id)}   {view.state.value}",
+        f"{end} {numbered(view.role, view.conn_id)}   {view.state.value}",
         f"{view.local_address}  ⇄  {view.remote_address}",
         *([f"came in at {view.tap}"] if view.tap else []),
         *([f"speaks {view.speaks}"] if view.speaks else []),
