@@ -12,6 +12,7 @@ from sockscope.core.results.spread import Spread
 from sockscope.core.results.standing import UNKNOWN, Standing
 from sockscope.core.results.sweep_result import is_valid
 from sockscope.core.results.thresholds import format_figure
+from sockscope.core.run.kinds import Kind
 from sockscope.core.units import DASH, counted, format_count, format_duration, format_ratio
 from sockscope.faces.columns import TextColumn, aligned, bar, escaped, markdown_row
 from sockscope.faces.race_table import WIDTH, environment_line, workload_line
@@ -154,11 +155,12 @@ def _of_search(curve: Curve) -> Iterator[str]:
     by_value = {one.value: one for one in curve.steps}
     beyond = ""
     if found.broken is not None:
-        limit = by_value[found.broken].verdict
-        beyond = f"{axis.shown(found.broken)} does not: {found.why_not}"
-        beyond += f"; limit there: {limit.kind}: {limit.sentence}" if limit is not None else ""
+        limit, bound = by_value[found.broken].verdict, found.generator_bound
+        beyond = f"{axis.shown(found.broken)} {'cannot be told' if bound else 'does not'}: {found.why_not}"
+        if limit is not None and not (bound and limit.kind is Kind.GENERATOR_BOUND):  # which says the same
+            beyond += f"; limit there: {limit.kind}: {limit.sentence}"
     if found.value is None:
-        none = f"found{so_far}: no {axis.spec.label} keeps {condition}, not even the lowest"
+        none = f"found{so_far}: no {axis.spec.label} that keeps {condition}"
         yield f"{none}; {beyond}" if beyond else none
         return
     figure = found.search.condition.figure

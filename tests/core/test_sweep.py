@@ -30,7 +30,7 @@ from sockscope.errors import EXIT_FAILED, EXIT_INVALID, EXIT_OK, ConfigError
 from sockscope.faces.rounds import RoundsPlan
 from sockscope.faces.sweep import SweepFace
 from sockscope.faces.sweep_svg import sweep_svg
-from sockscope.faces.sweep_table import sweep_text
+from sockscope.faces.sweep_table import remarks_of, sweep_text
 from sockscope.lab.find import Find
 from sockscope.lab.sweep import Sweep
 from tests.core.races import lap
@@ -320,6 +320,7 @@ def test_a_search_that_ends_where_its_generator_is_late_is_generator_bound(
     (curve,) = curves(swept, standing)
     assert curve.found is not None
     assert (curve.found.value, curve.found.broken, curve.found.generator_bound) == (10, 11, bound)
+    assert f"; 11 {'cannot be told' if bound else 'does not'}: " in remarks_of(curve)[0]
     face = SweepFace(Find(swept), {})
     assert face.exit_code(standing, RoundsPlan()) == (EXIT_INVALID if bound else EXIT_OK)
     assert face.exit_code(standing, RoundsPlan(allow_invalid=True)) == EXIT_OK
