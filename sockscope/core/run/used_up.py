@@ -50,7 +50,10 @@ QUEUEING = 8
 
 def cpu(seen: Seen) -> Finding | None:
     """Name the processes that need a core of their own for themselves."""
-    threshold = CPU_HIGH_RATIO if _take_turns(seen) else CPU_FULL_RATIO
+    threshold = CPU_FULL_RATIO
+    if _take_turns(seen):
+        threshold = CPU_HIGH_RATIO
+        seen.at_least("requests that queue for nothing else", seen.in_flight, "count", QUEUEING, RECORDER)
     full = [p for p in seen.serving if _wants(seen, p, threshold)]
     if not full:
         return None
