@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from textwrap import wrap
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -89,13 +90,14 @@ def _loop_lines(window: Snapshot, process: ProcessUse, width: int) -> Iterator[s
         return
     figures = next(one for one in process_figures(window) if one.key == process.key)
     name = f"{process.name:<{_NAME_WIDTH}}"
-    how = "busy" if lens.busy_by == "select" else "busy (CPU)"
+    how = "busy" if lens.busy_by == "select" else "busy (CPU, holds)"
     parts = [
         f"{name} {how} {units.format_ratio(lens.busy_ratio)}",
         f"lag {_lag_bars(process)} p99 {units.format_duration(figures.lag_p99_s)}",
         f"max {units.format_duration(figures.lag_max_s)}",
-        f"callbacks/s {units.format_count(lens.callbacks_per_s)}",
     ]
+    if lens.callbacks_per_s is not None:
+        parts.append(f"callbacks/s {units.format_count(lens.callbacks_per_s)}")
     if lens.turns_per_s is not None:
         parts.append(f"turns/s {units.format_count(lens.turns_per_s)}")
     line = ""
@@ -106,7 +108,9 @@ def _loop_lines(window: Snapshot, process: ProcessUse, width: int) -> Iterator[s
         else:
             line = f"{line}  {part}" if line else part
     yield line
-    yield f"{'':<{_NAME_WIDTH}} {pressure(lens, figures).sentence}"
+    indent = " " * (_NAME_WIDTH + 1)
+    told = pressure(lens, figures).sentence
+    yield from wrap(told, width, initial_indent=indent, subsequent_indent=indent)
 
 
 def _lag_bars(process: ProcessUse) -> str:
