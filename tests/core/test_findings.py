@@ -190,6 +190,19 @@ def test_a_late_generator_is_the_limit_and_makes_no_valid_result_whatever_got_no
     assert limit_of(late).kind is Kind.GENERATOR_BOUND
     # Of the response time, which it has made longer itself, it may not be a tenth.
     assert "p99 50.0 ms, more than 10.0 ms" in why_invalid(late)
+    assert "held up" not in limit_of(late).sentence
+
+
+def test_what_holds_up_a_generator_in_the_process_of_the_server_is_told() -> None:
+    totals = Totals(requests=1_000, responses=1_000)
+    lateness = histogram(*[0.3] * 100)
+    swarm = role("swarm", totals, clients=100, service_time=histogram(0.1), schedule_lateness=lateness)
+    used = resources(0.2, histogram(*[0.3] * 30, *[0.0] * 70))
+    found = limit_of(
+        run(tuning=Tuning(rate=1_000), seconds=1.0, swarm=swarm, server=role("server", totals), used=used)
+    )
+    assert found.kind is Kind.GENERATOR_BOUND
+    assert "the loop of main is held up for" in found.sentence
 
 
 def test_think_time() -> None:

@@ -8,7 +8,7 @@ from sockscope.core import units
 from sockscope.core.run.evidence import HALF, RECORDER, TUNING, Finding, Seen, first, share
 from sockscope.core.run.kinds import Kind
 from sockscope.core.run.snapshot import RoleSnapshot
-from sockscope.core.run.used_up import cpu, machine, stuck
+from sockscope.core.run.used_up import cpu, held_up, machine, stuck
 
 SHORT_RATIO = 0.95
 """A rate of which fewer are answered, beside what arrivals at random scatter by, is not reached."""
@@ -47,7 +47,9 @@ def generator(seen: Seen) -> Finding | None:
         f"the generator itself is late: p99 {units.format_duration(late_s)} behind the schedule, more than "
         f"{units.format_duration(most_s)}; rate and response times are not those of {rate:,}/s"
     )
-    cause = first(seen, (cpu, stuck, machine))
+    # What holds up the loop of a server now and then holds up a generator that is in the same process.
+    now_and_then = (held_up,) if len(seen.serving) == 1 else ()
+    cause = first(seen, (cpu, stuck, machine, *now_and_then))
     return Finding(Kind.GENERATOR_BOUND, "; ".join([told, *([cause.sentence] if cause else [])]))
 
 
