@@ -163,6 +163,9 @@ async def test_the_axis_grows_at_once_and_shrinks_late() -> None:
         assert await top_at(100.5, 95.0) == "100"
         assert await top_at(101.0, 9.5) == "100"
         assert await top_at(104.5, 9.5) == "10"
+        assert await top_at(105.0, 95.0) == "100"
+        graph.forget_axis()
+        assert await top_at(105.0, 9.5) == "10", "what is shown now is something else"
 
 
 async def test_a_fixed_top_stays_and_higher_values_stick_to_it() -> None:

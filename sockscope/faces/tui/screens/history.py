@@ -243,10 +243,15 @@ class HistoryScreen(Screen[None]):
                 _series(name, run.intervals, figure, factor)
                 for name, run in reversed(list(zip(names, runs, strict=True)))
             ]
+            graph.forget_axis()
             graph.show([curve for curve in curves if curve.times], now=longest, window=max(longest, 1.0))
 
 
-_NO_CURVE = {"race": "a race has no curve", "run": "too short for a curve"}
+_NO_CURVE = {
+    "race": "a race has no curve",
+    "run": "too short for a curve",
+    "sweep": "the curve is below, among the figures",
+}
 
 
 def _table_row(row: RunRow, pinned: bool) -> Row:

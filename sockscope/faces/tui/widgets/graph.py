@@ -242,11 +242,15 @@ class Graph(Drawn):
             self._empty_text = text
             self.redraw()
 
+    def forget_axis(self) -> None:
+        """Let the axis reach as far as what is shown next needs: that is of something else."""
+        self._top = Reach(round_top)
+
     # What the screen asks for -----------------------------------------------------------------------------
 
     def on_hide(self) -> None:
         """Forget how far the axis reached: what is not looked at does not jump."""
-        self._top = Reach(round_top)
+        self.forget_axis()
 
     def on_resize(self) -> None:
         """Draw anew in the new size."""
