@@ -26,7 +26,7 @@ from sockscope.engine.lens import hold_log
 from sockscope.engine.lens.alarm import Alarm, WaitingAlarm, alarm
 from sockscope.engine.lens.clocks import Stand
 from sockscope.engine.lens.holds import Evidence, judge
-from sockscope.engine.lens.lens import Lens
+from sockscope.engine.lens.lens import Collector, Lens
 from sockscope.engine.lens.stack import Spot, at, frames_of, spot
 from sockscope.engine.lens.watchdog import Look
 from sockscope.engine.loops import loop_name
@@ -80,6 +80,13 @@ async def held_by(block: Callable[[], object], kind: str) -> Hold:
     finally:
         lens.look(False)
         sampler.stop()
+
+
+def test_a_lens_ends_although_own_code_has_cleared_the_callbacks_of_the_collector() -> None:
+    others, collector = gc.callbacks[:], Collector()
+    gc.callbacks[:] = others
+    collector.end()
+    assert gc.callbacks == others
 
 
 def sleeps() -> None:

@@ -7,6 +7,7 @@ import gc
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 
@@ -48,7 +49,8 @@ class Collector:
 
     def end(self) -> None:
         """Hear of no more collections."""
-        gc.callbacks.remove(self._collects)
+        with suppress(ValueError):  # own code has cleared the list
+            gc.callbacks.remove(self._collects)
 
 
 class _Look:

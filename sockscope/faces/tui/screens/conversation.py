@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import ClassVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
@@ -193,8 +194,9 @@ class ConversationScreen(Screen[None]):
 
     def action_begin(self) -> None:
         """Begin a run with what stands there, unless something is wrong with it."""
-        self.run_worker(self._try(self._typed()), exclusive=True)
+        self._try(self._typed())
 
+    @work(exclusive=True)
     async def _try(self, typed: Typed) -> None:
         self._tell(())
         try:

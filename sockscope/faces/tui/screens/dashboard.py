@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import TypeVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.geometry import Size
@@ -240,8 +241,9 @@ class DashboardScreen(Screen[None]):
 
         They may lie in another process, which must not hold up the keys.
         """
-        self.run_worker(self._reply(message), group="exchange", exclusive=True)
+        self._reply(message)
 
+    @work(group="exchange", exclusive=True)
     async def _reply(self, message: messages.ExchangeRequested) -> None:
         message.reply(await self._session.capture(message.record_id))
 
