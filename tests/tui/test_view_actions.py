@@ -174,11 +174,11 @@ async def test_escape_takes_a_step_back_tabs_can_be_clicked_and_enter_tells_what
         await driver.press("3")
         await driver.until(lambda: driver.panel(LatencyPanel).has_focus_within)
         await driver.press("enter")
-        await driver.sees("The loop is closed", "open loop, estimated", "response p99.9", "whole run")
+        await driver.sees("The loop is closed", "open loop, estimated", "response p99.9", "3/4 of this rate")
         rates = [rate for rate in driver.session.trace.series["requests_per_s"].values if rate > 0]
         await driver.press("o")
         await driver.until(lambda: driver.source.tuning.rate, "an open loop")
-        assert min(rates) - 1 <= driver.source.tuning.rate <= max(rates) + 1
+        assert min(rates) * 0.75 <= driver.source.tuning.rate <= max(rates) * 0.75 + 1
         await driver.press("o")
         await driver.sees("The loop is open", "back to the closed loop")
         await driver.press("o")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import isfinite
+from math import ceil, isfinite
 from statistics import median
 from textwrap import wrap
 from typing import ClassVar
@@ -25,6 +25,8 @@ from sockscope.faces.tui.screen_state import ScreenState
 from sockscope.faces.tui.session import Session
 
 _RATIOS = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+OFFERED_RATIO = 0.75
+"""How much of the rate of the clients an open loop asks at: at all of it what queues up would never drain."""
 _QUIET, _KEY = "$foreground 60%", "bold $text-accent"
 _COLUMN = 22
 _IS_OPEN = (
@@ -67,11 +69,11 @@ class OpenLoopScreen(ModalScreen[None]):
             yield OpenLoopText(self._state, self._rate)
 
     def action_switch(self) -> None:
-        """Ask at the rate that the clients had, whatever the answers do; or go back to the closed loop."""
+        """Ask at most of the rate that the clients had, whatever the answers do; or close the loop again."""
         if self._state.requested.rate:
             self._session.tuner.set({"rate": 0})
-        elif self._rate:
-            self._session.tuner.set({"rate": self._rate})
+        elif rate := offered_rate(self._rate):
+            self._session.tuner.set({"rate": rate})
         self.dismiss()
 
 
@@ -101,6 +103,11 @@ def usual_rate(state: ScreenState) -> int:
     return round(median(rates)) if rates else 0
 
 
+def offered_rate(usual: int) -> int:
+    """Return the rate of an open loop in place of clients that made so many requests per second."""
+    return ceil(usual * OFFERED_RATIO)
+
+
 def sheet_lines(state: ScreenState, rate: int, width: int) -> Iterator[Content]:
     """Yield the lines of the sheet at a width."""
     if due := state.requested.rate:
@@ -119,8 +126,9 @@ def sheet_lines(state: ScreenState, rate: int, width: int) -> Iterator[Content]:
     if why := state.idle.get("rate"):
         yield from (Content.styled(line, _QUIET) for line in wrap(f"no open loop here: {why}", width))
     else:
-        shown = FIELDS["rate"].spec.format(rate)
-        yield Content.styled(" o  ", _KEY) + Content(f"go over to an open loop of {shown} requests/s")
+        shown = FIELDS["rate"].spec.format(offered_rate(rate))
+        told = f"open loop of {shown} requests/s, 3/4 of this rate: queues can drain"
+        yield Content.styled(" o  ", _KEY) + Content(told)
 
 
 def _table(found: Omission, state: ScreenState) -> Iterator[Content]:
