@@ -72,6 +72,20 @@ def test_a_screen_that_takes_half_of_the_core_that_it_shares_is_the_limit() -> N
     assert or_screen(limit_of(idle), idle, 0.9).kind is Kind.SEMAPHORE
 
 
+def test_a_generator_that_the_screen_holds_up_is_late_by_that() -> None:
+    late = changed(busy(Tuning(rate=500)), SWARM, schedule_lateness=histogram(0.011, 0.012))
+    found = limit_of(late)
+    assert found.kind is Kind.GENERATOR_BOUND
+    assert or_screen(found, late, 0.3, 0.001) == found
+    screen = or_screen(found, late, 0.3, 0.012)
+    assert screen.kind is Kind.GENERATOR_BOUND
+    assert screen.sentence == f"drawing the screen holds up the clients for up to 12.0 ms; {found.sentence}"
+    assert (screen.evidence[0].value, screen.evidence[0].threshold) == (0.012, 0.002)
+    used = resources(cpu_s=0.1)
+    apart = replace(late, processes=(main_process(used), child("clients", 7, used)))
+    assert or_screen(found, apart, 0.3, 0.012) == found
+
+
 @each(
     ("count", "failed", "responses", "kind"),
     [(1, 0, 5, False), (1, 1, 5, True), (1, 0, 0, True), (2, 0, 5, True)],

@@ -9,9 +9,10 @@ holds speaks; each names the figures it stands on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sockscope.core import units
+from sockscope.core.roles import SWARM
 from sockscope.core.run.connecting import (
     connecting,
     no_connection,
@@ -41,7 +42,7 @@ from sockscope.core.run.kinds import Kind
 from sockscope.core.run.longest import buffers, elsewhere, latency, server_alone, service, think
 from sockscope.core.run.network import delayed_ack, retransmissions
 from sockscope.core.run.no_room import out_of_ports, send_buffer, slow_readers
-from sockscope.core.run.offered import generator, rate_reached
+from sockscope.core.run.offered import generator, lateness_of, rate_reached
 from sockscope.core.run.on_purpose import (
     injected_delay,
     injected_failures,
@@ -49,7 +50,7 @@ from sockscope.core.run.on_purpose import (
     injected_silence,
 )
 from sockscope.core.run.overdue import dropped, lost, overdue, timeouts, unanswered
-from sockscope.core.run.snapshot import RunState, Snapshot
+from sockscope.core.run.snapshot import MAIN, RunState, Snapshot
 from sockscope.core.run.tapped import tapped, unreached
 from sockscope.core.run.used_up import cpu, held_up, machine, occupied, stuck
 
@@ -81,12 +82,17 @@ def screen_limit(dropped: int, pictures: int) -> Finding | None:
     return Finding(Kind.SCREEN, f"{slow}; the traffic is not held up", evidence=(skipped,))
 
 
-def or_screen(finding: Finding, window: Snapshot, screen_ratio: float | None) -> Finding:
+def or_screen(
+    finding: Finding, window: Snapshot, screen_ratio: float | None, longest_s: float = 0.0
+) -> Finding:
     """Return that the screen is the limit, where it takes half of what the process at its limit uses.
 
-    ``finding`` is what limits the run in ``window``, and ``screen_ratio`` the share of a core that drawing
-    takes in this process.
+    ``finding`` is what limits the run in ``window``, ``screen_ratio`` the share of a core that drawing takes
+    in this process, and ``longest_s`` the longest time for which it has kept the loop: where that is more
+    than a generator here may be late by, it is what makes it late.
     """
+    if finding.kind is Kind.GENERATOR_BOUND:
+        return _late_by_screen(finding, window, longest_s)
     ours = [process for process in process_figures(window) if process.name in finding.who]
     if finding.kind is not Kind.SHARED_CPU or len(ours) != 1 or screen_ratio is None:
         return finding
@@ -97,6 +103,18 @@ def or_screen(finding: Finding, window: Snapshot, screen_ratio: float | None) ->
     told = f"the screen takes {units.format_ratio(screen_ratio)} of the core that it shares with the run"
     sentence = f"{told}; {finding.sentence}"
     return Finding(Kind.SCREEN_CPU, sentence, finding.who, (drawing, *finding.evidence))
+
+
+def _late_by_screen(finding: Finding, window: Snapshot, longest_s: float) -> Finding:
+    swarm = window.swarm
+    if swarm is None or any(SWARM in use.roles for use in window.processes if use.name != MAIN):
+        return finding
+    _, most_s = lateness_of(swarm)
+    drawing = Evidence("drawing the screen, longest", longest_s, "s", most_s, "time that the loop was kept")
+    if not drawing.holds:
+        return finding
+    told = f"drawing the screen holds up the clients for up to {units.format_duration(longest_s)}"
+    return replace(finding, sentence=f"{told}; {finding.sentence}", evidence=(drawing, *finding.evidence))
 
 
 @dataclass(frozen=True, slots=True)

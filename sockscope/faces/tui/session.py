@@ -328,8 +328,8 @@ class Session:
 
     def _limit_in(self, window: Snapshot) -> Finding:
         cost = self.cost.figures()
-        drawing_ratio = cost.cpu_ratio if cost is not None else None
-        return self._screen_limit() or or_screen(limit_of(window), window, drawing_ratio)
+        drawing = (cost.cpu_ratio, cost.longest_s) if cost is not None else (None, 0.0)
+        return self._screen_limit() or or_screen(limit_of(window), window, *drawing)
 
     def _screen_limit(self) -> Finding | None:
         if len(self._last_dropped) < PICTURES_JUDGED:
