@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -75,6 +75,10 @@ class RecordedRole(Role):
         """Nothing to do: it accepts no connections."""
 
     # For readers.
+
+    def ahead(self) -> Sequence[Callable[[], None]]:
+        """Return the parts of the next snapshot that can be done before it, in other turns of the loop."""
+        return self.recorder.fold, self._tcp_looks.look_ahead
 
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
         """Return the figures of this moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import iscoroutinefunction, isfunction
 from typing import Protocol
@@ -105,6 +106,10 @@ class Role(Protocol):
     def exhausted(self) -> bool:
         """Whether the budget of requests is spent and all of them have ended; False without a budget."""
         ...
+
+    def ahead(self) -> Sequence[Callable[[], None]]:
+        """Return the parts of the next snapshot that can be done before it, in other turns of the loop."""
+        return ()
 
     def snapshot(self, cursors: Cursors) -> RoleSnapshot:
         """Return the figures of this moment, or the newest that are known where the role runs elsewhere."""

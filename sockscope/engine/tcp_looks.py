@@ -24,12 +24,23 @@ class TcpLooks:
         self._recorder = recorder
         self._socket_of = socket_of
         self._unseen: Iterator[ConnectionRecord] = iter(())
+        # Whether it has been looked for the next snapshot.
+        self._is_ahead = False
         self._looks = self._nagle = self._retransmits = 0
         self._rtt = Histogram()
         self._busy_s = self._rwnd_limited_s = self._sndbuf_limited_s = 0.0
 
+    def look_ahead(self) -> None:
+        """Look around for the snapshot that follows, which then need not."""
+        self._is_ahead = False
+        self.look_around()
+        self._is_ahead = True
+
     def look_around(self) -> None:
         """Look at some of the open connections, others each time."""
+        if self._is_ahead:
+            self._is_ahead = False
+            return
         records = list(islice(self._unseen, AT_ONCE))
         if len(records) < AT_ONCE:
             live = list(self._recorder.live.values())

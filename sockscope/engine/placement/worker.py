@@ -17,12 +17,13 @@ import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from threading import Thread
 from typing import Any
 
-from sockscope.core.run.snapshot import RoleSnapshot
+from sockscope.core.run.snapshot import Cursors, RoleSnapshot
 from sockscope.core.run.tasks import TasksView
 from sockscope.core.units import format_duration
 from sockscope.engine.lens.lens import Lens
@@ -108,10 +109,7 @@ class Worker:
     def _received(self, message: Message) -> None:
         match message:
             case ReportRequest(cursors):
-                # In several turns of the loop: each part of it takes up to a millisecond. Not in a task: the
-                # user's own code may cancel all there are.
-                roles = {name: self._roles[name].snapshot(seen) for name, seen in cursors.items()}
-                asyncio.get_running_loop().call_soon(self._report, roles)
+                self._make_report(chain.from_iterable(self._roles[name].ahead() for name in cursors), cursors)
             case Call(number=0):
                 self._call(message)
             case Heartbeat(beating):
@@ -129,6 +127,18 @@ class Worker:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _make_report(self, ahead: Iterator[Callable[[], None]], cursors: Mapping[str, Cursors]) -> None:
+        """Make a report in several turns of the loop: each part of it takes half a millisecond or more.
+
+        Not in a task: the user's own code may cancel all there are.
+        """
+        soon = asyncio.get_running_loop().call_soon
+        if (part := next(ahead, None)) is not None:
+            part()
+            soon(self._make_report, ahead, cursors)
+        else:
+            soon(self._report, {name: self._roles[name].snapshot(seen) for name, seen in cursors.items()})
 
     def _report(self, roles: dict[str, RoleSnapshot]) -> None:
         lens = self._lens.view()
