@@ -29,6 +29,8 @@ from sockscope.engine.loops import loop_factory
 
 INSIDE = "SOCKSCOPE_OWN_NAMESPACE"
 UNSHARE = ("unshare", "--user", "--map-root-user", "--net")
+MOST_TRIES = 10
+"""How often it is looked until the kernel has counted nothing meanwhile."""
 LIVE_LOOKS = 8
 LOOK_S = 0.1
 REST_S = 20.0
@@ -91,10 +93,12 @@ def faults(snapshot: Snapshot, kernel: dict[str, int] | None, *, at_rest: bool, 
         "SndbufErrors": total["send_buffer"] + total["device_queue"],
         "OutDatagrams": total["sent"] - total["send_buffer"] - total["device_queue"],
     }
+    # Of more than 512 clients not all buffers are looked at each time: what was dropped there is on the way.
+    unseen = 0 if at_rest else total["on_the_way"]
     for name, count in seen.items():
         if (
             kernel is not None
-            and count != kernel[name]
+            and not count <= kernel[name] <= count + unseen * (name == "RcvbufErrors")
             and not (joined and name in ("OutDatagrams", "SndbufErrors"))
         ):
             found.append(f"{name} {kernel[name]:,}, and {count:,} were counted")
@@ -122,7 +126,10 @@ async def a_run(tuning: Tuning, seed: int, *, queued: bool) -> tuple[Snapshot, l
     before, wrong = counters(), []
 
     def look(*, at_rest: bool) -> Snapshot:
-        snapshot, now = engine.snapshot(), counters()
+        for _ in range(MOST_TRIES):
+            earlier, snapshot, now = counters(), engine.snapshot(), counters()
+            if earlier == now:
+                break  # else the kernel's own thread has delivered or dropped something between the two
         since = {name: value - before[name] for name, value in now.items()}
         # Out of a queue they come at any time, and so between a snapshot and the counters.
         known = since if at_rest or not queued else None
