@@ -174,7 +174,7 @@ async def test_escape_takes_a_step_back_tabs_can_be_clicked_and_enter_tells_what
         await driver.press("3")
         await driver.until(lambda: driver.panel(LatencyPanel).has_focus_within)
         await driver.press("enter")
-        await driver.sees("The loop is closed", "open loop, estimated", "response p99.9", "3/4 of this rate")
+        await driver.sees("The loop is closed", "open loop, estimated", "response p99.9", "75 % of this rate")
         rates = [rate for rate in driver.session.trace.series["requests_per_s"].values if rate > 0]
         await driver.press("o")
         await driver.until(lambda: driver.source.tuning.rate, "an open loop")

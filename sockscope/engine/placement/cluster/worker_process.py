@@ -12,7 +12,7 @@ from sockscope.engine.placement.cluster.actor import LEASE_S, MOST_UNREAD_BYTES,
 from sockscope.engine.placement.cluster.asking import asking, shown
 from sockscope.engine.placement.cluster.cluster import Cluster
 from sockscope.engine.placement.cluster.machine import clock_name, clock_offset, versions
-from sockscope.engine.placement.hosts.carrier import REPORTS_S
+from sockscope.engine.placement.hosts.carrier import IDLE_REPORTS_S, REPORTS_S
 from sockscope.errors import EngineError
 
 WAIT_S = 1.0
@@ -36,9 +36,7 @@ KILL_S = 2.0
 MOST_INCOMING_BYTES = 2 * MOST_UNREAD_BYTES
 """More than a worker has for one exchange: what it keeps unread, and what one last reading adds."""
 MOST_REPORTS_PER_S = 100
-"""How many reports of all workers are asked for: each costs us CPU."""
-SLOWEST_REPORTS_S = 0.5
-"""How often each is asked for one while somebody reads, however many there are."""
+"""How many reports of all workers are asked for, down to two a second of each: each costs us CPU."""
 
 
 class WorkerProcess:
@@ -256,7 +254,7 @@ class WorkerProcess:
 
 def reports_s(workers: int) -> float:
     """Return how often each of so many workers is asked for a report: at the same moments for all of them."""
-    return min(max(REPORTS_S, workers / MOST_REPORTS_PER_S), SLOWEST_REPORTS_S)
+    return min(max(REPORTS_S, workers / MOST_REPORTS_PER_S), IDLE_REPORTS_S)
 
 
 async def _answer(asked: Awaitable[Exchanged], within_s: float) -> Exchanged:

@@ -50,7 +50,7 @@ OFTEN_S = 0.7
 """Who reads less often has no use for reports in between; a screen on a busy machine reads this often."""
 AWAITED_S = 1.2
 """Who waits for a report as often as this needs no others."""
-AWAITED = 1.2
+AWAITED_RATIO = 1.2
 """So many times as long as between two such reports the next one is expected."""
 EARLY_S = 0.002
 """A timer may be so much early: they lie on a grid of a millisecond."""
@@ -296,7 +296,7 @@ class ChildHost:
 
     def _is_awaited(self, now_s: float) -> bool:
         every_s = self._awaited_every_s
-        return every_s <= AWAITED_S and now_s - self._awaited_s <= AWAITED * every_s
+        return every_s <= AWAITED_S and now_s - self._awaited_s <= AWAITED_RATIO * every_s
 
     def note_reader(self) -> None:
         """Ask for reports more often for a while, if somebody reads as often.

@@ -69,7 +69,7 @@ class OpenLoopScreen(ModalScreen[None]):
             yield OpenLoopText(self._state, self._rate)
 
     def action_switch(self) -> None:
-        """Ask at most of the rate that the clients had, whatever the answers do; or close the loop again."""
+        """Go over to an open loop at a part of the rate that the clients had, or back to the closed one."""
         if self._state.requested.rate:
             self._session.tuner.set({"rate": 0})
         elif rate := offered_rate(self._rate):
@@ -127,7 +127,8 @@ def sheet_lines(state: ScreenState, rate: int, width: int) -> Iterator[Content]:
         yield from (Content.styled(line, _QUIET) for line in wrap(f"no open loop here: {why}", width))
     else:
         shown = FIELDS["rate"].spec.format(offered_rate(rate))
-        told = f"open loop of {shown} requests/s, 3/4 of this rate: queues can drain"
+        part = units.format_ratio(OFFERED_RATIO)
+        told = f"open loop of {shown} requests/s, {part} of this rate: queues can drain"
         yield Content.styled(" o  ", _KEY) + Content(told)
 
 
